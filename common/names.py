@@ -1,0 +1,80 @@
+"""Names: how ids of apps, instances, tasks, containers and Consul services are formed and recognised.
+
+Everything eratos owns carries a prefix or a label from this module, and whatever lacks it is never touched.
+Task ids follow Marathon's own form, so tools that parse those go on working::
+
+    app       /shop/cart
+    instance  shop_cart.instance-6f1c0a52-8a0e-4d5b-9f0e-2f4f4f1d7c11
+    task      shop_cart.instance-6f1c0a52-8a0e-4d5b-9f0e-2f4f4f1d7c11._app.1
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+PREFIX: Final = "eratos"
+
+#: Labels on every container that an executor starts.
+LABEL_FRAMEWORK: Final = "eratos.framework"
+LABEL_EXECUTOR: Final = "eratos.executor"
+LABEL_AGENT: Final = "eratos.agent"
+LABEL_HOST: Final = "eratos.host"
+LABEL_APP: Final = "eratos.app"
+LABEL_INSTANCE: Final = "eratos.instance"
+LABEL_TASK: Final = "eratos.task"
+
+#: Tag on every Consul service that stands for an instance; balancers look at tagged services only.
+SERVICE_TAG: Final = "eratos"
+#: Consul service under which each balancer's companion registers itself.
+BALANCER_SERVICE: Final = "eratos-balancer"
+
+#: Keys in a Consul service's meta. Consul allows letters, digits, ``-`` and ``_``.
+META_FRAMEWORK: Final = "eratos-framework"
+META_AGENT: Final = "eratos-agent"
+META_APP: Final = "eratos-app"
+META_INSTANCE: Final = "eratos-instance"
+META_TASK: Final = "eratos-task"
+META_VERSION: Final = "eratos-version"
+
+_TASK_ID = re.compile(r"^(?P<instance>(?P<app>.+)\.instance-[0-9A-Za-z-]+)\._app\.(?P<attempt>[0-9]+)$")
+
+
+def safe_app_id(app_id: str) -> str:
+    """Return an app id in the form that ids of its instances begin with: ``/shop/cart`` -> ``shop_cart``."""
+    return app_id.strip("/").replace("/", "_")
+
+
+def instance_id(app_id: str, unique: str) -> str:
+    """Return the id of a new instance of an app; ``unique`` is a UUID or anything of ``[0-9A-Za-z-]``."""
+    return f"{safe_app_id(app_id)}.instance-{unique}"
+
+
+def task_id(instance: str, attempt: int) -> str:
+    """Return the id of an instance's task; attempts count from 1, one for each launch of the instance."""
+    return f"{instance}._app.{attempt}"
+
+
+def parse_task_id(value: str) -> tuple[str, int] | None:
+    """Return (instance id, attempt), or None where the id was not made by :func:`task_id`."""
+    match = _TASK_ID.match(value)
+    return (match["instance"], int(match["attempt"])) if match else None
+
+
+def service_name(app_id: str, port_name: str = "") -> str:
+    """Return the Consul service name of an app's port: ``/shop/cart`` -> ``shop-cart``, port ``admin`` -> ``shop-cart-admin``.
+
+    Only letters, digits and dashes, so that Consul's DNS can answer for it.
+    """
+    parts = [part for part in (*app_id.strip("/").split("/"), port_name) if part]
+    return re.sub(r"[^0-9A-Za-z-]+", "-", "-".join(parts))
+
+
+def service_id(task: str, port_index: int = 0) -> str:
+    """Return the Consul service id of one port of a task. It is also the server's name in HAProxy."""
+    return f"{PREFIX}-{task}" if port_index == 0 else f"{PREFIX}-{task}-{port_index}"
+
+
+def container_name(task: str) -> str:
+    """Return the container's name. Never ``mesos-*``: Mesos' Docker containerizer may stop such containers (rule 69)."""
+    return f"{PREFIX}-{task}"

@@ -1,0 +1,1 @@
+"""The scheduler: decides what runs where, and keeps it so."""

@@ -1,0 +1,82 @@
+"""Mesos' own things as the core sees them: offers, task states, status updates. Wire forms never get this far."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from eratos.common.resources import PortRanges, Resources
+
+
+class TaskState(enum.Enum):
+    """Mesos' task states (mesos.proto, TaskState)."""
+
+    STAGING = "TASK_STAGING"
+    STARTING = "TASK_STARTING"
+    RUNNING = "TASK_RUNNING"
+    KILLING = "TASK_KILLING"
+    FINISHED = "TASK_FINISHED"
+    FAILED = "TASK_FAILED"
+    KILLED = "TASK_KILLED"
+    ERROR = "TASK_ERROR"
+    LOST = "TASK_LOST"
+    DROPPED = "TASK_DROPPED"
+    UNREACHABLE = "TASK_UNREACHABLE"
+    GONE = "TASK_GONE"
+    GONE_BY_OPERATOR = "TASK_GONE_BY_OPERATOR"
+    UNKNOWN = "TASK_UNKNOWN"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a task in this state has ended for good.
+
+        For a partition-aware framework UNREACHABLE and UNKNOWN prove nothing, and LOST may come back (rules 18 and 20).
+        """
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {
+        TaskState.FINISHED,
+        TaskState.FAILED,
+        TaskState.KILLED,
+        TaskState.ERROR,
+        TaskState.DROPPED,
+        TaskState.GONE,
+        TaskState.GONE_BY_OPERATOR,
+        TaskState.LOST,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one agent offers. ``resources`` and ``ports`` are the sums over everything this framework may use."""
+
+    offer_id: str
+    agent_id: str
+    hostname: str
+    resources: Resources
+    ports: PortRanges = PortRanges()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    executor_ids: frozenset[str] = frozenset()  #: of this framework, already on the agent
+    region: str = ""
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """One status update. ``uuid`` is empty where nothing is to be acknowledged (rule 9)."""
+
+    task_id: str
+    state: TaskState
+    agent_id: str = ""
+    uuid: str = ""
+    reason: str = ""  #: e.g. ``REASON_RECONCILIATION``
+    source: str = ""  #: e.g. ``SOURCE_EXECUTOR``
+    message: str = ""
+    healthy: bool | None = None
+    timestamp: float = 0.0  #: seconds since the epoch, by the sender's clock
+    addresses: tuple[str, ...] = ()
+    executor_id: str = ""
