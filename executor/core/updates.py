@@ -1,0 +1,74 @@
+"""Status updates and the ledger of what the agent has not acknowledged yet (rules 58 and 59).
+
+The driver puts every launched task and every update here before anything is sent, and hands the ledger's content over
+in each SUBSCRIBE. That way an update made while the agent was away, or lost on the way to it, still arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TERMINAL_STATES = frozenset(
+    {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdate:
+    """One status update. The maker leaves ``uuid`` and ``timestamp`` empty; the driver fills them in."""
+
+    task_id: str
+    state: str  #: one of Mesos' ``TASK_*``
+    message: str = ""
+    reason: str | None = None  #: one of Mesos' ``REASON_*``
+    healthy: bool | None = None
+    addresses: tuple[str, ...] = ()  #: IP addresses of the task's container
+    uuid: str = ""  #: 16 random bytes in base64, as on the wire (rule 70)
+    timestamp: float = 0.0  #: seconds since the epoch
+
+    @property
+    def terminal(self) -> bool:
+        return self.state in TERMINAL_STATES
+
+
+class Ledger:
+    """Unacknowledged tasks and updates, each in the order of arrival."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Mapping[str, Any]] = {}
+        self._updates: dict[str, StatusUpdate] = {}
+
+    def launched(self, task_id: str, task_info: Mapping[str, Any]) -> None:
+        """Record a task of a LAUNCH event with the TaskInfo as it came: Mesos wants it back unchanged."""
+        self._tasks[task_id] = task_info
+
+    def add(self, update: StatusUpdate) -> None:
+        """Record an update. Raises ValueError where it carries no uuid: it could never be acknowledged."""
+        if not update.uuid:
+            raise ValueError(f"status update of {update.task_id} has no uuid")
+        self._updates[update.uuid] = update
+
+    def acknowledge(self, task_id: str, uuid: str) -> bool:
+        """Strike out an update, and its task with it: one acknowledged update acknowledges the task.
+
+        Returns whether the update was on record. An unknown uuid still acknowledges the task.
+        """
+        self._tasks.pop(task_id, None)
+        return self._updates.pop(uuid, None) is not None
+
+    @property
+    def tasks(self) -> tuple[Mapping[str, Any], ...]:
+        return tuple(self._tasks.values())
+
+    @property
+    def updates(self) -> tuple[StatusUpdate, ...]:
+        return tuple(self._updates.values())
+
+    def pending_terminal(self) -> bool:
+        """Tell whether a terminal update still waits: an executor that exits now would leave Mesos to guess."""
+        return any(update.terminal for update in self._updates.values())
+
+    def __len__(self) -> int:
+        return len(self._updates)

@@ -1,0 +1,1 @@
+"""The scheduler side of the Mesos v1 API: the only importer of pymesos in this process."""
