@@ -1,0 +1,34 @@
+"""What is wrong with a definition: every problem at once, each with the place and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eratos.common.errors import PermanentError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong. ``path`` is Marathon's form of a place in the JSON: ``/container/portMappings(0)/hostPort``."""
+
+    path: str
+    message: str
+
+    def below(self, parent: str) -> Problem:
+        """Return the same problem seen from a document that holds this one at ``parent``."""
+        return Problem(parent if self.path == "/" else parent + self.path, self.message)
+
+
+class InvalidApp(PermanentError):  # noqa: N818 - reads as what it says: this app is invalid
+    """A definition was refused. ``problems`` names everything that is wrong with it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{problem.path} {problem.message}" for problem in self.problems))
+
+
+def json_path(location: Iterable[str | int]) -> str:
+    """Join keys and list indices the way Marathon's 422 answers do."""
+    path = "".join(f"({step})" if isinstance(step, int) else f"/{step}" for step in location)
+    return path or "/"

@@ -1,0 +1,112 @@
+"""Rules that tie several fields of an app together. Each names the fields it reads; it rests while one is unreadable.
+
+So a typo in one field does not hide what is wrong elsewhere, and brings no false alarm of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Final
+
+from . import labels
+from .errors import Problem
+
+if TYPE_CHECKING:
+    from .app import App
+
+_PORT_FIELDS: Final = ("container", "networks", "portDefinitions", "ports", "requirePorts")
+
+
+def problems(app: App, unreadable: Collection[str]) -> Iterable[Problem]:
+    """Hold an app against every rule whose fields could all be read."""
+    for fields, rule in _RULES:
+        if not any(field in unreadable for field in fields):
+            yield from rule(app)
+
+
+def _one_command(app: App) -> Iterable[Problem]:
+    if app.cmd is not None and app.args:
+        yield Problem("/args", "goes without cmd: keep one of the two")
+
+
+def _distinct_ports(app: App) -> Iterable[Problem]:
+    where = "/portDefinitions" if app.network == "host" else "/container/portMappings"
+    yield from _twice(where, "name", (port.name for port in app.ports if port.name))
+    if app.network == "host":
+        yield from _twice(where, "port", (definition.port for definition in app.port_definitions if definition.port))
+    else:
+        yield from _twice(where, "hostPort", (port.host_port for port in app.ports if port.host_port))
+        inner = (f"{port.container_port}/{port.protocol}" for port in app.ports if port.container_port)
+        yield from _twice(where, "containerPort", inner)
+    # An unnamed port's service is named after its index, which another port may have for a name.
+    yield from _twice(where, "the Consul service", app.service_names)
+
+
+def _twice(where: str, what: str, values: Iterable[object]) -> Iterable[Problem]:
+    for value, count in Counter(values).items():
+        if count > 1:
+            yield Problem(where, f"has {what} {value} {count} times: every port needs its own")
+
+
+def _checks_have_ports(app: App) -> Iterable[Problem]:
+    for index, check in enumerate(app.health_checks):
+        if check.protocol == "command" or check.port is not None or check.port_index is None:
+            continue
+        if check.port_index >= len(app.ports):
+            has = f"ports 0 to {len(app.ports) - 1}" if app.ports else "no ports"
+            yield Problem(
+                f"/healthChecks({index})/portIndex",
+                f"is {check.port_index}, the app has {has}: correct it, add the port, or set the check's port",
+            )
+        elif app.ports[check.port_index].protocol == "udp":
+            yield Problem(f"/healthChecks({index})/portIndex", f"is {check.port_index}, a UDP port: checks need TCP")
+
+
+def _labels(app: App) -> Iterable[Problem]:
+    yield from labels.problems(app.labels, len(app.ports))
+
+
+def _single_instance(app: App) -> Iterable[Problem]:
+    if not app.single_instance:
+        return
+    if app.instances > 1:
+        yield Problem("/instances", f"is {app.instances}: the label {labels.SINGLE_INSTANCE} allows one at most")
+    strategy = app.upgrade_strategy
+    if strategy.minimum_health_capacity or strategy.maximum_over_capacity:
+        yield Problem("/upgradeStrategy", f"must have both capacities 0 with the label {labels.SINGLE_INSTANCE}")
+
+
+def _limit_above_request(app: App) -> Iterable[Problem]:
+    if app.cpus_limit_m and app.cpus_limit_m < app.resources.cpus_m:
+        yield Problem("/resourceLimits/cpus", f"must be at least cpus, which is {app.cpus:g}")
+
+
+def _distinct_items(app: App) -> Iterable[Problem]:
+    yield from _repeated("constraints", app.constraints)
+    yield from _repeated("acceptedResourceRoles", app.accepted_resource_roles)
+    yield from _repeated("dependencies", app.dependencies)
+    yield from _repeated("container/volumes", (volume.container_path for volume in app.container.volumes))
+    if app.id in app.dependencies:
+        yield Problem(f"/dependencies({app.dependencies.index(app.id)})", "is the app itself: remove it")
+
+
+def _repeated(field: str, values: Iterable[object]) -> Iterable[Problem]:
+    seen: set[object] = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            yield Problem(f"/{field}({index})", "is there twice: remove one")
+        seen.add(value)
+
+
+_Rule = Callable[["App"], Iterable[Problem]]
+
+_RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
+    (("cmd", "args"), _one_command),
+    (_PORT_FIELDS, _distinct_ports),
+    (("healthChecks", *_PORT_FIELDS), _checks_have_ports),
+    (("labels", *_PORT_FIELDS), _labels),
+    (("labels", "instances", "upgradeStrategy"), _single_instance),
+    (("cpus", "resourceLimits"), _limit_above_request),
+    (("constraints", "acceptedResourceRoles", "dependencies", "container", "id"), _distinct_items),
+)
