@@ -14,7 +14,9 @@ import time
 #: A line longer than this is cut: one poisoned payload must not fill a disk.
 LINE_MAX = 10_000
 
-_SECRET = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)|((?:secret|token|password|authorization)\"?\s*[=:]\s*\"?)[^\s\",}]+", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(://[^:/@\s]*:)[^@/\s]+(@)|((?:secret|token|password|authorization)\"?\s*[=:]\s*\"?)[^\s\",}]+", re.IGNORECASE
+)
 
 
 def masked(text: str) -> str:
@@ -23,7 +25,7 @@ def masked(text: str) -> str:
 
 
 class _Formatter(logging.Formatter):
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")

@@ -102,7 +102,12 @@ class TaskPayload:
             if version != VERSION:
                 raise PermanentError(f"task payload has version {version}, this executor reads {VERSION}")
             raw["resources"] = Resources(**raw["resources"])
-            for name, kind in (("ports", Port), ("volumes", Volume), ("health_checks", HealthCheck), ("services", Service)):
+            for name, kind in (
+                ("ports", Port),
+                ("volumes", Volume),
+                ("health_checks", HealthCheck),
+                ("services", Service),
+            ):
                 raw[name] = tuple(kind(**item) for item in raw[name])
             raw["services"] = tuple(dataclasses.replace(s, tags=tuple(s.tags)) for s in raw["services"])
             raw["parameters"] = tuple((key, value) for key, value in raw["parameters"])

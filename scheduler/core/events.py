@@ -122,4 +122,3 @@ Event = (
     | Tick
     | Command
 )
-

@@ -50,6 +50,9 @@ _TERMINAL = frozenset(
 )
 
 
+NO_PORTS = PortRanges()
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What one agent offers. ``resources`` and ``ports`` are the sums over everything this framework may use."""
@@ -58,7 +61,7 @@ class Offer:
     agent_id: str
     hostname: str
     resources: Resources
-    ports: PortRanges = PortRanges()
+    ports: PortRanges = NO_PORTS
     attributes: Mapping[str, str] = field(default_factory=dict)
     executor_ids: frozenset[str] = frozenset()  #: of this framework, already on the agent
     region: str = ""

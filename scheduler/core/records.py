@@ -6,6 +6,7 @@ and forgotten only after a terminal state arrived (rule 6), so a task the store 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from eratos.marathon.app import App
@@ -34,6 +35,7 @@ class InstanceRecord:
     addresses: tuple[str, ...] = ()
     zone: str = ""
     region: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

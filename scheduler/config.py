@@ -1,0 +1,139 @@
+"""The scheduler's settings, read once, from flags and then from the environment (``--http-port`` is ``ERATOS_HTTP_PORT``).
+
+All problems are reported together. Nothing else in the package reads flags or the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eratos.common.errors import PermanentError
+
+WEEK_S = 7 * 24 * 3600.0
+
+
+class BadConfig(PermanentError):
+    """One line per problem, each naming the flag and the fix."""
+
+
+def _setting(default: Any, help_text: str, kind: type = str, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"help": help_text, "kind": kind}, repr=not secret)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one scheduler process. The help texts say unit, meaning and default's reason; docs list the same."""
+
+    master: str = _setting("", "the Mesos masters: zk://host:port,.../mesos, or host:port of one master")
+    zk: str = _setting("", "zk://[user:password@]host:port,.../path for the store and the election of a leader", secret=True)
+    store: str = _setting("", "instead of --zk, for one scheduler alone: sqlite:///path/to/file, or memory:", secret=True)
+    consul: str = _setting("http://127.0.0.1:8500", "the Consul agent of each host, as executors on that host reach it")
+    consul_token_file: str = _setting("", "file with the ACL token that executors use at Consul")
+    http_host: str = _setting("0.0.0.0", "address that the API listens on")
+    http_port: int = _setting(8080, "port that the API listens on", int)
+    advertise_url: str = _setting("", "URL under which other schedulers reach this one's API; default: hostname and --http-port")
+    framework_name: str = _setting("eratos", "name of the framework in Mesos")
+    role: str = _setting("*", "Mesos role to get offers for")
+    user: str = _setting("root", "user that executors run as; must be able to use the Docker socket")
+    principal: str = _setting("", "principal for framework authentication and basic authentication at the master")
+    secret_file: str = _setting("", "file with the principal's secret")
+    failover_timeout_s: float = _setting(WEEK_S, "how long Mesos keeps the tasks while no scheduler is there", float)
+    executor_command: str = _setting("eratos-executor", "command that starts the executor on an agent")
+    executor_uris: str = _setting("", "comma-separated URIs for the agent's fetcher, where the executor is not preinstalled")
+    executor_cpus: float = _setting(0.1, "CPUs that each executor takes on its agent", float)
+    executor_mem_mib: int = _setting(64, "MiB that each executor takes on its agent", int)
+    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
+
+    @property
+    def url(self) -> str:
+        """The API's URL that other schedulers and users are told."""
+        return self.advertise_url or f"http://{socket.gethostname()}:{self.http_port}"
+
+    @property
+    def store_url(self) -> str:
+        return self.zk or self.store
+
+    def secret(self) -> str:
+        """Return the principal's secret, or "" where there is none. Raises BadConfig when the file cannot be read."""
+        return _read(self.secret_file, "--secret-file")
+
+    def consul_token(self) -> str:
+        """Return Consul's ACL token, or "" where there is none. Raises BadConfig when the file cannot be read."""
+        return _read(self.consul_token_file, "--consul-token-file")
+
+
+def read(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
+    """Read the settings. Raises BadConfig with all problems; ``--help`` prints and exits."""
+    parser = argparse.ArgumentParser(
+        prog="eratos-scheduler",
+        description="The scheduler of eratos, a Mesos framework.",
+        epilog="Each flag can be given in the environment instead: --http-port as ERATOS_HTTP_PORT.",
+    )
+    for item in dataclasses.fields(Config):
+        flag = "--" + item.name.replace("_", "-")
+        default = "" if item.default in ("", None) else f" (default: {item.default})"
+        parser.add_argument(flag, dest=item.name, metavar="VALUE", help=item.metadata["help"] + default)
+    given = vars(parser.parse_args(argv))
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for item in dataclasses.fields(Config):
+        flag, variable = "--" + item.name.replace("_", "-"), "ERATOS_" + item.name.upper()
+        text = given[item.name] if given[item.name] is not None else environ.get(variable)
+        if text is None or text == "":
+            continue
+        try:
+            values[item.name] = item.metadata["kind"](text)
+        except ValueError:
+            kind = "a whole number" if item.metadata["kind"] is int else "a number"
+            problems.append(f"{flag} (or {variable}): {text!r} is not {kind}")
+    config = Config(**values)
+    problems += _problems(config)
+    if problems:
+        raise BadConfig("\n".join(problems))
+    return config
+
+
+def _problems(config: Config) -> list[str]:
+    found = []
+    if not config.master:
+        found.append("--master (or ERATOS_MASTER): missing; give zk://host:port/mesos, or host:port of one master")
+    elif config.master.startswith("zk://") and not re.match(r"^zk://[^/]+/.+", config.master):
+        found.append("--master: a zk:// URL ends in the masters' path, as in zk://zk1:2181,zk2:2181/mesos")
+    if config.zk and config.store:
+        found.append("--zk and --store: give one of them; --zk for several schedulers, --store for one alone")
+    elif not config.store_url:
+        found.append(
+            "--zk (or ERATOS_ZK): missing; give zk://host:port/eratos, or --store sqlite:///path for one scheduler alone"
+        )
+    elif config.zk and not config.zk.startswith("zk://"):
+        found.append("--zk: must begin with zk://, as in zk://zk1:2181,zk2:2181/eratos")
+    if not 0 < config.http_port < 65536:
+        found.append(f"--http-port: {config.http_port} is no port; give one from 1 to 65535")
+    if config.failover_timeout_s < 60:
+        found.append("--failover-timeout-s: below 60 a restart of the scheduler could end every task; a week is usual")
+    if config.executor_cpus < 0.01 or config.executor_mem_mib < 32:
+        found.append("--executor-cpus and --executor-mem-mib: at least 0.01 and 32, or Mesos refuses the executor")
+    if config.secret_file and not config.principal:
+        found.append("--secret-file: needs --principal")
+    for flag, path in (("--secret-file", config.secret_file), ("--consul-token-file", config.consul_token_file)):
+        if path and not Path(path).is_file():
+            found.append(f"{flag}: {path} is no readable file")
+    if config.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        found.append(f"--log-level: {config.log_level!r} is none of DEBUG, INFO, WARNING, ERROR")
+    return found
+
+
+def _read(path: str, flag: str) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise BadConfig(f"{flag}: {path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,134 @@
+"""What users ask for: commands change the wanted state or are refused, whole. Called by :mod:`machine` only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from eratos.marathon.app import App
+
+from . import events
+from .actions import Action, Forget, Put, Refuse, Reply
+from .records import APPS
+from .state import Deployment
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+
+def carry_out(machine: Machine, command: events.Command, now: float) -> list[Action]:
+    """Change the wanted state, and answer with one Reply or Refuse; a refused command changed nothing."""
+    match command:
+        case events.PutApps():
+            return _put(machine, command, now)
+        case events.ScaleApp():
+            return _scale(machine, command, now)
+        case events.DeleteApps():
+            return _delete(machine, command, now)
+        case events.RestartApp():
+            return _restart(machine, command, now)
+        case events.KillInstances():
+            return _kill(machine, command, now)
+    raise TypeError(f"unknown command: {command!r}")
+
+
+def _put(machine: Machine, command: events.PutApps, now: float) -> list[Action]:
+    state = machine.state
+    if command.create_only:
+        for app in command.apps:
+            if app.id in state.apps:
+                return [Refuse(command.token, 409, f"An app with id [{app.id}] already exists.")]
+    version = new_version(machine, now)
+    out: list[Action] = []
+    for app in command.apps:
+        before = state.apps.get(app.id)
+        # Scaling is no new version: the instances that run are as good as new ones.
+        unchanged = before is not None and before.same_definition(app)
+        stored = app.with_version(before.version if before is not None and unchanged else version)
+        out += _store(machine, stored, reset=not unchanged)
+    return [*out, _deployed(machine, command.token, version, (app.id for app in command.apps), now)]
+
+
+def _scale(machine: Machine, command: events.ScaleApp, now: float) -> list[Action]:
+    app = machine.state.apps.get(command.app_id)
+    if app is None:
+        return [_missing(command.token, command.app_id)]
+    out = _store(machine, app.with_instances(command.instances), reset=False)
+    return [*out, _deployed(machine, command.token, new_version(machine, now), (app.id,), now)]
+
+
+def _delete(machine: Machine, command: events.DeleteApps, now: float) -> list[Action]:
+    state = machine.state
+    for app_id in command.app_ids:
+        if app_id not in state.apps:
+            return [_missing(command.token, app_id)]
+    out: list[Action] = []
+    for app_id in command.app_ids:
+        del state.apps[app_id]
+        out.append(Forget(APPS + app_id))
+        machine.touch(app_id)
+    return [*out, _deployed(machine, command.token, new_version(machine, now), command.app_ids, now)]
+
+
+def _restart(machine: Machine, command: events.RestartApp, now: float) -> list[Action]:
+    app = machine.state.apps.get(command.app_id)
+    if app is None:
+        return [_missing(command.token, command.app_id)]
+    version = new_version(machine, now)
+    out = _store(machine, app.with_version(version), reset=True)
+    return [*out, _deployed(machine, command.token, version, (app.id,), now)]
+
+
+def _kill(machine: Machine, command: events.KillInstances, now: float) -> list[Action]:
+    state = machine.state
+    unknown = [instance_id for instance_id in command.instance_ids if instance_id not in state.instances]
+    if unknown:
+        return [Refuse(command.token, 404, f"Instance '{unknown[0]}' does not exist")]
+    instances = [state.instances[instance_id] for instance_id in dict.fromkeys(command.instance_ids)]
+    out: list[Action] = []
+    touched = {instance.app_id for instance in instances if not instance.stopping}
+    for app_id in sorted(touched):
+        app = state.apps.get(app_id)
+        killed = sum(i.app_id == app_id and not i.stopping for i in instances)
+        if command.scale and app is not None:
+            out += _store(machine, app.with_instances(max(0, app.instances - killed)), reset=False)
+        machine.touch(app_id)
+    # The machine's own actions of the stops come before those returned here, so the order within the batch stays whole.
+    for instance in instances:
+        machine.stop(instance, now)
+    return [*out, _deployed(machine, command.token, new_version(machine, now), touched, now)]
+
+
+def _store(machine: Machine, app: App, *, reset: bool) -> list[Action]:
+    machine.state.apps[app.id] = app
+    if reset:
+        # A new definition deserves a new try: whatever made the old one fail may be mended.
+        machine.state.launches.pop(app.id, None)
+    machine.touch(app.id)
+    return [Put(APPS + app.id, app)]
+
+
+def _deployed(machine: Machine, token: int, version: str, app_ids: Iterable[str], now: float) -> Reply:
+    deployment = Deployment(machine.new_id(), version, frozenset(app_ids), now)
+    machine.state.deployments[deployment.deployment_id] = deployment
+    return Reply(token, version, deployment.deployment_id)
+
+
+def _missing(token: int, app_id: str) -> Refuse:
+    return Refuse(token, 404, f"App '{app_id}' does not exist")
+
+
+def new_version(machine: Machine, now: float) -> str:
+    """Return a Marathon version: the time, made unique and growing, as ``2026-01-31T12:00:00.123Z``."""
+    newest = max((app.version for app in machine.state.apps.values()), default="")
+    now_ms = int(now * 1000)
+    if newest:
+        now_ms = max(now_ms, _milliseconds(newest) + 1)
+    moment = datetime.fromtimestamp(now_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{now_ms % 1000:03d}Z"
+
+
+def _milliseconds(version: str) -> int:
+    moment = datetime.fromisoformat(version.replace("Z", "+00:00"))
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000

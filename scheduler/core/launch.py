@@ -1,0 +1,87 @@
+"""The task payload of an instance: the app's definition plus where it was placed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from eratos.common import names
+from eratos.common.payload import HealthCheck, Port, Service, TaskPayload, Volume
+from eratos.marathon import parts as marathon
+from eratos.marathon.app import App
+
+from .state import Instance
+
+#: From SIGTERM to SIGKILL where the app says nothing; Mesos' own default is as long (mesos.proto, KillPolicy).
+DEFAULT_KILL_GRACE_S = 3.0
+
+
+def payload(app: App, instance: Instance, framework_id: str) -> TaskPayload:
+    """Return the whole instruction for the executor; ``instance`` has its agent and ports already."""
+    docker, grace_s = app.container.docker, app.task_kill_grace_period_seconds
+    ports = tuple(
+        Port(
+            host_port=host_port,
+            container_port=port.container_port or host_port,
+            protocol=port.protocol,
+            name=port.name,
+        )
+        for port, host_port in zip(app.ports, instance.ports, strict=True)
+    )
+    return TaskPayload(
+        task_id=instance.task_id,
+        instance_id=instance.instance_id,
+        app_id=app.id,
+        app_version=app.version,
+        resources=app.resources,
+        image=app.image,
+        args=app.command_args,
+        env=dict(app.env),
+        labels=dict(app.labels),
+        network=app.network,
+        ports=ports,
+        volumes=tuple(
+            Volume(container_path=v.container_path, source=v.source, read_only=v.read_only, named=v.named)
+            for v in app.container.volumes
+        ),
+        health_checks=tuple(_health_check(check, ports) for check in app.health_checks),
+        services=tuple(_service(app, index, instance, framework_id) for index in range(len(ports))),
+        user=app.user or "",
+        privileged=docker.privileged,
+        parameters=tuple((parameter.key, parameter.value) for parameter in docker.parameters),
+        force_pull=docker.force_pull_image,
+        cpus_limit_m=app.cpus_limit_m,
+        kill_grace_s=DEFAULT_KILL_GRACE_S if grace_s is None else grace_s,
+        drain_s=app.drain_s,
+    )
+
+
+def _health_check(check: marathon.HealthCheck, ports: tuple[Port, ...]) -> HealthCheck:
+    port = check.port or (ports[check.port_index or 0].host_port if ports else 0)
+    return HealthCheck(
+        protocol=check.protocol,
+        path=check.path or "/",
+        port=port,
+        command=check.command.value if check.command else "",
+        grace_s=check.grace_period_seconds,
+        interval_s=check.interval_seconds,
+        timeout_s=check.timeout_seconds,
+        max_failures=check.max_consecutive_failures,
+    )
+
+
+def _service(app: App, index: int, instance: Instance, framework_id: str) -> Service:
+    meta = {
+        names.META_FRAMEWORK: framework_id,
+        names.META_AGENT: instance.agent_id,
+        names.META_APP: app.id,
+        names.META_INSTANCE: instance.instance_id,
+        names.META_TASK: instance.task_id,
+        names.META_VERSION: app.version,
+    }
+    return Service(
+        service_id=names.service_id(instance.task_id, index),
+        name=app.service_names[index],
+        port=instance.ports[index],
+        tags=(names.SERVICE_TAG, *app.consul_tags),
+        meta=meta | {f"haproxy-{key}": value for key, value in asdict(app.routing(index)).items() if value},
+    )

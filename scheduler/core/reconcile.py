@@ -1,0 +1,51 @@
+"""Asking Mesos for the states of tasks until each was answered (docs/reconciliation.md, Algorithm; rules 11 to 17).
+
+After every subscription all tasks with a launch are asked for explicitly, again and again with truncated exponential
+back-off; no answer does not mean lost. When all were answered, one implicit request (an empty list) shows tasks that only
+the master knows. Both are repeated now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eratos.common import backoff
+
+FIRST_S = 2.0
+MOST_S = 60.0
+PERIOD_S = 600.0  #: between full rounds; Marathon's is the same
+#: Ids in one RECONCILE call: keeps single calls small.
+BATCH = 1000
+
+
+class Reconciliation:
+    """The one round under way; a new one replaces it (rule 12)."""
+
+    def __init__(self) -> None:
+        self.unanswered: set[str] = set()
+        self._attempt = 0
+        self._implicit_due = False
+
+    def start(self, task_ids: Iterable[str]) -> None:
+        self.unanswered = set(task_ids)
+        self._attempt = 0
+        self._implicit_due = True
+
+    def stop(self) -> None:
+        self.unanswered.clear()
+        self._implicit_due = False
+
+    def answered(self, task_id: str) -> None:
+        self.unanswered.discard(task_id)
+
+    def step(self) -> tuple[list[list[str]], float]:
+        """Return (requests to send now, delay until the next step). An empty request asks for everything."""
+        if self.unanswered:
+            delay = backoff.exponential_s(self._attempt, first_s=FIRST_S, factor=2, most_s=MOST_S)
+            self._attempt += 1
+            ids = sorted(self.unanswered)
+            return [ids[i : i + BATCH] for i in range(0, len(ids), BATCH)], delay
+        if self._implicit_due:
+            self._implicit_due = False
+            return [[]], PERIOD_S
+        return [], PERIOD_S
