@@ -1,0 +1,65 @@
+"""The real cluster for the end-to-end tests: a second compose project beside whatever the user runs, on other ports."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.cluster import DEFAULT_PORTS, SOON_S, Cluster, docker
+from support.waiting import until
+
+ROOT = Path(__file__).parents[2]
+PROJECT = "eratos-test"
+PORTS = {name: port + 20_000 for name, port in DEFAULT_PORTS.items()}
+
+
+@pytest.fixture(scope="session")
+def docker_compose_project_name() -> str:
+    os.environ.update({"ERATOS_PROJECT": PROJECT} | {name: str(port) for name, port in PORTS.items()})
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def docker_compose_file() -> str:
+    return str(ROOT / "compose-dev" / "compose.yaml")
+
+
+@pytest.fixture(scope="session")
+def docker_setup() -> list[str]:
+    # What an interrupted run left is removed first; `./dev test` has built the images already.
+    _remove_workers()
+    return ["down -v --remove-orphans", "up -d --wait"]
+
+
+@pytest.fixture(scope="session")
+def docker_cleanup() -> list[str]:
+    return ["down -v --remove-orphans -t 2"]
+
+
+@pytest.fixture(scope="session")
+def cluster(docker_services: Any) -> Iterator[Cluster]:
+    made = Cluster(PROJECT, PORTS)
+    until(lambda: made.leader(), SOON_S, "a scheduler leads")
+    until(lambda: made.framework_ids(), SOON_S, "the framework is registered")
+    yield made
+    _remove_workers()
+
+
+@pytest.fixture
+def prime() -> dict[str, Any]:
+    return json.loads((ROOT / "marathon" / "apps" / "prime.json").read_text())
+
+
+@pytest.fixture
+def hello() -> dict[str, Any]:
+    return json.loads((ROOT / "marathon" / "apps" / "hello.json").read_text())
+
+
+def _remove_workers() -> None:
+    left = Cluster(PROJECT, PORTS).all_worker_containers()
+    if left:
+        docker("rm", "-f", *left)

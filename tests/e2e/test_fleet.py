@@ -1,0 +1,137 @@
+"""The whole path on the real cluster: a fleet of workers behind two balancers, scaled, broken and mended.
+
+Tests run in order on one cluster; each leaves it at rest.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import requests
+from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster, docker
+from support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def fleet(cluster: Cluster, prime: dict[str, Any]) -> dict[str, Any]:
+    """Twenty workers at rest, however the test before left them."""
+    cluster.apply(prime, instances=20)
+    cluster.settle(prime, 20)
+    return prime
+
+
+def is_prime(number: int) -> bool:
+    return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
+
+
+def test_empty_pool_answers_503(cluster: Cluster):
+    for balancer in cluster.balancers:
+        answer = requests.get(balancer, timeout=10)
+        assert answer.status_code == 503
+        assert answer.text.strip()
+
+
+def test_requests_spread_evenly_over_twenty_workers_on_both_balancers(cluster: Cluster, fleet: dict[str, Any]):
+    for balancer in cluster.balancers:
+        answers = cluster.spread(balancer, 200)
+        assert sorted(answers.values()) == [10] * 20
+
+
+def test_answers_are_fresh_primes_from_a_named_instance(cluster: Cluster, fleet: dict[str, Any]):
+    answers = [
+        requests.get(cluster.balancers[0], headers={"Accept": "application/json"}, timeout=10).json() for _ in range(20)
+    ]
+    assert all(is_prime(answer["prime"]) for answer in answers)
+    assert len({answer["prime"] for answer in answers}) > 15
+    assert {answer["instance"] for answer in answers} == set(cluster.tasks("/prime"))
+
+
+def test_access_log_names_the_instance_of_each_request(cluster: Cluster, fleet: dict[str, Any]):
+    instance = requests.get(f"{cluster.balancers[0]}/?find-me-in-the-log", timeout=10).headers["X-Instance"]
+
+    def logged() -> bool:
+        lines = docker("logs", "--tail", "200", cluster.container_of("balancer1")).splitlines()
+        return any("find-me-in-the-log" in line and f"eratos-{instance}" in line for line in lines)
+
+    until(logged, SOON_S, "the access log names the instance")
+
+
+def test_balancers_register_themselves(cluster: Cluster):
+    until(lambda: len(cluster.services("eratos-balancer")) == 2, SOON_S, "both balancers are in Consul")
+
+
+def test_fleet_scales_up_and_down(cluster: Cluster, fleet: dict[str, Any]):
+    before = cluster.tasks("/prime")
+    cluster.apply(fleet, instances=30)
+    cluster.settle(fleet, 30)
+    assert before < cluster.tasks("/prime"), "scaling up replaced instances"
+    cluster.apply(fleet, instances=5)
+    cluster.settle(fleet, 5)
+
+
+def test_killed_container_is_replaced(cluster: Cluster, fleet: dict[str, Any]):
+    task, container = sorted(cluster.containers("/prime").items())[0]
+    docker("kill", container)
+    until(lambda: task not in cluster.tasks("/prime"), SOON_S, "Mesos knows of the death")
+    cluster.settle(fleet, 20)
+
+
+def test_workers_of_a_dead_host_run_elsewhere(cluster: Cluster, fleet: dict[str, Any]):
+    lost = {task for task, container in cluster.containers("/prime").items() if cluster.host_of(container).endswith("agent2")}
+    assert lost, "nothing ran on agent2"
+    cluster.power_off("agent2")
+    try:
+        cluster.settle(fleet, 20, AFTER_HOST_LOSS_S)
+        assert not lost & cluster.tasks("/prime")
+    finally:
+        cluster.power_on("agent2")
+    until(lambda: any_on(cluster, fleet, "agent2"), AFTER_HOST_LOSS_S, "agent2 takes work again")
+
+
+def any_on(cluster: Cluster, fleet: dict[str, Any], agent: str) -> bool:
+    """Scale up and see whether the agent gets some of it."""
+    cluster.apply(fleet, instances=30)
+    cluster.settle(fleet, 30)
+    on_agent = [c for c in cluster.containers("/prime").values() if cluster.host_of(c).endswith(agent)]
+    if not on_agent:
+        cluster.apply(fleet, instances=20)
+        cluster.settle(fleet, 20)
+    return bool(on_agent)
+
+
+def test_death_of_the_leading_scheduler_touches_no_task(cluster: Cluster, fleet: dict[str, Any]):
+    leader, containers, frameworks = cluster.leader(), cluster.containers("/prime"), cluster.framework_ids()
+    scheduler = cluster.container_of(f"scheduler{leader}")
+    docker("kill", scheduler)
+    try:
+        other = 3 - leader
+        until(lambda: cluster.api("GET", "/v2/info", scheduler=other).json().get("elected"), SOON_S, "the other one leads")
+        cluster.any_api("PUT", "/v2/apps/prime", fleet | {"instances": 21})
+        cluster.settle(fleet, 21)
+        assert containers.items() <= cluster.containers("/prime").items(), "a container was replaced"
+        assert cluster.framework_ids() == frameworks
+    finally:
+        docker("start", scheduler)
+    until(lambda: cluster.api("GET", "/v2/apps/prime", scheduler=leader).status_code == 200, SOON_S, "the follower forwards")
+
+
+def test_second_app_answers_beside_the_first(cluster: Cluster, fleet: dict[str, Any], hello: dict[str, Any]):
+    cluster.apply(hello)
+    cluster.settle(hello, hello["instances"])
+    for page in ("example1.html", "example2.html"):
+        answer = requests.get(f"{cluster.balancers[1]}/hello/{page}", timeout=10)
+        assert answer.status_code == 200
+        assert "<html" in answer.text.lower()
+    assert re.fullmatch(r"\d+\s*", requests.get(cluster.balancers[1], timeout=10).text)
+    cluster.delete("/hello")
+    cluster.settle(hello, 0)
+
+
+def test_deleted_fleet_leaves_nothing(cluster: Cluster, fleet: dict[str, Any]):
+    cluster.delete("/prime")
+    cluster.settle(fleet, 0)
+    until(lambda: not cluster.all_worker_containers(), SOON_S, "every container is removed")

@@ -1,0 +1,210 @@
+"""The compose-dev cluster as tests and benchmarks see it: through its published ports and the Docker daemon.
+
+Everything asked here is asked of the real parts: Mesos' own state, Docker's containers, Consul's catalogue, HAProxy's
+statistics. ``at_rest`` holds the four against each other.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from support.waiting import until
+
+DEFAULT_PORTS = {
+    "ERATOS_BALANCER1_PORT": 8000,
+    "ERATOS_BALANCER2_PORT": 8001,
+    "ERATOS_API1_PORT": 8080,
+    "ERATOS_API2_PORT": 8081,
+    "ERATOS_CONSUL_PORT": 8500,
+    "ERATOS_MASTER1_PORT": 5050,
+    "ERATOS_MASTER2_PORT": 5051,
+    "ERATOS_STATS1_PORT": 9090,
+    "ERATOS_STATS2_PORT": 9091,
+}
+
+#: Generous on purpose: these bound how long a broken cluster is waited for, they measure nothing.
+SOON_S = 60.0
+AFTER_HOST_LOSS_S = 150.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One compose project. ``ports`` are the published ones, by the variable that moves each."""
+
+    project: str
+    ports: Mapping[str, int]
+
+    @classmethod
+    def from_environment(cls) -> Cluster:
+        """The cluster that ``./dev up`` started, moved by the same variables."""
+        ports = {name: int(os.environ.get(name, default)) for name, default in DEFAULT_PORTS.items()}
+        return cls(os.environ.get("ERATOS_PROJECT", "eratos"), ports)
+
+    def url(self, variable: str) -> str:
+        return f"http://127.0.0.1:{self.ports[variable]}"
+
+    @property
+    def balancers(self) -> tuple[str, str]:
+        return self.url("ERATOS_BALANCER1_PORT"), self.url("ERATOS_BALANCER2_PORT")
+
+    # The API
+
+    def api(self, method: str, path: str, body: Any = None, *, scheduler: int = 1) -> requests.Response:
+        return requests.request(method, f"{self.url(f'ERATOS_API{scheduler}_PORT')}{path}", json=body, timeout=30)
+
+    def any_api(self, method: str, path: str, body: Any = None) -> requests.Response:
+        """Ask whichever scheduler answers: one of them may be down."""
+        for scheduler in (1, 2):
+            try:
+                response = self.api(method, path, body, scheduler=scheduler)
+            except requests.ConnectionError:
+                continue
+            if response.status_code != 503:
+                return response
+        raise ConnectionError("no scheduler answers")
+
+    def apply(self, app: dict[str, Any], **changes: Any) -> None:
+        response = self.any_api("PUT", f"/v2/apps{app['id']}", {**app, **changes})
+        assert response.status_code in (200, 201), response.text
+
+    def delete(self, app_id: str) -> None:
+        response = self.any_api("DELETE", f"/v2/apps{app_id}")
+        assert response.status_code in (200, 404), response.text
+
+    def leader(self) -> int:
+        """Return the number of the scheduler that leads."""
+        for scheduler in (1, 2):
+            info = self.api("GET", "/v2/info", scheduler=scheduler).json()
+            if info.get("elected"):
+                return scheduler
+        raise AssertionError("no scheduler leads")
+
+    # What runs, by four witnesses
+
+    def tasks(self, app_id: str) -> set[str]:
+        """Ids of the app's running tasks by Mesos' leading master."""
+        found = set()
+        for framework in self._master_state()["frameworks"]:
+            for task in framework["tasks"]:
+                if task["state"] == "TASK_RUNNING" and task["id"].startswith(_prefix(app_id)):
+                    found.add(task["id"])
+        return found
+
+    def framework_ids(self) -> set[str]:
+        return {framework["id"] for framework in self._master_state()["frameworks"] if framework["active"]}
+
+    def _master_state(self) -> dict[str, Any]:
+        for variable in ("ERATOS_MASTER1_PORT", "ERATOS_MASTER2_PORT"):
+            try:
+                state = requests.get(f"{self.url(variable)}/state", timeout=10, allow_redirects=False)
+            except requests.ConnectionError:
+                continue
+            if state.status_code == 200 and state.json().get("leader") == state.json().get("pid"):
+                return state.json()
+        raise ConnectionError("no Mesos master leads")
+
+    def containers(self, app_id: str) -> dict[str, str]:
+        """Container id by task id, of this project's hosts."""
+        lines = docker(
+            "ps", "--no-trunc", "--filter", f"label=eratos.app={app_id}",
+            "--format", '{{.Label "eratos.host"}} {{.Label "eratos.task"}} {{.ID}}',
+        ).splitlines()  # fmt: skip
+        rows = [line.split() for line in lines]
+        return {task: container for host, task, container in rows if host.startswith(f"{self.project}-")}
+
+    def all_worker_containers(self) -> list[str]:
+        """Ids of every container that executors of this project started, running or not."""
+        lines = docker("ps", "-a", "--no-trunc", "--filter", "label=eratos.task", "--format", '{{.Label "eratos.host"}} {{.ID}}')
+        return [line.split()[1] for line in lines.splitlines() if line.startswith(f"{self.project}-")]
+
+    def host_of(self, container: str) -> str:
+        return docker("inspect", "--format", '{{index .Config.Labels "eratos.host"}}', container).strip()
+
+    def services(self, name: str, *, passing: bool = True) -> list[str]:
+        """Ids of a service's instances in Consul."""
+        answer = requests.get(
+            f"{self.url('ERATOS_CONSUL_PORT')}/v1/health/service/{name}", params={"passing": "1"} if passing else {}, timeout=10
+        )
+        answer.raise_for_status()
+        return sorted(entry["Service"]["ID"] for entry in answer.json())
+
+    def servers(self, balancer: int, backend: str) -> list[str]:
+        """Names of a backend's servers that are up, by HAProxy's statistics."""
+        answer = requests.get(f"{self.url(f'ERATOS_STATS{balancer}_PORT')}/stats;csv", timeout=10)
+        answer.raise_for_status()
+        rows = csv.DictReader(answer.text.lstrip("# ").splitlines())
+        return sorted(
+            row["svname"]
+            for row in rows
+            if row["pxname"] == backend and row["svname"] not in ("FRONTEND", "BACKEND") and row["status"].startswith("UP")
+        )
+
+    def at_rest(self, app: dict[str, Any], count: int) -> bool:
+        """Assert tasks == containers == Consul services == servers of each balancer: no duplicate, no orphan."""
+        app_id, name = app["id"], app["id"].strip("/").replace("/", "-")
+        tasks = self.tasks(app_id)
+        assert len(tasks) == count, f"{len(tasks)} of {count} tasks run"
+        containers = set(self.containers(app_id))
+        assert containers == tasks, f"containers differ from tasks: {containers ^ tasks}"
+        services = self.services(name, passing=False)
+        assert services == sorted(f"eratos-{task}" for task in tasks), f"services differ from tasks: {services}"
+        assert self.services(name) == services, "a service is not passing"
+        for balancer in (1, 2):
+            servers = self.servers(balancer, name)
+            assert servers == services, f"balancer {balancer} differs from Consul: {set(servers) ^ set(services)}"
+        return True
+
+    def settle(self, app: dict[str, Any], count: int, within_s: float = SOON_S) -> None:
+        """Wait until the app is at rest with ``count`` instances."""
+        until(lambda: self.at_rest(app, count), within_s, f"{app['id']} is at rest with {count} instances", pace_s=0.2)
+
+    def spread(self, url: str, requests_count: int) -> Counter[str]:
+        """Send requests one after another and count the answers by instance; every answer must be a 200."""
+        answers: Counter[str] = Counter()
+        with requests.Session() as session:
+            for _ in range(requests_count):
+                answer = session.get(url, timeout=30)
+                assert answer.status_code == 200, f"{answer.status_code}: {answer.text}"
+                answers[answer.headers["X-Instance"]] += 1
+        return answers
+
+    # Faults
+
+    def container_of(self, service: str) -> str:
+        return docker(
+            "ps", "-aq", "--no-trunc",
+            "--filter", f"label=com.docker.compose.project={self.project}",
+            "--filter", f"label=com.docker.compose.service={service}",
+        ).strip()  # fmt: skip
+
+    def power_off(self, agent: str) -> None:
+        """Cut the power of a host: its agent, its Consul agent and all that ran on it are gone at once."""
+        workers = [c for c in self.all_worker_containers() if self.host_of(c) == f"{self.project}-{agent}"]
+        number = agent.removeprefix("agent")
+        docker("kill", self.container_of(agent), self.container_of(f"consul-agent{number}"))
+        if workers:
+            docker("rm", "-f", *workers)
+
+    def power_on(self, agent: str) -> None:
+        number = agent.removeprefix("agent")
+        docker("start", self.container_of(agent))
+        docker("start", self.container_of(f"consul-agent{number}"))
+
+
+def _prefix(app_id: str) -> str:
+    return app_id.strip("/").replace("/", "_") + ".instance-"
+
+
+def docker(*args: str) -> str:
+    """Run the Docker command line and return what it printed; AssertionError with its complaint when it fails."""
+    done = subprocess.run(["docker", *args], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"docker {' '.join(args[:2])} failed: {done.stderr.strip()}"
+    return done.stdout
