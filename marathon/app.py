@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
+from pydantic import Field, ValidationError
+
 from eratos.common import names
 from eratos.common.resources import Resources
-from pydantic import Field, ValidationError
 
 from . import ids, messages, rules
 from . import labels as known_labels
@@ -142,6 +143,10 @@ class App(Part):
     def with_instances(self, instances: int) -> Self:
         return self.model_copy(update={"instances": instances})
 
+    def with_dependencies(self, dependencies: tuple[str, ...]) -> Self:
+        """Return the app with further dependencies: those of the groups that it lies in."""
+        return self.model_copy(update={"dependencies": tuple(dict.fromkeys((*self.dependencies, *dependencies)))})
+
     def same_definition(self, other: App) -> bool:
         """Tell whether both describe the same tasks: anything but the number of instances and the version counts."""
         return self.with_instances(0).with_version("") == other.with_instances(0).with_version("")
@@ -162,8 +167,7 @@ class App(Part):
         if self.network == "host":
             # Without requirePorts a definition's number is a service port, and any host port will do (app.raml).
             return tuple(
-                AppPort(p.port if self.require_ports else 0, 0, p.protocol, p.name or "", p.labels)
-                for p in self.port_definitions
+                AppPort(p.port if self.require_ports else 0, 0, p.protocol, p.name or "", p.labels) for p in self.port_definitions
             )
         mappings = self.container.port_mappings or ()
         return tuple(AppPort(p.host_port, p.container_port, p.protocol, p.name or "", p.labels) for p in mappings)
@@ -203,8 +207,7 @@ class App(Part):
     def service_names(self) -> tuple[str, ...]:
         """The Consul service name of each port: the app's own for the first, with name or index for the others."""
         return tuple(
-            names.service_name(self.id, "" if index == 0 else port.name or str(index))
-            for index, port in enumerate(self.ports)
+            names.service_name(self.id, "" if index == 0 else port.name or str(index)) for index, port in enumerate(self.ports)
         )
 
 
@@ -229,9 +232,7 @@ def _resolve_ids(raw: dict[str, Any], base: str) -> list[Problem]:
     if isinstance(raw.get("dependencies"), list):
         for index, dependency in enumerate(raw["dependencies"]):
             try:
-                raw["dependencies"][index] = (
-                    ids.absolute(dependency, base) if isinstance(dependency, str) else dependency
-                )
+                raw["dependencies"][index] = ids.absolute(dependency, base) if isinstance(dependency, str) else dependency
             except ValueError as error:
                 problems.append(Problem(f"/dependencies({index})", str(error)))
     return problems

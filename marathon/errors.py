@@ -20,7 +20,7 @@ class Problem:
         return Problem(parent if self.path == "/" else parent + self.path, self.message)
 
 
-class InvalidApp(PermanentError):  # noqa: N818 - reads as what it says: this app is invalid
+class InvalidApp(PermanentError):
     """A definition was refused. ``problems`` names everything that is wrong with it."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

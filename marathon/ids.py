@@ -23,8 +23,7 @@ def absolute(path: str, base: str = "/") -> str:
             continue
         elif not _NAME.match(name):
             raise ValueError(
-                f"'{name}' is no valid name: use lowercase letters, digits, dashes and dots, "
-                "with a letter or digit at both ends"
+                f"'{name}' is no valid name: use lowercase letters, digits, dashes and dots, with a letter or digit at both ends"
             )
         else:
             names.append(name)

@@ -36,9 +36,7 @@ OUTPUT_ONLY: Final = frozenset(
 
 _FETCH = "eratos fetches no files: put them into the image, or mount them from the host with container.volumes"
 _SECRETS = "eratos has no secret store: mount the secret from the host, or have the worker fetch it"
-_NETWORK = (
-    'eratos knows the host\'s network and Docker\'s bridge: use [{"mode": "host"}] or [{"mode": "container/bridge"}]'
-)
+_NETWORK = 'eratos knows the host\'s network and Docker\'s bridge: use [{"mode": "host"}] or [{"mode": "container/bridge"}]'
 _PORTS = 'add "networks": [{"mode": "container/bridge"}], or use portDefinitions instead'
 _LOGIN = "log in on the agents' hosts instead (docker login): remove it"
 

@@ -1,0 +1,145 @@
+"""Groups: a tree of apps in one document, with ids relative to the group that holds them.
+
+A group is a way to write apps down; what the scheduler keeps is the apps. A dependency of a group therefore becomes one
+of each app in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from . import ids
+from .app import App
+from .errors import InvalidApp, Problem
+from .messages import kind
+
+_FIELDS: Final = ("id", "apps", "groups", "dependencies", "pods", "version", "enforceRole", "scaleBy")
+_REFUSED: Final[Mapping[str, str]] = {
+    "pods": "eratos runs apps only: write each container as an app of its own",
+    "enforceRole": "eratos offers its apps one role, a setting of the scheduler: remove it",
+    "scaleBy": "it goes alone, in a PUT to the group's own address, without apps and groups",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group and what is in it. ``given`` tells which of apps and groups the document spoke of at all."""
+
+    id: str
+    own_apps: tuple[App, ...] = ()
+    groups: tuple[Group, ...] = ()
+    given: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, data: Any, base: str = "/") -> Group:
+        """Read a group below the group ``base``. Raises InvalidApp with the problems of every app in it."""
+        problems: list[Problem] = []
+        group = _parse(data, base, (), problems)
+        everything = group.apps() if not problems else ()
+        problems += _repeated(everything)
+        problems += _cyclic(everything)
+        if problems:
+            raise InvalidApp(problems)
+        return group
+
+    def apps(self) -> tuple[App, ...]:
+        """Return the apps of this group and of all groups below it."""
+        return self.own_apps + tuple(app for group in self.groups for app in group.apps())
+
+
+def _parse(data: Any, base: str, inherited: tuple[str, ...], problems: list[Problem]) -> Group:
+    if not isinstance(data, Mapping):
+        problems.append(Problem("/", f"must be an object with id, apps and groups, not {kind(data)}"))
+        return Group(base)
+    problems += _fields(data)
+    group_id = _id(data.get("id", ""), base, "/id", problems)
+    wanted = tuple(_id(item, group_id, f"/dependencies({i})", problems) for i, item in _items(data, "dependencies", problems))
+    dependencies = inherited + wanted
+    apps: list[App] = []
+    for index, item in _items(data, "apps", problems):
+        try:
+            app = App.parse(item, group_id)
+            if not ids.within(app.id, group_id):
+                raise InvalidApp([Problem("/id", f"is {app.id}, outside of the group {group_id}: move it, or shorten the id")])
+            apps.append(app.with_dependencies(dependencies))
+        except InvalidApp as error:
+            problems += [problem.below(f"/apps({index})") for problem in error.problems]
+    groups: list[Group] = []
+    for index, item in _items(data, "groups", problems):
+        below: list[Problem] = []
+        groups.append(_parse(item, group_id, dependencies, below))
+        problems += [problem.below(f"/groups({index})") for problem in below]
+    given = frozenset(field for field in ("apps", "groups") if data.get(field) is not None)
+    return Group(group_id, tuple(apps), tuple(groups), given)
+
+
+def _fields(data: Mapping[str, Any]) -> Iterator[Problem]:
+    for field, value in data.items():
+        if field not in _FIELDS:
+            yield Problem(f"/{field}", f"is no field of a group, which has {', '.join(_FIELDS[:4])}: remove it")
+        elif value and field in _REFUSED:
+            yield Problem(f"/{field}", f"is refused: {_REFUSED[field]}")
+
+
+def _id(value: Any, base: str, path: str, problems: list[Problem]) -> str:
+    try:
+        if not isinstance(value, str):
+            raise ValueError(f"must be text such as /shop, not {kind(value)}")
+        return ids.absolute(value, base)
+    except ValueError as error:
+        problems.append(Problem(path, str(error)))
+        return base
+
+
+def _items(data: Mapping[str, Any], field: str, problems: list[Problem]) -> Iterable[tuple[int, Any]]:
+    value = data.get(field)
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        problems.append(Problem(f"/{field}", f"must be a list, not {kind(value)}"))
+        return ()
+    return enumerate(value)
+
+
+def _repeated(apps: Iterable[App]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for app in apps:
+        if app.id in seen:
+            yield Problem("/", f"holds the app {app.id} twice: remove one")
+        seen.add(app.id)
+
+
+def _cyclic(apps: Iterable[App]) -> Iterator[Problem]:
+    if cycle := dependency_cycle({app.id: app for app in apps}):
+        yield Problem("/dependencies", f"wait for each other in a circle, {' -> '.join(cycle)}: remove one")
+
+
+def dependency_cycle(apps: Mapping[str, App]) -> tuple[str, ...]:
+    """Return apps that depend on each other in a circle, or nothing. A dependency may name a group: all apps in it."""
+    done: set[str] = set()
+    for start in apps:
+        trail: list[str] = []
+        stack: list[tuple[str, Iterator[str]]] = []
+        visit = start
+        while visit:
+            if visit in trail:
+                return (*trail[trail.index(visit) :], visit)
+            if visit not in done:
+                trail.append(visit)
+                stack.append((visit, _needed(apps, visit)))
+            visit = ""
+            while stack and not visit:
+                visit = next(stack[-1][1], "")
+                if not visit:
+                    done.add(stack.pop()[0])
+                    trail.pop()
+    return ()
+
+
+def _needed(apps: Mapping[str, App], app_id: str) -> Iterator[str]:
+    for dependency in apps[app_id].dependencies:
+        for other in apps:
+            if ids.within(other, dependency):
+                yield other
