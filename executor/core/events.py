@@ -1,4 +1,4 @@
-"""What happens to the executor. The driver, the container runtime and the clock make events; the core handles each in one step."""
+"""What happens to the executor: events of the driver, the runtimes and the clock; the core handles each in one step."""
 
 from __future__ import annotations
 
@@ -61,4 +61,107 @@ class Tick:
     """Time went by."""
 
 
-Event = Subscribed | Disconnected | LaunchTask | KillTask | Acknowledged | Shutdown | Message | Tick
+@dataclass(frozen=True, slots=True)
+class Pulling:
+    """The image is not here, or ``force_pull`` is set: the start waits for the registry."""
+
+    task_id: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStarted:
+    """Docker says that the container runs."""
+
+    task_id: str
+    address: str = ""  #: the container's own IP address; empty: it lives on the host's
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """No container came up. Every StartContainer ends in this event or in ContainerStarted."""
+
+    task_id: str
+    message: str  #: names the image or the port, and the fix
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerDied:
+    """The container's process ended, or the container is gone. May come more than once, and before ContainerStarted."""
+
+    task_id: str
+    exit_code: int | None = None  #: None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerExamined:
+    """What is left to know of a container that died by itself. Answers ExamineContainer."""
+
+    task_id: str
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    log_tail: str = ""  #: its last lines of output
+
+
+@dataclass(frozen=True, slots=True)
+class ContainersListed:
+    """A full listing of this executor's containers: repairs whatever an edge missed."""
+
+    began_at: float  #: when the listing was asked for; a container started later may be missing from it
+    running: frozenset[str]  #: task ids
+    ended: frozenset[str]  #: task ids whose container is there but does not run
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDone:
+    """The result of one probe. Every Probe ends in this event, after its timeout at the latest."""
+
+    task_id: str
+    index: int  #: of the check
+    passed: bool
+    detail: str = ""  #: the answer or the error, for people
+
+
+@dataclass(frozen=True, slots=True)
+class BalancersTold:
+    """The live balancers know that a removal is planned. Comes also where one did not answer."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deregistered:
+    """The Consul agent holds no service of the task any more. Comes late, or not at all, while Consul is away."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainDone:
+    """The balancers let go of the task, or the time given for that is over. Answers AskBalancers."""
+
+    task_id: str
+    released: bool
+    detail: str = ""  #: which balancer held it and why, where ``released`` is false
+
+
+Event = (
+    Subscribed
+    | Disconnected
+    | LaunchTask
+    | KillTask
+    | Acknowledged
+    | Shutdown
+    | Message
+    | Tick
+    | Pulling
+    | ContainerStarted
+    | StartFailed
+    | ContainerDied
+    | ContainerExamined
+    | ContainersListed
+    | ProbeDone
+    | BalancersTold
+    | Deregistered
+    | DrainDone
+)

@@ -1,0 +1,125 @@
+"""Health of one task by Marathon's rules, pure: when to probe next, and what the answers mean.
+
+Two questions are kept apart. *Ready* (may get traffic) is true while the last answer of every check was good. *Healthy* is
+what Mesos is told: failures within a check's grace period do not count until its first success, and ``max_failures``
+counted failures in a row end the task (marathon docs/health-checks.md).
+
+Until its first success a check is probed every few milliseconds, so that an instance is in rotation as soon as it can
+answer; such failures count only once per interval, or an impatient probe would kill what merely starts slowly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from eratos.common.backoff import exponential_s, jittered_s
+from eratos.common.payload import HealthCheck
+
+READINESS_FIRST_S = 0.025
+READINESS_FACTOR = 1.2
+#: Longest pause between two readiness probes of a task without health checks.
+PORT_CHECK_INTERVAL_S = 1.0
+PORT_CHECK_TIMEOUT_S = 5.0
+
+
+def port_check(port: int) -> HealthCheck:
+    """Return the check that stands in where an app has none: its first TCP port accepts a connection."""
+    return HealthCheck("tcp", port=port, interval_s=PORT_CHECK_INTERVAL_S, timeout_s=PORT_CHECK_TIMEOUT_S, max_failures=0)
+
+
+@dataclass(slots=True)
+class _State:
+    check: HealthCheck
+    next_at: float | None  #: None: a probe is under way, or none is needed any more
+    probed_at: float = 0.0
+    attempts: int = 0  #: probes before the first success
+    passing: bool = False
+    passed_once: bool = False
+    failures: int = 0  #: counted failures in a row
+    counted_at: float = 0.0
+    detail: str = ""
+
+
+class Checks:
+    """All checks of one running task."""
+
+    def __init__(self, checks: Sequence[HealthCheck], now: float, *, readiness_only: bool = False) -> None:
+        """``readiness_only``: every check ends with its first success and says nothing about health."""
+        self._readiness_only = readiness_only
+        self._started_at = now
+        self._states = [_State(check, next_at=now, counted_at=now) for check in checks]
+
+    def due(self, now: float) -> list[int]:
+        """Return the checks to probe now; each is then under way until :meth:`record` is called."""
+        indexes = [i for i, state in enumerate(self._states) if state.next_at is not None and state.next_at <= now]
+        for index in indexes:
+            self._states[index].next_at = None
+            self._states[index].probed_at = now
+        return indexes
+
+    def next_at(self) -> float | None:
+        """Return when the next probe is due."""
+        return min((state.next_at for state in self._states if state.next_at is not None), default=None)
+
+    def record(self, index: int, passed: bool, detail: str, now: float, draw: Callable[[], float]) -> None:
+        """Take in an answer. ``draw`` gives random numbers in [0, 1): they spread instances started together."""
+        state = self._states[index]
+        state.passing = passed
+        state.detail = detail
+        interval_s = state.check.interval_s
+        if passed:
+            first = not state.passed_once
+            state.passed_once = True
+            state.failures = 0
+            if self._readiness_only:
+                state.next_at = None
+            elif first:
+                state.next_at = now + jittered_s(interval_s, draw())
+            else:
+                state.next_at = max(now, state.probed_at + interval_s)
+            return
+        if state.passed_once:
+            state.failures += 1
+            state.next_at = max(now, state.probed_at + interval_s)
+            return
+        if now >= max(self._started_at + state.check.grace_s, state.counted_at + interval_s):
+            state.failures += 1
+            state.counted_at = now
+        state.next_at = now + exponential_s(
+            state.attempts, first_s=READINESS_FIRST_S, factor=READINESS_FACTOR, most_s=max(interval_s, READINESS_FIRST_S)
+        )
+        state.attempts += 1
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the last answer of every check was good; a task without checks is ready at once."""
+        return all(state.passing for state in self._states)
+
+    @property
+    def healthy(self) -> bool | None:
+        """Return what Mesos should hear; None: nothing to say yet, or nothing is checked."""
+        if self._readiness_only or not self._states:
+            return None
+        if any(state.failures for state in self._states):
+            return False
+        return True if self.ready else None
+
+    def failing(self) -> str:
+        """Return the failing checks and their last answers, for people."""
+        return "; ".join(f"{describe(s.check, i)}: {s.detail}" for i, s in enumerate(self._states) if not s.passing)
+
+    def exhausted(self) -> str:
+        """Return why the task must be replaced, or an empty text."""
+        for index, state in enumerate(self._states):
+            if 0 < state.check.max_failures <= state.failures:
+                return f"{describe(state.check, index)} failed {state.failures} times in a row: {state.detail}"
+        return ""
+
+
+def describe(check: HealthCheck, index: int) -> str:
+    """Name a check for people: ``health check 0 (http port 31000 path /health)``."""
+    if check.protocol == "command":
+        return f"health check {index} (command {check.command!r})"
+    path = f" path {check.path}" if check.protocol in ("http", "https") else ""
+    return f"health check {index} ({check.protocol} port {check.port}{path})"

@@ -1,0 +1,26 @@
+"""Facts about the host this executor serves, gathered once at the start and handed to the pure half as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Docker's name for the real host's network.
+REAL_HOST_NETWORK = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Who we are and where containers go."""
+
+    framework_id: str
+    executor_id: str
+    agent_id: str
+    name: str  #: label ``eratos.host``
+    hostname: str  #: the agent's hostname, for the task's variable HOST
+    address: str = ""  #: the host's IP address as the agent knows it
+    network: str = REAL_HOST_NETWORK  #: what "host network" means: ``host``, or ``container:<name>`` for a played host
+
+    @property
+    def real(self) -> bool:
+        """Tell whether this is the machine's own network, and no container's that plays a host."""
+        return self.network == REAL_HOST_NETWORK

@@ -1,0 +1,357 @@
+"""The executor's state machine: the one place that decides what happens to a task.
+
+``Machine.handle(event, now)`` changes the state and returns the actions to perform, in order. It is pure: the loop owns the
+clock and the random source, performs the actions and brings their results back as events. Time is data: whoever waits holds
+a deadline, and ``next_deadline`` tells the loop when to come back with a Tick.
+
+Two things are asymmetric on purpose. A death that nobody asked for leaves Consul first and is explained afterwards: every
+millisecond in rotation is a failed request. A stop that somebody asked for keeps the process running until the balancers let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from eratos.common import names
+from eratos.common.errors import PermanentError
+from eratos.common.payload import TaskPayload
+
+from . import actions as do
+from . import events as on
+from . import explain
+from .container import container_config, tcp_host_ports
+from .host import Host
+from .registration import registrations
+from .task import LEAVING, Ending, Phase, Task
+from .updates import StatusUpdate
+
+#: A SIGKILL that brought no death is repeated: Docker may have been away.
+KILL_AGAIN_S: Final = 5.0
+#: Longest wait for Docker to say why a container died, before its end is reported without a cause.
+EXAMINE_S: Final = 5.0
+#: Kept for answering late and repeated kills and launches.
+ENDED_MAX: Final = 1000
+#: Left of the shutdown grace for reporting and leaving.
+SHUTDOWN_RESERVE_S: Final = 0.5
+
+Actions = list[do.Action]
+
+
+class Machine:
+    """All tasks of one executor."""
+
+    def __init__(self, host: Host, shutdown_grace_s: float, draw: Callable[[], float]) -> None:
+        """``draw`` gives random numbers in [0, 1) and is the only source of them."""
+        self.host = host
+        self._shutdown_grace_s = shutdown_grace_s
+        self._draw = draw
+        self.tasks: dict[str, Task] = {}
+        self.ended: dict[str, StatusUpdate] = {}  #: terminal updates, oldest first
+        self._leaving: str = ""  #: why the executor shuts down
+        self._exit_at: float | None = None
+        self._exited = False
+
+    # The one mutator -------------------------------------------------------------------------------------------------
+
+    def handle(self, event: on.Event, now: float) -> Actions:
+        """Take in one event and return what to do about it. Unknown events are ignored, as newer agents may send them."""
+        match event:
+            case on.LaunchTask():
+                out = self._launch(event)
+            case on.KillTask():
+                out = self._kill(event, now)
+            case on.Shutdown(reason):
+                out = self._shutdown(reason, now)
+            case on.ContainersListed():
+                out = self._listed(event, now)
+            case on.Tick():
+                out = self._tick(now)
+            case on.ContainerStarted(task_id) if task_id not in self.tasks:
+                # Its task ended while Docker was still starting it.
+                out = [do.RemoveContainer(task_id)]
+            case (
+                on.Pulling(task_id)
+                | on.ContainerStarted(task_id)
+                | on.StartFailed(task_id)
+                | on.ContainerDied(task_id)
+                | on.ContainerExamined(task_id)
+                | on.ProbeDone(task_id)
+                | on.BalancersTold(task_id)
+                | on.Deregistered(task_id)
+                | on.DrainDone(task_id)
+            ):
+                task = self.tasks.get(task_id)
+                out = self._progress(task, event, now) if task else []
+            case _:
+                out = []
+        if self._leaving and not self.tasks and not self._exited:
+            self._exited = True
+            out.append(do.Exit(self._leaving))
+        return out
+
+    def next_deadline(self) -> float | None:
+        """Return when a Tick is due, or None where nothing waits for time."""
+        times = [self._exit_at] if self._exit_at is not None and not self._exited else []
+        for task in self.tasks.values():
+            if task.deadline is not None:
+                times.append(task.deadline)
+            if task.phase is Phase.RUNNING and task.checks is not None and (probe_at := task.checks.next_at()) is not None:
+                times.append(probe_at)
+        return min(times, default=None)
+
+    # What the agent wants --------------------------------------------------------------------------------------------
+
+    def _launch(self, event: on.LaunchTask) -> Actions:
+        task_id = event.task_id
+        if task_id in self.tasks:
+            return []  # a duplicate (F31): the first one was answered
+        if task_id in self.ended:
+            # Killed before its launch came, or launched again: Mesos frees the resources at this answer.
+            return [do.SendUpdate(self.ended[task_id])]
+        if self._leaving:
+            return [self._end(StatusUpdate(task_id, "TASK_KILLED", f"the executor shuts down: {self._leaving}"))]
+        try:
+            payload = TaskPayload.from_bytes(event.payload_bytes)
+            if payload.task_id != task_id:
+                raise PermanentError(f"the payload is for task {payload.task_id!r}")
+            config = container_config(payload, self.host)
+        except PermanentError as error:
+            return [self._end(StatusUpdate(task_id, "TASK_ERROR", str(error), reason="REASON_TASK_INVALID"))]
+        self.tasks[task_id] = Task(payload, payload.kill_grace_s)
+        start = do.StartContainer(
+            task_id, names.container_name(task_id), payload.image, config, tcp_host_ports(payload), payload.force_pull
+        )
+        return [do.SendUpdate(StatusUpdate(task_id, "TASK_STARTING")), start]
+
+    def _kill(self, event: on.KillTask, now: float) -> Actions:
+        task = self.tasks.get(event.task_id)
+        if task is None:
+            known = self.ended.get(event.task_id)
+            if known is not None:
+                return [do.SendUpdate(known)]
+            message = "this executor does not run the task: nothing to stop"
+            return [self._end(StatusUpdate(event.task_id, "TASK_KILLED", message))]
+        grace_s = task.payload.kill_grace_s if event.grace_s is None else event.grace_s
+        if task.ending is not None:
+            return self._hasten(task, grace_s, grace_s, now) if grace_s < task.grace_s else []
+        task.grace_s = grace_s
+        return self._leave(task, Ending("TASK_KILLED", "killed on request"), task.payload.drain_s, now)
+
+    def _shutdown(self, reason: str, now: float) -> Actions:
+        if self._leaving:
+            return []
+        self._leaving = reason
+        spare_s = max(0.0, self._shutdown_grace_s - SHUTDOWN_RESERVE_S)
+        self._exit_at = now + spare_s
+        # Half of it for the balancers, half for the process; both come to less where the app wants less.
+        share_s = spare_s / 2
+        out: Actions = []
+        for task in list(self.tasks.values()):
+            if task.ending is not None:
+                out += self._hasten(task, share_s, share_s, now)
+                continue
+            task.grace_s = min(task.grace_s, share_s)
+            ending = Ending("TASK_KILLED", f"the executor shuts down: {reason}")
+            out += self._leave(task, ending, min(task.payload.drain_s, share_s), now)
+        return out
+
+    # What containers, probes, Consul and balancers say ---------------------------------------------------------------
+
+    def _progress(self, task: Task, event: on.Event, now: float) -> Actions:
+        match event:
+            case on.Pulling(_, image) if task.phase is Phase.STARTING and not task.pulling and not task.ending:
+                task.pulling = True
+                return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_STARTING", f"pulling image {image}"))]
+            case on.ContainerStarted(_, address) if task.phase is Phase.STARTING:
+                return self._started(task, address, now)
+            case on.StartFailed(_, message) if task.phase is Phase.STARTING:
+                if task.ending is not None:
+                    return self._finish(task, self._ended_as(task, task.ending))
+                return self._finish(task, StatusUpdate(task.task_id, "TASK_FAILED", message))
+            case on.ContainerDied(_, exit_code):
+                return self._died(task, exit_code, now)
+            case on.ContainerExamined() if task.phase is Phase.EXAMINING:
+                exit_code = task.exit_code if event.exit_code is None else event.exit_code
+                found = explain.death(task.task_id, exit_code, event.out_of_memory, event.log_tail)
+                return self._finish(task, found)
+            case on.ProbeDone() if task.phase is Phase.RUNNING:
+                return self._probed(task, event, now)
+            case on.BalancersTold() if task.phase is Phase.ANNOUNCING:
+                return self._deregister(task)
+            case on.Deregistered() if task.phase is Phase.DEREGISTERING:
+                task.phase = Phase.DRAINING
+                left_s = max(0.0, (task.deadline or now) - now)
+                return [do.AskBalancers(task.task_id, task.service_ids, left_s)]
+            case on.DrainDone(_, released, detail) if task.phase is Phase.DRAINING:
+                task.drain_note = "" if released else detail
+                return self._stop(task, now)
+        return []  # late: the task went on without it
+
+    def _started(self, task: Task, address: str, now: float) -> Actions:
+        task.started_at = now
+        task.address = address
+        if task.died:
+            return self._examine(task, now)
+        if task.ending is not None:
+            return self._stop(task, now)
+        task.phase = Phase.RUNNING
+        out: Actions = [do.SendUpdate(self._running(task))]
+        checks = task.begin_checks(now)
+        if checks.ready:
+            return out + self._register(task)
+        return out + list(task.probes(now))
+
+    def _died(self, task: Task, exit_code: int | None, now: float) -> Actions:
+        if exit_code is not None:
+            task.exit_code = exit_code
+        if task.phase is Phase.STARTING:
+            task.died = True  # the answer to the start is still on its way
+            return []
+        if task.phase is Phase.EXAMINING:
+            return []
+        if task.ending is not None:
+            return self._finish(task, self._ended_as(task, task.ending))
+        return self._examine(task, now)
+
+    def _examine(self, task: Task, now: float) -> Actions:
+        """Out of rotation at once, the cause afterwards."""
+        out: Actions = [do.Deregister(task.task_id)] if task.registered else []
+        task.registered = False
+        task.phase = Phase.EXAMINING
+        task.deadline = now + EXAMINE_S
+        return [*out, do.ExamineContainer(task.task_id)]
+
+    def _probed(self, task: Task, event: on.ProbeDone, now: float) -> Actions:
+        checks = task.checks
+        if checks is None:
+            return []
+        checks.record(event.index, event.passed, event.detail, now, self._draw)
+        out: Actions = []
+        if checks.ready and not task.registered:
+            out += self._register(task)
+        elif not checks.ready and task.registered:
+            task.registered = False
+            out.append(do.Deregister(task.task_id))
+        if checks.healthy is not None and checks.healthy != task.healthy:
+            task.healthy = checks.healthy
+            out.append(do.SendUpdate(self._running(task, "" if checks.healthy else checks.failing(), health=True)))
+        exhausted = checks.exhausted()
+        if exhausted:
+            ending = Ending("TASK_FAILED", f"stopped because {exhausted}", healthy=False)
+            out += self._leave(task, ending, task.payload.drain_s, now)
+        return out
+
+    def _listed(self, event: on.ContainersListed, now: float) -> Actions:
+        out: Actions = []
+        for task in list(self.tasks.values()):
+            seen = task.started_at is not None and task.started_at < event.began_at
+            if seen and task.phase is not Phase.EXAMINING and task.task_id not in event.running:
+                out += self._died(task, None, now)
+        for task_id in sorted((event.running | event.ended) - self.tasks.keys()):
+            # Left by a dead executor, or a removal that failed (rule 68).
+            out += [do.Deregister(task_id), do.RemoveContainer(task_id)]
+        return out
+
+    def _tick(self, now: float) -> Actions:
+        if self._exit_at is not None and now >= self._exit_at and not self._exited:
+            return [action for task in list(self.tasks.values()) for action in self._abandon(task)]
+        out: Actions = []
+        for task in list(self.tasks.values()):
+            if task.deadline is not None and now >= task.deadline:
+                out += self._overdue(task, now)
+            elif task.phase is Phase.RUNNING:
+                out += task.probes(now)
+        return out
+
+    # Steps -----------------------------------------------------------------------------------------------------------
+
+    def _register(self, task: Task) -> Actions:
+        if not task.payload.services:
+            return []
+        task.registered = True
+        return [do.Register(task.task_id, registrations(task.payload, self.host, task.address))]
+
+    def _leave(self, task: Task, ending: Ending, drain_s: float, now: float) -> Actions:
+        """Begin a stop that somebody decided on."""
+        task.ending = ending
+        killing = StatusUpdate(task.task_id, "TASK_KILLING", ending.message, healthy=ending.healthy)
+        out: Actions = [do.SendUpdate(killing)]
+        if task.phase is Phase.STARTING:
+            return [*out, do.CancelStart(task.task_id)]
+        if task.phase is Phase.EXAMINING:
+            return []  # it is dead already: its own end is the answer
+        if not task.registered:
+            return out + self._stop(task, now)
+        if drain_s <= 0:
+            return [*out, *self._deregister(task), *self._stop(task, now)]
+        task.phase = Phase.ANNOUNCING
+        task.deadline = now + drain_s
+        return [*out, do.TellBalancers(task.task_id, task.service_ids)]
+
+    def _deregister(self, task: Task) -> Actions:
+        task.phase = Phase.DEREGISTERING
+        task.registered = False
+        return [do.Deregister(task.task_id)]
+
+    def _stop(self, task: Task, now: float) -> Actions:
+        task.phase = Phase.STOPPING
+        if task.grace_s <= 0:
+            task.deadline = now + KILL_AGAIN_S
+            return [do.KillContainer(task.task_id)]
+        task.deadline = now + task.grace_s
+        return [do.StopContainer(task.task_id)]
+
+    def _hasten(self, task: Task, drain_s: float, grace_s: float, now: float) -> Actions:
+        """Shorten what is left of a stop under way; never prolong it (rule 63)."""
+        if task.phase is Phase.STOPPING and grace_s < task.grace_s and task.deadline is not None:
+            task.deadline = min(task.deadline, now + grace_s)
+        elif task.phase in LEAVING and task.deadline is not None:
+            task.deadline = min(task.deadline, now + drain_s)
+        task.grace_s = min(task.grace_s, grace_s)
+        return self._overdue(task, now) if task.deadline is not None and now >= task.deadline else []
+
+    def _overdue(self, task: Task, now: float) -> Actions:
+        """Go on without what the task waits for."""
+        if task.phase in LEAVING:
+            task.drain_note = f"the drain's deadline passed while {task.phase}"
+            out: Actions = [do.AbandonDrain(task.task_id)]
+            if task.registered:
+                out += self._deregister(task)
+            return out + self._stop(task, now)
+        if task.phase is Phase.EXAMINING:
+            return self._finish(task, explain.death(task.task_id, task.exit_code, False, ""))
+        task.deadline = now + KILL_AGAIN_S
+        return [do.KillContainer(task.task_id)]
+
+    def _abandon(self, task: Task) -> Actions:
+        """Report a task as killed without waiting; removing its container kills what is left of it."""
+        return self._finish(task, self._ended_as(task, task.ending or Ending("TASK_KILLED", self._leaving)))
+
+    def _finish(self, task: Task, update: StatusUpdate) -> Actions:
+        out: Actions = [do.AbandonDrain(task.task_id)] if task.phase in LEAVING else []
+        if task.registered:
+            out.append(do.Deregister(task.task_id))
+        del self.tasks[task.task_id]
+        return [*out, self._end(update), do.RemoveContainer(task.task_id)]
+
+    def _end(self, update: StatusUpdate) -> do.SendUpdate:
+        self.ended[update.task_id] = update
+        if len(self.ended) > ENDED_MAX:
+            del self.ended[next(iter(self.ended))]
+        return do.SendUpdate(update)
+
+    def _running(self, task: Task, message: str = "", *, health: bool = False) -> StatusUpdate:
+        address = task.address or self.host.address
+        return StatusUpdate(
+            task.task_id,
+            "TASK_RUNNING",
+            explain.cut(message),
+            reason="REASON_TASK_HEALTH_CHECK_STATUS_UPDATED" if health else None,
+            healthy=task.healthy,
+            addresses=(address,) if address else (),
+        )
+
+    def _ended_as(self, task: Task, ending: Ending) -> StatusUpdate:
+        message = "; ".join(part for part in (ending.message, task.drain_note) if part)
+        return StatusUpdate(task.task_id, ending.state, explain.cut(message), healthy=ending.healthy)

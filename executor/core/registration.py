@@ -1,0 +1,106 @@
+"""Consul services of a task, pure: what to register, and the difference between what is wanted and what is there.
+
+Level-triggered in the way of Nomad's service client: the difference is taken now and then in full, whatever edges were missed.
+Only services with this framework's and this agent's marks in their meta are ever changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from eratos.common import names
+from eratos.common.payload import HealthCheck, Service, TaskPayload
+
+from .container import probe_target
+from .host import Host
+
+#: Consul probes at least as often as this, whatever the app's interval: it is the net under a dead executor.
+CHECK_INTERVAL_MOST_S: Final = 10.0
+CHECK_INTERVAL_LEAST_S: Final = 1.0
+#: Consul takes no less than a minute (discovery/checks.mdx); the executor's own deregistration is the fast path.
+DEREGISTER_AFTER: Final = "1m"
+
+
+def registrations(payload: TaskPayload, host: Host, address: str) -> tuple[dict[str, Any], ...]:
+    """Return the bodies of ``PUT /v1/agent/service/register`` for a ready task, one for each port.
+
+    No address of its own: the node's applies, which is the host's. The marks of ownership are ours whatever the payload says.
+    """
+    return tuple(_registration(service, payload, host, address) for service in payload.services)
+
+
+def _registration(service: Service, payload: TaskPayload, host: Host, address: str) -> dict[str, Any]:
+    owner = {names.META_FRAMEWORK: host.framework_id, names.META_AGENT: host.agent_id, names.META_TASK: payload.task_id}
+    body: dict[str, Any] = {
+        "ID": service.service_id,
+        "Name": service.name,
+        "Port": service.port,
+        "Tags": list(service.tags),
+        "Meta": service.meta | owner,
+    }
+    check = _check(service, payload, address)
+    if check is not None:
+        body["Check"] = check
+    return body
+
+
+def _check(service: Service, payload: TaskPayload, address: str) -> dict[str, Any] | None:
+    """Return Consul's check: the app's first HTTP or TCP check of the port, else that the port accepts a connection."""
+    chosen = next(
+        (c for c in payload.health_checks if c.port == service.port and c.protocol in ("http", "https", "tcp")), None
+    )
+    if chosen is None:
+        if any(port.host_port == service.port and "tcp" not in port.protocol for port in payload.ports):
+            return None
+        chosen = HealthCheck("tcp", port=service.port, interval_s=CHECK_INTERVAL_MOST_S, timeout_s=5)
+    host, port = probe_target(payload, service.port, address)
+    interval_s = max(CHECK_INTERVAL_LEAST_S, min(chosen.interval_s, CHECK_INTERVAL_MOST_S))
+    check: dict[str, Any] = {
+        "CheckID": f"{service.service_id}-check",
+        "Name": f"{chosen.protocol} port {service.port}",
+        "Interval": f"{interval_s:g}s",
+        "Timeout": f"{max(1.0, chosen.timeout_s):g}s",
+        # The executor has just seen it pass; Consul's own first probe may be a whole interval away.
+        "Status": "passing",
+        "DeregisterCriticalServiceAfter": DEREGISTER_AFTER,
+    }
+    if chosen.protocol == "tcp":
+        return check | {"TCP": f"{host}:{port}"}
+    return check | {"HTTP": f"{chosen.protocol}://{host}:{port}{chosen.path}", "TLSSkipVerify": chosen.protocol == "https"}
+
+
+def difference(
+    wanted: Iterable[Mapping[str, Any]],
+    present: Mapping[str, Mapping[str, Any]],
+    host: Host,
+    forgotten: frozenset[str] = frozenset(),
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Return (bodies to register, ids to deregister); ``present`` is the answer of ``GET /v1/agent/services``.
+
+    ``forgotten`` are tasks whose services must go although an earlier agent id of this host registered them.
+    """
+    by_id = {body["ID"]: body for body in wanted}
+    missing = [body for key, body in by_id.items() if key not in present or _differs(body, present[key])]
+    surplus = [
+        key
+        for key, service in present.items()
+        if key not in by_id and _owned(key, service, host, forgotten)
+    ]
+    return missing, surplus
+
+
+def _owned(service_id: str, service: Mapping[str, Any], host: Host, forgotten: frozenset[str]) -> bool:
+    meta = service.get("Meta") or {}
+    if not service_id.startswith(f"{names.PREFIX}-") or meta.get(names.META_FRAMEWORK) != host.framework_id:
+        return False
+    return meta.get(names.META_AGENT) == host.agent_id or meta.get(names.META_TASK) in forgotten
+
+
+def _differs(body: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
+    return (
+        body["Name"] != present.get("Service")
+        or body["Port"] != present.get("Port")
+        or sorted(body["Tags"]) != sorted(present.get("Tags") or [])
+        or body["Meta"] != (present.get("Meta") or {})
+    )

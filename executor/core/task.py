@@ -1,0 +1,96 @@
+"""One task as the executor sees it, and the phases it goes through.
+
+::
+
+    STARTING -> RUNNING -> ANNOUNCING -> DEREGISTERING -> DRAINING -> STOPPING -> ended
+                   |  \\_______________ not in Consul ______________/
+                   \\-> EXAMINING (died by itself) -> ended
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from eratos.common.payload import HealthCheck, TaskPayload
+
+from .actions import Probe
+from .container import probe_target
+from .health import Checks, port_check
+
+
+class Phase(StrEnum):
+    """What a task waits for."""
+
+    STARTING = "starting"  #: Docker to start it
+    RUNNING = "running"  #: nothing; probed, and in Consul while ready
+    ANNOUNCING = "announcing"  #: the balancers to hear that its removal is planned
+    DEREGISTERING = "deregistering"  #: Consul to forget it
+    DRAINING = "draining"  #: the balancers to let go of it
+    STOPPING = "stopping"  #: its process to end
+    EXAMINING = "examining"  #: Docker to say why it died
+
+
+#: Phases between the wish to stop a task that is in rotation and its stop signal.
+LEAVING = frozenset({Phase.ANNOUNCING, Phase.DEREGISTERING, Phase.DRAINING})
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The terminal state that a stop we decided on leads to."""
+
+    state: str
+    message: str
+    healthy: bool | None = None
+
+
+@dataclass(slots=True)
+class Task:
+    """Mutable; changed by :class:`lifecycle.Machine` alone."""
+
+    payload: TaskPayload
+    grace_s: float  #: from the stop signal to SIGKILL
+    phase: Phase = Phase.STARTING
+    started_at: float | None = None
+    address: str = ""  #: the container's own; empty: the host's
+    checks: Checks | None = None
+    healthy: bool | None = None  #: as last reported
+    registered: bool = False
+    ending: Ending | None = None  #: set once somebody wants the task to stop
+    deadline: float | None = None  #: when to go on without what the phase waits for
+    died: bool = False  #: the container's end was seen before its start was confirmed
+    exit_code: int | None = None
+    drain_note: str = ""  #: what the drain did not achieve
+    pulling: bool = False
+
+    @property
+    def task_id(self) -> str:
+        return self.payload.task_id
+
+    @property
+    def service_ids(self) -> tuple[str, ...]:
+        return tuple(service.service_id for service in self.payload.services)
+
+    def checked(self) -> tuple[HealthCheck, ...]:
+        """Return what to probe: the app's checks, else its first TCP port until it accepts, else nothing."""
+        if self.payload.health_checks:
+            return self.payload.health_checks
+        if self.payload.network == "none":
+            return ()
+        ports = [port.host_port for port in self.payload.ports if "tcp" in port.protocol.split(",")]
+        return (port_check(ports[0]),) if ports else ()
+
+    def begin_checks(self, now: float) -> Checks:
+        self.checks = Checks(self.checked(), now, readiness_only=not self.payload.health_checks)
+        return self.checks
+
+    def probes(self, now: float) -> list[Probe]:
+        """Return the probes that are due; each is then under way."""
+        if self.checks is None:
+            return []
+        checked = self.checked()
+        return [self._probe(index, checked[index]) for index in self.checks.due(now)]
+
+    def _probe(self, index: int, check: HealthCheck) -> Probe:
+        host, port = probe_target(self.payload, check.port, self.address)
+        return Probe(self.task_id, index, check.protocol, host, port, check.path, check.command, check.timeout_s)
