@@ -1,0 +1,143 @@
+"""Who leads: from ZooKeeper, or by asking the masters of a list in turn.
+
+Masters put themselves into ZooKeeper, and pymesos' detector reads that. It gives up for good when ZooKeeper, or the
+masters' path in it, is not there yet; here it is tried again until it works. Without ZooKeeper any master is asked, and
+one that does not lead redirects to the one that does (rule 38).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+
+from eratos.common.backoff import exponential_s
+from eratos.common.httpwire import Endpoint
+from eratos.common.log import fields
+
+from .library import MasterDetector
+
+log = logging.getLogger(__name__)
+
+MASTER_PORT = 5050
+_ZK_SCHEMES = ("zk://", "zoo://")
+
+
+class ListedMasters:
+    """Masters by address, tried in turn; the one a redirection named comes first, once."""
+
+    def __init__(self, master: str) -> None:
+        """Raises ValueError for a text that is no list of addresses."""
+        self._masters = [Endpoint.parse(text, MASTER_PORT) for text in master.split(",") if text.strip()]
+        if not self._masters:
+            raise ValueError(f"no master in {master!r}")
+        self._turn = 0
+        self._named: Endpoint | None = None
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def current(self) -> Endpoint | None:
+        return self._named or self._masters[self._turn % len(self._masters)]
+
+    def redirected(self, leader: Endpoint) -> None:
+        self._named = leader
+
+    def failed(self) -> None:
+        """The current one could not be reached or does not know the leader: go on to the next."""
+        if self._named is None:
+            self._turn += 1
+        self._named = None
+
+
+class ZooKeeperMasters:
+    """The leader as the masters' election in ZooKeeper has it; ``changed`` is called on one of kazoo's threads."""
+
+    def __init__(self, master: str, changed: Callable[[], None], tls: bool) -> None:
+        self._uri = master.partition("://")[2]
+        if "/" not in self._uri:
+            raise ValueError(f"{master} has no path: want zk://host:port/mesos")
+        self._changed = changed
+        self._tls = tls
+        self._leader: Endpoint | None = None
+        self._named: Endpoint | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._detect, name="master detector", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    def current(self) -> Endpoint | None:
+        return self._named or self._leader
+
+    def redirected(self, leader: Endpoint) -> None:
+        self._named = leader
+
+    def failed(self) -> None:
+        self._named = None
+
+    def _detect(self) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            detector = _Detector(self._uri, self)
+            try:
+                detector.start()
+                if not detector.gave_up:
+                    self._stopping.wait()
+                    return
+                log.warning("masters' path is not in ZooKeeper yet %s", fields(path=self._uri.partition("/")[2]))
+            except Exception as error:
+                # The detector's edge: kazoo raises its own and the sockets' errors while ZooKeeper is away.
+                log.warning("ZooKeeper cannot be asked for the leading master %s", fields(error=repr(error)))
+            finally:
+                detector.stop()
+            self._stopping.wait(exponential_s(attempt, first_s=0.5, factor=2, most_s=15))
+            attempt += 1
+
+    # Called by pymesos' detector
+
+    def onNewMasterDetectedMessage(self, data: bytes | None) -> None:  # noqa: N802 (pymesos' name)
+        leader = parse_master_info(data, self._tls)
+        if leader is not None and leader != self._leader:
+            log.info("master elected %s", fields(master=leader))
+            self._leader, self._named = leader, None
+            self._changed()
+
+    def onNoMasterDetectedMessage(self) -> None:  # noqa: N802 (pymesos' name)
+        # The connection to the last one is not cut: it may well still be the leader (an empty or missing path).
+        log.warning("ZooKeeper knows of no master")
+
+
+class _Detector(MasterDetector):  # type: ignore[misc]
+    gave_up = False
+
+    def stop(self) -> None:
+        self.gave_up = True
+        super().stop()
+
+
+def parse_master_info(data: bytes | None, tls: bool) -> Endpoint | None:
+    """Read the MasterInfo that a master leaves in ZooKeeper; None for anything else, with a line in the log."""
+    try:
+        info = json.loads(data or b"")
+        return Endpoint(info["address"]["ip"], int(info["address"]["port"]), tls)
+    except (ValueError, KeyError, TypeError):
+        log.error("no master can be read from ZooKeeper's %r", (data or b"")[:200])
+        return None
+
+
+def masters(master: str, changed: Callable[[], None], tls: bool) -> ListedMasters | ZooKeeperMasters:
+    """Return whoever knows the leader. Raises ValueError for an address that can't be read."""
+    if master.startswith(_ZK_SCHEMES):
+        return ZooKeeperMasters(master, changed, tls)
+    return ListedMasters(master)

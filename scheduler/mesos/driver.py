@@ -1,0 +1,165 @@
+"""The scheduler's way to Mesos: what the loop calls, and the only thing of this package that others use.
+
+It keeps what the core need not know: raw offers, ExecutorInfos, wire forms. It decides nothing. Events leave through
+``emit`` on the IO thread; calls come in from the loop's thread and are never waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from eratos.common.errors import TemporaryError
+from eratos.common.log import fields
+from eratos.common.resources import Resources
+
+from ..core import actions, events
+from ..core.mesos import Offer, TaskStatus
+from . import translate
+from .callbacks import Callbacks
+from .executor_info import ExecutorInfos, Wire
+from .master import MasterDriver
+from .offers import CannotAccept, OfferBook
+from .settings import MesosSettings
+
+log = logging.getLogger(__name__)
+
+#: How long a stop waits for the master to take the last calls.
+_LINGER_S = 2.0
+
+
+class SchedulerDriver:
+    """One framework's connection to Mesos. Start it once; after ``stop`` or ``teardown`` make a new one."""
+
+    def __init__(self, settings: MesosSettings, emit: Callable[[events.Event], None]) -> None:
+        self._settings = settings
+        self._emit = emit
+        self._lock = threading.Lock()  # over the offers: recorded by the IO thread, used by the loop's
+        self._infos = ExecutorInfos(settings.executor, sorted(settings.roles)[0])
+        self._offers = OfferBook(self._infos, settings.executor.resources)
+        self._master: MasterDriver | None = None
+
+    @property
+    def executor_id(self) -> str:
+        """The executor's id as in ``Offer.executor_ids``; it changes with the executor's definition."""
+        return self._infos.plain_id
+
+    @property
+    def executor_resources(self) -> Resources:
+        """What the executor itself takes on an agent that has none yet."""
+        return self._settings.executor.resources
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls can be sent now."""
+        return self._master is not None and self._master.connected
+
+    def start(self, framework_id: str) -> None:
+        """Begin to subscribe; ``framework_id`` is the stored one, empty for the very first time (rules 1 and 2)."""
+        if self._master is not None:
+            raise RuntimeError("a driver is started once")
+        self._master = MasterDriver(
+            self._settings, Callbacks(self._deliver, self._take_offers, self._rescind), framework_id
+        )
+        self._master.start()
+
+    def stop(self) -> None:
+        """Disconnect and return when the thread has ended. Tasks go on: no TEARDOWN (rule 41)."""
+        if self._master is None:
+            return
+        self._master.drain(min(_LINGER_S, self._settings.call_timeout_s))
+        self._master.stop()
+        self._master.join()
+
+    def teardown(self) -> None:
+        """Kill every task and remove the framework, for good. Raises TemporaryError where the master did not take it."""
+        master = self._master
+        if master is None or not master.send({"type": "TEARDOWN"}):
+            raise TemporaryError("not connected to a Mesos master: the framework was not torn down, try again")
+        # The stream may end before the answer arrives; a new subscription would fail for good, so there is none.
+        taken = master.drain(self._settings.call_timeout_s) or not master.connected
+        master.pause("torn down")
+        self.stop()
+        if not taken:
+            raise TemporaryError("the Mesos master did not confirm the teardown; see its list of frameworks")
+
+    def perform(self, call: actions.Call) -> bool:
+        """Send a call. False: it was not sent, and the core must repeat it from the wanted state."""
+        master = self._master
+        if master is None:
+            return False
+        match call:
+            case actions.Accept():
+                return self._accept(master, call)
+            case actions.Decline():
+                return not call.offer_ids or self._decline(master, call)
+            case actions.Suppress():
+                return master.send({"type": "SUPPRESS"})
+            case actions.Revive():
+                return master.send({"type": "REVIVE"})
+            case actions.Kill():
+                return master.send(translate.kill(call))
+            case actions.Reconcile():
+                return master.send(translate.reconcile(call))
+            case actions.Resubscribe():
+                master.resubscribe(call.reason)
+                return True
+        raise TypeError(f"not a call: {call!r}")
+
+    def acknowledge(self, status: TaskStatus) -> bool:
+        """Acknowledge an update after it was stored; one without uuid needs none (rule 9). False: not sent."""
+        if not status.uuid:
+            return True
+        return self._master is not None and self._master.send(translate.acknowledge(status))
+
+    def _accept(self, master: MasterDriver, call: actions.Accept) -> bool:
+        with self._lock:
+            try:
+                tasks = self._offers.task_infos(call, master.framework_id or "")
+            except CannotAccept as error:
+                log.warning("launch not sent %s", fields(agent_id=call.agent_id, reason=error))
+                return False
+            if not master.send(translate.accept(call.offer_ids, tasks, call.refuse_s)):
+                return False
+            self._offers.discard(call.offer_ids)
+            return True
+
+    def _decline(self, master: MasterDriver, call: actions.Decline) -> bool:
+        with self._lock:
+            self._offers.discard(call.offer_ids)
+        return master.send(translate.decline(call))
+
+    # On the IO thread
+
+    def _deliver(self, event: events.Event) -> None:
+        if isinstance(event, (events.Subscribed, events.Disconnected)):
+            with self._lock:
+                self._offers.clear()
+        self._emit(event)
+
+    def _take_offers(self, raw_offers: Sequence[Mapping[str, Any]]) -> tuple[Offer, ...]:
+        offers, bad = [], []
+        with self._lock:
+            for raw in raw_offers:
+                try:
+                    offers.append(self._offers.add(raw))
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    log.error("offer cannot be read and is declined %s", fields(error=repr(error), offer=raw))
+                    bad.append(raw)
+        self._decline_unread(bad)
+        return tuple(offers)
+
+    def _decline_unread(self, bad: Sequence[Any]) -> None:
+        """Give back offers that cannot be read: held, they would keep their agents from everyone (rule 26)."""
+        ids = [raw["id"]["value"] for raw in bad if isinstance(raw, dict) and isinstance(raw.get("id"), dict)]
+        if ids and self._master is not None:
+            self._master.send(translate.decline(actions.Decline(tuple(ids), refuse_s=3600)))
+
+    def _rescind(self, offer_id: str) -> None:
+        with self._lock:
+            self._offers.discard([offer_id])
+
+
+__all__ = ["SchedulerDriver", "Wire"]

@@ -1,0 +1,79 @@
+"""ExecutorInfo, and the executor's id, which is made from it.
+
+Mesos refuses a launch whose ExecutorInfo differs from that of a running executor with the same id (master/validation.cpp,
+validateCompatibleExecutorInfo), the roles and reservations of its resources included. So the id carries a digest of the
+whole definition: a changed definition is another executor, and so is the same one paid from other reservations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .settings import ExecutorSettings
+
+Wire = dict[str, Any]
+
+
+def scalar(name: str, value: float) -> Wire:
+    return {"name": name, "type": "SCALAR", "scalar": {"value": value}}
+
+
+def duration(seconds: float) -> Wire:
+    return {"nanoseconds": round(seconds * 1e9)}
+
+
+class ExecutorInfos:
+    """Makes ExecutorInfos and remembers them by id. Not for several threads at once: the driver holds its lock."""
+
+    def __init__(self, settings: ExecutorSettings, role: str) -> None:
+        self._settings = settings
+        self._known: dict[str, Wire] = {}
+        self._made: dict[str, Wire] = {}  # by resources: every offer asks, the answer is nearly always the same
+        self.plain_id = self.make(plain_resources(settings, role))["executor_id"]["value"]
+
+    def make(self, resources: list[Wire]) -> Wire:
+        """Return the ExecutorInfo for these resources, without a framework id."""
+        key = repr(resources)
+        if key not in self._made:
+            info = self._define(resources)
+            self._made[key] = self._known.setdefault(info["executor_id"]["value"], info)
+        return self._made[key]
+
+    def _define(self, resources: list[Wire]) -> Wire:
+        s = self._settings
+        variables = [{"name": name, "value": value} for name, value in sorted(s.environment.items())]
+        info: Wire = {
+            "type": "CUSTOM",
+            "name": s.name,
+            "source": s.name,
+            "command": {
+                "shell": True,
+                "value": s.command,
+                "uris": [{"value": uri} for uri in s.uris],
+                "environment": {"variables": variables},
+            },
+            "resources": resources,
+            "shutdown_grace_period": duration(s.shutdown_grace_s),
+        }
+        info["executor_id"] = {"value": f"{s.name}-{_digest(info)}"}
+        return info
+
+    def known(self, executor_id: str) -> Wire | None:
+        """Return the definition behind an id, or None where it is not one of ours or can't be told any more."""
+        return self._known.get(executor_id)
+
+
+def plain_resources(settings: ExecutorSettings, role: str) -> list[Wire]:
+    """Return the executor's resources, unreserved and allocated to ``role``."""
+    wanted = settings.resources
+    amounts = (("cpus", wanted.cpus_m / 1000), ("mem", wanted.mem_mib), ("disk", wanted.disk_mib), ("gpus", wanted.gpus))
+    return [
+        {"role": "*", "allocation_info": {"role": role}, **scalar(name, float(amount))} for name, amount in amounts if amount
+    ]
+
+
+def _digest(info: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(info, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:8]

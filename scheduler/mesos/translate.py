@@ -1,0 +1,218 @@
+"""Wire forms (v1 JSON as dicts) to core types and back, pure. Floats die here.
+
+Numbers in offers are rounded down to thousandths of a CPU and whole MiB, so nothing is taken that was not offered.
+Unknown enum values become the nearest harmless one (rule 55); a missing required field raises KeyError for the callback
+edge to log. Sources: include/mesos/v1/mesos.proto and scheduler/scheduler.proto.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from eratos.common.log import fields
+from eratos.common.payload import TaskPayload
+from eratos.common.resources import PortRanges, Resources
+
+from ..core import actions
+from ..core.mesos import Offer, TaskState, TaskStatus
+from .executor_info import Wire, duration
+from .settings import MesosSettings
+
+log = logging.getLogger(__name__)
+
+#: Longest part of a status message that is kept (Marathon cuts at the same length).
+MESSAGE_MAX = 10_000
+
+
+def amount(name: str, value: float) -> int:
+    """Return a scalar of Mesos in the unit of :class:`Resources`: thousandths for cpus, whole units for the others.
+
+    Mesos counts in thousandths itself (src/common/values.cpp), so the hair added covers no more than float noise.
+    """
+    return int(value * 1000 + 1e-3) if name == "cpus" else int(value + 1e-6)
+
+
+def usable(resource: Mapping[str, Any]) -> bool:
+    """Tell whether a resource may pay for a task: no volume, no revocable or shared resource, none of a provider."""
+    return not any(resource.get(key) for key in ("disk", "provider_id")) and not (
+        "revocable" in resource or "shared" in resource
+    )
+
+
+def offer(raw: Mapping[str, Any], executor_ids: Iterable[str]) -> Offer:
+    """Translate an offer; ``executor_ids`` as the core is to see them."""
+    sums = {"cpus": 0, "mem": 0, "disk": 0, "gpus": 0}
+    ports: list[tuple[int, int]] = []
+    for resource in raw.get("resources", ()):
+        if not usable(resource):
+            continue
+        name = resource["name"]
+        if name in sums and resource.get("type") == "SCALAR":
+            sums[name] += amount(name, resource["scalar"]["value"])
+        elif name == "ports" and resource.get("type") == "RANGES":
+            ports += port_ranges(resource)
+    domain = raw.get("domain", {}).get("fault_domain", {})
+    return Offer(
+        offer_id=raw["id"]["value"],
+        agent_id=raw["agent_id"]["value"],
+        hostname=raw["hostname"],
+        resources=Resources(sums["cpus"], sums["mem"], sums["disk"], sums["gpus"]),
+        ports=PortRanges(ports),
+        attributes=dict(_attribute(a) for a in raw.get("attributes", ()) if "type" in a),
+        executor_ids=frozenset(executor_ids),
+        region=domain.get("region", {}).get("name", ""),
+        zone=domain.get("zone", {}).get("name", ""),
+    )
+
+
+def port_ranges(resource: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Return the ranges of a ``ports`` resource."""
+    return [(int(r["begin"]), int(r["end"])) for r in resource["ranges"].get("range", ())]
+
+
+def _attribute(raw: Mapping[str, Any]) -> tuple[str, str]:
+    """Return an attribute as text: ``text``, ``1.5``, ``[1-2,5-5]`` or ``{a,b}``, as Marathon compares them."""
+    match raw["type"]:
+        case "TEXT":
+            text = raw["text"]["value"]
+        case "SCALAR":
+            text = f"{raw['scalar']['value']:g}"
+        case "RANGES":
+            text = "[" + ",".join(f"{r['begin']}-{r['end']}" for r in raw["ranges"].get("range", ())) + "]"
+        case "SET":
+            text = "{" + ",".join(raw["set"].get("item", ())) + "}"
+        case _:
+            text = ""
+    return raw["name"], text
+
+
+def status(raw: Mapping[str, Any]) -> TaskStatus:
+    """Translate a TaskStatus. ``uuid`` stays in base64: it is only ever sent back."""
+    try:
+        state = TaskState(raw["state"])
+    except ValueError:
+        # It must still reach the core: unacknowledged it would hold up every later update of the task.
+        log.error("unknown task state, taken for TASK_UNKNOWN %s", fields(state=raw["state"], task_id=raw["task_id"]))
+        state = TaskState.UNKNOWN
+    networks = raw.get("container_status", {}).get("network_infos", ())
+    return TaskStatus(
+        task_id=raw["task_id"]["value"],
+        state=state,
+        agent_id=raw.get("agent_id", {}).get("value", ""),
+        uuid=raw.get("uuid", ""),
+        reason=raw.get("reason", ""),
+        source=raw.get("source", ""),
+        message=raw.get("message", "")[:MESSAGE_MAX],
+        healthy=raw.get("healthy"),
+        timestamp=raw.get("timestamp", 0.0),
+        addresses=tuple(
+            address["ip_address"]
+            for network in networks
+            for address in network.get("ip_addresses", ())
+            if "ip_address" in address
+        ),
+        executor_id=raw.get("executor_id", {}).get("value", ""),
+    )
+
+
+def framework_info(settings: MesosSettings, framework_id: str) -> Wire:
+    """Return the FrameworkInfo; optional fields that are empty are left out."""
+    info: Wire = {
+        "user": settings.user,
+        "name": settings.name,
+        "roles": list(settings.roles),
+        "failover_timeout": settings.failover_timeout_s,
+        "checkpoint": settings.checkpoint,
+        "capabilities": [{"type": capability} for capability in settings.capabilities],
+    }
+    for key in ("hostname", "webui_url", "principal"):
+        if getattr(settings, key):
+            info[key] = getattr(settings, key)
+    if framework_id:
+        info["id"] = {"value": framework_id}
+    return info
+
+
+def task_info(payload: TaskPayload, agent_id: str, executor: Wire, resources: list[Wire]) -> Wire:
+    """Return the TaskInfo of a launch. Name and discovery are Marathon's, so tools such as mesos-dns find the task."""
+    name = ".".join(reversed(payload.app_id.strip("/").split("/")))
+    info: Wire = {
+        "name": name,
+        "task_id": {"value": payload.task_id},
+        "agent_id": {"value": agent_id},
+        "executor": executor,
+        "resources": resources,
+        "data": base64.b64encode(payload.to_bytes()).decode("ascii"),
+        "kill_policy": {"grace_period": duration(payload.kill_grace_s)},
+        "discovery": {
+            "visibility": "FRAMEWORK",
+            "name": name,
+            "ports": {
+                "ports": [
+                    {"number": port.host_port, "name": port.name, "protocol": protocol}
+                    for port in payload.ports
+                    for protocol in port.protocol.split(",")
+                ]
+            },
+        },
+    }
+    if payload.labels:
+        info["labels"] = {"labels": [{"key": key, "value": value} for key, value in payload.labels.items()]}
+    return info
+
+
+def accept(offer_ids: Iterable[str], tasks: list[Wire], refuse_s: float) -> Wire:
+    return {
+        "type": "ACCEPT",
+        "accept": {
+            "offer_ids": _values(offer_ids),
+            "operations": [{"type": "LAUNCH", "launch": {"task_infos": tasks}}],
+            "filters": {"refuse_seconds": refuse_s},
+        },
+    }
+
+
+def decline(call: actions.Decline) -> Wire:
+    return {
+        "type": "DECLINE",
+        "decline": {"offer_ids": _values(call.offer_ids), "filters": {"refuse_seconds": call.refuse_s}},
+    }
+
+
+def kill(call: actions.Kill) -> Wire:
+    """Return a KILL with all that Mesos takes: the agent makes it arrive surely (rule 43), the policy sets the grace."""
+    body: Wire = {"task_id": {"value": call.task_id}}
+    if call.agent_id:
+        body["agent_id"] = {"value": call.agent_id}
+    if call.grace_s is not None:
+        body["kill_policy"] = {"grace_period": duration(call.grace_s)}
+    return {"type": "KILL", "kill": body}
+
+
+def reconcile(call: actions.Reconcile) -> Wire:
+    """Return a RECONCILE that names each task's agent, for a faster and better answer (rule 14)."""
+    tasks = []
+    for task_id, agent_id in call.tasks:
+        task: Wire = {"task_id": {"value": task_id}}
+        if agent_id:
+            task["agent_id"] = {"value": agent_id}
+        tasks.append(task)
+    return {"type": "RECONCILE", "reconcile": {"tasks": tasks}}
+
+
+def acknowledge(update: TaskStatus) -> Wire:
+    return {
+        "type": "ACKNOWLEDGE",
+        "acknowledge": {
+            "agent_id": {"value": update.agent_id},
+            "task_id": {"value": update.task_id},
+            "uuid": update.uuid,
+        },
+    }
+
+
+def _values(ids: Iterable[str]) -> list[Wire]:
+    return [{"value": value} for value in ids]
