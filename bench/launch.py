@@ -1,0 +1,188 @@
+"""How fast a fleet comes up, set against the machine's own limit, and how fast a loss is noticed.
+
+``launch_ratio`` is the time from POST until all tasks run, over the time that a parallel ``docker run -d`` loop takes for the
+same number of the same containers (image, limits, network), interleaved, median of the pairs. Run by ``./dev bench launch``
+on a running cluster; it uses an app of its own and leaves the cluster as it was. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.cluster import Cluster, docker  # noqa: E402
+from support.waiting import until  # noqa: E402
+
+APP_ID = "/bench-launch"
+BACKEND = "bench-launch"
+HOST = "bench-launch.localhost"
+CPUS, MEM_MIB = 0.05, 64
+PACE_S = 0.01
+
+
+def app(count: int) -> dict[str, Any]:
+    """Return the app of the benchmark: prime workers that answer at once, under a host name of their own."""
+    return {
+        "id": APP_ID,
+        "instances": count,
+        "cpus": CPUS,
+        "mem": MEM_MIB,
+        "env": {"WORK_S": "0"},
+        "container": {"type": "DOCKER", "docker": {"image": "eratos/prime"}},
+        "networks": [{"mode": "host"}],
+        "portDefinitions": [{"port": 0, "name": "http"}],
+        "healthChecks": [{"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0, "intervalSeconds": 5, "timeoutSeconds": 2}],
+        "labels": {"HAPROXY_0_VHOST": HOST},
+        "taskKillGracePeriodSeconds": 2,
+    }
+
+
+def waited(condition: Callable[[], Any], within_s: float, what: str) -> float:
+    """Return the seconds until the condition held."""
+    began = time.monotonic()
+    until(condition, within_s, what, pace_s=PACE_S)
+    return time.monotonic() - began
+
+
+def launch(cluster: Cluster, count: int) -> tuple[float, float]:
+    """Start the fleet through eratos; return (seconds to all running, seconds from there to all answering)."""
+    began = time.monotonic()
+    answer = cluster.any_api("POST", "/v2/apps", app(count))
+    assert answer.status_code == 201, answer.text
+
+    def running() -> bool:
+        return cluster.any_api("GET", f"/v2/apps{APP_ID}").json()["app"]["tasksRunning"] == count
+
+    until(running, 60, f"{count} tasks run", pace_s=PACE_S)
+    ran = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda url: all_answer(url, count), cluster.balancers))
+    return ran - began, time.monotonic() - ran
+
+
+def all_answer(url: str, count: int) -> None:
+    """Send requests through a balancer until every instance has answered."""
+    seen: set[str] = set()
+    with requests.Session() as session:
+
+        def complete() -> bool:
+            answer = session.get(url, headers={"Host": HOST}, timeout=10)
+            if answer.status_code == 200:
+                seen.add(answer.headers["X-Instance"])
+            return len(seen) == count
+
+        until(complete, 60, f"{count} instances answer through {url}", pace_s=0)
+
+
+def remove(cluster: Cluster) -> None:
+    cluster.delete(APP_ID)
+    cluster.settle({"id": APP_ID}, 0)
+
+
+def docker_loop(cluster: Cluster, count: int) -> float:
+    """Start the same containers by parallel ``docker run -d``; return the seconds until the last one was started."""
+    agents = [cluster.container_of(f"agent{number}") for number in (1, 2, 3)]
+    commands = [
+        [
+            "docker", "run", "-d", "--network", f"container:{agents[number % 3]}", "--cpu-shares", str(round(CPUS * 1024)),
+            "--memory", f"{MEM_MIB}m", "--memory-swap", f"{MEM_MIB}m", "--env", f"PORT={31900 + number}", "--env", "WORK_S=0",
+            "--label", "eratos.bench=launch", "eratos/prime",
+        ]
+        for number in range(count)
+    ]  # fmt: skip
+    began = time.monotonic()
+    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for command in commands]
+    for process in running:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors.decode()
+    took = time.monotonic() - began
+    docker("rm", "-f", *docker("ps", "-aq", "--filter", "label=eratos.bench=launch").split())
+    return took
+
+
+def loss(cluster: Cluster) -> float:
+    """Kill one worker; return the seconds until neither balancer sends there any more."""
+    task, container = sorted(cluster.containers(APP_ID).items())[0]
+    server = f"eratos-{task}"
+    docker("kill", container)
+    return waited(lambda: all(server not in cluster.servers(n, BACKEND) for n in (1, 2)), 60, f"{server} leaves the rotation")
+
+
+def infra_mib(cluster: Cluster) -> float:
+    """Return the memory of all containers of the compose project together, executors included, workers not."""
+    ids = docker("ps", "-q", "--filter", f"label=com.docker.compose.project={cluster.project}").split()
+    lines = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", *ids).splitlines()
+    units = {"KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0, "B": 1 / 1024**2}
+    total = 0.0
+    for line in lines:
+        used = line.split("/")[0].strip()
+        unit = next(unit for unit in ("KiB", "MiB", "GiB", "B") if used.endswith(unit))
+        total += float(used.removesuffix(unit)) * units[unit]
+    return total
+
+
+def recorded_timings() -> dict[str, Any]:
+    """Return what ``./dev up`` wrote of its last cold and warm runs."""
+    path = ROOT / "compose-dev" / ".generated" / "timings.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./dev bench launch", description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of runs, interleaved (default: 5)")
+    parser.add_argument("--count", type=int, default=20, help="instances in each run (default: 20)")
+    options = parser.parse_args()
+    cluster = Cluster.from_environment()
+    remove(cluster)
+    launch(cluster, options.count)  # warms executors and images, as the docker loop's are warm
+    remove(cluster)
+    ours, loops, rotations, losses = [], [], [], []
+    for pair in range(options.pairs):
+        loops.append(docker_loop(cluster, options.count))
+        launched, rotation = launch(cluster, options.count)
+        ours.append(launched)
+        rotations.append(rotation)
+        cluster.settle({"id": APP_ID}, options.count)
+        losses.append(loss(cluster))
+        remove(cluster)
+        print(
+            f"pair {pair + 1} of {options.pairs}: launch {launched:.2f} s, docker loop {loops[-1]:.2f} s, "
+            f"rotation {rotation:.2f} s, loss {losses[-1]:.2f} s",
+            flush=True,
+        )
+    recorded = recorded_timings()
+    print(
+        json.dumps(
+            {
+                "launch_ratio": round(statistics.median(a / b for a, b in zip(ours, loops, strict=True)), 3),
+                "launch_s": round(statistics.median(ours), 3),
+                "docker_loop_s": round(statistics.median(loops), 3),
+                "rotation_s": round(statistics.median(rotations), 3),
+                "loss_s": round(statistics.median(losses), 3),
+                "up_cold_s": recorded.get("up_cold_s"),
+                "up_warm_s": recorded.get("up_warm_s"),
+                "infra_mib": round(infra_mib(cluster)),
+                "cores": os.cpu_count(),
+                "instances": options.count,
+                "pairs": options.pairs,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
