@@ -1,0 +1,85 @@
+"""The contract of every store. The loop calls it before a batch of actions tells the world anything.
+
+A store is used by one thread at a time. It keeps bytes by key and knows nothing of what they mean; that is
+:mod:`codec`'s part. Frameworks have lost good tasks to leaders with stale state (rules 2, 6 and 40), hence three
+promises: a write is durable when it returns, a leader that was replaced can write no more, and nothing unreadable is
+thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from ..core.actions import Forget, Put, Write
+from ..core.records import Stored
+from . import codec
+from .errors import RecordTooLarge, StoreFenced, StoreUnavailable, StoreUnusable
+
+__all__ = [
+    "RECORD_BYTES_MAX",
+    "RecordTooLarge",
+    "Store",
+    "StoreFenced",
+    "StoreUnavailable",
+    "StoreUnusable",
+    "final_values",
+]
+
+#: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
+#: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.
+RECORD_BYTES_MAX: Final = 512 * 1024
+
+
+class Store(Protocol):
+    """A durable map from keys to records; keys as in :mod:`eratos.scheduler.core.records`."""
+
+    def begin_term(self, ballot: str = "") -> None:
+        """Become the only writer: from here on the writer before gets StoreFenced. Call it once, before :meth:`load`.
+
+        ``ballot`` is the election's proof of leadership; the term begins only while that is held. Raises StoreFenced
+        where it is not, StoreUnusable, StoreUnavailable.
+        """
+
+    def load(self) -> Stored:
+        """Read everything. A record that cannot be read stays where it is and is named in ``Stored.spoilt``.
+
+        Raises StoreUnavailable, and StoreUnusable where going on would lose what is stored: an unreadable framework id.
+        """
+        ...
+
+    def write(self, batch: Sequence[Write]) -> None:
+        """Make the writes durable, then return. Of several for one key the last one counts.
+
+        All or nothing as far as the back end can; each says how far. Beyond that: in order, puts before forgets, so an
+        interrupted write leaves records too many, which reconciliation finds, and never too few.
+        Raises RecordTooLarge, StoreUnavailable, StoreFenced, StoreUnusable.
+        """
+
+    def close(self) -> None:
+        """Let go of the back end. Harmless when repeated."""
+
+
+def final_values(batch: Sequence[Write]) -> dict[str, bytes | None]:
+    """Return what each key holds after the batch, None where it is forgotten: puts first, both in their order.
+
+    Raises RecordTooLarge.
+    """
+    puts: dict[str, bytes | None] = {}
+    forgets: dict[str, bytes | None] = {}
+    for key, write in {write.key: write for write in batch}.items():
+        match write:
+            case Put(_, record):
+                puts[key] = _checked(key, codec.encode(key, record))
+            case Forget():
+                forgets[key] = None
+    return puts | forgets
+
+
+def _checked(key: str, data: bytes) -> bytes:
+    if len(data) > RECORD_BYTES_MAX:
+        raise RecordTooLarge(
+            f"{key} takes {len(data)} bytes, and the store keeps at most {RECORD_BYTES_MAX} of one record: "
+            "move large values out of the definition, for instance into files that the app reads"
+        )
+    return data

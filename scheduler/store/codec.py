@@ -1,0 +1,114 @@
+"""Records as bytes and back. Every back end uses it; nothing else knows what a stored record looks like.
+
+An app or an instance is JSON with its schema version beside it, ``{"schema": 1, "record": {...}}``. So records of several
+versions can lie next to each other and an upgrade rewrites nothing: what is read is brought up to date, what is written
+is of today. The framework id is plain text, for an operator may have to type it one day.
+
+To change the form of a record, raise :data:`SCHEMA` and add the step from the version before to :data:`MIGRATIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from eratos.marathon.app import App
+
+from ..core.records import APPS, FRAMEWORK_ID, INSTANCES, InstanceRecord, Stored
+from .errors import StoreUnusable
+
+#: The form that is written, and the newest one that is read. Each back end also notes the newest form ever written to
+#: it and refuses to open where that is newer than this: an older version would drop what it does not know.
+SCHEMA: Final = 1
+
+#: (kind, schema) -> the step that makes a record of that schema one of the next; kind is ``apps/`` or ``instances/``.
+MIGRATIONS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+
+class _Envelope(msgspec.Struct):
+    schema: int
+    record: msgspec.Raw
+
+
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
+_instance_decoder = msgspec.json.Decoder(InstanceRecord)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(key: str, record: str | App | InstanceRecord) -> bytes:
+    """Return a record's bytes. Raises ValueError where key and record do not belong together: the caller's mistake."""
+    match record:
+        case str() if key == FRAMEWORK_ID and record:
+            return record.encode()
+        case InstanceRecord() if key == INSTANCES + record.instance_id:
+            return _encoder.encode({"schema": SCHEMA, "record": record})
+        case App() if key == APPS + record.id:
+            return _encoder.encode({"schema": SCHEMA, "record": record.to_json()})
+    raise ValueError(f"a record of type {type(record).__name__} cannot be stored under {key!r}")
+
+
+def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
+    """Read everything that a store holds; what cannot be read is set aside under its key.
+
+    Raises StoreUnusable where the framework id cannot be read: starting without it would abandon every task (rule 2).
+    """
+    framework_id = ""
+    apps: list[App] = []
+    instances: list[InstanceRecord] = []
+    spoilt: dict[str, str] = {}
+    for key, data in items:
+        if key == FRAMEWORK_ID:
+            framework_id = _framework_id(data)
+            continue
+        try:
+            if key.startswith(INSTANCES):
+                instances.append(_instance(key, data))
+            elif key.startswith(APPS):
+                apps.append(_app(key, data))
+            else:
+                spoilt[key] = "no record of a known kind"
+        except Exception as error:  # edge: one poisoned record must not stop the rest, whatever its reader raised
+            spoilt[key] = f"{type(error).__name__}: {error}"
+    return Stored(framework_id, tuple(apps), tuple(instances), spoilt)
+
+
+def _framework_id(data: bytes) -> str:
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        text = ""
+    if not text.strip() or not text.isprintable():
+        raise StoreUnusable(
+            f"the stored framework id is damaged ({data[:80]!r}): write the right one, which the Mesos master lists, into "
+            f"the store's record {FRAMEWORK_ID}; or delete that record to begin as a new framework without the old tasks"
+        )
+    return text
+
+
+def _instance(key: str, data: bytes) -> InstanceRecord:
+    envelope = _envelope_decoder.decode(data)
+    if envelope.schema == SCHEMA:
+        record = _instance_decoder.decode(envelope.record)
+    else:
+        record = msgspec.convert(_migrated(INSTANCES, envelope), InstanceRecord)
+    if key != INSTANCES + record.instance_id:
+        raise ValueError(f"holds the record of instance {record.instance_id}")
+    return record
+
+
+def _app(key: str, data: bytes) -> App:
+    app = App.restore(_migrated(APPS, _envelope_decoder.decode(data)))
+    if key != APPS + app.id:
+        raise ValueError(f"holds the record of app {app.id}")
+    return app
+
+
+def _migrated(kind: str, envelope: _Envelope) -> dict[str, Any]:
+    if not 1 <= envelope.schema <= SCHEMA:
+        raise ValueError(f"is of schema {envelope.schema}, this version reads 1 to {SCHEMA}")
+    fields: dict[str, Any] = msgspec.json.decode(envelope.record, type=dict)
+    for schema in range(envelope.schema, SCHEMA):
+        fields = MIGRATIONS[kind, schema](fields)
+    return fields

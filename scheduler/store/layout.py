@@ -1,0 +1,66 @@
+"""Where records lie in ZooKeeper, and how a write is cut into transactions. Pure; called by :mod:`zookeeper` alone.
+
+::
+
+    /eratos/schema                       newest schema ever written, "1"
+    /eratos/term                         fencing: its version is the number of the present leader's term
+    /eratos/election/<contender>         ephemeral and sequential, see eratos.scheduler.election
+    /eratos/framework_id
+    /eratos/apps/<bucket>/<id>           %2Fshop%2Fcart
+    /eratos/instances/<bucket>/<id>
+
+ZooKeeper refuses requests of 1 MiB and more, and a list of children beyond it cannot be read any more. With 256 buckets,
+200,000 instances make lists of about 800 names or 80 KiB.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote, unquote
+
+from ..core.records import APPS, INSTANCES
+
+BUCKETED: Final = (APPS, INSTANCES)
+BUCKETS: Final = tuple(f"{number:02x}" for number in range(256))
+
+#: Bytes of one transaction, of the 1 MiB (jute.maxbuffer) that the server takes; the rest is room for the protocol.
+TRANSACTION_BYTES_MAX: Final = 768 * 1024
+#: What an operation adds to path and data: headers, lengths and a digest ACL, rounded up.
+_OPERATION_BYTES: Final = 160
+
+Change = tuple[str, bytes | None]  #: key, and the new bytes or None to delete
+
+
+def node_of(key: str) -> str:
+    """Return a key's place below the root: ``apps//shop/cart`` -> ``apps/<bucket>/%2Fshop%2Fcart``."""
+    for kind in BUCKETED:
+        if key.startswith(kind):
+            name = key.removeprefix(kind)
+            return f"{kind}{BUCKETS[zlib.crc32(name.encode()) % len(BUCKETS)]}/{_escaped(name)}"
+    return key
+
+
+def key_of(kind: str, name: str) -> str:
+    """Return the key of a node by its kind, ``apps/`` or ``instances/``, and its own name."""
+    return kind + unquote(name)
+
+
+def _escaped(name: str) -> str:
+    # "." and ".." are the only names without a special character that ZooKeeper refuses.
+    return name.replace(".", "%2E") if name in (".", "..") else quote(name, safe="")
+
+
+def transactions(changes: Iterable[Change]) -> list[list[Change]]:
+    """Cut changes, in order, into as few lists as fit one transaction each."""
+    chunks: list[list[Change]] = []
+    room = 0
+    for key, data in changes:
+        size = _OPERATION_BYTES + len(node_of(key)) + len(data or b"")
+        if not chunks or size > room:
+            chunks.append([])
+            room = TRANSACTION_BYTES_MAX
+        chunks[-1].append((key, data))
+        room -= size
+    return chunks

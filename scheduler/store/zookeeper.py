@@ -1,0 +1,275 @@
+"""The store for clusters: ZooKeeper through kazoo. Where what lies is :mod:`layout`'s part.
+
+**Atomicity.** A write is one transaction while it fits (768 KiB, well over a thousand instances). A larger one is
+several, sent one behind the other: first all that puts, then all that forgets. If it is interrupted, some of them are
+done; the caller repeats it, which is harmless since every record is a whole value under its own key.
+
+**Fencing.** Every transaction checks the version of the node ``term``. A new leader raises that version before it reads,
+so whatever the leader before wrote is either read or refused, however long it was asleep.
+
+**Lost answers.** When the connection breaks the outcome is unknown: existing nodes are looked up again and the same
+changes are sent again. kazoo drops unsent requests with the connection and ZooKeeper refuses what comes late over the
+old one, so an old value cannot follow a new one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from kazoo import exceptions as zk
+from kazoo.client import KazooClient
+from kazoo.protocol.states import KazooState
+from kazoo.security import OPEN_ACL_UNSAFE
+
+from eratos.common.log import fields
+
+from ..core.actions import Write
+from ..core.records import FRAMEWORK_ID, Stored
+from . import codec, layout, multiread
+from .base import final_values
+from .errors import StoreFenced, StoreUnavailable, StoreUnusable
+from .zookeeper_client import OUTCOME_UNKNOWN, disconnect, told
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: How long a write waits for an answer before it tells its caller, in seconds. The caller tries again.
+WRITE_TIMEOUT_S: Final = 5.0
+LOAD_TIMEOUT_S: Final = 60.0
+#: Nodes read by one request.
+READ_TOGETHER: Final = 200
+
+
+class ZookeeperStore:
+    """Keeps records below the node ``root``. The client is connected and, if ``owns_client``, ended by :meth:`close`."""
+
+    def __init__(
+        self, client: KazooClient, root: str, *, owns_client: bool = False, write_timeout_s: float = WRITE_TIMEOUT_S
+    ) -> None:
+        self._client = client
+        self._root = root
+        self._owns_client = owns_client
+        self._write_timeout_s = write_timeout_s
+        self._term: int | None = None
+        #: Whether a key has a node, as far as known: decides between create and set. A wrong guess costs a look-up.
+        self._exists: dict[str, bool] = {}
+        self._deadline = 0.0  #: of what is being done now, in seconds of the monotonic clock
+        self._connected = threading.Event()
+        client.add_listener(self._on_state)
+        self._on_state(client.state)
+
+    def begin_term(self, ballot: str = "") -> None:
+        self._give(LOAD_TIMEOUT_S)
+        self._repeat(self._prepare)
+        self._term = self._repeat(self._raise_term, ballot)
+        log.info("term began %s", fields(term=self._term, root=self._root))
+
+    def load(self) -> Stored:
+        self._give(LOAD_TIMEOUT_S)
+        return self._repeat(self._read_all)
+
+    def write(self, batch: Sequence[Write]) -> None:
+        if self._term is None:
+            raise RuntimeError("begin_term must come before the first write")
+        changes = list(final_values(batch).items())
+        chunks = layout.transactions(changes)
+        if len(chunks) <= 1:
+            self._apply(chunks)
+        else:
+            self._apply(layout.transactions(change for change in changes if change[1] is not None))
+            self._apply(layout.transactions(change for change in changes if change[1] is None))
+
+    def close(self) -> None:
+        self._client.remove_listener(self._on_state)
+        if self._owns_client:
+            disconnect(self._client)
+
+    # Connection
+
+    def _on_state(self, state: str) -> None:
+        if state == KazooState.CONNECTED:
+            self._connected.set()
+        else:
+            self._connected.clear()
+
+    def _give(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+
+    def _left_s(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def _await_connection(self) -> None:
+        if not self._connected.wait(self._left_s()) or not self._left_s():
+            raise StoreUnavailable(
+                "ZooKeeper is away or the connection to it does not last: check that it runs, has a quorum and can be "
+                "reached from here"
+            )
+
+    def _repeat(self, attempt: Callable[..., T], *args: Any) -> T:
+        """Run an attempt until the connection lasts for all of it."""
+        while True:
+            self._await_connection()
+            try:
+                with told():
+                    return attempt(*args)
+            except OUTCOME_UNKNOWN as error:
+                log.warning("connection to ZooKeeper broke, trying again %s", fields(error=type(error).__name__))
+
+    def _get(self, answer: Any) -> Any:
+        return answer.get(timeout=self._left_s())
+
+    def _get_or(self, default: T, answer: Any) -> T:
+        """Return an answer's value, or the default where the node is missing."""
+        try:
+            value: T = self._get(answer)
+        except zk.NoNodeError:
+            return default
+        return value
+
+    def _path(self, node: str) -> str:
+        return f"{self._root}/{node}" if node else self._root
+
+    # Beginning a term
+
+    def _prepare(self) -> None:
+        """Make the folders; refuse what a newer version wrote."""
+        self._check_schema(self._get_or((b"", None), self._client.get_async(self._path("schema")))[0])
+        parent = self._root.rpartition("/")[0]
+        if parent:
+            # Shared with others, so without our ACL; what is ours begins below.
+            self._get(self._client.ensure_path_async(parent, acl=OPEN_ACL_UNSAFE))
+        kinds = [kind.rstrip("/") for kind in layout.BUCKETED]
+        self._make(["", "schema", "term", *kinds])
+        self._make(
+            f"{kind}/{bucket}"
+            for kind in kinds
+            for bucket in sorted({*layout.BUCKETS}.difference(self._get(self._client.get_children_async(self._path(kind)))))
+        )
+
+    def _check_schema(self, data: bytes) -> None:
+        if data and not data.isdigit():
+            raise StoreUnusable(f"{self._path('schema')} in ZooKeeper holds {data[:40]!r}, no version: name another path in --zk")
+        if int(data or b"0") > codec.SCHEMA:
+            raise StoreUnusable(
+                f"{self._root} in ZooKeeper was written by a newer eratos (schema {int(data)}, this one knows up to "
+                f"{codec.SCHEMA}): run that version or a later one"
+            )
+
+    def _make(self, nodes: Iterable[str]) -> None:
+        for answer in [self._client.create_async(self._path(node)) for node in nodes]:
+            try:
+                self._get(answer)
+            except zk.NodeExistsError:
+                pass
+
+    def _raise_term(self, ballot: str) -> int:
+        transaction = self._client.transaction()
+        if ballot:
+            transaction.check(ballot, -1)
+        transaction.set_data(self._path("schema"), str(codec.SCHEMA).encode())
+        transaction.set_data(self._path("term"), ballot.encode())
+        results = self._get(transaction.commit_async())
+        error = _failure(results)
+        if ballot and error is results[0]:
+            raise StoreFenced("leadership was lost before the term began: the process must end and stand again")
+        if error is not None:
+            raise error
+        term: int = results[-1].version
+        return term
+
+    # Loading
+
+    def _read_all(self) -> Stored:
+        folders = [kind + bucket for kind in layout.BUCKETED for bucket in layout.BUCKETS]
+        lists = [self._client.get_children_async(self._path(folder)) for folder in folders]
+        keys = [FRAMEWORK_ID]
+        misplaced: dict[str, str] = {}
+        for folder, answer in zip(folders, lists, strict=True):
+            names: list[str] = self._get_or([], answer)
+            for name in names:
+                key = layout.key_of(folder[:-2], name)
+                if layout.node_of(key) == f"{folder}/{name}":
+                    keys.append(key)
+                else:
+                    misplaced[f"{folder}/{name}"] = "lies where no record of this name belongs"
+        parts = [keys[start : start + READ_TOGETHER] for start in range(0, len(keys), READ_TOGETHER)]
+        answers = [multiread.read_async(self._client, [self._path(layout.node_of(key)) for key in part]) for part in parts]
+        found: dict[str, bytes] = {}
+        for part, answer in zip(parts, answers, strict=True):
+            values = zip(part, self._get(answer), strict=True)
+            found.update((key, data) for key, data in values if data is not None)
+        self._exists = dict.fromkeys(found, True)
+        stored = codec.decode_all(found.items())
+        return replace(stored, spoilt=stored.spoilt | misplaced)
+
+    # Writing
+
+    def _apply(self, chunks: list[list[layout.Change]]) -> None:
+        self._give(self._write_timeout_s)
+        while chunks:
+            self._await_connection()
+            sent = [(chunk, self._send(chunk)) for chunk in chunks]
+            chunks = [chunk for chunk, answer in sent if not self._done(chunk, answer)]
+            if chunks:
+                unsure = [key for chunk in chunks for key, _ in chunk]
+                self._repeat(self._look_up, unsure)
+
+    def _send(self, chunk: list[layout.Change]) -> Any:
+        transaction = self._client.transaction()
+        transaction.check(self._path("term"), self._term)
+        for key, data in chunk:
+            path = self._path(layout.node_of(key))
+            if data is None:
+                if self._exists.get(key, True):
+                    transaction.delete(path)
+            elif self._exists.get(key, False):
+                transaction.set_data(path, data)
+            else:
+                transaction.create(path, data)
+        return transaction.commit_async()
+
+    def _done(self, chunk: list[layout.Change], answer: Any) -> bool:
+        """Wait for a transaction; False: look up which of its nodes exist and send it again."""
+        try:
+            with told():
+                results = self._get(answer)
+                error = _failure(results)
+                if error is not None and error is results[0]:
+                    raise StoreFenced("another scheduler became leader: this one may write no more and must end")
+                if isinstance(error, zk.NodeExistsError | zk.NoNodeError):
+                    return False
+                if error is not None:
+                    raise error
+        except OUTCOME_UNKNOWN as error:
+            log.warning("outcome of a write is unknown, repeating it %s", fields(error=type(error).__name__))
+            return False
+        for key, data in chunk:
+            if data is None:
+                self._exists.pop(key, None)
+            else:
+                self._exists[key] = True
+        self._give(self._write_timeout_s)  # each transaction has its time
+        return True
+
+    def _look_up(self, keys: Collection[str]) -> None:
+        """Learn which keys have a node; make the folders anew that somebody deleted."""
+        answers = [(key, self._client.exists_async(self._path(layout.node_of(key)))) for key in keys]
+        for key, answer in answers:
+            self._exists[key] = self._get(answer) is not None
+        missing = (layout.node_of(key) for key in keys if not self._exists[key])
+        self._make({node.rpartition("/")[0] for node in missing if "/" in node})
+
+
+def _failure(results: list[Any]) -> Exception | None:
+    """Return what made a transaction fail: its other operations report that they were rolled back or not tried."""
+    errors = [result for result in results if isinstance(result, Exception)]
+    for error in errors:
+        if not isinstance(error, zk.RolledBackError | zk.RuntimeInconsistency):
+            return error
+    return errors[0] if errors else None
