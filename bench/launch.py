@@ -45,7 +45,9 @@ def app(count: int) -> dict[str, Any]:
         "container": {"type": "DOCKER", "docker": {"image": "eratos/prime"}},
         "networks": [{"mode": "host"}],
         "portDefinitions": [{"port": 0, "name": "http"}],
-        "healthChecks": [{"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0, "intervalSeconds": 5, "timeoutSeconds": 2}],
+        "healthChecks": [
+            {"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0, "intervalSeconds": 5, "timeoutSeconds": 2}
+        ],
         "labels": {"HAPROXY_0_VHOST": HOST},
         "taskKillGracePeriodSeconds": 2,
     }

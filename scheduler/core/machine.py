@@ -336,25 +336,34 @@ class Machine:
     def _roll_out(self, now: float) -> None:
         for app_id in sorted(self._dirty):
             app = self.state.apps.get(app_id)
-            steps = rollout.next_steps(app, list(self.state.instances_of(app_id)))
-            for instance in steps.stop:
-                self.stop(instance, now)
-            for _ in range(steps.start):
-                assert app is not None
-                self.state.add(
-                    Instance(
-                        instance_id=names.instance_id(app_id, self.new_id()),
-                        app_id=app_id,
-                        version=app.version,
-                        waiting_since=now,
-                    )
-                )
+            # A waiting instance that is stopped is gone at once and no event will tell of it, so look again.
+            while self._step_out(app_id, now):
+                pass
             if app is None and app_id not in self.state.by_app:
                 self.state.launches.pop(app_id, None)
         for deployment in list(self.state.deployments.values()):
             if all(rollout.at_rest(self.state.apps.get(a), self.state.instances_of(a)) for a in deployment.app_ids):
                 del self.state.deployments[deployment.deployment_id]
         self._dirty.clear()
+
+    def _step_out(self, app_id: str, now: float) -> bool:
+        """Take an app's next steps; tell whether that made room for further ones."""
+        app = self.state.apps.get(app_id)
+        steps = rollout.next_steps(app, self.state.instances_of(app_id))
+        room = any(instance.waiting for instance in steps.stop)
+        for instance in steps.stop:
+            self.stop(instance, now)
+        for _ in range(steps.start):
+            assert app is not None
+            self.state.add(
+                Instance(
+                    instance_id=names.instance_id(app_id, self.new_id()),
+                    app_id=app_id,
+                    version=app.version,
+                    waiting_since=now,
+                )
+            )
+        return room
 
     def stop(self, instance: Instance, now: float) -> None:
         """Stop an instance: at once if it only waits, by a kill that is repeated until it took effect otherwise."""

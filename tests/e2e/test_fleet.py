@@ -42,9 +42,7 @@ def test_requests_spread_evenly_over_twenty_workers_on_both_balancers(cluster: C
 
 
 def test_answers_are_fresh_primes_from_a_named_instance(cluster: Cluster, fleet: dict[str, Any]):
-    answers = [
-        requests.get(cluster.balancers[0], headers={"Accept": "application/json"}, timeout=10).json() for _ in range(20)
-    ]
+    answers = [requests.get(cluster.balancers[0], headers={"Accept": "application/json"}, timeout=10).json() for _ in range(20)]
     assert all(is_prime(answer["prime"]) for answer in answers)
     assert len({answer["prime"] for answer in answers}) > 15
     assert {answer["instance"] for answer in answers} == set(cluster.tasks("/prime"))

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
-
 from support.waiting import until
 
 DEFAULT_PORTS = {
