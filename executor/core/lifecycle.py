@@ -11,6 +11,7 @@ millisecond in rotation is a failed request. A stop that somebody asked for keep
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from eratos.common import names
@@ -57,6 +58,9 @@ class Machine:
     def handle(self, event: on.Event, now: float) -> Actions:
         """Take in one event and return what to do about it. Unknown events are ignored, as newer agents may send them."""
         match event:
+            case on.Subscribed(agent_id, hostname):
+                self.host = replace(self.host, agent_id=agent_id or self.host.agent_id, hostname=hostname or self.host.hostname)
+                out = []
             case on.LaunchTask():
                 out = self._launch(event)
             case on.KillTask():

@@ -1,0 +1,78 @@
+"""The executor's process: reads the settings, wires the parts together, runs the loop. Started by a Mesos agent."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+
+from eratos.common.errors import EratosError, FatalError
+from eratos.common.log import fields, setup
+
+from .balancers import Balancers
+from .config import Config, read
+from .consul_agent import ConsulAgent, ConsulApi
+from .core.host import Host
+from .core.lifecycle import Machine
+from .docker_client import DockerClient
+from .docker_runtime import DockerRuntime
+from .io_thread import IoThread
+from .loop import Loop
+from .mesos.driver import ExecutorDriver
+from .probes import Prober
+
+log = logging.getLogger(__name__)
+
+#: For removing the last containers and for the agent's acknowledgements, before leaving.
+_REMOVE_S = 1.0
+_FLUSH_S = 2.0
+
+
+def main() -> None:
+    """Entry point ``eratos-executor``."""
+    try:
+        config = read(sys.argv[1:], os.environ)
+        setup(config.log_level)
+        log.info("starting %s", fields(**config.shown()))
+        reason = _run(config)
+    except EratosError as error:
+        sys.exit(f"eratos-executor: {error}")
+    log.info("leaving %s", fields(reason=reason))
+    logging.shutdown()
+    # At once: a thread may still hang in a call to a daemon that does not answer, and every task has been reported.
+    os._exit(0)
+
+
+def _run(config: Config) -> str:
+    loop: Loop
+    driver = ExecutorDriver(os.environ, lambda event: loop.emit(event))
+    if not driver.agent_id:
+        raise FatalError("MESOS_SLAVE_ID is not set: not started by a Mesos agent?")
+    host = Host(
+        framework_id=driver.framework_id,
+        executor_id=driver.executor_id,
+        agent_id=driver.agent_id,
+        name=config.host,
+        hostname=config.host,
+        address=config.address,
+        network=config.host_network,
+    )
+    loop = Loop(Machine(host, driver.shutdown_grace_s, random.random), driver.send)
+    io = IoThread()
+    containers = DockerRuntime(DockerClient(config.docker_host), host, loop.emit)
+    services = ConsulAgent(ConsulApi(config.consul, config.consul_token), host, loop.emit)
+    # A client of its own: py-consul's is not for two threads.
+    balancers = Balancers(io, ConsulApi(config.consul, config.consul_token).balancers, loop.emit)
+    loop.connect(containers, Prober(io, containers, loop.emit), services, balancers)
+    for part in (io, services, containers, driver):
+        part.start()
+    reason = loop.run()
+    containers.stop(_REMOVE_S)
+    driver.flush(_FLUSH_S)
+    driver.stop()
+    return reason
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Settings of the executor, read once: flags win over the environment. The MESOS_* variables come from the agent.
+
+Called by ``__main__``; nothing else in the executor looks at the environment, the Mesos driver excepted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from eratos.common.errors import FatalError
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of one executor."""
+
+    consul: str  #: URL of the host's own Consul agent
+    consul_token: str  #: ACL token, empty for none
+    docker_host: str  #: URL of the Docker daemon
+    host_network: str  #: what "host network" means: ``host``, or ``container:<name>`` where a container plays the host
+    host: str  #: the host's name in container labels: a later executor finds this one's containers by it
+    log_level: str
+    address: str  #: the agent's IP address, reported as the tasks' own with host networking; empty: not known
+
+    def shown(self) -> dict[str, object]:
+        """Return every setting for the log, secrets masked."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"consul_token": "***" if self.consul_token else ""}
+
+
+def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
+    """Return the settings. Raises FatalError that names every problem at once."""
+    parser = argparse.ArgumentParser("eratos-executor", description="Runs tasks as Docker containers; started by a Mesos agent.")
+    for flag, default, text in (
+        ("consul", "http://127.0.0.1:8500", "URL of the Consul agent of this host"),
+        ("consul-token", "", "Consul ACL token; better given as ERATOS_CONSUL_TOKEN, where ps does not show it"),
+        ("docker-host", "unix:///var/run/docker.sock", "URL of the Docker daemon"),
+        ("host-network", "host", "what host networking means: host, or container:<name> where a container plays the host"),
+        ("host", socket.gethostname(), "name of this host in container labels"),
+        ("log-level", "INFO", ", ".join(_LEVELS)),
+    ):
+        variable = "ERATOS_" + flag.upper().replace("-", "_")
+        shown = "" if flag == "consul-token" else f" (default: {default})"
+        parser.add_argument(f"--{flag}", default=environ.get(variable) or default, help=f"{text} [{variable}]{shown}")
+    given = parser.parse_args(arguments)
+    problems = _problems(given)
+    if problems:
+        raise FatalError("; ".join(problems))
+    return Config(**vars(given), address=environ.get("MESOS_AGENT_ENDPOINT", "").rpartition(":")[0])
+
+
+def _problems(given: argparse.Namespace) -> list[str]:
+    problems = []
+    if not re.match(r"^https?://[^/]+", given.consul):
+        problems.append(f"--consul {given.consul!r} must be a URL such as http://127.0.0.1:8500")
+    if not re.match(r"^(unix|tcp|http|https)://.", given.docker_host):
+        problems.append(f"--docker-host {given.docker_host!r} must be a URL such as unix:///var/run/docker.sock")
+    if given.host_network != "host" and not re.match(r"^container:.", given.host_network):
+        problems.append(f"--host-network {given.host_network!r} must be host or container:<name>")
+    if given.log_level.upper() not in _LEVELS:
+        problems.append(f"--log-level {given.log_level!r} must be one of {', '.join(_LEVELS)}")
+    return problems

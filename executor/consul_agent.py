@@ -1,0 +1,197 @@
+"""Keeps the services of ready tasks registered at the Consul agent of this host.
+
+The loop says what is wanted (Register, Deregister) and never waits; one thread here makes it so. Each change is tried at once,
+and the whole is compared now and then and after every failure: what is wanted against what the agent holds
+(core/registration.py takes the difference). An agent that is away or restarts without its state delays nothing else, and is
+set right once it answers (F39).
+
+Consul's ACL: the token needs ``service:write`` for the apps' names and ``service:read``, ``node:read`` for finding balancers.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import consul
+import requests
+
+from eratos.common import names
+from eratos.common.backoff import exponential_s, jittered_s
+from eratos.common.errors import TemporaryError
+from eratos.common.log import fields
+
+from .balancers import Balancer
+from .core import actions as do
+from .core import events as on
+from .core.host import Host
+from .core.registration import difference
+
+log = logging.getLogger(__name__)
+
+#: Longest wait for the host's own agent, which answers from memory.
+ANSWER_S = 3.0
+SYNC_S = 10.0
+_BACKOFF_FIRST_S = 0.2
+_BACKOFF_MOST_S = 5.0
+
+_Failure = (consul.ConsulException, requests.RequestException, OSError, ValueError)
+Body = Mapping[str, Any]
+
+
+class ConsulApi:
+    """The five calls in use, over py-consul. Not for several threads at once; each raises TemporaryError."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        parts = urllib.parse.urlsplit(url)
+        self._url = url
+        self._consul = consul.Consul(
+            parts.hostname, parts.port or 8500, token=token or None, scheme=parts.scheme, connections_timeout=ANSWER_S
+        )
+        # The host's own agent is never behind a proxy; looking for one in the environment costs more than the call.
+        self._consul.http.session.trust_env = False
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """Return the agent's services by id."""
+        return dict(self._call(self._consul.agent.services))
+
+    def register(self, body: Body) -> None:
+        """Register a service, in place of one with the same id."""
+        self._call(
+            self._consul.agent.service.register,
+            body["Name"],
+            service_id=body["ID"],
+            port=body["Port"],
+            tags=body["Tags"],
+            meta=body["Meta"],
+            check=body.get("Check"),
+            replace_existing_checks=True,
+        )
+
+    def deregister(self, service_id: str) -> None:
+        """Deregister a service; one that is not there is fine."""
+        self._call(self._consul.agent.service.deregister, service_id)
+
+    def balancers(self) -> list[Balancer]:
+        """Return the balancers whose health check passes."""
+        _, found = self._call(self._consul.health.service, names.BALANCER_SERVICE, passing=True)
+        return [
+            Balancer(entry["Node"]["Node"], entry["Service"]["Address"] or entry["Node"]["Address"], entry["Service"]["Port"])
+            for entry in found
+        ]
+
+    def _call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except _Failure as error:
+            raise TemporaryError(f"the Consul agent at {self._url} does not do as told: {error}") from error
+
+
+class ConsulAgent:
+    """Wanted services, and the thread that keeps the agent in step with them."""
+
+    def __init__(self, api: ConsulApi, host: Host, emit: Callable[[on.Event], None]) -> None:
+        self._api = api
+        self._host = host
+        self._emit = emit
+        self._changed = threading.Condition()
+        self._wanted: dict[str, tuple[Body, ...]] = {}  #: by task id
+        self._edges: dict[str, tuple[Body, ...]] = {}  #: tasks to act on now, with what they had before
+        self._forgotten: set[str] = set()  #: deregistered tasks whose services may still be there
+        self._stopped = False
+        self._sync_at = time.monotonic()
+        self._failures = 0
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="consul", daemon=True).start()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+
+    def perform(self, action: do.Register | do.Deregister) -> None:
+        """Take note of what is wanted; never waits. A Deregister is answered by Deregistered once it is true."""
+        with self._changed:
+            had = self._wanted.pop(action.task_id, ())
+            if isinstance(action, do.Register):
+                self._wanted[action.task_id] = action.services
+                self._forgotten.discard(action.task_id)
+            else:
+                self._forgotten.add(action.task_id)
+                if not had and action.task_id not in self._edges:
+                    # A dead executor's task: only the full comparison finds its services.
+                    self._sync_at = time.monotonic()
+            self._edges[action.task_id] = had or self._edges.get(action.task_id, ())
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._stopped or bool(self._edges), timeout=max(0.0, self._sync_at - time.monotonic())
+                )
+                if self._stopped:
+                    return
+                edges, self._edges = self._edges, {}
+            try:
+                for task_id, had in edges.items():
+                    self._apply(task_id, had)
+                if time.monotonic() >= self._sync_at:
+                    self._sync()
+            except TemporaryError as error:
+                self._retry(error)
+            except Exception:  # thread edge: the next comparison sets right what this one left
+                log.exception("the Consul sync broke, please report this as a bug")
+                self._retry(None)
+
+    def _apply(self, task_id: str, had: tuple[Body, ...]) -> None:
+        """Make one change at once. Raises TemporaryError; the full comparison then takes over."""
+        with self._changed:
+            wanted = self._wanted.get(task_id, ())
+        for body in wanted:
+            self._api.register(body)
+        kept = {body["ID"] for body in wanted}
+        for body in had:
+            if body["ID"] not in kept:
+                self._api.deregister(body["ID"])
+        if had and not wanted:
+            self._gone({task_id})
+
+    def _sync(self) -> None:
+        """Compare in full. Raises TemporaryError."""
+        with self._changed:
+            wanted = [body for bodies in self._wanted.values() for body in bodies]
+            forgotten = frozenset(self._forgotten)
+            # What changes from here on is in ``_edges`` and handled next.
+            self._sync_at = time.monotonic() + SYNC_S
+        missing, surplus = difference(wanted, self._api.services(), self._host, forgotten)
+        for body in missing:
+            self._api.register(body)
+        for service_id in surplus:
+            self._api.deregister(service_id)
+        if missing or surplus:
+            log.info("Consul set right %s", fields(registered=len(missing), deregistered=len(surplus)))
+        if self._failures:
+            log.info("the Consul agent answers again")
+        self._failures = 0
+        self._gone(forgotten)
+
+    def _gone(self, task_ids: set[str] | frozenset[str]) -> None:
+        with self._changed:
+            gone = sorted(self._forgotten & task_ids)
+            self._forgotten -= task_ids
+        for task_id in gone:
+            self._emit(on.Deregistered(task_id))
+
+    def _retry(self, error: TemporaryError | None) -> None:
+        if self._failures == 0 and error is not None:
+            log.warning("%s", error)
+        delay_s = exponential_s(self._failures, first_s=_BACKOFF_FIRST_S, factor=2, most_s=_BACKOFF_MOST_S)
+        self._sync_at = time.monotonic() + jittered_s(delay_s, random.random())
+        self._failures += 1

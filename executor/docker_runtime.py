@@ -1,0 +1,251 @@
+"""Runs tasks as Docker containers: performs the machine's container actions and reports each result as an event.
+
+Called by the loop, which must not wait: every action goes to a thread of a small pool, pulls to threads of their own, so that
+neither a slow registry nor a slow start delays another task's start or stop. A start is two calls, create and start, and
+nothing else: a missing image is learned from the refused create. The runtime knows no task but by its id; containers are
+found by the name derived from it.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from docker import errors
+from docker.utils import parse_repository_tag
+
+from eratos.common import names
+from eratos.common.errors import TemporaryError
+from eratos.common.log import fields
+
+from .core import actions as do
+from .core import events as on
+from .core.host import Host
+from .docker_client import DockerClient, DockerFailure, status
+from .docker_watch import DockerWatch
+
+log = logging.getLogger(__name__)
+
+START_THREADS = 8
+CONTROL_THREADS = 4
+#: Pulls at the same time; further ones wait, or a host's link is shared by too many.
+PULLS_MAX = 3
+LOG_TAIL_LINES = 20
+
+Emit = Callable[[on.Event], None]
+ContainerAction = (
+    do.StartContainer | do.CancelStart | do.StopContainer | do.KillContainer | do.ExamineContainer | do.RemoveContainer
+)
+
+
+class DockerRuntime:
+    """Containers of one executor."""
+
+    def __init__(self, client: DockerClient, host: Host, emit: Emit) -> None:
+        self._client = client
+        self._emit = emit
+        self._watch = DockerWatch(client, host, emit)
+        self._starts = ThreadPoolExecutor(START_THREADS, "start")
+        self._controls = ThreadPoolExecutor(CONTROL_THREADS, "control")
+        self._lock = threading.Lock()
+        self._waiting: dict[str, list[do.StartContainer]] = {}  #: starts by the image they wait for
+        self._pull_slots = threading.Semaphore(PULLS_MAX)
+
+    def start(self) -> None:
+        """Begin to watch: deaths are reported from here on, and a first listing comes at once."""
+        self._watch.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Let what was asked for finish, no longer than ``timeout_s``; accept nothing more."""
+        self._watch.stop()
+        done = threading.Thread(target=self._controls.shutdown, daemon=True)
+        done.start()
+        done.join(timeout_s)
+
+    def perform(self, action: ContainerAction) -> None:
+        """Carry out an action on another thread. Never raises, never waits."""
+        match action:
+            case do.StartContainer():
+                self._starts.submit(self._start, action)
+            case do.CancelStart():
+                self._cancel(action.task_id)
+            case do.StopContainer():
+                self._controls.submit(self._signal, action.task_id, graceful=True)
+            case do.KillContainer():
+                self._controls.submit(self._signal, action.task_id, graceful=False)
+            case do.ExamineContainer():
+                self._controls.submit(self._examine, action.task_id)
+            case do.RemoveContainer():
+                self._controls.submit(self._remove, action.task_id)
+
+    # Starting --------------------------------------------------------------------------------------------------------
+
+    def _start(self, action: do.StartContainer, *, pulled: bool = False) -> None:
+        try:
+            taken = next((port for port in action.host_ports if port_taken(port)), None)
+            if taken is not None:
+                message = f"port {taken} of this host is already taken by another process: free it, or ask for another port"
+                self._emit(on.StartFailed(action.task_id, message))
+            elif action.force_pull and not pulled:
+                self._wait_for_image(action)
+            else:
+                self._emit(on.ContainerStarted(action.task_id, self._create_and_start(action)))
+        except errors.ImageNotFound as error:
+            if pulled:
+                self._emit(on.StartFailed(action.task_id, self._client.explain(error)))
+            else:
+                self._wait_for_image(action)
+        except DockerFailure as error:
+            self._emit(on.StartFailed(action.task_id, self._start_message(action, error)))
+        except Exception:  # thread edge: the machine waits for an answer (rule 60)
+            log.exception("start of a container broke, please report this as a bug %s", fields(task_id=action.task_id))
+            self._emit(on.StartFailed(action.task_id, "internal error of the executor, see its log"))
+
+    def _create_and_start(self, action: do.StartContainer) -> str:
+        """Return the container's own address, or an empty text where it shares the host's."""
+        api = self._client.api
+        try:
+            container = api.create_container_from_config(action.config, action.name)
+        except errors.APIError as error:
+            if status(error) != 409:
+                raise
+            # A create whose answer was lost: names carry the task id, so the container is ours and never ran.
+            api.remove_container(action.name, force=True, v=True)
+            container = api.create_container_from_config(action.config, action.name)
+        api.start(container["Id"])
+        if action.config["HostConfig"]["NetworkMode"] != "bridge":
+            return ""
+        return str(api.inspect_container(container["Id"])["NetworkSettings"]["IPAddress"])
+
+    def _start_message(self, action: do.StartContainer, error: Exception) -> str:
+        text = self._client.explain(error)
+        if "port is already allocated" in text or "address already in use" in text:
+            return f"a port of the task is already taken on this host: {text}"
+        if status(error):
+            return f"Docker refused to start image {action.image}: {text}"
+        return text
+
+    # Pulling ---------------------------------------------------------------------------------------------------------
+
+    def _wait_for_image(self, action: do.StartContainer) -> None:
+        self._emit(on.Pulling(action.task_id, action.image))
+        with self._lock:
+            first = action.image not in self._waiting
+            self._waiting.setdefault(action.image, []).append(action)
+        if first:
+            threading.Thread(target=self._pull, args=(action.image,), name="pull", daemon=True).start()
+
+    def _pull(self, image: str) -> None:
+        problem = ""
+        try:
+            with self._pull_slots:
+                log.info("pulling %s", fields(image=image))
+                repository, tag = parse_repository_tag(image)
+                for line in self._client.api.pull(repository, tag or "latest", stream=True, decode=True):
+                    problem = line.get("error", problem)
+        except DockerFailure as error:
+            problem = self._client.explain(error)
+        except Exception:  # thread edge: tasks wait for this pull
+            log.exception("pull broke, please report this as a bug %s", fields(image=image))
+            problem = "internal error of the executor, see its log"
+        with self._lock:
+            waiting = self._waiting.pop(image, [])
+        for action in waiting:
+            if problem:
+                message = (
+                    f"image {image} is not on this host and cannot be pulled: {problem}; "
+                    "check its name, push it to its registry, or load it here with docker load"
+                )
+                self._emit(on.StartFailed(action.task_id, message))
+            else:
+                self._starts.submit(self._start, action, pulled=True)
+
+    def _cancel(self, task_id: str) -> None:
+        with self._lock:
+            found = [(image, a) for image, actions in self._waiting.items() for a in actions if a.task_id == task_id]
+            for image, action in found:
+                self._waiting[image].remove(action)
+        for _ in found:
+            self._emit(on.StartFailed(task_id, "cancelled while its image was pulled"))
+
+    # Stopping --------------------------------------------------------------------------------------------------------
+
+    def _signal(self, task_id: str, *, graceful: bool) -> None:
+        name = names.container_name(task_id)
+        try:
+            signal = "SIGKILL"
+            if graceful:
+                signal = self._client.api.inspect_container(name)["Config"].get("StopSignal") or "SIGTERM"
+            self._client.api.kill(name, signal)
+        except DockerFailure as error:
+            if status(error) in (404, 409):
+                self._emit(on.ContainerDied(task_id))  # gone, or there and not running
+            else:
+                # The machine asks again at its deadline.
+                log.warning("cannot signal %s", fields(task_id=task_id, error=self._client.explain(error)))
+        except Exception:  # thread edge: the machine asks again at its deadline
+            log.exception("signalling broke, please report this as a bug %s", fields(task_id=task_id))
+
+    def _examine(self, task_id: str) -> None:
+        name = names.container_name(task_id)
+        found = on.ContainerExamined(task_id)
+        try:
+            state = self._client.api.inspect_container(name)["State"]
+            found = on.ContainerExamined(task_id, state["ExitCode"], state["OOMKilled"])
+            if state["ExitCode"] != 0:
+                tail = self._client.api.logs(name, tail=LOG_TAIL_LINES).decode(errors="replace")
+                found = on.ContainerExamined(task_id, state["ExitCode"], state["OOMKilled"], tail)
+        except DockerFailure as error:
+            log.warning("cannot examine %s", fields(task_id=task_id, error=self._client.explain(error)))
+        except Exception:  # thread edge: the machine waits for an answer (rule 61)
+            log.exception("examining broke, please report this as a bug %s", fields(task_id=task_id))
+        self._emit(found)
+
+    def _remove(self, task_id: str) -> None:
+        try:
+            self._client.api.remove_container(names.container_name(task_id), force=True, v=True)
+        except DockerFailure as error:
+            if status(error) not in (404, 409):  # gone, or being removed
+                # The next listing shows it again, and the machine asks again.
+                log.warning("cannot remove %s", fields(task_id=task_id, error=self._client.explain(error)))
+        except Exception:  # thread edge: the next listing repeats it
+            log.exception("removing broke, please report this as a bug %s", fields(task_id=task_id))
+
+    # Commands inside a container, for health checks ------------------------------------------------------------------
+
+    def command_start(self, task_id: str, command: str) -> str:
+        """Start a shell command inside a task's container and return its id. Raises TemporaryError."""
+        try:
+            created = self._client.api.exec_create(names.container_name(task_id), ["/bin/sh", "-c", command])
+            self._client.api.exec_start(created["Id"], detach=True)
+            return str(created["Id"])
+        except DockerFailure as error:
+            raise TemporaryError(self._client.explain(error)) from error
+
+    def command_result(self, command_id: str) -> int | None:
+        """Return the exit code of a command, None while it runs. Raises TemporaryError."""
+        try:
+            found = self._client.api.exec_inspect(command_id)
+            return None if found["Running"] else int(found["ExitCode"])
+        except DockerFailure as error:
+            raise TemporaryError(self._client.explain(error)) from error
+
+
+def port_taken(port: int) -> bool:
+    """Tell whether a process listens on a TCP port of this network namespace (F32).
+
+    Cheap, and says which port it was; without it the task itself would fail, in its own words or none.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: connections that still linger from a former one do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+            probe.listen(1)
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
