@@ -15,10 +15,13 @@ from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
 from eratos.common.backoff import exponential_s
+from eratos.common.errors import FatalError
 from eratos.common.log import fields
 
+from .api.controller import CommandRefused
 from .core import actions, events
 from .core.machine import Machine
+from .core.mesos import TaskStatus
 from .core.state import State
 from .store.base import Store, StoreUnavailable
 
@@ -39,10 +42,10 @@ class Driver(Protocol):
 
     def perform(self, call: actions.Call) -> bool: ...
 
-    def acknowledge(self, status: object) -> bool: ...
+    def acknowledge(self, status: TaskStatus) -> bool: ...
 
 
-class Aborted(Exception):
+class Aborted(FatalError):
     """The process must end; tasks stay as they are."""
 
 
@@ -59,6 +62,8 @@ class Loop:
         self._tokens = itertools.count(1)
         self._waiting: dict[int, Future[actions.Reply]] = {}
         self._stopping = threading.Event()
+        self._may_act = threading.Event()
+        self._may_act.set()
 
     # Called from other threads
 
@@ -79,9 +84,18 @@ class Loop:
         with self.lock:
             return fn(self.machine.state)
 
+    def hold(self) -> None:
+        """Do nothing from the next step on, until released: whether this process still leads is in doubt (rule 40)."""
+        self._may_act.clear()
+
+    def release(self) -> None:
+        """Go on after a :meth:`hold`."""
+        self._may_act.set()
+
     def stop(self) -> None:
         """Have ``run`` return soon. Nothing is sent to Mesos: tasks go on (rule 41)."""
         self._stopping.set()
+        self._may_act.set()
         self._wake()
 
     def _wake(self) -> None:
@@ -96,7 +110,10 @@ class Loop:
         """Handle events until stopped. Raises Aborted, StoreFenced."""
         self._driver = driver
         while not self._stopping.is_set():
-            self.step(self._gather())
+            batch = self._gather()
+            self._may_act.wait()
+            if not self._stopping.is_set():
+                self.step(batch)
 
     def _gather(self) -> list[events.Event]:
         deadline = self.machine.next_deadline()
@@ -125,6 +142,10 @@ class Loop:
                     out += self.machine.abandon()
                     self._fail(event)
         self._persist([action for action in out if isinstance(action, actions.Write)])
+        # Leadership may have gone while the store was waited for.
+        self._may_act.wait()
+        if self._stopping.is_set():
+            return
         for action in out:
             self._perform(action)
         for action in out:
@@ -175,14 +196,6 @@ class Loop:
         token = getattr(event, "token", None)
         if token is not None:
             self._answer(token, CommandRefused(500, "the command could not be handled; see the scheduler's log"))
-
-
-class CommandRefused(Exception):
-    """A command was refused and changed nothing. ``status`` is the HTTP status that fits."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def describe(call: actions.Call) -> str:
