@@ -12,14 +12,13 @@ before it heard of the stop.
 from __future__ import annotations
 
 import os
-import queue
 import selectors
 import signal
 import socket
 import sys
 import threading
 import time
-from collections import namedtuple
+from collections import deque, namedtuple
 from collections.abc import Callable, Mapping
 
 import http1
@@ -85,8 +84,10 @@ class Server:
             health |= {"PUT": self._put_health, "DELETE": self._delete_health}
         self._routes = {**routes, "/health": Route(health), "/metrics": Route({"GET": self._get_metrics})}
         self._connections: set[Connection] = set()
-        self._jobs: queue.SimpleQueue[tuple[Connection, Request, Handler]] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[tuple[Connection, Response]] = queue.SimpleQueue()
+        # Not queue.SimpleQueue: Debian's python3-minimal, which the images are made of, lacks the module.
+        self._jobs: deque[tuple[Connection, Request, Handler]] = deque()
+        self._jobs_waiting = threading.Semaphore(0)
+        self._done: deque[tuple[Connection, Response]] = deque()
         self._threads = 0
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
@@ -263,12 +264,14 @@ class Server:
             if self._threads < THREADS_MAX:
                 self._threads += 1
                 threading.Thread(target=self._work, daemon=True).start()
-            self._jobs.put((connection, request, handler))
+            self._jobs.append((connection, request, handler))
+            self._jobs_waiting.release()
 
     def _work(self) -> None:
         while True:
-            connection, request, handler = self._jobs.get()
-            self._done.put((connection, call(handler, request)))
+            self._jobs_waiting.acquire()
+            connection, request, handler = self._jobs.popleft()
+            self._done.append((connection, call(handler, request)))
             try:
                 os.write(self._wake_write, b"\0")
             except BlockingIOError:  # full of wake-ups already
@@ -276,8 +279,8 @@ class Server:
 
     def _finish_jobs(self) -> None:
         os.read(self._wake_read, 4096)
-        while not self._done.empty():
-            connection, response = self._done.get()
+        while self._done:
+            connection, response = self._done.popleft()
             self._answer(connection, response)
             self._advance(connection)
 
