@@ -60,9 +60,7 @@ class SchedulerDriver:
         """Begin to subscribe; ``framework_id`` is the stored one, empty for the very first time (rules 1 and 2)."""
         if self._master is not None:
             raise RuntimeError("a driver is started once")
-        self._master = MasterDriver(
-            self._settings, Callbacks(self._deliver, self._take_offers, self._rescind), framework_id
-        )
+        self._master = MasterDriver(self._settings, Callbacks(self._deliver, self._take_offers, self._rescind), framework_id)
         self._master.start()
 
     def stop(self) -> None:

@@ -32,7 +32,7 @@ class ExecutorInfos:
         self._settings = settings
         self._known: dict[str, Wire] = {}
         self._made: dict[str, Wire] = {}  # by resources: every offer asks, the answer is nearly always the same
-        self.plain_id = self.make(plain_resources(settings, role))["executor_id"]["value"]
+        self.plain_id: str = self.make(plain_resources(settings, role))["executor_id"]["value"]
 
     def make(self, resources: list[Wire]) -> Wire:
         """Return the ExecutorInfo for these resources, without a framework id."""
@@ -70,9 +70,7 @@ def plain_resources(settings: ExecutorSettings, role: str) -> list[Wire]:
     """Return the executor's resources, unreserved and allocated to ``role``."""
     wanted = settings.resources
     amounts = (("cpus", wanted.cpus_m / 1000), ("mem", wanted.mem_mib), ("disk", wanted.disk_mib), ("gpus", wanted.gpus))
-    return [
-        {"role": "*", "allocation_info": {"role": role}, **scalar(name, float(amount))} for name, amount in amounts if amount
-    ]
+    return [{"role": "*", "allocation_info": {"role": role}, **scalar(name, float(amount))} for name, amount in amounts if amount]
 
 
 def _digest(info: Mapping[str, Any]) -> str:

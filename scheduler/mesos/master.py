@@ -49,6 +49,7 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         self._masters = masters(settings.master, self._leader_changed, settings.tls_master)
         self._endpoint: Endpoint | None = None
         self._paused = False
+        self._subscribed = False
         self._attempt = 0
         self._subscription = Subscription(
             self,
@@ -77,9 +78,7 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
 
     def send(self, body: Wire) -> bool:
         """Send a call; False: not subscribed, so not sent."""
-        return self._subscription.post(
-            msgspec.json.encode({"framework_id": {"value": self.framework_id}, **body})
-        )
+        return self._subscription.post(msgspec.json.encode({"framework_id": {"value": self.framework_id}, **body}))
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until the master has answered every call."""
@@ -97,6 +96,12 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
     @property
     def connected(self) -> bool:
         return self._subscription.open
+
+    @property
+    def framework_id(self) -> str | None:
+        """The framework's id as stored or assigned; None before the first subscription."""
+        identity: Wire = self._framework.get("id", {})
+        return identity.get("value")
 
     # What pymesos would do and must not
 
@@ -163,20 +168,17 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         return status != 400 or stale
 
     def ended(self, reason: StreamEnded) -> float:
-        was_connected = self.stream_id is not None
-        self.stream_id = None
+        was_connected, self._subscribed = self._subscribed, False
         if was_connected:
             log.warning("disconnected %s", fields(master=self._endpoint, reason=reason))
             self._call_back(self.sched.disconnected, self)
-        redirect = isinstance(reason, Refused) and 300 <= reason.status < 400
         if not self._started:
             return 0
         if not was_connected:
             log.warning("not subscribed %s", fields(master=self._endpoint, reason=reason))
-            if not redirect:
-                self._masters.failed()
-        if redirect and self._subscription.redirect_is_fresh:
-            return 0
+            if isinstance(reason, Refused) and reason.redirected:
+                return 0
+            self._masters.failed()
         settings = self._settings
         delay_s = exponential_s(self._attempt, first_s=settings.backoff_first_s, factor=2, most_s=settings.backoff_most_s)
         self._attempt += 1
@@ -186,12 +188,12 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
 
     def on_subscribed(self, info: Wire) -> None:
         first = self.framework_id is None
-        self.framework_id = info["framework_id"]["value"]
+        self._framework["id"] = {"value": info["framework_id"]["value"]}
         interval_s = info.get("heartbeat_interval_seconds") or self._settings.heartbeat_s
         self._subscription.silence_s = interval_s * self._settings.missed_heartbeats
         self._attempt = 0
         self._subscription.open_calls()
-        self.stream_id = "subscribed"  # pymesos' mark for connected; the real one is the Subscription's
+        self._subscribed = True
         log.info("subscribed %s", fields(master=self._endpoint, framework_id=self.framework_id))
         address = {"address": str(self._endpoint)}
         if first:

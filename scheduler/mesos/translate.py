@@ -37,9 +37,7 @@ def amount(name: str, value: float) -> int:
 
 def usable(resource: Mapping[str, Any]) -> bool:
     """Tell whether a resource may pay for a task: no volume, no revocable or shared resource, none of a provider."""
-    return not any(resource.get(key) for key in ("disk", "provider_id")) and not (
-        "revocable" in resource or "shared" in resource
-    )
+    return not any(resource.get(key) for key in ("disk", "provider_id")) and not ("revocable" in resource or "shared" in resource)
 
 
 def offer(raw: Mapping[str, Any], executor_ids: Iterable[str]) -> Offer:
