@@ -1,0 +1,51 @@
+"""The scheduler's settings: flags before environment, all problems at once, secrets out of sight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eratos.scheduler.config import BadConfig, read
+
+GOOD = ["--master", "zk://zk1:2181/mesos", "--zk", "zk://zk1:2181/eratos"]
+
+
+def test_flags_win_over_the_environment():
+    config = read([*GOOD, "--http-port", "9000"], {"ERATOS_HTTP_PORT": "9001", "ERATOS_ROLE": "web"})
+    assert (config.http_port, config.role) == (9000, "web")
+
+
+def test_every_problem_is_reported_with_its_flag():
+    with pytest.raises(BadConfig) as caught:
+        read(["--http-port", "x", "--log-level", "LOUD", "--failover-timeout-s", "0"], {})
+    text = str(caught.value)
+    for flag in ("--http-port", "--log-level", "--failover-timeout-s", "--master", "--zk"):
+        assert flag in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--master", "zk://zk1:2181", "--store", "memory:"], "path"),
+        ([*GOOD, "--store", "memory:"], "one of them"),
+        (["--master", "m:5050", "--zk", "zk1:2181"], "zk://"),
+        ([*GOOD, "--secret-file", "/no/such/file", "--principal", "p"], "no readable file"),
+        ([*GOOD, "--secret-file", "/etc/hostname"], "--principal"),
+        ([*GOOD, "--executor-cpus", "0"], "--executor-cpus"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(argv: list[str], complaint: str):
+    with pytest.raises(BadConfig, match=complaint):
+        read(argv, {})
+
+
+def test_secrets_stay_out_of_the_log(tmp_path: Path):
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n")
+    config = read(
+        ["--master", "m:5050", "--zk", "zk://u:pass@zk1:2181/e", "--principal", "p", "--secret-file", str(secret)],
+        {},
+    )
+    assert config.secret() == "hunter2"
+    assert "pass@" not in repr(config) and "hunter2" not in repr(config)
