@@ -1,0 +1,75 @@
+"""What there is besides apps and tasks: deployments, the launch queue, the leader, liveness; and what eratos has not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from . import queue, render
+from .context import Context, path_id, unknown_app
+from .errors import ApiError
+
+#: Parts of Marathon's API that eratos refuses, each with the reason.
+_REFUSED = {
+    "/v2/pods": "eratos runs apps only: write each container of a pod as an app of its own",
+    "/v2/events": "eratos sends no event stream: poll /v2/deployments and /v2/tasks",
+    "/v2/artifacts": "eratos stores no artifacts: put files into the image",
+    "/v2/eventSubscriptions": "eratos sends no events: poll /v2/deployments and /v2/tasks",
+}
+
+
+def router(ctx: Context) -> APIRouter:
+    routes = APIRouter(tags=["cluster"])
+
+    # Async, so that it answers from the event loop even while every thread waits for the store.
+    @routes.get("/ping")
+    async def ping() -> PlainTextResponse:
+        return PlainTextResponse("pong")
+
+    @routes.get("/v2/info")
+    def info() -> JSONResponse:
+        return JSONResponse(ctx.controller.info())
+
+    @routes.get("/v2/leader")
+    def leader() -> JSONResponse:
+        url = ctx.controller.leader()
+        if url is None:
+            raise ApiError(404, "There is no leader")
+        return JSONResponse({"leader": urlsplit(url).netloc or url})
+
+    @routes.get("/v2/deployments")
+    def list_deployments() -> JSONResponse:
+        found = ctx.controller.read(lambda s: [render.deployment(change) for change in s.deployments.values()])
+        return JSONResponse(found)
+
+    @routes.delete("/v2/deployments/{deployment_id}")
+    def cancel_deployment(deployment_id: str) -> JSONResponse:
+        if not ctx.controller.read(lambda s: deployment_id in s.deployments):
+            raise ApiError(404, f"Deployment '{deployment_id}' does not exist")
+        raise ApiError(422, "eratos keeps no former definitions to roll back to: apply the former definition of the app instead")
+
+    @routes.get("/v2/queue")
+    def show_queue(embed: Annotated[list[str], Query()] = []) -> JSONResponse:  # noqa: B006
+        now, offers = ctx.clock(), "lastUnusedOffers" in embed
+        return JSONResponse({"queue": ctx.controller.read(lambda s: queue.queue(s, now, offers=offers))})
+
+    @routes.delete("/v2/queue/{app_id:path}/delay")
+    def reset_delay(app_id: str) -> JSONResponse:
+        name = path_id(app_id)
+        if not ctx.controller.read(lambda s: name in s.apps):
+            raise unknown_app(name)
+        raise ApiError(422, f"eratos ends a launch delay with the next definition only: POST /v2/apps{name}/restart instead")
+
+    for path, reason in _REFUSED.items():
+        routes.add_api_route(path, _refusal(reason), methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
+    return routes
+
+
+def _refusal(reason: str):  # type: ignore[no-untyped-def]
+    def refuse() -> JSONResponse:
+        raise ApiError(501, reason)
+
+    return refuse

@@ -1,0 +1,89 @@
+"""Every failure as Marathon's error JSON: ``{"message": ..., "details": [{"path": ..., "errors": [...]}]}``."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from eratos.marathon.errors import InvalidApp, Problem, json_path
+
+from .controller import CommandRefused, Unavailable
+
+log = logging.getLogger(__name__)
+
+DEFAULT_RETRY_AFTER_S = 1.0
+
+
+class ApiError(Exception):
+    """An answer other than success. ``message`` is for the user and says what to do."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def invalid(path: str, message: str) -> InvalidApp:
+    """Return the error of one problem, to raise."""
+    return InvalidApp([Problem(path, message)])
+
+
+def error(status: int, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> JSONResponse:
+    return JSONResponse({"message": message, **more}, status, dict(headers or {}))
+
+
+def unavailable(message: str, retry_after_s: float | None = None) -> JSONResponse:
+    wait_s = math.ceil(retry_after_s or DEFAULT_RETRY_AFTER_S)
+    return error(503, message, {"Retry-After": str(wait_s)})
+
+
+def not_valid(problems: Iterable[Problem]) -> JSONResponse:
+    by_path: dict[str, list[str]] = {}
+    for problem in problems:
+        by_path.setdefault(problem.path, []).append(problem.message)
+    details = [{"path": path, "errors": messages} for path, messages in by_path.items()]
+    return error(422, "Object is not valid", details=details)
+
+
+def install(api: FastAPI) -> None:
+    """Have every exception that a handler raises answered in Marathon's form."""
+
+    @api.exception_handler(ApiError)
+    def _api_error(_: Request, failure: ApiError) -> JSONResponse:
+        return error(failure.status, str(failure))
+
+    @api.exception_handler(InvalidApp)
+    def _invalid(_: Request, failure: InvalidApp) -> JSONResponse:
+        return not_valid(failure.problems)
+
+    @api.exception_handler(CommandRefused)
+    def _refused(_: Request, failure: CommandRefused) -> JSONResponse:
+        return error(failure.status, str(failure))
+
+    @api.exception_handler(Unavailable)
+    def _unavailable(_: Request, failure: Unavailable) -> JSONResponse:
+        return unavailable(str(failure), failure.retry_after_s)
+
+    @api.exception_handler(RequestValidationError)
+    def _bad_parameter(_: Request, failure: RequestValidationError) -> JSONResponse:
+        return not_valid(Problem(json_path(item["loc"][1:]), item["msg"]) for item in failure.errors())
+
+    @api.exception_handler(HTTPException)
+    def _http(request: Request, failure: HTTPException) -> JSONResponse:
+        message = f"{request.method} {request.url.path}: {failure.detail}"
+        return error(failure.status_code, message, failure.headers)
+
+    @api.exception_handler(Exception)
+    def _bug(request: Request, failure: Exception) -> JSONResponse:
+        # The HTTP edge: a request that fails unexpectedly must not take the scheduler with it.
+        log.error(
+            "request failed, state is unchanged unless a command was sent method=%s path=%s", request.method, request.url.path
+        )
+        log.error("please report this as a bug", exc_info=failure)
+        return error(500, f"{type(failure).__name__}: please report this as a bug; the scheduler's log has the details")

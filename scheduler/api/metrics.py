@@ -1,0 +1,93 @@
+"""``/metrics`` for Prometheus: the state counted at the moment of the scrape, so that no number can go stale or drift."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from eratos.scheduler.core.state import State
+
+from .controller import Controller, Unavailable
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_Counts = tuple[dict[str, float], Counter[tuple[str, str]], dict[str, tuple[int, int]]]
+
+
+class StateCollector(Collector):
+    """Reads the core's state anew for every scrape. A follower knows nothing of apps and reports none."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def collect(self) -> Iterable[Metric]:
+        leading = self._controller.is_leader
+        yield _gauge("eratos_leader", "1 while this scheduler decides", float(leading))
+        if not leading:
+            return
+        try:
+            totals, instances, apps = self._controller.read(_count)
+        except Unavailable:
+            return
+        for name, value in totals.items():
+            yield _gauge(f"eratos_{name}", _HELP[name], value)
+        yield _per_state(instances)
+        wanted = GaugeMetricFamily("eratos_app_instances_wanted", "Instances that an app asks for", labels=["app"])
+        ready = GaugeMetricFamily("eratos_app_instances_ready", "Instances that may get traffic", labels=["app"])
+        for app_id, (asked, serving) in apps.items():
+            wanted.add_metric([app_id], asked)
+            ready.add_metric([app_id], serving)
+        yield wanted
+        yield ready
+
+
+_HELP = {
+    "connected": "1 while subscribed with a Mesos master",
+    "apps": "Apps",
+    "deployments": "Deployments under way",
+    "instances_waiting": "Instances that wait for an offer",
+    "records_spoilt": "Records in the store that cannot be read",
+}
+
+
+def _count(state: State) -> _Counts:
+    totals = {
+        "connected": float(state.connected),
+        "apps": float(len(state.apps)),
+        "deployments": float(len(state.deployments)),
+        "instances_waiting": float(sum(i.waiting for i in state.instances.values())),
+        "records_spoilt": float(len(state.spoilt)),
+    }
+    instances = Counter((i.app_id, i.state.value if i.state else "WAITING") for i in state.instances.values())
+    apps = {}
+    for app in state.apps.values():
+        checked = bool(app.health_checks)
+        apps[app.id] = (app.instances, sum(i.ready(checked) for i in state.instances_of(app.id)))
+    return totals, instances, apps
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _per_state(instances: Counter[tuple[str, str]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily("eratos_instances", "Instances by app and state", labels=["app", "state"])
+    for (app_id, state), count in sorted(instances.items()):
+        family.add_metric([app_id, state], count)
+    return family
+
+
+def registry(controller: Controller) -> CollectorRegistry:
+    """Return the registry behind ``/metrics``; the process may register counters of its own in it."""
+    made = CollectorRegistry()
+    made.register(StateCollector(controller))
+    ProcessCollector(registry=made)
+    return made
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    return generate_latest(registry)

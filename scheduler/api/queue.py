@@ -1,0 +1,107 @@
+"""Why instances wait, as ``GET /v2/queue`` shows it: Marathon's numbers, and one sentence in plain words. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+from eratos.marathon.app import App
+from eratos.scheduler.core.reasons import Reason, Refusal, Waiting
+from eratos.scheduler.core.state import Launches, State
+
+from .render import timestamp
+
+Json = dict[str, Any]
+
+_FUNNEL = {reason: place for place, reason in enumerate(Reason)}
+
+
+def queue(state: State, now: float, *, offers: bool) -> list[Json]:
+    """Return every app with waiting instances; ``offers`` adds the latest offer of each agent that did not do."""
+    items = []
+    for app_id in sorted(state.apps):
+        waiting = [instance for instance in state.instances_of(app_id) if instance.waiting]
+        if waiting:
+            since = min(instance.waiting_since for instance in waiting)
+            items.append(_item(state.apps[app_id], state.launches.get(app_id) or Launches(), len(waiting), since, now, offers))
+    return items
+
+
+def _item(app: App, launches: Launches, count: int, since: float, now: float, offers: bool) -> Json:
+    left_s = max(0, math.ceil(launches.delayed_until - now))
+    refusals = list(launches.refusals.values())
+    summary: Json = {
+        "processedOffersCount": launches.offers_seen,
+        "unusedOffersCount": len(refusals),
+        "rejectSummaryLastOffers": _funnel(refusals),
+        "rejectSummaryLaunchAttempt": [],
+    }
+    if refusals:
+        summary["lastUnusedOfferAt"] = timestamp(max(refusal.at for refusal in refusals))
+    item: Json = {
+        "app": app.to_json(),
+        "count": count,
+        "role": app.role or "*",
+        "since": timestamp(since),
+        "delay": {"timeLeftSeconds": left_s, "overdue": left_s == 0},
+        "processedOffersSummary": summary,
+        "waiting": {"reason": launches.waiting.value if launches.waiting else None, "message": why(launches, now)},
+    }
+    if offers:
+        item["lastUnusedOffers"] = [_unused(agent_id, refusal) for agent_id, refusal in launches.refusals.items()]
+    return item
+
+
+def _funnel(refusals: list[Refusal]) -> list[Json]:
+    """Count per reason, in the order of the checks: what one check declined, the next never saw."""
+    counted = Counter(refusal.reason for refusal in refusals)
+    left, steps = len(refusals), []
+    for reason in Reason:
+        steps.append({"reason": reason.value, "declined": counted[reason], "processed": left})
+        left -= counted[reason]
+    return steps
+
+
+def _unused(agent_id: str, refusal: Refusal) -> Json:
+    return {
+        "offer": {"agentId": agent_id, "hostname": refusal.hostname},
+        "reason": [refusal.reason.value],
+        "detail": refusal.detail,
+        "timestamp": timestamp(refusal.at),
+    }
+
+
+def why(launches: Launches, now: float) -> str:
+    """Say in one sentence what an app's waiting instances wait for."""
+    match launches.waiting:
+        case Waiting.NOT_CONNECTED:
+            return "the scheduler has no connection to a Mesos master: nothing can be launched until it is back"
+        case Waiting.BACK_OFF:
+            return f"{_failed(launches)}next launch in {max(0, math.ceil(launches.delayed_until - now))} s"
+        case Waiting.LAUNCH_LIMIT:
+            return "many launches are on their way and not confirmed yet: this one follows"
+        case Waiting.NO_OFFER:
+            return "no agent has offered anything since: are agents registered, and is there room left on them?"
+        case Waiting.NO_FIT:
+            return _misfit(list(launches.refusals.values()))
+    return "about to be placed"
+
+
+def _failed(launches: Launches) -> str:
+    failure = launches.last_failure
+    if failure is None:
+        return "the last task ended early; "
+    said = f": {failure.message}" if failure.message else ""
+    return f"the last task ended as {failure.state.value} on {failure.hostname}{said}; "
+
+
+def _misfit(refusals: list[Refusal]) -> str:
+    if not refusals:
+        return "no offer fits"
+    agents = "the 1 agent" if len(refusals) == 1 else f"any of the {len(refusals)} agents"
+    # The offer that came furthest and lacked least shows best what to change.
+    nearest = min(refusals, key=lambda refusal: (-_FUNNEL[refusal.reason], refusal.missing))
+    counted = Counter(refusal.reason.value for refusal in refusals)
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in counted.most_common())
+    return f"no offer of {agents} fits ({reasons}); nearest: {nearest.detail}"

@@ -1,0 +1,130 @@
+"""From a request's body to the apps that are wanted: full definitions, partial updates, groups. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from eratos.marathon import ids
+from eratos.marathon.app import App
+from eratos.marathon.errors import InvalidApp, Problem
+from eratos.marathon.group import Group, dependency_cycle
+from eratos.marathon.messages import kind
+
+from .errors import invalid
+
+#: Fields that say the same in an older or another way: giving one replaces the others.
+_RIVALS = (
+    frozenset({"ports", "portDefinitions"}),
+    frozenset({"cmd", "args"}),
+)
+
+
+def updated(existing: App | None, body: Any, app_id: str, *, partial: bool) -> App:
+    """Return the app that a PUT asks for. ``partial``: fields that the body leaves out stay as they are. Raises InvalidApp."""
+    if not isinstance(body, Mapping):
+        raise invalid("/", f"must be an object with the app's fields, not {kind(body)}")
+    _own_id(body, app_id)
+    given = {key: value for key, value in body.items() if value is not None}
+    if "version" in given and not given.keys() - {"id", "version"}:
+        raise invalid("/version", "is refused: eratos keeps no former versions; apply the former definition instead")
+    if existing is None or not partial:
+        return App.parse({**given, "id": app_id})
+    return App.parse({**_kept(existing, given), **given, "id": app_id})
+
+
+def _own_id(body: Mapping[str, Any], app_id: str) -> None:
+    own = body.get("id")
+    if own is None or (isinstance(own, str) and app_id in _readings(own, app_id)):
+        return
+    raise invalid("/id", f"is {own!r}, the request's address says {app_id}: correct one of them")
+
+
+def _readings(own: str, app_id: str) -> Iterator[str]:
+    for base in ("/", ids.parent(app_id)):
+        try:
+            yield ids.absolute(own, base)
+        except ValueError:
+            continue
+
+
+def _kept(existing: App, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the present definition that the update does not speak of in any way."""
+    kept = existing.to_json()
+    for rivals in _RIVALS:
+        if rivals & given.keys():
+            for field in rivals:
+                kept.pop(field, None)
+    container = given.get("container")
+    docker = container.get("docker") if isinstance(container, Mapping) else None
+    if isinstance(docker, Mapping) and docker.get("network"):
+        kept.pop("networks", None)
+    if _mode(kept | dict(given)) != existing.network:
+        # Another network has its ports in another place.
+        kept.pop("portDefinitions", None)
+        kept["container"].pop("portMappings", None)
+    return kept
+
+
+def _mode(app: Mapping[str, Any]) -> str:
+    try:
+        if "networks" in app:
+            return "host" if app["networks"][0]["mode"] == "host" else "bridge"
+        return "host" if app["container"]["docker"]["network"] == "HOST" else "bridge"
+    except (LookupError, TypeError):
+        return "host"
+
+
+def check(apps: Mapping[str, App], wanted: Iterable[App], role: str | None) -> None:
+    """Hold apps that are wanted against all others there are. Raises InvalidApp."""
+    wanted = tuple(wanted)
+    after = {**apps, **{app.id: app for app in wanted}}
+    problems: list[Problem] = []
+    owners: dict[str, str] = {}
+    new = {app.id for app in wanted}
+    for app in sorted(after.values(), key=lambda app: app.id in new):
+        for name in app.service_names:
+            if owners.setdefault(name, app.id) != app.id:
+                message = f"gives the Consul service {name}, which {owners[name]} has already: choose another id or port name"
+                problems.append(Problem("/id", message))
+    for app in wanted:
+        problems += _role(app, role)
+    if any(app.dependencies for app in wanted) and (cycle := dependency_cycle(after)):
+        problems.append(Problem("/dependencies", f"wait for each other in a circle, {' -> '.join(cycle)}: remove one"))
+    if problems:
+        raise InvalidApp(problems)
+
+
+def _role(app: App, role: str | None) -> Iterator[Problem]:
+    if role is None:
+        return
+    if app.role not in (None, role):
+        yield Problem("/role", f"must be {role}, the scheduler's own role, or be left out")
+    if app.accepted_resource_roles and set(app.accepted_resource_roles) != {"*", role}:
+        both = " and ".join(sorted({"*", role}))
+        yield Problem("/acceptedResourceRoles", f"is refused: eratos takes whatever is offered to it, roles {both}: remove it")
+
+
+def dropped(apps: Iterable[str], group: Group) -> Iterator[str]:
+    """Yield the apps that a PUT of a group removes: those in a list it gives, and not given again."""
+    apps = tuple(apps)
+    own = {app.id for app in group.own_apps}
+    children = {child.id: child for child in group.groups}
+    for app_id in apps:
+        if not ids.within(app_id, group.id) or app_id == group.id:
+            continue
+        if ids.parent(app_id) == group.id:
+            if "apps" in group.given and app_id not in own:
+                yield app_id
+        elif "groups" in group.given and not any(ids.within(app_id, child) for child in children):
+            yield app_id
+    for child in children.values():
+        yield from dropped(apps, child)
+
+
+def scaled(apps: Iterable[App], factor: Any) -> tuple[App, ...]:
+    """Return apps with their instances multiplied, as ``scaleBy`` asks; fractions count as whole instances."""
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= 1e6:
+        raise invalid("/scaleBy", f"must be a number from 0 on, not {factor!r}")
+    return tuple(app.with_instances(math.ceil(app.instances * factor)) for app in apps)
