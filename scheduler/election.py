@@ -193,6 +193,8 @@ class ZookeeperElection:
             except zk.KazooException as error:
                 if not self._closed:
                     log.warning("cannot look at the election, trying again %s", fields(error=repr(error)))
+            except Exception:  # the loop's edge: standing must go on, or nobody might ever lead
+                log.exception("the election could not be looked at, please report this as a bug")
             self._wake.wait(RECHECK_S)
 
     def _look(self, breaks: int) -> None:

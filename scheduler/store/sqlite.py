@@ -107,7 +107,7 @@ class SqliteStore:
         """Refuse a file that is damaged, somebody else's or of a newer schema."""
         report = [row[0] for row in db.execute("PRAGMA quick_check(3)")]
         if report != ["ok"]:
-            raise self._damaged("; ".join(report))
+            raise self._damaged("; ".join(" ".join(report).splitlines()))
         application_id, schema = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if application_id != APPLICATION_ID and not empty:

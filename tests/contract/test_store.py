@@ -1,0 +1,259 @@
+"""What every store promises, tried on all of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+
+import pytest
+from support.builders import an_app
+from support.records import an_instance, put, put_app
+from support.zookeeper import raw_client
+
+from eratos.scheduler.core.actions import Forget, Put
+from eratos.scheduler.core.records import FRAMEWORK_ID, INSTANCES, Stored
+from eratos.scheduler.store import layout
+from eratos.scheduler.store.base import RECORD_BYTES_MAX, RecordTooLarge, Store, StoreUnusable
+from eratos.scheduler.store.factory import open_store
+from eratos.scheduler.store.memory import MemoryStore
+
+
+@dataclass
+class Place:
+    """Where a store keeps its records, and a way past the store to the bytes."""
+
+    reopen: Callable[[], Store]
+    raw: Callable[[str], bytes | None]
+    spoil: Callable[[str, bytes], None]
+
+    def open(self) -> Store:
+        store = self.reopen()
+        store.begin_term()
+        return store
+
+    def stored(self) -> Stored:
+        """What the next scheduler finds."""
+        with closing(self.open()) as store:
+            return store.load()
+
+
+def memory_place() -> Place:
+    records: dict[str, bytes] = {}
+    return Place(lambda: MemoryStore(records), records.get, records.__setitem__)
+
+
+def sqlite_place(path: Path) -> Place:
+    import sqlite3
+
+    def ask(sql: str, *values: object) -> list[tuple[bytes]]:
+        with closing(sqlite3.connect(path)) as db, db:
+            return db.execute(sql, values).fetchall()
+
+    def raw(key: str) -> bytes | None:
+        rows = ask("SELECT data FROM records WHERE key = ?", key)
+        return rows[0][0] if rows else None
+
+    return Place(
+        lambda: open_store(f"sqlite://{path}"),
+        raw,
+        lambda key, data: ask("REPLACE INTO records VALUES (?, ?)", key, data) and None,
+    )
+
+
+def zookeeper_place(url: str, client) -> Place:  # type: ignore[no-untyped-def]
+    root = "/" + uuid.uuid4().hex
+
+    def raw(key: str) -> bytes | None:
+        path = f"{root}/{layout.node_of(key)}"
+        return client.get(path)[0] if client.exists(path) else None
+
+    def spoil(key: str, data: bytes) -> None:
+        path = f"{root}/{layout.node_of(key)}"
+        client.ensure_path(path)
+        client.set(path, data)
+
+    return Place(lambda: open_store(url + root), raw, spoil)
+
+
+@pytest.fixture(params=["memory", "sqlite", "zookeeper"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with ExitStack() as stack:
+        if request.param == "memory":
+            yield memory_place()
+        elif request.param == "sqlite":
+            yield sqlite_place(tmp_path / "store.db")
+        else:
+            url = request.getfixturevalue("zookeeper_url")
+            yield zookeeper_place(url, stack.enter_context(raw_client(url)))
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    with closing(place.open()) as opened:
+        opened.load()
+        yield opened
+
+
+def test_a_new_store_is_empty(place: Place) -> None:
+    assert place.stored() == Stored()
+
+
+def test_the_next_scheduler_finds_what_was_written(place: Place, store: Store) -> None:
+    app = an_app("/shop/cart", instances=3, labels={"HAPROXY_0_VHOST": "shop.example"}, env={"TEXT": "ä/%\n"}).with_version("v7")
+    instance = replace(
+        an_instance(1),
+        state="TASK_RUNNING",
+        started_at=1234.5,
+        healthy=True,
+        stopping=True,
+        addresses=("10.0.0.1", "fd00::1"),
+        zone="z",
+        region="r",
+        attributes={"rack": "r1"},
+    )
+    unset = [f.name for f in fields(instance) if f.default is not MISSING and getattr(instance, f.name) == f.default]
+    assert not unset, "this test must set every field"
+    store.write([Put(FRAMEWORK_ID, "f-0001"), put_app(app), put(instance)])
+    store.close()
+    assert place.stored() == Stored("f-0001", (app,), (instance,))
+
+
+def test_a_later_write_replaces_an_earlier_one(place: Place, store: Store) -> None:
+    store.write([put(an_instance(1)), put(an_instance(2))])
+    store.write([put(replace(an_instance(1), state="TASK_RUNNING"))])
+    store.close()
+    assert {record.state for record in place.stored().instances if record == replace(an_instance(1), state="TASK_RUNNING")}
+    assert len(place.stored().instances) == 2
+
+
+def test_the_last_of_several_writes_for_one_record_counts(place: Place, store: Store) -> None:
+    kept, gone = an_instance(1), an_instance(2)
+    store.write([put(gone), put(kept), Forget(INSTANCES + kept.instance_id), Forget(INSTANCES + gone.instance_id), put(kept)])
+    store.close()
+    assert place.stored().instances == (kept,)
+
+
+def test_forgotten_records_are_gone_and_unknown_ones_are_no_error(place: Place, store: Store) -> None:
+    store.write([put(an_instance(1)), put(an_instance(2))])
+    store.write([Forget(INSTANCES + "never-was"), Forget(INSTANCES + an_instance(1).instance_id)])
+    store.write([Forget(INSTANCES + an_instance(1).instance_id)])
+    store.close()
+    assert place.stored().instances == (an_instance(2),)
+
+
+def test_an_empty_batch_changes_nothing(place: Place, store: Store) -> None:
+    store.write([])
+    store.close()
+    assert place.stored() == Stored()
+
+
+def test_a_replayed_batch_changes_nothing_more(place: Place, store: Store) -> None:
+    store.write([put(an_instance(1))])
+    batch = [put(an_instance(2)), Forget(INSTANCES + an_instance(1).instance_id)]
+    store.write(batch)
+    store.write(batch)
+    store.close()
+    assert place.stored().instances == (an_instance(2),)
+
+
+@pytest.mark.parametrize("app_id", ["/a", "/a/b", "/a.b", "/0-0/x.y/z9", "/" + "/".join("abcdefghij" * 8)])
+def test_apps_of_any_legal_id_come_back(place: Place, store: Store, app_id: str) -> None:
+    store.write([put_app(an_app(app_id)), put_app(an_app(app_id + "/below"))])
+    store.close()
+    assert {app.id for app in place.stored().apps} == {app_id, app_id + "/below"}
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [b"", b"\x00\xff", b"{}", b'{"schema":1,"record":{}}', b'{"schema":99,"record":{}}', b'{"schema":1,"record":[', b"null"],
+)
+def test_a_poisoned_record_is_set_aside_and_left_as_it_is(place: Place, store: Store, poison: bytes) -> None:
+    store.write([put(an_instance(1)), put_app(an_app("/good")), put(an_instance(2)), put_app(an_app("/bad"))])
+    store.close()
+    spoilt = {INSTANCES + an_instance(2).instance_id, "apps//bad"}
+    for key in spoilt:
+        place.spoil(key, poison)
+
+    stored = place.stored()
+
+    assert stored.instances == (an_instance(1),)
+    assert [app.id for app in stored.apps] == ["/good"]
+    assert set(stored.spoilt) == spoilt
+    assert all(stored.spoilt.values())
+    assert {place.raw(key) for key in spoilt} == {poison}
+
+
+def test_a_record_under_a_foreign_key_is_set_aside(place: Place, store: Store) -> None:
+    store.write([put(an_instance(1))])
+    store.close()
+    data = place.raw(INSTANCES + an_instance(1).instance_id)
+    assert data
+    place.spoil(INSTANCES + "other", data)
+    assert list(place.stored().spoilt) == [INSTANCES + "other"]
+
+
+def test_a_poisoned_record_can_be_replaced_and_forgotten(place: Place, store: Store) -> None:
+    store.write([put(an_instance(1)), put(an_instance(2))])
+    for number in (1, 2):
+        place.spoil(INSTANCES + an_instance(number).instance_id, b"poison")
+    store.write([put(an_instance(1)), Forget(INSTANCES + an_instance(2).instance_id)])
+    store.close()
+    assert place.stored() == Stored(instances=(an_instance(1),))
+
+
+@pytest.mark.parametrize("damage", [b"", b" ", b"\xff\xfe", b"a\x00b"])
+def test_a_damaged_framework_id_stops_the_scheduler_instead_of_abandoning_its_tasks(
+    place: Place, store: Store, damage: bytes
+) -> None:
+    store.write([Put(FRAMEWORK_ID, "f-0001")])
+    store.close()
+    place.spoil(FRAMEWORK_ID, damage)
+    with closing(place.open()) as again, pytest.raises(StoreUnusable, match=r"framework id is damaged.*write the right one"):
+        again.load()
+
+
+def test_a_record_too_large_is_refused_and_takes_its_batch_with_it(place: Place, store: Store) -> None:
+    huge = an_app("/huge", env={"TEXT": "x" * RECORD_BYTES_MAX})
+    with pytest.raises(RecordTooLarge, match="apps//huge takes"):
+        store.write([put(an_instance(1)), put_app(huge)])
+    store.close()
+    assert place.stored() == Stored()
+
+
+def test_the_largest_record_fits(place: Place, store: Store) -> None:
+    small = an_app("/large", env={"TEXT": ""})
+    store.write([put_app(small)])
+    overhead = len(place.raw("apps//large") or b"")
+    large = an_app("/large", env={"TEXT": "x" * (RECORD_BYTES_MAX - overhead)})
+    store.write([put(an_instance(number)) for number in range(1000)] + [put_app(large)])
+    assert len(place.raw("apps//large") or b"") == RECORD_BYTES_MAX
+    store.close()
+    assert place.stored().apps == (large,)
+
+
+def test_a_record_under_the_wrong_key_is_refused_and_takes_its_batch_with_it(place: Place, store: Store) -> None:
+    with pytest.raises(ValueError, match="cannot be stored under"):
+        store.write([put(an_instance(1)), Put(INSTANCES + "other", an_instance(2))])
+    store.close()
+    assert place.stored() == Stored()
+
+
+def test_ten_thousand_instances_come_back(place: Place, store: Store) -> None:
+    instances = {record.instance_id: record for record in map(an_instance, range(10_000))}
+    store.write([put(instance) for instance in instances.values()])
+    store.close()
+    stored = place.stored()
+    assert {record.instance_id: record for record in stored.instances} == instances
+    assert not stored.spoilt
+    with closing(place.open()) as again:
+        again.load()
+        again.write([Forget(INSTANCES + instance.instance_id) for instance in stored.instances])
+    assert place.stored() == Stored()
+
+
+def test_a_second_close_is_harmless(store: Store) -> None:
+    store.close()
+    store.close()

@@ -1,0 +1,341 @@
+"""What the ZooKeeper store promises beyond the others: fencing, and right answers on a bad connection."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+
+import pytest
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoAuthError
+from support.containers import Container
+from support.records import an_instance, put
+from support.tcp_proxy import TcpProxy
+from support.waiting import until
+from support.zookeeper import expire_session, raw_client
+
+from eratos.scheduler.core.actions import Forget, Write
+from eratos.scheduler.core.records import INSTANCES, InstanceRecord
+from eratos.scheduler.store import layout
+from eratos.scheduler.store.base import StoreFenced, StoreUnavailable, StoreUnusable
+from eratos.scheduler.store.factory import open_store
+from eratos.scheduler.store.zookeeper import ZookeeperStore
+from eratos.scheduler.store.zookeeper_client import ZookeeperUrl, connect, disconnect
+
+SOON_S = 30.0
+
+
+class World:
+    """A server, a path of the test's own, and stores that may reach it over a proxy."""
+
+    def __init__(self, url: str, port: int, stack: ExitStack) -> None:
+        self.url = url
+        self.root = "/" + uuid.uuid4().hex
+        self.proxy = stack.enter_context(TcpProxy(port))
+        self.raw: KazooClient = stack.enter_context(raw_client(url))
+        self._stack = stack
+
+    def client(self, *, proxied: bool = False) -> KazooClient:
+        url = f"zk://127.0.0.1:{self.proxy.port}" if proxied else self.url
+        client = connect(ZookeeperUrl.parse(url + self.root))
+        self._stack.callback(disconnect, client)
+        return client
+
+    def store(self, client: KazooClient | None = None, *, write_timeout_s: float = SOON_S, load: bool = True) -> ZookeeperStore:
+        store = ZookeeperStore(client or self.client(), self.root, write_timeout_s=write_timeout_s)
+        self._stack.callback(store.close)
+        store.begin_term()
+        if load:
+            store.load()
+        return store
+
+    def path(self, record: InstanceRecord) -> str:
+        return f"{self.root}/{layout.node_of(INSTANCES + record.instance_id)}"
+
+    def stored(self) -> dict[str, InstanceRecord]:
+        reader = ZookeeperStore(self.raw, self.root)
+        try:
+            return {record.instance_id: record for record in reader.load().instances}
+        finally:
+            reader.close()
+
+
+@pytest.fixture
+def world(zookeeper_container: Container, zookeeper_url: str) -> Iterator[World]:
+    with ExitStack() as stack:
+        yield World(zookeeper_url, zookeeper_container.ports[2181], stack)
+
+
+def by_id(*records: InstanceRecord) -> dict[str, InstanceRecord]:
+    return {record.instance_id: record for record in records}
+
+
+def forget(record: InstanceRecord) -> Forget:
+    return Forget(INSTANCES + record.instance_id)
+
+
+class Writing:
+    """A write on a thread of its own, as the test must do something to the network meanwhile."""
+
+    def __init__(self, store: ZookeeperStore, batch: list[Write]) -> None:
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(store, batch), daemon=True)
+        self._thread.start()
+
+    def _run(self, store: ZookeeperStore, batch: list[Write]) -> None:
+        try:
+            store.write(batch)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> None:
+        self._thread.join(SOON_S)
+        assert not self._thread.is_alive(), "the write neither succeeded nor failed"
+        if self._error is not None:
+            raise self._error
+
+
+# Fencing
+
+
+def test_a_replaced_leader_can_write_no_more(world: World) -> None:
+    old = world.store()
+    old.write([put(an_instance(1))])
+    new = world.store()
+    with pytest.raises(StoreFenced, match="another scheduler became leader"):
+        old.write([put(an_instance(2)), forget(an_instance(1))])
+    new.write([put(an_instance(3))])
+    assert world.stored() == by_id(an_instance(1), an_instance(3))
+
+
+def test_a_replaced_leader_can_write_nothing_of_a_large_batch(world: World) -> None:
+    old = world.store()
+    world.store()
+    with pytest.raises(StoreFenced):
+        old.write([put(an_instance(number)) for number in range(5000)])
+    assert world.stored() == {}
+
+
+def test_leaders_in_turn_each_fence_the_one_before(world: World) -> None:
+    first = world.store()
+    second = world.store()
+    first_again = world.store()
+    for fenced in (first, second):
+        with pytest.raises(StoreFenced):
+            fenced.write([put(an_instance(1))])
+    first_again.write([put(an_instance(2))])
+    assert world.stored() == by_id(an_instance(2))
+
+
+def test_a_term_begins_only_while_the_ballot_is_held(world: World) -> None:
+    leader = world.store()
+    late = ZookeeperStore(world.client(), world.root)
+    with pytest.raises(StoreFenced, match="leadership was lost"):
+        late.begin_term(f"{world.root}/election/gone")
+    leader.write([put(an_instance(1))])
+    assert world.stored() == by_id(an_instance(1))
+
+
+def test_a_leader_asleep_over_its_sessions_end_is_fenced(world: World) -> None:
+    client = world.client()
+    old = world.store(client)
+    expire_session(client)
+    world.store()
+    with pytest.raises(StoreFenced):
+        old.write([put(an_instance(1))])
+
+
+def test_a_write_before_the_term_is_a_mistake_of_the_caller(world: World) -> None:
+    store = ZookeeperStore(world.client(), world.root)
+    with pytest.raises(RuntimeError, match="begin_term"):
+        store.write([put(an_instance(1))])
+
+
+# Wrong guesses about what exists
+
+
+def test_records_that_another_term_left_are_replaced_and_forgotten_unread(world: World) -> None:
+    world.store().write([put(an_instance(1)), put(an_instance(2))])
+    changed = replace(an_instance(1), state="TASK_RUNNING")
+    world.store(load=False).write([put(changed), forget(an_instance(2)), forget(an_instance(3)), put(an_instance(4))])
+    assert world.stored() == by_id(changed, an_instance(4))
+
+
+def test_a_node_deleted_by_hand_is_written_anew(world: World) -> None:
+    store = world.store()
+    store.write([put(an_instance(1)), put(an_instance(2))])
+    world.raw.delete(world.path(an_instance(1)))
+    store.write([put(an_instance(1)), put(an_instance(2))])
+    world.raw.delete(world.path(an_instance(1)))
+    store.write([forget(an_instance(1)), put(an_instance(3))])
+    assert world.stored() == by_id(an_instance(2), an_instance(3))
+
+
+def test_a_folder_deleted_by_hand_is_made_anew(world: World) -> None:
+    store = world.store()
+    world.raw.delete(world.path(an_instance(1)).rpartition("/")[0])
+    store.write([put(an_instance(1)), put(an_instance(2))])
+    assert world.stored() == by_id(an_instance(1), an_instance(2))
+
+
+def test_a_node_in_the_wrong_place_is_set_aside(world: World) -> None:
+    store = world.store()
+    world.raw.create(f"{world.root}/instances/00/x", b"{}")
+    world.raw.create(f"{world.root}/instances/00/%2f", b"{}")
+    assert set(store.load().spoilt) == {"instances/00/x", "instances/00/%2f"}
+
+
+# Bad connections
+
+
+def test_a_write_goes_on_over_a_broken_connection(world: World) -> None:
+    store = world.store(world.client(proxied=True))
+    for number in range(5):
+        world.proxy.drop()
+        store.write([put(an_instance(number))])
+    assert world.stored() == by_id(*map(an_instance, range(5)))
+
+
+def test_a_write_whose_answer_was_lost_is_done_once_and_right(world: World) -> None:
+    store = world.store(world.client(proxied=True))
+    store.write([put(an_instance(1)), put(an_instance(2))])
+    world.proxy.swallow_answers()
+    changed = replace(an_instance(1), state="TASK_RUNNING")
+
+    writing = Writing(store, [put(changed), forget(an_instance(2)), put(an_instance(3))])
+    until(lambda: world.raw.exists(world.path(an_instance(3))), SOON_S, "the server has done the write")
+    world.proxy.restore()
+    writing.result()
+
+    assert world.stored() == by_id(changed, an_instance(3))
+    store.write([put(an_instance(1)), forget(an_instance(3)), put(an_instance(2))])
+    assert world.stored() == by_id(an_instance(1), an_instance(2))
+
+
+def test_a_large_write_survives_a_connection_that_breaks_in_the_middle(world: World) -> None:
+    store = world.store(world.client(proxied=True))
+    old = [an_instance(number) for number in range(10_000, 13_000)]
+    store.write([put(record) for record in old])
+    new = [an_instance(number) for number in range(5_000)]
+
+    writing = Writing(store, [*map(forget, old), *map(put, new)])
+    until(lambda: world.raw.exists(world.path(new[0])), SOON_S, "the first part is done", pace_s=0.001)
+    world.proxy.drop()
+    writing.result()
+
+    assert world.stored() == by_id(*new)
+
+
+def test_a_write_without_connection_waits_and_succeeds_when_it_returns(world: World) -> None:
+    client = world.client(proxied=True)
+    store = world.store(client)
+    world.proxy.cut()
+    until(lambda: not client.connected, SOON_S, "the client notices")
+    writing = Writing(store, [put(an_instance(1))])
+    world.proxy.restore()
+    writing.result()
+    assert world.stored() == by_id(an_instance(1))
+
+
+def test_a_write_without_connection_gives_up_at_its_deadline_and_can_be_repeated(world: World) -> None:
+    store = world.store(world.client(proxied=True), write_timeout_s=0.5)
+    world.proxy.cut()
+    with pytest.raises(StoreUnavailable, match=r"ZooKeeper is away.*check that it runs"):
+        store.write([put(an_instance(1))])
+    assert world.stored() == {}
+    world.proxy.restore()
+
+    def repeated() -> bool:
+        try:
+            store.write([put(an_instance(1))])
+        except StoreUnavailable:
+            return False
+        return True
+
+    until(repeated, SOON_S, "the same batch is stored")
+    assert world.stored() == by_id(an_instance(1))
+
+
+def test_a_write_without_an_answer_gives_up_at_its_deadline(world: World) -> None:
+    store = world.store(world.client(proxied=True), write_timeout_s=0.5)
+    world.proxy.swallow_answers()
+    with pytest.raises(StoreUnavailable):
+        store.write([put(an_instance(1))])
+
+
+def test_a_new_session_goes_on_writing_while_nobody_else_leads(world: World) -> None:
+    client = world.client()
+    store = world.store(client)
+    expire_session(client)
+    store.write([put(an_instance(1))])
+    assert world.stored() == by_id(an_instance(1))
+
+
+def test_a_restart_of_the_server_loses_nothing(world: World, zookeeper_container: Container) -> None:
+    store = world.store()
+    store.write([put(an_instance(number)) for number in range(100)])
+    writing = Writing(store, [put(an_instance(number)) for number in range(100, 200)])
+    zookeeper_container.restart()
+    writing.result()
+    store.write([put(an_instance(200))])
+    assert world.stored() == by_id(*map(an_instance, range(201)))
+
+
+def test_a_killed_server_loses_nothing(world: World, zookeeper_container: Container) -> None:
+    store = world.store()
+    store.write([put(an_instance(1))])
+    zookeeper_container.kill()
+    zookeeper_container.start()
+    store.write([put(an_instance(2))])
+    assert world.stored() == by_id(an_instance(1), an_instance(2))
+
+
+# Versions and permissions
+
+
+def test_a_newer_schema_is_refused_and_left_alone(world: World) -> None:
+    store = world.store()
+    store.write([put(an_instance(1))])
+    world.raw.set(f"{world.root}/schema", b"2")
+    term = world.raw.get(f"{world.root}/term")
+    with pytest.raises(StoreUnusable, match=r"newer eratos \(schema 2.*run that version"):
+        world.store()
+    assert world.raw.get(f"{world.root}/schema")[0] == b"2"
+    assert world.raw.get(f"{world.root}/term") == term
+
+
+def test_nodes_of_a_user_are_closed_to_others(world: World, zookeeper_url: str) -> None:
+    owned = zookeeper_url.replace("zk://", "zk://eratos:s3cr%2Ft@") + world.root
+    with closing(open_store(owned)) as store:
+        store.begin_term()
+        store.write([put(an_instance(1))])
+    with pytest.raises(NoAuthError):
+        world.raw.get(world.path(an_instance(1)))
+    for stranger in (zookeeper_url + world.root, zookeeper_url.replace("zk://", "zk://eratos:wrong@") + world.root):
+        with closing(open_store(stranger)) as store, pytest.raises(StoreUnusable, match="put the user and password"):
+            store.begin_term()
+    with closing(open_store(owned)) as store:
+        store.begin_term()
+        assert store.load().instances == (an_instance(1),)
+        store.write([forget(an_instance(1))])
+
+
+def test_no_log_line_holds_the_password(world: World, zookeeper_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = zookeeper_url.replace("zk://", "zk://eratos:s3cr3t@") + world.root
+    with closing(open_store(url)) as store:
+        store.begin_term()
+    assert "Connecting to 127.0.0.1" in caplog.text
+    assert "s3cr3t" not in caplog.text
+    assert "s3cr3t" not in repr(ZookeeperUrl.parse(url)) + str(ZookeeperUrl.parse(url))
+
+
+def test_a_path_below_others_leaves_the_folders_above_open(world: World, zookeeper_url: str) -> None:
+    url = zookeeper_url.replace("zk://", "zk://eratos:secret@") + world.root + "/below"
+    with closing(open_store(url)) as store:
+        store.begin_term()
+    world.raw.create(f"{world.root}/neighbour")

@@ -1,0 +1,29 @@
+"""Records and writes for tests of the stores."""
+
+from __future__ import annotations
+
+from eratos.marathon.app import App
+from eratos.scheduler.core.actions import Put
+from eratos.scheduler.core.records import APPS, INSTANCES, InstanceRecord
+
+
+def an_instance(number: int, app_id: str = "/shop/cart") -> InstanceRecord:
+    """Return the record of a launched instance; stored it takes some 400 bytes, like a real one."""
+    return InstanceRecord(
+        instance_id=f"{app_id.strip('/').replace('/', '_')}.instance-6f1c0a52-8a0e-4d5b-9f0e-{number:012d}",
+        app_id=app_id,
+        app_version="2026-01-31T12:00:00.123Z",
+        attempt=1,
+        agent_id="d4a4a1b4-6fd6-4d2a-a8b8-4d3d2a0e3f11-S1",
+        hostname="host-a1",
+        ports=(31000 + number % 1000,),
+        launched_at=1_769_860_800.25,
+    )
+
+
+def put(record: InstanceRecord) -> Put:
+    return Put(INSTANCES + record.instance_id, record)
+
+
+def put_app(app: App) -> Put:
+    return Put(APPS + app.id, app)

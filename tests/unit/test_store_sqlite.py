@@ -1,0 +1,157 @@
+"""The SQLite store: one file, one scheduler, and no repair behind the operator's back."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from support.records import an_instance, put
+
+from eratos.scheduler.store.base import StoreUnavailable, StoreUnusable
+from eratos.scheduler.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+def fill(path: Path, instances: int = 1) -> None:
+    with closing(SqliteStore(path)) as store:
+        store.write([put(an_instance(number)) for number in range(instances)])
+
+
+def test_a_second_scheduler_is_kept_out_and_told_who_is_in(path: Path) -> None:
+    with closing(SqliteStore(path)):
+        for _ in range(2):
+            with pytest.raises(StoreUnusable, match=rf"in use by another scheduler \(process {os.getpid()}\).*--zk"):
+                SqliteStore(path)
+    SqliteStore(path).close()
+
+
+def test_another_process_is_kept_out_until_the_first_one_dies(path: Path) -> None:
+    code = f"from eratos.scheduler.store.factory import *; s = open_store('sqlite://{path}'); print('in', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "in\n"
+            with pytest.raises(StoreUnusable, match=rf"process {other.pid}"):
+                SqliteStore(path)
+        finally:
+            other.kill()
+    SqliteStore(path).close()
+
+
+def test_what_a_killed_process_wrote_is_there(path: Path) -> None:
+    code = f"""
+import os, signal
+from support.records import an_instance, put
+from eratos.scheduler.store.factory import open_store
+open_store('sqlite://{path}').write([put(an_instance(number)) for number in range(100)])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    tests = str(Path(__file__).parents[1])
+    died = subprocess.run([sys.executable, "-P", "-c", code], env=os.environ | {"PYTHONPATH": tests}, check=False)
+    assert died.returncode == -signal.SIGKILL
+    with closing(SqliteStore(path)) as store:
+        assert len(store.load().instances) == 100
+
+
+def test_every_commit_reaches_the_disk(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+@pytest.mark.parametrize("damage", ["page", "header", "text"])
+def test_a_damaged_file_is_refused_and_left_as_it_is(path: Path, damage: str) -> None:
+    fill(path, 2000)
+    data = bytearray(path.read_bytes())
+    match damage:
+        case "page":
+            data[4096:] = os.urandom(len(data) - 4096)
+        case "header":
+            data[:100] = bytes(100)
+        case "text":
+            data[:] = b"this is no database\n" * 500
+    path.write_bytes(data)
+    with pytest.raises(StoreUnusable, match=r"is damaged.*restore it from a backup"):
+        SqliteStore(path)
+    assert path.read_bytes() == data
+
+
+def test_damage_met_while_reading_is_told_as_such(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        store.write([put(an_instance(number)) for number in range(2000)])
+        store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store._db.execute("PRAGMA cache_size = 1")
+        data = bytearray(path.read_bytes())
+        data[8192:] = os.urandom(len(data) - 8192)
+        path.write_bytes(data)
+        with pytest.raises(StoreUnusable, match="is damaged"):
+            store.load()
+
+
+def test_a_newer_schema_is_refused(path: Path) -> None:
+    fill(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 2")
+    with pytest.raises(StoreUnusable, match=r"newer eratos \(schema 2.*run that version"):
+        SqliteStore(path)
+
+
+def test_a_database_of_another_program_is_left_alone(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE records (theirs)")
+    before = path.read_bytes()
+    with pytest.raises(StoreUnusable, match="database of another program"):
+        SqliteStore(path)
+    assert path.read_bytes() == before
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable, match="create the folder"):
+        SqliteStore(tmp_path / "missing" / "store.db")
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """A full disk, as far as a process can have one of its own."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_write_without_room_changes_nothing_and_can_be_repeated(path: Path) -> None:
+    batch = [put(an_instance(number)) for number in range(1, 2000)]
+    with closing(SqliteStore(path)) as store:
+        store.write([put(an_instance(0))])
+        with files_no_larger_than(100_000), pytest.raises(StoreUnavailable, match="check the disk's room"):
+            store.write(batch)
+        assert store.load().instances == (an_instance(0),)
+        store.write(batch)
+        assert len(store.load().instances) == 2000
+
+
+def test_a_file_locked_by_a_tool_is_a_passing_trouble(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        store._db.execute("PRAGMA busy_timeout = 10")
+        with closing(sqlite3.connect(path, isolation_level=None)) as tool:
+            tool.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable, match="locked"):
+                store.write([put(an_instance(1))])
+        store.write([put(an_instance(1))])
+        assert store.load().instances == (an_instance(1),)
