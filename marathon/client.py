@@ -43,10 +43,10 @@ class MarathonClient:
 
     def apps(self, **filters: str) -> list[Json]:
         """List the apps; ``filters`` are Marathon's: id, cmd, label, embed."""
-        return list(self._call("GET", "/v2/apps", params=filters)["apps"])
+        return list(self._part("apps", "/v2/apps", filters))
 
     def app(self, app_id: str) -> Json:
-        return dict(self._call("GET", _app(app_id))["app"])
+        return dict(self._part("app", _app(app_id)))
 
     def create_app(self, app: Mapping[str, Any]) -> Json:
         return self._object("POST", "/v2/apps", body=app)
@@ -68,10 +68,10 @@ class MarathonClient:
         return self._object("POST", _app(app_id) + "/restart", {"force": force})
 
     def versions(self, app_id: str) -> list[str]:
-        return list(self._call("GET", _app(app_id) + "/versions")["versions"])
+        return list(self._part("versions", _app(app_id) + "/versions"))
 
     def tasks(self, app_id: str | None = None) -> list[Json]:
-        return list(self._call("GET", _app(app_id) + "/tasks" if app_id else "/v2/tasks")["tasks"])
+        return list(self._part("tasks", _app(app_id) + "/tasks" if app_id else "/v2/tasks"))
 
     def kill_tasks(self, task_ids: list[str], *, scale: bool = False) -> Json:
         return self._object("POST", "/v2/tasks/delete", {"scale": scale}, {"ids": task_ids})
@@ -89,19 +89,28 @@ class MarathonClient:
         return list(self._call("GET", "/v2/deployments"))
 
     def queue(self) -> list[Json]:
-        return list(self._call("GET", "/v2/queue")["queue"])
+        return list(self._part("queue", "/v2/queue"))
 
     def info(self) -> Json:
         return self._object("GET", "/v2/info")
 
     def leader(self) -> str:
-        return str(self._call("GET", "/v2/leader")["leader"])
+        return str(self._part("leader", "/v2/leader"))
 
     def _object(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Json:
         answer = self._call(method, path, params, body)
         if not isinstance(answer, dict):
-            raise Refused(200, f"{self.url} answered {path} with something else than an object: is it Marathon's API?")
+            raise self._strange(path)
         return answer
+
+    def _part(self, key: str, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        answer = self._object("GET", path, params)
+        if key not in answer:
+            raise self._strange(path)
+        return answer[key]
+
+    def _strange(self, path: str) -> Refused:
+        return Refused(200, f"{self.url} answered {path} in another form than Marathon does: is it Marathon's API?")
 
     def _call(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         query = {key: str(value).lower() if isinstance(value, bool) else value for key, value in (params or {}).items()}
@@ -126,7 +135,7 @@ class MarathonClient:
         try:
             return answer.json()
         except ValueError:
-            raise Refused(answer.status_code, f"{self.url} answered {path} with no JSON: is it Marathon's API?") from None
+            raise self._strange(path) from None
 
 
 def _app(app_id: str) -> str:

@@ -1,0 +1,1 @@
+"""The ``eratos`` command: Marathon's API from the shell, over HTTP alone."""

@@ -1,0 +1,103 @@
+"""Reads definitions from files: JSON or YAML, one app, a list of apps or a group. Knows nothing of the API."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from eratos.common.errors import PermanentError
+from eratos.marathon import ids
+
+Json = dict[str, Any]
+
+
+class Unreadable(PermanentError):
+    """A file cannot be read or holds no definition."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One definition and where it came from."""
+
+    source: str
+    kind: Literal["app", "apps", "group"]
+    body: Any
+
+    def apps(self) -> Iterator[tuple[str, Json]]:
+        """Yield each app in it with its absolute id. Whatever has no readable id is left for the API to refuse."""
+        if self.kind == "group":
+            yield from _in_group(self.body, "/")
+        else:
+            yield from _in_list(self.body if self.kind == "apps" else [self.body], "/")
+
+
+def load(path: str) -> list[Document]:
+    """Read a file, ``-`` being standard input; YAML may hold several documents. Raises Unreadable."""
+    source = "standard input" if path == "-" else path
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unreadable(f"{source}: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        # JSON first: YAML takes nearly all of it, but no tabs.
+        bodies = [json.loads(text)] if text.lstrip()[:1] in ("{", "[") else list(yaml.safe_load_all(text))
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise Unreadable(f"{source} is neither JSON nor YAML: {error}") from error
+    found = [_document(source, _plain(body)) for body in bodies if body is not None]
+    if not found:
+        raise Unreadable(f"{source} is empty: write an app, a list of apps or a group")
+    return found
+
+
+def _document(source: str, body: Any) -> Document:
+    if isinstance(body, list):
+        return Document(source, "apps", body)
+    if not isinstance(body, dict):
+        raise Unreadable(f"{source} holds {type(body).__name__} instead of an app, a list of apps or a group")
+    if body.keys() & {"apps", "groups"}:
+        return Document(source, "group", body)
+    if not isinstance(body.get("id"), str):
+        raise Unreadable(f'{source} holds no id, so it is no app: add "id": "/name"')
+    try:
+        ids.app_id(body["id"])
+    except ValueError as error:
+        raise Unreadable(f"{source}: /id {error}") from error
+    return Document(source, "app", body)
+
+
+def _plain(value: Any) -> Any:
+    """Undo YAML's dates: to an API they are text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
+def _in_list(items: Any, base: str) -> Iterator[tuple[str, Json]]:
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict) and isinstance(item.get("id"), str):
+            try:
+                yield ids.app_id(item["id"], base), item
+            except ValueError:
+                continue
+
+
+def _in_group(group: Any, base: str) -> Iterator[tuple[str, Json]]:
+    if not isinstance(group, Mapping):
+        return
+    try:
+        name = ids.absolute(str(group.get("id") or ""), base)
+    except ValueError:
+        return
+    yield from _in_list(group.get("apps"), name)
+    children = group.get("groups")
+    for child in children if isinstance(children, list) else ():
+        yield from _in_group(child, name)

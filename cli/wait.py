@@ -1,0 +1,107 @@
+"""Waits until apps are as they were asked to be, and says meanwhile what they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eratos.common.errors import TemporaryError
+from eratos.marathon.client import MarathonClient, Refused, Unreachable
+
+POLL_S = 1.0
+
+
+class TookTooLong(TemporaryError):
+    """The time given is over; the change goes on all the same."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one app is. ``reason`` says why its instances wait, where the API tells."""
+
+    app_id: str
+    wanted: int
+    running: int
+    healthy: int | None  #: None: the app has no health checks
+    settled: bool
+    reason: str = ""
+
+    @property
+    def done(self) -> bool:
+        enough = self.running == self.wanted and self.healthy in (None, self.wanted)
+        return self.settled and enough
+
+    def __str__(self) -> str:
+        healthy = "" if self.healthy is None else f", {self.healthy} healthy"
+        reason = f": {self.reason}" if self.reason and not self.done else ""
+        state = "ready" if self.done else "waiting"
+        return f"{self.app_id} {state}, {self.running}/{self.wanted} running{healthy}{reason}"
+
+
+def until_ready(
+    client: MarathonClient,
+    app_ids: Iterable[str],
+    timeout_s: float,
+    tell: Callable[[str], None],
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> list[Progress]:
+    """Return once every app is done; ``tell`` gets a line for each change. Raises TookTooLong, Refused.
+
+    A scheduler that is away for a moment is waited for as well: a new leader takes over.
+    """
+    app_ids = tuple(app_ids)
+    deadline = clock() + timeout_s
+    told: dict[str, str] = {}
+    while True:
+        try:
+            found: Sequence[Progress] = progress(client, app_ids)
+            lines = {item.app_id: str(item) for item in found}
+        except Unreachable as error:
+            found, lines = (), {"": str(error)}
+        for key, line in lines.items():
+            if told.get(key) != line:
+                told[key] = line
+                tell(line)
+        if found and all(item.done for item in found):
+            return list(found)
+        if not app_ids:
+            return []
+        if clock() >= deadline:
+            late = ", ".join(item.app_id for item in found if not item.done) or ", ".join(app_ids)
+            raise TookTooLong(f"not ready after {timeout_s:g} s: {late}; the change goes on, see eratos app show")
+        sleep(POLL_S)
+
+
+def progress(client: MarathonClient, app_ids: Iterable[str]) -> list[Progress]:
+    """Ask how far apps are. An app that is gone is done with none running."""
+    reasons = {item["app"]["id"]: reason(item) for item in client.queue() if "app" in item}
+    return [_progress(client, app_id, reasons.get(app_id, "")) for app_id in app_ids]
+
+
+def _progress(client: MarathonClient, app_id: str, why: str) -> Progress:
+    try:
+        app = client.app(app_id)
+    except Refused as refused:
+        if refused.status == 404:
+            return Progress(app_id, 0, 0, None, settled=True)
+        raise
+    healthy = int(app.get("tasksHealthy") or 0) if app.get("healthChecks") else None
+    failure = app.get("lastTaskFailure")
+    if not why and failure and failure.get("version") == app.get("version"):
+        why = f"the last task ended as {failure.get('state')}: {failure.get('message')}"
+    running = int(app.get("tasksRunning") or 0)
+    return Progress(app_id, int(app["instances"]), running, healthy, not app.get("deployments"), why)
+
+
+def reason(item: dict[str, Any]) -> str:
+    """Say why a queue item waits: eratos' own sentence, or what Marathon's numbers tell."""
+    if message := (item.get("waiting") or {}).get("message"):
+        return str(message)
+    left_s = (item.get("delay") or {}).get("timeLeftSeconds") or 0
+    if left_s:
+        return f"next launch in {left_s} s"
+    steps = (item.get("processedOffersSummary") or {}).get("rejectSummaryLastOffers") or []
+    declined = ", ".join(f"{step['declined']} x {step['reason']}" for step in steps if step.get("declined"))
+    return f"no offer fits ({declined})" if declined else "waits for an offer"

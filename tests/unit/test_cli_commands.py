@@ -1,0 +1,265 @@
+"""The ``eratos`` command against the real API and core, without sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import api
+from support.builders import an_app, an_offer
+from support.controller import FakeController
+
+from eratos.cli.main import Session, run
+from eratos.cli.output import Output
+from eratos.marathon.client import MarathonClient
+from eratos.scheduler.api.server import create_api
+from eratos.scheduler.core.events import PutApps
+
+URL = "http://api.test"
+
+
+@pytest.fixture
+def controller() -> FakeController:
+    return FakeController()
+
+
+@pytest.fixture
+def session(controller: FakeController) -> Session:
+    return a_session(controller)
+
+
+def a_session(controller: FakeController, *, as_json: bool = False, sleep: Callable[[float], None] | None = None) -> Session:
+    def no_sleep(_: float) -> None:
+        raise AssertionError("nobody should wait here")
+
+    client = MarathonClient(URL, session=api.session(create_api(controller, clock=lambda: controller.now)))
+    return Session(client, Output(as_json=as_json), clock=lambda: controller.now, sleep=sleep or no_sleep)
+
+
+def running(controller: FakeController, *apps: Any) -> list[str]:
+    controller.submit(lambda token: PutApps(token, apps))
+    tasks = controller.launch(an_offer())
+    for task in tasks:
+        controller.update(task, "RUNNING")
+    return tasks
+
+
+def write(folder: Path, name: str, content: Any) -> str:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return str(path)
+
+
+CONTAINER = {"docker": {"image": "x"}}
+
+
+def test_apply_creates_an_app_from_json(session: Session, controller: FakeController, tmp_path: Path) -> None:
+    assert run(["app", "apply", write(tmp_path, "a.json", {"id": "/a", "container": CONTAINER})], session) == 0
+    assert controller.machine.state.apps["/a"].image == "x"
+
+
+def test_apply_reads_yaml_with_several_documents(session: Session, controller: FakeController, tmp_path: Path) -> None:
+    first = "id: /a\ncontainer: {docker: {image: x}}\nversion: 2026-01-01T00:00:00Z\n"
+    text = first + "---\n- {id: /b, container: {docker: {image: y}}}\n"
+    assert run(["app", "apply", write(tmp_path, "a.yaml", text)], session) == 0
+    assert sorted(controller.machine.state.apps) == ["/a", "/b"]
+
+
+def test_apply_takes_a_group_for_what_it_is(session: Session, controller: FakeController, tmp_path: Path) -> None:
+    group = {"id": "shop", "apps": [{"id": "cart", "container": CONTAINER}], "groups": [{"id": "x", "apps": []}]}
+    assert run(["app", "apply", write(tmp_path, "g.json", group)], session) == 0
+    assert sorted(controller.machine.state.apps) == ["/shop/cart"]
+
+
+def test_apply_makes_the_app_what_the_file_says(session: Session, controller: FakeController, tmp_path: Path) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/a", env={"OLD": "1"}),)))
+    run(["app", "apply", write(tmp_path, "a.json", {"id": "/a", "container": CONTAINER})], session)
+    app = controller.machine.state.apps["/a"]
+    assert (app.env, app.image) == ({}, "x")
+
+
+@pytest.mark.parametrize("wrap", [lambda app: app, lambda app: [app], lambda app: {"id": "/", "apps": [app]}])
+def test_apply_keeps_the_number_of_instances_that_a_file_leaves_out(
+    session: Session, controller: FakeController, tmp_path: Path, wrap: Callable[[Any], Any]
+) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/a", 7),)))
+    assert run(["app", "apply", write(tmp_path, "a.json", wrap({"id": "/a", "container": CONTAINER}))], session) == 0
+    assert controller.machine.state.apps["/a"].instances == 7
+
+
+def test_a_refused_definition_is_shown_field_by_field(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = {"id": "/a", "container": CONTAINER, "cpu": 1, "gpus": 2, "mem": "lots"}
+    assert run(["app", "apply", write(tmp_path, "a.json", bad)], session) == 1
+    shown = capsys.readouterr().err
+    assert "did you mean cpus?" in shown
+    assert "/gpus" in shown
+    assert "/mem" in shown
+
+
+@pytest.mark.parametrize("content", ["{", "", "5", '{"cpus": 1}', '{"id": "/A B"}', "a:\n\t- b"])
+def test_a_file_without_a_definition_is_wrong_usage(session: Session, tmp_path: Path, content: str) -> None:
+    assert run(["app", "apply", write(tmp_path, "a.json", content)], session) == 2
+
+
+def test_nothing_is_sent_while_one_file_cannot_be_read(session: Session, controller: FakeController, tmp_path: Path) -> None:
+    good = write(tmp_path, "a.json", {"id": "/a", "container": CONTAINER})
+    assert run(["app", "apply", good, str(tmp_path / "nosuch")], session) == 2
+    assert not controller.machine.state.apps
+
+
+def test_a_dry_run_shows_changes_and_makes_none(
+    session: Session, controller: FakeController, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/a"), an_app("/same"))))
+    same = controller.machine.state.apps["/same"].to_json()
+    changed = an_app("/a", mem=64).to_json()
+    path = write(tmp_path, "a.json", [changed, same, {"id": "/b", "container": CONTAINER}])
+    assert run(["app", "apply", "--dry-run", path], session) == 0
+    assert capsys.readouterr().out.splitlines() == ["/a: mem: 32.0 -> 64.0", "/same: no change", "/b: new"]
+    assert sorted(controller.machine.state.apps) == ["/a", "/same"]
+
+
+def test_apply_waits_until_the_instances_are_healthy_and_says_why_not_yet(
+    controller: FakeController, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps: list[Callable[[], Any]] = [
+        lambda: controller.launch(an_offer(cpus=0.5)),
+        lambda: controller.launch(an_offer(cpus=4)),
+        lambda: [controller.update(task, "RUNNING") for task in tasks()],
+        lambda: [controller.update(task, "RUNNING", healthy=True, uuid="u") for task in tasks()],
+    ]
+
+    def tasks() -> list[str]:
+        return [i.task_id for i in controller.machine.state.instances.values() if not i.waiting]
+
+    session = a_session(controller, sleep=lambda _: steps.pop(0)())
+    app = {"id": "/a", "instances": 2, "cpus": 1, "container": CONTAINER, "healthChecks": [{"protocol": "TCP"}]}
+    assert run(["app", "apply", "--wait", write(tmp_path, "a.json", app)], session) == 0
+    assert not steps
+    lines = capsys.readouterr().err
+    assert "no connection to a Mesos master" in lines
+    assert "InsufficientCpus" in lines
+    assert "2/2 running, 0 healthy" in lines
+    assert "/a ready, 2/2 running, 2 healthy" in lines
+
+
+def test_waiting_ends_with_a_failure_when_the_time_is_over(
+    controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/a"),)))
+
+    def sleep(seconds: float) -> None:
+        controller.now += seconds
+
+    assert run(["app", "scale", "/a", "3", "--wait", "--timeout", "5"], a_session(controller, sleep=sleep)) == 1
+    assert "not ready after 5 s: /a" in capsys.readouterr().err
+
+
+def test_waiting_outlives_a_change_of_leaders(controller: FakeController) -> None:
+    (task,) = running(controller, an_app("/a"))
+    steps = [lambda: setattr(controller, "down", "no leader"), lambda: setattr(controller, "down", "")]
+    steps.append(lambda: [controller.update(t, "RUNNING") for t in controller.launch(an_offer()) if t != task])
+    session = a_session(controller, sleep=lambda _: steps.pop(0)())
+    assert run(["app", "scale", "/a", "2", "--wait"], session) == 0
+
+
+def test_list_and_show_tell_what_runs(session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    (task,) = running(controller, an_app("/a"))
+    assert run(["app", "list"], session) == 0
+    assert "/a" in (listed := capsys.readouterr().out)
+    assert "1/1" in listed
+    assert run(["app", "show", "/a"], session) == 0
+    assert task in capsys.readouterr().out
+
+
+def test_show_says_what_an_app_waits_for(
+    session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/huge", cpus=64),)))
+    controller.launch(an_offer(cpus=4))
+    assert run(["app", "show", "/huge"], session) == 0
+    assert "64 wanted" in capsys.readouterr().out
+    assert run(["queue"], session) == 0
+    assert "InsufficientCpus" in capsys.readouterr().out
+
+
+def test_json_output_is_the_apis_own(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    running(controller, an_app("/a"))
+    session = a_session(controller, as_json=True)
+    for command, key in (["app", "list"], "id"), (["task", "list", "/a"], "appId"):
+        assert run(command, session) == 0
+        assert json.loads(capsys.readouterr().out)[0][key] == "/a"
+
+
+def test_scale_restart_and_delete(session: Session, controller: FakeController) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/a"),)))
+    before = controller.machine.state.apps["/a"].version
+    assert run(["app", "scale", "a", "3"], session) == 0
+    assert controller.machine.state.apps["/a"].instances == 3
+    controller.now += 5
+    assert run(["app", "restart", "/a"], session) == 0
+    assert controller.machine.state.apps["/a"].version > before
+    assert run(["app", "delete", "/a"], session) == 0
+    assert not controller.machine.state.apps
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["app", "show", "/no"],
+        ["app", "scale", "/no", "2"],
+        ["app", "delete", "/no"],
+        ["app", "restart", "/no"],
+        ["task", "kill", "no"],
+    ],
+)
+def test_what_does_not_exist_is_a_failure(
+    session: Session, controller: FakeController, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command, session) == 1
+    assert "exist" in capsys.readouterr().err
+    assert not controller.machine.state.apps
+
+
+def test_tasks_are_killed(session: Session, controller: FakeController) -> None:
+    (task,) = running(controller, an_app("/a"))
+    assert run(["task", "kill", task, "--scale"], session) == 0
+    assert controller.machine.state.apps["/a"].instances == 0
+
+
+def test_groups_are_shown_and_deleted(session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/shop/cart"), an_app("/shop/data/db"))))
+    assert run(["group", "show"], session) == 0
+    assert "/shop/data/db" in capsys.readouterr().out
+    assert run(["group", "delete", "/shop/data", "--yes"], session) == 0
+    assert sorted(controller.machine.state.apps) == ["/shop/cart"]
+
+
+def test_deployments_and_info(session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/a"),)))
+    assert run(["deployment", "list"], session) == 0
+    assert "/a" in capsys.readouterr().out
+    assert run(["info"], session) == 0
+    assert "0.1.0" in capsys.readouterr().out
+
+
+def test_wrong_usage_ends_with_2(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["app", "scale", "/a", "many"], session) == 2
+    assert run(["app", "nosuch"], session) == 2
+    assert run(["app", "scale", "/a", "-1"], session) == 2
+
+
+def test_an_api_out_of_reach_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["app", "list", "--url", "http://127.0.0.1:1"]) == 1
+    assert "no answer from http://127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_options_of_the_whole_command_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--url", "nonsense", "info"], ["info", "--url", "nonsense"], ["info", "--url=nonsense", "--json"]):
+        assert run(arguments) == 1
+        assert "nonsense is no URL" in capsys.readouterr().err
