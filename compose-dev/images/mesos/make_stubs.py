@@ -1,7 +1,8 @@
 """Build stand-ins for the old libraries that Mesos' object was linked against: libssl and libcrypto 1.0, libcurl 4.
 
-Called by the `mesos-build` stage: ``make_stubs.py OBJECT TARGET_FOLDER``. The dynamic loader wants each library with its symbol versions, but only TLS and the
-fetcher call into them, which the cluster does not use. So every function aborts: a call would be seen at once.
+Called by the `mesos-build` stage: ``make_stubs.py OBJECT TARGET_FOLDER``. The dynamic loader wants each library with its
+symbol versions, but only TLS and the fetcher call into them, which the cluster does not use. So every function aborts: a call
+would be seen at once.
 """
 
 import collections
@@ -40,11 +41,8 @@ def build(library: str, versions: list[str], symbols: dict[str, set[str]], folde
         previous = version
     Path("stub.c").write_text("\n".join(source))
     Path("stub.map").write_text("\n".join(version_script))
-    subprocess.run(
-        ["gcc", "-w", "-fno-builtin", "-shared", "-fPIC", f"-Wl,-soname,{library}", "-Wl,--version-script=stub.map"]
-        + ["-o", str(folder / library), "stub.c"],
-        check=True,
-    )
+    options = ["-w", "-fno-builtin", "-shared", "-fPIC", f"-Wl,-soname,{library}", "-Wl,--version-script=stub.map"]
+    subprocess.run(["gcc", *options, "-o", str(folder / library), "stub.c"], check=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,235 @@
+"""The cluster's containers, through `docker compose` and, where that knows too little, `docker` itself.
+
+compose.yaml holds three agents and two balancers. Fewer of them are a selection of its services; more come from an override
+in .generated/, made of clones of agent1 and balancer1, so that compose.yaml stays the only description.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .settings import COMPOSE_FILE, DEFAULT_AGENTS, DEFAULT_BALANCERS, GENERATED, Settings
+from .shell import run
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+#: On every worker's container; the value begins with the project.
+HOST_LABEL = "eratos.host"
+
+
+@dataclass
+class Container:
+    """What matters of one container."""
+
+    name: str
+    service: str
+    state: str  #: Docker's word: running, exited, restarting ...
+    health: str  #: healthy, unhealthy, starting; "" without a health check
+    exit_code: int
+    started_at: str  #: ISO time, so that texts compare as times do
+    restarts: int
+    id: str = ""
+
+    @property
+    def running(self) -> bool:
+        """Tell whether it runs."""
+        return self.state == "running"
+
+
+class Compose:
+    """`docker compose` for one cluster: its files, its project, its variables."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.env = {
+            **os.environ,
+            **settings.variables,
+            "ERATOS_PROJECT": settings.project,
+            "DOCKER_BUILDKIT": "1",
+            "COMPOSE_IGNORE_ORPHANS": "1",
+        }
+        # Mesos' binary is for x86-64 (compose-dev/images/mesos/README.md): elsewhere everything is built for it and emulated.
+        if os.uname().machine not in ("x86_64", "amd64"):
+            self.env.setdefault("DOCKER_DEFAULT_PLATFORM", "linux/amd64")
+        self._override = GENERATED / f"{settings.project}.compose.json"
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return a whole command line, the override included where there is one."""
+        files = ["-f", str(COMPOSE_FILE)]
+        if self._override.exists():
+            files += ["-f", str(self._override)]
+        return ["docker", "compose", *files, *arguments]
+
+    def run(self, *arguments: str, timeout_s: float = 300) -> str:
+        """Run `docker compose` and return its output."""
+        return run(self.command(*arguments), env=self.env, timeout_s=timeout_s)
+
+    def write_override(self) -> None:
+        """Describe the agents and balancers beyond those of compose.yaml; remove the description where there are none."""
+        settings = self.settings
+        if self._override.exists():
+            self._override.unlink()
+        if settings.agents > DEFAULT_AGENTS or settings.balancers > DEFAULT_BALANCERS:
+            config = json.loads(self.run("config", "--format", "json"))
+            GENERATED.mkdir(parents=True, exist_ok=True)
+            self._override.write_text(json.dumps(extra_services(config, settings), indent=2) + "\n")
+
+
+def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return a compose file with the agents and balancers beyond the default ones: clones of the first, under their own names."""
+    services = {}
+    for number in range(DEFAULT_AGENTS + 1, settings.agents + 1):
+        host = f"agent{number}"
+        services[host] = _clone(config, "agent1", "agent1", host)
+        services[host]["environment"]["MESOS_ATTRIBUTES"] = attributes(number)
+        services[f"consul-{host}"] = _clone(config, "consul-agent1", "agent1", host)
+    for number in range(DEFAULT_BALANCERS + 1, settings.balancers + 1):
+        host = f"balancer{number}"
+        services[host] = _clone(config, "balancer1", "balancer1", host)
+        services[f"consul-{host}"] = _clone(config, "consul-balancer1", "balancer1", host)
+        published = {8000: settings.port("BALANCER", number), 9090: settings.port("STATS", number)}
+        for port in services[host]["ports"]:
+            port["published"] = str(published[port["target"]])
+    return {"services": services}
+
+
+def attributes(agent: int) -> str:
+    """Return an agent's rack and zone: three racks and two zones in turn, so that six agents have every combination."""
+    return f"rack:r{(agent - 1) % 3 + 1};zone:{'ab'[(agent - 1) % 2]}"
+
+
+def _clone(config: dict[str, Any], service: str, host: str, other_host: str) -> dict[str, Any]:
+    """Return a service of the config for another host, whose name is replaced wherever it stands as a word of its own."""
+    clone: dict[str, Any] = json.loads(re.sub(rf"\b{host}\b", other_host, json.dumps(config["services"][service])))
+    # Built under the original's name; and never a second time.
+    clone.pop("build", None)
+    return clone
+
+
+def containers(project: str) -> list[Container]:
+    """Return the containers that compose made for a project, stopped ones included."""
+    return _inspect(["--filter", f"label={PROJECT_LABEL}={project}"])
+
+
+def workers(settings: Settings, hosts: Iterable[str] | None = None) -> list[Container]:
+    """Return the workers' containers on this cluster's hosts, or on some of them."""
+    wanted = set(hosts) if hosts is not None else None
+    found = _inspect(["--filter", f"label={HOST_LABEL}"], HOST_LABEL)
+    mine = re.compile(rf"{re.escape(settings.project)}-agent\d+")
+    return [
+        container for container in found if mine.fullmatch(container.service) and (wanted is None or container.service in wanted)
+    ]
+
+
+def _inspect(filters: list[str], label: str = SERVICE_LABEL) -> list[Container]:
+    ids = run(["docker", "ps", "-aq", "--no-trunc", *filters], timeout_s=60).split()
+    if not ids:
+        return []
+    # One that vanishes between the two calls makes inspect fail after it printed the others.
+    output = run(["docker", "inspect", *ids], timeout_s=60, check=False) or run(["docker", "inspect", *_alive(ids)], check=False)
+    return sorted(
+        (parse_container(entry, label) for entry in json.loads(output or "[]")), key=lambda container: _natural(container.name)
+    )
+
+
+def _alive(ids: list[str]) -> list[str]:
+    present = set(run(["docker", "ps", "-aq", "--no-trunc"]).split())
+    return [container for container in ids if container in present]
+
+
+def parse_container(entry: dict[str, Any], label: str = SERVICE_LABEL) -> Container:
+    """Return what matters of one entry of `docker inspect`; `label` names the one that becomes `service`."""
+    state = entry["State"]
+    return Container(
+        name=entry["Name"].lstrip("/"),
+        service=(entry["Config"].get("Labels") or {}).get(label, ""),
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", ""),
+        exit_code=state["ExitCode"],
+        started_at=state["StartedAt"],
+        restarts=entry.get("RestartCount", 0),
+        id=entry["Id"],
+    )
+
+
+def _natural(name: str) -> list[int | str]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def host_of(service: str) -> str:
+    """Return the service whose network a Consul agent shares: consul-agent1 -> agent1; "" for every other service."""
+    match = re.fullmatch(r"consul-((?:agent|balancer)\d+)", service)
+    return match[1] if match else ""
+
+
+def stranded(found: list[Container]) -> list[Container]:
+    """Return the Consul agents that were started before their host was: their network is the one that the host had before."""
+    by_service = {container.service: container for container in found}
+    return [
+        container
+        for container in found
+        if container.running
+        and host_of(container.service) in by_service
+        and by_service[host_of(container.service)].started_at > container.started_at
+    ]
+
+
+def start(compose: Compose) -> None:
+    """Create and start whatever is missing, stopped or outdated, and remove what no longer belongs to the cluster."""
+    settings = compose.settings
+    compose.write_override()
+    _remove_surplus(settings)
+    compose.run("up", "-d", "--no-build", *settings.services())
+    for container in stranded(containers(settings.project)):
+        run(["docker", "restart", "-t", "1", container.id])
+
+
+def _remove_surplus(settings: Settings) -> None:
+    wanted = set(settings.services())
+    surplus = [container for container in containers(settings.project) if container.service not in wanted]
+    if not surplus:
+        return
+    hosts = [f"{settings.project}-{container.service}" for container in surplus]
+    # Consul agents say goodbye, so that the cluster does not go on looking for them.
+    for container in surplus:
+        if host_of(container.service) and container.running:
+            run(["docker", "exec", container.id, "consul", "leave"], check=False, timeout_s=30)
+    remove([*surplus, *workers(settings, hosts)])
+
+
+def remove(unwanted: list[Container]) -> None:
+    """Kill and remove containers, their anonymous volumes included."""
+    if unwanted:
+        run(["docker", "rm", "-f", "-v", *(container.id for container in unwanted)], check=False, timeout_s=120)
+
+
+def stop(compose: Compose, volumes: bool) -> None:
+    """Stop and remove the cluster, workers included; with `volumes`, also what it stored."""
+    schedulers = [container for container in containers(compose.settings.project) if container.service.startswith("scheduler")]
+    # First, so that nobody replaces the workers that go next.
+    remove(schedulers)
+    remove(workers(compose.settings))
+    compose.run("down", "--remove-orphans", "-t", "5", *(["--volumes"] if volumes else []))
+    # Those that an executor started while it was being stopped.
+    remove(workers(compose.settings))
+
+
+def kill(settings: Settings, service: str) -> list[str]:
+    """Kill a service as a power cut would, and return the names of what died.
+
+    A host dies with all that runs on it: its Consul agent and its workers. Docker does not restart what was killed by hand.
+    """
+    victims = [
+        container
+        for container in containers(settings.project)
+        if container.running and service in (container.service, host_of(container.service))
+    ]
+    run(["docker", "kill", *(container.id for container in victims)], check=False, timeout_s=60)
+    dead = workers(settings, [f"{settings.project}-{service}"])
+    remove(dead)
+    return [container.name for container in [*victims, *dead]]

@@ -1,0 +1,234 @@
+"""The commands of ./dev: what they are called, which options they take, what they do step by step."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+
+from . import cluster, development, engine, fleet, health, images, ports, report
+from .cluster import Compose
+from .settings import GENERATED, Settings, read_settings
+from .shell import replace_this_process
+from .terminal import Problem, Progress, say
+
+INFRASTRUCTURE_S = 180
+ROTATION_S = 180
+
+EXAMPLES = """\
+a first tour:
+  ./dev up                  everything, 20 workers behind two balancers (a first time takes minutes, later seconds)
+  curl http://127.0.0.1:8000/
+  ./dev scale /prime 40     twice the workers
+  ./dev kill agent2         a power cut; watch ./dev status, then heal it with ./dev up
+  ./dev down                stop it all; what was deployed comes back with the next up
+
+a second cluster beside the first: ERATOS_PROJECT=eratos-test and other ports (compose-dev/README.md)
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return the exit code. Problems become two lines: what is wrong, and how to put it right."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    if rest and options.command != "test":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = [*getattr(options, "pytest", []), *rest] if options.command == "test" else []
+    try:
+        settings = read_settings(os.environ, getattr(options, "agents", None), getattr(options, "balancers", None))
+        return options.run(settings, options) or 0
+    except Problem as problem:
+        say()
+        print(f"error: {problem}\nfix:   {problem.fix}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; run it again, and it goes on where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="./dev",
+        description="The whole of eratos on this machine.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    added = command("up", up, "start the cluster, or heal it, and wait until all workers are in rotation")
+    added.add_argument(
+        "--workers", type=int, metavar="N", help="instances of the sample app (20 the first time, then as it was scaled)"
+    )
+    added.add_argument("--agents", type=int, metavar="N", help="simulated hosts (3 the first time, then remembered)")
+    added.add_argument("--balancers", type=int, metavar="N", help="balancers (2 the first time, then remembered)")
+    added.add_argument("--force", action="store_true", help="go on in spite of too little disk or memory")
+    added = command("down", down, "stop and remove the cluster and its workers")
+    added.add_argument("--volumes", action="store_true", help="also forget what was deployed and chosen")
+    command("status", status, "show whether each part is well, and where it is")
+    command("ps", ps, "list the containers, workers included, with their memory")
+    added = command("logs", logs, "show logs: of everything, or of a service, executorN or a worker's container")
+    added.add_argument("service", nargs="?", metavar="SERVICE")
+    added.add_argument("-f", "--follow", action="store_true", help="go on showing what is new")
+    added.add_argument("-n", "--tail", default="100", metavar="N", help="lines to begin with (100)")
+    added = command("scale", scale, "change the number of an app's instances and wait until they are in rotation")
+    added.add_argument("app", metavar="APP")
+    added.add_argument("instances", type=int, metavar="N")
+    added = command("shell", shell, "open a shell in a service's container")
+    added.add_argument("service", metavar="SERVICE")
+    added = command("kill", kill, "kill a service as a power cut would; ./dev up heals it")
+    added.add_argument("service", metavar="SERVICE")
+    added = command("test", test, "run the tests: all, or those that pytest's arguments select")
+    added.add_argument("pytest", nargs="*", metavar="PYTEST ARGUMENT")
+    added = command("bench", bench, "run a benchmark of bench/ against the cluster; without NAME, list them")
+    added.add_argument("name", nargs="?", metavar="NAME")
+    command("lint", lint, "check style and types")
+    return parser
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Keep two runs from changing the same cluster at once."""
+    GENERATED.mkdir(parents=True, exist_ok=True)
+    with (GENERATED / f"{settings.project}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Problem(
+                f"another ./dev is changing the cluster {settings.project} right now", "wait until it is done and run this again"
+            ) from None
+        yield
+
+
+def up(settings: Settings, options: argparse.Namespace) -> None:
+    """Bring everything up, from nothing if need be. Changes nothing on a cluster that is up already."""
+    if options.workers is not None and options.workers < 0:
+        raise Problem(f"--workers {options.workers} is out of range", "choose 0 or more")
+    progress = Progress()
+    with _alone(settings):
+        engine.ensure(progress)
+        compose = Compose(settings)
+        images.ensure(settings, compose, progress, options.force)
+        ports.check(settings, cluster.containers(settings.project))
+        settings.remember()
+        with progress.step("start the containers"):
+            cluster.start(compose)
+        with progress.step("wait until every part is up") as step:
+            health.await_infrastructure(settings, step, INFRASTRUCTURE_S)
+        with progress.step("wait until all workers are in rotation") as step:
+            app_id = fleet.ensure_sample(settings, options.workers)
+            step.text = f"{fleet.await_rotation(settings, app_id, step, ROTATION_S)} workers of {app_id} in rotation"
+    progress.summary()
+    report.addresses(settings)
+
+
+def down(settings: Settings, options: argparse.Namespace) -> None:
+    """Stop and remove the cluster; what it stored stays, unless told otherwise."""
+    engine.ensure(Progress())
+    with _alone(settings), Progress().step("stop and remove the cluster"):
+        cluster.stop(Compose(settings), options.volumes)
+        if options.volumes:
+            settings.forget()
+
+
+def status(settings: Settings, _options: argparse.Namespace) -> int:
+    """Say how each part is; exit code 1 if one is not well."""
+    _require_engine()
+    return report.status(settings)
+
+
+def ps(settings: Settings, _options: argparse.Namespace) -> None:
+    """List the containers."""
+    _require_engine()
+    report.containers(settings)
+
+
+def logs(settings: Settings, options: argparse.Namespace) -> None:
+    """Show logs, and with --follow go on showing them."""
+    _require_engine()
+    follow = ["--follow"] if options.follow else []
+    compose, service = Compose(settings), options.service or ""
+    if service.startswith("executor") and service[8:].isdigit():
+        agent = f"agent{service[8:]}"
+        _require_running(settings, agent)
+        # The executor writes into its sandbox; `latest` is its last run.
+        files = "/var/lib/mesos/agents/0/work/slaves/*/frameworks/*/executors/*/runs/latest/std*"
+        script = f"tail -n {int(options.tail)} {'-F' if follow else ''} {files}"
+        replace_this_process(compose.command("exec", "-T", agent, "sh", "-c", script), compose.env)
+    if service and service not in settings.services():
+        names = [worker.name for worker in cluster.workers(settings)]
+        if service not in names:
+            raise _no_such_service(settings, service, "; or executorN, or a worker's container (./dev ps)")
+        replace_this_process(["docker", "logs", "--tail", options.tail, *follow, service])
+    replace_this_process(compose.command("logs", "--tail", options.tail, *follow, *([service] if service else [])), compose.env)
+
+
+def scale(settings: Settings, options: argparse.Namespace) -> None:
+    """Scale an app, and wait for the balancers."""
+    if options.instances < 0:
+        raise Problem(f"{options.instances} instances are not possible", "choose 0 or more")
+    app_id = "/" + options.app.strip("/")
+    with Progress().step(f"scale {app_id} to {options.instances}") as step:
+        fleet.scale(settings, app_id, options.instances)
+        fleet.await_rotation(settings, app_id, step, ROTATION_S)
+
+
+def shell(settings: Settings, options: argparse.Namespace) -> None:
+    """Become a shell in a container."""
+    _require_engine()
+    _require_running(settings, options.service)
+    compose = Compose(settings)
+    tty = [] if sys.stdin.isatty() else ["-T"]
+    replace_this_process(compose.command("exec", *tty, options.service, "bash"), compose.env)
+
+
+def kill(settings: Settings, options: argparse.Namespace) -> None:
+    """Play a power cut."""
+    _require_engine()
+    _require_running(settings, options.service)
+    with _alone(settings):
+        dead = cluster.kill(settings, options.service)
+    say(f"killed: {', '.join(dead)}\nheal it with: ./dev up")
+
+
+def test(settings: Settings, options: argparse.Namespace) -> int:
+    """Run the tests."""
+    return development.test(settings, options.rest)
+
+
+def bench(settings: Settings, options: argparse.Namespace) -> int:
+    """Run a benchmark."""
+    return development.bench(settings, options.name)
+
+
+def lint(_settings: Settings, _options: argparse.Namespace) -> int:
+    """Check style and types."""
+    return development.lint()
+
+
+def _require_engine() -> None:
+    if not engine.running():
+        raise Problem("the Docker engine is not running", "./dev up starts it, and the cluster")
+
+
+def _require_running(settings: Settings, service: str) -> None:
+    if service not in settings.services():
+        raise _no_such_service(settings, service)
+    if not any(container.service == service and container.running for container in cluster.containers(settings.project)):
+        raise Problem(f"{service} is not running", "./dev up starts it")
+
+
+def _no_such_service(settings: Settings, service: str, more: str = "") -> Problem:
+    return Problem(f"there is no service {service}", f"choose one of {', '.join(settings.services())}{more}")

@@ -1,0 +1,159 @@
+"""Tests, benchmarks and lint: the virtual environment they need, and the order they run in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from . import engine, fleet, health, images, packages
+from .cluster import Compose
+from .settings import GENERATED, ROOT, Settings
+from .shell import CommandFailed, run
+from .terminal import Problem, Progress, say
+
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "installed-for"
+#: What the installation depends on; the code itself is linked, not copied.
+INSTALLED_FROM = ("setup.cfg", "pyproject.toml", "compat/http-parser/setup.cfg", "compat/http-parser/pyproject.toml")
+OLDEST_PYTHON = (3, 11)
+
+#: Kinds of tests in the order they run: fast ones first, so that a mistake shows before minutes of image building.
+WITHOUT_ENGINE = ("tests/unit", "tests/simulation", "tests/scenarios")
+WITH_ENGINE = ("tests/contract", "tests/e2e")
+
+
+def ensure_venv(progress: Progress) -> None:
+    """Make .venv with the project and its tools in it; again only when what it is made from has changed."""
+    wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in INSTALLED_FROM if (ROOT / name).exists())).hexdigest()
+    if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
+        return
+    with progress.step("install the project and its tools into .venv"):
+        if not _usable(str(PYTHON)):
+            shutil.rmtree(VENV, ignore_errors=True)
+            python = _find_python()
+            try:
+                run([python, "-m", "venv", str(VENV)])
+            except CommandFailed:
+                # Debian keeps the module venv in a package of its own.
+                packages.require_root_and_apt(
+                    "python cannot make virtual environments", "sudo apt-get install python3-venv, then run this again"
+                )
+                packages.update()
+                packages.install("python3-venv")
+                shutil.rmtree(VENV, ignore_errors=True)
+                run([python, "-m", "venv", str(VENV)])
+        run(
+            [str(PYTHON), "-m", "pip", "install", "-q", "./compat/http-parser", "-e", ".[dev]"],
+            env=_environment(),
+            timeout_s=1200,
+        )
+        STAMP.write_text(wanted)
+
+
+def _environment() -> dict[str, str]:
+    # Started as the user would start it: nothing that this program set for itself.
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def _usable(python: str) -> bool:
+    return bool(run([python, "-c", f"import sys; print(sys.version_info >= {OLDEST_PYTHON})"], check=False).strip() == "True")
+
+
+def _find_python() -> str:
+    for name in (sys.executable, "python3", "python3.14", "python3.13", "python3.12", "python3.11"):
+        if name and _usable(name):
+            return name
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    raise Problem(
+        f"the tests need Python {oldest} or later", f"install one (Debian 12: apt-get install python{oldest}) and run this again"
+    )
+
+
+def test(settings: Settings, arguments: list[str]) -> int:
+    """Run all kinds of tests, or what pytest's arguments select. Return pytest's exit code."""
+    progress = Progress()
+    ensure_venv(progress)
+    if arguments:
+        if needs_engine(arguments):
+            _ensure_engine_and_images(settings, progress)
+        return _pytest(arguments)
+    code = _pytest(_with_tests(WITHOUT_ENGINE))
+    if code:
+        return code
+    _ensure_engine_and_images(settings, progress)
+    return _pytest(_with_tests(WITH_ENGINE))
+
+
+def needs_engine(arguments: list[str]) -> bool:
+    """Tell whether pytest's arguments may select a test that needs Docker: unless every path among them is of a kind without."""
+    paths = [argument for argument in arguments if argument.startswith("tests")]
+    return not paths or not all(path.startswith(WITHOUT_ENGINE) for path in paths)
+
+
+def _with_tests(folders: tuple[str, ...]) -> list[str]:
+    return [folder for folder in folders if any((ROOT / folder).rglob("test_*.py"))]
+
+
+def _pytest(arguments: list[str]) -> int:
+    if not arguments:
+        return 0
+    # -P: the folders at the root are packages under other names, and must not be found under their own.
+    command = [str(PYTHON), "-P", "-m", "pytest", *arguments]
+    say(f"\n$ {' '.join(command[1:])}")
+    return subprocess.run(command, cwd=ROOT, env=_environment()).returncode
+
+
+def _ensure_engine_and_images(settings: Settings, progress: Progress) -> None:
+    engine.ensure(progress)
+    images.ensure(settings, Compose(settings), progress)
+
+
+def bench(settings: Settings, name: str | None) -> int:
+    """Run one benchmark of bench/ with the cluster up; without a name, list them. Return its exit code."""
+    found = {path.stem: path for path in sorted((ROOT / "bench").glob("*.py")) if not path.name.startswith("_")}
+    if name not in found:
+        names = ", ".join(found) or "none yet"
+        if name is None:
+            say(f"benchmarks: {names}")
+            return 0
+        raise Problem(f"there is no benchmark {name}", f"choose one of: {names}")
+    progress = Progress()
+    ensure_venv(progress)
+    lacking = health.missing(settings)
+    if lacking:
+        raise Problem(f"the cluster is not up: {', '.join(lacking)}", "./dev up")
+    fleet.ensure_sample(settings, None)
+    return subprocess.run([str(PYTHON), "-P", str(found[name])], cwd=ROOT, env=_environment()).returncode
+
+
+def lint() -> int:
+    """Check style and types. Return 0 if both are clean."""
+    ensure_venv(Progress())
+    env = _environment()
+    checks = [
+        [str(PYTHON), "-m", "ruff", "check", "."],
+        [str(PYTHON), "-m", "mypy", "-p", "eratos"],
+        [str(PYTHON), "-m", "mypy", "-p", "devtool"],
+    ]
+    farm = _link_farm()
+    codes = []
+    for check in checks:
+        say(f"\n$ {' '.join(['python', *check[1:]])}")
+        path = os.pathsep.join([str(farm), str(ROOT / "compose-dev")])
+        codes.append(subprocess.run(check, cwd=ROOT, env={**env, "MYPYPATH": path}).returncode)
+    return max(codes)
+
+
+def _link_farm() -> Path:
+    """Make a folder with the packages under the names they are imported by: mypy does not see setuptools' import hook."""
+    farm = GENERATED / "mypy"
+    shutil.rmtree(farm, ignore_errors=True)
+    (farm / "eratos").mkdir(parents=True)
+    for name in ("common", "marathon", "scheduler", "executor", "haproxy", "cli"):
+        (farm / "eratos" / name).symlink_to(ROOT / name, target_is_directory=True)
+    return farm

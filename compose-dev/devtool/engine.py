@@ -1,0 +1,167 @@
+"""The Docker engine: uses what is there; on Debian and Ubuntu as root, installs and starts what is missing.
+
+Called first by every command that needs Docker. It never restarts or reconfigures an engine that answers.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from . import packages
+from .shell import run
+from .terminal import Problem, Progress
+
+ENGINE_LOG = Path("/var/log/dockerd.log")
+PID_FILES = {"dockerd": "/var/run/docker.pid", "containerd": "/var/run/docker/containerd/containerd.pid"}
+START_S = 60
+INSTALL_DOCS = "https://docs.docker.com/engine/install/"
+
+
+def ensure(progress: Progress) -> None:
+    """Make sure that `docker` works and its engine answers. Raise Problem where that takes the user."""
+    if not shutil.which("docker"):
+        _install(progress)
+    error = _error()
+    if not error:
+        return
+    if "permission denied" in error.lower():
+        raise Problem(
+            "this user may not talk to the Docker engine",
+            f"sudo usermod -aG docker {os.environ.get('USER', '$USER')}, then log in again; or run this as root",
+        )
+    if os.environ.get("DOCKER_HOST"):
+        raise Problem(f"no Docker engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}", "start it, or unset DOCKER_HOST")
+    if sys.platform == "darwin":
+        raise Problem("the Docker engine is not running", "start it: open -a Docker (or: colima start), then run this again")
+    _start(progress)
+
+
+def running() -> bool:
+    """Tell whether an engine answers."""
+    return bool(shutil.which("docker")) and not _error()
+
+
+def info(field: str) -> str:
+    """Return one field of `docker info`, or "" where this engine does not tell."""
+    return run(["docker", "info", "--format", "{{." + field + "}}"], check=False, timeout_s=30).strip()
+
+
+def _error() -> str:
+    """Return why the engine does not answer; "" when it does."""
+    try:
+        done = subprocess.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return "no answer within 30 s"
+    return "" if done.returncode == 0 else done.stderr.strip() or "no answer"
+
+
+def _install(progress: Progress) -> None:
+    if sys.platform == "darwin":
+        raise Problem(
+            "Docker is not installed",
+            "install Docker Desktop (https://docs.docker.com/desktop/) or: brew install colima docker docker-compose",
+        )
+    packages.require_root_and_apt(
+        "Docker is not installed", f"install it ({INSTALL_DOCS}), or on Debian and Ubuntu: sudo ./dev up"
+    )
+    with progress.step("install the Docker engine"):
+        packages.update()
+        # Debian 13 has the command line in a package of its own.
+        packages.install("docker.io", "iptables", "ca-certificates", *packages.known("docker-cli"))
+
+
+def _start(progress: Progress) -> None:
+    fix_by_hand = "start it: sudo systemctl start docker; or let this do it: sudo ./dev up"
+    if os.geteuid() != 0:
+        raise Problem("the Docker engine is not running, and only root may start it", fix_by_hand)
+    if not shutil.which("dockerd"):
+        _install(progress)
+        if running():
+            # A package's installation starts its service where there is systemd.
+            return
+    with progress.step("start the Docker engine") as step:
+        if Path("/run/systemd/system").is_dir():
+            run(["systemctl", "reset-failed", "docker"], check=False)
+            run(["systemctl", "start", "docker"])
+            _await(None)
+            return
+        alive = _living("dockerd")
+        if alive:
+            step.detail = f"dockerd runs as process {alive}, waiting for it to answer"
+            _await(
+                None,
+                f"dockerd (process {alive}) runs but does not answer",
+                f"kill {alive}, wait until it is gone, and run this again",
+            )
+            return
+        remove_stale_pid_files()
+        _mount_cgroups()
+        ENGINE_LOG.parent.mkdir(parents=True, exist_ok=True)
+        with ENGINE_LOG.open("ab") as log:
+            # A session and files of its own: it outlives this program and holds none of the caller's pipes open.
+            daemon = subprocess.Popen(
+                ["dockerd"], cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
+            )
+        _await(daemon)
+
+
+def _await(daemon: subprocess.Popen[bytes] | None, problem: str = "the Docker engine did not come up", fix: str = "") -> None:
+    """Wait until the engine answers. Raise Problem, with the end of its log, when it dies or takes too long."""
+    give_up = time.monotonic() + START_S
+    while _error():
+        if time.monotonic() > give_up or (daemon is not None and daemon.poll() is not None):
+            shown = "".join(f"\n       {line}" for line in _log_end())
+            raise Problem(
+                f"{problem}{shown}",
+                fix or f"read {ENGINE_LOG} (or: journalctl -u docker), put right what it says and run this again",
+            )
+        time.sleep(0.25)
+
+
+def _log_end() -> list[str]:
+    try:
+        return ENGINE_LOG.read_text(errors="replace").splitlines()[-8:]
+    except FileNotFoundError:
+        return []
+
+
+def remove_stale_pid_files() -> None:
+    """Remove pid files whose process is gone, or is another program by now: dockerd takes them for a running engine."""
+    for program, path in PID_FILES.items():
+        if Path(path).exists() and not _living(program):
+            Path(path).unlink()
+
+
+def _living(program: str) -> int:
+    """Return the process id in a program's pid file if that process is still that program, else 0."""
+    try:
+        pid = int(Path(PID_FILES[program]).read_text().strip())
+        return pid if Path(f"/proc/{pid}/comm").read_text().strip() == program else 0
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return 0
+
+
+def _mount_cgroups() -> None:
+    """Mount control groups where no init did: without them no container starts."""
+    mounts = Path("/proc/mounts").read_text()
+    if " cgroup " not in mounts and " cgroup2 " not in mounts:
+        packages.update()
+        packages.install("cgroupfs-mount")
+        run(["cgroupfs-mount"])
+
+
+def processor_is_x86() -> bool:
+    """Tell whether images for x86-64 run here without emulation."""
+    return platform.machine().lower() in ("x86_64", "amd64")

@@ -1,0 +1,142 @@
+"""The workers: apps at the eratos API, and their instances in the balancers' rotation."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from . import health, web
+from .settings import ROOT, SCHEDULERS, Settings
+from .terminal import Problem, Step
+
+SAMPLE_APP = ROOT / "marathon" / "apps" / "prime.json"
+DEFAULT_WORKERS = 20
+POLL_S = 0.3
+
+
+def api(settings: Settings, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """Call the eratos API at whichever scheduler answers. Return (status, JSON or text); raise Problem where none answers."""
+    reasons = []
+    for number in range(1, SCHEDULERS + 1):
+        try:
+            status, text = web.request(method, settings.url("API", number, path), body, timeout_s=15)
+        except web.Unanswered as error:
+            reasons.append(str(error))
+            continue
+        if status != 503:
+            return status, _parsed(text)
+        reasons.append(f"scheduler{number}: {text[:200]}")
+    raise Problem(f"no scheduler answers: {'; '.join(reasons)}", "./dev status shows what is down, ./dev up starts it again")
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def app(settings: Settings, app_id: str) -> dict[str, Any] | None:
+    """Return an app, or None where there is none of this id."""
+    status, answer = api(settings, "GET", f"/v2/apps/{app_id.strip('/')}")
+    if status == 404:
+        return None
+    _expect(status, answer, f"reading app {app_id}")
+    found: dict[str, Any] = answer.get("app", answer)
+    return found
+
+
+def apps(settings: Settings) -> list[dict[str, Any]]:
+    """Return all apps."""
+    status, answer = api(settings, "GET", "/v2/apps")
+    _expect(status, answer, "reading the apps")
+    found: list[dict[str, Any]] = answer["apps"]
+    return found
+
+
+def ensure_sample(settings: Settings, workers: int | None) -> str:
+    """Make the sample app run with so many workers; None: as many as it has, or the default where it is new. Return its id."""
+    definition = json.loads(SAMPLE_APP.read_text())
+    app_id: str = definition["id"]
+    present = app(settings, app_id)
+    if present is None:
+        definition["instances"] = DEFAULT_WORKERS if workers is None else workers
+        _put(settings, app_id, definition)
+    elif workers is not None and present["instances"] != workers:
+        _put(settings, app_id, {"instances": workers})
+    return app_id
+
+
+def scale(settings: Settings, app_id: str, instances: int) -> None:
+    """Change the number of an app's instances. Raise Problem where there is no such app."""
+    if app(settings, app_id) is None:
+        names = ", ".join(found["id"] for found in apps(settings)) or "none"
+        raise Problem(f"there is no app {app_id}", f"these are there: {names}")
+    _put(settings, app_id, {"instances": instances})
+
+
+def _put(settings: Settings, app_id: str, body: dict[str, Any]) -> None:
+    path = f"/v2/apps/{app_id.strip('/')}"
+    status, answer = api(settings, "PUT", path, body)
+    if status == 409:
+        # A deployment of the same app is under way; the newer wish counts.
+        status, answer = api(settings, "PUT", f"{path}?force=true", body)
+    _expect(status, answer, f"changing app {app_id}")
+
+
+def _expect(status: int, answer: Any, doing: str) -> None:
+    if not 200 <= status < 300:
+        message = answer.get("message", answer) if isinstance(answer, dict) else answer
+        raise Problem(
+            f"{doing}: the API answers {status}: {message}", "put right what it says; ./dev logs scheduler1 may tell more"
+        )
+
+
+def await_rotation(settings: Settings, app_id: str, step: Step, timeout_s: float) -> int:
+    """Wait until every balancer has exactly the wanted instances of an app in rotation, and return how many those are."""
+    backend = "-".join(app_id.strip("/").split("/"))
+    deadline = time.monotonic() + timeout_s
+    while True:
+        wanted = (app(settings, app_id) or {}).get("instances", 0)
+        counts = in_rotation(settings, backend)
+        if all(count == wanted for count in counts):
+            return int(wanted)
+        step.detail = (
+            f"{min(counts)} of {wanted} in rotation" if min(counts) < wanted else f"{max(counts)} in rotation, {wanted} wanted"
+        )
+        if time.monotonic() > deadline:
+            raise Problem(
+                f"after {timeout_s:.0f} s, {' and '.join(map(str, counts))} of {wanted} instances of {app_id} are in rotation: "
+                f"{waiting_for(settings, app_id)}",
+                "see ./dev status and ./dev logs scheduler1; more room: ./dev up --agents N; fewer instances: ./dev scale APP N",
+            )
+        time.sleep(POLL_S)
+
+
+def in_rotation(settings: Settings, backend: str) -> list[int]:
+    """Return how many servers of a backend each balancer has up; none where it does not answer."""
+    counts = []
+    for number in range(1, settings.balancers + 1):
+        try:
+            counts.append(health.servers_up(settings, number).get(backend, 0))
+        except web.Unanswered:
+            counts.append(0)
+    return counts
+
+
+def waiting_for(settings: Settings, app_id: str) -> str:
+    """Return why instances of an app wait, in the scheduler's own words."""
+    try:
+        status, answer = api(settings, "GET", "/v2/queue")
+    except Problem as error:
+        return str(error)
+    entries = answer.get("queue", []) if status == 200 and isinstance(answer, dict) else []
+    for entry in entries:
+        if entry.get("app", {}).get("id") == app_id:
+            summary = entry.get("processedOffersSummary", {}).get("rejectSummaryLastOffers", [])
+            reasons = [
+                f"{item['reason']} ({item['declined']} of {item['processed']} offers)" for item in summary if item.get("declined")
+            ]
+            return "no offer fits: " + ", ".join(reasons) if reasons else "waiting for offers"
+    return "nothing waits for offers; the instances are starting or failing"

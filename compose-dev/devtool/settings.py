@@ -1,0 +1,161 @@
+"""Which cluster is meant: the project, how many agents and balancers, which ports. Read once from options and environment.
+
+What `up` was told is remembered for each project in .generated/, so that a later `./dev status` or `./dev up` without
+options means the same cluster. What is given anew wins over what is remembered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .terminal import Problem
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE_FOLDER = ROOT / "compose-dev"
+COMPOSE_FILE = COMPOSE_FOLDER / "compose.yaml"
+GENERATED = COMPOSE_FOLDER / ".generated"
+
+DEFAULT_PROJECT = "eratos"
+DEFAULT_AGENTS = 3
+DEFAULT_BALANCERS = 2
+MOST_AGENTS = 50
+MOST_BALANCERS = 10
+SCHEDULERS = 2
+MASTERS = 2
+CONSUL_SERVERS = 3
+
+#: Variables of compose.yaml that describe the cluster, and so are remembered with it.
+_REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|AGENT_RESOURCES|DOCKER_SOCKET)")
+#: First port of each numbered kind: balancer1 has 8000, balancer2 8001 and so on.
+_FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050}
+_CONSUL_PORT = 8500
+
+
+@dataclass
+class Settings:
+    """One cluster."""
+
+    project: str = DEFAULT_PROJECT
+    agents: int = DEFAULT_AGENTS
+    balancers: int = DEFAULT_BALANCERS
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def port(self, kind: str, number: int = 1) -> int:
+        """Return the port on this machine of, for instance, ("BALANCER", 2); kinds are those of `_FIRST_PORT` and CONSUL."""
+        if kind == "CONSUL":
+            return int(self.variables.get("ERATOS_CONSUL_PORT") or _CONSUL_PORT)
+        return int(self.variables.get(f"ERATOS_{kind}{number}_PORT") or _FIRST_PORT[kind] + number - 1)
+
+    def url(self, kind: str, number: int = 1, path: str = "") -> str:
+        """Return the address of a published port."""
+        return f"http://127.0.0.1:{self.port(kind, number)}{path}"
+
+    def published(self) -> dict[str, tuple[str, int]]:
+        """Return every published port: the variable that moves it -> (service, port)."""
+        ports = {"ERATOS_CONSUL_PORT": ("consul1", self.port("CONSUL"))}
+        kinds = {"BALANCER": self.balancers, "STATS": self.balancers, "API": SCHEDULERS, "MASTER": MASTERS}
+        services = {"BALANCER": "balancer", "STATS": "balancer", "API": "scheduler", "MASTER": "master"}
+        for kind, count in kinds.items():
+            for number in range(1, count + 1):
+                ports[f"ERATOS_{kind}{number}_PORT"] = (f"{services[kind]}{number}", self.port(kind, number))
+        return ports
+
+    def host(self, agent: int) -> str:
+        """Return what the executor of an agent calls its host, in the label eratos.host of its workers' containers."""
+        return f"{self.project}-agent{agent}"
+
+    def services(self) -> list[str]:
+        """Return every compose service of this cluster that runs a container."""
+        agents, balancers = range(1, self.agents + 1), range(1, self.balancers + 1)
+        return [
+            "zookeeper",
+            *(f"master{n}" for n in range(1, MASTERS + 1)),
+            *(f"consul{n}" for n in range(1, CONSUL_SERVERS + 1)),
+            *(f"agent{n}" for n in agents),
+            *(f"consul-agent{n}" for n in agents),
+            *(f"balancer{n}" for n in balancers),
+            *(f"consul-balancer{n}" for n in balancers),
+            *(f"scheduler{n}" for n in range(1, SCHEDULERS + 1)),
+        ]
+
+    def consul_nodes(self) -> set[str]:
+        """Return the names of all Consul nodes."""
+        return {
+            *(f"consul{n}" for n in range(1, CONSUL_SERVERS + 1)),
+            *(f"agent{n}" for n in range(1, self.agents + 1)),
+            *(f"balancer{n}" for n in range(1, self.balancers + 1)),
+        }
+
+    def remember(self) -> None:
+        """Store what was chosen, for later commands."""
+        GENERATED.mkdir(parents=True, exist_ok=True)
+        chosen = {"agents": self.agents, "balancers": self.balancers, "variables": self.variables}
+        _memory(self.project).write_text(json.dumps(chosen, indent=2) + "\n")
+
+    def forget(self) -> None:
+        """Drop what was remembered: the next `up` begins with the defaults."""
+        with_name = _memory(self.project)
+        if with_name.exists():
+            with_name.unlink()
+
+
+def read_settings(environ: Mapping[str, str], agents: int | None = None, balancers: int | None = None) -> Settings:
+    """Return the settings that options, environment and memory make together. Raise Problem where they are no good."""
+    project = environ.get("ERATOS_PROJECT") or DEFAULT_PROJECT
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", project):
+        raise Problem(
+            f"ERATOS_PROJECT={project} is no project name", "use lower case letters, digits, - and _, for instance eratos-test"
+        )
+    remembered = _recall(project)
+    given = {name: value for name, value in environ.items() if _REMEMBERED.fullmatch(name) and value}
+    settings = Settings(
+        project=project,
+        agents=agents if agents is not None else int(remembered.get("agents", DEFAULT_AGENTS)),
+        balancers=balancers if balancers is not None else int(remembered.get("balancers", DEFAULT_BALANCERS)),
+        variables={**remembered.get("variables", {}), **given},
+    )
+    _check_count("--agents", settings.agents, MOST_AGENTS)
+    _check_count("--balancers", settings.balancers, MOST_BALANCERS)
+    _check_variables(settings)
+    return settings
+
+
+def _memory(project: str) -> Path:
+    return GENERATED / f"{project}.json"
+
+
+def _recall(project: str) -> dict[str, Any]:
+    try:
+        recalled = json.loads(_memory(project).read_text())
+        return recalled if isinstance(recalled, dict) else {}
+    except (FileNotFoundError, ValueError):
+        # An interrupted run may have left half a file; the defaults are as good as any.
+        return {}
+
+
+def _check_count(option: str, count: int, most: int) -> None:
+    if not 1 <= count <= most:
+        raise Problem(f"{option} {count} is out of range", f"choose between 1 and {most}")
+
+
+def _check_variables(settings: Settings) -> None:
+    consul_from = settings.variables.get("ERATOS_CONSUL_FROM", "source")
+    if consul_from not in ("source", "image"):
+        raise Problem(
+            f"ERATOS_CONSUL_FROM={consul_from} is unknown", "set it to source (compile) or image (published images), or unset it"
+        )
+    for name, value in settings.variables.items():
+        if name.endswith("_PORT") and not (value.isdigit() and 0 < int(value) < 65536):
+            raise Problem(f"{name}={value} is no port", f"set {name} to a number from 1 to 65535")
+    seen: dict[int, str] = {}
+    for name, (_, port) in settings.published().items():
+        if port in seen:
+            raise Problem(
+                f"{seen[port]} and {name} are both {port}", f"give {name} another number: {name}={port + 1000} ./dev up"
+            )
+        seen[port] = name
