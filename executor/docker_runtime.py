@@ -62,9 +62,11 @@ class DockerRuntime:
     def stop(self, timeout_s: float) -> None:
         """Let what was asked for finish, no longer than ``timeout_s``; accept nothing more."""
         self._watch.stop()
+        self._starts.shutdown(wait=False, cancel_futures=True)
         done = threading.Thread(target=self._controls.shutdown, daemon=True)
         done.start()
         done.join(timeout_s)
+        self._client.close()
 
     def perform(self, action: ContainerAction) -> None:
         """Carry out an action on another thread. Never raises, never waits."""

@@ -11,8 +11,10 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from docker.types import CancellableStream
 
 from eratos.common import names
 from eratos.common.backoff import exponential_s, jittered_s
@@ -40,6 +42,7 @@ class DockerWatch:
             f"{names.LABEL_EXECUTOR}={host.executor_id}",
             f"{names.LABEL_HOST}={host.name}",
         ]
+        self._stream: CancellableStream | None = None
         self._stopped = threading.Event()
         self._list_now = threading.Event()
 
@@ -50,25 +53,36 @@ class DockerWatch:
     def stop(self) -> None:
         self._stopped.set()
         self._list_now.set()
+        if self._stream is not None:
+            self._stream.close()
 
     def _follow(self) -> None:
         attempt = 0
         while not self._stopped.is_set():
             try:
                 wanted = {"type": "container", "event": "die", "label": self._labels}
-                stream = self._client.api.events(decode=True, filters=wanted)
+                self._stream = self._client.api.events(decode=True, filters=wanted)
                 self._list_now.set()
                 attempt = 0
-                for event in stream:
+                for event in self._until_stopped(self._stream):
                     self._report(event)
-                log.warning("the stream of Docker events ended, reconnecting")
+                if not self._stopped.is_set():
+                    log.warning("the stream of Docker events ended, reconnecting")
             except DockerFailure as error:
-                log.warning("no Docker events, trying again %s", fields(error=self._client.explain(error)))
+                if not self._stopped.is_set():
+                    log.warning("no Docker events, trying again %s", fields(error=self._client.explain(error)))
             except Exception:  # thread edge: listings go on, the stream is opened anew
                 log.exception("watching Docker broke, please report this as a bug")
             delay_s = exponential_s(attempt, first_s=_BACKOFF_FIRST_S, factor=2, most_s=_BACKOFF_MOST_S)
             self._stopped.wait(jittered_s(delay_s, random.random()))
             attempt += 1
+
+    def _until_stopped(self, stream: CancellableStream) -> Iterator[dict[str, Any]]:
+        try:
+            if not self._stopped.is_set():
+                yield from stream
+        finally:
+            stream._response.close()  # the stream's own close() leaves the connection to the garbage collector
 
     def _report(self, event: dict[str, Any]) -> None:
         attributes = event.get("Actor", {}).get("Attributes", {})

@@ -11,6 +11,8 @@ MESSAGE_MAX: Final = 2048
 _SIGNALLED: Final = 128
 _SIGNALS: Final = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 6: "SIGABRT", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 _HINTS: Final = {
+    # Docker does not always notice that the kernel's memory killer was at work.
+    137: "SIGKILL: killed from outside, or out of memory",
     125: "the container could not be set up",
     126: "the command is not executable",
     127: "the command was not found in the image",

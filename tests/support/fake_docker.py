@@ -1,0 +1,119 @@
+"""A container runtime without Docker, for tests of what sits above it. tests/contract/test_docker_runtime.py holds it to the real one.
+
+Its containers "run" the shell scripts that the tests use: statements ``echo``, ``exit N``, ``sleep`` and ``trap '' TERM``.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from eratos.common.errors import TemporaryError
+from eratos.executor.core import actions as do
+from eratos.executor.core import events as on
+
+
+@dataclass
+class FakeContainer:
+    running: bool = True
+    exit_code: int = 0
+    output: str = ""
+    ignores_term: bool = False
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+class FakeRuntime:
+    """Same interface as DockerRuntime; results are emitted at once, on the caller's thread."""
+
+    def __init__(self, images: set[str], emit: Callable[[on.Event], None]) -> None:
+        self.images = images
+        self.emit = emit
+        self.taken_ports: set[int] = set()
+        self.containers: dict[str, FakeContainer] = {}
+        self._lock = threading.RLock()
+
+    def start(self) -> None:
+        self.list()
+
+    def stop(self, timeout_s: float) -> None:
+        pass
+
+    def list(self) -> None:
+        with self._lock:
+            began_at = time.monotonic()
+            running = frozenset(task_id for task_id, found in self.containers.items() if found.running)
+            self.emit(on.ContainersListed(began_at, running, frozenset(self.containers) - running))
+
+    def perform(self, action: Any) -> None:
+        with self._lock:
+            match action:
+                case do.StartContainer():
+                    self._start(action)
+                case do.StopContainer(task_id):
+                    self._signal(task_id, 15)
+                case do.KillContainer(task_id):
+                    self._signal(task_id, 9)
+                case do.ExamineContainer(task_id):
+                    found = self.containers.get(task_id)
+                    known = (found.exit_code, False, found.output if found.exit_code else "") if found else ()
+                    self.emit(on.ContainerExamined(task_id, *known))
+                case do.RemoveContainer(task_id):
+                    found = self.containers.pop(task_id, None)
+                    if found is not None and found.running:
+                        self.emit(on.ContainerDied(task_id, 137))
+
+    def _start(self, action: do.StartContainer) -> None:
+        taken = self.taken_ports.intersection(action.host_ports)
+        if taken:
+            self.emit(on.StartFailed(action.task_id, f"port {min(taken)} of this host is already taken by another process"))
+            return
+        if action.image not in self.images:
+            self.emit(on.Pulling(action.task_id, action.image))
+            self.emit(on.StartFailed(action.task_id, f"image {action.image} is not on this host and cannot be pulled"))
+            return
+        command = [*action.config.get("Entrypoint", []), *action.config.get("Cmd", [])]
+        if command[:2] != ["/bin/sh", "-c"]:
+            self.emit(on.StartFailed(action.task_id, f"Docker refused to start image {action.image}: {command[0]}: not found"))
+            return
+        container = self.containers[action.task_id] = FakeContainer(config=action.config)
+        self.emit(on.ContainerStarted(action.task_id))
+        self._run(action.task_id, container, command[2])
+
+    def _run(self, task_id: str, container: FakeContainer, script: str) -> None:
+        for statement in (part.strip() for part in script.split(";")):
+            if statement.startswith("echo "):
+                container.output += statement.removeprefix("echo ") + "\n"
+            elif statement == "trap '' TERM":
+                container.ignores_term = True
+            elif statement.startswith(("sleep", "exec sleep")):
+                return
+            elif exited := re.fullmatch(r"exit (\d+)", statement):
+                self.end(task_id, int(exited[1]))
+                return
+        self.end(task_id, 0)
+
+    def _signal(self, task_id: str, number: int) -> None:
+        container = self.containers.get(task_id)
+        if container is None or not container.running:
+            self.emit(on.ContainerDied(task_id))
+        elif number == 9 or not container.ignores_term:
+            self.end(task_id, 128 + number)
+
+    def end(self, task_id: str, exit_code: int) -> None:
+        """Let a container's process end by itself."""
+        container = self.containers[task_id]
+        container.running, container.exit_code = False, exit_code
+        self.emit(on.ContainerDied(task_id, exit_code))
+
+    def command_start(self, task_id: str, command: str) -> str:
+        if task_id not in self.containers or not self.containers[task_id].running:
+            raise TemporaryError("the container does not run")
+        return command
+
+    def command_result(self, command_id: str) -> int | None:
+        exited = re.fullmatch(r"exit (\d+)", command_id)
+        return int(exited[1]) if exited else None
