@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import consul
 import requests
@@ -44,8 +44,18 @@ _Failure = (consul.ConsulException, requests.RequestException, OSError, ValueErr
 Body = Mapping[str, Any]
 
 
+class ServiceApi(Protocol):
+    """What the sync needs of a Consul agent; each call raises TemporaryError."""
+
+    def services(self) -> dict[str, dict[str, Any]]: ...
+
+    def register(self, body: Body) -> None: ...
+
+    def deregister(self, service_id: str) -> None: ...
+
+
 class ConsulApi:
-    """The five calls in use, over py-consul. Not for several threads at once; each raises TemporaryError."""
+    """The four calls in use, over py-consul. Not for several threads at once; each raises TemporaryError."""
 
     def __init__(self, url: str, token: str = "") -> None:
         parts = urllib.parse.urlsplit(url)
@@ -55,6 +65,9 @@ class ConsulApi:
         )
         # The host's own agent is never behind a proxy; looking for one in the environment costs more than the call.
         self._consul.http.session.trust_env = False
+
+    def close(self) -> None:
+        self._consul.http.session.close()
 
     def services(self) -> dict[str, dict[str, Any]]:
         """Return the agent's services by id."""
@@ -95,8 +108,10 @@ class ConsulApi:
 class ConsulAgent:
     """Wanted services, and the thread that keeps the agent in step with them."""
 
-    def __init__(self, api: ConsulApi, host: Host, emit: Callable[[on.Event], None]) -> None:
+    def __init__(self, api: ServiceApi, host: Host, emit: Callable[[on.Event], None], *, sync_s: float = SYNC_S) -> None:
+        """``sync_s`` is the pause between two full comparisons."""
         self._api = api
+        self._sync_s = sync_s
         self._host = host
         self._emit = emit
         self._changed = threading.Condition()
@@ -169,7 +184,7 @@ class ConsulAgent:
             wanted = [body for bodies in self._wanted.values() for body in bodies]
             forgotten = frozenset(self._forgotten)
             # What changes from here on is in ``_edges`` and handled next.
-            self._sync_at = time.monotonic() + SYNC_S
+            self._sync_at = time.monotonic() + self._sync_s
         missing, surplus = difference(wanted, self._api.services(), self._host, forgotten)
         for body in missing:
             self._api.register(body)

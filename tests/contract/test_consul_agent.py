@@ -1,0 +1,171 @@
+"""Registration at a Consul agent: the real one and the tests' fake give the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.containers import Container, run_container
+from support.executor import HOST, Events, a_payload
+from support.fake_consul import FakeConsul
+from support.waiting import until
+
+from eratos.common import names
+from eratos.common.errors import TemporaryError
+from eratos.common.payload import HealthCheck, Service
+from eratos.executor.consul_agent import ConsulAgent, ConsulApi
+from eratos.executor.core import actions as do
+from eratos.executor.core import events as on
+from eratos.executor.core.registration import difference, registrations
+
+TASK = "shop.instance-1._app.1"
+
+
+@pytest.fixture(scope="module")
+def consul_container() -> Iterator[Container]:
+    options = ["--entrypoint", "consul"]
+    # -dev keeps everything in memory: a restart forgets all, as after the loss of its disk.
+    with run_container("eratos/consul", "agent", "-dev", "-client", "0.0.0.0", ports=[8500], options=options) as container:
+        yield container
+
+
+class Rig:
+    """One agent, empty at the start, and how to take it away and bring it back without its memory."""
+
+    def __init__(self, container: Container | None) -> None:
+        self.container = container
+        self.api: Any = FakeConsul() if container is None else ConsulApi(f"http://127.0.0.1:{container.ports[8500]}")
+        until(self.answers, 30, "Consul answers")
+        for service_id in self.api.services():
+            self.api.deregister(service_id)
+        self.events = Events()
+        self.agent = ConsulAgent(self.api, HOST, self.events.emit, sync_s=0.3)
+
+    def answers(self) -> bool:
+        try:
+            self.api.services()
+        except TemporaryError:
+            return False
+        return True
+
+    def take_away(self) -> None:
+        if self.container is None:
+            self.api.away = True
+        else:
+            self.container.kill()
+
+    def bring_back(self) -> None:
+        if self.container is None:
+            self.api.present.clear()
+            self.api.away = False
+        else:
+            self.container.start()
+
+    def ids(self) -> set[str]:
+        try:
+            return set(self.api.services())
+        except TemporaryError:
+            return set()
+
+
+@pytest.fixture(params=["fake", "consul"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    rig = Rig(None if request.param == "fake" else request.getfixturevalue("consul_container"))
+    rig.agent.start()
+    yield rig
+    rig.agent.stop()
+    rig.api.close()
+
+
+def register(rig: Rig, task_id: str = TASK, ports: int = 1, **changes: Any) -> None:
+    rig.agent.perform(do.Register(task_id, registrations(a_payload(task_id, ports=ports, **changes), HOST, "")))
+
+
+def test_what_is_registered_reads_back_as_wanted(rig: Rig) -> None:
+    check = HealthCheck("http", "/health?deep=1", 31000, interval_s=0.2, timeout_s=0.1)
+    service = Service(names.service_id(TASK), "shop", 31000, ("eratos", "blue"), {"haproxy-path": "/shop"})
+    wanted = registrations(a_payload(TASK, health_checks=(check,), services=(service,)), HOST, "")
+    rig.api.register(wanted[0])
+    assert difference(wanted, rig.api.services(), HOST) == ([], [])
+
+
+def test_deregistering_what_is_not_there_is_fine(rig: Rig) -> None:
+    rig.api.deregister("eratos-nobody")
+
+
+def test_a_ready_task_is_registered_once_per_port(rig: Rig) -> None:
+    register(rig, ports=2)
+    until(lambda: rig.ids() == {names.service_id(TASK), names.service_id(TASK, 1)}, 10, "both ports are registered")
+
+
+def test_a_deregistration_is_confirmed_when_it_is_true(rig: Rig) -> None:
+    register(rig, ports=2)
+    until(lambda: len(rig.ids()) == 2, 10, "both ports are registered")
+    rig.agent.perform(do.Deregister(TASK))
+    rig.events.until(on.Deregistered, task_id=TASK)
+    assert rig.ids() == set()
+
+
+def test_deregistering_an_unknown_task_is_confirmed(rig: Rig) -> None:
+    rig.agent.perform(do.Deregister("shop.instance-9._app.1"))
+    rig.events.until(on.Deregistered, task_id="shop.instance-9._app.1")
+
+
+def test_services_of_a_dead_executor_go_and_others_stay(rig: Rig) -> None:
+    stale = registrations(a_payload("shop.instance-0._app.1"), HOST, "")[0]
+    foreign = registrations(a_payload("shop.instance-5._app.1"), replace(HOST, framework_id="fw2"), "")[0]
+    unmarked = {"ID": "someone-else", "Name": "db", "Port": 5432, "Tags": [], "Meta": {}}
+    for body in (stale, foreign, unmarked):
+        rig.api.register(body)
+    until(lambda: stale["ID"] not in rig.ids(), 10, "the stale service is gone")
+    assert rig.ids() == {foreign["ID"], "someone-else"}
+
+
+def test_services_of_an_earlier_agent_id_go_once_their_task_is_swept(rig: Rig) -> None:
+    old = registrations(a_payload("shop.instance-0._app.1"), replace(HOST, agent_id="agent0"), "")[0]
+    rig.api.register(old)
+    rig.agent.perform(do.Deregister("shop.instance-0._app.1"))
+    rig.events.until(on.Deregistered, task_id="shop.instance-0._app.1")
+    assert rig.ids() == set()
+
+
+def test_an_agent_that_lost_its_memory_is_set_right(rig: Rig) -> None:
+    register(rig)
+    until(lambda: len(rig.ids()) == 1, 10, "the task is registered")
+    rig.take_away()
+    rig.bring_back()
+    until(lambda: rig.ids() == {names.service_id(TASK)}, 30, "the task is registered again")
+
+
+def test_changes_made_while_consul_is_away_arrive_later(rig: Rig) -> None:
+    register(rig)
+    until(lambda: len(rig.ids()) == 1, 10, "the task is registered")
+    rig.take_away()
+    rig.agent.perform(do.Deregister(TASK))
+    register(rig, "shop.instance-2._app.1")
+    rig.bring_back()
+    rig.events.until(on.Deregistered, within_s=30, task_id=TASK)
+    until(lambda: rig.ids() == {names.service_id("shop.instance-2._app.1")}, 30, "the other task is registered")
+
+
+def test_only_passing_balancers_are_live(consul_container: Container) -> None:
+    rig = Rig(consul_container)
+    for number, status in enumerate(("passing", "critical")):
+        check = {"TTL": "1h", "Status": status}
+        body = {"ID": f"b{number}", "Name": names.BALANCER_SERVICE, "Port": 9100 + number, "Tags": [], "Meta": {}, "Check": check}
+        rig.api.register(body)
+    found = until(rig.api.balancers, 20, "Consul's catalogue knows the balancer")
+    assert [(balancer.host, balancer.port) for balancer in found] == [("127.0.0.1", 9100)]
+    rig.api.close()
+
+
+def test_the_services_first_status_is_passing(consul_container: Container) -> None:
+    rig = Rig(consul_container)
+    check = HealthCheck("tcp", port=9, interval_s=60)
+    for body in registrations(a_payload(TASK, health_checks=(check,)), HOST, ""):
+        rig.api.register(body)
+    checks = rig.api._consul.agent.checks()
+    assert [found["Status"] for found in checks.values() if found["ServiceID"] == names.service_id(TASK)] == ["passing"]
+    rig.api.close()

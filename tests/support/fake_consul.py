@@ -1,0 +1,46 @@
+"""A Consul agent without Consul, for tests of what sits above it. tests/contract/test_consul_agent.py holds it to the real one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from eratos.common.errors import TemporaryError
+
+
+class FakeConsul:
+    """Same calls as ConsulApi. ``away`` plays an agent that does not answer."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.present: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        self._answer()
+        with self._lock:
+            return dict(self.present)
+
+    def register(self, body: Mapping[str, Any]) -> None:
+        self._answer()
+        with self._lock:
+            self.present[body["ID"]] = {
+                "ID": body["ID"],
+                "Service": body["Name"],
+                "Port": body["Port"],
+                "Tags": list(body["Tags"]),
+                "Meta": dict(body["Meta"]),
+            }
+
+    def deregister(self, service_id: str) -> None:
+        self._answer()
+        with self._lock:
+            self.present.pop(service_id, None)
+
+    def close(self) -> None:
+        pass
+
+    def _answer(self) -> None:
+        if self.away:
+            raise TemporaryError("the Consul agent is away")
