@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from eratos.common import names
 from eratos.common.resources import Resources
 
-from . import ids, messages, rules
+from . import documents, ids, messages, rules
 from . import labels as known_labels
 from .errors import InvalidApp, Problem
 from .normalise import LEGACY_FIELDS, normalise
@@ -112,6 +112,7 @@ class App(Part):
         """Read a user's definition; relative ids are taken below the group ``base``. Raises InvalidApp."""
         if not isinstance(data, Mapping):
             raise InvalidApp([Problem("/", f"must be an object with the app's fields, not {messages.kind(data)}")])
+        documents.check(data)
         raw, problems = normalise(data)
         problems += _resolve_ids(raw, base)
         app, unreadable, found = _read(cls, raw)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from . import ids
+from . import documents, ids
 from .app import App
 from .errors import InvalidApp, Problem
 from .messages import kind
@@ -35,6 +35,7 @@ class Group:
     @classmethod
     def parse(cls, data: Any, base: str = "/") -> Group:
         """Read a group below the group ``base``. Raises InvalidApp with the problems of every app in it."""
+        documents.check(data)
         problems: list[Problem] = []
         group = _parse(data, base, (), problems)
         everything = group.apps() if not problems else ()

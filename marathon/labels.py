@@ -22,15 +22,16 @@ DEFAULT_GROUP: Final = "external"
 DEFAULT_DRAIN_S: Final = 10.0
 DRAIN_S_MAX: Final = 3600.0
 
-BALANCE: Final = ("roundrobin", "static-rr", "leastconn", "first", "source", "uri", "random")
+#: What the balancers' template (haproxy/haproxy.ctmpl) takes; the patterns below are no wider than its own.
+BALANCE: Final = ("roundrobin", "leastconn", "random", "source")
 
 _VALUE_LENGTH_MAX = 512  # Consul's limit on a value in a service's meta
 _PORT_LABEL = re.compile(r"^HAPROXY_([0-9]{1,3})_([A-Z0-9_]+)$")
 _TAG = re.compile(r"^[\x21-\x2b\x2d-\x7e]+$")
-_GROUP_NAME = re.compile(r"^[A-Za-z0-9_-]+$")
+_GROUPS = re.compile(r"^[A-Za-z0-9_-]+(,[A-Za-z0-9_-]+)*$")
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOSTS = re.compile(rf"^{_HOST}(?:\.{_HOST})*(?:,{_HOST}(?:\.{_HOST})*)*$")
-_PATH = re.compile(r"^/[A-Za-z0-9._~/-]*$")
+_PATH = re.compile(r"^(?=/)(?:/[A-Za-z0-9._~%+@:,=-]{1,128}){0,16}/?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ def _tags(value: str) -> tuple[str, ...]:
     return tuple(tag.strip() for tag in value.split(",") if tag.strip())
 
 
+def indices(port_count: int) -> str:
+    """Say which indices ports have, for a message about one that is none of them."""
+    return f"ports 0 to {port_count - 1}" if port_count > 1 else "port 0 only" if port_count else "no ports"
+
+
 def problems(labels: Mapping[str, str], port_count: int) -> Iterable[Problem]:
     """Find what is wrong with an app's labels, given how many ports it has."""
     for key, value in labels.items():
@@ -89,7 +95,7 @@ def _wrong_routing(key: str, value: str, port_count: int) -> str:
     if len(value) > _VALUE_LENGTH_MAX:
         return f"is {len(value)} characters long: use at most {_VALUE_LENGTH_MAX}"
     if key == GROUP:
-        return "" if _GROUP_NAME.match(value) else "must be a group's name of letters, digits and dashes"
+        return "" if _GROUPS.match(value) else "must be a group's name, or several with commas between"
     match = _PORT_LABEL.match(key)
     if match is None or match[2] not in _PORT_RULES:
         return (
@@ -98,14 +104,13 @@ def _wrong_routing(key: str, value: str, port_count: int) -> str:
         )
     index, (good, rule) = int(match[1]), _PORT_RULES[match[2]]
     if index >= port_count:
-        has = f"ports 0 to {port_count - 1}" if port_count > 1 else "port 0 only" if port_count else "no ports"
-        return f"speaks of port {index}, the app has {has}: correct the number, or add the port"
+        return f"speaks of port {index}, the app has {indices(port_count)}: correct the number, or add the port"
     return "" if good.fullmatch(value) else f"{rule}, not '{value}'"
 
 
 _PORT_RULES: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
     "MODE": (re.compile("http|tcp"), "must be http or tcp"),
     "VHOST": (_HOSTS, "must be a host name, or several with commas between"),
-    "PATH": (_PATH, "must begin with / and hold letters, digits and . _ ~ - / only"),
+    "PATH": (_PATH, "must be a path such as /shop/cart, of letters, digits and . _ ~ % + @ : , = -"),
     "BALANCE": (re.compile("|".join(BALANCE)), f"must be one of {', '.join(BALANCE)}"),
 }

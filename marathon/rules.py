@@ -54,13 +54,20 @@ def _checks_have_ports(app: App) -> Iterable[Problem]:
         if check.protocol == "command" or check.port is not None or check.port_index is None:
             continue
         if check.port_index >= len(app.ports):
-            has = f"ports 0 to {len(app.ports) - 1}" if app.ports else "no ports"
+            has = labels.indices(len(app.ports))
             yield Problem(
                 f"/healthChecks({index})/portIndex",
                 f"is {check.port_index}, the app has {has}: correct it, add the port, or set the check's port",
             )
         elif app.ports[check.port_index].protocol == "udp":
             yield Problem(f"/healthChecks({index})/portIndex", f"is {check.port_index}, a UDP port: checks need TCP")
+
+
+def _known_parameters(app: App) -> Iterable[Problem]:
+    for index, parameter in enumerate(app.container.docker.parameters):
+        if parameter.key not in DOCKER_PARAMETERS:
+            instead = _INSTEAD.get(parameter.key, f"known are {', '.join(sorted(DOCKER_PARAMETERS))}")
+            yield Problem(f"/container/docker/parameters({index})/key", f"is refused, {parameter.key!r}: {instead}")
 
 
 def _labels(app: App) -> Iterable[Problem]:
@@ -99,6 +106,58 @@ def _repeated(field: str, values: Iterable[object]) -> Iterable[Problem]:
         seen.add(value)
 
 
+#: Options of docker run that the executor translates (executor/core/parameters.py; a test compares the two).
+DOCKER_PARAMETERS: Final = frozenset(
+    {
+        "add-host",
+        "cap-add",
+        "cap-drop",
+        "cpuset-cpus",
+        "device",
+        "dns",
+        "dns-option",
+        "dns-search",
+        "entrypoint",
+        "env",
+        "group-add",
+        "hostname",
+        "init",
+        "ipc",
+        "label",
+        "log-driver",
+        "log-opt",
+        "memory-reservation",
+        "memory-swappiness",
+        "oom-score-adj",
+        "pid",
+        "pids-limit",
+        "privileged",
+        "read-only",
+        "security-opt",
+        "shm-size",
+        "stop-signal",
+        "sysctl",
+        "tmpfs",
+        "ulimit",
+        "user",
+        "volume",
+        "workdir",
+    }
+)
+
+#: Options that have a field of their own.
+_INSTEAD: Final = {
+    "net": "use networks",
+    "network": "use networks",
+    "publish": "use container.portMappings",
+    "memory": "use mem",
+    "cpus": "use resourceLimits.cpus",
+    "cpu-shares": "use cpus",
+    "name": "containers are named after their task",
+    "restart": "eratos itself starts what has ended",
+    "stop-timeout": "use taskKillGracePeriodSeconds",
+}
+
 _Rule = Callable[["App"], Iterable[Problem]]
 
 _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
@@ -108,5 +167,6 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("labels", *_PORT_FIELDS), _labels),
     (("labels", "instances", "upgradeStrategy"), _single_instance),
     (("cpus", "resourceLimits"), _limit_above_request),
+    (("container",), _known_parameters),
     (("constraints", "acceptedResourceRoles", "dependencies", "container", "id"), _distinct_items),
 )

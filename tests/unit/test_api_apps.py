@@ -60,6 +60,13 @@ def test_malformed_json_is_a_bad_request(api: ApiClient) -> None:
     assert "no valid JSON" in answer.json()["message"]
 
 
+@pytest.mark.parametrize("depth", [100, 900, 100_000])
+@pytest.mark.parametrize("path", ["/v2/apps", "/v2/groups"])
+def test_a_bottomless_body_is_refused(api: ApiClient, path: str, depth: int) -> None:
+    answer = api.post(path, content=b'{"groups":[' * depth + b"]}" * depth)
+    assert answer.status_code in (400, 422), answer.text
+
+
 def test_a_body_without_end_is_refused(api: ApiClient) -> None:
     assert api.post("/v2/apps", content=b" " * (5 * 1024 * 1024)).status_code == 413
 

@@ -1,0 +1,179 @@
+"""Who may import whom: the table of docs/architecture.md, read from the sources with ``ast``, so nothing has to be importable."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOPS = ("common", "marathon", "scheduler", "executor", "haproxy", "cli")
+
+#: The standard library's modules that only describe and compute: no sockets, threads, clocks, randomness, environment.
+DATA = frozenset(
+    {"__future__", "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "enum", "fractions"}
+    | {"functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "shlex", "string", "textwrap", "typing"}
+)
+#: What ``datetime`` and others of them offer to read a clock with.
+CLOCKS = frozenset({"now", "utcnow", "today"})
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of the table. A package may always import itself; a package below it is a row of its own."""
+
+    package: str
+    may: tuple[str, ...] = ()  #: packages of eratos, by prefix
+    libraries: frozenset[str] = frozenset()
+    stdlib: frozenset[str] | None = None  #: None: all of it
+
+
+_API = frozenset({"fastapi", "starlette", "uvicorn", "prometheus_client"})
+
+LAYERS = (
+    Layer("eratos.common"),
+    Layer("eratos.marathon", ("eratos.common",), frozenset({"pydantic", "requests"})),
+    Layer("eratos.scheduler.core", ("eratos.common", "eratos.marathon"), stdlib=DATA),
+    Layer("eratos.scheduler.mesos", ("eratos.scheduler.core", "eratos.common"), frozenset({"pymesos", "msgspec"})),
+    Layer(
+        "eratos.scheduler.store", ("eratos.scheduler.core", "eratos.common", "eratos.marathon"), frozenset({"kazoo", "msgspec"})
+    ),
+    Layer("eratos.scheduler.api", ("eratos.scheduler.core", "eratos.common", "eratos.marathon"), _API),
+    Layer("eratos.scheduler", ("eratos.scheduler", "eratos.common", "eratos.marathon"), frozenset({"kazoo"})),
+    Layer("eratos.executor.core", ("eratos.common",), stdlib=DATA),
+    Layer("eratos.executor.mesos", ("eratos.executor.core", "eratos.common"), frozenset({"pymesos"})),
+    Layer("eratos.executor", ("eratos.executor", "eratos.common"), frozenset({"docker", "consul", "requests"})),
+    Layer("eratos.haproxy", ("eratos.common",)),
+    Layer("eratos.cli", ("eratos.common", "eratos.marathon"), frozenset({"typer", "rich", "yaml", "requests"})),
+)
+
+
+@dataclass(frozen=True)
+class Import:
+    module: str  #: absolute name of what is imported, names after ``from`` included where they may be modules
+    line: int
+
+
+def _sources() -> Iterator[tuple[str, Path]]:
+    for top in TOPS:
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(("eratos", *parts)), path
+
+
+def _imports(module: str, path: Path) -> Iterator[Import]:
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            origin = ".".join(filter(None, (base, node.module)))
+            if origin.startswith("eratos"):
+                for alias in node.names:
+                    yield Import(f"{origin}.{alias.name}", node.lineno)
+            else:
+                yield Import(origin, node.lineno)
+
+
+def _layer(module: str) -> Layer:
+    """Return the row of a module: the one with the longest package name that holds it."""
+    return max((layer for layer in LAYERS if _within(module, layer.package)), key=lambda layer: len(layer.package))
+
+
+def _within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def _complaint(module: str, imported: str) -> str:
+    """Say why a module must not import another, or nothing."""
+    layer, top = _layer(module), imported.split(".")[0]
+    if top == "eratos":
+        own = _within(imported, layer.package) and _layer(imported) == layer
+        allowed = own or any(_within(imported, package) for package in layer.may)
+        return "" if allowed else f"{layer.package} may import {', '.join(layer.may) or 'the standard library'} only"
+    if top in TOPS:
+        return f"write eratos.{imported}: the folder imported by its bare name is another module object"
+    if top in sys.stdlib_module_names:
+        return "" if layer.stdlib is None or top in layer.stdlib else f"{layer.package} decides and does nothing else: no {top}"
+    return "" if top in layer.libraries else f"{layer.package} may use {', '.join(sorted(layer.libraries)) or 'no library'}"
+
+
+def test_every_module_imports_only_what_its_layer_may() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{found.line} imports {found.module}: {complaint}"
+        for module, path in _sources()
+        for found in _imports(module, path)
+        if (complaint := _complaint(module, found.module))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("eratos.common.log", "eratos.marathon.app"),
+        ("eratos.common.log", "requests"),
+        ("eratos.scheduler.core.machine", "time"),
+        ("eratos.scheduler.core.machine", "eratos.scheduler.store.base"),
+        ("eratos.scheduler.core.machine", "eratos.executor.core.task"),
+        ("eratos.scheduler.loop", "eratos.executor.loop"),
+        ("eratos.scheduler.loop", "scheduler.core"),
+        ("eratos.scheduler.api.apps", "eratos.scheduler.loop"),
+        ("eratos.scheduler.store.sqlite", "eratos.scheduler.api.apps"),
+        ("eratos.executor.loop", "eratos.marathon.app"),
+        ("eratos.executor.loop", "pymesos"),
+        ("eratos.cli.main", "eratos.scheduler.core.state"),
+        ("eratos.haproxy.apply", "requests"),
+    ],
+)
+def test_the_check_itself_finds_what_is_forbidden(module: str, imported: str) -> None:
+    assert _complaint(module, imported)
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("eratos.scheduler.core.machine", "eratos.scheduler.core.match"),
+        ("eratos.scheduler.core.machine", "eratos.marathon.app.App"),
+        ("eratos.scheduler.loop", "eratos.scheduler.mesos.driver"),
+        ("eratos.scheduler.mesos.driver", "threading"),
+        ("eratos.cli.main", "eratos.marathon.client.MarathonClient"),
+    ],
+)
+def test_the_check_itself_lets_pass_what_is_allowed(module: str, imported: str) -> None:
+    assert not _complaint(module, imported)
+
+
+def test_decisions_read_no_clock() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} calls {node.func.attr}(): now is an argument here"
+        for module, path in _sources()
+        if _layer(module).stdlib is DATA
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCKS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_pymesos_is_imported_in_one_module_of_each_side() -> None:
+    found = {module for module, path in _sources() for item in _imports(module, path) if item.module.split(".")[0] == "pymesos"}
+    assert len(found) <= 2, found
+    assert all(".mesos." in module for module in found)
+
+
+def test_the_sample_worker_imports_nothing_of_eratos() -> None:
+    for path in (ROOT / "worker").rglob("*.py"):
+        bad = {item.module for item in _imports("worker." + path.stem, path) if item.module.split(".")[0] in ("eratos", *TOPS)}
+        assert not bad, f"{path}: {bad}"
+
+
+def test_the_tests_import_the_installed_packages_and_never_the_bare_folders() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        bad = {item.module for item in _imports("tests." + path.stem, path) if item.module.split(".")[0] in TOPS}
+        assert not bad, f"{path}: {bad}"
