@@ -1,8 +1,8 @@
 """Who leads: from ZooKeeper, or by asking the masters of a list in turn.
 
-Masters put themselves into ZooKeeper, and pymesos' detector reads that. It gives up for good when ZooKeeper, or the
-masters' path in it, is not there yet; here it is tried again until it works. Without ZooKeeper any master is asked, and
-one that does not lead redirects to the one that does (rule 38).
+Masters put themselves into ZooKeeper, and pymesos' detector reads that. Its own start blocks while ZooKeeper is away
+and gives up for good where the masters' path is not there yet; here both are waited for. Without ZooKeeper any master is
+asked, and one that does not lead redirects to the one that does (rule 38).
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import logging
 import threading
 from collections.abc import Callable
 
-from eratos.common.backoff import exponential_s
 from eratos.common.httpwire import Endpoint
 from eratos.common.log import fields
 
-from .library import MasterDetector
+from .library import ChildrenWatch, MasterDetector, ZookeeperError
 
 log = logging.getLogger(__name__)
 
 MASTER_PORT = 5050
+#: Between two looks for ZooKeeper or for the masters' path in it.
+_LOOK_S = 0.5
 _ZK_SCHEMES = ("zk://", "zoo://")
 
 
@@ -73,9 +74,8 @@ class ZooKeeperMasters:
 
     def stop(self) -> None:
         self._stopping.set()
-
-    def join(self, timeout_s: float) -> None:
-        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._thread.join()
 
     def current(self) -> Endpoint | None:
         return self._named or self._leader
@@ -87,22 +87,19 @@ class ZooKeeperMasters:
         self._named = None
 
     def _detect(self) -> None:
-        attempt = 0
-        while not self._stopping.is_set():
-            detector = _Detector(self._uri, self)
-            try:
-                detector.start()
-                if not detector.gave_up:
+        detector = _Detector(self._uri, self)
+        try:
+            connected = detector.zk.start_async()  # and kazoo goes on trying, with pauses of its own
+            while not self._stopping.is_set():
+                if connected.wait(_LOOK_S) and detector.watch():
                     self._stopping.wait()
-                    return
-                log.warning("masters' path is not in ZooKeeper yet %s", fields(path=self._uri.partition("/")[2]))
-            except Exception as error:
-                # The detector's edge: kazoo raises its own and the sockets' errors while ZooKeeper is away.
-                log.warning("ZooKeeper cannot be asked for the leading master %s", fields(error=repr(error)))
-            finally:
-                detector.stop()
-            self._stopping.wait(exponential_s(attempt, first_s=0.5, factor=2, most_s=15))
-            attempt += 1
+                elif connected.is_set():
+                    self._stopping.wait(_LOOK_S)
+        except Exception:
+            # The thread's edge. The last leader known stays in use.
+            log.exception("masters are watched no longer, please report this as a bug; restart the process")
+        finally:
+            detector.stop()
 
     # Called by pymesos' detector
 
@@ -119,11 +116,22 @@ class ZooKeeperMasters:
 
 
 class _Detector(MasterDetector):  # type: ignore[misc]
-    gave_up = False
+    _told = False
+
+    def watch(self) -> bool:
+        """Begin to watch the masters; False: not possible yet, such as before the first master ever."""
+        try:
+            ChildrenWatch(self.zk, "", self.choose)
+        except ZookeeperError as error:
+            if not self._told:
+                log.warning("no masters to be seen in ZooKeeper yet %s", fields(masters=self.uri, reason=repr(error)))
+                self._told = True
+            return False
+        return True
 
     def stop(self) -> None:
-        self.gave_up = True
         super().stop()
+        self.zk.close()  # pymesos leaves the sockets open
 
 
 def parse_master_info(data: bytes | None, tls: bool) -> Endpoint | None:

@@ -12,7 +12,7 @@ import signal
 _sigint = signal.getsignal(signal.SIGINT)
 
 import pymesos  # noqa: E402
-from pymesos.detector import MasterDetector  # noqa: E402
+from pymesos.detector import ChildrenWatch, MasterDetector, ZookeeperError  # noqa: E402
 
 # Only the main thread may set handlers; pymesos itself cannot be imported on any other.
 signal.signal(signal.SIGINT, _sigint)
@@ -23,4 +23,4 @@ _logger.setLevel(logging.NOTSET)
 Scheduler = pymesos.Scheduler
 MesosSchedulerDriver = pymesos.MesosSchedulerDriver
 
-__all__ = ["MasterDetector", "MesosSchedulerDriver", "Scheduler"]
+__all__ = ["ChildrenWatch", "MasterDetector", "MesosSchedulerDriver", "Scheduler", "ZookeeperError"]
