@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import requests
 import typer
 
 from eratos.common.errors import EratosError
@@ -261,8 +260,6 @@ def run(argv: Sequence[str], session: Session | None = None) -> int:
         out.fail(str(refused), refused.problems)
     except EratosError as error:
         out.fail(str(error))
-    except requests.RequestException as error:
-        out.fail(f"the API's answer could not be read: {error}")
     except BrokenPipeError:
         sys.stderr.close()
     return 1

@@ -48,7 +48,7 @@ LAYERS = (
     Layer("eratos.executor.mesos", ("eratos.executor.core", "eratos.common"), frozenset({"pymesos"})),
     Layer("eratos.executor", ("eratos.executor", "eratos.common"), frozenset({"docker", "consul", "requests"})),
     Layer("eratos.haproxy", ("eratos.common",)),
-    Layer("eratos.cli", ("eratos.common", "eratos.marathon"), frozenset({"typer", "rich", "yaml", "requests"})),
+    Layer("eratos.cli", ("eratos.common", "eratos.marathon"), frozenset({"typer", "rich", "yaml"})),
 )
 
 
