@@ -25,8 +25,9 @@ from ..core.records import APPS, INSTANCES
 BUCKETED: Final = (APPS, INSTANCES)
 BUCKETS: Final = tuple(f"{number:02x}" for number in range(256))
 
-#: Bytes of one transaction, of the 1 MiB (jute.maxbuffer) that the server takes; the rest is room for the protocol.
-TRANSACTION_BYTES_MAX: Final = 768 * 1024
+#: Bytes of one transaction, unless a single record is larger. The server takes 1 MiB (jute.maxbuffer), but keeps its last
+#: 500 transactions in memory (commitLogCount): with 768 KiB each, a heap of 512 MiB ran over under sustained writing.
+TRANSACTION_BYTES_MAX: Final = 256 * 1024
 #: What an operation adds to path and data: headers, lengths and a digest ACL, rounded up.
 _OPERATION_BYTES: Final = 160
 

@@ -1,15 +1,15 @@
 """The store for clusters: ZooKeeper through kazoo. Where what lies is :mod:`layout`'s part.
 
-**Atomicity.** A write is one transaction while it fits (768 KiB, well over a thousand instances). A larger one is
-several, sent one behind the other: first all that puts, then all that forgets. If it is interrupted, some of them are
-done; the caller repeats it, which is harmless since every record is a whole value under its own key.
+**Atomicity.** A write is one transaction while it fits (256 KiB, some 400 instances). A larger one is several, sent one
+behind the other: first all that puts, then all that forgets. If it is interrupted, some of them are done; the caller
+repeats it, which is harmless since every record is a whole value under its own key.
 
 **Fencing.** Every transaction checks the version of the node ``term``. A new leader raises that version before it reads,
 so whatever the leader before wrote is either read or refused, however long it was asleep.
 
 **Lost answers.** When the connection breaks the outcome is unknown: existing nodes are looked up again and the same
-changes are sent again. kazoo drops unsent requests with the connection and ZooKeeper refuses what comes late over the
-old one, so an old value cannot follow a new one.
+changes are sent again. An old value cannot follow a new one: within a session requests are carried out in the order they
+were made, and ZooKeeper refuses what comes late over an earlier connection.
 """
 
 from __future__ import annotations

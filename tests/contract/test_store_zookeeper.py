@@ -161,7 +161,10 @@ def test_a_write_before_the_term_is_a_mistake_of_the_caller(world: World) -> Non
 def test_records_that_another_term_left_are_replaced_and_forgotten_unread(world: World) -> None:
     world.store().write([put(an_instance(1)), put(an_instance(2))])
     changed = replace(an_instance(1), state="TASK_RUNNING")
-    world.store(load=False).write([put(changed), forget(an_instance(2)), forget(an_instance(3)), put(an_instance(4))])
+    store = world.store(load=False)
+    store.write([forget(an_instance(2))])
+    assert world.stored() == by_id(an_instance(1))
+    store.write([put(changed), forget(an_instance(2)), forget(an_instance(3)), put(an_instance(4))])
     assert world.stored() == by_id(changed, an_instance(4))
 
 

@@ -144,6 +144,18 @@ def test_closing_ends_the_wait_without_a_leadership() -> None:
         assert not election.lost.is_set()
 
 
+def test_a_leader_hears_at_once_that_it_is_suspended_or_has_lost() -> None:
+    client = FakeClient()
+    with standing(client) as election:
+        assert election.wait_until_leader(10)
+        client.get_children = None  # type: ignore[assignment, method-assign]  # no look at the list may be needed
+        client.tell(KazooState.SUSPENDED)
+        assert election.state is Leadership.SUSPENDED
+        client.tell(KazooState.LOST)
+        assert election.state is Leadership.LOST
+        assert election.lost.is_set()
+
+
 def test_a_mistake_in_one_look_does_not_end_the_election(caplog: pytest.LogCaptureFixture) -> None:
     client = FakeClient()
     election = an_election(client)
