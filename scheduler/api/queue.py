@@ -77,6 +77,8 @@ def why(launches: Launches, now: float) -> str:
     match launches.waiting:
         case Waiting.NOT_CONNECTED:
             return "the scheduler has no connection to a Mesos master: nothing can be launched until it is back"
+        case Waiting.DEPENDENCY:
+            return "an app named in its dependencies has no ready instance yet"
         case Waiting.BACK_OFF:
             return f"{_failed(launches)}next launch in {max(0, math.ceil(launches.delayed_until - now))} s"
         case Waiting.LAUNCH_LIMIT:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from eratos.common import names
 from eratos.common.resources import Resources
-from eratos.marathon.app import UnreachableStrategy
+from eratos.marathon.app import App, UnreachableStrategy
 
 from . import commands, events, match, reconcile, restarts, rollout
 from .actions import (
@@ -389,8 +389,8 @@ class Machine:
             app, launches = state.apps[app_id], state.launches_of(app_id)
             waiting = [i for i in state.instances_of(app_id) if i.waiting]
             launches.offers_seen += len(candidates)
-            if launches.delayed_until > now:
-                launches.waiting = Waiting.BACK_OFF
+            launches.waiting = self._held_back(app_id, now)
+            if launches.waiting is not None:
                 continue
             room = self.settings.launching_most - self._launching
             if room <= 0:
@@ -482,12 +482,28 @@ class Machine:
 
     def _wants_offers(self, app_id: str, now: float) -> bool:
         launches = self.state.launches_of(app_id)
-        if launches.delayed_until > now:
-            launches.waiting = Waiting.BACK_OFF
+        held_back = self._held_back(app_id, now)
+        if held_back is not None:
+            launches.waiting = held_back
             return False
-        if launches.waiting in (None, Waiting.BACK_OFF, Waiting.NOT_CONNECTED):
+        if launches.waiting not in (Waiting.NO_FIT, Waiting.LAUNCH_LIMIT):
             launches.waiting = Waiting.NO_OFFER
         return self._launching < self.settings.launching_most
+
+    def _held_back(self, app_id: str, now: float) -> Waiting | None:
+        """Return why an app may not launch now, whatever is offered."""
+        if self.state.launches_of(app_id).delayed_until > now:
+            return Waiting.BACK_OFF
+        dependencies = (self.state.apps.get(dependency) for dependency in self.state.apps[app_id].dependencies)
+        if not all(dependency is None or self._serves(dependency) for dependency in dependencies):
+            return Waiting.DEPENDENCY
+        return None
+
+    def _serves(self, app: App) -> bool:
+        """Tell whether an app can be depended on: one ready instance is enough, so that a partial failure of the one app
+        does not keep the other from being repaired. An app scaled to nothing keeps nobody waiting, as in Marathon."""
+        checked = bool(app.health_checks)
+        return app.instances == 0 or any(instance.ready(checked) for instance in self.state.instances_of(app.id))
 
     def _call(self, call: Call) -> None:
         """Have a call sent. Without a subscription it would vanish; what matters is repeated after the next one."""

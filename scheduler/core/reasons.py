@@ -25,6 +25,7 @@ class Waiting(enum.Enum):
     """What a whole app waits for."""
 
     NOT_CONNECTED = "NotConnected"  #: no subscription with a Mesos master
+    DEPENDENCY = "Dependency"  #: an app that it depends on has no ready instance yet
     BACK_OFF = "BackOff"  #: its last tasks failed, the next launch is delayed
     LAUNCH_LIMIT = "LaunchLimit"  #: too many launches are unconfirmed
     NO_OFFER = "NoOffer"  #: no agent has offered anything since

@@ -11,6 +11,7 @@ from support.builders import a_machine, a_status, an_app, an_offer
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.machine import Machine
 from eratos.scheduler.core.mesos import Offer, TaskState
+from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.records import InstanceRecord, Stored
 
 T = TypeVar("T")
@@ -371,3 +372,22 @@ def test_constraint_counts_survive_a_restart(core: Driven):
     again.subscribe()
     assert not again.launch(an_offer("a2", attributes={"rack": "r1"}))
     assert again.launch(an_offer("a3", attributes={"rack": "r2"}))
+
+
+def test_app_starts_once_what_it_depends_on_is_ready(core: Driven):
+    core.put(an_app("/db"), an_app("/web", dependencies=["/db"]))
+    [database] = core.launch()
+    assert database.startswith("db.")
+    assert core.machine.state.launches_of("/web").waiting is Waiting.DEPENDENCY
+    assert of(actions.Revive, core.status(database, "RUNNING"))
+    [web] = core.run()
+    assert web.startswith("web.")
+
+
+def test_failing_dependency_does_not_keep_a_dependent_app_from_being_repaired(core: Driven):
+    core.put(an_app("/db", instances=2), an_app("/web", dependencies=["/db"], backoffSeconds=0))
+    databases = core.run()
+    [web] = core.run()
+    core.status(databases[0], "FAILED")
+    core.status(web, "FAILED")
+    assert [task.split(".")[0] for task in core.launch()] == ["web"]
