@@ -1,0 +1,233 @@
+"""Random histories of an executor: whatever the agent, Docker, Consul and the balancers do, and in whatever order.
+
+The world answers the machine's actions late, out of order, or (where nobody promised an answer) never. After each step the
+invariants hold; at the end everything is left to settle, and each kill must have ended in a terminal update.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.executor import HOST, a_payload
+
+from eratos.common.payload import TaskPayload
+from eratos.executor.core import actions as do
+from eratos.executor.core import events as on
+from eratos.executor.core.lifecycle import Machine
+from eratos.executor.core.task import Phase
+
+TASKS = [f"shop.instance-{number}._app.1" for number in range(3)]
+SHUTDOWN_GRACE_S = 5.0
+#: Longer than every deadline of a stop put together.
+SETTLED_S = 200.0
+
+
+class World:
+    """Runs one machine, owes it answers, and watches what it does."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.machine = Machine(HOST, SHUTDOWN_GRACE_S, random.Random(seed).random)
+        self.now = 100.0
+        self.log: list[tuple[on.Event, float, list[do.Action]]] = []
+        self.owed: list[on.Event] = []  #: answers that will come
+        self.optional: list[on.Event] = []  #: answers that may never come
+        self.payloads: dict[str, TaskPayload] = {}
+        self.running: set[str] = set()
+        self.states: dict[str, list[str]] = {}
+        self.passing: dict[str, dict[int, bool]] = {}
+        self.registered: set[str] = set()
+        self.drained: set[str] = set()
+        self.leaving_since: dict[str, float] = {}
+        self.limits_s: dict[str, float] = {}
+        self.killed: set[str] = set()
+        self.exited = False
+
+    def handle(self, event: on.Event) -> None:
+        if isinstance(event, on.ProbeDone):
+            self.passing.setdefault(event.task_id, {})[event.index] = event.passed
+        if isinstance(event, on.ContainerStarted):
+            self.passing[event.task_id] = {}
+        if isinstance(event, on.DrainDone):
+            self.drained.add(event.task_id)
+        out = self.machine.handle(event, self.now)
+        self.log.append((event, self.now, out))
+        if isinstance(event, on.LaunchTask):
+            assert self.states.get(event.task_id) or any(isinstance(a, do.SendUpdate) for a in out), "a launch without an answer"
+        for action in out:
+            self.check(action)
+            self.perform(action)
+        if isinstance(event, on.Tick):
+            deadline = self.machine.next_deadline()
+            assert deadline is None or deadline > self.now, "a Tick that leaves its own deadline would spin"
+
+    def check(self, action: do.Action) -> None:
+        match action:
+            case do.SendUpdate(update):
+                before = self.states.setdefault(update.task_id, [])
+                ended = before and before[-1] in ("TASK_KILLED", "TASK_FAILED", "TASK_FINISHED", "TASK_ERROR")
+                assert not ended or update.state == before[-1], f"{update.state} after {before}"
+                before.append(update.state)
+            case do.Register(task_id):
+                checks = len(self.payloads[task_id].health_checks) or 1
+                answers = self.passing.get(task_id, {})
+                assert len(answers) == checks, "registered before every check was answered"
+                assert all(answers.values()), "registered while a check fails"
+            case do.StopContainer(task_id) | do.KillContainer(task_id):
+                assert task_id not in self.registered, "stopped while registered"
+                since = self.leaving_since.get(task_id)
+                if since is not None:
+                    late = self.now >= since + self.limits_s[task_id]
+                    assert late or task_id in self.drained, "stopped before the balancers let go, and before the deadline"
+
+    def perform(self, action: do.Action) -> None:
+        match action:
+            case do.StartContainer(task_id):
+                self.owed.append(on.ContainerStarted(task_id))
+                self.running.add(task_id)
+            case do.CancelStart():
+                pass
+            case do.StopContainer(task_id):
+                self.optional.append(on.ContainerDied(task_id, 143))
+            case do.KillContainer(task_id):
+                self.owed.append(on.ContainerDied(task_id, 137))
+            case do.ExamineContainer(task_id):
+                self.optional.append(on.ContainerExamined(task_id, 1))
+            case do.RemoveContainer(task_id):
+                self.running.discard(task_id)
+            case do.Probe(task_id, index):
+                self.owed.append(on.ProbeDone(task_id, index, passed=True))
+            case do.Register(task_id):
+                self.registered.add(task_id)
+            case do.Deregister(task_id):
+                self.registered.discard(task_id)
+                self.optional.append(on.Deregistered(task_id))
+            case do.TellBalancers(task_id):
+                self.leaving_since[task_id] = self.now
+                drain_s = self.payloads[task_id].drain_s
+                self.limits_s[task_id] = min(self.limits_s.get(task_id, drain_s), drain_s)
+                self.owed.append(on.BalancersTold(task_id))
+            case do.AskBalancers(task_id):
+                self.optional.append(on.DrainDone(task_id, released=True))
+            case do.Exit():
+                assert not self.exited
+                self.exited = True
+                assert not self.machine.tasks
+
+    # What may happen ---------------------------------------------------------------------------------------------------
+
+    def launch(self, task_id: str, checks: int, drain_s: float) -> None:
+        payload = self.payloads.setdefault(task_id, a_payload(task_id, checks=checks, drain_s=drain_s))
+        self.handle(on.LaunchTask(task_id, payload.to_bytes()))
+
+    def begin(self, task_id: str, checks: int) -> None:
+        """Bring a task into rotation, where histories get interesting."""
+        self.launch(task_id, checks, 10.0)
+        while self.owed:
+            self.handle(self.owed.pop(0))
+        assert task_id in self.registered
+
+    def kill(self, task_id: str, grace_s: float | None) -> None:
+        self.killed.add(task_id)
+        if grace_s is not None:  # a second kill may hasten the drain to its own grace
+            self.limits_s[task_id] = min(self.limits_s.get(task_id, SETTLED_S), 0.0)
+        self.handle(on.KillTask(task_id, grace_s))
+
+    def shutdown(self) -> None:
+        for task_id in TASKS:
+            self.limits_s[task_id] = 0.0
+        self.handle(on.Shutdown("asked"))
+
+    def answer(self, which: int, *, passed: bool) -> None:
+        waiting = self.owed if self.owed and (which % 2 or not self.optional) else self.optional
+        if waiting:
+            event = waiting.pop(which % len(waiting))
+            match event:
+                case on.ProbeDone(task_id, index):
+                    event = on.ProbeDone(task_id, index, passed)
+                case on.ContainerStarted(task_id) if not passed:
+                    event = on.StartFailed(task_id, "no image")
+            self.handle(event)
+
+    def list(self) -> None:
+        self.handle(on.ContainersListed(self.now, frozenset(self.running), frozenset({"stranger"})))
+
+    def settle(self) -> None:
+        """Deliver what is owed and let time pass until nothing is left to come."""
+        until = self.now + SETTLED_S
+        while self.now < until:
+            while self.owed:
+                self.handle(self.owed.pop(0))
+            deadline = self.machine.next_deadline()
+            self.now = min(until, max(self.now, deadline)) if deadline is not None else until
+            self.handle(on.Tick())
+
+
+STEP = st.one_of(
+    st.tuples(st.just("launch"), st.sampled_from(TASKS), st.integers(0, 2), st.sampled_from([0.0, 10.0])),
+    st.tuples(st.just("kill"), st.sampled_from(TASKS), st.sampled_from([None, None, 0.0, 1.0, 30.0])),
+    st.tuples(st.just("answer"), st.integers(0, 50), st.booleans()),
+    st.tuples(st.just("answer"), st.integers(0, 50), st.just(True)),
+    st.tuples(st.just("answer"), st.integers(0, 50), st.just(True)),
+    st.tuples(st.just("die"), st.sampled_from(TASKS), st.sampled_from([None, 0, 1, 137])),
+    st.tuples(st.just("list")),
+    st.tuples(st.just("pass"), st.sampled_from([0.001, 0.03, 0.5, 2.0, 12.0])),
+    st.tuples(st.just("shutdown"), st.integers(0, 9)),
+)
+
+
+def play(world: World, steps: list[Any]) -> None:
+    for kind, *arguments in steps:
+        match kind:
+            case "launch":
+                world.launch(*arguments)
+            case "kill":
+                world.kill(*arguments)
+            case "answer":
+                world.answer(arguments[0], passed=arguments[1])
+            case "die":
+                world.running.discard(arguments[0])
+                if arguments[1] is not None:  # else only a listing will tell
+                    world.handle(on.ContainerDied(*arguments))
+            case "list":
+                world.list()
+            case "pass":
+                world.now += arguments[0]
+                world.handle(on.Tick())
+            case "shutdown" if arguments[0] == 0:
+                world.shutdown()
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from([0, 1, 2]), max_size=3), st.lists(STEP, max_size=40), st.integers(0, 1000))
+def test_every_history_keeps_the_promises(ready: list[int], steps: list[Any], seed: int) -> None:
+    world = World(seed)
+    for task_id, checks in zip(TASKS, ready, strict=False):
+        world.begin(task_id, checks)
+    play(world, steps)
+    world.settle()
+    for task_id in world.killed:
+        assert world.states[task_id][-1] in ("TASK_KILLED", "TASK_FAILED", "TASK_FINISHED"), f"{task_id} was killed and lives on"
+    alive = {task_id for task_id, task in world.machine.tasks.items() if task.phase is Phase.RUNNING}
+    assert world.registered <= alive, "registered without a running task"
+    again = Machine(HOST, SHUTDOWN_GRACE_S, random.Random(seed).random)
+    assert [again.handle(event, now) for event, now, _ in world.log] == [out for _, _, out in world.log], "not deterministic"
+
+
+@pytest.mark.parametrize("order", [["told", "gone", "drained"], ["gone", "drained", "told"], ["drained", "told", "gone"]])
+def test_answers_out_of_order_do_not_shorten_a_drain(order: list[str]) -> None:
+    task_id = TASKS[1]
+    world = World(0)
+    world.launch(task_id, 0, 10.0)
+    world.handle(on.ContainerStarted(task_id))
+    world.handle(on.ProbeDone(task_id, 0, passed=True))
+    world.handle(on.KillTask(task_id))
+    answers = {"told": on.BalancersTold(task_id), "gone": on.Deregistered(task_id), "drained": on.DrainDone(task_id, True)}
+    for name in order:
+        world.handle(answers[name])
+    stops = [action for _, _, out in world.log for action in out if isinstance(action, do.StopContainer)]
+    assert len(stops) == (1 if order == ["told", "gone", "drained"] else 0)

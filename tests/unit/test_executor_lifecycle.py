@@ -1,0 +1,524 @@
+"""The executor's state machine, event by event, on a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+from support.executor import HOST, PORT, TASK, a_payload
+
+from eratos.common import names
+from eratos.common.payload import HealthCheck
+from eratos.executor.core import actions as do
+from eratos.executor.core import events as on
+from eratos.executor.core.lifecycle import EXAMINE_S, KILL_AGAIN_S, Machine
+from eratos.executor.core.updates import StatusUpdate
+
+T = TypeVar("T")
+SERVICE = names.service_id(TASK)
+CHECK = HealthCheck("http", "/health", PORT, grace_s=10, interval_s=5, timeout_s=2, max_failures=3)
+
+
+class Driven:
+    """A machine with a clock, taken through a task's life one event at a time."""
+
+    def __init__(self, shutdown_grace_s: float = 5.0) -> None:
+        self.machine = Machine(HOST, shutdown_grace_s, lambda: 0.5)
+        self.now = 100.0
+
+    def handle(self, event: on.Event) -> list[do.Action]:
+        return self.machine.handle(event, self.now)
+
+    def after(self, seconds: float, event: on.Event | None = None) -> list[do.Action]:
+        self.now += seconds
+        return self.handle(event or on.Tick())
+
+    def launch(self, **changes: Any) -> list[do.Action]:
+        return self.handle(on.LaunchTask(TASK, a_payload(TASK, **changes).to_bytes()))
+
+    def run(self, **changes: Any) -> list[do.Action]:
+        self.launch(**changes)
+        return self.handle(on.ContainerStarted(TASK))
+
+    def probe(self, passed: bool = True, detail: str = "HTTP status 500", index: int = 0) -> list[do.Action]:
+        return self.handle(on.ProbeDone(TASK, index, passed, "fine" if passed else detail))
+
+    def ready(self, **changes: Any) -> list[do.Action]:
+        self.run(**changes)
+        return self.probe()
+
+    def kill(self, grace_s: float | None = None) -> list[do.Action]:
+        return self.handle(on.KillTask(TASK, grace_s))
+
+    def drain(self) -> list[do.Action]:
+        """From the kill of a registered task to the balancers' question."""
+        self.kill()
+        self.handle(on.BalancersTold(TASK))
+        return self.handle(on.Deregistered(TASK))
+
+
+@pytest.fixture
+def driven() -> Driven:
+    return Driven()
+
+
+def of(kind: type[T], out: Iterable[Any]) -> list[T]:
+    return [action for action in out if isinstance(action, kind)]
+
+
+def states(out: Iterable[do.Action]) -> list[str]:
+    return [action.update.state for action in of(do.SendUpdate, out)]
+
+
+def update(out: Iterable[do.Action]) -> StatusUpdate:
+    (sent,) = of(do.SendUpdate, out)
+    return sent.update
+
+
+# Launch -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_launch_is_answered_before_the_container_is_asked_for(driven: Driven) -> None:
+    out = driven.launch()
+    assert states(out) == ["TASK_STARTING"]
+    assert [type(action) for action in out] == [do.SendUpdate, do.StartContainer]
+
+
+def test_a_launch_twice_starts_one_container(driven: Driven) -> None:
+    driven.launch()
+    assert driven.launch() == []
+
+
+def test_an_unreadable_payload_is_an_error_with_its_reason(driven: Driven) -> None:
+    sent = update(driven.handle(on.LaunchTask(TASK, b"{")))
+    assert (sent.state, sent.reason) == ("TASK_ERROR", "REASON_TASK_INVALID")
+    assert "cannot be read" in sent.message
+
+
+def test_a_payload_from_a_newer_scheduler_is_refused_by_version(driven: Driven) -> None:
+    assert "version 99" in update(driven.launch(version=99)).message
+
+
+def test_a_payload_of_another_task_is_refused(driven: Driven) -> None:
+    out = driven.handle(on.LaunchTask("other", a_payload(TASK).to_bytes()))
+    assert update(out).state == "TASK_ERROR"
+
+
+def test_an_unknown_docker_parameter_is_refused_by_name(driven: Driven) -> None:
+    sent = update(driven.launch(parameters=(("teleport", "yes"),)))
+    assert (sent.state, "teleport" in sent.message) == ("TASK_ERROR", True)
+
+
+def test_running_is_told_when_docker_says_so_with_the_address(driven: Driven) -> None:
+    sent = update(driven.run())
+    assert (sent.state, sent.addresses, sent.healthy) == ("TASK_RUNNING", (HOST.address,), None)
+
+
+def test_a_pull_is_told_once(driven: Driven) -> None:
+    driven.launch()
+    assert "debian:trixie-slim" in update(driven.handle(on.Pulling(TASK, "debian:trixie-slim"))).message
+    assert driven.handle(on.Pulling(TASK, "debian:trixie-slim")) == []
+
+
+def test_a_failed_start_fails_the_task_with_its_message(driven: Driven) -> None:
+    driven.launch()
+    out = driven.handle(on.StartFailed(TASK, "port 31000 is taken"))
+    assert (update(out).state, update(out).message) == ("TASK_FAILED", "port 31000 is taken")
+    assert of(do.RemoveContainer, out)
+
+
+def test_a_launch_of_an_ended_task_gets_its_terminal_update_again(driven: Driven) -> None:
+    driven.kill()
+    assert states(driven.launch()) == ["TASK_KILLED"]
+
+
+# Readiness and health -----------------------------------------------------------------------------------------------------
+
+
+def test_without_ports_a_task_has_nothing_to_register(driven: Driven) -> None:
+    assert of(do.Register, driven.run(ports=0)) == []
+
+
+def test_without_checks_the_first_port_that_accepts_makes_it_ready(driven: Driven) -> None:
+    out = driven.run(ports=2)
+    (probe,) = of(do.Probe, out)
+    assert (probe.protocol, probe.host, probe.port) == ("tcp", "127.0.0.1", PORT)
+    (register,) = of(do.Register, driven.probe())
+    assert [body["ID"] for body in register.services] == [SERVICE, names.service_id(TASK, 1)]
+    assert driven.machine.next_deadline() is None
+
+
+def test_a_udp_port_alone_is_ready_at_once(driven: Driven) -> None:
+    payload = a_payload(TASK)
+    payload = replace(payload, ports=(replace(payload.ports[0], protocol="udp"),))
+    driven.handle(on.LaunchTask(TASK, payload.to_bytes()))
+    assert len(of(do.Register, driven.handle(on.ContainerStarted(TASK)))) == 1
+
+
+def test_registration_waits_for_every_check(driven: Driven) -> None:
+    assert len(of(do.Probe, driven.run(checks=2))) == 2
+    assert of(do.Register, driven.probe(index=0)) == []
+    assert len(of(do.Register, driven.probe(index=1))) == 1
+
+
+def test_readiness_is_probed_every_few_milliseconds_until_the_first_success(driven: Driven) -> None:
+    driven.run(checks=1)
+    driven.probe(passed=False)
+    deadline = driven.machine.next_deadline()
+    assert deadline is not None
+    assert deadline - driven.now < 0.1
+    assert len(of(do.Probe, driven.after(deadline - driven.now))) == 1
+
+
+def test_the_first_success_is_reported_as_healthy(driven: Driven) -> None:
+    sent = update(driven.ready(checks=1))
+    assert (sent.state, sent.healthy, sent.reason) == ("TASK_RUNNING", True, "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED")
+
+
+def test_an_unchanged_health_is_not_reported_again(driven: Driven) -> None:
+    driven.ready(checks=1)
+    driven.after(5)
+    assert driven.probe() == []
+
+
+def test_a_failure_leaves_consul_at_once_and_is_reported(driven: Driven) -> None:
+    driven.ready(checks=1)
+    driven.after(5)
+    out = driven.probe(passed=False)
+    assert of(do.Deregister, out) == [do.Deregister(TASK)]
+    assert (update(out).healthy, "HTTP status 500" in update(out).message) == (False, True)
+
+
+def test_a_recovered_task_is_registered_again(driven: Driven) -> None:
+    driven.ready(checks=1)
+    driven.after(5)
+    driven.probe(passed=False)
+    driven.after(5)
+    out = driven.probe()
+    assert len(of(do.Register, out)) == 1
+    assert update(out).healthy is True
+
+
+def test_failures_within_the_grace_period_say_nothing(driven: Driven) -> None:
+    driven.run(checks=1)
+    driven.after(9)
+    assert driven.probe(passed=False) == []
+
+
+def test_failures_after_the_grace_period_end_the_task_at_the_apps_pace(driven: Driven) -> None:
+    driven.run(checks=1)
+    ended_at = None
+    for _ in range(400):
+        out = driven.probe(passed=False)
+        if "TASK_KILLING" in states(out):
+            ended_at = driven.now
+            break
+        deadline = driven.machine.next_deadline()
+        assert deadline is not None
+        driven.after(deadline - driven.now)
+    # Grace 10 s, then three failures that count, 5 s apart at least.
+    assert ended_at is not None
+    assert 119.9 < ended_at < 135
+
+
+def test_too_many_failures_stop_the_task_as_failed_naming_the_check(driven: Driven) -> None:
+    driven.ready(checks=1)
+    out: list[do.Action] = []
+    for _ in range(3):
+        driven.after(5)
+        out = driven.probe(passed=False)
+    assert of(do.StopContainer, out)  # it left Consul at the first failure: nothing to drain
+    sent = update(driven.handle(on.ContainerDied(TASK, 0)))
+    assert (sent.state, sent.healthy) == ("TASK_FAILED", False)
+    assert "/health0" in sent.message
+
+
+def test_max_failures_zero_never_stops_the_task(driven: Driven) -> None:
+    driven.ready(health_checks=(replace(CHECK, max_failures=0),))
+    for _ in range(20):
+        driven.after(5)
+        assert "TASK_KILLING" not in states(driven.probe(passed=False))
+
+
+def test_a_late_probe_of_a_stopping_task_changes_nothing(driven: Driven) -> None:
+    driven.run(checks=1)
+    driven.kill()
+    assert driven.probe() == []
+
+
+def test_a_bridged_task_is_probed_at_its_own_address_and_port(driven: Driven) -> None:
+    payload = a_payload(TASK, network="bridge", health_checks=(CHECK,))
+    ports = (replace(payload.ports[0], container_port=8080),)
+    driven.handle(on.LaunchTask(TASK, replace(payload, ports=ports).to_bytes()))
+    out = driven.handle(on.ContainerStarted(TASK, "172.17.0.9"))
+    (probe,) = of(do.Probe, out)
+    assert (probe.host, probe.port) == ("172.17.0.9", 8080)
+    assert update(out).addresses == ("172.17.0.9",)
+
+
+# The confirmed stop -------------------------------------------------------------------------------------------------------
+
+
+def test_a_planned_stop_goes_step_by_step(driven: Driven) -> None:
+    driven.ready()
+    out = driven.kill()
+    assert states(out) == ["TASK_KILLING"]
+    assert out[1:] == [do.TellBalancers(TASK, (SERVICE,))]
+    assert driven.handle(on.BalancersTold(TASK)) == [do.Deregister(TASK)]
+    assert driven.handle(on.Deregistered(TASK)) == [do.AskBalancers(TASK, (SERVICE,), 10)]
+    assert driven.handle(on.DrainDone(TASK, True)) == [do.StopContainer(TASK)]
+    out = driven.handle(on.ContainerDied(TASK, 143))
+    assert update(out).state == "TASK_KILLED"
+    assert out[-1] == do.RemoveContainer(TASK)
+
+
+def test_a_process_that_ignores_the_stop_is_killed_after_the_grace(driven: Driven) -> None:
+    driven.ready()
+    driven.drain()
+    driven.handle(on.DrainDone(TASK, True))
+    assert driven.after(2.9) == []
+    assert driven.after(0.2) == [do.KillContainer(TASK)]
+    assert driven.after(KILL_AGAIN_S) == [do.KillContainer(TASK)]
+
+
+def test_the_kills_own_grace_wins(driven: Driven) -> None:
+    driven.run()
+    driven.kill(grace_s=60)
+    assert driven.after(59) == []
+    assert driven.after(1) == [do.KillContainer(TASK)]
+
+
+def test_a_grace_of_zero_kills_at_once(driven: Driven) -> None:
+    driven.run()
+    assert of(do.KillContainer, driven.kill(grace_s=0))
+    assert driven.after(KILL_AGAIN_S) == [do.KillContainer(TASK)]
+
+
+def test_a_second_kill_with_a_shorter_grace_escalates(driven: Driven) -> None:
+    driven.run()
+    driven.kill(grace_s=60)
+    assert driven.kill(grace_s=1) == []
+    assert driven.after(1) == [do.KillContainer(TASK)]
+
+
+def test_a_repeated_kill_changes_nothing(driven: Driven) -> None:
+    driven.ready()
+    driven.drain()
+    before = driven.machine.next_deadline()
+    driven.now += 1
+    assert driven.kill() == []
+    assert driven.machine.next_deadline() == before
+
+
+def test_the_drain_ends_at_its_deadline_and_says_who_held_it(driven: Driven) -> None:
+    driven.ready()
+    driven.drain()
+    out = driven.handle(on.DrainDone(TASK, False, "balancer1 still uses it (3 requests)"))
+    assert out == [do.StopContainer(TASK)]
+    assert "balancer1" in update(driven.handle(on.ContainerDied(TASK, 143))).message
+
+
+@pytest.mark.parametrize("answered", [0, 1, 2])
+def test_nobody_who_is_silent_blocks_a_stop(driven: Driven, answered: int) -> None:
+    driven.ready()
+    driven.kill()
+    for event in (on.BalancersTold(TASK), on.Deregistered(TASK))[:answered]:
+        driven.handle(event)
+    assert driven.after(9.9) == []
+    out = driven.after(0.2)
+    assert of(do.StopContainer, out)
+    assert len(of(do.Deregister, out)) == (1 if answered == 0 else 0)
+
+
+def test_a_task_that_was_never_ready_skips_the_drain(driven: Driven) -> None:
+    driven.run(checks=1)
+    out = driven.kill()
+    assert of(do.StopContainer, out)
+    assert not of(do.TellBalancers, out)
+
+
+def test_without_time_for_a_drain_it_still_leaves_consul_first(driven: Driven) -> None:
+    driven.ready(drain_s=0)
+    out = driven.kill()
+    assert [type(action) for action in out] == [do.SendUpdate, do.Deregister, do.StopContainer]
+
+
+def test_a_process_that_ends_while_draining_is_killed_as_asked(driven: Driven) -> None:
+    driven.ready()
+    driven.drain()
+    out = driven.handle(on.ContainerDied(TASK, 1))
+    assert update(out).state == "TASK_KILLED"
+    assert of(do.AbandonDrain, out)
+
+
+def test_a_process_that_ends_before_its_deregistration_is_deregistered(driven: Driven) -> None:
+    driven.ready()
+    driven.kill()
+    assert do.Deregister(TASK) in driven.handle(on.ContainerDied(TASK, 1))
+
+
+# Kills out of order (rule 62) ---------------------------------------------------------------------------------------------
+
+
+def test_a_kill_of_an_unknown_task_is_answered(driven: Driven) -> None:
+    assert states(driven.kill()) == ["TASK_KILLED"]
+
+
+def test_a_kill_of_an_ended_task_is_answered_with_its_end(driven: Driven) -> None:
+    driven.launch()
+    driven.handle(on.StartFailed(TASK, "no image"))
+    assert states(driven.kill()) == ["TASK_FAILED"]
+
+
+def test_a_kill_before_the_start_cancels_it(driven: Driven) -> None:
+    driven.launch()
+    assert of(do.CancelStart, driven.kill()) == [do.CancelStart(TASK)]
+    assert states(driven.handle(on.StartFailed(TASK, "cancelled"))) == ["TASK_KILLED"]
+
+
+def test_a_kill_while_docker_starts_the_container_stops_it_then(driven: Driven) -> None:
+    driven.launch()
+    driven.kill()
+    out = driven.handle(on.ContainerStarted(TASK))
+    assert out == [do.StopContainer(TASK)]
+    assert states(driven.handle(on.ContainerDied(TASK, 143))) == ["TASK_KILLED"]
+
+
+# Death by itself ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_death_leaves_consul_before_anything_else(driven: Driven) -> None:
+    driven.ready()
+    assert driven.handle(on.ContainerDied(TASK, 137)) == [do.Deregister(TASK), do.ExamineContainer(TASK)]
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "reason", "words"),
+    [
+        (on.ContainerExamined(TASK, 0), "TASK_FINISHED", None, "exit code 0"),
+        (on.ContainerExamined(TASK, 3, log_tail="boom\n"), "TASK_FAILED", None, "exit code 3; last lines of its log:\nboom"),
+        (on.ContainerExamined(TASK, 127), "TASK_FAILED", None, "not found in the image"),
+        (on.ContainerExamined(TASK, 139), "TASK_FAILED", None, "SIGSEGV"),
+        (on.ContainerExamined(TASK, 137, True), "TASK_FAILED", "REASON_CONTAINER_LIMITATION_MEMORY", "out of memory"),
+        (on.ContainerExamined(TASK, 0, True), "TASK_FINISHED", None, "exit code 0"),
+        (on.ContainerExamined(TASK), "TASK_FAILED", None, "gone"),
+    ],
+)
+def test_a_death_is_explained(
+    driven: Driven, found: on.ContainerExamined, state: str, reason: str | None, words: str
+) -> None:
+    driven.ready()
+    driven.handle(on.ContainerDied(TASK))
+    sent = update(driven.handle(found))
+    assert (sent.state, sent.reason) == (state, reason)
+    assert words in sent.message
+
+
+def test_a_long_log_is_cut_to_its_end(driven: Driven) -> None:
+    driven.ready()
+    driven.handle(on.ContainerDied(TASK, 1))
+    message = update(driven.handle(on.ContainerExamined(TASK, 1, log_tail="x" * 5000 + " the cause"))).message
+    assert len(message) <= 2048
+    assert message.endswith("the cause")
+
+
+def test_a_death_that_docker_never_explains_is_reported_all_the_same(driven: Driven) -> None:
+    driven.ready()
+    driven.handle(on.ContainerDied(TASK, 3))
+    assert update(driven.after(EXAMINE_S)).message == "exit code 3"
+
+
+def test_a_death_seen_before_the_start_was_confirmed_is_not_lost(driven: Driven) -> None:
+    driven.launch()
+    assert driven.handle(on.ContainerDied(TASK, 3)) == []
+    out = driven.handle(on.ContainerStarted(TASK))
+    assert out == [do.ExamineContainer(TASK)]
+
+
+# Listings: the level ---------------------------------------------------------------------------------------------------------
+
+
+def listed(driven: Driven, *running: str, ended: Iterable[str] = (), began_at: float | None = None) -> list[do.Action]:
+    at = driven.now if began_at is None else began_at
+    return driven.handle(on.ContainersListed(at, frozenset(running), frozenset(ended)))
+
+
+def test_a_missed_death_is_found_by_the_listing(driven: Driven) -> None:
+    driven.ready()
+    driven.now += 1
+    assert do.Deregister(TASK) in listed(driven, ended=[TASK])
+
+
+def test_a_container_younger_than_the_listing_is_not_missed(driven: Driven) -> None:
+    driven.ready()
+    assert listed(driven, began_at=driven.now - 1) == []
+
+
+def test_a_starting_container_is_not_missed(driven: Driven) -> None:
+    driven.launch()
+    driven.now += 1
+    assert listed(driven, TASK) == []
+    assert listed(driven) == []
+
+
+def test_what_a_dead_executor_left_is_swept(driven: Driven) -> None:
+    out = listed(driven, "old-1", ended=["old-2"])
+    assert out == [do.Deregister("old-1"), do.RemoveContainer("old-1"), do.Deregister("old-2"), do.RemoveContainer("old-2")]
+
+
+def test_a_removal_that_failed_is_repeated(driven: Driven) -> None:
+    driven.ready()
+    driven.handle(on.ContainerDied(TASK, 0))
+    driven.handle(on.ContainerExamined(TASK, 0))
+    assert do.RemoveContainer(TASK) in listed(driven, ended=[TASK])
+
+
+def test_a_container_that_starts_after_its_task_ended_is_removed(driven: Driven) -> None:
+    assert driven.handle(on.ContainerStarted("late")) == [do.RemoveContainer("late")]
+
+
+# Shutdown (rule 67) ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_shutdown_without_tasks_exits_at_once(driven: Driven) -> None:
+    assert driven.handle(on.Shutdown("asked")) == [do.Exit("asked")]
+    assert driven.handle(on.Shutdown("asked")) == []
+
+
+def test_a_shutdown_drains_stops_and_exits_within_the_grace(driven: Driven) -> None:
+    driven.ready()
+    begin = driven.now
+    assert of(do.TellBalancers, driven.handle(on.Shutdown("asked")))
+    driven.handle(on.BalancersTold(TASK))
+    (ask,) = of(do.AskBalancers, driven.handle(on.Deregistered(TASK)))
+    assert ask.timeout_s < 5
+    seen: list[do.Action] = []
+    while not of(do.Exit, seen):
+        deadline = driven.machine.next_deadline()
+        assert deadline is not None
+        seen += driven.after(deadline - driven.now)
+    assert driven.now - begin < 5
+    assert states(seen) == ["TASK_KILLED"]
+    assert of(do.KillContainer, seen) or of(do.RemoveContainer, seen)
+
+
+def test_a_shutdown_hastens_a_stop_under_way(driven: Driven) -> None:
+    driven.run()
+    driven.kill(grace_s=60)
+    driven.handle(on.Shutdown("asked"))
+    assert of(do.KillContainer, driven.after(2.3))
+
+
+def test_a_launch_during_the_shutdown_is_answered(driven: Driven) -> None:
+    driven.run()
+    driven.handle(on.Shutdown("asked"))
+    assert states(driven.handle(on.LaunchTask("late", a_payload("late").to_bytes()))) == ["TASK_KILLED"]
+
+
+def test_the_exit_comes_with_the_last_tasks_end(driven: Driven) -> None:
+    driven.run()
+    driven.handle(on.Shutdown("asked"))
+    out = driven.handle(on.ContainerDied(TASK, 143))
+    assert out[-1] == do.Exit("asked")
