@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from eratos.marathon.app import App
 from eratos.marathon.errors import InvalidApp, Problem
 from eratos.marathon.group import Group, dependency_cycle
 from eratos.marathon.messages import kind
+from eratos.scheduler.core.records import RECORD_BYTES_MAX
 
 from .errors import invalid
 
@@ -90,6 +92,7 @@ def check(apps: Mapping[str, App], wanted: Iterable[App], role: str | None) -> N
                 problems.append(Problem("/id", message))
     for app in wanted:
         problems += _role(app, role)
+        problems += _size(app)
     if any(app.dependencies for app in wanted) and (cycle := dependency_cycle(after)):
         problems.append(Problem("/dependencies", f"wait for each other in a circle, {' -> '.join(cycle)}: remove one"))
     if problems:
@@ -104,6 +107,13 @@ def _role(app: App, role: str | None) -> Iterator[Problem]:
     if app.accepted_resource_roles and set(app.accepted_resource_roles) != {"*", role}:
         both = " and ".join(sorted({"*", role}))
         yield Problem("/acceptedResourceRoles", f"is refused: eratos takes whatever is offered to it, roles {both}: remove it")
+
+
+def _size(app: App) -> Iterator[Problem]:
+    # A record holds a little more than the definition: its schema and version.
+    size, most = len(json.dumps(app.to_json()).encode()), RECORD_BYTES_MAX - 1024
+    if size > most:
+        yield Problem("/", f"takes {size} bytes, and the store keeps {most}: move large values into files that the app reads")
 
 
 def dropped(apps: Iterable[str], group: Group) -> Iterator[str]:

@@ -15,6 +15,10 @@ FRAMEWORK_ID = "framework_id"
 APPS = "apps/"
 INSTANCES = "instances/"
 
+#: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
+#: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.
+RECORD_BYTES_MAX = 512 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceRecord:

@@ -9,10 +9,10 @@ thrown away.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from ..core.actions import Forget, Put, Write
-from ..core.records import Stored
+from ..core.records import RECORD_BYTES_MAX, Stored
 from . import codec
 from .errors import RecordTooLarge, StoreFenced, StoreUnavailable, StoreUnusable
 
@@ -25,10 +25,6 @@ __all__ = [
     "StoreUnusable",
     "final_values",
 ]
-
-#: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
-#: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.
-RECORD_BYTES_MAX: Final = 512 * 1024
 
 
 class Store(Protocol):

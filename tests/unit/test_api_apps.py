@@ -11,6 +11,7 @@ from support.controller import FakeController
 
 from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps, ScaleApp
+from eratos.scheduler.core.records import RECORD_BYTES_MAX
 
 
 @pytest.fixture
@@ -69,6 +70,11 @@ def test_a_bottomless_body_is_refused(api: ApiClient, path: str, depth: int) -> 
 
 def test_a_body_without_end_is_refused(api: ApiClient) -> None:
     assert api.post("/v2/apps", content=b" " * (5 * 1024 * 1024)).status_code == 413
+
+
+def test_a_definition_too_large_for_the_store_is_refused(api: ApiClient) -> None:
+    answer = api.post("/v2/apps", json=definition(env={"TEXT": "x" * RECORD_BYTES_MAX}))
+    assert "the store keeps" in errors(answer)["/"][0]
 
 
 def test_a_shown_app_counts_its_tasks_and_lists_them(api: ApiClient, controller: FakeController) -> None:
