@@ -1,0 +1,63 @@
+"""Starts the companion: ``python3 -m eratos.haproxy`` (``eratos-companion`` where the package is installed).
+
+Three threads: the HTTP interface, the watch over the candidate, the registration in Consul. SIGTERM deregisters the
+balancer and ends it; HAProxy is not touched, it is supervised by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+
+from eratos.common import log as logs
+from eratos.common.errors import FatalError
+
+from . import api, config
+from .apply import Applier
+from .probe import accepting
+from .registration import Registration
+from .runtime import Haproxy
+from .sockets import MasterSocket
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT; exits with a sentence where the settings are wrong or the port is taken."""
+    try:
+        settings = config.read(os.environ)
+    except FatalError as error:
+        sys.exit(f"eratos-companion: {error}")
+    logs.setup(settings.log_level)
+    haproxy = Haproxy(MasterSocket(settings.master_socket), settings.base, settings.servers_state)
+    applier = Applier(
+        settings.candidate,
+        settings.live,
+        haproxy,
+        accepting,
+        guard_hold_s=settings.guard_hold_s,
+        reload_interval_s=settings.reload_interval_s,
+    )
+    try:
+        server = api.server(api.Companion(applier, haproxy), settings.port)
+    except OSError as error:
+        sys.exit(f"eratos-companion: port {settings.port}: {error}")
+    registration = Registration(settings.consul, settings.consul_token, settings.host, settings.port)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    threading.Thread(target=applier.watch, args=(stop,), name="watch", daemon=True).start()
+    log.info(
+        "companion started %s", logs.fields(port=settings.port, consul=settings.consul, state_dir=settings.state_dir)
+    )
+    registration.keep(stop)
+    server.shutdown()
+    log.info("companion stopped")
+
+
+if __name__ == "__main__":
+    main()

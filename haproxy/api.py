@@ -1,0 +1,142 @@
+"""The companion's HTTP interface; docs/architecture.md, "Companion", is its contract.
+
+consul-template calls ``/apply``, Consul ``/health``, executors ``/servers/<id>`` and ``/confirm``. Nothing here decides
+anything.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote
+
+from .apply import Applier, RefusedError
+from .runtime import Haproxy
+from .sockets import HaproxyUnavailableError
+
+log = logging.getLogger(__name__)
+
+_BODY_MAX_BYTES = 1024 * 1024
+_SERVER = re.compile(r"^/servers/([^/]{1,600})$")
+
+Answer = tuple[int, dict[str, Any]]
+
+
+class Companion:
+    """The answers, apart from HTTP."""
+
+    def __init__(self, applier: Applier, haproxy: Haproxy) -> None:
+        self._applier = applier
+        self._haproxy = haproxy
+
+    def answer(self, method: str, path: str, body: bytes) -> Answer:
+        """Return status and JSON body for one request. Trouble with HAProxy or the disk is an answer, too."""
+        try:
+            if (method, path) == ("GET", "/health"):
+                return self._health()
+            if (method, path) == ("GET", "/status"):
+                return 200, self._status()
+            if (method, path) == ("POST", "/apply"):
+                outcome = self._applier.apply()
+                return 200, {"result": outcome.result, "held": list(outcome.held)}
+            if (method, path) == ("POST", "/confirm"):
+                return self._confirm(body)
+            if method == "GET" and (match := _SERVER.match(path)):
+                return self._server(unquote(match[1]))
+        except RefusedError as error:
+            return 422, {"reason": str(error)}
+        except HaproxyUnavailableError as error:
+            return 503, {"reason": str(error)}
+        except OSError as error:
+            return 500, {"reason": f"{error}"}
+        return 404, {"reason": f"there is no {method} {path}"}
+
+    def _health(self) -> Answer:
+        try:
+            live = self._applier.live()
+            running = self._haproxy.running()
+        except (HaproxyUnavailableError, OSError) as error:
+            return 500, {"status": "failing", "reason": str(error)}
+        # Before consul-template has rendered for the first time HAProxy runs without a described shape, and answers 503
+        # on purpose.
+        if running.shape not in ("", live.shape):
+            reason = f"HAProxy serves {running.shape}, the last applied is {live.shape}"
+            return 500, {"status": "failing", "reason": reason}
+        return 200, {"status": "ok", "shape": running.shape, "servers": sum(map(len, running.addresses().values()))}
+
+    def _status(self) -> dict[str, Any]:
+        running = self._haproxy.running()
+        return {
+            **self._applier.status(),
+            "shape": running.shape,
+            "old_processes": self._haproxy.old_processes(),
+            "backends": {backend: sorted(servers) for backend, servers in self._applier.live().pools.items()},
+            "servers": {
+                f"{row.backend}/{row.name}": {"address": row.address, "status": row.status, "requests": row.requests}
+                for row in running.rows
+            },
+        }
+
+    def _confirm(self, body: bytes) -> Answer:
+        try:
+            servers = json.loads(body)["services"]
+            if not isinstance(servers, list) or not all(isinstance(server, str) and server for server in servers):
+                raise TypeError
+        except (ValueError, TypeError, KeyError):
+            return 400, {"reason": 'the body must be {"services": [ids of Consul services]}'}
+        self._applier.confirm(servers)
+        return 200, {"confirmed": len(servers)}
+
+    def _server(self, server: str) -> Answer:
+        # First the file, then the processes: the file loses a server before the processes do, so `used` is never the
+        # older truth.
+        configured = any(server in servers for servers in self._applier.live().pools.values())
+        found = self._haproxy.usage(server)
+        return 200, {"server": server, "used": found.used, "requests": found.requests, "configured": configured}
+
+
+def server(companion: Companion, port: int) -> ThreadingHTTPServer:
+    """Return the HTTP server, bound to all addresses and not yet serving; raises OSError where the port is taken."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 30  # seconds that a silent connection keeps its thread
+
+        def _handle(self) -> None:
+            try:
+                length = int(self.headers.get("Content-Length") or 0)
+            except ValueError:
+                length = -1
+            if not 0 <= length <= _BODY_MAX_BYTES:
+                self.close_connection = True
+                self._send(413, {"reason": f"a body may have {_BODY_MAX_BYTES} bytes"})
+                return
+            body = self.rfile.read(length)
+            try:
+                status, answer = companion.answer(self.command, self.path.partition("?")[0], body)
+            except Exception:  # the HTTP edge: the caller gets an answer, the log the traceback
+                log.exception("request failed; please report this path=%s", self.path)
+                status, answer = 500, {"reason": "internal error, see the companion's log"}
+            self._send(status, answer)
+
+        do_GET = do_POST = _handle  # noqa: N815  the names that http.server looks for
+
+        def _send(self, status: int, answer: dict[str, Any]) -> None:
+            data = json.dumps(answer).encode() + b"\n"
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:
+            log.debug(format, *args)
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128  # 20 executors that drain at once ask together
+
+    return Server(("", port), Handler)

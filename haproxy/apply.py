@@ -1,0 +1,307 @@
+"""Applies consul-template's candidate to HAProxy: compare, guard, check, change or reload, and keep the last good one.
+
+Called for every ``POST /apply``, and by :meth:`Applier.watch` on its own: the call is only a hint that saves waiting,
+what counts is that the file and the running HAProxy agree. So nothing is remembered that HAProxy or a file can tell,
+and a companion, a consul-template or an HAProxy that was killed at any point is made good by the next comparison.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from eratos.common.errors import PermanentError
+from eratos.common.log import fields
+
+from .guard import Confirmations, Holds, sharp_losses
+from .rendered import Pools, Rendered, parse, with_servers
+from .runtime import Running
+from .sockets import HaproxyUnavailableError
+
+log = logging.getLogger(__name__)
+
+UNCHANGED: Final = "unchanged"  #: HAProxy serves the candidate already
+UPDATED: Final = "updated"  #: servers were added and removed in the running process
+RELOADED: Final = "reloaded"  #: a new process serves the candidate
+
+#: How often the candidate file is looked at, and how often everything is compared.
+_LOOK_S = 0.5
+_COMPARE_S = 5.0
+
+
+#: How long a refused text is refused without another look: a full disk or a busy machine may have been the reason.
+_REFUSED_FOR_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    text: str
+    reason: str
+    until_s: float
+
+
+class RefusedError(PermanentError):
+    """The candidate was refused; the last good configuration stays."""
+
+
+class HaproxyPort(Protocol):
+    """What this module needs of :class:`.runtime.Haproxy`."""
+
+    def check(self, path: Path) -> str: ...
+    def running(self) -> Running: ...
+    def old_processes(self) -> int: ...
+    def change_servers(self, added: Pools, removed: dict[str, set[str]], settings: dict[str, str]) -> None: ...
+    def sweep(self) -> None: ...
+    def reload(self) -> tuple[bool, str]: ...
+    def retire(self, servers: dict[str, set[str]]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one candidate."""
+
+    result: str
+    held: tuple[str, ...] = ()  #: servers that the candidate lacks and that are kept for now
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the start of this companion."""
+
+    reloads: int = 0
+    updates: int = 0
+    refusals: int = 0
+    last_reason: str = ""
+
+
+class Applier:
+    """Brings HAProxy in line with the candidate. Thread-safe: one candidate at a time."""
+
+    def __init__(
+        self,
+        candidate: Path,
+        live: Path,
+        haproxy: HaproxyPort,
+        accepting: Callable[[Collection[str]], set[str]],
+        *,
+        guard_hold_s: float,
+        reload_interval_s: float,
+    ) -> None:
+        self._candidate = candidate
+        self._live = live
+        self._haproxy = haproxy
+        self._accepting = accepting
+        self._reload_interval_s = reload_interval_s
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._confirmations = Confirmations()
+        self._confirmations_lock = threading.Lock()
+        self._holds = Holds(guard_hold_s)
+        self._held: tuple[str, ...] = ()
+        self._seen: object = None
+        self._refused = _Refused("", "", 0)
+        self._odd = ""
+        self._left_out: tuple[str, ...] = ()
+        self._reloaded_at_s = float("-inf")
+        self.counters = Counters()
+
+    def confirm(self, servers: Iterable[str]) -> None:
+        """Note that these servers are about to leave Consul on purpose."""
+        with self._confirmations_lock:
+            self._confirmations.add(servers, time.monotonic())
+        if self._held:
+            self._wake.set()
+
+    def live(self) -> Rendered:
+        """Return the last good configuration; raises OSError where HAProxy was never started."""
+        return parse(self._live.read_text())
+
+    def apply(self) -> Outcome:
+        """Bring HAProxy in line with the candidate.
+
+        Raises RefusedError where the candidate cannot be served, HaproxyUnavailableError where HAProxy does not run (it
+        will read the candidate when it starts), OSError where the files cannot be read or written. In all cases the
+        last good one goes on.
+        """
+        with self._lock:
+            self._seen = self._signature()
+            wanted = parse(self._candidate.read_text())
+            if not wanted.frontends:
+                raise self._refuse(wanted, "it has no frontend: half a file?")
+            if self._refused.text == wanted.text and time.monotonic() < self._refused.until_s:
+                raise RefusedError(self._refused.reason)
+            self._left_out = wanted.refused
+            live = self._read_live()
+            try:
+                running = self._haproxy.running()
+            except HaproxyUnavailableError:
+                self._check_and_write(self._guarded(live.addresses(), live, wanted))
+                raise
+            wanted = self._guarded(running.addresses(), live, wanted)
+            if running.shape == wanted.shape and live.pools == wanted.pools and self._serves(running, wanted):
+                return Outcome(UNCHANGED, self._held)
+            self._check_and_write(wanted)
+            result = self._change(running, live, wanted)
+            log.info(
+                "configuration applied %s",
+                fields(
+                    result=result,
+                    servers=sum(map(len, wanted.pools.values())),
+                    held=len(self._held),
+                    refused=len(wanted.refused),
+                ),
+            )
+            return Outcome(result, self._held)
+
+    def watch(self, stop: threading.Event) -> None:
+        """Compare for as long as the companion lives: soon after the file has changed, and every few seconds anyway."""
+        compared_s = float("-inf")
+        complaint = ""
+        while not stop.is_set():
+            # Trouble and holds are looked at again at every turn.
+            due = complaint or self._held or time.monotonic() - compared_s >= _COMPARE_S
+            if due or self._wake.is_set() or self._signature() != self._seen:
+                self._wake.clear()
+                compared_s = time.monotonic()
+                complaint = self._compare(complaint)
+            self._wake.wait(_LOOK_S)
+
+    def status(self) -> dict[str, Any]:
+        """Return counters and reasons for ``GET /status``."""
+        counters = self.counters
+        return {
+            "reloads": counters.reloads,
+            "updates": counters.updates,
+            "refusals": counters.refusals,
+            "last_reason": counters.last_reason,
+            "held": list(self._held),
+            "left_out": list(self._left_out),
+        }
+
+    def _compare(self, complaint: str) -> str:
+        """Do one comparison of :meth:`watch`; return what is wrong, logged once for as long as it stays the same."""
+        problem = ""
+        try:
+            self.apply()
+            with self._lock:
+                self._haproxy.sweep()
+        except (RefusedError, HaproxyUnavailableError, OSError) as error:
+            # No candidate yet is the normal state before consul-template has rendered for the first time.
+            problem = "" if isinstance(error, FileNotFoundError) else str(error)
+        except Exception:  # the loop's edge: a bug must not end the watch; HAProxy goes on as it is
+            log.exception("the candidate could not be judged, HAProxy goes on as it is; please report this")
+        if problem and problem != complaint:
+            log.warning("the last good configuration stays reason=%s", problem)
+        return problem
+
+    def _guarded(self, served: dict[str, dict[str, str]], live: Rendered, wanted: Rendered) -> Rendered:
+        """Return what may be served of the candidate now."""
+        now_s = time.monotonic()
+        with self._confirmations_lock:
+            confirmed = self._confirmations.current(now_s)
+        lost = sharp_losses(served, wanted.pools, confirmed)
+        alive: dict[str, set[str]] = {}
+        if lost:
+            accepting = self._accepting({served[backend][name] for backend, names in lost.items() for name in names})
+            alive = {b: kept for b, names in lost.items() if (kept := {n for n in names if served[b][n] in accepting})}
+        held = self._holds.update(alive, now_s)
+        names = tuple(sorted(name for servers in held.values() for name in servers))
+        if names and names != self._held:
+            log.warning(
+                "servers that Consul no longer names still answer and are kept for now %s",
+                fields(servers=",".join(names)),
+            )
+        self._held = names
+        if not held:
+            return wanted
+        if any(backend not in wanted.pools for backend in held):
+            # With its service the backend's routes went, too; they cannot be told from the candidate, so nothing moves
+            # for now.
+            return live
+        return with_servers(wanted, {b: {n: served[b][n] for n in sorted(kept)} for b, kept in held.items()})
+
+    def _check_and_write(self, wanted: Rendered) -> None:
+        """Check a configuration and make it the one that HAProxy reads when it starts; raises RefusedError."""
+        described = wanted.described()
+        fresh = self._live.with_suffix(".new")
+        fresh.write_text(described)
+        if reason := self._haproxy.check(fresh):
+            raise self._refuse(wanted, reason)
+        fresh.replace(self._live)
+
+    def _change(self, running: Running, live: Rendered, wanted: Rendered) -> str:
+        """Make HAProxy serve what was just written; raises RefusedError after a return to what it served before."""
+        served = running.addresses()
+        removed = {
+            b: gone for b, servers in served.items() if (gone := servers.keys() - wanted.pools.get(b, {}).keys())
+        }
+        if running.shape == wanted.shape and _same_settings(live, wanted):
+            added = {
+                backend: new
+                for backend, servers in wanted.pools.items()
+                if (new := {name: rest for name, rest in servers.items() if name not in served.get(backend, {})})
+            }
+            self._haproxy.change_servers(added, removed, wanted.defaults)
+            if self._haproxy.running().addresses() == wanted.addresses():
+                self._haproxy.retire(removed)
+                self.counters.updates += 1
+                return UPDATED
+            log.info("servers could not all be changed in place, hence a reload")
+        self._reload(live, wanted)
+        self._haproxy.retire(removed)
+        # Another reload would do no better, so what HAProxy makes of an odd address counts as served.
+        self._odd = wanted.text if self._haproxy.running().addresses() != wanted.addresses() else ""
+        return RELOADED
+
+    def _serves(self, running: Running, wanted: Rendered) -> bool:
+        return running.addresses() == wanted.addresses() or wanted.text == self._odd
+
+    def _reload(self, live: Rendered, wanted: Rendered) -> None:
+        # Every old process costs memory until its clients have gone: the more there are, the slower new ones are made.
+        interval_s = self._reload_interval_s * (1 + self._haproxy.old_processes() // 8)
+        wait_s = self._reloaded_at_s + interval_s - time.monotonic()
+        if wait_s > 0:
+            time.sleep(wait_s)
+        self._reloaded_at_s = time.monotonic()
+        succeeded, words = self._haproxy.reload()
+        if succeeded:
+            self.counters.reloads += 1
+            return
+        # HAProxy's master waits with the old process; a second reload, from the good file, ends that.
+        self._live.write_text(live.described())
+        self._haproxy.reload()
+        raise self._refuse(wanted, f"HAProxy could not start with it: {words}")
+
+    def _refuse(self, wanted: Rendered, reason: str) -> RefusedError:
+        self._refused = _Refused(wanted.text, reason, time.monotonic() + _REFUSED_FOR_S)
+        self.counters.refusals += 1
+        self.counters.last_reason = reason
+        return RefusedError(reason)
+
+    def _read_live(self) -> Rendered:
+        try:
+            return self.live()
+        except FileNotFoundError:
+            return parse("")
+
+    def _signature(self) -> object:
+        try:
+            found = self._candidate.stat()
+        except OSError:
+            return None
+        return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _same_settings(live: Rendered, wanted: Rendered) -> bool:
+    """Tell whether servers in both have the same line: to change more than the address of one takes a reload."""
+    return all(
+        live.pools[backend][name] == rest
+        for backend, servers in wanted.pools.items()
+        for name, rest in servers.items()
+        if name in live.pools.get(backend, {})
+    )

@@ -1,0 +1,28 @@
+# The agent's address comes from CONSUL_HTTP_ADDR, the token from CONSUL_HTTP_TOKEN (services/consul-template/run).
+log_level = "warn"
+
+consul {
+  # attempts = 0: never give up. Until the agent answers, the candidate and thus HAProxy stay as they are.
+  retry {
+    enabled     = true
+    attempts    = 0
+    backoff     = "100ms"
+    max_backoff = "2s"
+  }
+}
+
+template {
+  source      = "/etc/eratos-balancer/haproxy.ctmpl"
+  destination = "/var/lib/eratos-balancer/candidate.cfg"
+  perms       = 0644
+
+  # Quick when calm, coalescing in a storm.
+  wait {
+    min = "50ms"
+    max = "250ms"
+  }
+
+  # Only a hint that saves the companion's next look at the file. It never fails, for a failed command would end consul-template.
+  command         = ["sh", "-c", "curl --silent --show-error --max-time 20 --request POST http://127.0.0.1:${ERATOS_COMPANION_PORT:-9100}/apply || true"]
+  command_timeout = "30s"
+}

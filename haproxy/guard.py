@@ -1,0 +1,78 @@
+"""The render guard: which servers a new configuration may not simply lose. Pure.
+
+Servers vanish from Consul for three reasons: somebody stopped them on purpose, they died, or Consul itself is unwell
+and answers too little. The first is confirmed beforehand by the executor (:class:`Confirmations`), the second shows as
+a refused connection, and what is left is held back for a while: a balancer must not drop servers that work because its
+source of names does not (docs/adr/0101-render-guard.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+
+#: How long a confirmation counts: longer than any way from the executor through Consul to the candidate.
+CONFIRMED_FOR_S = 60.0
+#: Confirmations kept at most, so that a caller gone wild cannot eat the memory.
+CONFIRMED_MAX = 10_000
+
+
+class Confirmations:
+    """Ids of servers whose removal was announced. Not thread-safe; its owner holds a lock."""
+
+    def __init__(self) -> None:
+        self._until_s: dict[str, float] = {}
+
+    def add(self, ids: Iterable[str], now_s: float) -> None:
+        """Remember that these servers are about to be removed on purpose."""
+        for server in ids:
+            self._until_s.pop(server, None)  # a dict keeps the order of insertion: the oldest come first
+            self._until_s[server] = now_s + CONFIRMED_FOR_S
+        while len(self._until_s) > CONFIRMED_MAX:
+            del self._until_s[next(iter(self._until_s))]
+
+    def current(self, now_s: float) -> frozenset[str]:
+        """Return the ids whose announcement still counts."""
+        for server in [s for s, until_s in self._until_s.items() if until_s <= now_s]:
+            del self._until_s[server]
+        return frozenset(self._until_s)
+
+
+def sharp_losses(
+    running: Mapping[str, Iterable[str]], wanted: Mapping[str, Iterable[str]], confirmed: Set[str]
+) -> dict[str, set[str]]:
+    """Return backend -> servers whose removal needs a second look before it is made.
+
+    A loss is sharp where, confirmed removals left aside, a pool of two or more is emptied or one of four or more loses
+    over half.
+    """
+    sharp: dict[str, set[str]] = {}
+    for backend, servers in running.items():
+        before = set(servers) - confirmed
+        lost = before - set(wanted.get(backend, ()))
+        # New servers do not count: all servers of a pool replaced at once without a word is as odd as all of them gone.
+        emptied = len(before) >= 2 and lost == before
+        shrunken = len(before) >= 4 and 2 * len(lost) > len(before)
+        if emptied or shrunken:
+            sharp[backend] = lost
+    return sharp
+
+
+class Holds:
+    """Since when each server is held back. Not thread-safe; its owner holds a lock."""
+
+    def __init__(self, hold_s: float) -> None:
+        self._hold_s = hold_s
+        self._since_s: dict[tuple[str, str], float] = {}
+
+    def update(self, alive: Mapping[str, Iterable[str]], now_s: float) -> dict[str, set[str]]:
+        """Take the servers that are lost and yet alive; return those to hold back, without those held long enough.
+
+        The time runs from the first loss: a stream of new candidates does not prolong it.
+        """
+        current = {(backend, server) for backend, servers in alive.items() for server in servers}
+        self._since_s = {key: self._since_s.get(key, now_s) for key in current}
+        held: dict[str, set[str]] = {}
+        for (backend, server), since_s in self._since_s.items():
+            if now_s - since_s < self._hold_s:
+                held.setdefault(backend, set()).add(server)
+        return held

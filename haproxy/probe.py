@@ -1,0 +1,44 @@
+"""Ask many addresses at once whether somebody accepts connections there. Called by :mod:`.apply` for the guard."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+import time
+from collections.abc import Collection
+
+#: Addresses asked at most; the rest counts as accepting, which errs on the side of holding back.
+ADDRESSES_MAX = 512
+
+
+def accepting(addresses: Collection[str], timeout_s: float = 0.3) -> set[str]:
+    """Return those of the ``address:port`` texts that accept a TCP connection within the time, all tried together.
+
+    Refused, unreachable and silent all count as gone: a host without power answers nothing at all.
+    """
+    asked = sorted(addresses)
+    found = set(asked[ADDRESSES_MAX:])
+    waiting: dict[int, tuple[socket.socket, str]] = {}
+    poller = select.poll()
+    with contextlib.ExitStack() as stack:
+        for address in asked[:ADDRESSES_MAX]:
+            host, _, port = address.rpartition(":")
+            try:
+                family, kind, _, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+                client = stack.enter_context(socket.socket(family, kind))
+                client.setblocking(False)
+                if client.connect_ex(target) in (0, errno.EINPROGRESS):
+                    waiting[client.fileno()] = (client, address)
+                    poller.register(client, select.POLLOUT)
+            except (OSError, ValueError):
+                continue
+        deadline_s = time.monotonic() + timeout_s
+        while waiting and (left_s := deadline_s - time.monotonic()) > 0:
+            for descriptor, _ in poller.poll(left_s * 1000):
+                client, address = waiting.pop(descriptor)
+                poller.unregister(descriptor)
+                if client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    found.add(address)
+    return found

@@ -1,0 +1,186 @@
+"""One running HAProxy, with all its processes: asked, changed and reloaded. Called by :mod:`.apply` and :mod:`.api`.
+
+Knows HAProxy's commands and nothing of candidates, guards or Consul.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .rendered import Pools, normal_address
+from .sockets import HaproxyUnavailableError, MasterSocket, ProcessGoneError
+from .usage import ServerRow, Usage, parse_rows, usage
+
+log = logging.getLogger(__name__)
+
+#: HAProxy reads a line of commands into one buffer of 16 KiB.
+_LINE_MAX = 12_000
+_SHOW_SERVERS = "show stat -1 4 -1"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What HAProxy's current process serves."""
+
+    shape: str  #: as in :class:`.rendered.Rendered`; empty where it was not started with a described configuration
+    rows: tuple[ServerRow, ...]
+
+    def addresses(self) -> dict[str, dict[str, str]]:
+        """Return backend -> server -> ``address:port``, of servers that are not on their way out."""
+        pools: dict[str, dict[str, str]] = {}
+        for row in self.rows:
+            if not row.in_maintenance:
+                pools.setdefault(row.backend, {})[row.name] = normal_address(row.address)
+        return pools
+
+
+class Haproxy:
+    """Commands to one HAProxy. Not thread-safe where it changes something: :class:`.apply.Applier` serialises that."""
+
+    def __init__(self, master: MasterSocket, base: Path, servers_state: Path, program: str = "haproxy") -> None:
+        self._master = master
+        self._base = base
+        self._servers_state = servers_state
+        self._program = program
+
+    def check(self, path: Path) -> str:
+        """Let ``haproxy -c`` judge a configuration together with the fixed half; return what is wrong, or nothing."""
+        command = [self._program, "-c", "-q", "-f", str(self._base), "-f", str(path)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, errors="replace")
+        except subprocess.TimeoutExpired:
+            return "haproxy -c took over 20 s"
+        if done.returncode == 0:
+            return ""
+        alerts = [line for line in done.stderr.splitlines() if "[ALERT]" in line] or done.stderr.splitlines()
+        return "; ".join(alerts)[:2000] or f"haproxy -c ended with {done.returncode}"
+
+    def running(self) -> Running:
+        """Ask the current process what it serves; raises HaproxyUnavailableError."""
+        process = self._master.processes().current
+        try:
+            described = self._master.ask("show info", process=process)
+            rows = parse_rows(self._master.ask(_SHOW_SERVERS, process=process))
+        except ProcessGoneError as error:
+            raise HaproxyUnavailableError(str(error)) from error
+        shapes = [line.partition(":")[2].strip() for line in described.splitlines() if line.startswith("description:")]
+        return Running(shapes[0] if shapes else "", tuple(rows))
+
+    def old_processes(self) -> int:
+        """Return how many processes still finish connections from before a reload; raises HaproxyUnavailableError."""
+        return len(self._master.processes().old)
+
+    def usage(self, server: str) -> Usage:
+        """Tell whether any process, old ones included, still uses a server; raises HaproxyUnavailableError."""
+        return usage(server, self._rows_by_process().values())
+
+    def change_servers(self, added: Pools, removed: Mapping[str, Iterable[str]], settings: Mapping[str, str]) -> None:
+        """Add and remove servers without a reload; raises HaproxyUnavailableError.
+
+        Commands may fail one by one: the caller asks :meth:`running` what came of it. ``settings`` are those of each
+        backend's ``default-server``, which HAProxy does not apply to servers that are added while it runs.
+        """
+        current = self._master.processes().current
+        commands = []
+        for backend, servers in added.items():
+            for name, rest in servers.items():
+                server = f"{backend}/{name}"
+                # One that left and is back at the same address is still there in maintenance, and one elsewhere makes
+                # way where it can.
+                commands.append(
+                    f"del server {server}; add server {server} {rest} {settings.get(backend, '')}; "
+                    f"enable health {server}; enable server {server}"
+                )
+        # New servers first: a pool that is replaced as a whole is never empty.
+        commands += [f"disable server {backend}/{name}" for backend, names in removed.items() for name in names]
+        self._tell(current, commands)
+
+    def sweep(self) -> None:
+        """Delete unused servers in maintenance from the current process; raises HaproxyUnavailableError."""
+        leaving = [row for row in self.running().rows if row.in_maintenance and not row.requests]
+        if leaving:
+            # HAProxy itself refuses while idle connections to the server are left; the next sweep tries again.
+            commands = [f"del server {row.backend}/{row.name}" for row in leaving]
+            self._tell(self._master.processes().current, commands)
+
+    def reload(self) -> tuple[bool, str]:
+        """Start a new worker process from the files; return whether it runs, and HAProxy's words where it does not."""
+        try:
+            self._keep_dead_servers()
+        except OSError as error:
+            log.warning("the new process will find out about dead servers by itself: %s", error)
+        started_s = time.monotonic()
+        succeeded, words = self._master.reload()
+        log.debug("reload took_s=%.3f %s", time.monotonic() - started_s, words)
+        alerts = [line for line in words.splitlines() if "[ALERT]" in line or "[WARNING]" in line]
+        return succeeded, "" if succeeded else "; ".join(alerts)[:2000]
+
+    def retire(self, servers: Mapping[str, Iterable[str]]) -> None:
+        """Put removed servers into maintenance in all old processes where their pool has another usable server.
+
+        Where it has none, an old process goes on using them until its clients have gone: rather late than a 503.
+        """
+        processes = self._master.processes()
+        for process in processes.old:
+            try:
+                rows = parse_rows(self._master.ask(_SHOW_SERVERS, process=process))
+                commands = [f"disable server {row.backend}/{row.name}" for row in retirable(rows, servers)]
+                self._tell(process, commands)
+            except ProcessGoneError:
+                continue
+
+    def _tell(self, process: int, commands: Iterable[str]) -> None:
+        """Send many commands to one process, several a line."""
+        line: list[str] = []
+        length = 0
+        for command in commands:
+            if line and length + len(command) > _LINE_MAX:
+                self._master.ask(*line, process=process)
+                line, length = [], 0
+            line.append(command)
+            length += len(command) + 2
+        if line:
+            self._master.ask(*line, process=process)
+
+    def _rows_by_process(self) -> dict[int, list[ServerRow]]:
+        rows: dict[int, list[ServerRow]] = {}
+        for process in self._master.processes().all:
+            try:
+                rows[process] = parse_rows(self._master.ask(_SHOW_SERVERS, process=process))
+            except ProcessGoneError:
+                continue
+        return rows
+
+    def _keep_dead_servers(self) -> None:
+        current = self._master.processes().current
+        dump = self._master.ask("show servers state", process=current)
+        self._servers_state.write_text(dead_servers(dump))
+
+
+def retirable(rows: Iterable[ServerRow], servers: Mapping[str, Iterable[str]]) -> list[ServerRow]:
+    """Return the rows of ``servers`` that their process can do without: their pool has another usable server."""
+    rows = list(rows)
+    gone = {(backend, name) for backend, names in servers.items() for name in names}
+    enough = {row.backend for row in rows if row.usable and (row.backend, row.name) not in gone}
+    return [row for row in rows if (row.backend, row.name) in gone and not row.in_maintenance and row.backend in enough]
+
+
+def dead_servers(dump: str) -> str:
+    """Reduce the answer to ``show servers state`` to servers found dead by their checks, in the same format.
+
+    The rest of a process's state is no business of the next one: the configuration says who is in and who is out.
+    """
+    kept = []
+    for line in dump.splitlines():
+        fields = line.split()
+        heading = line == "1" or line.startswith("#")
+        # Columns 6 and 7: operational state (0: down) and administrative state (0: none), management guide "show
+        # servers state".
+        if heading or (len(fields) > 7 and fields[5] == "0" and fields[6] == "0"):
+            kept.append(line)
+    return "\n".join(kept) + "\n"
