@@ -26,13 +26,14 @@ class Peer(EventStreamServer):
 
 
 class Watcher:
-    """Owns a subscription; what it is told goes into queues, and it subscribes once."""
+    """Owns a subscription; what it is told goes into queues, and it subscribes so many times."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, times: int = 1) -> None:
         self.now = 1000.0
         self.records: queue.Queue[bytes] = queue.Queue()
-        self.ends: queue.Queue[str] = queue.Queue()
-        self._endpoints = [Endpoint.parse(address, 1)]
+        self.ends: queue.Queue[StreamEnded] = queue.Queue()
+        self.locations: list[str] = []
+        self._endpoints = [Endpoint.parse(address, 1)] * times
         self.subscription = Subscription(self, "/api", call_timeout_s=10, silence_s=75, now=lambda: self.now)
         self._thread = threading.Thread(target=self.subscription.run)
         self._thread.start()
@@ -44,6 +45,9 @@ class Watcher:
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
         self.subscription._io.wake()
+
+    def end(self) -> str:
+        return str(self.ends.get(timeout=10))
 
     def endpoint(self) -> Endpoint | None:
         return self._endpoints.pop() if self._endpoints else None
@@ -58,13 +62,14 @@ class Watcher:
         self.subscription.open_calls()
         self.records.put(data)
 
-    def redirected(self, location: str) -> None: ...
+    def redirected(self, location: str) -> None:
+        self.locations.append(location)
 
     def refused(self, status: int, message: str) -> bool:
         return True
 
     def ended(self, reason: StreamEnded) -> float:
-        self.ends.put(str(reason))
+        self.ends.put(reason)
         return 0
 
 
@@ -88,20 +93,26 @@ def test_each_heartbeat_puts_the_deadline_off(peer, watcher):
         watcher.pass_time(74)
         stream.event({"type": "HEARTBEAT"})
         watcher.records.get(timeout=10)
-    assert watcher.ends.empty()
+    # A call only goes out from a loop that is alive and has just looked at its deadlines.
+    assert watcher.subscription.post(b'{"type": "KILL"}')
+    peer.await_call("KILL").connection.respond(202)
+    assert watcher.subscription.drain(10)
     watcher.pass_time(76)
-    assert watcher.ends.get(timeout=10) == "nothing was heard for 75 s, not even a heartbeat"
+    assert watcher.end() == "nothing was heard for 75 s, not even a heartbeat"
 
 
 def test_call_without_an_answer_ends_the_subscription_although_heartbeats_come(peer, watcher):
     assert watcher.subscription.post(b'{"type": "KILL"}')
-    stream = peer.await_call("KILL") and peer.calls("SUBSCRIBE")[0].connection
+    peer.await_call("KILL")
+    stream = peer.calls("SUBSCRIBE")[0].connection
+    stream.event({"type": "HEARTBEAT"})  # once it was read, the loop has noted when it wrote the call
+    watcher.records.get(timeout=10)
     watcher.pass_time(9)
     stream.event({"type": "HEARTBEAT"})
     watcher.records.get(timeout=10)
     assert watcher.ends.empty()
     watcher.pass_time(2)
-    assert watcher.ends.get(timeout=10) == "a call was not answered within 10 s"
+    assert watcher.end() == "a call was not answered within 10 s"
 
 
 def test_posted_calls_can_be_waited_for(peer, watcher):
@@ -118,12 +129,27 @@ def test_stop_while_nobody_answers_is_immediate():
         watcher = Watcher(silent.address)
         silent.await_call("SUBSCRIBE")
         watcher.close()
-        assert watcher.ends.get(timeout=10) == "stopped"
+        assert watcher.end() == "stopped"
 
 
 class EventStreamServerWithoutAnswers(EventStreamServer):
     def handle(self, request: Request) -> None:
         """Say nothing."""
+
+
+def test_redirections_are_followed_at_once_but_not_for_ever():
+    with Redirecting() as peer:
+        watcher = Watcher(peer.address, times=6)
+        reasons = [watcher.ends.get(timeout=10) for _ in range(6)]
+        watcher.close()
+    assert all(isinstance(reason, Refused) and reason.status == 307 for reason in reasons)
+    assert [getattr(reason, "redirected", None) for reason in reasons] == [True, True, True, False, False, False]
+    assert watcher.locations == ["//leader:5050/api"] * 6
+
+
+class Redirecting(EventStreamServer):
+    def handle(self, request: Request) -> None:
+        request.connection.respond(307, headers={"Location": "//leader:5050/api"})
 
 
 def test_wake_ups_after_the_end_do_no_harm(peer, watcher):
