@@ -67,6 +67,7 @@ class ZooKeeperMasters:
         self._leader: Endpoint | None = None
         self._named: Endpoint | None = None
         self._stopping = threading.Event()
+        self._detector = _Detector(self._uri, self)
         self._thread = threading.Thread(target=self._detect, name="master detector", daemon=True)
 
     def start(self) -> None:
@@ -87,7 +88,7 @@ class ZooKeeperMasters:
         self._named = None
 
     def _detect(self) -> None:
-        detector = _Detector(self._uri, self)
+        detector = self._detector
         try:
             connected = detector.zk.start_async()  # and kazoo goes on trying, with pauses of its own
             while not self._stopping.is_set():
@@ -116,18 +117,22 @@ class ZooKeeperMasters:
 
 
 class _Detector(MasterDetector):  # type: ignore[misc]
-    _told = False
+    told = False  #: that there is nothing to be seen yet
 
     def watch(self) -> bool:
         """Begin to watch the masters; False: not possible yet, such as before the first master ever."""
         try:
-            ChildrenWatch(self.zk, "", self.choose)
+            # Looked for first: on a path that is not there, kazoo's watch ends without a word and for good.
+            if self.zk.exists("/") is not None:
+                ChildrenWatch(self.zk, "", self.choose)
+                return True
+            reason = "the path does not exist"
         except ZookeeperError as error:
-            if not self._told:
-                log.warning("no masters to be seen in ZooKeeper yet %s", fields(masters=self.uri, reason=repr(error)))
-                self._told = True
-            return False
-        return True
+            reason = repr(error)
+        if not self.told:
+            log.warning("no masters to be seen in ZooKeeper yet %s", fields(masters=self.uri, reason=reason))
+            self.told = True
+        return False
 
     def stop(self) -> None:
         super().stop()

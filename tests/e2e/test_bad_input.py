@@ -68,6 +68,6 @@ def test_exhausted_port_is_named(cluster: Cluster):
     fixed = an_app("/one-port", instances=4, requirePorts=True, portDefinitions=[{"port": 31900, "name": "http"}])
     cluster.apply(fixed)
     until(lambda: "31900" in waiting_reason(cluster, "/one-port"), SOON_S, "the queue names the port")
-    assert len(cluster.tasks("/one-port")) == 3
+    until(lambda: len(cluster.tasks("/one-port")) == 3, SOON_S, "one instance runs on each agent")
     cluster.delete("/one-port")
     cluster.settle(fixed, 0)
