@@ -74,11 +74,14 @@ class SchedulerDriver:
     def teardown(self) -> None:
         """Kill every task and remove the framework, for good. Raises TemporaryError where the master did not take it."""
         master = self._master
-        if master is None or not master.send({"type": "TEARDOWN"}):
+        if master is None or not master.connected:
             raise TemporaryError("not connected to a Mesos master: the framework was not torn down, try again")
-        # The stream may end before the answer arrives; a new subscription would fail for good, so there is none.
+        # The stream may end before the answer arrives, and to subscribe once more would fail for good.
+        master.hold(True)
+        if not master.send({"type": "TEARDOWN"}):
+            master.resubscribe("the teardown could not be sent")
+            raise TemporaryError("the connection to the Mesos master was lost: the framework was not torn down, try again")
         taken = master.drain(self._settings.call_timeout_s) or not master.connected
-        master.pause("torn down")
         self.stop()
         if not taken:
             raise TemporaryError("the Mesos master did not confirm the teardown; see its list of frameworks")

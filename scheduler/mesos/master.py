@@ -48,7 +48,7 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         self._settings = settings
         self._masters = masters(settings.master, self._leader_changed, settings.tls_master)
         self._endpoint: Endpoint | None = None
-        self._paused = False
+        self._held = False
         self._subscribed = False
         self._attempt = 0
         self._subscription = Subscription(
@@ -85,13 +85,13 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         return self._subscription.drain(timeout_s)
 
     def resubscribe(self, reason: str) -> None:
-        self._paused = False
+        """Drop the present subscription, if any, and make a new one, also where none was to be made."""
+        self.hold(False)
         self._subscription.end(reason)
 
-    def pause(self, reason: str) -> None:
-        """Drop the subscription and make no other one until :meth:`resubscribe`."""
-        self._paused = True
-        self._subscription.end(reason)
+    def hold(self, held: bool) -> None:
+        """Make no new subscription while held; the present one stays."""
+        self._held = held
 
     @property
     def connected(self) -> bool:
@@ -125,7 +125,7 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
     # Questions of the Subscription
 
     def endpoint(self) -> Endpoint | None:
-        self._endpoint = None if self._paused else self._masters.current()
+        self._endpoint = None if self._held else self._masters.current()
         return self._endpoint
 
     def headers(self) -> Mapping[str, str]:
@@ -215,7 +215,8 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
     def on_error(self, event: Wire) -> None:
         message = event.get("message", "")
         log.error("the master ended the subscription %s", fields(message=message))
-        self.pause(f"ERROR of the master: {message}")
+        self.hold(True)
+        self._subscription.end(f"ERROR of the master: {message}")
         self.sched.error(self, message)
 
     def _call_back(self, callback: Any, *arguments: Any) -> None:

@@ -207,7 +207,7 @@ def test_stop_sends_what_was_posted(agent, events, drive):
     for n in range(100):
         driver.send(StatusUpdate(f"t-{n}", "TASK_KILLED"))
     driver.stop()
-    assert len(agent.updates) == 100
+    agent.until(lambda: len(agent.updates) == 100, "all were taken")
 
 
 def test_error_event_leads_to_a_new_subscription(agent, events, drive):

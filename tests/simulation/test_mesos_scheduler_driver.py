@@ -270,7 +270,7 @@ def test_teardown_is_sent_when_asked_for(master, events, drive):
     driver = drive()
     events.await_event(e.Subscribed)
     driver.teardown()
-    assert master.torn_down
+    master.until(lambda: master.torn_down, "the framework is gone")
     assert len(master.calls("SUBSCRIBE")) == 1
 
 

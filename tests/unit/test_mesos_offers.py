@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.mesos_master import some_resources
 
@@ -172,6 +172,7 @@ KINDS = [
 ]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(range(4)), st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=6),
     st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 1500)), max_size=8),

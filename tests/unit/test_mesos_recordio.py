@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eratos.common import recordio
@@ -18,6 +18,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[begin:end] for begin, end in itertools.pairwise(at)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=300)), st.lists(st.integers(0, 5000)))
 def test_records_come_out_as_they_went_in_however_they_are_cut(records, cuts):
     decoder = RecordDecoder()
@@ -32,6 +33,7 @@ def test_broken_frames_are_told(data):
         list(decoder.feed(data))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([200, 202, 400, 503]), st.binary(max_size=100), st.sampled_from(["length", "chunked"]))),
     st.lists(st.integers(0, 3000)),

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eratos.common.errors import PermanentError
@@ -31,6 +31,7 @@ ENVIRON = {
 }
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**7))
 def test_thousandths_survive_the_wire(thousandths):
     assert translate.amount("cpus", thousandths / 1000) == thousandths
