@@ -24,7 +24,7 @@ class Config:
     consul_token: str  #: ACL token, empty for none
     docker_host: str  #: URL of the Docker daemon
     host_network: str  #: what "host network" means: ``host``, or ``container:<name>`` where a container plays the host
-    host: str  #: the host's name in container labels: a later executor finds this one's containers by it
+    host: str  #: the host's name in container labels, one for each agent: a later executor finds this one's containers by it
     log_level: str
     address: str  #: the agent's IP address, reported as the tasks' own with host networking; empty: not known
 
@@ -36,13 +36,14 @@ class Config:
 
 def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     """Return the settings. Raises FatalError that names every problem at once."""
+    endpoint = environ.get("MESOS_AGENT_ENDPOINT", "")
     parser = argparse.ArgumentParser("eratos-executor", description="Runs tasks as Docker containers; started by a Mesos agent.")
     for flag, default, text in (
         ("consul", "http://127.0.0.1:8500", "URL of the Consul agent of this host"),
         ("consul-token", "", "Consul ACL token; better given as ERATOS_CONSUL_TOKEN, where ps does not show it"),
         ("docker-host", "unix:///var/run/docker.sock", "URL of the Docker daemon"),
         ("host-network", "host", "what host networking means: host, or container:<name> where a container plays the host"),
-        ("host", socket.gethostname(), "name of this host in container labels"),
+        ("host", _host(endpoint), "name of this host in container labels, one for each agent"),
         ("log-level", "INFO", ", ".join(_LEVELS)),
     ):
         variable = "ERATOS_" + flag.upper().replace("-", "_")
@@ -52,7 +53,13 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     problems = _problems(given)
     if problems:
         raise FatalError("; ".join(problems))
-    return Config(**vars(given), address=environ.get("MESOS_AGENT_ENDPOINT", "").rpartition(":")[0])
+    return Config(**vars(given), address=endpoint.rpartition(":")[0])
+
+
+def _host(agent_endpoint: str) -> str:
+    """Return the default: two agents of one machine must not take each other's containers for left-overs."""
+    port = agent_endpoint.rpartition(":")[2]
+    return socket.gethostname() + (f":{port}" if port not in ("", "5051") else "")
 
 
 def _problems(given: argparse.Namespace) -> list[str]:

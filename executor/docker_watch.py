@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from docker.types import CancellableStream
@@ -37,11 +37,8 @@ class DockerWatch:
     def __init__(self, client: DockerClient, host: Host, emit: Callable[[on.Event], None]) -> None:
         self._client = client
         self._emit = emit
-        self._labels = [
-            f"{names.LABEL_FRAMEWORK}={host.framework_id}",
-            f"{names.LABEL_EXECUTOR}={host.executor_id}",
-            f"{names.LABEL_HOST}={host.name}",
-        ]
+        self._host = host
+        self._labels = [f"{names.LABEL_FRAMEWORK}={host.framework_id}", f"{names.LABEL_HOST}={host.name}"]
         self._stream: CancellableStream | None = None
         self._stopped = threading.Event()
         self._list_now = threading.Event()
@@ -105,14 +102,22 @@ class DockerWatch:
                 log.exception("listing containers broke, please report this as a bug")
             self._list_now.wait(LISTING_S)
 
+    def _ours(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether a container is this executor's, or a dead one's of an earlier agent id of this host.
+
+        Another executor of the same agent may be alive: its containers are its own.
+        """
+        agent_id, executor_id = labels.get(names.LABEL_AGENT), labels.get(names.LABEL_EXECUTOR)
+        return agent_id != self._host.agent_id or executor_id == self._host.executor_id
+
     def listing(self) -> on.ContainersListed:
-        """List this executor's containers. Raises one of DockerFailure."""
+        """List the containers that this executor answers for. Raises one of DockerFailure."""
         began_at = time.monotonic()
         found = self._client.api.containers(all=True, filters={"label": self._labels})
         running: set[str] = set()
         ended: set[str] = set()
         for container in found:
             task_id = container["Labels"].get(names.LABEL_TASK)
-            if task_id:
+            if task_id and self._ours(container["Labels"]):
                 (running if container["State"] in ("running", "paused", "restarting") else ended).add(task_id)
         return on.ContainersListed(began_at, frozenset(running), frozenset(ended))

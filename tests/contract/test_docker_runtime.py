@@ -89,6 +89,15 @@ class Rig:
         self.events.until(on.ContainerStarted, task_id=task_id)
         return task_id
 
+    def stopped(self, task_id: str, exit_code: int) -> None:
+        """Ask a process to end until it does: at first it may not listen to signals yet."""
+
+        def died() -> on.ContainerDied:
+            self.runtime.perform(do.StopContainer(task_id))
+            return self.events.until(on.ContainerDied, within_s=1, task_id=task_id, exit_code=exit_code)
+
+        until(died, 20, f"the process ended with {exit_code}")
+
     def inspect(self, task_id: str, template: str) -> str:
         return docker("inspect", "-f", template, names.container_name(task_id))
 
@@ -136,8 +145,7 @@ def test_examining_a_container_that_is_gone_is_answered(rig: Rig) -> None:
 
 def test_stop_lets_the_process_end(rig: Rig) -> None:
     task_id = rig.started("exec sleep 1000" if rig.kind == "fake" else "trap 'exit 143' TERM; while :; do sleep 0.05; done")
-    rig.runtime.perform(do.StopContainer(task_id))
-    assert rig.events.until(on.ContainerDied, task_id=task_id).exit_code == 143
+    rig.stopped(task_id, 143)
 
 
 def test_kill_ends_what_ignores_the_stop(rig: Rig) -> None:
@@ -275,8 +283,7 @@ def test_a_cancelled_start_does_not_wait_for_its_image(real: Rig) -> None:
 
 def test_the_images_own_stop_signal_is_used(real: Rig) -> None:
     task_id = real.started("trap 'exit 9' USR1; while :; do sleep 0.05; done", parameters=(("stop-signal", "SIGUSR1"),))
-    real.runtime.perform(do.StopContainer(task_id))
-    assert real.events.until(on.ContainerDied, task_id=task_id).exit_code == 9
+    real.stopped(task_id, 9)
 
 
 def test_another_hosts_containers_are_not_seen(real: Rig) -> None:
@@ -284,6 +291,19 @@ def test_another_hosts_containers_are_not_seen(real: Rig) -> None:
     real.host = replace(real.host, name="elsewhere")
     listed = real.listing()
     assert not listed.running | listed.ended
+
+
+def test_a_living_executor_beside_this_one_keeps_its_containers(real: Rig) -> None:
+    real.started("exec sleep 1000")
+    real.host = replace(real.host, executor_id="upgraded")
+    listed = real.listing()
+    assert not listed.running | listed.ended
+
+
+def test_containers_of_an_earlier_agent_id_are_seen(real: Rig) -> None:
+    task_id = real.started("exec sleep 1000")
+    real.host = replace(real.host, executor_id="upgraded", agent_id="agent2")
+    assert real.listing().running == {task_id}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -1,0 +1,200 @@
+"""What a task's container is made of: the create body, the environment, Docker's parameters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.executor import HOST, TASK, a_payload
+
+from eratos.common import names
+from eratos.common.errors import PermanentError
+from eratos.common.payload import Port, Volume
+from eratos.common.resources import Resources
+from eratos.executor.core.container import container_config, probe_target, tcp_host_ports
+from eratos.executor.core.environment import environment
+
+
+def config(host: Any = HOST, **changes: Any) -> dict[str, Any]:
+    return container_config(a_payload(**changes), host)
+
+
+def host_config(**changes: Any) -> dict[str, Any]:
+    return dict(config(**changes)["HostConfig"])
+
+
+def test_the_environment_is_marathons() -> None:
+    payload = a_payload(
+        resources=Resources(cpus_m=100, mem_mib=32),
+        ports=0,
+        env={"WORK_S": "0.05"},
+        labels={"team-a": "x", "LONG": "y" * 600},
+    )
+    payload = replace(payload, ports=(Port(31000, name="http"), Port(31001, container_port=9000)))
+    assert environment(payload, "node1") == {
+        "MESOS_TASK_ID": TASK,
+        "MARATHON_APP_ID": "/shop",
+        "MARATHON_APP_VERSION": "v1",
+        "MARATHON_APP_DOCKER_IMAGE": "debian:trixie-slim",
+        "MARATHON_APP_RESOURCE_CPUS": "0.1",
+        "MARATHON_APP_RESOURCE_MEM": "32.0",
+        "MARATHON_APP_RESOURCE_DISK": "0.0",
+        "MARATHON_APP_RESOURCE_GPUS": "0",
+        "MARATHON_APP_LABELS": "TEAM_A",
+        "MARATHON_APP_LABEL_TEAM_A": "x",
+        "HOST": "node1",
+        "PORT": "31000",
+        "PORT0": "31000",
+        "PORT1": "31001",
+        "PORTS": "31000,31001",
+        "PORT_31000": "31000",
+        "PORT_9000": "31001",
+        "PORT_HTTP": "31000",
+        "WORK_S": "0.05",
+    }
+
+
+def test_the_apps_own_variables_win() -> None:
+    assert environment(a_payload(env={"PORT": "80"}), "node1")["PORT"] == "80"
+
+
+def test_a_task_without_ports_has_no_port_variables() -> None:
+    assert not [name for name in environment(a_payload(ports=0), "node1") if name.startswith("PORT")]
+
+
+def test_cpus_are_a_weight_and_memory_a_limit() -> None:
+    limits = host_config(resources=Resources(cpus_m=1500, mem_mib=64))
+    assert (limits["CpuShares"], limits["Memory"], limits["MemorySwap"]) == (1536, 64 << 20, 64 << 20)
+    assert "CpuQuota" not in limits
+
+
+def test_a_hard_cpu_limit_becomes_a_quota() -> None:
+    limits = host_config(cpus_limit_m=250)
+    assert limits["CpuQuota"] / limits["CpuPeriod"] == 0.25
+
+
+def test_the_smallest_weight_is_dockers() -> None:
+    assert host_config(resources=Resources(cpus_m=1, mem_mib=32))["CpuShares"] == 2
+
+
+def test_gpus_are_asked_for() -> None:
+    assert host_config(resources=Resources(gpus=2))["DeviceRequests"][0]["Count"] == 2
+
+
+def test_containers_carry_their_owner() -> None:
+    assert config()["Labels"] == {
+        names.LABEL_FRAMEWORK: "fw1",
+        names.LABEL_EXECUTOR: "eratos",
+        names.LABEL_AGENT: "agent1",
+        names.LABEL_HOST: "host1",
+        names.LABEL_APP: "/shop",
+        names.LABEL_INSTANCE: "shop.instance-1",
+        names.LABEL_TASK: TASK,
+    }
+
+
+def test_docker_neither_restarts_a_task_nor_lets_its_log_grow() -> None:
+    found = host_config()
+    assert found["RestartPolicy"] == {"Name": "no"}
+    assert found["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
+
+
+@pytest.mark.parametrize(
+    ("args", "entrypoint", "command"),
+    [
+        (None, None, None),
+        (("serve", "--fast"), None, ["serve", "--fast"]),
+        (("/bin/sh", "-c", "exec serve"), ["/bin/sh"], ["-c", "exec serve"]),
+    ],
+)
+def test_arguments_follow_the_entrypoint_and_a_shell_command_replaces_it(args: Any, entrypoint: Any, command: Any) -> None:
+    found = config(args=args)
+    assert (found.get("Entrypoint"), found.get("Cmd")) == (entrypoint, command)
+
+
+def test_host_networking_means_the_played_host_where_there_is_one() -> None:
+    assert host_config()["NetworkMode"] == "host"
+    assert config(replace(HOST, network="container:agent1"))["HostConfig"]["NetworkMode"] == "container:agent1"
+
+
+def test_bridged_ports_are_published() -> None:
+    payload = replace(a_payload(network="bridge"), ports=(Port(31000, 80), Port(31001, 53, "udp,tcp")))
+    found = container_config(payload, HOST)["HostConfig"]
+    assert found["PortBindings"] == {
+        "80/tcp": [{"HostPort": "31000"}],
+        "53/udp": [{"HostPort": "31001"}],
+        "53/tcp": [{"HostPort": "31001"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"network": "bridge"}, "use network host"),
+        ({"network": "overlay"}, "use host, bridge or none"),
+        ({"volumes": (Volume("/data", "relative"),)}, "must be absolute"),
+        ({"parameters": (("teleport", "1"),)}, "'teleport' is not supported; known are: add-host"),
+        ({"parameters": (("ulimit", "nofile"),)}, "'ulimit' has a bad value"),
+        ({"parameters": (("shm-size", "many"),)}, "'shm-size' has a bad value"),
+        ({"parameters": (("init", "maybe"),)}, "must be true or false"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(PermanentError, match=words):
+        config(replace(HOST, network="container:agent1"), **changes)
+
+
+def test_volumes_are_bound() -> None:
+    found = host_config(volumes=(Volume("/a", "/srv", read_only=True), Volume("/b", "cache", named=True)))
+    assert found["Binds"] == ["/srv:/a:ro", "cache:/b:rw"]
+
+
+def test_parameters_are_translated() -> None:
+    found = config(
+        parameters=(
+            ("ulimit", "nofile=10:20"),
+            ("shm-size", "64m"),
+            ("tmpfs", "/tmp:size=1m"),
+            ("device", "/dev/fuse"),
+            ("sysctl", "net.core.somaxconn=1024"),
+            ("log-driver", "syslog"),
+            ("log-opt", "tag=x"),
+            ("env", "A=1"),
+            ("entrypoint", "/bin/serve --now"),
+            ("cap-add", "NET_ADMIN"),
+            ("cap-add", "SYS_TIME"),
+        )
+    )
+    host = found["HostConfig"]
+    assert host["Ulimits"] == [{"Name": "nofile", "Soft": 10, "Hard": 20}]
+    assert host["ShmSize"] == 64 << 20
+    assert host["Tmpfs"] == {"/tmp": "size=1m"}
+    assert host["Devices"] == [{"PathOnHost": "/dev/fuse", "PathInContainer": "/dev/fuse", "CgroupPermissions": "rwm"}]
+    assert host["Sysctls"] == {"net.core.somaxconn": "1024"}
+    assert host["LogConfig"] == {"Type": "syslog", "Config": {"tag": "x"}}
+    assert host["CapAdd"] == ["NET_ADMIN", "SYS_TIME"]
+    assert found["Entrypoint"] == ["/bin/serve", "--now"]
+    assert "A=1" in found["Env"]
+
+
+def test_a_log_option_of_one_task_does_not_reach_another() -> None:
+    config(parameters=(("log-opt", "max-size=1k"),))
+    assert host_config()["LogConfig"]["Config"]["max-size"] == "10m"
+
+
+def test_no_parameter_can_take_over_the_labels_of_ownership() -> None:
+    found = config(parameters=(("label", f"{names.LABEL_TASK}=other"), ("label", "mine=1")))
+    assert (found["Labels"][names.LABEL_TASK], found["Labels"]["mine"]) == (TASK, "1")
+
+
+def test_a_bridged_port_is_reached_at_the_containers_own_address() -> None:
+    payload = replace(a_payload(network="bridge"), ports=(Port(31000, 80),))
+    assert probe_target(payload, 31000, "172.17.0.5") == ("172.17.0.5", 80)
+    assert probe_target(a_payload(), 31000, "") == ("127.0.0.1", 31000)
+
+
+def test_only_tcp_ports_of_a_networked_task_must_be_free() -> None:
+    payload = replace(a_payload(), ports=(Port(31000), Port(31001, protocol="udp"), Port(31002, protocol="udp,tcp")))
+    assert tcp_host_ports(payload) == (31000, 31002)
+    assert tcp_host_ports(replace(payload, network="none")) == ()

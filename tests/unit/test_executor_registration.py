@@ -1,0 +1,111 @@
+"""Consul services of a task, and the difference between wanted and present."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.executor import HOST, PORT, TASK, a_payload
+
+from eratos.common import names
+from eratos.common.payload import HealthCheck, Port
+from eratos.executor.core.host import Host
+from eratos.executor.core.registration import difference, registrations
+
+OTHER_TASK = "shop.instance-2._app.1"
+
+
+def present(*bodies: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the Consul agent says after these registrations."""
+    return {body["ID"]: body | {"Service": body["Name"]} for body in bodies}
+
+
+def bodies(task_id: str = TASK, host: Host = HOST, **changes: Any) -> list[dict[str, Any]]:
+    return list(registrations(a_payload(task_id, **changes), host, ""))
+
+
+def check(**changes: Any) -> dict[str, Any]:
+    return dict(bodies(**changes)[0]["Check"])
+
+
+def test_the_marks_of_ownership_are_ours() -> None:
+    payload = a_payload()
+    lying = replace(payload.services[0], meta={names.META_AGENT: "other", "haproxy-path": "/x"})
+    (body,) = registrations(replace(payload, services=(lying,)), HOST, "")
+    assert body["Meta"] == {
+        names.META_FRAMEWORK: "fw1",
+        names.META_AGENT: "agent1",
+        names.META_TASK: TASK,
+        "haproxy-path": "/x",
+    }
+    assert "Address" not in body
+
+
+@pytest.mark.parametrize(("interval_s", "shown"), [(0.2, "1s"), (5, "5s"), (60, "10s")])
+def test_consul_probes_by_the_apps_check_at_a_sane_pace(interval_s: float, shown: str) -> None:
+    found = check(health_checks=(HealthCheck("http", "/up", PORT, interval_s=interval_s, timeout_s=2),))
+    assert (found["HTTP"], found["Interval"], found["Timeout"]) == (f"http://127.0.0.1:{PORT}/up", shown, "2s")
+    assert (found["Status"], found["DeregisterCriticalServiceAfter"]) == ("passing", "1m")
+
+
+def test_the_check_is_the_ports_own() -> None:
+    other = HealthCheck("http", "/admin", PORT + 1)
+    command = HealthCheck("command", port=PORT, command="true")
+    assert check(health_checks=(other, command, HealthCheck("tcp", port=PORT)))["TCP"] == f"127.0.0.1:{PORT}"
+
+
+def test_a_port_without_a_check_must_accept_connections() -> None:
+    assert check()["TCP"] == f"127.0.0.1:{PORT}"
+
+
+def test_a_udp_port_has_no_check() -> None:
+    payload = replace(a_payload(), ports=(Port(PORT, protocol="udp"),))
+    assert "Check" not in registrations(payload, HOST, "")[0]
+
+
+def test_https_is_probed_without_asking_for_the_certificate() -> None:
+    found = check(health_checks=(HealthCheck("https", "/", PORT),))
+    assert (found["HTTP"], found["TLSSkipVerify"]) == (f"https://127.0.0.1:{PORT}/", True)
+
+
+def test_what_is_there_as_wanted_stays() -> None:
+    assert difference(bodies(ports=2), present(*bodies(ports=2)), HOST) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "change", [{"Name": "other"}, {"Port": 1}, {"Tags": ["eratos", "new"]}, {"Meta": {names.META_FRAMEWORK: "fw1"}}]
+)
+def test_what_differs_is_registered_again(change: dict[str, Any]) -> None:
+    (body,) = bodies()
+    assert difference([body], present(body | change), HOST) == ([body], [])
+
+
+def test_surplus_goes_only_where_it_is_ours() -> None:
+    there = present(
+        *bodies(),
+        *bodies(OTHER_TASK, replace(HOST, framework_id="fw2")),
+        *bodies("shop.instance-3._app.1", replace(HOST, agent_id="agent2")),
+        bodies("shop.instance-4._app.1")[0] | {"ID": "not-prefixed"},
+    )
+    assert difference([], there, HOST) == ([], [names.service_id(TASK)])
+
+
+def test_a_forgotten_task_of_an_earlier_agent_id_goes_too() -> None:
+    there = present(*bodies(OTHER_TASK, replace(HOST, agent_id="agent0")))
+    assert difference([], there, HOST) == ([], [])
+    assert difference([], there, HOST, frozenset({OTHER_TASK})) == ([], [names.service_id(OTHER_TASK)])
+
+
+@given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)), st.sets(st.integers(10, 19)))
+def test_doing_the_difference_leaves_exactly_what_is_wanted(wanted: set[int], there: set[int], foreign: set[int]) -> None:
+    def body(number: int, host: Host = HOST) -> dict[str, Any]:
+        return bodies(f"shop.instance-{number}._app.1", host)[0]
+
+    stranger = replace(HOST, framework_id="fw2")
+    state = present(*(body(n) for n in there), *(body(n, stranger) for n in foreign))
+    missing, surplus = difference([body(n) for n in wanted], state, HOST)
+    after = (state.keys() | {found["ID"] for found in missing}) - set(surplus)
+    assert after == {body(n)["ID"] for n in wanted | foreign}
