@@ -34,7 +34,9 @@ class Config:
     master: str = _setting("", "the Mesos masters: zk://host:port,.../mesos, or host:port of one master")
     zk: str = _setting("", "zk://[user:password@]host:port,.../path for the store and the election of a leader", secret=True)
     store: str = _setting("", "instead of --zk, for one scheduler alone: sqlite:///path/to/file, or memory:", secret=True)
-    consul: str = _setting("http://127.0.0.1:8500", "the Consul agent of each host, as executors on that host reach it")
+    consul: str = _setting("http://127.0.0.1:8500", "Consul as this process reaches it; several with commas between")
+    executor_consul: str = _setting("http://127.0.0.1:8500", "the Consul agent of each agent's host, as its executor reaches it")
+    consul_token_file: str = _setting("", "file with the ACL token for --consul; executors read their own host's")
     http_host: str = _setting("0.0.0.0", "address that the API listens on")
     http_port: int = _setting(8080, "port that the API listens on", int)
     advertise_url: str = _setting("", "URL under which other schedulers reach this one's API; default: hostname and --http-port")
@@ -61,12 +63,15 @@ class Config:
 
     def secret(self) -> str:
         """Return the principal's secret, or "" where there is none. Raises BadConfig when the file cannot be read."""
-        if not self.secret_file:
-            return ""
-        try:
-            return Path(self.secret_file).read_text().strip()
-        except OSError as error:
-            raise BadConfig(f"--secret-file: {self.secret_file} cannot be read: {error.strerror}") from error
+        return _read(self.secret_file, "--secret-file")
+
+    def consul_token(self) -> str:
+        """Return Consul's ACL token, or "" where there is none. Raises BadConfig when the file cannot be read."""
+        return _read(self.consul_token_file, "--consul-token-file")
+
+    @property
+    def consul_urls(self) -> tuple[str, ...]:
+        return tuple(url.strip() for url in self.consul.split(",") if url.strip())
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
@@ -122,8 +127,21 @@ def _problems(config: Config) -> list[str]:
         found.append("--executor-cpus and --executor-mem-mib: at least 0.01 and 32, or Mesos refuses the executor")
     if config.secret_file and not config.principal:
         found.append("--secret-file: needs --principal")
-    if config.secret_file and not Path(config.secret_file).is_file():
-        found.append(f"--secret-file: {config.secret_file} is no readable file")
+    for flag, path in (("--secret-file", config.secret_file), ("--consul-token-file", config.consul_token_file)):
+        if path and not Path(path).is_file():
+            found.append(f"{flag}: {path} is no readable file")
+    for flag, url in (*(("--consul", url) for url in config.consul_urls), ("--executor-consul", config.executor_consul)):
+        if not re.match(r"^https?://[^/]+/?$", url):
+            found.append(f"{flag}: {url!r} is no address like http://127.0.0.1:8500")
     if config.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         found.append(f"--log-level: {config.log_level!r} is none of DEBUG, INFO, WARNING, ERROR")
     return found
+
+
+def _read(path: str, flag: str) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise BadConfig(f"{flag}: {path} cannot be read: {error.strerror}") from error

@@ -19,6 +19,7 @@ from eratos.common.log import fields
 from eratos.common.resources import Resources
 
 from .api.controller import Unavailable
+from .catalogue import Catalogue
 from .clock import Clock
 from .config import Config
 from .core.actions import Reply
@@ -148,11 +149,14 @@ class Process:
         driver.start(stored.framework_id)
         self._loop = loop
         self._leadership_changed(election.state)  # it may have changed before there was a loop to tell
+        catalogue = Catalogue(self._config.consul_urls, lambda: loop.read(_live_tasks), self._config.consul_token())
+        catalogue.start()
         try:
             if not self._stopping.is_set():
                 loop.run(driver)
         finally:
             self._loop = None
+            catalogue.stop()
             driver.stop()
         if election.lost.is_set():
             raise FatalError("leadership was lost: ending, so that the supervisor starts this process anew")
@@ -167,6 +171,10 @@ class Process:
             loop.hold()
         else:
             loop.stop()
+
+
+def _live_tasks(state: State) -> tuple[str, set[str]]:
+    return state.framework_id, {i.task_id for i in state.instances.values() if not i.waiting}
 
 
 def mesos_settings(config: Config) -> MesosSettings:
@@ -185,7 +193,7 @@ def mesos_settings(config: Config) -> MesosSettings:
             command=config.executor_command,
             name=config.framework_name,
             uris=tuple(uri.strip() for uri in config.executor_uris.split(",") if uri.strip()),
-            environment={"ERATOS_CONSUL": config.consul},
+            environment={"ERATOS_CONSUL": config.executor_consul},
             resources=Resources(cpus_m=round(config.executor_cpus * 1000), mem_mib=config.executor_mem_mib),
         ),
     )

@@ -1,0 +1,96 @@
+"""Removes from Consul's catalogue what a lost host left there. Runs beside the loop while this process leads.
+
+A Consul agent that is gone cannot deregister its services, and Consul itself keeps them for 72 hours. So every few seconds
+the leader looks at the nodes whose agent is dead, and deregisters there the services of its own framework whose tasks it
+has given up. A living agent's services are its executor's business: here they would come back by anti-entropy.
+
+Needs of Consul's ACL: ``node:read``, ``service:read``, and ``service:write`` with ``node:write`` for the deregistration.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import consul
+import requests
+
+from eratos.common import names
+from eratos.common.log import fields
+
+log = logging.getLogger(__name__)
+
+PERIOD_S = 5.0
+_ANSWER_S = 5.0
+_Failure = (consul.ConsulException, requests.RequestException, OSError, ValueError)
+
+
+class Catalogue:
+    """One thread that sweeps until stopped. ``live_tasks`` returns the framework's id and the ids of the tasks it knows."""
+
+    def __init__(self, urls: Sequence[str], live_tasks: Callable[[], tuple[str, Collection[str]]], token: str = "") -> None:
+        """``urls``: Consul agents or servers, asked in turn: losing one must not blind the scheduler."""
+        self._clients = [_client(url, token) for url in urls]
+        self._live_tasks = live_tasks
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
+        self._told = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(_ANSWER_S)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(PERIOD_S):
+            for _ in self._clients:
+                try:
+                    self._sweep(self._clients[0])
+                    self._told = False
+                    break
+                except _Failure as error:
+                    self._clients.append(self._clients.pop(0))
+                    failure = error
+            else:
+                if not self._told:
+                    log.warning("no Consul answers, what lost hosts left stays until one does %s", fields(error=repr(failure)))
+                    self._told = True
+
+    def _sweep(self, client: consul.Consul) -> None:
+        for node in sorted(dead_nodes(client.health.state("critical")[1])):
+            answer = client.catalog.node(node)[1]
+            framework_id, tasks = self._live_tasks()
+            for service_id in orphans((answer or {}).get("Services", {}).values(), framework_id, tasks):
+                client.catalog.deregister(node, service_id=service_id)
+                log.info("deregistered what a lost host left %s", fields(node=node, service_id=service_id))
+
+
+def dead_nodes(critical_checks: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the nodes whose Consul agent is gone, out of all critical checks."""
+    return {check["Node"] for check in critical_checks if check["CheckID"] == "serfHealth"}
+
+
+def orphans(services: Iterable[Mapping[str, Any]], framework_id: str, tasks: Collection[str]) -> Iterator[str]:
+    """Yield the ids of services that belong to the framework and to none of its tasks."""
+    for service in services:
+        meta = service.get("Meta") or {}
+        ours = names.SERVICE_TAG in service.get("Tags", ()) and framework_id and meta.get(names.META_FRAMEWORK) == framework_id
+        if ours and service["ID"].startswith(f"{names.PREFIX}-") and meta.get(names.META_TASK) not in tasks:
+            yield service["ID"]
+
+
+def _client(url: str, token: str) -> consul.Consul:
+    parts = urlsplit(url)
+    default_port = 443 if parts.scheme == "https" else 8500
+    return consul.Consul(
+        host=parts.hostname or "127.0.0.1",
+        port=parts.port or default_port,
+        scheme=parts.scheme or "http",
+        token=token or None,
+        connections_timeout=_ANSWER_S,
+    )
