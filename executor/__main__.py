@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import sys
+import threading
 
 from eratos.common.errors import EratosError, FatalError
 from eratos.common.log import fields, setup
@@ -13,6 +15,7 @@ from eratos.common.log import fields, setup
 from .balancers import Balancers
 from .config import Config, read
 from .consul_agent import ConsulAgent, ConsulApi
+from .core.events import Shutdown
 from .core.host import Host
 from .core.lifecycle import Machine
 from .docker_client import DockerClient
@@ -67,11 +70,17 @@ def _run(config: Config) -> str:
     loop.connect(containers, Prober(io, containers, loop.emit), services, balancers)
     for part in (io, services, containers, driver):
         part.start()
+    signal.signal(signal.SIGTERM, lambda *_: _leave(loop))
     reason = loop.run()
     containers.stop(_REMOVE_S)
     driver.flush(_FLUSH_S)
     driver.stop()
     return reason
+
+
+def _leave(loop: Loop) -> None:
+    """Take SIGTERM for a Shutdown. On a thread: the handler interrupts the loop, which may be holding its queue's lock."""
+    threading.Thread(target=loop.emit, args=(Shutdown("terminated by a signal"),)).start()
 
 
 if __name__ == "__main__":

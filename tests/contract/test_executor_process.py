@@ -1,0 +1,193 @@
+"""The whole executor as a process: a simulated agent before it; real Docker and a real Consul agent behind it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import consul
+import pytest
+from support.companion import FakeCompanion, serve
+from support.containers import Container, docker, run_container
+from support.executor import a_payload
+from support.mesos_agent import AGENT_ID, SimulatedExecutorAgent
+from support.waiting import until
+
+from eratos.common import names
+from eratos.common.payload import HealthCheck, Port, Service
+
+IMAGE = "eratos/prime"
+
+
+@pytest.fixture(scope="module")
+def consul_container() -> Iterator[Container]:
+    options = ["--entrypoint", "consul"]
+    with run_container("eratos/consul", "agent", "-dev", "-client", "0.0.0.0", ports=[8500], options=options) as container:
+        yield container
+
+
+class Rig:
+    """One executor process at a time, and everything it meets."""
+
+    def __init__(self, agent: SimulatedExecutorAgent, consul_port: int, log: Path) -> None:
+        self.agent = agent
+        self.mark = uuid.uuid4().hex[:8]
+        self.consul = consul.Consul("127.0.0.1", consul_port, connections_timeout=5)
+        self.log = log
+        self.environ = agent.environ(
+            ERATOS_CONSUL=f"http://127.0.0.1:{consul_port}", ERATOS_HOST=f"test-{self.mark}", ERATOS_LOG_LEVEL="DEBUG"
+        )
+        self.process = self.begin()
+        until(lambda: agent.stream is not None, 20, "the executor has subscribed")
+
+    def begin(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "eratos.executor"],
+                env={"PATH": os.environ["PATH"], **self.environ},
+                stdout=log,
+                stderr=log,
+            )
+
+    def launch(self, **changes: Any) -> tuple[str, int]:
+        """Launch a prime worker; return task id and port."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = int(server.getsockname()[1])
+        task_id = f"prime.instance-{uuid.uuid4()}._app.1"
+        check = HealthCheck("http", "/health", port, grace_s=60, interval_s=1, timeout_s=5)
+        service = Service(names.service_id(task_id), "prime", port, (names.SERVICE_TAG,), {names.META_TASK: task_id})
+        payload = a_payload(task_id, image=IMAGE, health_checks=(check,), services=(service,), env={"WORK_S": "0.001"})
+        payload = replace(payload, ports=(Port(port),), **changes)
+        self.agent.launch(task_id, payload.to_bytes())
+        return task_id, port
+
+    def states(self, task_id: str) -> list[str]:
+        return [status["state"] for status in self.agent.updates if status["task_id"]["value"] == task_id]
+
+    def last(self, task_id: str) -> dict[str, Any]:
+        return [status for status in self.agent.updates if status["task_id"]["value"] == task_id][-1]
+
+    def reached(self, task_id: str, state: str) -> dict[str, Any]:
+        until(lambda: state in self.states(task_id), 30, f"{task_id} is {state}, its log: {self.log}")
+        return self.last(task_id)
+
+    def registered(self, task_id: str) -> bool:
+        return names.service_id(task_id) in self.consul.agent.services()
+
+    def ready(self, **changes: Any) -> str:
+        task_id, _ = self.launch(**changes)
+        until(lambda: self.registered(task_id), 30, "the task is in Consul")
+        return task_id
+
+    def containers(self) -> list[str]:
+        return docker("ps", "-aq", "--filter", f"label={names.LABEL_HOST}=test-{self.mark}").split()
+
+
+@pytest.fixture
+def rig(consul_container: Container, tmp_path: Path) -> Iterator[Rig]:
+    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, timeout=30, check=False)
+    if found.returncode != 0:
+        pytest.skip(f"{IMAGE} is not there (`./dev build` makes the images)")
+    with SimulatedExecutorAgent() as agent:
+        rig = Rig(agent, consul_container.ports[8500], tmp_path / "executor.log")
+        yield rig
+        rig.process.kill()
+        rig.process.wait()
+        rig.consul.http.session.close()
+        left = rig.containers()
+        if left:
+            docker("rm", "-f", "-v", *left)
+
+
+def test_a_task_from_launch_to_confirmed_stop(rig: Rig) -> None:
+    companion = FakeCompanion()
+    with serve(companion.answer) as port:
+        rig.consul.agent.service.register(names.BALANCER_SERVICE, port=port, check={"TTL": "1h", "Status": "passing"})
+        until(lambda: rig.consul.health.service(names.BALANCER_SERVICE, passing=True)[1], 20, "the balancer is known")
+        task_id = rig.ready()
+        service_id = names.service_id(task_id)
+        companion.used[service_id] = 1
+        rig.agent.kill(task_id)
+        until(lambda: service_id in companion.asked, 20, "the balancer is asked")
+        assert companion.confirmed == [service_id]
+        assert not rig.registered(task_id)
+        assert rig.states(task_id)[-1] == "TASK_KILLING"
+        assert len(rig.containers()) == 1
+        companion.used.clear()
+        rig.reached(task_id, "TASK_KILLED")
+        rig.consul.agent.service.deregister(names.BALANCER_SERVICE)
+    assert [state for state in rig.states(task_id) if state != "TASK_RUNNING"] == ["TASK_STARTING", "TASK_KILLING", "TASK_KILLED"]
+    until(lambda: not rig.containers(), 20, "the container is removed")
+
+
+def test_a_ready_task_is_told_as_healthy_with_its_address(rig: Rig) -> None:
+    task_id = rig.ready()
+    until(lambda: rig.last(task_id).get("healthy"), 20, "the task is reported healthy")
+    addresses = rig.last(task_id)["container_status"]["network_infos"][0]["ip_addresses"]
+    assert [address["ip_address"] for address in addresses] == ["127.0.0.1"]
+    assert rig.consul.agent.services()[names.service_id(task_id)]["Meta"][names.META_AGENT] == AGENT_ID
+
+
+def test_a_killed_container_leaves_consul_and_is_reported(rig: Rig) -> None:
+    task_id = rig.ready()
+    docker("kill", names.container_name(task_id))
+    status = rig.reached(task_id, "TASK_FAILED")
+    assert "exit code 137" in status["message"]
+    assert not rig.registered(task_id)
+
+
+def test_a_dead_executors_containers_and_services_are_swept(rig: Rig) -> None:
+    task_id = rig.ready()
+    rig.process.kill()
+    rig.process.wait()
+    rig.process = rig.begin()
+    until(lambda: not rig.containers(), 30, "the orphan is removed")
+    until(lambda: not rig.registered(task_id), 30, "its service is gone")
+
+
+def test_a_restarted_agent_finds_the_task_alive(rig: Rig) -> None:
+    task_id = rig.ready()
+    before = rig.agent.stream
+    rig.agent.restart()
+    until(lambda: rig.agent.stream not in (None, before), 20, "the executor has subscribed again")
+    assert rig.registered(task_id)
+    rig.agent.kill(task_id)
+    rig.reached(task_id, "TASK_KILLED")
+
+
+def test_a_taken_port_is_named(rig: Rig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        task_id = "prime.instance-taken._app.1"
+        rig.agent.launch(task_id, replace(a_payload(task_id, image=IMAGE), ports=(Port(port),)).to_bytes())
+        assert f"port {port}" in rig.reached(task_id, "TASK_FAILED")["message"]
+
+
+@pytest.mark.parametrize("how", ["event", "signal"])
+def test_a_shutdown_ends_every_task_and_then_the_executor(rig: Rig, how: str) -> None:
+    ready = rig.ready()
+    starting, _ = rig.launch()
+    if how == "event":
+        rig.agent.event({"type": "SHUTDOWN"})
+    else:
+        rig.process.send_signal(signal.SIGTERM)
+    assert rig.process.wait(timeout=20) == 0
+    for task_id in (ready, starting):
+        assert rig.states(task_id)[-1] == "TASK_KILLED"
+    assert not rig.registered(ready)
+    until(lambda: not rig.containers(), 20, "the containers are removed")
+
+
+def test_without_an_agent_it_says_what_is_missing() -> None:
+    command = [sys.executable, "-P", "-m", "eratos.executor"]
+    done = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert "MESOS_FRAMEWORK_ID" in done.stderr

@@ -1,0 +1,45 @@
+"""Settings of the executor."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from eratos.common.errors import FatalError
+from eratos.executor.config import read
+
+
+def test_the_defaults_suit_a_real_host() -> None:
+    config = read([], {"MESOS_AGENT_ENDPOINT": "10.0.0.5:5051"})
+    assert (config.consul, config.docker_host, config.host_network) == (
+        "http://127.0.0.1:8500",
+        "unix:///var/run/docker.sock",
+        "host",
+    )
+    assert (config.host, config.address) == (socket.gethostname(), "10.0.0.5")
+
+
+def test_two_agents_of_one_machine_have_hosts_of_their_own() -> None:
+    assert read([], {"MESOS_AGENT_ENDPOINT": "10.0.0.5:5052"}).host == f"{socket.gethostname()}:5052"
+
+
+def test_flags_win_over_the_environment() -> None:
+    config = read(["--host", "b"], {"ERATOS_HOST": "a", "ERATOS_LOG_LEVEL": "DEBUG"})
+    assert (config.host, config.log_level) == ("b", "DEBUG")
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(FatalError) as caught:
+        read(["--consul", "localhost", "--host-network", "bridge", "--log-level", "loud", "--docker-host", "x"], {})
+    for flag in ("--consul", "--host-network", "--log-level", "--docker-host"):
+        assert flag in str(caught.value)
+
+
+def test_the_token_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    config = read([], {"ERATOS_CONSUL_TOKEN": "s3cret"})
+    assert config.consul_token == "s3cret"
+    assert "s3cret" not in str(config.shown())
+    with pytest.raises(SystemExit):
+        read(["--help"], {"ERATOS_CONSUL_TOKEN": "s3cret"})
+    assert "s3cret" not in capsys.readouterr().out

@@ -1,0 +1,129 @@
+"""Probes against real sockets: what passes, what does not, and what is said about it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.companion import serve
+from support.executor import Events
+from support.fake_docker import FakeContainer, FakeRuntime
+
+from eratos.executor.core import actions as do
+from eratos.executor.core import events as on
+from eratos.executor.io_thread import IoThread
+from eratos.executor.probes import Prober
+
+
+class Rig:
+    def __init__(self, io: IoThread) -> None:
+        self.events = Events()
+        self.runtime = FakeRuntime(set(), self.events.emit)
+        self.prober = Prober(io, self.runtime, self.events.emit)
+
+    def ask(self, protocol: str, port: int = 0, **changes: Any) -> on.ProbeDone:
+        fields = {"host": "127.0.0.1", "path": "/health", "command": "", "timeout_s": 5.0} | changes
+        self.prober.perform(do.Probe("t", 0, protocol, port=port, **fields))
+        return self.events.until(on.ProbeDone)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    io = IoThread()
+    io.start()
+    yield Rig(io)
+    io.stop()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("status", "passed"), [(200, True), (204, True), (302, True), (399, True), (400, False), (404, False), (500, False)]
+)
+def test_marathons_verdict_on_http(rig: Rig, status: int, passed: bool) -> None:
+    with serve(lambda method, path, body: (status if path == "/health" else 500, b"")) as port:
+        done = rig.ask("http", port)
+    assert (done.passed, done.detail) == (passed, f"HTTP status {status}")
+
+
+def test_a_long_answer_does_not_matter(rig: Rig) -> None:
+    with serve(lambda *_: (200, b"x" * 1_000_000)) as port:
+        assert rig.ask("http", port).passed
+
+
+def test_nobody_listening_is_a_failure_with_the_error(rig: Rig, closed_port: int) -> None:
+    for protocol in ("http", "https", "tcp"):
+        done = rig.ask(protocol, closed_port)
+        assert (done.passed, "refused" in done.detail or "failed" in done.detail) == (False, True)
+
+
+def test_silence_ends_with_the_timeout(rig: Rig, silent_port: int) -> None:
+    done = rig.ask("http", silent_port, timeout_s=0.05)
+    assert (done.passed, done.detail) == (False, "no answer within 0.05 s")
+
+
+def test_a_hung_task_delays_no_other_probe(rig: Rig, silent_port: int) -> None:
+    for _ in range(50):
+        rig.prober.perform(do.Probe("hung", 0, "http", "127.0.0.1", silent_port, "/", "", 60.0))
+    with serve(lambda *_: (200, b"")) as port:
+        assert rig.ask("http", port).passed
+
+
+def test_what_is_no_http_is_told(rig: Rig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        rig.prober.perform(do.Probe("t", 0, "http", "127.0.0.1", server.getsockname()[1], "/", "", 5.0))
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+            done = rig.events.until(on.ProbeDone)
+    assert (done.passed, "no HTTP" in done.detail) == (False, True)
+
+
+def test_a_connection_closed_without_an_answer_is_told(rig: Rig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        rig.prober.perform(do.Probe("t", 0, "http", "127.0.0.1", server.getsockname()[1], "/", "", 5.0))
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1000)
+        done = rig.events.until(on.ProbeDone)
+    assert not done.passed
+
+
+def test_tcp_asks_for_no_more_than_a_connection(rig: Rig, silent_port: int) -> None:
+    assert rig.ask("tcp", silent_port).passed
+
+
+@pytest.mark.parametrize(("command", "passed"), [("exit 0", True), ("exit 3", False)])
+def test_a_command_passes_with_exit_code_zero(rig: Rig, command: str, passed: bool) -> None:
+    rig.runtime.containers["t"] = FakeContainer()
+    done = rig.ask("command", command=command)
+    assert (done.passed, done.detail) == (passed, f"exit code {command[-1]}")
+
+
+def test_a_command_that_hangs_ends_with_the_timeout(rig: Rig) -> None:
+    rig.runtime.containers["t"] = FakeContainer()
+    assert "no answer" in rig.ask("command", command="sleep 1000", timeout_s=0.05).detail
+
+
+def test_a_command_without_a_container_fails(rig: Rig) -> None:
+    assert "does not run" in rig.ask("command", command="exit 0").detail
+
+
+def test_an_unknown_protocol_fails_with_the_known_ones(rig: Rig) -> None:
+    assert "use http" in rig.ask("gopher").detail
