@@ -18,6 +18,9 @@ from .shell import run
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
+#: On containers that compose made, and on nothing else. The labels above are on the images that it built as well, and so on
+#: everything that is started from them: workers of this and other clusters, containers of tests.
+MADE_LABEL = "com.docker.compose.config-hash"
 #: On every worker's container; the value begins with the project.
 HOST_LABEL = "eratos.host"
 
@@ -113,7 +116,7 @@ def _clone(config: dict[str, Any], service: str, host: str, other_host: str) -> 
 
 def containers(project: str) -> list[Container]:
     """Return the containers that compose made for a project, stopped ones included."""
-    return _inspect(["--filter", f"label={PROJECT_LABEL}={project}"])
+    return _inspect(["--filter", f"label={PROJECT_LABEL}={project}", "--filter", f"label={MADE_LABEL}"])
 
 
 def workers(settings: Settings, hosts: Iterable[str] | None = None) -> list[Container]:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 
@@ -163,16 +164,18 @@ def logs(settings: Settings, options: argparse.Namespace) -> None:
     if service.startswith("executor") and service[8:].isdigit():
         agent = f"agent{service[8:]}"
         _require_running(settings, agent)
-        # The executor writes into its sandbox; `latest` is its last run.
-        files = "/var/lib/mesos/agents/0/work/slaves/*/frameworks/*/executors/*/runs/latest/std*"
-        script = f"tail -n {int(options.tail)} {'-F' if follow else ''} {files}"
-        replace_this_process(compose.command("exec", "-T", agent, "sh", "-c", script), compose.env)
+        # The executor writes to its agent's output, among what Mesos and its ZooKeeper client write.
+        shown = compose.command("logs", "--no-color", "--no-log-prefix", "--tail", options.tail, *follow, agent)
+        # Compose clears the line before each one, terminal or not.
+        script = shlex.join(shown) + r" | sed -u 's/^\x1b\[2K//' | grep -vE '^([IWE][0-9]{4} |.*:ZOO_(INFO|WARN|ERROR)|$)'"
+        replace_this_process(["sh", "-c", script], compose.env)
     if service and service not in settings.services():
         names = [worker.name for worker in cluster.workers(settings)]
         if service not in names:
             raise _no_such_service(settings, service, "; or executorN, or a worker's container (./dev ps)")
         replace_this_process(["docker", "logs", "--tail", options.tail, *follow, service])
-    replace_this_process(compose.command("logs", "--tail", options.tail, *follow, *([service] if service else [])), compose.env)
+    which = [service] if service else []
+    replace_this_process(compose.command("logs", "--tail", options.tail, *follow, *which), compose.env)
 
 
 def scale(settings: Settings, options: argparse.Namespace) -> None:

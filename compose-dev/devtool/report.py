@@ -40,11 +40,10 @@ def status(settings: Settings) -> int:
     if "schedulers" not in lacking:
         troubles += _apps(settings)
     addresses(settings)
-    for trouble in troubles:
-        say(
-            f"\n  trouble: {trouble}",
-        )
     if troubles:
+        say("\n  trouble:")
+        for trouble in troubles:
+            say(f"    {trouble}")
         say("\n  ./dev up heals what it can; ./dev logs SERVICE tells more")
     return 1 if troubles else 0
 

@@ -1,0 +1,171 @@
+"""./dev and compose.yaml: further agents and balancers, containers in trouble, and what the compose file promises."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from devtool import cluster, images, report
+from devtool.cluster import Container, attributes, extra_services, host_of, parse_container, stranded
+from devtool.settings import COMPOSE_FILE, COMPOSE_FOLDER, Settings
+
+CONFIG = {
+    "services": {
+        "agent1": {
+            "build": {"target": "agent"},
+            "image": "eratos/agent",
+            "hostname": "agent1",
+            "environment": {
+                "MESOS_HOSTNAME": "agent1",
+                "MESOS_ATTRIBUTES": "rack:r1;zone:a",
+                "ERATOS_HOST_NETWORK": "container:myagent1-agent1-1",
+            },
+        },
+        "consul-agent1": {"network_mode": "service:agent1", "environment": {"CONSUL_NODE": "agent1"}},
+        "balancer1": {
+            "hostname": "balancer1",
+            "ports": [{"target": 8000, "published": "8000", "host_ip": "127.0.0.1"}, {"target": 9090, "published": "9090"}],
+        },
+        "consul-balancer1": {"network_mode": "service:balancer1", "environment": {"CONSUL_NODE": "balancer1"}},
+    }
+}
+
+
+def test_no_service_is_added_for_the_default_counts_or_fewer() -> None:
+    assert extra_services(CONFIG, Settings()) == {"services": {}}
+    assert extra_services(CONFIG, Settings(agents=1, balancers=1)) == {"services": {}}
+
+
+def test_a_further_agent_is_the_first_one_under_its_own_name() -> None:
+    services = extra_services(CONFIG, Settings(agents=4))["services"]
+    assert services == {
+        "agent4": {
+            "image": "eratos/agent",
+            "hostname": "agent4",
+            "environment": {
+                "MESOS_HOSTNAME": "agent4",
+                "MESOS_ATTRIBUTES": "rack:r1;zone:b",
+                # Only whole names are replaced: the project's own name stays.
+                "ERATOS_HOST_NETWORK": "container:myagent1-agent4-1",
+            },
+        },
+        "consul-agent4": {"network_mode": "service:agent4", "environment": {"CONSUL_NODE": "agent4"}},
+    }
+
+
+def test_a_further_balancer_gets_the_next_ports_or_those_of_its_variables() -> None:
+    settings = Settings(balancers=4, variables={"ERATOS_BALANCER4_PORT": "18003"})
+    services = extra_services(CONFIG, settings)["services"]
+    assert [port["published"] for port in services["balancer3"]["ports"]] == ["8002", "9092"]
+    assert [port["published"] for port in services["balancer4"]["ports"]] == ["18003", "9093"]
+    assert services["balancer3"]["ports"][0]["host_ip"] == "127.0.0.1"
+    assert services["consul-balancer3"]["network_mode"] == "service:balancer3"
+
+
+def test_six_agents_have_every_combination_of_rack_and_zone() -> None:
+    assert len({attributes(number) for number in range(1, 7)}) == 6
+
+
+def container(service: str, started_at: str, state: str = "running") -> Container:
+    return Container(
+        name=f"eratos-{service}-1", service=service, state=state, health="", exit_code=0, started_at=started_at, restarts=0
+    )
+
+
+def test_a_consul_agent_older_than_its_host_is_stranded() -> None:
+    found = [
+        container("agent1", "2026-01-01T10:00:00Z"),
+        container("consul-agent1", "2026-01-01T09:00:00Z"),
+        container("agent2", "2026-01-01T09:00:00Z"),
+        container("consul-agent2", "2026-01-01T09:00:01Z"),
+        container("agent3", "2026-01-01T10:00:00Z"),
+        container("consul-agent3", "2026-01-01T09:00:00Z", "exited"),
+    ]
+    assert [one.service for one in stranded(found)] == ["consul-agent1"]
+
+
+def test_only_consul_agents_have_a_host() -> None:
+    assert [host_of(name) for name in ("consul-agent12", "consul-balancer1", "consul1", "agent1")] == [
+        "agent12",
+        "balancer1",
+        "",
+        "",
+    ]
+
+
+def test_an_entry_of_docker_inspect_is_read() -> None:
+    entry: dict[str, Any] = {
+        "Id": "abc",
+        "Name": "/eratos-agent1-1",
+        "RestartCount": 2,
+        "Config": {"Labels": {cluster.SERVICE_LABEL: "agent1"}},
+        "State": {"Status": "exited", "ExitCode": 137, "StartedAt": "2026-01-01T00:00:00Z"},
+    }
+    parsed = parse_container(entry)
+    assert (parsed.name, parsed.service, parsed.running, parsed.exit_code) == ("eratos-agent1-1", "agent1", False, 137)
+    assert (parsed.health, parsed.restarts) == ("", 2)
+
+
+def test_troubles_name_missing_stopped_and_unhealthy_services() -> None:
+    settings = Settings(agents=1, balancers=1)
+    found = [container(service, "2026-01-01T00:00:00Z") for service in settings.services() if service != "master1"]
+    by_service = {one.service: one for one in found}
+    by_service["agent1"].state = "exited"
+    by_service["consul2"].health = "unhealthy"
+    assert report.container_troubles(settings, found) == [
+        "master1 is missing",
+        "consul2 is unhealthy",
+        "agent1 is exited (exit code 0)",
+    ]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
+    return loaded
+
+
+def test_every_published_port_binds_this_machine_only_and_can_be_moved(compose: dict[str, Any]) -> None:
+    published = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    variables = set()
+    for port in published:
+        match = re.fullmatch(r"127\.0\.0\.1:\$\{(ERATOS_\w+_PORT):-\d+\}:\d+", port)
+        assert match, port
+        variables.add(match[1])
+    assert variables == set(Settings().published())
+
+
+def test_the_compose_file_and_dev_know_the_same_services(compose: dict[str, Any]) -> None:
+    with_containers = {name for name, service in compose["services"].items() if service.get("deploy") != {"replicas": 0}}
+    assert with_containers == set(Settings().services())
+
+
+def test_racks_and_zones_of_the_compose_file_follow_the_rule_for_further_agents(compose: dict[str, Any]) -> None:
+    for number in (1, 2, 3):
+        assert compose["services"][f"agent{number}"]["environment"]["MESOS_ATTRIBUTES"] == attributes(number)
+
+
+def test_every_image_is_built_by_dev_from_a_stage_of_the_dockerfile(compose: dict[str, Any]) -> None:
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", (COMPOSE_FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+    services = compose["services"]
+    assert {service["build"]["target"] for service in services.values()} <= set(stages)
+    assert {services[name]["image"] for name in images.BUILT} == {service["image"] for service in services.values()}
+    assert {f"eratos/{name}" for name in images.IMAGES} == {service["image"] for service in services.values()}
+
+
+def test_the_dockerfile_needs_no_image_but_debian_and_the_published_consul() -> None:
+    text = (COMPOSE_FOLDER / "Dockerfile").read_text()
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
+    sources = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) | set(re.findall(r"COPY --from=(\S+)", text))
+    foreign = {source for source in sources - stages if not source.startswith("consul-${")}
+    assert foreign == {"debian:trixie-slim", "hashicorp/consul:1.22", "hashicorp/consul-template:0.41"}
+    assert "syntax=" not in "".join(line for line in text.splitlines()[:1])
+
+
+def test_restart_policy_and_log_limits_hold_for_every_service(compose: dict[str, Any]) -> None:
+    for name in Settings().services():
+        service = compose["services"][name]
+        assert service["restart"] == "unless-stopped", name
+        assert "max-size" in service["logging"]["options"], name

@@ -1,0 +1,88 @@
+"""./dev: which cluster is meant by options, environment and memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from devtool import settings as settings_module
+from devtool.settings import Settings, read_settings
+from devtool.terminal import Problem
+
+
+@pytest.fixture(autouse=True)
+def generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep what is remembered away from the real cluster's memory."""
+    monkeypatch.setattr(settings_module, "GENERATED", tmp_path)
+    return tmp_path
+
+
+def test_defaults_are_those_of_the_compose_file() -> None:
+    settings = read_settings({})
+    assert (settings.project, settings.agents, settings.balancers) == ("eratos", 3, 2)
+    assert settings.published() == {
+        "ERATOS_CONSUL_PORT": ("consul1", 8500),
+        "ERATOS_BALANCER1_PORT": ("balancer1", 8000),
+        "ERATOS_BALANCER2_PORT": ("balancer2", 8001),
+        "ERATOS_STATS1_PORT": ("balancer1", 9090),
+        "ERATOS_STATS2_PORT": ("balancer2", 9091),
+        "ERATOS_API1_PORT": ("scheduler1", 8080),
+        "ERATOS_API2_PORT": ("scheduler2", 8081),
+        "ERATOS_MASTER1_PORT": ("master1", 5050),
+        "ERATOS_MASTER2_PORT": ("master2", 5051),
+    }
+
+
+def test_what_was_chosen_is_remembered_until_forgotten() -> None:
+    read_settings({"ERATOS_BALANCER1_PORT": "18000", "HOME": "/root"}, agents=5).remember()
+    again = read_settings({})
+    assert (again.agents, again.port("BALANCER", 1), again.variables) == (5, 18000, {"ERATOS_BALANCER1_PORT": "18000"})
+    again.forget()
+    assert read_settings({}).agents == 3
+
+
+def test_what_is_given_wins_over_what_is_remembered() -> None:
+    read_settings({"ERATOS_API1_PORT": "18080"}, agents=5, balancers=3).remember()
+    settings = read_settings({"ERATOS_API1_PORT": "28080"}, agents=2)
+    assert (settings.agents, settings.balancers, settings.port("API", 1)) == (2, 3, 28080)
+
+
+def test_projects_are_remembered_apart() -> None:
+    read_settings({"ERATOS_PROJECT": "eratos-test"}, agents=7).remember()
+    assert read_settings({}).agents == 3
+    assert read_settings({"ERATOS_PROJECT": "eratos-test"}).agents == 7
+
+
+def test_half_a_memory_file_of_an_interrupted_run_counts_as_none(generated: Path) -> None:
+    (generated / "eratos.json").write_text('{"agents": 5, "bal')
+    assert read_settings({}).agents == 3
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"ERATOS_BALANCER1_PORT": "http"}, "ERATOS_BALANCER1_PORT=http is no port"),
+        ({"ERATOS_BALANCER1_PORT": "70000"}, "ERATOS_BALANCER1_PORT=70000 is no port"),
+        ({"ERATOS_BALANCER1_PORT": "8080"}, "ERATOS_BALANCER1_PORT and ERATOS_API1_PORT are both 8080"),
+        ({"ERATOS_PROJECT": "My Cluster"}, "ERATOS_PROJECT=My Cluster is no project name"),
+        ({"ERATOS_CONSUL_FROM": "magic"}, "ERATOS_CONSUL_FROM=magic is unknown"),
+    ],
+)
+def test_a_bad_variable_is_refused_with_its_name_and_a_fix(environ: dict[str, str], told: str) -> None:
+    with pytest.raises(Problem) as caught:
+        read_settings(environ)
+    assert told in str(caught.value)
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize(("agents", "balancers"), [(0, 2), (-1, 2), (51, 2), (3, 0), (3, 11)])
+def test_a_count_out_of_range_is_refused(agents: int, balancers: int) -> None:
+    with pytest.raises(Problem, match="out of range"):
+        read_settings({}, agents, balancers)
+
+
+def test_services_follow_the_counts() -> None:
+    services = Settings(agents=1, balancers=3).services()
+    assert {"agent1", "consul-agent1", "balancer3", "consul-balancer3"} <= set(services)
+    assert "agent2" not in services
+    assert len(services) == len(set(services)) == 1 + 2 + 3 + 2 + 6 + 2
