@@ -8,14 +8,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from support.collector import Collector
-from support.containers import Container, run_container
+from support.containers import Container
+from support.mesos_containers import run_master
 from support.mesos_master import SimulatedMaster
 from support.waiting import until
 
@@ -31,19 +30,9 @@ JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 @pytest.fixture(scope="module")
 def real_master(zookeeper_container: Container) -> Iterator[str]:
-    """A real master's ``host:port``, on the loopback interface alone."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    zk = f"MESOS_ZK=zk://127.0.0.1:{zookeeper_container.ports[2181]}/mesos"
-    where = ["-e", zk, "-e", "MESOS_IP=127.0.0.1", "-e", f"MESOS_PORT={port}", "-e", "MESOS_HOSTNAME=127.0.0.1"]
-    with run_container("eratos/mesos-master", options=["--network", "host", *where]):
-        until(lambda: _leads(port), 60, "the master is elected")
-        yield f"127.0.0.1:{port}"
-
-
-def _leads(port: int) -> bool:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics/snapshot", timeout=2) as answer:
-        return bool(json.load(answer).get("master/elected") == 1.0)
+    """A real master's ``host:port``."""
+    with run_master(zookeeper_container) as master:
+        yield master
 
 
 @pytest.fixture(params=["simulated", "real"])

@@ -1,0 +1,162 @@
+"""Both drivers with a real master and a real agent: launches, kills, a restart of the agent, reservations.
+
+The simulated master and agent stand in for these two in ``tests/simulation``; what those take for granted is seen here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.collector import Collector
+from support.containers import Container
+from support.mesos_containers import EXECUTOR_PATH, Agent, run_agent, run_master
+from support.waiting import until
+
+from eratos.common.payload import Port, TaskPayload
+from eratos.common.resources import Resources
+from eratos.scheduler.core import actions
+from eratos.scheduler.core import events as e
+from eratos.scheduler.core.mesos import Offer, TaskState, TaskStatus
+from eratos.scheduler.mesos.driver import SchedulerDriver
+from eratos.scheduler.mesos.settings import ExecutorSettings, MesosSettings
+
+#: Half of the agent is reserved for the framework's role.
+RESOURCES = "cpus:1;mem:256;disk:100;ports:[31000-31099];cpus(web):1;mem(web):256"
+NUMBERS = itertools.count(1)
+
+
+class Framework:
+    """A scheduler that acknowledges every update at once."""
+
+    def __init__(self, master: str) -> None:
+        executor = ExecutorSettings(
+            command=f"/opt/eratos/bin/python {EXECUTOR_PATH}/echo_executor.py",
+            environment={"PYTHONPATH": EXECUTOR_PATH},
+            resources=Resources(cpus_m=100, mem_mib=64),
+        )
+        self.events = Collector()
+        self._unanswered: tuple[str, ...] = ()
+        self.driver = SchedulerDriver(MesosSettings(master, executor, roles=("web",), suppressed=True), self._take)
+        self.driver.start("")
+
+    def _take(self, event: Any) -> None:
+        if isinstance(event, e.StatusChanged):
+            self.driver.acknowledge(event.status)
+        self.events.emit(event)
+
+    def offer(self) -> Offer:
+        """Return a fresh offer of all that is free; but for this moment the framework is suppressed."""
+        before = len(self.events.of(e.OffersReceived))
+        assert self.driver.perform(actions.Decline(self._unanswered, refuse_s=0))
+        assert self.driver.perform(actions.Revive())
+        (offer,) = self.events.await_event(e.OffersReceived, before + 1).offers
+        assert self.driver.perform(actions.Suppress())
+        self._unanswered = (offer.offer_id,)
+        return offer
+
+    def launch(self, offer: Offer, cpus_m: int = 100, mem_mib: int = 32) -> str:
+        task_id = f"task-{next(NUMBERS)}"
+        self._unanswered = ()
+        port = offer.ports.first(1)
+        assert port is not None
+        payload = TaskPayload(
+            task_id=task_id,
+            instance_id="i",
+            app_id="/contract",
+            app_version="v",
+            resources=Resources(cpus_m=cpus_m, mem_mib=mem_mib),
+            image="none",
+            ports=(Port(port[0], name="http"),),
+            labels={"some": "label"},
+        )
+        assert self.driver.perform(actions.Accept(offer.agent_id, (offer.offer_id,), (actions.Launch(task_id, payload),), 0.1))
+        return task_id
+
+    def statuses(self, task_id: str) -> list[TaskStatus]:
+        return [event.status for event in self.events.of(e.StatusChanged) if event.status.task_id == task_id]
+
+    def await_status(self, task_id: str, state: TaskState) -> TaskStatus:
+        """Return the task's first update of a state; AssertionError with all it got instead."""
+
+        def found() -> TaskStatus | None:
+            here = self.statuses(task_id)
+            assert not [s for s in here if s.state in (TaskState.ERROR, TaskState.DROPPED, TaskState.FAILED)], here
+            return next((status for status in here if status.state is state), None)
+
+        status = until(found, 30, f"{task_id} is {state}")
+        assert status is not None
+        return status
+
+
+@pytest.fixture(scope="module")
+def agent(zookeeper_container: Container, master: str) -> Iterator[Agent]:
+    with run_agent(zookeeper_container, RESOURCES) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def master(zookeeper_container: Container) -> Iterator[str]:
+    with run_master(zookeeper_container) as master:
+        yield master
+
+
+@pytest.fixture
+def framework(master: str, agent: Agent) -> Iterator[Framework]:
+    framework = Framework(master)
+    framework.events.await_event(e.Subscribed)
+    yield framework
+    framework.driver.teardown()
+    framework.driver.stop()
+
+
+def test_task_starts_runs_and_is_killed_with_the_grace_asked_for(framework):
+    offer = framework.offer()
+    task_id = framework.launch(offer)
+    assert framework.await_status(task_id, TaskState.STARTING).message == offer.agent_id
+    running = framework.await_status(task_id, TaskState.RUNNING)
+    assert (running.healthy, running.addresses, running.source) == (True, ("10.9.8.7",), "SOURCE_EXECUTOR")
+    assert running.agent_id == offer.agent_id and running.uuid
+    assert framework.driver.perform(actions.Kill(task_id, offer.agent_id, grace_s=2.5))
+    assert framework.await_status(task_id, TaskState.KILLED).message == "grace_s=2.5"
+
+
+def test_reserved_and_unreserved_resources_pay_for_tasks_of_one_executor(framework):
+    offer = framework.offer()
+    assert offer.resources.cpus_m == 2000 and offer.executor_ids == frozenset()
+    first = framework.launch(offer, cpus_m=600)
+    framework.await_status(first, TaskState.RUNNING)
+    # The executor was paid from the reservation, and is known again; 300 of the reserved 1000 are left beside it.
+    offer = framework.offer()
+    assert offer.executor_ids == {framework.driver.executor_id}
+    assert offer.resources.cpus_m == 1300
+    second = framework.launch(offer, cpus_m=1300)
+    framework.await_status(second, TaskState.RUNNING)
+
+
+def test_update_made_while_the_agent_restarts_arrives(framework, agent):
+    offer = framework.offer()
+    task_id = framework.launch(offer)
+    framework.await_status(task_id, TaskState.RUNNING)
+    agent.restart()
+
+    def arrived() -> bool:
+        return any(status.message == "while the agent was away" for status in framework.statuses(task_id))
+
+    until(arrived, 60, "the update arrives")
+    assert not [status for status in framework.statuses(task_id) if status.state.terminal]
+    until(agent.registered, 60, "the agent is back")
+
+
+def test_teardown_ends_the_executor(master, agent):
+    framework = Framework(master)
+    framework.events.await_event(e.Subscribed)
+    task_id = framework.launch(framework.offer())
+    framework.await_status(task_id, TaskState.RUNNING)
+    framework.driver.teardown()
+    again = Framework(master)
+    again.events.await_event(e.Subscribed)
+    until(lambda: again.offer().resources.cpus_m == 2000, 30, "everything is offered again")
+    again.driver.teardown()

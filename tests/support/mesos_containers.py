@@ -1,0 +1,80 @@
+"""A real Mesos master and agent in containers of the project's images, on the loopback interface alone."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .containers import Container, docker, run_container
+from .waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+_START_S = 60
+#: Where an agent's container has the tree's own code, for executors.
+EXECUTOR_PATH = "/farm"
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _options(**environment: object) -> list[str]:
+    settings = {"MESOS_IP": "127.0.0.1", "MESOS_HOSTNAME": "127.0.0.1", **environment}
+    return ["--network", "host", *(word for name, value in settings.items() for word in ("-e", f"{name}={value}"))]
+
+
+def _is_one(port: int, metric: str) -> bool:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics/snapshot", timeout=2) as answer:
+        return bool(json.load(answer).get(metric) == 1.0)
+
+
+@contextmanager
+def run_master(zookeeper: Container) -> Iterator[str]:
+    """Run a master until it leads; yields its ``host:port``."""
+    port = _free_port()
+    options = _options(MESOS_ZK=f"zk://127.0.0.1:{zookeeper.ports[2181]}/mesos", MESOS_PORT=port)
+    with run_container("eratos/mesos-master", options=options):
+        until(lambda: _is_one(port, "master/elected"), _START_S, "the master is elected")
+        yield f"127.0.0.1:{port}"
+
+
+class Agent:
+    """A running agent."""
+
+    def __init__(self, container: Container, port: int) -> None:
+        self._container = container
+        self._port = port
+
+    def registered(self) -> bool:
+        return _is_one(self._port, "slave/registered")
+
+    def restart(self) -> None:
+        """Kill mesos-agent alone; its supervisor starts it again, and executors live on."""
+        docker("exec", self._container.id, "s6-svc", "-k", "/etc/eratos/services/mesos-agent")
+
+
+@contextmanager
+def run_agent(zookeeper: Container, resources: str) -> Iterator[Agent]:
+    """Run an agent until it is registered with the leading master."""
+    port = _free_port()
+    options = _options(
+        MESOS_MASTER=f"zk://127.0.0.1:{zookeeper.ports[2181]}/mesos",
+        MESOS_PORT=port,
+        MESOS_RESOURCES=resources,
+        MESOS_CONTAINERIZERS="mesos",
+        MESOS_LAUNCHER="posix",
+        MESOS_ISOLATION="posix/cpu,posix/mem",
+        MESOS_SYSTEMD_ENABLE_SUPPORT="false",
+    )
+    for folder, place in ((ROOT / "common", "common"), (ROOT / "executor", "executor")):
+        options += ["-v", f"{folder}:{EXECUTOR_PATH}/eratos/{place}:ro"]
+    options += ["-v", f"{Path(__file__).parent / 'echo_executor.py'}:{EXECUTOR_PATH}/echo_executor.py:ro"]
+    with run_container("eratos/agent", options=options) as container:
+        agent = Agent(container, port)
+        until(agent.registered, _START_S, "the agent is registered")
+        yield agent
