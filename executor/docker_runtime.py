@@ -12,7 +12,8 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from docker import errors
@@ -35,6 +36,10 @@ CONTROL_THREADS = 4
 #: Pulls at the same time; further ones wait, or a host's link is shared by too many.
 PULLS_MAX = 3
 LOG_TAIL_LINES = 20
+#: How long a start waits for a port. A new executor's first launches often get the very ports that its dead forerunner's
+#: containers still hold while they are swept (rule 68).
+PORT_WAIT_S = 3.0
+_PORT_POLL_S = 0.05
 
 Emit = Callable[[on.Event], None]
 ContainerAction = (
@@ -45,9 +50,10 @@ ContainerAction = (
 class DockerRuntime:
     """Containers of one executor."""
 
-    def __init__(self, client: DockerClient, host: Host, emit: Emit) -> None:
+    def __init__(self, client: DockerClient, host: Host, emit: Emit, *, port_wait_s: float = PORT_WAIT_S) -> None:
         self._client = client
         self._emit = emit
+        self._port_wait_s = port_wait_s
         self._watch = DockerWatch(client, host, emit)
         self._starts = ThreadPoolExecutor(START_THREADS, "start")
         self._controls = ThreadPoolExecutor(CONTROL_THREADS, "control")
@@ -88,7 +94,7 @@ class DockerRuntime:
 
     def _start(self, action: do.StartContainer, *, pulled: bool = False) -> None:
         try:
-            taken = next((port for port in action.host_ports if port_taken(port)), None)
+            taken = self._port_that_stays_taken(action.host_ports)
             if taken is not None:
                 message = f"port {taken} of this host is already taken by another process: free it, or ask for another port"
                 self._emit(on.StartFailed(action.task_id, message))
@@ -106,6 +112,14 @@ class DockerRuntime:
         except Exception:  # thread edge: the machine waits for an answer (rule 60)
             log.exception("start of a container broke, please report this as a bug %s", fields(task_id=action.task_id))
             self._emit(on.StartFailed(action.task_id, "internal error of the executor, see its log"))
+
+    def _port_that_stays_taken(self, ports: Sequence[int]) -> int | None:
+        deadline = time.monotonic() + self._port_wait_s
+        while (taken := next((port for port in ports if port_taken(port)), None)) is not None:
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(_PORT_POLL_S)
+        return taken
 
     def _create_and_start(self, action: do.StartContainer) -> str:
         """Return the container's own address, or an empty text where it shares the host's."""

@@ -59,7 +59,7 @@ class Rig:
     def make(self) -> Any:
         if self.kind == "fake":
             return FakeRuntime({self.image}, self.events.emit)
-        return DockerRuntime(DockerClient("unix:///var/run/docker.sock"), self.host, self.events.emit)
+        return DockerRuntime(DockerClient("unix:///var/run/docker.sock"), self.host, self.events.emit, port_wait_s=0.5)
 
     def listing(self) -> on.ContainersListed:
         """What a second runtime over the same containers sees first, as a restarted executor does."""
@@ -183,6 +183,19 @@ def test_a_taken_port_fails_with_its_number(rig: Rig) -> None:
             do.StartContainer(payload.task_id, "unused", rig.image, container_config(payload, rig.host), host_ports=(port,))
         )
         assert f"port {port}" in rig.events.until(on.StartFailed, task_id=payload.task_id).message
+
+
+def test_a_port_that_is_being_freed_is_waited_for(real: Rig) -> None:
+    real.runtime.stop(10)
+    real.runtime = DockerRuntime(DockerClient("unix:///var/run/docker.sock"), real.host, real.events.emit, port_wait_s=30)
+    payload = real.payload("exec sleep 1000")
+    name, config = names.container_name(payload.task_id), container_config(payload, real.host)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        real.runtime.perform(do.StartContainer(payload.task_id, name, real.image, config, host_ports=(port,)))
+        real.started("exec sleep 1000", task="other")  # meanwhile others start
+        assert not [event for event in real.events.seen if getattr(event, "task_id", "") == payload.task_id]
+    real.events.until(on.ContainerStarted, task_id=payload.task_id)
 
 
 def test_a_listing_tells_running_from_ended(rig: Rig) -> None:

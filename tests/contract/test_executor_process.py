@@ -31,6 +31,9 @@ IMAGE = "eratos/prime"
 def consul_container() -> Iterator[Container]:
     options = ["--entrypoint", "consul"]
     with run_container("eratos/consul", "agent", "-dev", "-client", "0.0.0.0", ports=[8500], options=options) as container:
+        client = consul.Consul("127.0.0.1", container.ports[8500], connections_timeout=5)
+        until(client.status.leader, 30, "Consul has a leader")
+        client.http.session.close()
         yield container
 
 
