@@ -81,7 +81,7 @@ class Loop:
         return self._exit_reason
 
     def _handle(self, event: on.Event) -> None:
-        log.debug("event %s", event)
+        log.debug("event %s", _shown(event))
         try:
             for action in self._machine.handle(event, self._clock()):
                 self._perform(action)
@@ -89,10 +89,10 @@ class Loop:
             log.exception("the event was not handled in full, please report this as a bug %s", fields(event=type(event).__name__))
 
     def _perform(self, action: do.Action) -> None:
-        log.debug("action %s", action)
+        log.debug("action %s", _shown(action))
         match action:
             case do.SendUpdate(update):
-                shown = fields(task_id=update.task_id, state=update.state, healthy=update.healthy, message=update.message)
+                shown = fields(task_id=update.task_id, state=update.state, healthy=update.healthy, message=update.message or None)
                 log.info("task %s", shown)
                 self._send(update)
             case (
@@ -114,3 +114,8 @@ class Loop:
                 self._exit_reason = reason
             case _:
                 assert_never(action)
+
+
+def _shown(thing: on.Event | do.Action) -> str:
+    """Name an event or action by kind and task: whole ones carry the app's environment, and with it its secrets."""
+    return fields(kind=type(thing).__name__, task_id=getattr(thing, "task_id", None))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +83,19 @@ def test_a_hung_task_delays_no_other_probe(rig: Rig, silent_port: int) -> None:
         rig.prober.perform(do.Probe("hung", 0, "http", "127.0.0.1", silent_port, "/", "", 60.0))
     with serve(lambda *_: (200, b"")) as port:
         assert rig.ask("http", port).passed
+
+
+def test_https_takes_any_certificate(rig: Rig, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=elsewhere"
+    try:
+        subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=30)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed: no certificate to test with")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with serve(lambda *_: (200, b""), tls) as port:
+        assert rig.ask("https", port).detail == "HTTP status 200"
 
 
 def test_what_is_no_http_is_told(rig: Rig) -> None:
