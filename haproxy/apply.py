@@ -248,12 +248,10 @@ class Applier:
             }
             self._haproxy.change_servers(added, removed, wanted.defaults)
             if self._haproxy.running().addresses() == wanted.addresses():
-                self._haproxy.retire(removed)
                 self.counters.updates += 1
                 return UPDATED
             log.info("servers could not all be changed in place, hence a reload")
-        self._reload(live, wanted)
-        self._haproxy.retire(removed)
+        self._reload(live, wanted, removed)
         # Another reload would do no better, so what HAProxy makes of an odd address counts as served.
         self._odd = wanted.text if self._haproxy.running().addresses() != wanted.addresses() else ""
         return RELOADED
@@ -261,18 +259,19 @@ class Applier:
     def _serves(self, running: Running, wanted: Rendered) -> bool:
         return running.addresses() == wanted.addresses() or wanted.text == self._odd
 
-    def _reload(self, live: Rendered, wanted: Rendered) -> None:
+    def _reload(self, live: Rendered, wanted: Rendered, removed: dict[str, set[str]]) -> None:
         # Every old process costs memory until its clients have gone: the more there are, the slower new ones are made.
         interval_s = self._reload_interval_s * (1 + self._haproxy.old_processes() // 8)
         wait_s = self._reloaded_at_s + interval_s - time.monotonic()
         if wait_s > 0:
             time.sleep(wait_s)
         self._reloaded_at_s = time.monotonic()
+        self._haproxy.retire(removed)
         succeeded, words = self._haproxy.reload()
         if succeeded:
             self.counters.reloads += 1
             return
-        # HAProxy's master waits with the old process; a second reload, from the good file, ends that.
+        # HAProxy's master waits with the old process; a second reload, from the good file, makes a whole one.
         self._live.write_text(live.described())
         self._haproxy.reload()
         raise self._refuse(wanted, f"HAProxy could not start with it: {words}")

@@ -1,5 +1,7 @@
 # The agent's address comes from CONSUL_HTTP_ADDR, the token from CONSUL_HTTP_TOKEN (services/consul-template/run).
 log_level = "warn"
+# Its default is SIGINT alone; the init stops services by SIGTERM.
+kill_signal = "SIGTERM"
 
 consul {
   # attempts = 0: never give up. Until the agent answers, the candidate and thus HAProxy stay as they are.

@@ -121,18 +121,14 @@ class Haproxy:
         return succeeded, "" if succeeded else "; ".join(alerts)[:2000]
 
     def retire(self, servers: Mapping[str, Iterable[str]]) -> None:
-        """Put removed servers into maintenance in all old processes where their pool has another usable server.
+        """Put servers into maintenance that a reload is about to remove, where their pool has another usable server.
 
-        Where it has none, an old process goes on using them until its clients have gone: rather late than a 503.
+        Where it has none, the process goes on using them until its clients have gone: rather late than a 503.
+        Raises HaproxyUnavailableError.
         """
-        processes = self._master.processes()
-        for process in processes.old:
-            try:
-                rows = parse_rows(self._master.ask(_SHOW_SERVERS, process=process))
-                commands = [f"disable server {row.backend}/{row.name}" for row in retirable(rows, servers)]
-                self._tell(process, commands)
-            except ProcessGoneError:
-                continue
+        process = self._master.processes().current
+        rows = parse_rows(self._master.ask(_SHOW_SERVERS, process=process))
+        self._tell(process, [f"disable server {row.backend}/{row.name}" for row in retirable(rows, servers)])
 
     def _tell(self, process: int, commands: Iterable[str]) -> None:
         """Send many commands to one process, several a line."""

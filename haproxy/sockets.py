@@ -54,10 +54,14 @@ class MasterSocket:
         """
         line = "; ".join(commands if process is None else (f"@!{process}", *commands))
         answer = self._exchange(f"{line}\n", self._timeout_s)
-        if process is not None and answer.startswith("Can't find the target"):
-            raise ProcessGoneError(f"HAProxy process {process} has ended")
-        # Every answer ends with an empty line. Half a table would make a server look unused.
-        if not answer.endswith("\n\n"):
+        if process is not None and answer.startswith("Can't "):
+            # "find the target": no longer listed. "connect to the target": ending now, or in trouble.
+            if answer.startswith("Can't find") or process not in self.processes().all:
+                raise ProcessGoneError(f"HAProxy process {process} has ended")
+            raise HaproxyUnavailableError(f"HAProxy process {process}: {answer.strip()}")
+        # Every answer ends with an empty line, and is nothing else where a change went well. Half a table would make a
+        # server look unused.
+        if not answer.endswith("\n\n") and (answer != "\n" or commands[0].startswith("show")):
             raise HaproxyUnavailableError(f"HAProxy's answer to {commands[0]!r} broke off after {len(answer)} bytes")
         return answer
 

@@ -5,9 +5,9 @@ A server is used while any process has a request on it, or may still send one th
 - The current process may send to every server it has out of maintenance.
 - An old process accepts no connections, but serves the ones it has: a client's idle connection gets one more answer
   (``option idle-close-on-response``). So an old process, too, may send to every server it has out of maintenance, until
-  it ends, which it does as soon as its last client has gone.
-- A server in maintenance gets nothing new, in any process; so the companion puts a removed server into maintenance
-  wherever that leaves its pool another server, and the answer need not wait for idle clients.
+  it ends, which it does as soon as its last client has gone: after one answer, or after ``timeout http-keep-alive``.
+- An old process takes no orders ("Proxy is disabled"). So servers that a reload removes are put into maintenance just
+  before it, where that leaves their pool another server; then no idle client holds up their drain.
 
 So one rule serves all processes: used = out of maintenance, or with requests.
 """

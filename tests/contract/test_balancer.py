@@ -1,0 +1,155 @@
+"""The balancer as its users see it: real HAProxy, consul-template, companion and Consul agent in containers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from support.balancer import FIRST_PORT, Rig, a_balancer, ask, server_id
+from support.containers import docker
+from support.waiting import until
+
+PORTS = tuple(range(FIRST_PORT, FIRST_PORT + 20))
+CRITICAL = {"TTL": "600s", "Status": "critical"}
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    with a_balancer() as rig:
+        yield rig
+
+
+@pytest.fixture
+def fleet(rig: Rig) -> Rig:
+    """Twenty instances of one app in rotation."""
+    rig.register(*PORTS)
+    rig.await_rotation(*PORTS)
+    return rig
+
+
+def test_without_an_app_the_answer_is_503_in_words() -> None:
+    with a_balancer() as rig:
+        answer = rig.get()
+        assert (answer.status, answer.body) == (503, "no application answers here\n")
+
+
+def test_every_instance_gets_exactly_its_share(fleet: Rig) -> None:
+    answered = Counter(fleet.get().port for _ in range(200))
+    assert answered == Counter(dict.fromkeys(PORTS, 10))
+
+
+def test_instances_come_and_go_without_a_reload(fleet: Rig) -> None:
+    reloads = fleet.status()["reloads"]
+    fleet.companion("POST", "/confirm", {"services": [server_id(port) for port in PORTS[5:]]})
+    fleet.deregister(*PORTS[5:])
+    fleet.await_rotation(*PORTS[:5])
+    assert {fleet.get().port for _ in range(20)} == set(PORTS[:5])
+    fleet.register(*PORTS[5:])
+    fleet.await_rotation(*PORTS)
+    assert fleet.status()["reloads"] == reloads
+
+
+def test_a_worker_learns_who_asked(fleet: Rig) -> None:
+    _, client, protocol = fleet.get().body.split()
+    assert client.count(".") == 3
+    assert protocol == "http"
+
+
+def test_the_access_log_names_the_instance_of_each_request(fleet: Rig) -> None:
+    port = fleet.get("/for-the-log").port
+    lines = [line for line in docker("logs", fleet.balancer.id).splitlines() if "GET /for-the-log " in line]
+    assert len(lines) == 1
+    assert f" prime/{server_id(port)} " in lines[0]
+
+
+def test_hosts_and_paths_lead_to_their_apps(fleet: Rig) -> None:
+    fleet.register(9020, app="cart", meta={"haproxy-path": "/cart"})
+    fleet.register(9021, app="deep", meta={"haproxy-path": "/cart/deep/"})
+    fleet.register(9022, app="shop", meta={"haproxy-vhost": "Shop.example, www.shop.example"})
+    fleet.register(9023, app="shop-api", meta={"haproxy-vhost": "shop.example", "haproxy-path": "/api"})
+    until(lambda: fleet.in_rotation("shop-api"), 10, "the last app is there")
+    expected = {
+        ("", "/cart"): 9020,
+        ("", "/cart/x?y"): 9020,
+        ("", "/cart/deep/x"): 9021,
+        ("shop.example", "/"): 9022,
+        ("SHOP.example:8000", "/cart"): 9022,
+        ("www.shop.example", "/api/x"): 9022,
+        ("shop.example", "/api"): 9023,
+        ("shop.example", "/api/x"): 9023,
+        ("shop.example", "/apiary"): 9022,
+    }
+    assert {(host, path): fleet.get(path, host).port for host, path in expected} == expected
+    assert fleet.get("/carton").port in PORTS
+    assert fleet.get("/", "other.example").port in PORTS
+
+
+def test_a_known_app_without_a_ready_instance_answers_503_instead_of_another_app(fleet: Rig) -> None:
+    fleet.register(9030, app="sick", meta={"haproxy-path": "/sick"}, check=CRITICAL)
+    answer = until(lambda: found if (found := fleet.get("/sick")).status != 200 else None, 10, "the app is known")
+    assert (answer.status, answer.body) == (503, "no instance of sick is ready\n")
+
+
+def test_what_cannot_be_balanced_is_left_out_with_a_reason_and_the_rest_goes_on(fleet: Rig) -> None:
+    fleet.register(9040, app="injected", meta={"haproxy-path": "/x }\n  http-request deny"})
+    fleet.register(9041, app="bad host", meta={"haproxy-vhost": "a b"})
+    fleet.register(9042, app="bad-host", meta={"haproxy-vhost": 'a"b'})
+    fleet.register(9043, app="bad-address", meta={"haproxy-path": "/bad-address"}, address="no.such.host")
+    fleet.register(9044, app="tcp", meta={"haproxy-mode": "tcp"})
+    fleet.register(9045, app="second-default")
+    fleet.register(9046, app="odd-balance", meta={"haproxy-path": "/odd", "haproxy-balance": "magic"})
+    until(lambda: fleet.in_rotation("odd-balance"), 10, "the last app is there")
+    until(lambda: len(fleet.status()["left_out"]) >= 6, 10, "all reasons are there")
+    reasons = "\n".join(fleet.status()["left_out"])
+    for name in ("injected", "bad host", "bad-host", "bad-address", "tcp", "second-default"):
+        assert name in reasons
+    assert "prime already answers on /" in reasons
+    assert fleet.get("/odd").port == 9046
+    assert fleet.get("/bad-address").status == 503
+    assert fleet.get().port in PORTS
+
+
+def test_services_of_others_are_not_balanced(fleet: Rig) -> None:
+    fleet.register(9050, app="untagged", meta={"haproxy-path": "/untagged"}, tags=[])
+    fleet.register(9051, app="internal", meta={"haproxy-path": "/internal", "haproxy-group": "internal"})
+    fleet.register(9052, app="witness", meta={"haproxy-path": "/witness"})
+    until(lambda: fleet.in_rotation("witness"), 10, "a later app is there")
+    assert not {"untagged", "internal", "consul", "eratos-balancer"} & fleet.status()["backends"].keys()
+
+
+def test_a_group_has_balancers_of_its_own() -> None:
+    with a_balancer(ERATOS_HAPROXY_GROUP="internal") as rig:
+        rig.register(9000, app="public")
+        rig.register(9001, app="internal", meta={"haproxy-group": "internal"})
+        rig.await_rotation(9001, backend="internal")
+        assert rig.get().port == 9001
+        assert "public" not in rig.status()["backends"]
+
+
+def test_the_balancer_is_found_in_consul_with_a_health_page(rig: Rig) -> None:
+    (service,) = rig.services("eratos-balancer")
+    assert service["Service"]["Port"] == 9100
+    assert service["Service"]["Meta"]["eratos-host"]
+    assert ask(rig.balancer.ports[9090], "GET", "/health").status == 200
+    statistics = ask(rig.balancer.ports[9090], "GET", "/stats;csv")
+    assert statistics.body.startswith("# pxname,svname")
+    metrics = ask(rig.balancer.ports[9090], "GET", "/metrics")
+    assert "haproxy_process_uptime_seconds" in metrics.body
+
+
+def test_a_registration_that_consul_lost_is_made_again(rig: Rig) -> None:
+    (service,) = rig.services("eratos-balancer")
+    path = f"/v1/agent/service/deregister/{service['Service']['ID']}"
+    assert ask(rig.balancer.ports[8500], "PUT", path).status == 200
+    until(lambda: rig.services("eratos-balancer"), 15, "the balancer is registered again")
+
+
+def test_a_stopped_balancer_leaves_consul_and_ends_by_itself() -> None:
+    with a_balancer() as rig:
+        docker("stop", "-t", "20", rig.balancer.id)
+        state = json.loads(docker("inspect", "-f", "{{json .State}}", rig.balancer.id))
+        assert state["ExitCode"] == 0
+        log = docker("logs", rig.balancer.id)
+        assert "could not deregister" not in log

@@ -1,0 +1,241 @@
+"""What the balancer loses, and what not: under reloads, drains, crashes of its parts, and a Consul gone astray."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator
+
+import pytest
+from support.balancer import FIRST_PORT, STATE, Response, Rig, a_balancer, server_id
+from support.waiting import until
+
+PORTS = tuple(range(FIRST_PORT, FIRST_PORT + 8))
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with a_balancer() as rig:
+        rig.register(*PORTS)
+        rig.await_rotation(*PORTS)
+        yield rig
+
+
+@pytest.fixture
+def client(rig: Rig) -> Iterator[http.client.HTTPConnection]:
+    """A client with an idle connection to the balancer."""
+    connection = http.client.HTTPConnection("127.0.0.1", rig.balancer.ports[8000], timeout=10)
+    connection.request("GET", "/")
+    connection.getresponse().read()
+    yield connection
+    connection.close()
+
+
+class SlowRequest:
+    """A request that takes its time, in the background."""
+
+    def __init__(self, rig: Rig, seconds: float) -> None:
+        self.response: Response | None = None
+        self._thread = threading.Thread(target=self._send, args=(rig, seconds))
+        self._thread.start()
+
+    def _send(self, rig: Rig, seconds: float) -> None:
+        self.response = rig.get(f"/?s={seconds}")
+
+    def result(self) -> Response:
+        self._thread.join()
+        assert self.response
+        return self.response
+
+
+def stop_on_purpose(rig: Rig, *ports: int) -> None:
+    rig.companion("POST", "/confirm", {"services": [server_id(port) for port in ports]})
+    rig.deregister(*ports)
+
+
+def busy_port(rig: Rig) -> int:
+    """Return the worker that has a request."""
+
+    def found() -> int:
+        rows = rig.status()["servers"].items()
+        return next((int(name.split("-")[-1].split(".")[0]) for name, row in rows if row["requests"]), 0)
+
+    return until(found, 5, "a worker has the slow request", pace_s=0.01)
+
+
+# -- planned changes ---------------------------------------------------------------------------------------------------
+
+
+def test_fifty_reloads_under_load_lose_nothing(rig: Rig) -> None:
+    with rig.load() as load:
+        for number in range(50):
+            rig.reload(number)
+    assert load.failures == []
+    assert load.requests > 500
+    assert rig.status()["reloads"] >= 50
+
+
+def test_scaling_down_and_up_under_load_loses_nothing_and_a_released_worker_gets_nothing_more(rig: Rig) -> None:
+    with rig.load() as load:
+        for _ in range(3):
+            stop_on_purpose(rig, *PORTS[3:])
+            until(lambda: not any(rig.server(port)["used"] for port in PORTS[3:]), 10, "the workers are released")
+            before = {port: load.answers[port] for port in PORTS[3:]}
+            total = load.requests
+            until(lambda total=total: load.requests > total + 100, 10, "more requests were answered")
+            assert {port: load.answers[port] for port in PORTS[3:]} == before
+            rig.register(*PORTS[3:])
+            rig.await_rotation(*PORTS)
+    assert load.failures == []
+
+
+def test_replacing_all_instances_at_once_under_load_loses_nothing(rig: Rig) -> None:
+    fresh = tuple(range(FIRST_PORT + 20, FIRST_PORT + 28))
+    with rig.load() as load:
+        rig.register(*fresh)
+        stop_on_purpose(rig, *PORTS)
+        rig.await_rotation(*fresh)
+        until(lambda: not any(rig.server(port)["used"] for port in PORTS), 10, "the old ones are released")
+    assert load.failures == []
+
+
+@pytest.mark.parametrize("reload", [False, True], ids=["in place", "over a reload"])
+def test_a_worker_is_used_until_its_last_request_was_answered(rig: Rig, reload: bool) -> None:
+    slow = SlowRequest(rig, 3)
+    port = busy_port(rig)
+    assert rig.server(port) == rig.server(port) | {"used": True, "requests": 1, "configured": True}
+    stop_on_purpose(rig, port)
+    if reload:
+        rig.reload(0)
+        assert rig.status()["old_processes"] == 1
+    until(lambda: not rig.server(port)["configured"], 10, "the configuration lets go of the worker", pace_s=0.01)
+    assert rig.server(port) == rig.server(port) | {"used": True, "requests": 1, "configured": False}
+    assert slow.result().port == port
+    until(lambda: not rig.server(port)["used"], 2, "the worker is released")
+
+
+def test_a_worker_is_used_while_an_old_process_has_a_client_that_may_ask_it(
+    rig: Rig, client: http.client.HTTPConnection
+) -> None:
+    rig.reload(0)
+    assert rig.status()["old_processes"] == 1
+    stop_on_purpose(rig, *PORTS)
+    until(lambda: not rig.server(PORTS[0])["configured"], 10, "the configuration lets go of the worker", pace_s=0.01)
+    # The old process may still send there, and does.
+    assert rig.server(PORTS[0])["used"]
+    client.request("GET", "/")
+    response = client.getresponse()
+    assert Response(response.status, response.read().decode()).port in PORTS
+    assert response.getheader("connection") == "close"
+    until(lambda: not rig.server(PORTS[0])["used"], 5, "the worker is released with the old process")
+    assert rig.status()["old_processes"] == 0
+
+
+def test_a_client_that_stays_idle_holds_up_a_drain_for_some_seconds_only(
+    rig: Rig, client: http.client.HTTPConnection
+) -> None:
+    rig.reload(0)
+    stop_on_purpose(rig, PORTS[0])
+    until(lambda: not rig.server(PORTS[0])["used"], 8, "the worker is released")
+
+
+def test_servers_removed_by_a_reload_are_released_although_a_client_is_idle(
+    rig: Rig, client: http.client.HTTPConnection
+) -> None:
+    rig.shell("s6-svc -wd -d /opt/eratos/services/consul-template")
+    rig.shell(f"cd {STATE}; sed '/server {server_id(PORTS[0])} /d' candidate.cfg > c; echo 'backend more' >> c")
+    rig.shell(f"cd {STATE}; cp c candidate.cfg")
+    until(lambda: rig.status()["reloads"] and not rig.server(PORTS[0])["used"], 3, "the worker is released")
+    assert rig.status()["old_processes"] == 1
+    client.request("GET", "/")
+    response = client.getresponse()
+    assert Response(response.status, response.read().decode()).port in PORTS[1:]
+
+
+# -- faults ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_crashed_worker_costs_no_request_and_leaves_the_rotation(rig: Rig) -> None:
+    with rig.load() as load:
+        # Consul is not told, as after a crash: HAProxy has to find out by itself.
+        assert rig.get(f"/kill?port={PORTS[0]}").status == 200
+        rig.await_rotation(*PORTS[1:], within_s=5)
+        # A reload does not bring it back.
+        rig.reload(0)
+        assert server_id(PORTS[0]) not in rig.in_rotation()
+    assert load.failures == []
+
+
+def test_an_interrupted_get_is_repeated_elsewhere_and_a_post_is_not(rig: Rig) -> None:
+    drop = f"/drop?port={PORTS[0]}"
+    assert {rig.get(drop).status for _ in range(len(PORTS))} == {200}
+    assert 502 in {rig.send("POST", drop).status for _ in range(len(PORTS))}
+
+
+def test_a_broken_candidate_keeps_the_last_good_configuration(rig: Rig) -> None:
+    rig.shell("s6-svc -wd -d /opt/eratos/services/consul-template")
+    for broken in ("cp candidate.cfg c; echo nonsense >> c; cp c", "echo backend only > c; cp c", "cp /dev/null"):
+        rig.shell(f"cd {STATE}; {broken} candidate.cfg")
+        answer = rig.companion("POST", "/apply")
+        assert answer["http_status"] == 422
+        assert answer["reason"]
+        assert rig.companion("GET", "/health")["http_status"] == 200
+        assert rig.get().port in PORTS
+    assert rig.status()["refusals"] >= 3
+    rig.shell("s6-svc -u /opt/eratos/services/consul-template")
+    rig.register(PORTS[0] + 50)
+    rig.await_rotation(*PORTS, PORTS[0] + 50)
+
+
+@pytest.mark.parametrize("part", ["haproxy", "python3", "consul-template"])
+def test_each_part_is_restarted_by_itself_and_goes_on(rig: Rig, part: str) -> None:
+    others = [other for other in ("haproxy", "python3", "consul-template") if other != part]
+    pids = {other: rig.pid(other) for other in others}
+    killed = rig.kill(part)
+    until(lambda: rig.pid(part) not in (0, killed), 10, f"{part} runs again")
+    assert {other: rig.pid(other) for other in others} == pids
+    # The last good configuration is there at once, and changes go on.
+    until(lambda: rig.get().status == 200, 10, "requests are answered")
+    rig.register(PORTS[0] + 50)
+    rig.await_rotation(*PORTS, PORTS[0] + 50)
+    until(lambda: rig.companion("GET", "/health")["http_status"] == 200, 10, "the balancer is well")
+
+
+def test_without_consul_everything_stays(rig: Rig) -> None:
+    rig.consul.pause()
+    rig.kill("consul-template")
+    rig.kill("haproxy")
+    until(lambda: rig.get().status == 200, 10, "requests are answered")
+    rig.await_rotation(*PORTS)
+    rig.consul.unpause()
+
+
+def test_servers_that_vanish_without_a_word_are_kept_while_they_answer(rig: Rig) -> None:
+    rig.deregister(*PORTS)
+    held = until(lambda: rig.status()["held"], 10, "the guard holds back", pace_s=0.01)
+    assert held == sorted(server_id(port) for port in PORTS)
+    assert rig.get().port in PORTS
+    # An announcement ends the hold for those it names.
+    rig.companion("POST", "/confirm", {"services": held})
+    until(lambda: rig.get().status == 503, 4, "the app is gone")
+    assert rig.status()["held"] == []
+
+
+def test_a_new_instance_gets_in_while_others_are_held_back(rig: Rig) -> None:
+    fresh = FIRST_PORT + 30
+    with rig.load() as load:
+        rig.deregister(*PORTS[1:])
+        until(lambda: rig.status()["held"], 5, "the guard holds back", pace_s=0.01)
+        rig.register(fresh)
+        until(lambda: server_id(fresh) in rig.in_rotation(), 4, "the new instance is in", pace_s=0.01)
+        assert len(rig.in_rotation()) == len(PORTS) + 1
+        rig.await_rotation(PORTS[0], fresh, within_s=15)
+    assert load.failures == []
+
+
+def test_dead_servers_are_not_held_back(rig: Rig) -> None:
+    for port in PORTS[1:]:
+        assert rig.get(f"/kill?port={port}").status == 200
+    rig.deregister(*PORTS[1:])
+    until(lambda: list(rig.status()["backends"]["prime"]) == [server_id(PORTS[0])], 5, "they are gone")
+    assert rig.status()["held"] == []

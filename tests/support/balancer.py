@@ -1,0 +1,257 @@
+"""A real balancer with a real Consul agent in its network, workers to balance, and a load to lose requests by.
+
+The workers are one process that listens on a hundred ports, in a container of the balancer's own image. Images:
+ERATOS_BALANCER_IMAGE (default eratos/balancer) and eratos/consul.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from support.containers import Container, docker, run_container
+from support.waiting import until
+
+IMAGE = os.environ.get("ERATOS_BALANCER_IMAGE", "eratos/balancer")
+STATE = "/var/lib/eratos-balancer"
+FIRST_PORT = 9000
+
+#: /?s=2 answers after two seconds, /kill?port=9003 stops listening there, /drop?port=9003 makes that worker hang up.
+WORKERS = """
+import asyncio, urllib.parse
+
+servers = {}
+
+async def serve(reader, writer):
+    port = writer.get_extra_info("sockname")[1]
+    try:
+        while True:
+            head = (await reader.readuntil(b"\\r\\n\\r\\n")).decode()
+            method, target, _ = head.split("\\r\\n")[0].split()
+            url = urllib.parse.urlsplit(target)
+            query = dict(urllib.parse.parse_qsl(url.query))
+            await asyncio.sleep(float(query.get("s", 0)))
+            if url.path == "/drop" and query["port"] == str(port):
+                break
+            if url.path == "/kill":
+                servers.pop(int(query["port"])).close()
+            headers = dict(line.lower().split(": ", 1) for line in head.split("\\r\\n")[1:] if line)
+            body = f"{port} {headers.get('x-forwarded-for')} {headers.get('x-forwarded-proto')}".encode()
+            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+
+async def main():
+    for port in range(9000, 9100):
+        servers[port] = await asyncio.start_server(serve, "", port)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def server_id(port: int, app: str = "prime") -> str:
+    return f"eratos-{app}.instance-{port}._app.1"
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    body: str
+
+    @property
+    def port(self) -> int:
+        """The worker that answered."""
+        assert self.status == 200, self
+        return int(self.body.split()[0])
+
+
+def ask(port: int, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Response:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), headers or {})
+        response = connection.getresponse()
+        return Response(response.status, response.read().decode())
+    finally:
+        connection.close()
+
+
+@dataclass
+class Load:
+    """What clients saw: how often each worker answered, and everything that was not a 200."""
+
+    answers: Counter[int] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        return sum(self.answers.values())
+
+
+@dataclass
+class Rig:
+    """One balancer, its Consul agent, and workers on ports from FIRST_PORT on."""
+
+    balancer: Container
+    consul: Container
+    workers: Container
+    workers_address: str
+
+    # -- Consul ------------------------------------------------------------------------------------------------------
+
+    def register(self, *ports: int, app: str = "prime", **options: Any) -> None:
+        """Register workers as an executor would; ``meta``, ``tags``, ``address`` and ``check`` replace its values."""
+        for port in ports:
+            service = {
+                "ID": server_id(port, app),
+                "Name": app,
+                "Port": port,
+                "Address": options.get("address", self.workers_address),
+                "Tags": options.get("tags", ["eratos"]),
+                "Meta": options.get("meta", {}),
+            }
+            if "check" in options:
+                service["Check"] = options["check"]
+            self._consul("PUT", "/v1/agent/service/register", service)
+
+    def deregister(self, *ports: int, app: str = "prime") -> None:
+        for port in ports:
+            self._consul("PUT", f"/v1/agent/service/deregister/{server_id(port, app)}")
+
+    def services(self, name: str) -> list[dict[str, Any]]:
+        return list(json.loads(self._consul("GET", f"/v1/health/service/{name}?passing").body))
+
+    def _consul(self, method: str, path: str, body: object = None) -> Response:
+        answer = ask(self.balancer.ports[8500], method, path, body)
+        assert answer.status == 200, answer
+        return answer
+
+    # -- traffic -----------------------------------------------------------------------------------------------------
+
+    def get(self, path: str = "/", host: str = "") -> Response:
+        return self.send("GET", path, host)
+
+    def send(self, method: str, path: str = "/", host: str = "") -> Response:
+        return ask(self.balancer.ports[8000], method, path, headers={"Host": host} if host else {})
+
+    @contextmanager
+    def load(self, clients: int = 4, path: str = "/") -> Iterator[Load]:
+        """Send requests from several clients, every other one over a kept connection, until the block is left."""
+        load, stop, lock = Load(), threading.Event(), threading.Lock()
+
+        def client(keep_alive: bool) -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.balancer.ports[8000], timeout=30)
+            while not stop.is_set():
+                try:
+                    connection.request("GET", path)
+                    response = connection.getresponse()
+                    answer = Response(response.status, response.read().decode())
+                    with lock:
+                        if answer.status == 200:
+                            load.answers[answer.port] += 1
+                        else:
+                            load.failures.append(str(answer))
+                except (OSError, http.client.HTTPException) as error:
+                    load.failures.append(repr(error))
+                    connection.close()
+                if not keep_alive:
+                    connection.close()
+            connection.close()
+
+        threads = [threading.Thread(target=client, args=(number % 2 == 0,)) for number in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield load
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    # -- companion ---------------------------------------------------------------------------------------------------
+
+    def companion(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        answer = ask(self.balancer.ports[9100], method, path, body)
+        return {"http_status": answer.status, **json.loads(answer.body)}
+
+    def status(self) -> dict[str, Any]:
+        found = self.companion("GET", "/status")
+        assert found["http_status"] == 200, found
+        return found
+
+    def server(self, port: int) -> dict[str, Any]:
+        found = self.companion("GET", f"/servers/{server_id(port)}")
+        assert found["http_status"] == 200, found
+        return found
+
+    def in_rotation(self, backend: str = "prime") -> set[str]:
+        """Return the servers that HAProxy's current process sends to."""
+        servers = self.status()["servers"].items()
+        return {
+            name.partition("/")[2]
+            for name, found in servers
+            if name.startswith(f"{backend}/") and found["status"].startswith("UP")
+        }
+
+    def await_rotation(self, *ports: int, backend: str = "prime", within_s: float = 10) -> None:
+        wanted = {server_id(port, backend) for port in ports}
+        until(lambda: self.in_rotation(backend) == wanted, within_s, f"the rotation is {sorted(wanted)}", pace_s=0.01)
+
+    def reload(self, number: int) -> None:
+        """Make HAProxy reload: another app is another shape."""
+        before = self.status()["reloads"]
+        self.register(FIRST_PORT + 99, app=f"other{number}", meta={"haproxy-path": f"/other{number}"})
+        until(lambda: self.status()["reloads"] > before, 10, "HAProxy was reloaded", pace_s=0.01)
+
+    # -- inside the container ----------------------------------------------------------------------------------------
+
+    def shell(self, script: str) -> str:
+        return docker("exec", self.balancer.id, "sh", "-c", script)
+
+    def pid(self, pattern: str) -> int:
+        """Return the oldest process whose command line matches, 0 where there is none."""
+        # The balancer's image has no pgrep.
+        found = self.shell(
+            'for d in /proc/[0-9]*; do [ "$d" = /proc/$$ ] && continue; '
+            'echo "${d#/proc/} $(tr "\\0" " " < $d/cmdline 2>/dev/null)"; done'
+        )
+        pids = [int(line.split()[0]) for line in found.splitlines() if line.partition(" ")[2].startswith(pattern)]
+        return min(pids, default=0)
+
+    def kill(self, pattern: str) -> int:
+        """Kill a process at once; return its process id."""
+        pid = self.pid(pattern)
+        assert pid, f"no process {pattern}"
+        self.shell(f"kill -9 {pid}")
+        return pid
+
+
+@contextmanager
+def a_balancer(**environment: str) -> Iterator[Rig]:
+    """Start a fresh balancer; skips the test where docker or an image is missing, saying which."""
+    options = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
+    with ExitStack() as stack:
+        balancer = stack.enter_context(run_container(IMAGE, ports=[8000, 8500, 9090, 9100], options=options))
+        consul = stack.enter_context(
+            run_container(
+                "eratos/consul",
+                *("agent", "-dev", "-client=0.0.0.0", "-log-level=warn"),
+                options=["--entrypoint", "consul", "--network", f"container:{balancer.id}"],
+            )
+        )
+        workers = stack.enter_context(run_container(IMAGE, "-c", WORKERS, options=["--entrypoint", "python3"]))
+        address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", workers.id)
+        rig = Rig(balancer, consul, workers, address)
+        until(lambda: rig.companion("GET", "/health").get("shape"), 30, "the balancer serves its first rendering")
+        until(lambda: rig.services("eratos-balancer"), 30, "the balancer is registered")
+        yield rig

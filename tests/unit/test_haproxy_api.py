@@ -1,0 +1,165 @@
+"""The companion's HTTP interface."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from eratos.haproxy import api
+from eratos.haproxy.apply import UPDATED, Outcome, RefusedError
+from eratos.haproxy.rendered import Rendered, parse
+from eratos.haproxy.runtime import Running
+from eratos.haproxy.sockets import HaproxyUnavailableError
+from eratos.haproxy.usage import ServerRow, Usage
+
+LIVE = parse("frontend f\nbackend app\n  server eratos-a.instance-1._app.1 10.0.0.1:80\n")
+SERVER = "eratos-a.instance-1._app.1"
+
+
+class FakeApplier:
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.confirmed: list[str] = []
+
+    def apply(self) -> Outcome:
+        if self.failure:
+            raise self.failure
+        return Outcome(UPDATED, ("held",))
+
+    def live(self) -> Rendered:
+        return LIVE
+
+    def confirm(self, servers: Iterable[str]) -> None:
+        self.confirmed += servers
+
+    def status(self) -> dict[str, Any]:
+        return {"reloads": 3}
+
+
+class FakeHaproxy:
+    def __init__(self) -> None:
+        self.shape = LIVE.shape
+        self.available = True
+
+    def running(self) -> Running:
+        if not self.available:
+            raise HaproxyUnavailableError("restarting")
+        return Running(self.shape, (ServerRow("app", SERVER, "10.0.0.1:80", "UP", 2),))
+
+    def usage(self, server: str) -> Usage:
+        self.running()
+        return Usage(server == SERVER, 2 if server == SERVER else 0)
+
+    def old_processes(self) -> int:
+        return 1
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.applier, self.haproxy = FakeApplier(), FakeHaproxy()
+        companion = api.Companion(self.applier, self.haproxy)  # type: ignore[arg-type]
+        self.server = api.server(companion, 0)
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=5)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.close()
+
+
+def test_health_is_ok_while_haproxy_serves_what_was_applied_last(rig: Rig) -> None:
+    assert rig.call("GET", "/health") == (200, {"status": "ok", "shape": LIVE.shape, "servers": 1})
+    rig.haproxy.shape = ""  # the first answer of a fresh container
+    assert rig.call("GET", "/health")[0] == 200
+    rig.haproxy.shape = "eratos-another"
+    status, answer = rig.call("GET", "/health")
+    assert (status, answer["status"]) == (500, "failing")
+    assert "eratos-another" in answer["reason"]
+    rig.haproxy.available = False
+    assert rig.call("GET", "/health") == (500, {"status": "failing", "reason": "restarting"})
+
+
+def test_a_server_is_answered_for_also_when_nobody_knows_it(rig: Rig) -> None:
+    known = {"server": SERVER, "used": True, "requests": 2, "configured": True}
+    assert rig.call("GET", f"/servers/{SERVER}") == (200, known)
+    unknown = {"server": "x y", "used": False, "requests": 0, "configured": False}
+    assert rig.call("GET", "/servers/x%20y") == (200, unknown)
+
+
+def test_no_answer_from_haproxy_is_not_taken_for_unused(rig: Rig) -> None:
+    rig.haproxy.available = False
+    assert rig.call("GET", f"/servers/{SERVER}") == (503, {"reason": "restarting"})
+
+
+def test_apply_tells_the_result_or_the_reason(rig: Rig) -> None:
+    assert rig.call("POST", "/apply") == (200, {"result": "updated", "held": ["held"]})
+    for failure, status in (
+        (RefusedError("nonsense"), 422),
+        (HaproxyUnavailableError("restarting"), 503),
+        (OSError("disk full"), 500),
+        (ZeroDivisionError(), 500),
+    ):
+        rig.applier.failure = failure
+        answered, answer = rig.call("POST", "/apply")
+        assert answered == status
+        assert answer["reason"]
+
+
+def test_removals_are_confirmed_by_id(rig: Rig) -> None:
+    assert rig.call("POST", "/confirm", b'{"services": ["a", "b"]}') == (200, {"confirmed": 2})
+    assert rig.applier.confirmed == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"services": "a"}', b'{"services": [1]}', b'{"services": [""]}', b"\xff"]
+)
+def test_a_confirmation_that_makes_no_sense_is_refused(rig: Rig, body: bytes) -> None:
+    status, answer = rig.call("POST", "/confirm", body)
+    assert status == 400
+    assert "services" in answer["reason"]
+    assert rig.applier.confirmed == []
+
+
+def test_an_endless_body_is_refused(rig: Rig) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", rig.server.server_port, timeout=5)
+    connection.putrequest("POST", "/confirm")
+    connection.putheader("Content-Length", str(10**9))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
+    status, answer = rig.call("GET", "/status?pretty")
+    assert status == 200
+    assert answer["reloads"] == 3
+    assert answer["old_processes"] == 1
+    assert answer["backends"] == {"app": [SERVER]}
+    assert answer["servers"][f"app/{SERVER}"] == {"address": "10.0.0.1:80", "status": "UP", "requests": 2}
+
+
+def test_anything_else_is_not_found(rig: Rig) -> None:
+    assert rig.call("GET", "/apply")[0] == 404
+    assert rig.call("GET", "/servers/")[0] == 404

@@ -1,0 +1,258 @@
+"""What comes of a candidate: unchanged, changed in place, reloaded, held back or refused."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+from support.waiting import until
+
+from eratos.haproxy.apply import RELOADED, UNCHANGED, UPDATED, Applier, Outcome, RefusedError
+from eratos.haproxy.rendered import Pools, parse
+from eratos.haproxy.runtime import Running
+from eratos.haproxy.sockets import HaproxyUnavailableError
+from eratos.haproxy.usage import ServerRow
+
+
+def config(*servers: str, app: str = "app", balance: str = "roundrobin", extra: str = "") -> str:
+    lines = "".join(
+        f"  server {name} 10.0.0.{number}:80{extra}\n" for name, number in ((s, ord(s[0])) for s in servers)
+    )
+    return f"frontend http\n  default_backend {app}\n\nbackend {app}\n  balance {balance}\n{lines}"
+
+
+class FakeHaproxy:
+    """An HAProxy that serves whatever its file says at each reload."""
+
+    def __init__(self, live: Path) -> None:
+        self.live = live
+        self.available = True
+        self.refusal = ""
+        self.reload_fails = False
+        self.stubborn = False  # changes in place have no effect
+        self.shown: dict[str, str] = {}  # address -> how HAProxy writes it
+        self.old = 0
+        self.calls: list[str] = []
+        self.retired: dict[str, set[str]] = {}
+        self._running = Running("", ())
+
+    def check(self, path: Path) -> str:
+        self.calls.append("check")
+        return self.refusal
+
+    def running(self) -> Running:
+        if not self.available:
+            raise HaproxyUnavailableError("restarting")
+        return self._running
+
+    def old_processes(self) -> int:
+        return self.old
+
+    def change_servers(self, added: Pools, removed: dict[str, set[str]], settings: dict[str, str]) -> None:
+        self.calls.append("change")
+        if self.stubborn:
+            return
+        rows = [row for row in self._running.rows if row.name not in removed.get(row.backend, ())]
+        rows += self._rows(added)
+        self._running = Running(self._running.shape, tuple(rows))
+
+    def sweep(self) -> None:
+        self.calls.append("sweep")
+
+    def reload(self) -> tuple[bool, str]:
+        self.calls.append("reload")
+        if self.reload_fails:
+            self.reload_fails = False
+            return False, "cannot bind"
+        found = parse(self.live.read_text())
+        rows = self._rows(found.pools)
+        self._running = Running(found.shape, tuple(rows))
+        return True, ""
+
+    def retire(self, servers: dict[str, set[str]]) -> None:
+        self.retired = {backend: set(names) for backend, names in servers.items()}
+
+    def _rows(self, pools: Pools) -> list[ServerRow]:
+        return [
+            ServerRow(backend, name, self.shown.get(rest.split()[0], rest.split()[0]), "UP", 0)
+            for backend, servers in pools.items()
+            for name, rest in servers.items()
+        ]
+
+    def serves(self) -> set[str]:
+        return {row.name for row in self._running.rows}
+
+
+class Rig:
+    def __init__(self, folder: Path, hold_s: float = 60) -> None:
+        self.candidate = folder / "candidate.cfg"
+        self.live = folder / "live.cfg"
+        self.haproxy = FakeHaproxy(self.live)
+        self.alive: set[str] = set()
+        self.applier = Applier(
+            self.candidate, self.live, self.haproxy, self._accepting, guard_hold_s=hold_s, reload_interval_s=0
+        )
+
+    def _accepting(self, addresses: Collection[str]) -> set[str]:
+        return set(addresses) & self.alive
+
+    def apply(self, text: str) -> Outcome:
+        self.candidate.write_text(text)
+        self.haproxy.calls.clear()
+        return self.applier.apply()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    rig = Rig(tmp_path)
+    rig.live.write_text("frontend http\n")
+    assert rig.apply(config("a", "b", "c", "d")).result == RELOADED
+    return rig
+
+
+def test_the_same_candidate_is_neither_checked_nor_reloaded(rig: Rig) -> None:
+    assert rig.apply(config("a", "b", "c", "d")) == Outcome(UNCHANGED)
+    assert rig.apply("# a comment\n" + config("a", "b", "c", "d")) == Outcome(UNCHANGED)
+    assert rig.haproxy.calls == []
+
+
+def test_servers_are_changed_in_place_and_the_file_follows(rig: Rig) -> None:
+    assert rig.apply(config("b", "c", "d", "e")).result == UPDATED
+    assert rig.haproxy.calls == ["check", "change"]
+    assert rig.haproxy.serves() == {"b", "c", "d", "e"}
+    assert set(rig.applier.live().pools["app"]) == {"b", "c", "d", "e"}
+
+
+def test_another_shape_is_reloaded_and_removed_servers_are_retired_before(rig: Rig) -> None:
+    assert rig.apply(config("b", "c", "d", balance="leastconn")).result == RELOADED
+    assert rig.haproxy.calls == ["check", "reload"]
+    assert rig.haproxy.retired == {"app": {"a"}}
+
+
+def test_settings_of_one_server_need_a_reload(rig: Rig) -> None:
+    assert rig.apply(config("a", "b", "c", "d", extra=" weight 3")).result == RELOADED
+
+
+def test_a_change_in_place_without_effect_becomes_a_reload(rig: Rig) -> None:
+    rig.haproxy.stubborn = True
+    assert rig.apply(config("a", "b", "c", "e")).result == RELOADED
+    assert rig.haproxy.serves() == {"a", "b", "c", "e"}
+
+
+def test_a_candidate_that_haproxy_refuses_leaves_the_last_good_one(rig: Rig) -> None:
+    good = rig.live.read_text()
+    rig.haproxy.refusal = "unknown keyword"
+    with pytest.raises(RefusedError, match="unknown keyword"):
+        rig.apply(config("a", "b", "c", "x"))
+    assert rig.live.read_text() == good
+    assert rig.applier.status()["refusals"] == 1
+    # The same text is not checked over and over.
+    with pytest.raises(RefusedError, match="unknown keyword"):
+        rig.apply(config("a", "b", "c", "x"))
+    assert rig.haproxy.calls == []
+    rig.haproxy.refusal = ""
+    assert rig.apply(config("a", "b", "c", "y")).result == UPDATED
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "backend app\n  server a 10.0.0.1:80\n"])
+def test_half_a_file_is_refused(rig: Rig, text: str) -> None:
+    with pytest.raises(RefusedError, match="no frontend"):
+        rig.apply(text)
+    assert rig.haproxy.serves() == {"a", "b", "c", "d"}
+
+
+def test_a_failed_reload_returns_to_the_last_good_one(rig: Rig) -> None:
+    good = rig.live.read_text()
+    rig.haproxy.reload_fails = True
+    with pytest.raises(RefusedError, match="cannot bind"):
+        rig.apply(config("a", "b", "c", "d", balance="leastconn"))
+    assert rig.haproxy.calls == ["check", "reload", "reload"]
+    assert rig.live.read_text() == good
+    assert rig.haproxy.running().shape == parse(good).shape
+
+
+def test_while_haproxy_is_away_the_file_is_ready_for_its_return(rig: Rig) -> None:
+    rig.haproxy.available = False
+    with pytest.raises(HaproxyUnavailableError):
+        rig.apply(config("a", "b", "c", "d", "e"))
+    assert set(rig.applier.live().pools["app"]) == {"a", "b", "c", "d", "e"}
+
+
+def test_the_guard_works_while_haproxy_is_away(rig: Rig) -> None:
+    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
+    rig.haproxy.available = False
+    with pytest.raises(HaproxyUnavailableError):
+        rig.apply(config())
+    assert set(rig.applier.live().pools["app"]) == {"a", "b", "c", "d"}
+
+
+def test_an_address_that_haproxy_shows_in_another_form_is_not_reloaded_for_ever(rig: Rig) -> None:
+    rig.haproxy.shown = {"10.0.0.101:80": "10.0.0.0145:80"}
+    odd = config("a", "b", "c", "d", "e")
+    assert rig.apply(odd).result == RELOADED
+    assert rig.apply(odd).result == UNCHANGED
+    assert rig.apply(config("a", "b", "c", "d")).result == UPDATED
+
+
+# -- guard -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_sharp_loss_of_living_servers_is_held_back_and_additions_go_in(rig: Rig) -> None:
+    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "bcd"}
+    outcome = rig.apply(config("a", "e"))
+    assert outcome == Outcome(UPDATED, ("b", "c", "d"))
+    assert rig.haproxy.serves() == {"a", "b", "c", "d", "e"}
+    assert rig.applier.status()["held"] == ["b", "c", "d"]
+
+
+def test_of_a_sharp_loss_the_dead_go_at_once(rig: Rig) -> None:
+    rig.alive = {f"10.0.0.{ord('b')}:80"}
+    assert rig.apply(config("a")) == Outcome(UPDATED, ("b",))
+    assert rig.haproxy.serves() == {"a", "b"}
+
+
+def test_a_confirmed_removal_is_made_at_once(rig: Rig) -> None:
+    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
+    rig.applier.confirm(["b", "c", "d"])
+    assert rig.apply(config("a")) == Outcome(UPDATED)
+    assert rig.haproxy.serves() == {"a"}
+
+
+def test_a_candidate_that_lost_a_whole_living_app_waits_as_a_whole(rig: Rig) -> None:
+    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
+    assert rig.apply(config("x", app="other")) == Outcome(UNCHANGED, ("a", "b", "c", "d"))
+    assert rig.haproxy.serves() == {"a", "b", "c", "d"}
+    rig.applier.confirm(["a", "b", "c", "d"])
+    assert rig.apply(config("x", app="other")) == Outcome(RELOADED)
+    assert rig.haproxy.serves() == {"x"}
+
+
+def test_what_was_held_long_enough_goes(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, hold_s=0)
+    rig.live.write_text("frontend http\n")
+    rig.apply(config("a", "b", "c", "d"))
+    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
+    assert rig.apply(config("a")) == Outcome(UPDATED)
+
+
+# -- watch -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_watch_applies_what_nobody_announced_and_repairs_what_nobody_told(rig: Rig) -> None:
+    stop = threading.Event()
+    watch = threading.Thread(target=rig.applier.watch, args=(stop,))
+    watch.start()
+    try:
+        until(lambda: "sweep" in rig.haproxy.calls, 5, "the first comparison")
+        rig.candidate.write_text(config("a", "b", "c", "d", "e"))
+        until(lambda: "e" in rig.haproxy.serves(), 5, "the new server is in")
+        rig.haproxy.available = False
+        rig.candidate.write_text(config("a", "b", "c", "d", "e", "f"))
+        until(lambda: "f" in rig.applier.live().pools["app"], 5, "the file is ready")
+        rig.haproxy.available = True
+        until(lambda: "f" in rig.haproxy.serves(), 5, "the returned HAProxy serves it")
+    finally:
+        stop.set()
+        watch.join()

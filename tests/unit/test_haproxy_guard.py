@@ -1,0 +1,97 @@
+"""Which losses the guard looks at twice, and for how long it holds back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eratos.haproxy.guard import CONFIRMED_FOR_S, CONFIRMED_MAX, Confirmations, Holds, sharp_losses
+
+
+def pool(count: int) -> list[str]:
+    return [f"s{number}" for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sharp"),
+    [
+        (1, 0, False),  # the last instance of a small app: nothing to compare with
+        (2, 0, True),
+        (2, 1, False),
+        (3, 1, False),
+        (3, 0, True),
+        (4, 2, False),
+        (4, 1, True),
+        (20, 10, False),
+        (20, 9, True),
+        (20, 0, True),
+    ],
+)
+def test_emptied_and_more_than_halved_pools_are_sharp(before: int, after: int, sharp: bool) -> None:
+    losses = sharp_losses({"app": pool(before)}, {"app": pool(after)}, frozenset())
+    assert losses == ({"app": set(pool(before)) - set(pool(after))} if sharp else {})
+
+
+def test_a_pool_that_is_gone_is_an_emptied_one() -> None:
+    assert sharp_losses({"app": pool(2)}, {}, frozenset()) == {"app": {"s0", "s1"}}
+
+
+def test_a_confirmed_removal_is_not_looked_at() -> None:
+    assert sharp_losses({"app": pool(20)}, {"app": pool(5)}, frozenset(pool(20)[5:])) == {}
+
+
+def test_confirmed_removals_do_not_hide_a_sharp_loss_of_the_rest() -> None:
+    # Of twenty, fifteen leave on purpose; of the five others, three vanish.
+    losses = sharp_losses({"app": pool(20)}, {"app": ["s0", "s1"]}, frozenset(pool(20)[5:]))
+    assert losses == {"app": {"s2", "s3", "s4"}}
+
+
+def test_new_servers_do_not_make_up_for_all_old_ones_gone() -> None:
+    assert sharp_losses({"app": pool(4)}, {"app": ["x", "y", "z"]}, frozenset()) == {"app": set(pool(4))}
+
+
+names = st.sets(st.sampled_from(pool(12)))
+
+
+@given(st.dictionaries(st.sampled_from("abc"), names), st.dictionaries(st.sampled_from("abc"), names), names)
+def test_only_lost_and_unconfirmed_servers_are_ever_named(
+    running: dict[str, set[str]], wanted: dict[str, set[str]], confirmed: set[str]
+) -> None:
+    for backend, lost in sharp_losses(running, wanted, confirmed).items():
+        assert lost
+        assert lost <= running[backend] - wanted.get(backend, set()) - confirmed
+
+
+def test_a_confirmation_counts_for_a_while() -> None:
+    confirmations = Confirmations()
+    confirmations.add(["a"], 0)
+    confirmations.add(["b"], 10)
+    assert confirmations.current(10) == {"a", "b"}
+    assert confirmations.current(CONFIRMED_FOR_S) == {"b"}
+    confirmations.add(["b"], 65)
+    assert confirmations.current(100) == {"b"}
+
+
+def test_confirmations_are_bounded_and_the_oldest_go_first() -> None:
+    confirmations = Confirmations()
+    confirmations.add(["first"], 0)
+    confirmations.add((f"s{number}" for number in range(CONFIRMED_MAX)), 1)
+    current = confirmations.current(2)
+    assert len(current) == CONFIRMED_MAX
+    assert "first" not in current
+
+
+def test_a_server_is_held_from_its_first_loss_on_and_no_longer_than_the_limit() -> None:
+    holds = Holds(hold_s=5)
+    assert holds.update({"app": ["a"]}, 0) == {"app": {"a"}}
+    assert holds.update({"app": ["a", "b"]}, 3) == {"app": {"a", "b"}}
+    assert holds.update({"app": ["a", "b"]}, 5) == {"app": {"b"}}
+    assert holds.update({}, 6) == {}
+
+
+def test_a_server_that_came_back_is_held_anew_when_it_is_lost_again() -> None:
+    holds = Holds(hold_s=5)
+    holds.update({"app": ["a"]}, 0)
+    holds.update({}, 4)
+    assert holds.update({"app": ["a"]}, 8) == {"app": {"a"}}

@@ -1,0 +1,84 @@
+"""Splitting a rendered configuration into shape and servers."""
+
+from __future__ import annotations
+
+import pytest
+
+from eratos.haproxy.rendered import normal_address, parse, with_servers
+
+TEXT = """\
+# Rendered by consul-template.
+# refused evil: path "/x }"
+
+frontend eratos:traffic from traffic
+  bind :8000
+  default_backend prime
+
+backend prime from traffic
+  balance roundrobin
+  default-server check inter 500ms
+  server a 10.0.0.1:80
+  server b 10.0.0.2:80 weight 3
+
+backend cart from traffic
+  balance roundrobin
+"""
+
+
+def test_servers_defaults_frontends_and_refusals_are_found() -> None:
+    found = parse(TEXT)
+    assert found.pools == {"prime": {"a": "10.0.0.1:80", "b": "10.0.0.2:80 weight 3"}, "cart": {}}
+    assert found.addresses() == {"prime": {"a": "10.0.0.1:80", "b": "10.0.0.2:80"}}
+    assert found.defaults == {"prime": "check inter 500ms"}
+    assert found.frontends == ("eratos:traffic",)
+    assert found.refused == ('evil: path "/x }"',)
+
+
+@pytest.mark.parametrize(
+    "line", ["  server a 10.0.0.1:80\n", "# Rendered by consul-template.\n", '# refused evil: path "/x }"\n\n']
+)
+def test_servers_comments_and_blank_lines_are_no_part_of_the_shape(line: str) -> None:
+    assert parse(TEXT.replace(line, "")).shape == parse(TEXT).shape
+
+
+@pytest.mark.parametrize(
+    "line", ["  default-server check inter 500ms\n", "  bind :8000\n", "backend cart from traffic\n"]
+)
+def test_everything_else_is_part_of_the_shape(line: str) -> None:
+    assert parse(TEXT.replace(line, "")).shape != parse(TEXT).shape
+
+
+def test_the_described_text_tells_its_shape_and_has_the_same() -> None:
+    rendered = parse(TEXT)
+    described = rendered.described()
+    assert described.endswith(f"\nglobal\n  description {rendered.shape}\n")
+    again = parse(described)
+    assert (again.shape, again.pools) == (rendered.shape, rendered.pools)
+    assert again.described() == described
+
+
+def test_servers_are_added_at_the_end_of_their_backend() -> None:
+    merged = with_servers(parse(TEXT), {"prime": {"c": "10.0.0.3:80"}, "cart": {"d": "10.0.0.4:80"}})
+    assert merged.pools["prime"] == {"a": "10.0.0.1:80", "b": "10.0.0.2:80 weight 3", "c": "10.0.0.3:80"}
+    assert merged.pools["cart"] == {"d": "10.0.0.4:80"}
+    assert merged.shape == parse(TEXT).shape
+    assert "weight 3\n  server c 10.0.0.3:80\n\nbackend cart" in merged.text
+
+
+@pytest.mark.parametrize("text", ["", "server x\n", "backend\nserver", "backend\n  server a\n", "\0\n", "global"])
+def test_nonsense_is_split_without_complaint(text: str) -> None:
+    assert parse(parse(text).described()).shape == parse(text).shape
+
+
+@pytest.mark.parametrize(
+    ("written", "normal"),
+    [
+        ("10.0.0.1:80", "10.0.0.1:80"),
+        ("[fd00:0::1]:80", "[fd00::1]:80"),
+        ("fd00::1:80", "[fd00::1]:80"),
+        ("[::::]:80", ":::::80"),
+        ("host:80", "host:80"),
+    ],
+)
+def test_one_address_has_one_form(written: str, normal: str) -> None:
+    assert normal_address(written) == normal
