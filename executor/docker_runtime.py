@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from docker import errors
-from docker.utils import parse_repository_tag
 
 from eratos.common import names
 from eratos.common.errors import TemporaryError
@@ -27,14 +26,13 @@ from .core import actions as do
 from .core import events as on
 from .core.host import Host
 from .docker_client import DockerClient, DockerFailure, status
+from .docker_pulls import ImagePulls
 from .docker_watch import DockerWatch
 
 log = logging.getLogger(__name__)
 
 START_THREADS = 8
 CONTROL_THREADS = 4
-#: Pulls at the same time; further ones wait, or a host's link is shared by too many.
-PULLS_MAX = 3
 LOG_TAIL_LINES = 20
 #: How long a start waits for a port. A new executor's first launches often get the very ports that its dead forerunner's
 #: containers still hold while they are swept (rule 68).
@@ -57,9 +55,7 @@ class DockerRuntime:
         self._watch = DockerWatch(client, host, emit)
         self._starts = ThreadPoolExecutor(START_THREADS, "start")
         self._controls = ThreadPoolExecutor(CONTROL_THREADS, "control")
-        self._lock = threading.Lock()
-        self._waiting: dict[str, list[do.StartContainer]] = {}  #: starts by the image they wait for
-        self._pull_slots = threading.Semaphore(PULLS_MAX)
+        self._pulls = ImagePulls(client, emit, lambda action: self._starts.submit(self._start, action, pulled=True))
 
     def start(self) -> None:
         """Begin to watch: deaths are reported from here on, and a first listing comes at once."""
@@ -80,7 +76,7 @@ class DockerRuntime:
             case do.StartContainer():
                 self._starts.submit(self._start, action)
             case do.CancelStart():
-                self._cancel(action.task_id)
+                self._pulls.cancel(action.task_id)
             case do.StopContainer():
                 self._controls.submit(self._signal, action.task_id, graceful=True)
             case do.KillContainer():
@@ -99,14 +95,14 @@ class DockerRuntime:
                 message = f"port {taken} of this host is already taken by another process: free it, or ask for another port"
                 self._emit(on.StartFailed(action.task_id, message))
             elif action.force_pull and not pulled:
-                self._wait_for_image(action)
+                self._pulls.wait_for(action)
             else:
                 self._emit(on.ContainerStarted(action.task_id, self._create_and_start(action)))
         except errors.ImageNotFound as error:
             if pulled:
                 self._emit(on.StartFailed(action.task_id, self._client.explain(error)))
             else:
-                self._wait_for_image(action)
+                self._pulls.wait_for(action)
         except DockerFailure as error:
             self._emit(on.StartFailed(action.task_id, self._start_message(action, error)))
         except Exception:  # thread edge: the machine waits for an answer (rule 60)
@@ -144,49 +140,6 @@ class DockerRuntime:
         if status(error):
             return f"Docker refused to start image {action.image}: {text}"
         return text
-
-    # Pulling ---------------------------------------------------------------------------------------------------------
-
-    def _wait_for_image(self, action: do.StartContainer) -> None:
-        self._emit(on.Pulling(action.task_id, action.image))
-        with self._lock:
-            first = action.image not in self._waiting
-            self._waiting.setdefault(action.image, []).append(action)
-        if first:
-            threading.Thread(target=self._pull, args=(action.image,), name="pull", daemon=True).start()
-
-    def _pull(self, image: str) -> None:
-        problem = ""
-        try:
-            with self._pull_slots:
-                log.info("pulling %s", fields(image=image))
-                repository, tag = parse_repository_tag(image)
-                for line in self._client.api.pull(repository, tag or "latest", stream=True, decode=True):
-                    problem = line.get("error", problem)
-        except DockerFailure as error:
-            problem = self._client.explain(error)
-        except Exception:  # thread edge: tasks wait for this pull
-            log.exception("pull broke, please report this as a bug %s", fields(image=image))
-            problem = "internal error of the executor, see its log"
-        with self._lock:
-            waiting = self._waiting.pop(image, [])
-        for action in waiting:
-            if problem:
-                message = (
-                    f"image {image} is not on this host and cannot be pulled: {problem}; "
-                    "check its name, push it to its registry, or load it here with docker load"
-                )
-                self._emit(on.StartFailed(action.task_id, message))
-            else:
-                self._starts.submit(self._start, action, pulled=True)
-
-    def _cancel(self, task_id: str) -> None:
-        with self._lock:
-            found = [(image, a) for image, actions in self._waiting.items() for a in actions if a.task_id == task_id]
-            for image, action in found:
-                self._waiting[image].remove(action)
-        for _ in found:
-            self._emit(on.StartFailed(task_id, "cancelled while its image was pulled"))
 
     # Stopping --------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.executor import HOST, Events, a_payload
+from support.executor import HOST, Events, a_payload, remove_labelled
 from support.fake_docker import FakeRuntime
 from support.waiting import until
 
@@ -120,9 +120,7 @@ def _rig(kind: str) -> Iterator[Rig]:
     yield rig
     rig.runtime.stop(10)
     if kind == "docker":
-        left = docker("ps", "-aq", "--filter", f"label={names.LABEL_FRAMEWORK}={rig.host.framework_id}").split()
-        if left:
-            docker("rm", "-f", "-v", *left)
+        remove_labelled(f"{names.LABEL_FRAMEWORK}={rig.host.framework_id}")
 
 
 def test_a_death_is_reported_with_its_exit_code(rig: Rig) -> None:

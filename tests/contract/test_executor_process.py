@@ -17,7 +17,7 @@ import consul
 import pytest
 from support.companion import FakeCompanion, serve
 from support.containers import Container, docker, run_container
-from support.executor import a_payload
+from support.executor import a_payload, remove_labelled
 from support.mesos_agent import AGENT_ID, SimulatedExecutorAgent
 from support.waiting import until
 
@@ -105,9 +105,7 @@ def rig(consul_container: Container, tmp_path: Path) -> Iterator[Rig]:
         rig.process.kill()
         rig.process.wait()
         rig.consul.http.session.close()
-        left = rig.containers()
-        if left:
-            docker("rm", "-f", "-v", *left)
+        remove_labelled(f"{names.LABEL_HOST}=test-{rig.mark}")
 
 
 def test_a_task_from_launch_to_confirmed_stop(rig: Rig) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import queue
+import subprocess
 import time
 from dataclasses import replace
 from typing import Any, TypeVar
+
+from support.containers import docker
+from support.waiting import until
 
 from eratos.common import names
 from eratos.common.payload import HealthCheck, Port, Service, TaskPayload
@@ -42,6 +46,17 @@ def a_payload(task_id: str = TASK, *, ports: int = 1, checks: int = 0, **changes
         drain_s=10,
     )
     return replace(payload, **changes)
+
+
+def remove_labelled(label: str) -> None:
+    """Remove a test's containers by id; one whose removal is under way already is waited for."""
+
+    def gone() -> bool:
+        left = docker("ps", "-aq", "--filter", f"label={label}").split()
+        subprocess.run(["docker", "rm", "-f", "-v", *left], capture_output=True, timeout=60, check=False)
+        return not left
+
+    until(gone, 30, "the test's containers are gone")
 
 
 class Events:
