@@ -82,7 +82,7 @@ def test(settings: Settings, arguments: list[str]) -> int:
         if needs_engine(arguments):
             _ensure_engine_and_images(settings, progress)
         return _pytest(arguments)
-    code = _pytest(_with_tests(WITHOUT_ENGINE))
+    code = _pytest(["-n", "auto", *_with_tests(WITHOUT_ENGINE)])
     if code:
         return code
     _ensure_engine_and_images(settings, progress)
