@@ -90,11 +90,13 @@ def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]
         host = f"agent{number}"
         services[host] = _clone(config, "agent1", "agent1", host)
         services[host]["environment"]["MESOS_ATTRIBUTES"] = attributes(number)
+        _move(services[host], 100 + number)
         services[f"consul-{host}"] = _clone(config, "consul-agent1", "agent1", host)
     for number in range(DEFAULT_BALANCERS + 1, settings.balancers + 1):
         host = f"balancer{number}"
         services[host] = _clone(config, "balancer1", "balancer1", host)
         services[f"consul-{host}"] = _clone(config, "consul-balancer1", "balancer1", host)
+        _move(services[host], 40 + number)
         published = {8000: settings.port("BALANCER", number), 9090: settings.port("STATS", number)}
         for port in services[host]["ports"]:
             port["published"] = str(published[port["target"]])
@@ -112,6 +114,12 @@ def _clone(config: dict[str, Any], service: str, host: str, other_host: str) -> 
     # Built under the original's name; and never a second time.
     clone.pop("build", None)
     return clone
+
+
+def _move(service: dict[str, Any], last_number: int) -> None:
+    """Give a service an address of its own: the same network, another last number (compose.yaml has the pattern)."""
+    network = service["networks"]["default"]
+    network["ipv4_address"] = f"{network['ipv4_address'].rpartition('.')[0]}.{last_number}"
 
 
 def containers(project: str) -> list[Container]:

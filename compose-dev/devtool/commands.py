@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 
-from . import cluster, development, engine, fleet, health, images, ports, report
+from . import cluster, development, engine, fleet, health, images, network, ports, report
 from .cluster import Compose
 from .settings import GENERATED, Settings, read_settings
 from .shell import replace_this_process
@@ -120,6 +120,7 @@ def up(settings: Settings, options: argparse.Namespace) -> None:
     progress = Progress()
     with _alone(settings):
         engine.ensure(progress)
+        network.choose(settings, os.environ.get(network.VARIABLE, ""))
         compose = Compose(settings)
         images.ensure(settings, compose, progress, options.force)
         ports.check(settings, cluster.containers(settings.project))

@@ -7,6 +7,7 @@
 //
 // The headers of Mesos are not needed: the few types that cross the border are declared below with the size and layout of the compiled ones.
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -28,9 +29,10 @@ static Option<std::string> some(const std::string& text) {
 struct Future { void* data; void* control; Future(); Future(const Future&); ~Future(); };
 struct TryPointer { int state; void* value; char rest[128]; TryPointer(); TryPointer(const TryPointer&); ~TryPointer() {} };
 
-class Duration;
+struct Duration { int64_t nanoseconds; };
 namespace process {
 struct UPID { alignas(16) char raw[512]; UPID(const std::string&); };
+bool wait(const UPID&, const Duration&);
 bool initialize(const Option<std::string>& delegate, const Option<std::string>&, const Option<std::string>&);
 }
 namespace mesos {
@@ -57,10 +59,16 @@ namespace contender = mesos::master::contender;
 
 static std::string zookeeper_url;
 
+static std::string environment(const char* name, const char* fallback) {
+  const char* value = getenv(name);
+  return value ? value : fallback;
+}
+
 // Create the contender or detector for zookeeper_url with Mesos' own factory.
 template <class Real, class Factory> static Real* make() {
   Option<Duration> session_timeout;
-  session_timeout.state = 1;
+  session_timeout.state = 0;
+  new (session_timeout.value) Duration{atoll(environment("MESOS_ZK_SESSION_TIMEOUT", "10secs").c_str()) * 1000000000};
   TryPointer made = Factory::create(some(zookeeper_url), none(), session_timeout);
   if (made.state != 0) {
     fprintf(stderr, "not a master's address: '%s'; set MESOS_ZK or MESOS_MASTER to zk://host:port/path\n", zookeeper_url.c_str());
@@ -93,11 +101,6 @@ extern "C" { void* PyExc_Exception; void* PyExc_TypeError; char _Py_NoneStruct[6
 // The constructor of local::Flags.
 extern "C" void _ZN5mesos8internal5local5FlagsC1Ev(void*);
 
-static std::string environment(const char* name, const char* fallback) {
-  const char* value = getenv(name);
-  return value ? value : fallback;
-}
-
 int main() {
 #ifdef MASTER
   const char *url_variable = "MESOS_ZK", *default_port = "5050", *delegate = "master";
@@ -122,6 +125,18 @@ int main() {
   *reinterpret_cast<int*>(flags + 40) = agents;
   // local::launch() derives each part's own work_dir from the one above and refuses one from the environment.
   unsetenv("MESOS_WORK_DIR");
-  mesos::internal::local::launch(*reinterpret_cast<mesos::internal::local::Flags*>(flags), nullptr);
+  mesos::internal::local::Pid master = mesos::internal::local::launch(*reinterpret_cast<mesos::internal::local::Flags*>(flags), nullptr);
+#ifdef AGENT
+  // The agent's actor ends when it was told to, by SIGUSR1 or by the master, and this process with it; an init may start it as a new agent.
+  // It is awaited under this process' own address, which is in the id of the (idle) master's actor: behind the name and the address family.
+  const unsigned char* ip = reinterpret_cast<unsigned char*>(master.pid.raw) + 20;
+  char agent[64];
+  snprintf(agent, sizeof agent, "%s@%d.%d.%d.%d:%s", delegate, ip[0], ip[1], ip[2], ip[3], getenv("LIBPROCESS_PORT"));
+  const Duration for_ever{-1000000000};
+  process::wait(process::UPID(agent), for_ever);
+  _exit(0);
+#else
+  (void)master;
+#endif
   for (;;) pause();
 }
