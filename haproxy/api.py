@@ -91,11 +91,11 @@ class Companion:
         return 200, {"confirmed": len(servers)}
 
     def _server(self, server: str) -> Answer:
-        # First the file, then the processes: the file loses a server before the processes do, so `used` is never the
-        # older truth.
         configured = any(server in servers for servers in self._applier.live().pools.values())
         found = self._haproxy.usage(server)
-        return 200, {"server": server, "used": found.used, "requests": found.requests, "configured": configured}
+        # What the file still names would be used again by an HAProxy that is started now.
+        used = found.used or configured
+        return 200, {"server": server, "used": used, "requests": found.requests, "configured": configured}
 
 
 def server(companion: Companion, port: int) -> ThreadingHTTPServer:

@@ -129,6 +129,7 @@ class Applier:
         last good one goes on.
         """
         with self._lock:
+            started_s = time.monotonic()
             self._seen = self._signature()
             wanted = parse(self._candidate.read_text())
             if not wanted.frontends:
@@ -140,17 +141,17 @@ class Applier:
             try:
                 running = self._haproxy.running()
             except HaproxyUnavailableError:
-                self._check_and_write(self._guarded(live.addresses(), live, wanted))
+                self._write(self._guarded(live.addresses(), live, wanted))
                 raise
             wanted = self._guarded(running.addresses(), live, wanted)
             if running.shape == wanted.shape and live.pools == wanted.pools and self._serves(running, wanted):
                 return Outcome(UNCHANGED, self._held)
-            self._check_and_write(wanted)
             result = self._change(running, live, wanted)
             log.info(
                 "configuration applied %s",
                 fields(
                     result=result,
+                    took_s=f"{time.monotonic() - started_s:.3f}",
                     servers=sum(map(len, wanted.pools.values())),
                     held=len(self._held),
                     refused=len(wanted.refused),
@@ -225,22 +226,21 @@ class Applier:
             return live
         return with_servers(wanted, {b: {n: served[b][n] for n in sorted(kept)} for b, kept in held.items()})
 
-    def _check_and_write(self, wanted: Rendered) -> None:
-        """Check a configuration and make it the one that HAProxy reads when it starts; raises RefusedError."""
-        described = wanted.described()
+    def _write(self, wanted: Rendered, *, check: bool = True) -> None:
+        """Make a configuration the one that HAProxy reads when it starts; raises RefusedError."""
         fresh = self._live.with_suffix(".new")
-        fresh.write_text(described)
-        if reason := self._haproxy.check(fresh):
+        fresh.write_text(wanted.described())
+        if check and (reason := self._haproxy.check(fresh)):
             raise self._refuse(wanted, reason)
         fresh.replace(self._live)
 
     def _change(self, running: Running, live: Rendered, wanted: Rendered) -> str:
-        """Make HAProxy serve what was just written; raises RefusedError after a return to what it served before."""
+        """Make HAProxy serve a configuration, now and when it starts; raises RefusedError where it cannot."""
         served = running.addresses()
         removed = {
             b: gone for b, servers in served.items() if (gone := servers.keys() - wanted.pools.get(b, {}).keys())
         }
-        if running.shape == wanted.shape and _same_settings(live, wanted):
+        if running.shape == wanted.shape and wanted.plain and _same_settings(live, wanted):
             added = {
                 backend: new
                 for backend, servers in wanted.pools.items()
@@ -248,9 +248,12 @@ class Applier:
             }
             self._haproxy.change_servers(added, removed, wanted.defaults)
             if self._haproxy.running().addresses() == wanted.addresses():
+                # HAProxy has accepted this shape before and these servers just now: there is nothing left to check.
+                self._write(wanted, check=False)
                 self.counters.updates += 1
                 return UPDATED
             log.info("servers could not all be changed in place, hence a reload")
+        self._write(wanted)
         self._reload(live, wanted, removed)
         # Another reload would do no better, so what HAProxy makes of an odd address counts as served.
         self._odd = wanted.text if self._haproxy.running().addresses() != wanted.addresses() else ""

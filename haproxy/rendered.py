@@ -33,6 +33,7 @@ class Rendered:
     defaults: dict[str, str] = field(default_factory=dict)  #: backend -> settings of its ``default-server`` line
     frontends: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()  #: what the template left out, with the reason
+    plain: bool = True  #: no server has more than a name and an address, and no name comes twice
 
     def described(self) -> str:
         """Return the text to run HAProxy with: it tells its shape when asked (``show info``)."""
@@ -56,6 +57,7 @@ def parse(text: str) -> Rendered:
     defaults: dict[str, str] = {}
     frontends: list[str] = []
     refused: list[str] = []
+    plain = True
     for line in text.splitlines():
         words = line.split()
         if not words or words[0].startswith("#"):
@@ -69,13 +71,14 @@ def parse(text: str) -> Rendered:
             if kind in ("frontend", "listen"):
                 frontends.append(name)
         if kind == "backend" and words[0] == "server" and len(words) >= 3:
+            plain = plain and len(words) == 3 and words[1] not in pools[name]
             pools[name][words[1]] = " ".join(words[2:])
             continue
         if kind == "backend" and words[0] == "default-server":
             defaults[name] = " ".join(words[1:])
         shape.append(" ".join(words))
     digest = hashlib.sha256("\n".join(shape).encode()).hexdigest()[:16]
-    return Rendered(text, f"eratos-{digest}", pools, defaults, tuple(frontends), tuple(refused))
+    return Rendered(text, f"eratos-{digest}", pools, defaults, tuple(frontends), tuple(refused), plain)
 
 
 def normal_address(address: str) -> str:

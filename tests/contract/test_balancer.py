@@ -88,7 +88,8 @@ def test_hosts_and_paths_lead_to_their_apps(fleet: Rig) -> None:
 
 def test_a_known_app_without_a_ready_instance_answers_503_instead_of_another_app(fleet: Rig) -> None:
     fleet.register(9030, app="sick", meta={"haproxy-path": "/sick"}, check=CRITICAL)
-    answer = until(lambda: found if (found := fleet.get("/sick")).status != 200 else None, 10, "the app is known")
+    until(lambda: fleet.get("/sick").status != 200, 10, "the app is known")
+    answer = fleet.get("/sick")
     assert (answer.status, answer.body) == (503, "no instance of sick is ready\n")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from support.balancer import FIRST_PORT, STATE, Response, Rig, a_balancer, server_id
@@ -81,8 +82,8 @@ def test_scaling_down_and_up_under_load_loses_nothing_and_a_released_worker_gets
             stop_on_purpose(rig, *PORTS[3:])
             until(lambda: not any(rig.server(port)["used"] for port in PORTS[3:]), 10, "the workers are released")
             before = {port: load.answers[port] for port in PORTS[3:]}
-            total = load.requests
-            until(lambda total=total: load.requests > total + 100, 10, "more requests were answered")
+            enough = load.requests + 100
+            until(partial(load.reaches, enough), 10, "more requests were answered")
             assert {port: load.answers[port] for port in PORTS[3:]} == before
             rig.register(*PORTS[3:])
             rig.await_rotation(*PORTS)

@@ -97,6 +97,9 @@ class Load:
     def requests(self) -> int:
         return sum(self.answers.values())
 
+    def reaches(self, requests: int) -> bool:
+        return self.requests >= requests
+
 
 @dataclass
 class Rig:

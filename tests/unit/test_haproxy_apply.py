@@ -120,7 +120,7 @@ def test_the_same_candidate_is_neither_checked_nor_reloaded(rig: Rig) -> None:
 
 def test_servers_are_changed_in_place_and_the_file_follows(rig: Rig) -> None:
     assert rig.apply(config("b", "c", "d", "e")).result == UPDATED
-    assert rig.haproxy.calls == ["check", "change"]
+    assert rig.haproxy.calls == ["change"]
     assert rig.haproxy.serves() == {"b", "c", "d", "e"}
     assert set(rig.applier.live().pools["app"]) == {"b", "c", "d", "e"}
 
@@ -138,6 +138,7 @@ def test_settings_of_one_server_need_a_reload(rig: Rig) -> None:
 def test_a_change_in_place_without_effect_becomes_a_reload(rig: Rig) -> None:
     rig.haproxy.stubborn = True
     assert rig.apply(config("a", "b", "c", "e")).result == RELOADED
+    assert rig.haproxy.calls == ["change", "check", "reload"]
     assert rig.haproxy.serves() == {"a", "b", "c", "e"}
 
 
@@ -145,15 +146,25 @@ def test_a_candidate_that_haproxy_refuses_leaves_the_last_good_one(rig: Rig) -> 
     good = rig.live.read_text()
     rig.haproxy.refusal = "unknown keyword"
     with pytest.raises(RefusedError, match="unknown keyword"):
-        rig.apply(config("a", "b", "c", "x"))
+        rig.apply(config("a", "b", "c", "x", balance="first"))
     assert rig.live.read_text() == good
     assert rig.applier.status()["refusals"] == 1
     # The same text is not checked over and over.
     with pytest.raises(RefusedError, match="unknown keyword"):
-        rig.apply(config("a", "b", "c", "x"))
+        rig.apply(config("a", "b", "c", "x", balance="first"))
     assert rig.haproxy.calls == []
     rig.haproxy.refusal = ""
     assert rig.apply(config("a", "b", "c", "y")).result == UPDATED
+
+
+def test_a_reload_after_a_change_in_place_is_checked(rig: Rig) -> None:
+    rig.haproxy.stubborn = True
+    rig.haproxy.refusal = "bad address"
+    good = rig.live.read_text()
+    with pytest.raises(RefusedError, match="bad address"):
+        rig.apply(config("a", "b", "c", "x"))
+    assert rig.haproxy.calls == ["change", "check"]
+    assert rig.live.read_text() == good
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "backend app\n  server a 10.0.0.1:80\n"])
