@@ -190,14 +190,16 @@ def stranded(found: list[Container]) -> list[Container]:
     ]
 
 
-def start(compose: Compose) -> None:
-    """Create and start whatever is missing, stopped or outdated, and remove what no longer belongs to the cluster."""
+def start(compose: Compose) -> bool:
+    """Create and start whatever is missing, stopped or outdated, and remove what no longer belongs. Tell whether anything was."""
     settings = compose.settings
+    before = {(container.id, container.started_at) for container in containers(settings.project)}
     compose.write_override()
     _remove_surplus(settings)
     compose.run("up", "-d", "--no-build", *settings.services())
     for container in stranded(containers(settings.project)):
         run(["docker", "restart", "-t", "1", container.id])
+    return before != {(container.id, container.started_at) for container in containers(settings.project)}
 
 
 def _remove_surplus(settings: Settings) -> None:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 
 from . import cluster, development, engine, fleet, health, images, network, ports, report
@@ -18,6 +19,8 @@ from .terminal import Problem, Progress, say
 
 INFRASTRUCTURE_S = 180
 ROTATION_S = 180
+#: After something was started, everything has to be well for that long.
+SETTLE_S = 2
 
 EXAMPLES = """\
 a first tour:
@@ -126,11 +129,12 @@ def up(settings: Settings, options: argparse.Namespace) -> None:
         ports.check(settings, cluster.containers(settings.project))
         settings.remember()
         with progress.step("start the containers"):
-            cluster.start(compose)
+            changed = cluster.start(compose)
         with progress.step("wait until every part is up") as step:
-            health.await_infrastructure(settings, step, INFRASTRUCTURE_S)
+            health.await_infrastructure(settings, step, INFRASTRUCTURE_S, SETTLE_S if changed else 0)
         with progress.step("wait until all workers are in rotation") as step:
-            app_id = fleet.ensure_sample(settings, options.workers)
+            deadline = time.monotonic() + ROTATION_S
+            app_id = fleet.patiently(lambda: fleet.ensure_sample(settings, options.workers), step, deadline)
             step.text = f"{fleet.await_rotation(settings, app_id, step, ROTATION_S)} workers of {app_id} in rotation"
     progress.summary()
     report.addresses(settings)

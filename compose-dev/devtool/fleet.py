@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from . import health, web
 from .settings import ROOT, SCHEDULERS, Settings
@@ -14,9 +15,15 @@ SAMPLE_APP = ROOT / "marathon" / "apps" / "prime.json"
 DEFAULT_WORKERS = 20
 POLL_S = 0.3
 
+T = TypeVar("T")
+
+
+class NoScheduler(Problem):
+    """No scheduler can answer now. One will, if it is only an election that is under way."""
+
 
 def api(settings: Settings, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """Call the eratos API at whichever scheduler answers. Return (status, JSON or text); raise Problem where none answers."""
+    """Call the eratos API at whichever scheduler answers. Return (status, JSON or text); raise NoScheduler where none answers."""
     reasons = []
     for number in range(1, SCHEDULERS + 1):
         try:
@@ -27,7 +34,7 @@ def api(settings: Settings, method: str, path: str, body: Any = None) -> tuple[i
         if status != 503:
             return status, _parsed(text)
         reasons.append(f"scheduler{number}: {text[:200]}")
-    raise Problem(f"no scheduler answers: {'; '.join(reasons)}", "./dev status shows what is down, ./dev up starts it again")
+    raise NoScheduler(f"no scheduler answers: {'; '.join(reasons)}", "./dev status shows what is down, ./dev up starts it again")
 
 
 def _parsed(text: str) -> Any:
@@ -93,12 +100,24 @@ def _expect(status: int, answer: Any, doing: str) -> None:
         )
 
 
+def patiently(call: Callable[[], T], step: Step, deadline: float) -> T:
+    """Return what a call to the API returns; while no scheduler answers, try again until the deadline (monotonic)."""
+    while True:
+        try:
+            return call()
+        except NoScheduler as error:
+            if time.monotonic() > deadline:
+                raise
+            step.detail = str(error)
+            time.sleep(POLL_S)
+
+
 def await_rotation(settings: Settings, app_id: str, step: Step, timeout_s: float) -> int:
     """Wait until every balancer has exactly the wanted instances of an app in rotation, and return how many those are."""
     backend = "-".join(app_id.strip("/").split("/"))
     deadline = time.monotonic() + timeout_s
     while True:
-        wanted = (app(settings, app_id) or {}).get("instances", 0)
+        wanted = patiently(lambda: app(settings, app_id) or {}, step, deadline).get("instances", 0)
         counts = in_rotation(settings, backend)
         if all(count == wanted for count in counts):
             return int(wanted)

@@ -118,14 +118,23 @@ def missing(settings: Settings) -> dict[str, str]:
     return {name: reason for name, reason in found.items() if reason}
 
 
-def await_infrastructure(settings: Settings, step: Step, timeout_s: float) -> None:
-    """Wait until every part is up. Raise Problem for a container that keeps crashing, and at the deadline for what is missing."""
+def await_infrastructure(settings: Settings, step: Step, timeout_s: float, settle_s: float) -> None:
+    """Wait until every part is up and stays so for `settle_s`: some still answer while they find out that another was restarted.
+
+    Raise Problem for a container that keeps crashing, and at the deadline for what is missing.
+    """
+    well_since = None
     deadline = time.monotonic() + timeout_s
     next_look = time.monotonic() + 5
     while True:
         lacking = missing(settings)
         if not lacking:
-            return
+            well_since = well_since or time.monotonic()
+            if time.monotonic() - well_since >= settle_s:
+                return
+            time.sleep(POLL_S)
+            continue
+        well_since = None
         name, reason = next(iter(lacking.items()))
         step.detail = f"{name}: {reason}"
         if time.monotonic() > next_look:
