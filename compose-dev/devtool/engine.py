@@ -103,7 +103,7 @@ def _start(progress: Progress) -> None:
             _await(
                 None,
                 f"dockerd (process {alive}) runs but does not answer",
-                f"kill {alive}, wait until it is gone, and run this again",
+                f"end it: kill -9 {alive}; then run this again",
             )
             return
         remove_stale_pid_files()
@@ -131,10 +131,12 @@ def _await(daemon: subprocess.Popen[bytes] | None, problem: str = "the Docker en
 
 
 def _log_end() -> list[str]:
+    """Return the last lines of the engine's log that are more than chatter."""
     try:
-        return ENGINE_LOG.read_text(errors="replace").splitlines()[-8:]
+        lines = ENGINE_LOG.read_text(errors="replace").splitlines()[-40:]
     except FileNotFoundError:
         return []
+    return [line for line in lines if "level=info" not in line and "Your kernel does not support" not in line][-5:]
 
 
 def remove_stale_pid_files() -> None:
@@ -148,9 +150,11 @@ def _living(program: str) -> int:
     """Return the process id in a program's pid file if that process is still that program, else 0."""
     try:
         pid = int(Path(PID_FILES[program]).read_text().strip())
-        return pid if Path(f"/proc/{pid}/comm").read_text().strip() == program else 0
+        # "PID (NAME) STATE ...": one that was killed stays as Z until its parent has noticed, and is dead all the same.
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition(" (")[2].rpartition(") ")
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return 0
+    return pid if name == program and rest[0] not in "ZX" else 0
 
 
 def _mount_cgroups() -> None:
