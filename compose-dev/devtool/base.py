@@ -106,7 +106,7 @@ def compose_version() -> str:
 
 
 def ensure_compose(progress: Progress) -> None:
-    """Make sure that `docker compose` is version 2 or later, as a package or out of Debian's image."""
+    """Make sure that `docker compose` is version 2 or later: a package, or out of the base image, which has to be there."""
     if compose_version():
         return
     if sys.platform == "darwin":
@@ -124,7 +124,6 @@ def ensure_compose(progress: Progress) -> None:
                     if compose_version():
                         return
         step.detail = f"out of {SUITE}'s package"
-        ensure_image(progress)
         _extract_compose()
         if not compose_version():
             raise Problem("the compose plugin of Docker does not run here", f"install it by hand: {COMPOSE_DOCS}")

@@ -24,7 +24,7 @@ DISK_GIB = {"source": 8, "image": 4}
 MEMORY_GIB = {"source": 3, "image": 2}
 
 _BEGINS = re.compile(r"^#(\d+) \[(?:\S+ )?(\S+) +\d+/\d+\] (.*)")
-_DONE = re.compile(r"^#(\d+) DONE ([\d.]+)s")
+_ENDS = re.compile(r"^#(\d+) (?:CACHED|DONE ([\d.]+)s)")
 
 
 class BuildOutput:
@@ -32,17 +32,20 @@ class BuildOutput:
 
     def __init__(self) -> None:
         self.running: dict[str, str] = {}
-        self.took: dict[str, tuple[str, float]] = {}
+        self.over: set[str] = set()
+        self.took: list[tuple[str, float]] = []
 
     def feed(self, line: str) -> None:
         """Take in one line."""
-        begins, done = _BEGINS.match(line), _DONE.match(line)
-        if begins:
-            number, stage, instruction = begins.groups()
-            self.running[number] = f"{stage}: {_short(instruction)}"
-        elif done and done[1] in self.running:
-            # A part may be named for each image that needs it, and its end reported as often: the first counts.
-            self.took.setdefault(done[1], (self.running.pop(done[1]), float(done[2])))
+        begins, ends = _BEGINS.match(line), _ENDS.match(line)
+        if begins and begins[1] not in self.over:
+            self.running[begins[1]] = f"{begins[2]}: {_short(begins[3])}"
+        elif ends:
+            # A part that several images need is announced, and ended, for each of them: the first time counts.
+            self.over.add(ends[1])
+            part = self.running.pop(ends[1], "")
+            if part and ends[2]:
+                self.took.append((part, float(ends[2])))
 
     def now(self) -> str:
         """Return what has been at work the longest."""
@@ -50,7 +53,7 @@ class BuildOutput:
 
     def longest(self, at_least_s: float) -> list[tuple[str, float]]:
         """Return the parts that took that long, longest first."""
-        return sorted((part for part in self.took.values() if part[1] >= at_least_s), key=lambda part: -part[1])
+        return sorted((part for part in self.took if part[1] >= at_least_s), key=lambda part: -part[1])
 
 
 def _short(instruction: str) -> str:
@@ -60,8 +63,8 @@ def _short(instruction: str) -> str:
 
 def ensure(settings: Settings, compose: Compose, progress: Progress, force: bool = False) -> None:
     """Make sure that every image is there and up to date with the sources."""
-    base.ensure_compose(progress)
     base.ensure_image(progress)
+    base.ensure_compose(progress)
     base.pass_certificates()
     first = not all(run(["docker", "image", "inspect", f"eratos/{name}"], check=False) for name in IMAGES)
     if first and not force:

@@ -47,6 +47,17 @@ def test_cached_parts_of_a_build_take_no_time() -> None:
     output.feed("#5 [agent1 mesos 1/3] RUN install-packages libsvn1")
     output.feed("#5 CACHED")
     assert output.longest(0) == []
+    assert output.now() == ""
+
+
+def test_a_part_that_is_announced_again_for_another_image_is_not_at_work_again() -> None:
+    output = BuildOutput()
+    output.feed("#5 [agent1 base 2/2] RUN install-packages ca-certificates")
+    output.feed("#5 DONE 4.0s")
+    output.feed("#5 [consul1 base 2/2] RUN install-packages ca-certificates")
+    assert output.now() == ""
+    output.feed("#5 DONE 4.0s")
+    assert len(output.longest(0)) == 1
 
 
 def test_only_certificates_beyond_the_distributions_own_are_passed_on() -> None:
