@@ -17,6 +17,7 @@ CONFIG = {
             "build": {"target": "agent"},
             "image": "eratos/agent",
             "hostname": "agent1",
+            "networks": {"default": {"ipv4_address": "10.0.7.101"}},
             "environment": {
                 "MESOS_HOSTNAME": "agent1",
                 "MESOS_ATTRIBUTES": "rack:r1;zone:a",
@@ -26,6 +27,7 @@ CONFIG = {
         "consul-agent1": {"network_mode": "service:agent1", "environment": {"CONSUL_NODE": "agent1"}},
         "balancer1": {
             "hostname": "balancer1",
+            "networks": {"default": {"ipv4_address": "10.0.7.41"}},
             "ports": [{"target": 8000, "published": "8000", "host_ip": "127.0.0.1"}, {"target": 9090, "published": "9090"}],
         },
         "consul-balancer1": {"network_mode": "service:balancer1", "environment": {"CONSUL_NODE": "balancer1"}},
@@ -44,6 +46,7 @@ def test_a_further_agent_is_the_first_one_under_its_own_name() -> None:
         "agent4": {
             "image": "eratos/agent",
             "hostname": "agent4",
+            "networks": {"default": {"ipv4_address": "10.0.7.104"}},
             "environment": {
                 "MESOS_HOSTNAME": "agent4",
                 "MESOS_ATTRIBUTES": "rack:r1;zone:b",
@@ -61,6 +64,7 @@ def test_a_further_balancer_gets_the_next_ports_or_those_of_its_variables() -> N
     assert [port["published"] for port in services["balancer3"]["ports"]] == ["8002", "9092"]
     assert [port["published"] for port in services["balancer4"]["ports"]] == ["18003", "9093"]
     assert services["balancer3"]["ports"][0]["host_ip"] == "127.0.0.1"
+    assert services["balancer3"]["networks"]["default"]["ipv4_address"] == "10.0.7.43"
     assert services["consul-balancer3"]["network_mode"] == "service:balancer3"
 
 
@@ -135,6 +139,22 @@ def test_every_published_port_binds_this_machine_only_and_can_be_moved(compose: 
         assert match, port
         variables.add(match[1])
     assert variables == set(Settings().published())
+
+
+def test_addresses_are_fixed_and_different_and_leave_room_for_further_hosts(compose: dict[str, Any]) -> None:
+    addresses = {
+        name: service["networks"]["default"]["ipv4_address"]
+        for name, service in compose["services"].items()
+        if "networks" in service
+    }
+    assert set(addresses) == {name for name in Settings().services() if not host_of(name)}
+    for name, address in addresses.items():
+        match = re.fullmatch(r"\$\{ERATOS_NETWORK:-10\.87\.213\}\.(\d+)", address)
+        assert match, name
+        number, kind = int(match[1]), name.rstrip("0123456789")
+        assert {"agent": range(101, 151), "balancer": range(41, 51)}.get(kind, range(10, 40)).index(number) >= 0
+        assert number < 192, "the upper quarter is for addresses that Docker chooses"
+    assert len(set(addresses.values())) == len(addresses)
 
 
 def test_the_compose_file_and_dev_know_the_same_services(compose: dict[str, Any]) -> None:
