@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from . import packages
@@ -23,6 +22,7 @@ from .terminal import Problem, Progress
 IMAGE = "debian:trixie-slim"
 SUITE = "trixie"
 MIRROR = "http://deb.debian.org/debian"
+BOOTSTRAP_FOLDER = Path("/var/tmp/eratos-base-image")
 BUNDLE = COMPOSE_FOLDER / "ca" / "host-bundle.crt"
 COMPOSE_DOCS = "https://docs.docker.com/compose/install/linux/"
 
@@ -51,8 +51,10 @@ def _bootstrap(reason: str) -> None:
     packages.require_root_and_apt(f"the base image cannot be pulled: {reason}", fix)
     packages.update()
     packages.install("debootstrap", *packages.known("debian-archive-keyring"))
-    # /var/tmp, because /tmp may be mounted without device files, which debootstrap refuses.
-    folder = Path(tempfile.mkdtemp(prefix="eratos-base-", dir="/var/tmp"))
+    # A fixed place, so that a run finds what an interrupted one left; not /tmp, which may be mounted without device files.
+    folder = BOOTSTRAP_FOLDER
+    _remove_tree(folder)
+    folder.mkdir(parents=True)
     try:
         root = folder / "root"
         run(["debootstrap", "--variant=minbase", SUITE, str(root), MIRROR])
@@ -63,7 +65,17 @@ def _bootstrap(reason: str) -> None:
         if done.returncode or tar.returncode:
             raise CommandFailed(["docker", "import", "-", IMAGE], "failed", done.stderr)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_tree(folder)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder of debootstrap, which mounts /proc and /sys in it and, when killed, leaves them mounted."""
+    mounted = [
+        line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[1].startswith(f"{folder}/")
+    ]
+    for place in reversed(mounted):
+        run(["umount", place])
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _slim(root: Path) -> None:

@@ -56,6 +56,9 @@ def main(arguments: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except OSError as error:
+        print(f"error: {error}\nfix:   free the disk or change the owner of what it names, then run this again", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,7 +145,7 @@ def up(settings: Settings, options: argparse.Namespace) -> None:
 
 def down(settings: Settings, options: argparse.Namespace) -> None:
     """Stop and remove the cluster; what it stored stays, unless told otherwise."""
-    engine.ensure(Progress())
+    engine.require()
     with _alone(settings), Progress().step("stop and remove the cluster"):
         cluster.stop(Compose(settings), options.volumes)
         if options.volumes:
@@ -151,19 +154,19 @@ def down(settings: Settings, options: argparse.Namespace) -> None:
 
 def status(settings: Settings, _options: argparse.Namespace) -> int:
     """Say how each part is; exit code 1 if one is not well."""
-    _require_engine()
+    engine.require()
     return report.status(settings)
 
 
 def ps(settings: Settings, _options: argparse.Namespace) -> None:
     """List the containers."""
-    _require_engine()
+    engine.require()
     report.containers(settings)
 
 
 def logs(settings: Settings, options: argparse.Namespace) -> None:
     """Show logs, and with --follow go on showing them."""
-    _require_engine()
+    engine.require()
     follow = ["--follow"] if options.follow else []
     compose, service = Compose(settings), options.service or ""
     if service.startswith("executor") and service[8:].isdigit():
@@ -195,7 +198,7 @@ def scale(settings: Settings, options: argparse.Namespace) -> None:
 
 def shell(settings: Settings, options: argparse.Namespace) -> None:
     """Become a shell in a container."""
-    _require_engine()
+    engine.require()
     _require_running(settings, options.service)
     compose = Compose(settings)
     tty = [] if sys.stdin.isatty() else ["-T"]
@@ -204,7 +207,7 @@ def shell(settings: Settings, options: argparse.Namespace) -> None:
 
 def kill(settings: Settings, options: argparse.Namespace) -> None:
     """Play a power cut."""
-    _require_engine()
+    engine.require()
     _require_running(settings, options.service)
     with _alone(settings):
         dead = cluster.kill(settings, options.service)
@@ -224,11 +227,6 @@ def bench(settings: Settings, options: argparse.Namespace) -> int:
 def lint(_settings: Settings, _options: argparse.Namespace) -> int:
     """Check style and types."""
     return development.lint()
-
-
-def _require_engine() -> None:
-    if not engine.running():
-        raise Problem("the Docker engine is not running", "./dev up starts it, and the cluster")
 
 
 def _require_running(settings: Settings, service: str) -> None:

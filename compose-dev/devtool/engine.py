@@ -30,6 +30,19 @@ def ensure(progress: Progress) -> None:
     error = _error()
     if not error:
         return
+    _raise_for_what_only_the_user_can_do(error)
+    _start(progress)
+
+
+def require() -> None:
+    """Raise Problem unless an engine answers, for commands that look at a cluster without bringing it up."""
+    error = _error() if shutil.which("docker") else "Docker is not installed"
+    if error:
+        _raise_for_what_only_the_user_can_do(error)
+        raise Problem("the Docker engine is not running, and so is no cluster", "./dev up starts both")
+
+
+def _raise_for_what_only_the_user_can_do(error: str) -> None:
     if "permission denied" in error.lower():
         raise Problem(
             "this user may not talk to the Docker engine",
@@ -39,12 +52,6 @@ def ensure(progress: Progress) -> None:
         raise Problem(f"no Docker engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}", "start it, or unset DOCKER_HOST")
     if sys.platform == "darwin":
         raise Problem("the Docker engine is not running", "start it: open -a Docker (or: colima start), then run this again")
-    _start(progress)
-
-
-def running() -> bool:
-    """Tell whether an engine answers."""
-    return bool(shutil.which("docker")) and not _error()
 
 
 def info(field: str) -> str:
@@ -88,7 +95,7 @@ def _start(progress: Progress) -> None:
         raise Problem("the Docker engine is not running, and only root may start it", fix_by_hand)
     if not shutil.which("dockerd"):
         _install(progress)
-        if running():
+        if not _error():
             # A package's installation starts its service where there is systemd.
             return
     with progress.step("start the Docker engine") as step:

@@ -180,7 +180,7 @@ def test_the_dockerfile_needs_no_image_but_debian_and_the_published_consul() -> 
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
     sources = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) | set(re.findall(r"COPY --from=(\S+)", text))
     foreign = {source for source in sources - stages if not source.startswith("consul-${")}
-    assert foreign == {"debian:trixie-slim", "hashicorp/consul:1.22", "hashicorp/consul-template:0.41"}
+    assert foreign == {"debian:trixie-slim", "hashicorp/consul:1.22.2", "hashicorp/consul-template:0.41.1"}
     assert "syntax=" not in "".join(line for line in text.splitlines()[:1])
 
 
