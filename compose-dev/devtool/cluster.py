@@ -207,11 +207,11 @@ def _remove_surplus(settings: Settings) -> None:
     surplus = [container for container in containers(settings.project) if container.service not in wanted]
     if not surplus:
         return
+    # In order, hosts first: an agent lets its workers finish and tells the master, then its Consul agent says goodbye.
+    for group in ([one for one in surplus if not host_of(one.service)], [one for one in surplus if host_of(one.service)]):
+        if group:
+            run(["docker", "stop", "-t", "30", *(container.id for container in group)], check=False, timeout_s=120)
     hosts = [f"{settings.project}-{container.service}" for container in surplus]
-    # Consul agents say goodbye, so that the cluster does not go on looking for them.
-    for container in surplus:
-        if host_of(container.service) and container.running:
-            run(["docker", "exec", container.id, "consul", "leave"], check=False, timeout_s=30)
     remove([*surplus, *workers(settings, hosts)])
 
 
