@@ -20,8 +20,6 @@ from .terminal import Problem, Step
 CRASHES = 3
 POLL_S = 0.3
 
-Check = Callable[[Settings], str]
-
 
 def consul(settings: Settings) -> str:
     """Consul has a leader and every node is a living member."""
@@ -101,10 +99,15 @@ def parse_statistics(text: str) -> dict[str, int]:
 
 
 #: What must hold before workers are started, in the order in which it comes true.
-INFRASTRUCTURE: dict[str, Check] = {"Consul": consul, "Mesos": mesos, "balancers": balancers, "schedulers": schedulers}
+INFRASTRUCTURE: dict[str, Callable[[Settings], str]] = {
+    "Consul": consul,
+    "Mesos": mesos,
+    "balancers": balancers,
+    "schedulers": schedulers,
+}
 
 
-def ask(check: Check, settings: Settings) -> str:
+def ask(check: Callable[[Settings], str], settings: Settings) -> str:
     """Return what a check finds missing; a part that does not answer is missing itself."""
     try:
         return check(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections import deque
@@ -66,20 +67,20 @@ def stream(command: Sequence[str], on_line: Callable[[str], None], log: Path, en
     """Run a long program; hand over each line as it comes, and keep all in a log. Raise CommandFailed unless it succeeds."""
     log.parent.mkdir(parents=True, exist_ok=True)
     tail: deque[str] = deque(maxlen=200)
-    with (
-        log.open("w") as file,
-        subprocess.Popen(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process,
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(log.open("w"))
+        process = stack.enter_context(
+            subprocess.Popen(
+                command,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+        )
+        for line in process.stdout or ():
             file.write(line)
             tail.append(line)
             on_line(line.rstrip("\n"))
