@@ -217,7 +217,10 @@ class Machine:
         """A task that no record stands for: an earlier attempt, or a leftover. It has no place, so it goes (rules 8, 16)."""
         parsed = names.parse_task_id(status.task_id)
         spoilt = parsed is not None and INSTANCES + parsed[0] in self.state.spoilt
-        if not status.state.terminal and not spoilt:
+        # The master answers a kill on a lost agent with the same state again, so killing would go round without end; if the task
+        # ever comes back, its next state is of another kind.
+        lost = status.state in (TaskState.UNREACHABLE, TaskState.UNKNOWN)
+        if not status.state.terminal and not spoilt and not lost:
             self._call(Kill(status.task_id, status.agent_id))
 
     def _alive(self, instance: Instance, status: TaskStatus, now: float) -> None:

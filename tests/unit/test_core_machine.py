@@ -215,6 +215,13 @@ def test_unknown_task_is_killed(core: Driven):
     assert [kill.task_id for kill in of(actions.Kill, out)] == ["prime.instance-zz._app.1"]
 
 
+@pytest.mark.parametrize("state", ["UNREACHABLE", "UNKNOWN"])
+def test_unknown_task_on_a_lost_agent_is_not_killed_over_and_over(core: Driven, state: str):
+    # The master answers such a kill with the same state, so this would go round without end.
+    assert of(actions.Kill, core.status("prime.instance-zz._app.1", state)) == []
+    assert of(actions.Kill, core.status("prime.instance-zz._app.1", "RUNNING"))
+
+
 def test_late_update_of_an_earlier_attempt_is_killed_and_the_later_one_kept(core: Driven):
     core.put(an_app(backoffSeconds=0))
     [first] = core.launch()
