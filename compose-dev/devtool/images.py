@@ -18,8 +18,8 @@ from .terminal import Problem, Progress, Step
 BUILT = ["zookeeper", "master1", "agent1", "consul1", "balancer1", "scheduler1", "prime", "hello"]
 IMAGES = ["zookeeper", "mesos-master", "agent", "consul", "balancer", "scheduler", "prime", "hello"]
 
-#: Room that a first build needs: about 3 GB of layers and caches when Consul is compiled; twice that leaves air.
-DISK_GIB = {"source": 8, "image": 4}
+#: Room that a first build needs, with some air: 7 GB were measured when Consul is compiled (Go's caches are most of it), else 2.
+DISK_GIB = {"source": 9, "image": 4}
 #: Compiling Consul takes that much memory at its peak.
 MEMORY_GIB = {"source": 3, "image": 2}
 
