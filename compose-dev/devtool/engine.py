@@ -19,7 +19,8 @@ from .terminal import Problem, Progress
 
 ENGINE_LOG = Path("/var/log/dockerd.log")
 PID_FILES = {"dockerd": "/var/run/docker.pid", "containerd": "/var/run/docker/containerd/containerd.pid"}
-START_S = 60
+#: With containers left over from a crash, the engine first waits for each of them to end.
+START_S = 120
 INSTALL_DOCS = "https://docs.docker.com/engine/install/"
 
 
