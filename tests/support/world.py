@@ -146,6 +146,8 @@ class World:
             self.update(task_id, TaskState.GONE, "", uuid="")
         elif self.agents[task.agent_id].reachable:
             self.end(task, TaskState.KILLED)
+        else:
+            self.update(task_id, TaskState.UNREACHABLE, task.agent_id, uuid="")
 
     def _reconcile(self, call: actions.Reconcile) -> None:
         if not call.tasks:
@@ -277,6 +279,8 @@ class World:
 
     def heal(self) -> None:
         """Let nothing go wrong any more, and wait until everything is as it should be; AssertionError if it never is."""
+        if self.connected:
+            self._deliver_all()  # lost agents are still lost: that must come to rest as well
         for agent in self.agents.values():
             if not agent.reachable:
                 self.return_agent(agent.agent_id)
@@ -285,13 +289,22 @@ class World:
         for _ in range(200):
             for task in list(self.tasks.values()):
                 self.run_task(task)
-            while self.unacknowledged:
-                self.deliver(0)
+            self._deliver_all()
             self.offer()
             self.tick(10.0)
             if not self.unacknowledged and self.at_rest():
                 return
         raise AssertionError(f"never at rest: {self.summary()}")
+
+    def _deliver_all(self) -> None:
+        bound = 100 + 20 * len(self.unacknowledged)
+        for _ in range(bound):
+            if not self.unacknowledged:
+                return
+            self.deliver(0)
+        raise AssertionError(
+            f"{bound} updates and no end: calls and their answers go round: {list(self.unacknowledged.values())[:3]}"
+        )
 
     def at_rest(self) -> bool:
         wanted = {key.removeprefix(APPS): app.instances for key, app in self.store.items() if key.startswith(APPS)}
