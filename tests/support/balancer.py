@@ -131,6 +131,13 @@ class Rig:
         for port in ports:
             self._consul("PUT", f"/v1/agent/service/deregister/{server_id(port, app)}")
 
+    def vanish(self, *ports: int) -> None:
+        """Deregister workers so that consul-template sees them gone all at once, however slow the machine is."""
+        template = self.pid("consul-template")
+        self.shell(f"kill -STOP {template}")
+        self.deregister(*ports)
+        self.shell(f"kill -CONT {template}")
+
     def services(self, name: str) -> list[dict[str, Any]]:
         return list(json.loads(self._consul("GET", f"/v1/health/service/{name}?passing").body))
 
