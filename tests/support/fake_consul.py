@@ -1,4 +1,6 @@
-"""A Consul agent without Consul, for tests of what sits above it. tests/contract/test_consul_agent.py holds it to the real one."""
+"""A Consul agent without Consul, for tests of what sits above it.
+
+tests/contract/test_consul_agent.py holds it to the real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A container runtime without Docker, for tests of what sits above it. tests/contract/test_docker_runtime.py holds it to the real one.
+"""A container runtime without Docker, for tests of what sits above it.
+
+tests/contract/test_docker_runtime.py holds it to the real one.
 
 Its containers "run" the shell scripts that the tests use: statements ``echo``, ``exit N``, ``sleep`` and ``trap '' TERM``.
 """

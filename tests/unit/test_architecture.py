@@ -43,7 +43,9 @@ LAYERS = (
         "eratos.scheduler.store", ("eratos.scheduler.core", "eratos.common", "eratos.marathon"), frozenset({"kazoo", "msgspec"})
     ),
     Layer("eratos.scheduler.api", ("eratos.scheduler.core", "eratos.common", "eratos.marathon"), _API),
-    Layer("eratos.scheduler", ("eratos.scheduler", "eratos.common", "eratos.marathon"), frozenset({"kazoo", "consul", "requests"})),
+    Layer(
+        "eratos.scheduler", ("eratos.scheduler", "eratos.common", "eratos.marathon"), frozenset({"kazoo", "consul", "requests"})
+    ),
     Layer("eratos.executor.core", ("eratos.common",), stdlib=DATA),
     Layer("eratos.executor.mesos", ("eratos.executor.core", "eratos.common"), frozenset({"pymesos"})),
     Layer("eratos.executor", ("eratos.executor", "eratos.common"), frozenset({"docker", "consul", "requests"})),
