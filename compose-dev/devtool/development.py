@@ -104,7 +104,7 @@ def _pytest(arguments: list[str]) -> int:
         return 0
     # -P: the folders at the root are packages under other names, and must not be found under their own.
     command = [str(PYTHON), "-P", "-m", "pytest", *arguments]
-    say(f"\n$ {' '.join(command[1:])}")
+    say(f"\n$ .venv/bin/python {' '.join(command[1:])}")
     return subprocess.run(command, cwd=ROOT, env=_environment()).returncode
 
 
