@@ -1,8 +1,4 @@
-"""Building the images, with a line for each part that takes long, since a first build takes minutes.
-
-One service for each distinct image is named, not all: three agents would build and export the same image three times.
-"""
-
+"""Building the images, with a line for each part that takes long, since a first build takes minutes."""
 from __future__ import annotations
 
 import re
@@ -11,7 +7,7 @@ from pathlib import Path
 
 from . import base, engine
 from .cluster import Compose
-from .settings import GENERATED, Settings
+from .settings import DEFAULT_PROJECT, GENERATED, Settings
 from .shell import CommandFailed, run, stream
 from .terminal import Problem, Progress, Step
 
@@ -86,7 +82,8 @@ def _build(compose: Compose, step: Step) -> BuildOutput:
 
     log = GENERATED / "build.log"
     try:
-        stream(compose.command("--progress=plain", "build", *BUILT), on_line, log, env=compose.env)
+        # Compose labels images with the project. Clusters share images, so the label must not depend on whose turn it is.
+        stream(compose.command("-p", DEFAULT_PROJECT, "--progress=plain", "build", *BUILT), on_line, log, env=compose.env)
     except CommandFailed as error:
         raise Problem(str(error), _build_fix(error.output)) from None
     return output
