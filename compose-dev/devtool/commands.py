@@ -55,6 +55,8 @@ def main(arguments: list[str]) -> int:
         print("\ninterrupted; run it again, and it goes on where it stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        # Whoever read this program's output has gone. What Python would still write at its end has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
         print(f"error: {error}\nfix:   free the disk or change the owner of what it names, then run this again", file=sys.stderr)

@@ -1,4 +1,5 @@
 """Building the images, with a line for each part that takes long, since a first build takes minutes."""
+
 from __future__ import annotations
 
 import re

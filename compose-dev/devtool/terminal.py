@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 #: On anything that is no terminal, a long step says that often that it is still at work.
 REMINDER_S = 30
@@ -57,6 +57,12 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
+def _quietly(show: Callable[[], None]) -> None:
+    """Show progress for as long as somebody reads it. That nobody does is noticed by the main thread, at its next line."""
+    with contextlib.suppress(BrokenPipeError):
+        show()
+
+
 class Progress:
     """The steps of one run, so that the end of a long one can say what took the time."""
 
@@ -68,7 +74,7 @@ class Progress:
     def step(self, text: str) -> Iterator[Step]:
         """Show a step while its block runs, and one line with its seconds afterwards."""
         step = Step(text)
-        shower = threading.Thread(target=step.show_until_over, daemon=True)
+        shower = threading.Thread(target=_quietly, args=(step.show_until_over,), daemon=True)
         shower.start()
         failed = True
         try:
