@@ -135,6 +135,8 @@ def up(settings: Settings, options: argparse.Namespace) -> None:
         settings.remember()
         with progress.step("start the containers"):
             changed = cluster.start(compose)
+            if changed:
+                images.remove_outdated()
         with progress.step("wait until every part is up") as step:
             health.await_infrastructure(settings, step, INFRASTRUCTURE_S, SETTLE_S if changed else 0)
         with progress.step("wait until all workers are in rotation") as step:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from . import base, engine
-from .cluster import Compose
+from .cluster import PROJECT_LABEL, Compose
 from .settings import DEFAULT_PROJECT, GENERATED, Settings
 from .shell import CommandFailed, run, stream
 from .terminal import Problem, Progress, Step
@@ -88,6 +88,11 @@ def _build(compose: Compose, step: Step) -> BuildOutput:
     except CommandFailed as error:
         raise Problem(str(error), _build_fix(error.output)) from None
     return output
+
+
+def remove_outdated() -> None:
+    """Remove earlier versions of the images, which no name and no container stands for any more."""
+    run(["docker", "image", "prune", "-f", "--filter", f"label={PROJECT_LABEL}={DEFAULT_PROJECT}"], check=False, timeout_s=120)
 
 
 def _build_fix(output: str) -> str:
