@@ -3,7 +3,7 @@
 Servers vanish from Consul for three reasons: somebody stopped them on purpose, they died, or Consul itself is unwell
 and answers too little. The first is confirmed beforehand by the executor (:class:`Confirmations`), the second shows as
 a refused connection, and what is left is held back for a while: a balancer must not drop servers that work because its
-source of names does not (docs/adr/0010-render-guard.md).
+source of names does not (docs/adr/0005-render-guard.md).
 """
 
 from __future__ import annotations
