@@ -63,14 +63,17 @@ def waited(condition: Callable[[], Any], within_s: float, what: str) -> float:
 
 def launch(cluster: Cluster, count: int) -> tuple[float, float]:
     """Start the fleet through eratos; return (seconds to all running, seconds from there to all answering)."""
-    began = time.monotonic()
-    answer = cluster.any_api("POST", "/v2/apps", app(count))
-    assert answer.status_code == 201, answer.text
+    api = f"{cluster.url(f'ERATOS_API{cluster.leader()}_PORT')}/v2/apps"
+    with requests.Session() as session:
+        session.get(api, timeout=10)
+        began = time.monotonic()
+        answer = session.post(api, json=app(count), timeout=30)
+        assert answer.status_code == 201, answer.text
 
-    def running() -> bool:
-        return cluster.any_api("GET", f"/v2/apps{APP_ID}").json()["app"]["tasksRunning"] == count
+        def running() -> bool:
+            return session.get(f"{api}{APP_ID}", timeout=10).json()["app"]["tasksRunning"] == count
 
-    until(running, 60, f"{count} tasks run", pace_s=PACE_S)
+        until(running, 60, f"{count} tasks run", pace_s=PACE_S)
     ran = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda url: all_answer(url, count), cluster.balancers))

@@ -33,6 +33,9 @@ KILL_AGAIN_S: Final = 5.0
 EXAMINE_S: Final = 5.0
 #: Kept for answering late and repeated kills and launches.
 ENDED_MAX: Final = 1000
+#: While an executor starts tasks, those just started are left alone for so long at most: probing and registering each at once
+#: takes CPU from the starts, and makes every balancer change its servers once for each instead of once for all.
+UNPROBED_MOST_S: Final = 1.0
 #: Left of the shutdown grace for reporting and leaving.
 SHUTDOWN_RESERVE_S: Final = 0.5
 
@@ -89,6 +92,11 @@ class Machine:
                 out = self._progress(task, event, now) if task else []
             case _:
                 out = []
+        if not self._starting():
+            for task in self.tasks.values():
+                if task.unprobed_until is not None and task.phase is Phase.RUNNING:
+                    task.unprobed_until = None
+                    out += task.probes(now)
         if self._leaving and not self.tasks and not self._exited:
             self._exited = True
             out.append(do.Exit(self._leaving))
@@ -101,7 +109,7 @@ class Machine:
             if task.deadline is not None:
                 times.append(task.deadline)
             if task.phase is Phase.RUNNING and task.checks is not None and (probe_at := task.checks.next_at()) is not None:
-                times.append(probe_at)
+                times.append(max(probe_at, task.unprobed_until or probe_at))
         return min(times, default=None)
 
     # What the agent wants --------------------------------------------------------------------------------------------
@@ -204,7 +212,13 @@ class Machine:
         checks = task.begin_checks(now)
         if checks.ready:
             return out + self._register(task)
+        if self._starting():
+            task.unprobed_until = now + UNPROBED_MOST_S
         return out + list(task.probes(now))
+
+    def _starting(self) -> bool:
+        """Tell whether a task is being started right now; one whose image is still on its way does not count."""
+        return any(task.phase is Phase.STARTING and not task.pulling for task in self.tasks.values())
 
     def _died(self, task: Task, exit_code: int | None, now: float) -> Actions:
         if exit_code is not None:

@@ -62,6 +62,7 @@ class Task:
     exit_code: int | None = None
     drain_note: str = ""  #: what the drain did not achieve
     pulling: bool = False
+    unprobed_until: float | None = None  #: not looked at yet, because other tasks are being started: see lifecycle
 
     @property
     def task_id(self) -> str:
@@ -86,8 +87,9 @@ class Task:
 
     def probes(self, now: float) -> list[Probe]:
         """Return the probes that are due; each is then under way."""
-        if self.checks is None:
+        if self.checks is None or (self.unprobed_until is not None and now < self.unprobed_until):
             return []
+        self.unprobed_until = None
         checked = self.checked()
         return [self._probe(index, checked[index]) for index in self.checks.due(now)]
 

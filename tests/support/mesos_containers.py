@@ -15,7 +15,7 @@ from .waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 _START_S = 60
 #: Where an agent's container has the tree's own code, for executors.
-EXECUTOR_PATH = "/farm"
+EXECUTOR_PATH = "/opt/code-under-test"
 
 
 def _free_port() -> int:

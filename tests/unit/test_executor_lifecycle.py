@@ -13,7 +13,7 @@ from eratos.common import names
 from eratos.common.payload import HealthCheck
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
-from eratos.executor.core.lifecycle import EXAMINE_S, KILL_AGAIN_S, Machine
+from eratos.executor.core.lifecycle import EXAMINE_S, KILL_AGAIN_S, UNPROBED_MOST_S, Machine
 from eratos.executor.core.updates import StatusUpdate
 
 T = TypeVar("T")
@@ -170,6 +170,33 @@ def test_readiness_is_probed_every_few_milliseconds_until_the_first_success(driv
     assert deadline is not None
     assert deadline - driven.now < 0.1
     assert len(of(do.Probe, driven.after(deadline - driven.now))) == 1
+
+
+OTHER = TASK.replace("._app.1", "._app.2")
+
+
+def launch_other(driven: Driven) -> None:
+    driven.handle(on.LaunchTask(OTHER, a_payload(OTHER, health_checks=(CHECK,)).to_bytes()))
+
+
+def test_a_task_is_left_alone_while_another_one_is_being_started(driven: Driven) -> None:
+    launch_other(driven)
+    assert not of(do.Probe, driven.run(health_checks=(CHECK,)))
+    assert not of(do.Probe, driven.after(0.2))
+    assert {probe.task_id for probe in of(do.Probe, driven.handle(on.ContainerStarted(OTHER)))} == {TASK, OTHER}
+
+
+def test_a_task_is_probed_after_a_second_however_many_others_are_being_started(driven: Driven) -> None:
+    launch_other(driven)
+    driven.run(health_checks=(CHECK,))
+    assert driven.machine.next_deadline() == driven.now + UNPROBED_MOST_S
+    assert [probe.task_id for probe in of(do.Probe, driven.after(UNPROBED_MOST_S))] == [TASK]
+
+
+def test_a_pull_holds_nobody_up(driven: Driven) -> None:
+    launch_other(driven)
+    driven.handle(on.Pulling(OTHER, "shop/cart"))
+    assert of(do.Probe, driven.run(health_checks=(CHECK,)))
 
 
 def test_the_first_success_is_reported_as_healthy(driven: Driven) -> None:
