@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -9,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+
+#: Somebody else may take a port between the look and the start.
+PORT_ATTEMPTS = 5
 
 
 def docker(*words: str, timeout_s: float = 60) -> str:
@@ -47,17 +52,39 @@ def run_container(image: str, *command: str, ports: Sequence[int] = (), options:
     except FileNotFoundError:
         pytest.skip("docker is not installed")
     if have.returncode != 0:
-        pytest.skip(f"{image} is not there (`./dev build` makes the images): {have.stderr.strip()}")
-    published = {port: _free_port() for port in ports}
-    flags = [word for port, host_port in published.items() for word in ("-p", f"127.0.0.1:{host_port}:{port}")]
-    container = Container(docker("run", "-d", *flags, *options, image, *command), published)
+        pytest.skip(f"{image} is not there (`./dev test` builds the images): {have.stderr.strip()}")
+    container = _started(image, command, ports, options)
     try:
         yield container
     finally:
         docker("rm", "-f", "-v", container.id)
 
 
-def _free_port() -> int:
-    # Not left to docker: it would choose another port after a restart of the container.
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def _started(image: str, command: Sequence[str], ports: Sequence[int], options: Sequence[str]) -> Container:
+    for attempt in range(PORT_ATTEMPTS):
+        published = dict(zip(ports, _free_ports(len(ports)), strict=True))
+        flags = [word for port, host_port in published.items() for word in ("-p", f"127.0.0.1:{host_port}:{port}")]
+        container = Container(docker("create", *flags, *options, image, *command), published)
+        try:
+            container.start()
+            return container
+        except AssertionError as error:
+            docker("rm", "-f", "-v", container.id)
+            taken = "port is already allocated" in str(error) or "address already in use" in str(error)
+            if not taken or attempt == PORT_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return distinct free ports, below those that the kernel gives to outgoing connections (32768 and up).
+
+    Not left to docker, which would choose others after a restart of the container.
+    """
+    found: list[int] = []
+    for port in random.sample(range(20_000, 28_000), 1000):
+        if len(found) == count:
+            break
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
