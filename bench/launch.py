@@ -24,7 +24,8 @@ import requests
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.cluster import Cluster, docker  # noqa: E402
+from support.cluster import Cluster  # noqa: E402
+from support.containers import docker  # noqa: E402
 from support.waiting import until  # noqa: E402
 
 APP_ID = "/bench-launch"

@@ -9,7 +9,7 @@ The loop stores ``Put`` and ``Forget`` before it sends anything, so whatever thi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from eratos.common import names
@@ -175,8 +175,8 @@ class Machine:
             del self.state.offers[offer_id]
         self._ask_about(i for i in self.state.instances.values() if i.agent_id == agent_id)
 
-    def _ask_about(self, instances: object) -> None:
-        asked = tuple((i.task_id, i.agent_id) for i in instances if not i.waiting)  # type: ignore[attr-defined]
+    def _ask_about(self, instances: Iterable[Instance]) -> None:
+        asked = tuple((i.task_id, i.agent_id) for i in instances if not i.waiting)
         if asked:
             self._call(Reconcile(asked))
 

@@ -98,7 +98,7 @@ class Rig:
 def rig(consul_container: Container, tmp_path: Path) -> Iterator[Rig]:
     found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, timeout=30, check=False)
     if found.returncode != 0:
-        pytest.skip(f"{IMAGE} is not there (`./dev build` makes the images)")
+        pytest.skip(f"{IMAGE} is not there (`./dev test` builds the images)")
     with SimulatedExecutorAgent() as agent:
         rig = Rig(agent, consul_container.ports[8500], tmp_path / "executor.log")
         yield rig

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cluster import DEFAULT_PORTS, SOON_S, Cluster, docker
+from support.cluster import DEFAULT_PORTS, SOON_S, Cluster
+from support.containers import docker
 from support.waiting import until
 
 ROOT = Path(__file__).parents[2]

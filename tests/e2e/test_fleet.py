@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import requests
-from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster, docker
+from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
+from support.containers import docker
 from support.waiting import until
 
 pytestmark = pytest.mark.e2e

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import os
-import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import requests
+from support.containers import docker
 from support.waiting import until
 
 DEFAULT_PORTS = {
@@ -106,8 +106,9 @@ class Cluster:
                 state = requests.get(f"{self.url(variable)}/state", timeout=10, allow_redirects=False)
             except requests.ConnectionError:
                 continue
-            if state.status_code == 200 and state.json().get("leader") == state.json().get("pid"):
-                return state.json()
+            found = state.json() if state.status_code == 200 else {}
+            if found and found.get("leader") == found.get("pid"):
+                return found
         raise ConnectionError("no Mesos master leads")
 
     def containers(self, app_id: str) -> dict[str, str]:
@@ -125,7 +126,7 @@ class Cluster:
         return [line.split()[1] for line in lines.splitlines() if line.startswith(f"{self.project}-")]
 
     def host_of(self, container: str) -> str:
-        return docker("inspect", "--format", '{{index .Config.Labels "eratos.host"}}', container).strip()
+        return docker("inspect", "--format", '{{index .Config.Labels "eratos.host"}}', container)
 
     def services(self, name: str, *, passing: bool = True) -> list[str]:
         """Ids of a service's instances in Consul."""
@@ -182,7 +183,7 @@ class Cluster:
             "ps", "-aq", "--no-trunc",
             "--filter", f"label=com.docker.compose.project={self.project}",
             "--filter", f"label=com.docker.compose.service={service}",
-        ).strip()  # fmt: skip
+        )  # fmt: skip
 
     def power_off(self, agent: str) -> None:
         """Cut the power of a host: its agent, its Consul agent and all that ran on it are gone at once."""
@@ -200,10 +201,3 @@ class Cluster:
 
 def _prefix(app_id: str) -> str:
     return app_id.strip("/").replace("/", "_") + ".instance-"
-
-
-def docker(*args: str) -> str:
-    """Run the Docker command line and return what it printed; AssertionError with its complaint when it fails."""
-    done = subprocess.run(["docker", *args], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, f"docker {' '.join(args[:2])} failed: {done.stderr.strip()}"
-    return done.stdout

@@ -16,7 +16,7 @@ import pytest
 PORT_ATTEMPTS = 5
 
 
-def docker(*words: str, timeout_s: float = 60) -> str:
+def docker(*words: str, timeout_s: float = 120) -> str:
     """Run the docker command and return what it prints; AssertionError with its complaint where it fails."""
     done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr.strip()}"

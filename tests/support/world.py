@@ -8,7 +8,7 @@ each launch what no later state could show: that the intent was stored, and that
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from support.builders import EXECUTOR, a_machine
@@ -324,6 +324,3 @@ class World:
         apps = {key: (app.instances, app.version) for key, app in self.store.items() if key.startswith(APPS)}
         waits = {a: (str(launch.waiting), list(launch.refusals.values())) for a, launch in self.machine.state.launches.items()}
         return f"tasks={tasks} apps={apps} waits={waits} offers={self.offers} suppressed={self.suppressed}"
-
-
-__all__ = ["Agent", "Task", "World", "replace"]
