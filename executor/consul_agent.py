@@ -121,14 +121,18 @@ class ConsulAgent:
         self._stopped = False
         self._sync_at = time.monotonic()
         self._failures = 0
+        self._thread = threading.Thread(target=self._run, name="consul", daemon=True)
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="consul", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
+        """Change nothing more; returns once a call under way has ended."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(ANSWER_S)
 
     def perform(self, action: do.Register | do.Deregister) -> None:
         """Take note of what is wanted; never waits. A Deregister is answered by Deregistered once it is true."""

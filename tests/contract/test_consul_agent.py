@@ -36,12 +36,25 @@ class Rig:
 
     def __init__(self, container: Container | None) -> None:
         self.container = container
-        self.api: Any = FakeConsul() if container is None else ConsulApi(f"http://127.0.0.1:{container.ports[8500]}")
+        self._fake = FakeConsul()
+        self.api = self._connect()
         until(self.answers, 30, "Consul answers")
         for service_id in self.api.services():
             self.api.deregister(service_id)
         self.events = Events()
-        self.agent = ConsulAgent(self.api, HOST, self.events.emit, sync_s=0.3)
+        # A client of its own: py-consul's is not for two threads.
+        self._agents_api = self._connect()
+        self.agent = ConsulAgent(self._agents_api, HOST, self.events.emit, sync_s=0.3)
+
+    def _connect(self) -> Any:
+        if self.container is None:
+            return self._fake
+        return ConsulApi(f"http://127.0.0.1:{self.container.ports[8500]}")
+
+    def close(self) -> None:
+        self.agent.stop()
+        self.api.close()
+        self._agents_api.close()
 
     def answers(self) -> bool:
         try:
@@ -52,14 +65,14 @@ class Rig:
 
     def take_away(self) -> None:
         if self.container is None:
-            self.api.away = True
+            self._fake.away = True
         else:
             self.container.kill()
 
     def bring_back(self) -> None:
         if self.container is None:
-            self.api.present.clear()
-            self.api.away = False
+            self._fake.present.clear()
+            self._fake.away = False
         else:
             self.container.start()
 
@@ -71,28 +84,33 @@ class Rig:
 
 
 @pytest.fixture(params=["fake", "consul"])
-def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+def quiet_rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """Return a rig whose agent is not kept in step: it would deregister at once what a test registers by itself."""
     rig = Rig(None if request.param == "fake" else request.getfixturevalue("consul_container"))
-    rig.agent.start()
     yield rig
-    rig.agent.stop()
-    rig.api.close()
+    rig.close()
+
+
+@pytest.fixture
+def rig(quiet_rig: Rig) -> Rig:
+    quiet_rig.agent.start()
+    return quiet_rig
 
 
 def register(rig: Rig, task_id: str = TASK, ports: int = 1, **changes: Any) -> None:
     rig.agent.perform(do.Register(task_id, registrations(a_payload(task_id, ports=ports, **changes), HOST, "")))
 
 
-def test_what_is_registered_reads_back_as_wanted(rig: Rig) -> None:
+def test_what_is_registered_reads_back_as_wanted(quiet_rig: Rig) -> None:
     check = HealthCheck("http", "/health?deep=1", 31000, interval_s=0.2, timeout_s=0.1)
     service = Service(names.service_id(TASK), "shop", 31000, ("eratos", "blue"), {"haproxy-path": "/shop"})
     wanted = registrations(a_payload(TASK, health_checks=(check,), services=(service,)), HOST, "")
-    rig.api.register(wanted[0])
-    assert difference(wanted, rig.api.services(), HOST) == ([], [])
+    quiet_rig.api.register(wanted[0])
+    assert difference(wanted, quiet_rig.api.services(), HOST) == ([], [])
 
 
-def test_deregistering_what_is_not_there_is_fine(rig: Rig) -> None:
-    rig.api.deregister("eratos-nobody")
+def test_deregistering_what_is_not_there_is_fine(quiet_rig: Rig) -> None:
+    quiet_rig.api.deregister("eratos-nobody")
 
 
 def test_a_ready_task_is_registered_once_per_port(rig: Rig) -> None:
@@ -158,7 +176,7 @@ def test_only_passing_balancers_are_live(consul_container: Container) -> None:
         rig.api.register(body)
     found = until(rig.api.balancers, 20, "Consul's catalogue knows the balancer")
     assert [(balancer.host, balancer.port) for balancer in found] == [("127.0.0.1", 9100)]
-    rig.api.close()
+    rig.close()
 
 
 def test_the_services_first_status_is_passing(consul_container: Container) -> None:
@@ -168,4 +186,4 @@ def test_the_services_first_status_is_passing(consul_container: Container) -> No
         rig.api.register(body)
     checks = rig.api._consul.agent.checks()
     assert [found["Status"] for found in checks.values() if found["ServiceID"] == names.service_id(TASK)] == ["passing"]
-    rig.api.close()
+    rig.close()
