@@ -143,7 +143,7 @@ def infra_mib(cluster: Cluster) -> float:
 
 
 def recorded_timings() -> dict[str, Any]:
-    """Return what ``./dev up`` wrote of its last cold and warm runs."""
+    """Return what ``./dev up`` wrote of its last runs: cold, warm, and where nothing was to be done."""
     path = ROOT / "compose-dev" / ".generated" / "timings.json"
     return json.loads(path.read_text()) if path.is_file() else {}
 
@@ -182,6 +182,7 @@ def main() -> None:
                 "loss_s": round(statistics.median(losses), 3),
                 "up_cold_s": recorded.get("up_cold_s"),
                 "up_warm_s": recorded.get("up_warm_s"),
+                "up_idle_s": recorded.get("up_idle_s"),
                 "infra_mib": round(infra_mib(cluster)),
                 "cores": os.cpu_count(),
                 "instances": options.count,

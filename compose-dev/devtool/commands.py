@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from . import cluster, development, engine, fleet, health, images, network, ports, report
+from . import cluster, development, engine, fleet, health, images, network, ports, report, timings
 from .cluster import Compose
 from .settings import GENERATED, Settings, read_settings
 from .shell import replace_this_process
@@ -41,9 +41,9 @@ def main(arguments: list[str]) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    if rest and options.command != "test":
+    if rest and options.command not in ("test", "bench"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    options.rest = [*getattr(options, "pytest", []), *rest] if options.command == "test" else []
+    options.rest = [*getattr(options, "pytest", []), *rest]
     try:
         settings = read_settings(os.environ, getattr(options, "agents", None), getattr(options, "balancers", None))
         return options.run(settings, options) or 0
@@ -130,7 +130,7 @@ def up(settings: Settings, options: argparse.Namespace) -> None:
         engine.ensure(progress)
         network.choose(settings, os.environ.get(network.VARIABLE, ""))
         compose = Compose(settings)
-        images.ensure(settings, compose, progress, options.force)
+        built = images.ensure(settings, compose, progress, options.force)
         ports.check(settings, cluster.containers(settings.project))
         settings.remember()
         with progress.step("start the containers"):
@@ -143,6 +143,7 @@ def up(settings: Settings, options: argparse.Namespace) -> None:
             deadline = time.monotonic() + ROTATION_S
             app_id = fleet.patiently(lambda: fleet.ensure_sample(settings, options.workers), step, deadline)
             step.text = f"{fleet.await_rotation(settings, app_id, step, ROTATION_S)} workers of {app_id} in rotation"
+        timings.record(built, changed, time.monotonic() - progress.started)
     progress.summary()
     report.addresses(settings)
 
@@ -225,7 +226,7 @@ def test(settings: Settings, options: argparse.Namespace) -> int:
 
 def bench(settings: Settings, options: argparse.Namespace) -> int:
     """Run a benchmark."""
-    return development.bench(settings, options.name)
+    return development.bench(settings, options.name, options.rest)
 
 
 def lint(_settings: Settings, _options: argparse.Namespace) -> int:

@@ -113,7 +113,7 @@ def _ensure_engine_and_images(settings: Settings, progress: Progress) -> None:
     images.ensure(settings, Compose(settings), progress)
 
 
-def bench(settings: Settings, name: str | None) -> int:
+def bench(settings: Settings, name: str | None, arguments: list[str]) -> int:
     """Run one benchmark of bench/ with the cluster up; without a name, list them. Return its exit code."""
     found = {path.stem: path for path in sorted((ROOT / "bench").glob("*.py")) if not path.name.startswith("_")}
     if name not in found:
@@ -128,7 +128,8 @@ def bench(settings: Settings, name: str | None) -> int:
     if lacking:
         raise Problem(f"the cluster is not up: {', '.join(lacking)}", "./dev up")
     fleet.ensure_sample(settings, None)
-    return subprocess.run([str(PYTHON), "-P", str(found[name])], cwd=ROOT, env=_environment()).returncode
+    environment = {**_environment(), **settings.variables, "ERATOS_PROJECT": settings.project}
+    return subprocess.run([str(PYTHON), "-P", str(found[name]), *arguments], cwd=ROOT, env=environment).returncode
 
 
 def lint() -> int:

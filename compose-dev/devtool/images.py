@@ -58,8 +58,8 @@ def _short(instruction: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"--(mount|chmod|from)=\S+ ", "", instruction))[:70]
 
 
-def ensure(settings: Settings, compose: Compose, progress: Progress, force: bool = False) -> None:
-    """Make sure that every image is there and up to date with the sources."""
+def ensure(settings: Settings, compose: Compose, progress: Progress, force: bool = False) -> bool:
+    """Make sure that every image is there and up to date with the sources. Tell whether this was the first build."""
     base.ensure_image(progress)
     base.ensure_compose(progress)
     base.pass_certificates()
@@ -72,6 +72,7 @@ def ensure(settings: Settings, compose: Compose, progress: Progress, force: bool
             step.text = "build the images"
     for text, seconds in output.longest(3):
         progress.note(text, seconds)
+    return first
 
 
 def _build(compose: Compose, step: Step) -> BuildOutput:
