@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,17 @@ def _is_one(port: int, metric: str) -> bool:
         return bool(json.load(answer).get(metric) == 1.0)
 
 
+def _serves_schedulers(port: int) -> bool:
+    """Tell whether a master is done with its recovery: until then every call is answered with 503, whatever it says."""
+    call = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/scheduler", b"{}", {"Content-Type": "application/json"})
+    try:
+        urllib.request.urlopen(call, timeout=2).close()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code == 400
+    return False
+
+
 @contextmanager
 def run_master(zookeeper: Container) -> Iterator[str]:
     """Run a master until it leads; yields its ``host:port``."""
@@ -40,6 +52,7 @@ def run_master(zookeeper: Container) -> Iterator[str]:
     options = _options(MESOS_ZK=f"zk://127.0.0.1:{zookeeper.ports[2181]}/mesos", MESOS_PORT=port)
     with run_container("eratos/mesos-master", options=options):
         until(lambda: _is_one(port, "master/elected"), _START_S, "the master is elected")
+        until(lambda: _serves_schedulers(port), _START_S, "the master has recovered")
         yield f"127.0.0.1:{port}"
 
 
