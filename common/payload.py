@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -73,8 +74,8 @@ class TaskPayload:
     resources: Resources
     image: str
     args: tuple[str, ...] | None = None  #: None: the image's own command
-    env: dict[str, str] = field(default_factory=dict)
-    labels: dict[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     network: str = "host"  #: ``host``, ``bridge`` or ``none``
     ports: tuple[Port, ...] = ()
     volumes: tuple[Volume, ...] = ()

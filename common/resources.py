@@ -73,6 +73,8 @@ class PortRanges:
             yield from range(begin, end + 1)
 
     def __len__(self) -> int:
+        if len(self._ranges) == 1:
+            return self._ranges[0][1] - self._ranges[0][0] + 1
         return sum(end - begin + 1 for begin, end in self._ranges)
 
     def __eq__(self, other: object) -> bool:
@@ -84,6 +86,13 @@ class PortRanges:
     def __repr__(self) -> str:
         return f"PortRanges({', '.join(f'{b}-{e}' for b, e in self._ranges)})"
 
+    @classmethod
+    def _of(cls, ranges: tuple[tuple[int, int], ...]) -> PortRanges:
+        """Return the set of ranges that are sorted and disjoint already."""
+        made = cls.__new__(cls)
+        made._ranges = ranges
+        return made
+
     def without(self, ports: Iterable[int]) -> PortRanges:
         """Return the set less the given ports; ports it does not hold are ignored."""
         ranges = list(self._ranges)
@@ -92,7 +101,13 @@ class PortRanges:
                 if begin <= port <= end:
                     ranges[index : index + 1] = [r for r in ((begin, port - 1), (port + 1, end)) if r[0] <= r[1]]
                     break
-        return PortRanges(ranges)
+        return PortRanges._of(tuple(ranges))
+
+    def from_on(self, start: int) -> PortRanges:
+        """Return the ports at or above ``start``."""
+        if not self._ranges or start <= self._ranges[0][0]:
+            return self
+        return PortRanges._of(tuple((max(begin, start), end) for begin, end in self._ranges if end >= start))
 
     def first(self, count: int, avoid: frozenset[int] = frozenset()) -> tuple[int, ...] | None:
         """Return the lowest ``count`` ports outside ``avoid``, or None where there are fewer."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
@@ -188,7 +189,7 @@ class App(Part):
             return ("/bin/sh", "-c", self.cmd)
         return self.args or None
 
-    @property
+    @cached_property
     def consul_tags(self) -> tuple[str, ...]:
         return known_labels.consul_tags(self.labels)
 
@@ -198,11 +199,22 @@ class App(Part):
         return float(self.labels.get(known_labels.DRAIN_SECONDS, known_labels.DEFAULT_DRAIN_S))
 
     @property
+    def placement(self) -> str:
+        """How instances are placed: ``spread``, ``pack``, or empty for the scheduler's own setting."""
+        return self.labels.get(known_labels.PLACEMENT, "")
+
+    @property
     def single_instance(self) -> bool:
         return self.labels.get(known_labels.SINGLE_INSTANCE) == "true"
 
     def routing(self, port_index: int) -> known_labels.Routing:
         return known_labels.routing(self.labels, port_index)
+
+    @cached_property
+    def routing_meta(self) -> tuple[Mapping[str, str], ...]:
+        """How balancers route to each port, as meta of its Consul service."""
+        routings = (asdict(self.routing(index)) for index in range(len(self.ports)))
+        return tuple({f"haproxy-{key}": value for key, value in routing.items() if value} for routing in routings)
 
     @cached_property
     def service_names(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from .errors import Problem
 CONSUL_TAGS: Final = "CONSUL_TAGS"
 SINGLE_INSTANCE: Final = "MARATHON_SINGLE_INSTANCE_APP"
 DRAIN_SECONDS: Final = "ERATOS_DRAIN_SECONDS"
+PLACEMENT: Final = "ERATOS_PLACEMENT"
 GROUP: Final = "HAPROXY_GROUP"
 
 DEFAULT_GROUP: Final = "external"
@@ -24,6 +25,8 @@ DRAIN_S_MAX: Final = 3600.0
 
 #: What the balancers' template (haproxy/haproxy.ctmpl) takes; the patterns below are no wider than its own.
 BALANCE: Final = ("roundrobin", "leastconn", "random", "source")
+
+PLACEMENTS: Final = ("spread", "pack")
 
 _VALUE_LENGTH_MAX = 512  # Consul's limit on a value in a service's meta
 _PORT_LABEL = re.compile(r"^HAPROXY_([0-9]{1,3})_([A-Z0-9_]+)$")
@@ -84,8 +87,10 @@ def _wrong(key: str, value: str, port_count: int) -> str:
     if key == DRAIN_SECONDS:
         good = re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) and float(value) <= DRAIN_S_MAX
         return "" if good else f"must be a number of seconds from 0 to {DRAIN_S_MAX:.0f}, not '{value}'"
+    if key == PLACEMENT:
+        return "" if value in PLACEMENTS else f"must be one of {', '.join(PLACEMENTS)}, not '{value}'"
     if key.startswith("ERATOS_"):
-        return f"is no label that eratos knows: use {DRAIN_SECONDS}, or remove it"
+        return f"is no label that eratos knows: use {DRAIN_SECONDS} or {PLACEMENT}, or remove it"
     if key.startswith("HAPROXY_"):
         return _wrong_routing(key, value, port_count)
     return ""

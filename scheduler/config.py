@@ -46,6 +46,13 @@ class Config:
     principal: str = _setting("", "principal for framework authentication and basic authentication at the master")
     secret_file: str = _setting("", "file with the principal's secret")
     failover_timeout_s: float = _setting(WEEK_S, "how long Mesos keeps the tasks while no scheduler is there", float)
+    placement: str = _setting("spread", "spread over zones and hosts, or pack onto few hosts, where an app says nothing")
+    launch_limit: int = _setting(500, "launches without any answer from their agent yet, at most", int)
+    maintenance_lead_s: float = _setting(300.0, "how long before its scheduled maintenance a host is emptied", float)
+    brake_share: float = _setting(
+        0.2, "share of hosts or tasks whose loss within a minute stops launches and kills until most are back; 0: never", float
+    )
+    rebalance_budget: int = _setting(0, "instances that may move at a time to even out the spread of apps at rest; 0: none", int)
     executor_command: str = _setting("eratos-executor", "command that starts the executor on an agent")
     executor_uris: str = _setting("", "comma-separated URIs for the agent's fetcher, where the executor is not preinstalled")
     executor_cpus: float = _setting(0.1, "CPUs that each executor takes on its agent", float)
@@ -123,6 +130,14 @@ def _problems(config: Config) -> list[str]:
         found.append(f"--http-port: {config.http_port} is no port; give one from 1 to 65535")
     if config.failover_timeout_s < 60:
         found.append("--failover-timeout-s: below 60 a restart of the scheduler could end every task; a week is usual")
+    if config.placement not in ("spread", "pack"):
+        found.append(f"--placement: {config.placement!r} is neither spread nor pack")
+    if config.launch_limit < 1:
+        found.append("--launch-limit: at least 1, or nothing is ever launched")
+    if config.maintenance_lead_s < 0 or config.rebalance_budget < 0:
+        found.append("--maintenance-lead-s and --rebalance-budget: not below 0")
+    if not 0 <= config.brake_share <= 1:
+        found.append("--brake-share: a share, from 0 (never) to 1")
     if config.executor_cpus < 0.01 or config.executor_mem_mib < 32:
         found.append("--executor-cpus and --executor-mem-mib: at least 0.01 and 32, or Mesos refuses the executor")
     if config.secret_file and not config.principal:

@@ -10,6 +10,7 @@ import itertools
 import logging
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
@@ -33,6 +34,8 @@ T = TypeVar("T")
 QUEUE_MOST = 100_000
 #: Events handled before their writes go to the store together.
 BATCH_MOST = 1000
+#: Apps named in a pass's line as waiting; the others are counted.
+WAITING_MOST = 5
 #: Longest sleep without a deadline of the core.
 IDLE_S = 1.0
 
@@ -130,28 +133,64 @@ class Loop:
         return gathered
 
     def step(self, batch: Sequence[events.Event]) -> None:
-        """Handle a batch of events and perform what follows from it."""
-        out: list[actions.Action] = []
+        """Have the core take a batch of events, and perform what it decides."""
+        began = self._clock()
         with self.lock:
-            for event in batch:
-                try:
-                    out += self.machine.handle(event, self._clock())
-                except Exception:
-                    # The loop's edge: one event that cannot be handled must not end the process and so the service.
-                    log.exception("event could not be handled and was dropped, please report this as a bug: %r", event)
-                    out += self.machine.abandon()
-                    self._fail(event)
+            out = self._decide(batch)
+        decided = self._clock()
         self._persist([action for action in out if isinstance(action, actions.Write)])
         # Leadership may have gone while the store was waited for.
         self._may_act.wait()
         if self._stopping.is_set():
             return
+        calls: Counter[str] = Counter()
         for action in out:
-            self._perform(action)
+            self._perform(action, calls)
         for action in out:
             if isinstance(action, actions.Acknowledge):
                 assert self._driver is not None
                 self._driver.acknowledge(action.status)
+        if calls:
+            log.info("pass %s", self._summary(batch, out, calls, decided - began, self._clock() - decided))
+
+    def _decide(self, batch: Sequence[events.Event]) -> list[actions.Action]:
+        for event in batch:
+            if isinstance(event, events.StatusChanged) and event.status.state.terminal:
+                log.info("task ended %s", _ending(event.status))
+            try:
+                self.machine.take(event, self._clock())
+            except Exception:
+                # The loop's edge: one event that cannot be handled must not end the process and so the service.
+                log.exception("event could not be handled and was dropped, please report this as a bug: %r", event)
+                self._fail(event)
+        try:
+            return self.machine.decide(self._clock())
+        except Exception:
+            # The same edge; what was decided before belongs to changes that were made.
+            log.exception("what to do could not be decided in full, please report this as a bug")
+            return self.machine.abandon()
+
+    def _summary(
+        self, batch: Sequence[events.Event], out: Sequence[actions.Action], calls: Counter[str], decide_s: float, perform_s: float
+    ) -> str:
+        """Return the one line of a decision pass: what came, what was done, what waits and why."""
+        with self.lock:
+            state = self.machine.state
+            waiting = []
+            for app_id in itertools.islice(state.in_need, WAITING_MOST):
+                reason = state.launches_of(app_id).waiting
+                waiting.append(f"{app_id}:{len(state.fleet(app_id).waiting)}:{reason.value if reason else 'New'}")
+            apps_waiting, launching = len(state.in_need), state.launching
+        return fields(
+            events=len(batch),
+            writes=sum(isinstance(action, actions.Write) for action in out),
+            **calls,
+            launching=launching or None,
+            apps_waiting=apps_waiting or None,
+            waiting=",".join(waiting) or None,
+            decide_ms=f"{decide_s * 1000:.1f}",
+            perform_ms=f"{perform_s * 1000:.1f}",
+        )
 
     def _persist(self, writes: list[actions.Write]) -> None:
         """Store the writes, however long the store is away: until then nothing is launched, killed or acknowledged."""
@@ -166,7 +205,7 @@ class Loop:
                 if self._stopping.wait(delay_s):
                     raise Aborted("stopped while the store was unavailable; nothing was sent") from error
 
-    def _perform(self, action: actions.Action) -> None:
+    def _perform(self, action: actions.Action, calls: Counter[str]) -> None:
         assert self._driver is not None
         match action:
             case actions.Put() | actions.Forget() | actions.Acknowledge():
@@ -179,7 +218,8 @@ class Loop:
                 log.error("aborting, tasks stay as they are %s", fields(reason=action.reason))
                 raise Aborted(action.reason)
             case _:
-                log.info("%s", describe(action))
+                log.log(logging.INFO if isinstance(action, actions.Kill) else logging.DEBUG, "%s", describe(action))
+                calls.update(_counted(action))
                 if not self._driver.perform(action):
                     log.info("not sent, the core repeats it from the wanted state %s", fields(call=type(action).__name__))
 
@@ -198,18 +238,33 @@ class Loop:
             self._answer(token, CommandRefused(500, "the command could not be handled; see the scheduler's log"))
 
 
+def _counted(call: actions.Call) -> dict[str, int]:
+    """Return what a call adds to the counts of its pass."""
+    match call:
+        case actions.Accept():
+            return {"launches": len(call.launches)}
+        case actions.Decline():
+            return {"declined": len(call.offer_ids)}
+        case actions.Reconcile():
+            return {"reconciled": len(call.tasks)}
+    return {type(call).__name__.lower() + "s": 1}
+
+
+def _ending(status: TaskStatus) -> str:
+    message = status.message.partition("\n")[0] or None
+    return fields(task_id=status.task_id, state=status.state.value, reason=status.reason or None, message=message)
+
+
 def describe(call: actions.Call) -> str:
-    """Return the one log line of a call."""
+    """Return a call in full, for the log at DEBUG."""
     match call:
         case actions.Accept():
             tasks = ",".join(launch.task_id for launch in call.launches)
-            return "launch " + fields(agent_id=call.agent_id, tasks=len(call.launches), task_ids=tasks)
-        case actions.Decline():
-            return "decline " + fields(offers=len(call.offer_ids), refuse_s=call.refuse_s)
+            return "launch " + fields(agent_id=call.agent_id, task_ids=tasks)
         case actions.Kill():
             return "kill " + fields(task_id=call.task_id, agent_id=call.agent_id)
         case actions.Reconcile():
             return "reconcile " + fields(tasks=len(call.tasks) or "all")
         case actions.Resubscribe():
             return "resubscribe " + fields(reason=call.reason)
-    return type(call).__name__.lower()
+    return f"{type(call).__name__.lower()} {call}"

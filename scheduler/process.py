@@ -140,7 +140,7 @@ class Process:
         for key, why in stored.spoilt.items():
             log.error("a record cannot be read and is left as it is; its tasks are not touched %s", fields(key=key, error=why))
         driver = SchedulerDriver(mesos_settings(self._config), lambda event: loop.emit(event))
-        settings = Settings(driver.executor_id, driver.executor_resources)
+        settings = core_settings(self._config, driver.executor_id, driver.executor_resources)
         loop = Loop(Machine(stored, settings, lambda: str(uuid.uuid4()), self._clock()), store, self._clock)
         log.info(
             "leading %s",
@@ -174,7 +174,20 @@ class Process:
 
 
 def _live_tasks(state: State) -> tuple[str, set[str]]:
-    return state.framework_id, {i.task_id for i in state.instances.values() if not i.waiting}
+    return state.framework_id, {instance.task_id for instance in state.with_task()}
+
+
+def core_settings(config: Config, executor_id: str, executor_resources: Resources) -> Settings:
+    """Return the core's settings out of the process's."""
+    return Settings(
+        executor_id,
+        executor_resources,
+        launching_most=config.launch_limit,
+        placement="pack" if config.placement == "pack" else "spread",
+        maintenance_lead_s=config.maintenance_lead_s,
+        brake_share=config.brake_share,
+        rebalance_budget=config.rebalance_budget,
+    )
 
 
 def mesos_settings(config: Config) -> MesosSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from eratos.common.payload import Port, TaskPayload
 
@@ -40,7 +41,7 @@ def _ports(ports: tuple[Port, ...]) -> dict[str, str]:
     return variables | {"PORT": str(ports[0].host_port), "PORTS": ",".join(str(port.host_port) for port in ports)}
 
 
-def _labels(labels: dict[str, str]) -> dict[str, str]:
+def _labels(labels: Mapping[str, str]) -> dict[str, str]:
     kept = {
         re.sub(r"[^a-zA-Z0-9_]+", "_", key).upper(): value
         for key, value in labels.items()

@@ -6,10 +6,12 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+from eratos.scheduler.core.events import ReleaseBrake, ResetDelay
 
 from . import queue, render
-from .context import Context, path_id, unknown_app
+from .context import Context, path_id
 from .errors import ApiError
 
 #: Parts of Marathon's API that eratos refuses, each with the reason.
@@ -57,11 +59,19 @@ def router(ctx: Context) -> APIRouter:
         return JSONResponse({"queue": ctx.controller.read(lambda s: queue.queue(s, now, offers=offers))})
 
     @routes.delete("/v2/queue/{app_id:path}/delay")
-    def reset_delay(app_id: str) -> JSONResponse:
+    def reset_delay(app_id: str) -> Response:
         name = path_id(app_id)
-        if not ctx.controller.read(lambda s: name in s.apps):
-            raise unknown_app(name)
-        raise ApiError(422, f"eratos ends a launch delay with the next definition only: POST /v2/apps{name}/restart instead")
+        ctx.submit(lambda token: ResetDelay(token, name))
+        return Response(status_code=204)
+
+    @routes.get("/v2/brake")
+    def show_brake() -> JSONResponse:
+        return JSONResponse(ctx.controller.read(render.brake))
+
+    @routes.delete("/v2/brake")
+    def release_brake() -> JSONResponse:
+        ctx.submit(ReleaseBrake)
+        return JSONResponse(ctx.controller.read(render.brake))
 
     for path, reason in _REFUSED.items():
         routes.add_api_route(path, _refusal(reason), methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)

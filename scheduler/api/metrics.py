@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from eratos.scheduler.core import rollout
 from eratos.scheduler.core.state import State
 
 from .controller import Controller, Unavailable
@@ -50,6 +51,8 @@ _HELP = {
     "apps": "Apps",
     "deployments": "Deployments under way",
     "instances_waiting": "Instances that wait for an offer",
+    "tasks_unknown": "Running tasks that the store knows nothing of",
+    "brake_engaged": "1 while the disaster brake holds launches and kills back",
     "records_spoilt": "Records in the store that cannot be read",
 }
 
@@ -59,14 +62,16 @@ def _count(state: State) -> _Counts:
         "connected": float(state.connected),
         "apps": float(len(state.apps)),
         "deployments": float(len(state.deployments)),
-        "instances_waiting": float(sum(i.waiting for i in state.instances.values())),
+        "instances_waiting": float(sum(len(state.fleet(app_id).waiting) for app_id in state.in_need)),
+        "tasks_unknown": float(len(state.unknown)),
+        "brake_engaged": float(state.brake.engaged),
         "records_spoilt": float(len(state.spoilt)),
     }
-    instances = Counter((i.app_id, i.state.value if i.state else "WAITING") for i in state.instances.values())
-    apps = {}
-    for app in state.apps.values():
-        checked = bool(app.health_checks)
-        apps[app.id] = (app.instances, sum(i.ready(checked) for i in state.instances_of(app.id)))
+    instances: Counter[tuple[str, str]] = Counter()
+    for app_id, fleet in state.fleets.items():
+        for kind, count in fleet.tally.items():
+            instances[app_id, kind.state.value if kind.state else "WAITING"] += count
+    apps = {app.id: (app.instances, rollout.count(app, state.fleet(app.id).tally).ready) for app in state.apps.values()}
     return totals, instances, apps
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from eratos.marathon.app import App
@@ -20,22 +21,24 @@ _FUNNEL = {reason: place for place, reason in enumerate(Reason)}
 def queue(state: State, now: float, *, offers: bool) -> list[Json]:
     """Return every app with waiting instances; ``offers`` adds the latest offer of each agent that did not do."""
     items = []
-    for app_id in sorted(state.apps):
-        waiting = [instance for instance in state.instances_of(app_id) if instance.waiting]
-        if waiting:
+    for app_id in sorted(state.in_need):
+        app = state.apps.get(app_id)
+        if app is not None:
+            waiting = state.fleet(app_id).waiting.values()
             since = min(instance.waiting_since for instance in waiting)
-            items.append(_item(state.apps[app_id], state.launches.get(app_id) or Launches(), len(waiting), since, now, offers))
+            items.append(_item(state, app, len(waiting), since, now, offers))
     return items
 
 
-def _item(app: App, launches: Launches, count: int, since: float, now: float, offers: bool) -> Json:
+def _item(state: State, app: App, count: int, since: float, now: float, offers: bool) -> Json:
+    launches = state.launches.get(app.id) or Launches()
     left_s = max(0, math.ceil(launches.delayed_until - now))
     refusals = list(launches.refusals.values())
     summary: Json = {
         "processedOffersCount": launches.offers_seen,
-        "unusedOffersCount": len(refusals),
-        "rejectSummaryLastOffers": _funnel(refusals),
-        "rejectSummaryLaunchAttempt": [],
+        "unusedOffersCount": sum(launches.refused.values()),
+        "rejectSummaryLastOffers": _funnel(Counter(refusal.reason for refusal in refusals)),
+        "rejectSummaryLaunchAttempt": _funnel(launches.refused),
     }
     if refusals:
         summary["lastUnusedOfferAt"] = timestamp(max(refusal.at for refusal in refusals))
@@ -46,20 +49,20 @@ def _item(app: App, launches: Launches, count: int, since: float, now: float, of
         "since": timestamp(since),
         "delay": {"timeLeftSeconds": left_s, "overdue": left_s == 0},
         "processedOffersSummary": summary,
-        "waiting": {"reason": launches.waiting.value if launches.waiting else None, "message": why(launches, now)},
+        "waiting": {"reason": launches.waiting.value if launches.waiting else None, "message": why(state, app, now)},
     }
     if offers:
         item["lastUnusedOffers"] = [_unused(agent_id, refusal) for agent_id, refusal in launches.refusals.items()]
     return item
 
 
-def _funnel(refusals: list[Refusal]) -> list[Json]:
+def _funnel(counted: Mapping[Reason, int]) -> list[Json]:
     """Count per reason, in the order of the checks: what one check declined, the next never saw."""
-    counted = Counter(refusal.reason for refusal in refusals)
-    left, steps = len(refusals), []
+    left, steps = sum(counted.values()), []
     for reason in Reason:
-        steps.append({"reason": reason.value, "declined": counted[reason], "processed": left})
-        left -= counted[reason]
+        declined = counted.get(reason, 0)
+        steps.append({"reason": reason.value, "declined": declined, "processed": left})
+        left -= declined
     return steps
 
 
@@ -72,9 +75,12 @@ def _unused(agent_id: str, refusal: Refusal) -> Json:
     }
 
 
-def why(launches: Launches, now: float) -> str:
+def why(state: State, app: App, now: float) -> str:
     """Say in one sentence what an app's waiting instances wait for."""
+    launches = state.launches.get(app.id) or Launches()
     match launches.waiting:
+        case Waiting.BRAKE:
+            return f"the disaster brake is engaged: {state.brake.reason}"
         case Waiting.NOT_CONNECTED:
             return "the scheduler has no connection to a Mesos master: nothing can be launched until it is back"
         case Waiting.DEPENDENCY:

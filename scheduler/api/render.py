@@ -102,8 +102,8 @@ def task(instance: Instance) -> Json:
         "state": (TaskState.KILLING if instance.stopping else instance.state).value,
         "stagedAt": timestamp(instance.launched_at),
         "version": instance.version,
-        "region": instance.region or None,
-        "zone": instance.zone or None,
+        "region": instance.agent.region or None,
+        "zone": instance.agent.zone or None,
     }
     if instance.started_at:
         shown["startedAt"] = timestamp(instance.started_at)
@@ -147,6 +147,19 @@ def deployment(change: Deployment) -> Json:
         "currentActions": actions,
         "currentStep": 1,
         "totalSteps": 1,
+    }
+
+
+def brake(state: State) -> Json:
+    """Return the disaster brake: whether it is engaged, why, and what is missed of late."""
+    found = state.brake
+    lost = [{"host": host, "since": timestamp(since), "tasks": tasks} for host, (since, tasks) in found.lost.items()]
+    return {
+        "engaged": found.engaged,
+        "since": timestamp(found.engaged_at) if found.engaged else None,
+        "reason": found.reason,
+        "lost": lost,
+        "unknownTasks": sorted(state.unknown),
     }
 
 

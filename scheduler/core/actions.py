@@ -55,6 +55,15 @@ class Decline:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerInverse:
+    """Tell whether agents can be taken out of service; the master asks again after ``refuse_s``."""
+
+    offer_ids: tuple[str, ...]
+    accept: bool
+    refuse_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Suppress:
     """Ask for no more offers: nothing waits (rule 25)."""
 
@@ -116,5 +125,5 @@ class Abort:
 
 
 Write = Put | Forget
-Call = Accept | Decline | Suppress | Revive | Kill | Reconcile | Resubscribe
+Call = Accept | Decline | AnswerInverse | Suppress | Revive | Kill | Reconcile | Resubscribe
 Action = Write | Call | Acknowledge | Reply | Refuse | Abort

@@ -30,6 +30,10 @@ def carry_out(machine: Machine, command: events.Command, now: float) -> list[Act
             return _restart(machine, command, now)
         case events.KillInstances():
             return _kill(machine, command, now)
+        case events.ResetDelay():
+            return _reset_delay(machine, command)
+        case events.ReleaseBrake():
+            return _release_brake(machine, command)
     raise TypeError(f"unknown command: {command!r}")
 
 
@@ -95,9 +99,24 @@ def _kill(machine: Machine, command: events.KillInstances, now: float) -> list[A
             out += _store(machine, app.with_instances(max(0, app.instances - killed)), reset=False)
         machine.touch(app_id)
     # The machine's own actions of the stops come before those returned here, so the order within the batch stays whole.
-    for instance in instances:
-        machine.stop(instance, now)
+    machine.stop_all(instances, now)
     return [*out, _deployed(machine, command.token, new_version(machine, now), touched, now)]
+
+
+def _reset_delay(machine: Machine, command: events.ResetDelay) -> list[Action]:
+    if command.app_id not in machine.state.apps:
+        return [_missing(command.token, command.app_id)]
+    launches = machine.state.launches_of(command.app_id)
+    launches.delay_s = launches.delayed_until = 0.0
+    machine.touch(command.app_id)
+    return [Reply(command.token)]
+
+
+def _release_brake(machine: Machine, command: events.ReleaseBrake) -> list[Action]:
+    machine.state.brake.release(len(machine.state.unknown))
+    for app_id in (*machine.state.apps, *machine.state.fleets):
+        machine.touch(app_id)
+    return [Reply(command.token)]
 
 
 def _store(machine: Machine, app: App, *, reset: bool) -> list[Action]:

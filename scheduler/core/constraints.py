@@ -33,6 +33,8 @@ class Place(Protocol):
 class Constraints:
     """An app's constraints with the counts of its instances by field value; counts follow each placement."""
 
+    __slots__ = ("_constraints", "_counts")
+
     def __init__(self, app: App, placed: Iterable[Place]) -> None:
         self._constraints = app.constraints
         self._counts: dict[str, Counter[str]] = {constraint.field: Counter() for constraint in app.constraints}
@@ -49,6 +51,8 @@ class Constraints:
 
     def violated(self, place: Place) -> Constraint | None:
         """Return the first constraint that one more instance at the place would break, or None."""
+        if not self._constraints:
+            return None
         for constraint in self._constraints:
             if not _holds(constraint, value_at(place, constraint.field), self._counts[constraint.field]):
                 return constraint

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from eratos.marathon.app import App
 
-from .mesos import Offer, TaskStatus
+from .mesos import InverseOffer, Offer, TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,18 @@ class OffersReceived:
 
 @dataclass(frozen=True, slots=True)
 class OfferRescinded:
+    offer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class InverseOffersReceived:
+    offers: tuple[InverseOffer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InverseOfferRescinded:
+    """The maintenance that an inverse offer spoke of was cancelled or has begun."""
+
     offer_id: str
 
 
@@ -109,12 +121,29 @@ class KillInstances:
     scale: bool = False
 
 
-Command = PutApps | ScaleApp | DeleteApps | RestartApp | KillInstances
+@dataclass(frozen=True, slots=True)
+class ResetDelay:
+    """End an app's launch delay after failures."""
+
+    token: int
+    app_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseBrake:
+    """Go on in spite of the losses that engaged the disaster brake."""
+
+    token: int
+
+
+Command = PutApps | ScaleApp | DeleteApps | RestartApp | KillInstances | ResetDelay | ReleaseBrake
 Event = (
     Subscribed
     | Disconnected
     | OffersReceived
     | OfferRescinded
+    | InverseOffersReceived
+    | InverseOfferRescinded
     | StatusChanged
     | AgentLost
     | ExecutorLost

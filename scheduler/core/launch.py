@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from eratos.common import names
 from eratos.common.payload import HealthCheck, Port, Service, TaskPayload, Volume
 from eratos.marathon import parts as marathon
@@ -35,8 +33,8 @@ def payload(app: App, instance: Instance, framework_id: str) -> TaskPayload:
         resources=app.resources,
         image=app.image,
         args=app.command_args,
-        env=dict(app.env),
-        labels=dict(app.labels),
+        env=app.env,
+        labels=app.labels,
         network=app.network,
         ports=ports,
         volumes=tuple(
@@ -83,5 +81,5 @@ def _service(app: App, index: int, instance: Instance, framework_id: str) -> Ser
         name=app.service_names[index],
         port=instance.ports[index],
         tags=(names.SERVICE_TAG, *app.consul_tags),
-        meta=meta | {f"haproxy-{key}": value for key, value in asdict(app.routing(index)).items() if value},
+        meta={**meta, **app.routing_meta[index]},
     )

@@ -1,47 +1,82 @@
 """Waiting instances x offers -> placements, and for each offer that did not do, the reason. Pure.
 
-One call places any number of equal instances of one app: what fits is found once per agent, then a heap hands out the best
-agent again and again, so the cost is agents + instances * log(agents).
+One call places any number of equal instances of one app. Hosts are looked at one after another until enough were found
+that would do, several for each instance; a heap then hands out the best of these again and again. So the cost is that of
+the instances, not of the cluster, unless few hosts fit; Fenzo's finding is that an exact search packs no better than a
+good-enough one (rules.md 1.2).
 
-Instances spread by default: over zones first, then over hosts, then to where most is free (Fenzo's finding in
-rules.md 1.2 is that an exact search packs no better than a good-enough one).
+Two strategies order the hosts. *Spread*, the default: over zones first, then over hosts, then to where most is free.
+*Pack*: to the fullest host that still has room. Both keep clear of hosts with maintenance ahead while others do.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eratos.common.resources import PortRanges, Resources
 from eratos.marathon.app import App
 
 from . import constraints
-from .mesos import Offer
+from .mesos import Agent, Offer, Window
 from .reasons import Reason, Refusal
 from .state import Instance
 
+#: Hosts found to do before placing begins: so many, and so many for each instance.
+FOUND_LEAST = 64
+FOUND_EACH = 2
+#: Looks at hosts in one pass, over all apps: many apps that fit nowhere must not hold up the others.
+LOOKS_MOST = 200_000
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Host:
     """What one agent has free, all its offers together; shrinks as instances are placed on it."""
 
-    agent_id: str
-    hostname: str
-    free: Resources
+    agent: Agent
+    cpus_m: int
+    mem_mib: int
+    disk_mib: int
+    gpus: int
     ports: PortRanges
     offer_ids: tuple[str, ...]
-    region: str = ""
-    zone: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    used: bool = True  #: our executor runs there already
     first_port: int = 0  #: dynamic ports are taken from here on, so that a port just freed is not the next one taken
+    window: Window | None = None  #: maintenance ahead
 
-    def take(self, resources: Resources, ports: Iterable[int]) -> None:
-        ports = tuple(ports)
-        self.free -= resources
-        self.ports = self.ports.without(ports)
+    @property
+    def agent_id(self) -> str:
+        return self.agent.agent_id
+
+    # A place, as constraints see it
+
+    @property
+    def hostname(self) -> str:
+        return self.agent.hostname
+
+    @property
+    def region(self) -> str:
+        return self.agent.region
+
+    @property
+    def zone(self) -> str:
+        return self.agent.zone
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        return self.agent.attributes
+
+    def take(self, resources: Resources, ports: Sequence[int]) -> None:
+        self.cpus_m -= resources.cpus_m
+        self.mem_mib -= resources.mem_mib
+        self.disk_mib -= resources.disk_mib
+        self.gpus -= resources.gpus
+        self.used = True
         if ports:
+            self.ports = self.ports.without(ports)
             self.first_port = ports[-1] + 1
 
 
@@ -53,74 +88,132 @@ class Placement:
     ports: tuple[int, ...]
 
 
-def hosts(
-    offers: Iterable[Offer],
-    executor_id: str,
-    executor_resources: Resources,
-    first_ports: Mapping[str, int] | None = None,
-) -> list[Host]:
-    """Put the offers of each agent together, less what our executor will take where it does not run yet (rule 74)."""
-    by_agent: dict[str, list[Offer]] = {}
-    for offer in offers:
-        by_agent.setdefault(offer.agent_id, []).append(offer)
-    found = []
-    for agent_id, group in by_agent.items():
-        free = sum((offer.resources for offer in group), Resources())
-        if not any(executor_id in offer.executor_ids for offer in group):
-            free -= executor_resources
-        found.append(
-            Host(
-                agent_id=agent_id,
-                hostname=group[0].hostname,
-                free=free,
-                ports=PortRanges(r for offer in group for r in offer.ports.ranges),
-                offer_ids=tuple(offer.offer_id for offer in group),
-                region=group[0].region,
-                zone=group[0].zone,
-                attributes=group[0].attributes,
-                first_port=(first_ports or {}).get(agent_id, 0),
-            )
+@dataclass(slots=True)
+class Candidates:
+    """The hosts of one pass, made when they are first looked at; :meth:`Host.take` changes them for the apps that follow."""
+
+    offers: Mapping[str, tuple[Offer, ...]]  #: by agent id
+    agent_of: Callable[[Offer], Agent]
+    executor_id: str
+    executor_resources: Resources
+    first_ports: Mapping[str, int] = field(default_factory=dict)
+    looks_left: int = LOOKS_MOST
+    _ids: list[str] = field(init=False)
+    _hosts: list[Host | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._ids = list(self.offers)
+        self._hosts = [None] * len(self._ids)
+
+    def look(self, *, mixed: bool) -> Iterator[Host]:
+        """Yield each host once, until the looks of this pass are used up; ``mixed``: in no order that agents may be in."""
+        size = len(self._ids)
+        stride = _stride(size) if mixed else 1
+        index = 0
+        for _ in range(size):
+            if self.looks_left <= 0:
+                return
+            self.looks_left -= 1
+            host = self._hosts[index]
+            if host is None:
+                host = self._hosts[index] = self._host(self.offers[self._ids[index]])
+            yield host
+            index = (index + stride) % size
+
+    def _host(self, group: tuple[Offer, ...]) -> Host:
+        """Put the offers of an agent together, less what our executor will take where it does not run yet (rule 74)."""
+        offer = group[0]
+        free, ports, window = offer.resources, offer.ports, offer.window
+        used = self.executor_id in offer.executor_ids
+        for other in group[1:]:
+            free += other.resources
+            ports = PortRanges((*ports.ranges, *other.ports.ranges))
+            window = window or other.window
+            used = used or self.executor_id in other.executor_ids
+        if not used:
+            free -= self.executor_resources
+        return Host(
+            self.agent_of(offer),
+            free.cpus_m,
+            free.mem_mib,
+            free.disk_mib,
+            free.gpus,
+            ports,
+            (offer.offer_id,) if len(group) == 1 else tuple(other.offer_id for other in group),
+            used,
+            self.first_ports.get(offer.agent_id, 0),
+            window,
         )
-    return found
+
+
+def _stride(size: int) -> int:
+    """Return a step that visits every index of ``size``, neighbours far apart: near the golden section of it."""
+    stride = max(1, round(size * 0.618))
+    while math.gcd(stride, size) != 1:
+        stride += 1
+    return stride
 
 
 def place(
     app: App,
     count: int,
-    candidates: Iterable[Host],
+    candidates: Candidates,
     existing: Iterable[Instance],
     now: float,
+    *,
+    pack: bool = False,
+    lead_s: float = 0.0,
 ) -> tuple[list[Placement], dict[str, Refusal]]:
     """Place up to ``count`` instances; hosts are changed by :meth:`Host.take`.
 
-    ``existing`` are the app's instances that have a place already. Returns the placements, and by agent id why a host took
-    none or no more, if instances are left over.
+    ``existing`` are the app's instances that have a place already; ``lead_s`` is how long before its maintenance a host is
+    closed. Returns the placements, and by agent id why a host took none or no more, if instances are left over.
     """
     existing = list(existing)
-    agents = Counter(instance.agent_id for instance in existing)
-    zones = Counter(instance.zone for instance in existing)
-    limits = constraints.Constraints(app, existing)
+    agents = Counter(instance.agent.agent_id for instance in existing)
+    zones: Counter[str] = Counter() if pack else Counter(instance.agent.spread_zone for instance in existing)
+    limits = constraints.Constraints(app, (instance.agent for instance in existing))
     refusals: dict[str, Refusal] = {}
     # Refused for a constraint: another placement may change that (GROUP_BY), so they are looked at again.
     held_back: list[Host] = []
-    heap: list[tuple[int, int, int, int, str, Host]] = []
+    # Hosts that will do, best first, by whether maintenance lies ahead and by zone: the zone with the fewest comes next.
+    groups: dict[tuple[bool, str], list[tuple[int, int, int, str, Host]]] = {}
+    looking = candidates.look(mixed=not pack)
 
-    def push(host: Host) -> None:
-        refusal = refuse(app, host, limits, now)
+    def push(host: Host) -> bool:
+        refusal = refuse(app, host, limits, now, lead_s)
+        agent = host.agent
         if refusal is not None:
-            refusals[host.agent_id] = refusal
+            refusals[agent.agent_id] = refusal
             if refusal.reason is Reason.CONSTRAINT:
                 held_back.append(host)
-            return
-        entry = (zones[host.zone], agents[host.agent_id], -host.free.cpus_m, -host.free.mem_mib)
-        heapq.heappush(heap, (*entry, host.agent_id, host))
+            return False
+        late = host.window is not None
+        if pack:
+            group, entry = (late, ""), (int(not host.used), host.cpus_m, host.mem_mib, agent.agent_id, host)
+        else:
+            group = (late, agent.spread_zone)
+            entry = (agents[agent.agent_id], -host.cpus_m, -host.mem_mib, agent.agent_id, host)
+        heap = groups.get(group)
+        if heap is None:
+            groups[group] = [entry]
+        else:
+            heapq.heappush(heap, entry)
+        return True
 
-    for host in candidates:
-        push(host)
+    def find() -> None:
+        found, wanted = 0, max(FOUND_LEAST, FOUND_EACH * (count - len(placed)))
+        for host in looking:
+            found += push(host)
+            if found >= wanted:
+                return
+
     placed: list[Placement] = []
     looked_again_at = 0
     while len(placed) < count:
-        if not heap:
+        if not groups:
+            find()
+        if not groups:
             if len(placed) == looked_again_at:
                 break  # nothing was placed since the last look
             looked_again_at = len(placed)
@@ -128,52 +221,59 @@ def place(
             for host in again:
                 push(host)
             continue
-        zone_count, *_, host = heapq.heappop(heap)
-        if zone_count != zones[host.zone] or limits.violated(host):
-            push(host)  # its zone filled up meanwhile, or a constraint closed it: it may get another turn
+        best = min(groups, key=lambda group: (group[0], zones[group[1]], group[1]))
+        host = heapq.heappop(groups[best])[-1]
+        if not groups[best]:
+            del groups[best]
+        if limits.violated(host):
+            push(host)  # another placement closed it: it may get another turn
             continue
         ports = choose_ports(app, host)
         assert ports is not None, "refuse() let a host without the ports through"
         host.take(app.resources, ports)
         placed.append(Placement(host, ports))
-        agents[host.agent_id] += 1
-        zones[host.zone] += 1
+        agents[host.agent.agent_id] += 1
+        if not pack:
+            zones[host.agent.spread_zone] += 1
         limits.add(host)
         push(host)
     return placed, refusals if len(placed) < count else {}
 
 
-def refuse(app: App, host: Host, limits: constraints.Constraints, now: float) -> Refusal | None:
+def refuse(app: App, host: Host, limits: constraints.Constraints, now: float, lead_s: float = 0.0) -> Refusal | None:
     """Return why one more instance does not fit on the host, or None if it does."""
+    window, hostname = host.window, host.agent.hostname
+    if window is not None and window.begin - lead_s <= now < window.end:
+        begins = "is under way" if window.begin <= now else f"begins in {window.begin - now:.0f} s"
+        return Refusal(Reason.MAINTENANCE, hostname, now, note=f"maintenance of {hostname} {begins}")
     violated = limits.violated(host)
     if violated is not None:
         actual = constraints.value_at(host, violated.field)
         value = "no such attribute" if actual is None else f"{violated.field}={actual}"
-        detail = f"constraints: {' '.join(filter(None, violated))} not fulfilled by {host.hostname} ({value})"
-        return Refusal(Reason.CONSTRAINT, detail, host.hostname, now)
-    want, free = app.resources, host.free
-    for reason, field_name, wanted, there in (
-        (Reason.CPUS, "cpus", want.cpus_m / 1000, free.cpus_m / 1000),
-        (Reason.MEMORY, "mem", want.mem_mib, free.mem_mib),
-        (Reason.DISK, "disk", want.disk_mib, free.disk_mib),
-        (Reason.GPUS, "gpus", want.gpus, free.gpus),
-    ):
-        if wanted > there:
-            detail = f"{field_name}: {wanted:g} wanted, {max(there, 0):g} free on {host.hostname}"
-            return Refusal(reason, detail, host.hostname, now, 1 - max(there, 0) / wanted)
-    if choose_ports(app, host) is None:
-        fixed = [port for port in _fixed_ports(app) if port not in host.ports]
-        detail = (
-            f"ports: {', '.join(map(str, fixed))} not free on {host.hostname}"
-            if fixed
-            else f"ports: {len(app.ports)} wanted, {len(host.ports)} free on {host.hostname}"
-        )
-        return Refusal(Reason.PORTS, detail, host.hostname, now)
+        note = f"constraints: {' '.join(filter(None, violated))} not fulfilled by {hostname} ({value})"
+        return Refusal(Reason.CONSTRAINT, hostname, now, note=note)
+    want = app.resources
+    if want.cpus_m > host.cpus_m:
+        return Refusal(Reason.CPUS, hostname, now, want.cpus_m / 1000, host.cpus_m / 1000)
+    if want.mem_mib > host.mem_mib:
+        return Refusal(Reason.MEMORY, hostname, now, want.mem_mib, host.mem_mib)
+    if want.disk_mib > host.disk_mib:
+        return Refusal(Reason.DISK, hostname, now, want.disk_mib, host.disk_mib)
+    if want.gpus > host.gpus:
+        return Refusal(Reason.GPUS, hostname, now, want.gpus, host.gpus)
+    if app.ports:
+        taken = [port for port in _fixed_ports(app) if port not in host.ports]
+        if taken:
+            return Refusal(Reason.PORTS, hostname, now, note=f"ports: {', '.join(map(str, taken))} not free on {hostname}")
+        if len(app.ports) > len(host.ports):
+            return Refusal(Reason.PORTS, hostname, now, len(app.ports), len(host.ports))
     return None
 
 
 def choose_ports(app: App, host: Host) -> tuple[int, ...] | None:
     """Return a host port for each of the app's ports, in their order, or None where the host lacks one."""
+    if not app.ports:
+        return ()
     fixed = _fixed_ports(app)
     if any(port not in host.ports for port in fixed) or len(set(fixed)) != len(fixed):
         return None
@@ -190,7 +290,7 @@ def _fixed_ports(app: App) -> list[int]:
 
 def _pick(ports: PortRanges, count: int, start: int, avoid: frozenset[int]) -> tuple[int, ...] | None:
     """Take ``count`` ports at or above ``start``, going on from the lowest one when the top is reached."""
-    above = PortRanges((max(begin, start), end) for begin, end in ports.ranges if end >= start)
+    above = ports.from_on(start)
     found = above.first(count, avoid)
     if found is not None:
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -54,6 +55,30 @@ NO_PORTS = PortRanges()
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """When an agent's host is down for maintenance, in seconds since the epoch (mesos.proto, Unavailability)."""
+
+    begin: float
+    end: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent: where tasks run or could run. One object for each, shared by all that is on it."""
+
+    agent_id: str
+    hostname: str
+    region: str = ""
+    zone: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def spread_zone(self) -> str:
+        """The zone to spread over: that of the fault domain, or where none is configured, an attribute of this name."""
+        return self.zone or self.attributes.get("zone", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """What one agent offers. ``resources`` and ``ports`` are the sums over everything this framework may use."""
 
@@ -66,6 +91,16 @@ class Offer:
     executor_ids: frozenset[str] = frozenset()  #: of this framework, already on the agent
     region: str = ""
     zone: str = ""
+    window: Window | None = None  #: maintenance that is scheduled for the agent's host
+
+
+@dataclass(frozen=True, slots=True)
+class InverseOffer:
+    """The master asks whether an agent can be taken out of service (docs/maintenance.md)."""
+
+    offer_id: str
+    agent_id: str
+    window: Window
 
 
 @dataclass(frozen=True, slots=True)

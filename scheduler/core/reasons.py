@@ -13,6 +13,7 @@ from dataclasses import dataclass
 class Reason(enum.Enum):
     """Why an offer was refused, under Marathon's names, in funnel order."""
 
+    MAINTENANCE = "AgentMaintenance"
     CONSTRAINT = "UnfulfilledConstraint"
     CPUS = "InsufficientCpus"
     MEMORY = "InsufficientMemory"
@@ -25,6 +26,7 @@ class Waiting(enum.Enum):
     """What a whole app waits for."""
 
     NOT_CONNECTED = "NotConnected"  #: no subscription with a Mesos master
+    BRAKE = "DisasterBrake"  #: much was lost at once: nothing is launched until the brake is released
     DEPENDENCY = "Dependency"  #: an app that it depends on has no ready instance yet
     BACK_OFF = "BackOff"  #: its last tasks failed, the next launch is delayed
     LAUNCH_LIMIT = "LaunchLimit"  #: too many launches are unconfirmed
@@ -34,11 +36,26 @@ class Waiting(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why one agent's latest offer was refused for an app; ``detail`` names the field, what it wants and what was there."""
+    """Why one agent's latest offer was refused for an app."""
 
     reason: Reason
-    detail: str
     hostname: str
     at: float
-    #: how much was missing, as a share of what was wanted (0 where that has no meaning); the least is the nearest offer
-    missing: float = 0.0
+    wanted: float = 0  #: of what ran short: CPUs, MiB, GPUs, ports
+    free: float = 0
+    note: str = ""  #: in place of the two, where the reason is no amount
+
+    @property
+    def missing(self) -> float:
+        """How much was missing, as a share of what was wanted (0 where that has no meaning); the least is the nearest."""
+        return 1 - max(self.free, 0) / self.wanted if self.wanted else 0
+
+    @property
+    def detail(self) -> str:
+        """Name the field of the app, what it wants and what was there."""
+        if self.note:
+            return self.note
+        return f"{_FIELDS[self.reason]}: {self.wanted:g} wanted, {max(self.free, 0):g} free on {self.hostname}"
+
+
+_FIELDS = {Reason.CPUS: "cpus", Reason.MEMORY: "mem", Reason.DISK: "disk", Reason.GPUS: "gpus", Reason.PORTS: "ports"}

@@ -22,12 +22,13 @@ class Reconciliation:
     """The one round under way; a new one replaces it (rule 12)."""
 
     def __init__(self) -> None:
-        self.unanswered: set[str] = set()
+        self.unanswered: set[str] = set()  #: ids of instances, which exist anyway, for those of their tasks
         self._attempt = 0
         self._implicit_due = False
 
-    def start(self, task_ids: Iterable[str]) -> None:
-        self.unanswered = set(task_ids)
+    def start(self, instance_ids: Iterable[str]) -> None:
+        """Begin a round over the present tasks of these instances."""
+        self.unanswered = set(instance_ids)
         self._attempt = 0
         self._implicit_due = True
 
@@ -35,11 +36,11 @@ class Reconciliation:
         self.unanswered.clear()
         self._implicit_due = False
 
-    def answered(self, task_id: str) -> None:
-        self.unanswered.discard(task_id)
+    def answered(self, instance_id: str) -> None:
+        self.unanswered.discard(instance_id)
 
     def step(self) -> tuple[list[list[str]], float]:
-        """Return (requests to send now, delay until the next step). An empty request asks for everything."""
+        """Return (instances to ask about now, batch by batch; delay until the next step). An empty batch is everything."""
         if self.unanswered:
             delay = backoff.exponential_s(self._attempt, first_s=FIRST_S, factor=2, most_s=MOST_S)
             self._attempt += 1

@@ -40,6 +40,7 @@ class InstanceRecord:
     zone: str = ""
     region: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    unreachable_at: float = 0.0  #: since when its agent cannot be reached; 0: it can
 
 
 @dataclass(frozen=True, slots=True)

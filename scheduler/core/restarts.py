@@ -8,17 +8,26 @@ from __future__ import annotations
 
 from eratos.marathon.app import App
 
-from .mesos import TaskState
+from .mesos import TaskState, TaskStatus
+from .state import Instance
 
 #: A task that ran this long did not fail at its start. Longer than any delay it may have waited itself.
 STABLE_S = 60.0
 
-#: States that say something about the app rather than about Mesos or an operator.
-FAILURES = frozenset({TaskState.FAILED, TaskState.ERROR, TaskState.FINISHED})
+#: Ends that say something about the app.
+FAILURES = frozenset({TaskState.FAILED, TaskState.FINISHED})
+#: Ends that say something about its agent; one that never ran may be sent to the same agent again, so slowly (rule 46).
+NEVER_RAN = frozenset({TaskState.LOST, TaskState.DROPPED, TaskState.GONE})
 
 
-def next_delay_s(app: App, delay_s: float, ran_s: float) -> float:
-    """Return the delay after one more failure; ``delay_s`` is the present one (0: none), ``ran_s`` how long the task ran."""
-    if delay_s == 0 or ran_s > max(STABLE_S, delay_s):
+def next_delay_s(app: App, delay_s: float, update: TaskStatus, instance: Instance, now: float) -> float | None:
+    """Return the app's delay after one more task has ended; ``delay_s`` is the present one. None: this end delays nothing."""
+    if update.state is TaskState.ERROR:
+        # Mesos finds fault with the description itself: unchanged it will hardly do better (rule 46).
+        return float(app.max_launch_delay_seconds)
+    launch_failed = update.state in NEVER_RAN and not instance.started_at and update.reason != "REASON_INVALID_OFFERS"
+    if update.state not in FAILURES and not launch_failed:
+        return None
+    if delay_s == 0 or now - instance.launched_at > max(STABLE_S, delay_s):
         return min(app.backoff_seconds, app.max_launch_delay_seconds)
     return min(max(delay_s, app.backoff_seconds) * app.backoff_factor, app.max_launch_delay_seconds)

@@ -1,44 +1,81 @@
-"""All that the scheduler knows, and nothing that it decides. Only :mod:`machine` changes it; the API reads it."""
+"""All that the scheduler knows, and nothing that it decides. Only :mod:`machine` and its parts change it; the API reads it.
+
+Whatever is asked often is kept beside the instances themselves, so that no event costs more for a large cluster than for
+a small one: how many instances of each kind an app has, which ones wait, and what is on each agent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from eratos.common import names
 from eratos.marathon.app import App
 
-from .mesos import Offer, TaskState
-from .reasons import Refusal, Waiting
+from .brake import Brake
+from .mesos import Agent, Offer, TaskState, Window
+from .reasons import Reason, Refusal, Waiting
 from .records import InstanceRecord
 
+NOWHERE = Agent("", "")
 
-@dataclass(slots=True)
+
+class Kind(NamedTuple):
+    """All that a rollout asks of an instance. Instances of one kind are as good as each other, so they are counted."""
+
+    version: str
+    state: TaskState | None
+    healthy: bool | None
+    stopping: bool
+    inactive: bool
+    moving: bool
+
+    def ready(self, checked: bool) -> bool:
+        """Tell whether it may get traffic; ``checked``: its app has health checks."""
+        return self.state is TaskState.RUNNING and not self.stopping and (self.healthy is True or not checked)
+
+
+@dataclass(slots=True, eq=False)
 class Instance:
-    """One wanted copy of an app. It waits for an offer while ``state`` is None, and has a task otherwise."""
+    """One wanted copy of an app. It waits for an offer while ``state`` is None, and has a task otherwise.
+
+    What :class:`Kind` names is changed by :meth:`State.alter` alone, which keeps the counts.
+    """
 
     instance_id: str
     app_id: str
     version: str  #: of the app's definition it was made from
     attempt: int = 1
     state: TaskState | None = None
-    agent_id: str = ""
-    hostname: str = ""
-    region: str = ""
-    zone: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)  #: of its agent; constraints count by them
+    agent: Agent = NOWHERE
     ports: tuple[int, ...] = ()
     addresses: tuple[str, ...] = ()
     launched_at: float = 0.0
     started_at: float = 0.0
+    unreachable_at: float = 0.0  #: since when its agent cannot be reached; 0: it can
     healthy: bool | None = None
     stopping: bool = False
     inactive: bool = False  #: unreachable for so long that a replacement is wanted
+    moving: bool = False  #: to be replaced by one on another agent, and only then stopped
     waiting_since: float = 0.0
 
     @property
     def task_id(self) -> str:
         return names.task_id(self.instance_id, self.attempt)
+
+    @property
+    def agent_id(self) -> str:
+        return self.agent.agent_id
+
+    @property
+    def hostname(self) -> str:
+        return self.agent.hostname
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.version, self.state, self.healthy, self.stopping, self.inactive, self.moving)
 
     @property
     def waiting(self) -> bool:
@@ -50,7 +87,7 @@ class Instance:
 
     def ready(self, checked: bool) -> bool:
         """Tell whether it may get traffic; ``checked``: its app has health checks."""
-        return self.state is TaskState.RUNNING and not self.stopping and (self.healthy is True or not checked)
+        return self.kind.ready(checked)
 
     def record(self) -> InstanceRecord:
         assert self.state is not None, "an instance without a task is not stored"
@@ -59,8 +96,8 @@ class Instance:
             app_id=self.app_id,
             app_version=self.version,
             attempt=self.attempt,
-            agent_id=self.agent_id,
-            hostname=self.hostname,
+            agent_id=self.agent.agent_id,
+            hostname=self.agent.hostname,
             ports=self.ports,
             launched_at=self.launched_at,
             state=self.state.value,
@@ -68,31 +105,49 @@ class Instance:
             healthy=self.healthy,
             stopping=self.stopping,
             addresses=self.addresses,
-            zone=self.zone,
-            region=self.region,
-            attributes=self.attributes,
+            zone=self.agent.zone,
+            region=self.agent.region,
+            attributes=self.agent.attributes,
+            unreachable_at=self.unreachable_at,
         )
 
     @classmethod
-    def from_record(cls, record: InstanceRecord) -> Instance:
+    def from_record(cls, record: InstanceRecord, agent: Agent, app_id: str, version: str) -> Instance:
+        """Return the instance; ``agent``, ``app_id`` and ``version`` are given as objects that others share."""
         return cls(
             instance_id=record.instance_id,
-            app_id=record.app_id,
-            version=record.app_version,
+            app_id=app_id,
+            version=version,
             attempt=record.attempt,
             state=TaskState(record.state),
-            agent_id=record.agent_id,
-            hostname=record.hostname,
-            region=record.region,
-            zone=record.zone,
-            attributes=record.attributes,
+            agent=agent,
             ports=record.ports,
             addresses=record.addresses,
             launched_at=record.launched_at,
             started_at=record.started_at,
+            unreachable_at=record.unreachable_at,
             healthy=record.healthy,
             stopping=record.stopping,
         )
+
+
+class Fleet:
+    """All instances of one app, in the order in which they were made."""
+
+    __slots__ = ("instances", "tally", "waiting")
+
+    def __init__(self) -> None:
+        self.instances: dict[str, Instance] = {}
+        self.tally: Counter[Kind] = Counter()
+        self.waiting: dict[str, Instance] = {}
+
+    def count(self, kind: Kind, by: int) -> None:
+        self.tally[kind] += by
+        if not self.tally[kind]:
+            del self.tally[kind]
+
+
+NO_FLEET = Fleet()  #: of an app without an instance; never changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +161,10 @@ class Failure:
     at: float
 
 
+#: Refused offers that an app remembers, one for each agent; the counts go on beyond.
+REFUSALS_MOST = 1000
+
+
 @dataclass(slots=True)
 class Launches:
     """How an app's launches go: its back-off after failures, and what its waiting instances wait for."""
@@ -116,6 +175,21 @@ class Launches:
     waiting: Waiting | None = None
     refusals: dict[str, Refusal] = field(default_factory=dict)  #: agent id -> why its latest offer did not do
     offers_seen: int = 0  #: since the first instance of this wait began to wait
+    refused: Counter[Reason] = field(default_factory=Counter)  #: of ``offers_seen``, by reason
+
+    def refuse(self, refusals: Mapping[str, Refusal]) -> None:
+        for agent_id, refusal in refusals.items():
+            self.refused[refusal.reason] += 1
+            self.refusals.pop(agent_id, None)  # a dict keeps the order of insertion: the oldest come first
+            self.refusals[agent_id] = refusal
+        while len(self.refusals) > REFUSALS_MOST:
+            del self.refusals[next(iter(self.refusals))]
+
+    def placed(self) -> None:
+        """Nothing waits any more."""
+        self.waiting, self.offers_seen = None, 0
+        self.refusals.clear()
+        self.refused.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,37 +211,112 @@ class State:
     connected: bool = False
     apps: dict[str, App] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
-    by_app: dict[str, dict[str, Instance]] = field(default_factory=dict)
+    fleets: dict[str, Fleet] = field(default_factory=dict)
+    in_need: dict[str, None] = field(default_factory=dict)  #: apps with waiting instances, those waiting longest first
+    agents: dict[str, Agent] = field(default_factory=dict)  #: those looked at, and those that hold tasks
+    on_agent: dict[str, dict[str, Instance]] = field(default_factory=dict)  #: agent id -> what has a task there
+    windows: dict[str, Window] = field(default_factory=dict)  #: agent id -> scheduled maintenance
     launches: dict[str, Launches] = field(default_factory=dict)
     deployments: dict[str, Deployment] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
+    looking: bool = False  #: offers are wanted although nothing waits
+    launching: int = 0  #: launches without any update that says they run
+    unknown: dict[str, str] = field(default_factory=dict)  #: running task that no record stands for -> its agent
+    brake: Brake = field(default_factory=Brake)
     spoilt: Mapping[str, str] = field(default_factory=dict)  #: store keys that could not be read -> why
 
-    def instances_of(self, app_id: str) -> Iterator[Instance]:
-        yield from self.by_app.get(app_id, {}).values()
+    def fleet(self, app_id: str) -> Fleet:
+        return self.fleets.get(app_id, NO_FLEET)
+
+    def instances_of(self, app_id: str) -> Iterable[Instance]:
+        return self.fleet(app_id).instances.values()
+
+    def with_task(self) -> Iterator[Instance]:
+        """Yield every instance that has a task."""
+        return (instance for instance in self.instances.values() if instance.state is not None)
+
+    def known_agent(self, offer: Offer) -> Agent:
+        """Return the one object for the agent of an offer; the newest description of it counts."""
+        known = self.agents.get(offer.agent_id)
+        if known is None or known.hostname != offer.hostname or known.attributes != offer.attributes:
+            known = Agent(offer.agent_id, offer.hostname, offer.region, offer.zone, offer.attributes)
+            self.agents[offer.agent_id] = known
+        return known
 
     def add(self, instance: Instance) -> None:
-        self.instances[instance.instance_id] = instance
-        self.by_app.setdefault(instance.app_id, {})[instance.instance_id] = instance
+        fleet = self.fleets.get(instance.app_id)
+        if fleet is None:
+            fleet = self.fleets[instance.app_id] = Fleet()
+        self.instances[instance.instance_id] = fleet.instances[instance.instance_id] = instance
+        fleet.count(instance.kind, 1)
+        self.launching += instance.launching
+        self._index(fleet, instance)
 
     def remove(self, instance: Instance) -> None:
+        fleet = self.fleets[instance.app_id]
+        fleet.count(instance.kind, -1)
+        self.launching -= instance.launching
+        self._unindex(fleet, instance)
         del self.instances[instance.instance_id]
-        siblings = self.by_app[instance.app_id]
-        del siblings[instance.instance_id]
-        if not siblings:
-            del self.by_app[instance.app_id]
+        del fleet.instances[instance.instance_id]
+        if not fleet.instances:
+            del self.fleets[instance.app_id]
+
+    def alter(self, instance: Instance, **changes: Any) -> None:
+        """Change fields of an instance, and whatever is counted by them."""
+        fleet, before, waited = self.fleets[instance.app_id], instance.kind, instance.waiting
+        self.launching -= instance.launching
+        moved = waited != (changes.get("state", instance.state) is None)
+        if moved:
+            self._unindex(fleet, instance)
+        for name, value in changes.items():
+            setattr(instance, name, value)
+        if moved:
+            self._index(fleet, instance)
+        self.launching += instance.launching
+        after = instance.kind
+        if after != before:
+            fleet.count(before, -1)
+            fleet.count(after, 1)
+
+    def _index(self, fleet: Fleet, instance: Instance) -> None:
+        if instance.state is None:
+            fleet.waiting[instance.instance_id] = instance
+            self.in_need[instance.app_id] = None
+        else:
+            self.on_agent.setdefault(instance.agent.agent_id, {})[instance.instance_id] = instance
+
+    def _unindex(self, fleet: Fleet, instance: Instance) -> None:
+        if instance.state is None:
+            del fleet.waiting[instance.instance_id]
+            if not fleet.waiting:
+                del self.in_need[instance.app_id]
+            return
+        there = self.on_agent[instance.agent.agent_id]
+        del there[instance.instance_id]
+        if not there:
+            del self.on_agent[instance.agent.agent_id]
 
     def launches_of(self, app_id: str) -> Launches:
         return self.launches.setdefault(app_id, Launches())
 
     def check(self) -> None:
         """Raise AssertionError where the state contradicts itself. For tests; see style.md section 6."""
-        for app_id, siblings in self.by_app.items():
-            assert siblings, f"empty index entry for {app_id}"
-            for instance_id, instance in siblings.items():
+        assert not NO_FLEET.instances, "an instance was added to no app"
+        for app_id, fleet in self.fleets.items():
+            assert fleet.instances, f"empty fleet of {app_id}"
+            assert fleet.tally == Counter(i.kind for i in fleet.instances.values()), f"wrong counts of {app_id}"
+            waiting = {instance_id for instance_id, instance in fleet.instances.items() if instance.waiting}
+            assert fleet.waiting.keys() == waiting, f"waiting instances of {app_id} are not those in its index"
+            assert (app_id in self.in_need) == bool(waiting), f"{app_id} is wrongly listed as waiting or not"
+            for instance_id, instance in fleet.instances.items():
                 assert self.instances.get(instance_id) is instance, f"{instance_id} is indexed but unknown"
-        assert len(self.instances) == sum(map(len, self.by_app.values())), "an instance is missing from the index"
+        assert self.in_need.keys() <= self.fleets.keys(), "an app without instances waits"
+        assert len(self.instances) == sum(len(fleet.instances) for fleet in self.fleets.values()), "an instance is not indexed"
+        assert self.launching == sum(i.launching for i in self.instances.values()), "launches are counted wrongly"
+        there = {(agent_id, instance_id) for agent_id, found in self.on_agent.items() for instance_id in found}
+        assert there == {(i.agent_id, i.instance_id) for i in self.with_task()}, "agents hold other instances"
         for instance in self.instances.values():
             if instance.waiting:
                 assert not instance.stopping, f"{instance.instance_id} waits and stops"

@@ -53,6 +53,12 @@ class Callbacks(Scheduler):  # type: ignore[misc]
         self._rescind(offer_id["value"])
         self._emit(events.OfferRescinded(offer_id["value"]))
 
+    def inverseOffers(self, driver: Any, offers: Sequence[Wire]) -> None:  # noqa: N802
+        self._emit(events.InverseOffersReceived(tuple(map(translate.inverse_offer, offers))))
+
+    def inverseOfferRescinded(self, driver: Any, offer_id: Wire) -> None:  # noqa: N802
+        self._emit(events.InverseOfferRescinded(offer_id["value"]))
+
     def statusUpdate(self, driver: Any, status: Wire) -> None:  # noqa: N802
         self._emit(events.StatusChanged(translate.status(status)))
 

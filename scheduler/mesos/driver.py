@@ -96,6 +96,8 @@ class SchedulerDriver:
                 return self._accept(master, call)
             case actions.Decline():
                 return not call.offer_ids or self._decline(master, call)
+            case actions.AnswerInverse():
+                return master.send(translate.answer_inverse(call))
             case actions.Suppress():
                 return master.send({"type": "SUPPRESS"})
             case actions.Revive():

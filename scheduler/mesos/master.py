@@ -202,8 +202,10 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
             self.sched.reregistered(self, address)
 
     def on_inverse_offers(self, event: Wire) -> None:
-        # Not answering an inverse offer is neither yes nor no; maintenance goes on in its window (rule 47).
-        log.info("inverse offers ignored %s", fields(offers=len(event.get("inverse_offers", ()))))
+        self.sched.inverseOffers(self, event["inverse_offers"])
+
+    def on_rescind_inverse_offer(self, event: Wire) -> None:
+        self.sched.inverseOfferRescinded(self, event["inverse_offer_id"])
 
     def on_failure(self, failure: Wire) -> None:
         agent_id = failure.get("agent_id", {"value": ""})

@@ -17,7 +17,7 @@ from eratos.common.payload import TaskPayload
 from eratos.common.resources import PortRanges, Resources
 
 from ..core import actions
-from ..core.mesos import Offer, TaskState, TaskStatus
+from ..core.mesos import InverseOffer, Offer, TaskState, TaskStatus, Window
 from .executor_info import Wire, duration
 from .settings import MesosSettings
 
@@ -63,7 +63,19 @@ def offer(raw: Mapping[str, Any], executor_ids: Iterable[str]) -> Offer:
         executor_ids=frozenset(executor_ids),
         region=domain.get("region", {}).get("name", ""),
         zone=domain.get("zone", {}).get("name", ""),
+        window=_window(raw["unavailability"]) if "unavailability" in raw else None,
     )
+
+
+def inverse_offer(raw: Mapping[str, Any]) -> InverseOffer:
+    """Translate an inverse offer."""
+    return InverseOffer(raw["id"]["value"], raw["agent_id"]["value"], _window(raw["unavailability"]))
+
+
+def _window(raw: Mapping[str, Any]) -> Window:
+    begin = raw["start"]["nanoseconds"] / 1e9
+    length = raw.get("duration", {}).get("nanoseconds")
+    return Window(begin) if length is None else Window(begin, begin + length / 1e9)
 
 
 def port_ranges(resource: Mapping[str, Any]) -> list[tuple[int, int]]:
@@ -177,6 +189,14 @@ def decline(call: actions.Decline) -> Wire:
     return {
         "type": "DECLINE",
         "decline": {"offer_ids": _values(call.offer_ids), "filters": {"refuse_seconds": call.refuse_s}},
+    }
+
+
+def answer_inverse(call: actions.AnswerInverse) -> Wire:
+    kind = "accept_inverse_offers" if call.accept else "decline_inverse_offers"
+    return {
+        "type": kind.upper(),
+        kind: {"inverse_offer_ids": _values(call.offer_ids), "filters": {"refuse_seconds": call.refuse_s}},
     }
 
 

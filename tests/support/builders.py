@@ -43,7 +43,7 @@ def an_offer(
     return Offer(
         offer_id=f"o{next(_offer_numbers)}",
         agent_id=agent,
-        hostname=f"host-{agent}",
+        hostname=fields.pop("hostname", f"host-{agent}"),
         resources=Resources(cpus_m=round(cpus * 1000), mem_mib=mem, disk_mib=10_000),
         ports=PortRanges([ports]),
         executor_ids=frozenset([EXECUTOR] if executor else []),

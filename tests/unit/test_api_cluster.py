@@ -175,7 +175,10 @@ def test_the_queue_says_how_long_a_failed_app_waits(api: ApiClient, controller: 
     assert item["delay"] == {"timeLeftSeconds": 30, "overdue": False}
     assert "no such file" in item["waiting"]["message"]
     assert "30 s" in item["waiting"]["message"]
-    assert api.delete("/v2/queue/sick/delay").status_code == 422
+    assert api.delete("/v2/queue/sick/delay").status_code == 204
+    (item,) = api.get("/v2/queue").json()["queue"]
+    assert item["delay"] == {"timeLeftSeconds": 0, "overdue": True}
+    assert api.delete("/v2/queue/none/delay").status_code == 404
 
 
 def test_the_queue_says_that_there_is_no_master(api: ApiClient, controller: FakeController) -> None:

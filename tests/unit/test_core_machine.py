@@ -160,7 +160,7 @@ def test_lost_agent_relaunches_elsewhere_without_back_off(core: Driven):
     core.put(an_app(unreachableStrategy={"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}))
     [task] = core.run()
     core.status(task, "UNREACHABLE")
-    core.tick(0)
+    core.tick(core.machine.settings.loss_settle_s)
     assert len(core.launch(an_offer("a2"))) == 1
 
 
@@ -168,10 +168,11 @@ def test_unreachable_task_that_comes_back_after_its_replacement_is_killed(core: 
     core.put(an_app(unreachableStrategy={"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}))
     [task] = core.run()
     core.status(task, "UNREACHABLE")
-    core.tick(0)
+    core.tick(core.machine.settings.loss_settle_s)
     core.tick(0)
     core.run(an_offer("a2"))
-    assert [kill.task_id for kill in of(actions.Kill, core.status(task, "RUNNING"))] == [task]
+    core.status(task, "RUNNING")
+    assert [kill.task_id for kill in of(actions.Kill, core.tick(core.machine.settings.loss_settle_s))] == [task]
 
 
 def test_unreachable_task_that_comes_back_in_time_is_kept(core: Driven):
@@ -210,16 +211,21 @@ def test_deleted_app_ends_with_its_last_task(core: Driven):
     assert not core.machine.state.instances and not core.machine.state.deployments
 
 
-def test_unknown_task_is_killed(core: Driven):
-    out = core.status("prime.instance-zz._app.1", "RUNNING")
-    assert [kill.task_id for kill in of(actions.Kill, out)] == ["prime.instance-zz._app.1"]
+def test_unknown_task_is_killed_until_it_has_ended(core: Driven):
+    core.status("prime.instance-zz._app.1", "RUNNING")
+    for wait_s in (core.machine.settings.loss_settle_s, core.machine.settings.kill_retry_s):
+        assert [kill.task_id for kill in of(actions.Kill, core.tick(wait_s))] == ["prime.instance-zz._app.1"]
+    core.status("prime.instance-zz._app.1", "KILLED")
+    assert not of(actions.Kill, core.tick(core.machine.settings.kill_retry_s))
 
 
 @pytest.mark.parametrize("state", ["UNREACHABLE", "UNKNOWN"])
 def test_unknown_task_on_a_lost_agent_is_not_killed_over_and_over(core: Driven, state: str):
     # The master answers such a kill with the same state, so this would go round without end.
-    assert of(actions.Kill, core.status("prime.instance-zz._app.1", state)) == []
-    assert of(actions.Kill, core.status("prime.instance-zz._app.1", "RUNNING"))
+    core.status("prime.instance-zz._app.1", state)
+    assert of(actions.Kill, core.tick(60)) == []
+    core.status("prime.instance-zz._app.1", "RUNNING")
+    assert of(actions.Kill, core.tick(60))
 
 
 def test_late_update_of_an_earlier_attempt_is_killed_and_the_later_one_kept(core: Driven):
@@ -227,15 +233,16 @@ def test_late_update_of_an_earlier_attempt_is_killed_and_the_later_one_kept(core
     [first] = core.launch()
     core.status(first, "LOST")
     [second] = core.launch()
-    out = core.status(first, "RUNNING")
-    assert [kill.task_id for kill in of(actions.Kill, out)] == [first]
+    core.status(first, "RUNNING")
+    assert [kill.task_id for kill in of(actions.Kill, core.tick(1))] == [first]
     assert [i.task_id for i in core.machine.state.instances.values()] == [second]
 
 
 def test_task_whose_record_is_spoilt_is_left_alone():
     core = Driven(a_machine(Stored(framework_id="fw1", spoilt={"instances/prime.instance-zz": "not JSON"})))
     core.subscribe()
-    assert not of(actions.Kill, core.status("prime.instance-zz._app.1", "RUNNING"))
+    core.status("prime.instance-zz._app.1", "RUNNING")
+    assert not of(actions.Kill, core.tick(60))
 
 
 def test_restart_goes_on_with_running_tasks_and_reconciles_them():

@@ -110,14 +110,14 @@ def test_reply_and_refusal_reach_their_callers():
 def test_event_that_cannot_be_handled_ends_neither_the_loop_nor_the_others(monkeypatch: pytest.MonkeyPatch, caplog: Any):
     journal = Journal()
     loop = a_loop(journal)
-    handle = loop.machine.handle
+    take = loop.machine.take
 
-    def broken(event: events.Event, now: float) -> list[actions.Action]:
+    def broken(event: events.Event, now: float) -> None:
         if isinstance(event, events.AgentLost):
             raise RuntimeError("a bug")
-        return handle(event, now)
+        take(event, now)
 
-    monkeypatch.setattr(loop.machine, "handle", broken)
+    monkeypatch.setattr(loop.machine, "take", broken)
     loop.submit(lambda token: events.PutApps(token, (an_app(),)))
     loop.step([events.AgentLost("a1"), loop._queue.get_nowait()])
     assert "store apps//prime" in journal.lines

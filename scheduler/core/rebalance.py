@@ -1,0 +1,71 @@
+"""Evens out the spread of apps that are at rest, within a budget. Off by default; called by :mod:`machine` only.
+
+Placement spreads what it starts; when hosts come back, or new ones join, nothing starts, and the fleet stays where it is.
+So now and then the instances of crowded zones and hosts move: as with maintenance each is replaced first and then stopped,
+and never more than the budget at the same time, over all apps (an SLA in Aurora's sense; Marathon's users ask for it in
+#3220).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from eratos.marathon.app import App
+
+from . import rollout
+from .mesos import Agent
+from .offers import packs
+from .state import Instance
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+TIMER = "rebalance"
+PERIOD_S = 30.0
+
+
+def step(machine: Machine, now: float) -> None:
+    """Begin as many moves as the budget has left, and look again later."""
+    machine.timers.set(TIMER, now + PERIOD_S)
+    state = machine.state
+    if state.brake.engaged or not state.connected:
+        return
+    state.looking = True
+    moving = sum(count for fleet in state.fleets.values() for kind, count in fleet.tally.items() if kind.moving)
+    left = machine.settings.rebalance_budget - moving
+    for app_id, app in sorted(state.apps.items()):
+        if left <= 0:
+            return
+        if app.constraints or packs(machine, app):
+            continue  # their place was chosen by other rules
+        if not rollout.at_rest(app, state.fleet(app_id)):
+            continue
+        instance = _crowded(machine, app)
+        if instance is not None:
+            state.alter(instance, moving=True)
+            machine.touch(app_id)
+            left -= 1
+
+
+def _crowded(machine: Machine, app: App) -> Instance | None:
+    """Return an instance of the app whose zone, or else host, has two more than another one has."""
+    state = machine.state
+    instances = list(state.instances_of(app.id))
+    open_agents = {a: agent for a, agent in state.agents.items() if a not in state.windows}
+    by_zone: Callable[[Agent], str] = lambda agent: agent.spread_zone  # noqa: E731
+    by_host: Callable[[Agent], str] = lambda agent: agent.agent_id  # noqa: E731
+    for place in (by_zone, by_host):
+        counts = _counts(instances, open_agents, place)
+        if counts and max(counts.values()) - min(counts.values()) >= 2:
+            crowded = max(counts, key=lambda name: counts[name])
+            there = [instance for instance in instances if place(instance.agent) == crowded]
+            return rollout.stop_order(app, there)[0]
+    return None
+
+
+def _counts(instances: list[Instance], agents: Mapping[str, Agent], place: Callable[[Agent], str]) -> Counter[str]:
+    counts: Counter[str] = Counter({place(agent): 0 for agent in agents.values()})
+    counts.update(place(instance.agent) for instance in instances)
+    return counts

@@ -1,0 +1,127 @@
+"""Where instances go, by choice: spread or packed, clear of maintenance, and which go first where there is a surplus."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from support.builders import a_machine, a_status, an_app, an_offer
+
+from eratos.scheduler.core import actions, events
+from eratos.scheduler.core.machine import Machine
+from eratos.scheduler.core.mesos import Offer, Window
+from eratos.scheduler.core.reasons import Waiting
+
+
+def a_core(*apps: object, **settings: object) -> Machine:
+    machine = a_machine(**settings)
+    machine.handle(events.Subscribed("fw1", "m:5050"), 1000.0)
+    machine.handle(events.PutApps(1, apps), 1000.0)  # type: ignore[arg-type]
+    return machine
+
+
+def placed(machine: Machine, *offers: Offer, now: float = 1001.0) -> Counter[str]:
+    """Return how many instances went to each agent."""
+    out = machine.handle(events.OffersReceived(offers), now)
+    return Counter({a.agent_id: len(a.launches) for a in out if isinstance(a, actions.Accept)})
+
+
+def run(machine: Machine) -> None:
+    for instance in list(machine.state.instances.values()):
+        if instance.launching:
+            machine.handle(events.StatusChanged(a_status(instance.task_id, "RUNNING", instance.agent_id)), 1002.0)
+
+
+def test_a_fleet_spreads_over_zones_of_different_size():
+    offers = [an_offer("a1", zone="z1"), *(an_offer(f"b{n}", zone="z2") for n in range(5))]
+    found = placed(a_core(an_app(instances=4)), *offers)
+    assert found["a1"] == 2
+
+
+def test_an_attribute_named_zone_counts_where_no_fault_domain_is_configured():
+    offers = [an_offer("a1", attributes={"zone": "a"}), *(an_offer(f"b{n}", attributes={"zone": "b"}) for n in range(3))]
+    assert placed(a_core(an_app(instances=2)), *offers)["a1"] == 1
+
+
+def test_packing_fills_the_fullest_host_first():
+    machine = a_core(an_app(instances=5, cpus=0.5), placement="pack")
+    assert placed(machine, an_offer("a1", cpus=4), an_offer("a2", cpus=1), an_offer("a3", cpus=2)) == {"a2": 2, "a3": 3}
+
+
+def test_packing_prefers_a_host_with_our_executor():
+    machine = a_core(an_app(), placement="pack")
+    assert placed(machine, an_offer("a1", cpus=1, executor=False), an_offer("a2", cpus=4)) == {"a2": 1}
+
+
+def test_an_app_chooses_for_itself_by_label():
+    machine = a_core(an_app(instances=2, labels={"ERATOS_PLACEMENT": "pack"}))
+    assert placed(machine, an_offer("a1"), an_offer("a2")).most_common()[0][1] == 2
+
+
+def test_large_instances_are_packed_before_small_ones_that_have_not_waited_long():
+    small, large = an_app("/small", 1, cpus=1), an_app("/large", 1, cpus=4)
+    for _ in range(2):  # whoever's turn it is
+        machine = a_core(small, large, placement="pack")
+        placed(machine, an_offer("a1", cpus=4))
+        assert [i.app_id for i in machine.state.with_task()] == ["/large"]
+    machine = a_core(small, large, placement="pack")
+    placed(machine, an_offer("a1", cpus=4), now=1100.0)
+    placed(machine, an_offer("a2", cpus=3), now=1100.0)
+    assert "/small" in {i.app_id for i in machine.state.with_task()}
+
+
+def test_a_host_with_maintenance_ahead_is_the_last_choice():
+    machine = a_core(an_app(instances=2))
+    offers = an_offer("a1", window=Window(9000.0)), an_offer("a2")
+    assert placed(machine, *offers) == {"a2": 2}
+    machine = a_core(an_app())
+    assert placed(machine, an_offer("a1", window=Window(9000.0))) == {"a1": 1}
+
+
+def test_a_host_whose_maintenance_is_near_is_refused_with_the_reason():
+    machine = a_core(an_app(), maintenance_lead_s=300.0)
+    assert not placed(machine, an_offer("a1", window=Window(1200.0)))
+    [refusal] = machine.state.launches_of("/prime").refusals.values()
+    assert refusal.reason.value == "AgentMaintenance" and "begins in 199 s" in refusal.detail
+
+
+def test_cancelled_maintenance_lets_instances_stay():
+    machine = a_core(an_app())
+    placed(machine, an_offer("a1"))
+    run(machine)
+    machine.handle(events.OffersReceived((an_offer("a1", window=Window(1100.0, 2000.0)),)), 1003.0)
+    assert machine.state.fleet("/prime").waiting, "no replacement is wanted"
+    machine.handle(events.OffersReceived((an_offer("a1"),)), 1004.0)
+    machine.handle(events.Tick(), 1005.0)
+    assert not any(instance.moving for instance in machine.state.instances.values())
+
+
+@pytest.mark.parametrize("selection", ["YOUNGEST_FIRST", "OLDEST_FIRST"])
+def test_scaling_down_keeps_the_spread_and_then_follows_the_kill_selection(selection: str):
+    machine = a_core(an_app(instances=2, killSelection=selection))
+    placed(machine, an_offer("a1", zone="z1"))
+    run(machine)
+    machine.handle(events.ScaleApp(2, "/prime", 4), 1003.0)
+    placed(machine, an_offer("a2", zone="z2"), an_offer("a3", zone="z2"), now=1004.0)
+    run(machine)
+    machine.handle(events.ScaleApp(3, "/prime", 2), 1005.0)
+    left = Counter(i.agent.zone for i in machine.state.instances.values() if not i.stopping)
+    assert left == {"z1": 1, "z2": 1}
+
+
+def test_a_dependency_on_a_group_waits_for_every_app_in_it():
+    machine = a_core(an_app("/db/one"), an_app("/db/two"), an_app("/web", dependencies=["/db"]))
+    placed(machine, an_offer("a1"))
+    [first, second] = machine.state.with_task()
+    machine.handle(events.StatusChanged(a_status(first.task_id, "RUNNING")), 1002.0)
+    assert machine.state.launches_of("/web").waiting is Waiting.DEPENDENCY
+    machine.handle(events.StatusChanged(a_status(second.task_id, "RUNNING")), 1002.0)
+    assert machine.state.launches_of("/web").waiting is Waiting.NO_OFFER
+
+
+def test_refused_offers_are_counted_beyond_those_remembered():
+    machine = a_core(an_app(cpus=64))
+    for n in range(1500):
+        machine.handle(events.OffersReceived((an_offer(f"a{n}"),)), 1001.0)
+    launches = machine.state.launches_of("/prime")
+    assert len(launches.refusals) == 1000 and sum(launches.refused.values()) == launches.offers_seen == 1500
