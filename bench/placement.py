@@ -95,13 +95,13 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=7, help="passes of each size; the median counts (default: 7)")
     options = parser.parse_args()
     per_instance_us: dict[int, float] = {}
+    passes: dict[int, float] = {}
     for agents in (1_000, 10_000, 50_000):
         took = statistics.median(one_pass(agents, agents // 5) for _ in range(options.repeat))
-        per_instance_us[agents] = took / (agents // 5) * 1e6
-        print(f"{agents // 5} instances on {agents} agents: {took * 1000:.1f} ms, {per_instance_us[agents]:.1f} us each", flush=True)
-    passes = {agents: statistics.median(one_pass(agents, 200) for _ in range(options.repeat)) for agents in (1_000, 10_000, 50_000)}
-    for agents, took in passes.items():
-        print(f"200 instances on {agents} agents: {took * 1000:.1f} ms", flush=True)
+        each = per_instance_us[agents] = took / (agents // 5) * 1e6
+        print(f"{agents // 5} instances on {agents} agents: {took * 1000:.1f} ms, {each:.1f} us each", flush=True)
+        passes[agents] = statistics.median(one_pass(agents, 200) for _ in range(options.repeat))
+        print(f"200 instances on {agents} agents: {passes[agents] * 1000:.1f} ms", flush=True)
     shares = [packing(200, 8, seed) for seed in range(3)] + [packing(2_000, 8, 1)]
     print(f"packing: {', '.join(f'{share:.4f}' for share in shares)}", flush=True)
     print(

@@ -47,7 +47,7 @@ class Config:
     secret_file: str = _setting("", "file with the principal's secret")
     failover_timeout_s: float = _setting(WEEK_S, "how long Mesos keeps the tasks while no scheduler is there", float)
     placement: str = _setting("spread", "spread over zones and hosts, or pack onto few hosts, where an app says nothing")
-    launch_limit: int = _setting(500, "launches without any answer from their agent yet, at most", int)
+    launch_limit: int = _setting(2000, "launches without any answer from their agent yet, at most", int)
     maintenance_lead_s: float = _setting(300.0, "how long before its scheduled maintenance a host is emptied", float)
     brake_share: float = _setting(
         0.2, "share of hosts or tasks whose loss within a minute stops launches and kills until most are back; 0: never", float

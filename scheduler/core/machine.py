@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from eratos.common import names
 from eratos.common.resources import Resources
@@ -37,7 +37,7 @@ class Settings:
     #: How long an offer is refused that did not fit something waiting.
     misfit_refuse_s: float = 5.0
     #: Launches without any update yet, at most (rule 56).
-    launching_most: int = 500
+    launching_most: int = 2000
     #: After this long without an update, Mesos is asked about a launch (rule 7).
     launch_timer_s: float = 30.0
     #: A kill is repeated at this pace until a terminal update arrives (rule 42).
@@ -83,13 +83,13 @@ class Machine:
         for app in stored.apps:
             self.state.apps[app.id] = app
             self._dirty.add(app.id)
-        shared: dict[str, str] = {app_id: app_id for app_id in self.state.apps}
+        shared: dict[Any, Any] = {app_id: app_id for app_id in self.state.apps}
         for record in stored.instances:
             self._load(record, shared, now)
         if settings.rebalance_budget:
             self.timers.set(rebalance.TIMER, now + rebalance.PERIOD_S)
 
-    def _load(self, record: InstanceRecord, shared: dict[str, str], now: float) -> None:
+    def _load(self, record: InstanceRecord, shared: dict[Any, Any], now: float) -> None:
         # Agents, app ids and versions repeat; one object for each keeps hundreds of thousands of instances small.
         agent = self.state.agents.get(record.agent_id)
         if agent is None:
@@ -97,6 +97,8 @@ class Machine:
             self.state.agents[record.agent_id] = agent
         app_id, version = (shared.setdefault(text, text) for text in (record.app_id, record.app_version))
         instance = Instance.from_record(record, agent, app_id, version)
+        instance.addresses = shared.setdefault(record.addresses, record.addresses)  # those of the host, as a rule
+        instance.ports = shared.setdefault(record.ports, record.ports)
         self.state.add(instance)
         self._dirty.add(app_id)
         self.watch(instance, now)

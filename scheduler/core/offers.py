@@ -50,7 +50,7 @@ def place(machine: Machine, now: float) -> None:
         _by_agent(state.offers), state.known_agent, settings.executor_id, settings.executor_resources, machine.next_ports
     )
     accepted: dict[str, tuple[match.Host, list[Launch]]] = {}
-    misfit = state.brake.engaged
+    misfit, limited = state.brake.engaged, False
     for app_id in _in_turn(machine, now):
         app, launches = state.apps[app_id], state.launches_of(app_id)
         waiting = list(state.fleet(app_id).waiting.values())
@@ -60,7 +60,7 @@ def place(machine: Machine, now: float) -> None:
             continue
         room = settings.launching_most - state.launching
         if room <= 0:
-            launches.waiting = Waiting.LAUNCH_LIMIT
+            launches.waiting, limited = Waiting.LAUNCH_LIMIT, True
             continue
         placed, refusals = match.place(
             app,
@@ -78,10 +78,13 @@ def place(machine: Machine, now: float) -> None:
             launched.append(_launch(machine, app, instance, placement, now))
         if len(placed) == len(waiting):
             launches.placed()
+        elif refusals:
+            launches.waiting, misfit = Waiting.NO_FIT, True
         else:
-            misfit = True
-            launches.waiting = Waiting.NO_FIT if refusals else Waiting.LAUNCH_LIMIT
-    _answer(machine, accepted, settings.misfit_refuse_s if misfit else settings.idle_refuse_s)
+            launches.waiting, limited = Waiting.LAUNCH_LIMIT, True
+    # What could be used in a moment, once launches are confirmed, is wanted back with the next round of offers.
+    refuse_s = 0.0 if limited else settings.misfit_refuse_s if misfit else settings.idle_refuse_s
+    _answer(machine, accepted, refuse_s)
 
 
 def _in_turn(machine: Machine, now: float) -> list[str]:

@@ -38,6 +38,8 @@ class Reconciliation:
 
     def answered(self, instance_id: str) -> None:
         self.unanswered.discard(instance_id)
+        if not self.unanswered:
+            self.unanswered = set()  # an emptied one keeps the room that it once took
 
     def step(self) -> tuple[list[list[str]], float]:
         """Return (instances to ask about now, batch by batch; delay until the next step). An empty batch is everything."""

@@ -25,7 +25,7 @@ def _free_port() -> int:
 
 
 def _options(**environment: object) -> list[str]:
-    settings = {"MESOS_IP": "127.0.0.1", "MESOS_HOSTNAME": "127.0.0.1", **environment}
+    settings = {"MESOS_IP": "127.0.0.1", "MESOS_HOSTNAME": "127.0.0.1", "GLOG_minloglevel": "1", **environment}
     return ["--network", "host", *(word for name, value in settings.items() for word in ("-e", f"{name}={value}"))]
 
 
@@ -72,8 +72,8 @@ class Agent:
 
 
 @contextmanager
-def run_agent(zookeeper: Container, resources: str) -> Iterator[Agent]:
-    """Run an agent until it is registered with the leading master."""
+def run_agent(zookeeper: Container, resources: str, executor: Path = Path(__file__).parent / "echo_executor.py") -> Iterator[Agent]:
+    """Run an agent until it is registered with the leading master; ``executor`` is a file for :data:`EXECUTOR_PATH`."""
     port = _free_port()
     options = _options(
         MESOS_MASTER=f"zk://127.0.0.1:{zookeeper.ports[2181]}/mesos",
@@ -86,7 +86,7 @@ def run_agent(zookeeper: Container, resources: str) -> Iterator[Agent]:
     )
     for folder, place in ((ROOT / "common", "common"), (ROOT / "executor", "executor")):
         options += ["-v", f"{folder}:{EXECUTOR_PATH}/eratos/{place}:ro"]
-    options += ["-v", f"{Path(__file__).parent / 'echo_executor.py'}:{EXECUTOR_PATH}/echo_executor.py:ro"]
+    options += ["-v", f"{executor}:{EXECUTOR_PATH}/{executor.name}:ro"]
     with run_container("eratos/agent", options=options) as container:
         agent = Agent(container, port)
         until(agent.registered, _START_S, "the agent is registered")
