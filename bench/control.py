@@ -90,7 +90,7 @@ def _launch(loop: Loop, app_id: str, count: int) -> float:
 def measured(framework: str, master: str, zookeeper: str, count: int) -> float:
     """Run one framework in a process of its own; return its seconds."""
     command = [sys.executable, "-P", __file__, "--one", framework, "--count", str(count), "--at", master, zookeeper]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise SystemExit(f"{framework} with {count} tasks failed:\n{done.stderr[-3000:]}")
     return float(done.stdout.split()[-1])

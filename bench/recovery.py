@@ -25,16 +25,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.builders import EXECUTOR, a_machine, an_app  # noqa: E402
+from support.builders import EXECUTOR, a_machine, an_app
 
-from eratos.common import names  # noqa: E402
-from eratos.common.resources import PortRanges, Resources  # noqa: E402
-from eratos.scheduler.core import actions, events  # noqa: E402
-from eratos.scheduler.core.actions import Put  # noqa: E402
-from eratos.scheduler.core.machine import Machine  # noqa: E402
-from eratos.scheduler.core.mesos import Offer, TaskState, TaskStatus  # noqa: E402
-from eratos.scheduler.core.records import APPS, FRAMEWORK_ID, INSTANCES, InstanceRecord  # noqa: E402
-from eratos.scheduler.store.factory import open_store  # noqa: E402
+from eratos.common import names
+from eratos.common.resources import PortRanges, Resources
+from eratos.scheduler.core import actions, events
+from eratos.scheduler.core.actions import Put
+from eratos.scheduler.core.machine import Machine
+from eratos.scheduler.core.mesos import Offer, TaskState, TaskStatus
+from eratos.scheduler.core.records import APPS, FRAMEWORK_ID, INSTANCES, InstanceRecord
+from eratos.scheduler.store.factory import open_store
 
 APPS_COUNT = 1_000
 SCALED = 100

@@ -45,7 +45,14 @@ _app = typer.Typer(help="Create, show, scale and delete apps.", no_args_is_help=
 _task = typer.Typer(help="List and kill tasks.", no_args_is_help=True)
 _group = typer.Typer(help="Show and delete groups of apps.", no_args_is_help=True)
 _deployment = typer.Typer(help="Changes under way.", no_args_is_help=True)
-for _name, _commands in (("app", _app), ("task", _task), ("group", _group), ("deployment", _deployment)):
+_brake = typer.Typer(help="The disaster brake, which holds launches and kills back after a large loss.", no_args_is_help=True)
+for _name, _commands in (
+    ("app", _app),
+    ("task", _task),
+    ("group", _group),
+    ("deployment", _deployment),
+    ("brake", _brake),
+):
     eratos.add_typer(_commands, name=_name)
 
 Context = typer.Context
@@ -122,6 +129,14 @@ def show_app(ctx: Context, app_id: AppId) -> None:
     shown = session.client.app(app_id)
     queue = [] if session.out.as_json else session.client.queue()
     session.out.result(shown, *output.app(shown, queue))
+
+
+@_app.command("explain")
+def explain_app(ctx: Context, app_id: AppId) -> None:
+    """Say why an app is not as it should be: what each instance waits for, and until when."""
+    session: Session = ctx.obj
+    found = session.client.explain(app_id)
+    session.out.result(found, *output.explained(found))
 
 
 @_app.command("scale")
@@ -215,6 +230,23 @@ def list_deployments(ctx: Context) -> None:
     session: Session = ctx.obj
     found = session.client.deployments()
     session.out.result(found, output.deployments(found))
+
+
+@_brake.command("show")
+def show_brake(ctx: Context) -> None:
+    """Show whether the brake is engaged, why, and which hosts are missed."""
+    session: Session = ctx.obj
+    found = session.client.brake()
+    session.out.result(found, *output.brake(found))
+
+
+@_brake.command("release")
+def release_brake(ctx: Context) -> None:
+    """Go on in spite of the losses: what is lost is replaced, and tasks that no record stands for are killed."""
+    session: Session = ctx.obj
+    found = session.client.release_brake()
+    session.out.say("released")
+    session.out.result(found)
 
 
 @eratos.command("queue")

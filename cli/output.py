@@ -141,6 +141,22 @@ def queue(found: Iterable[Json]) -> Table:
     return _table(("APP", "WAITING", "SINCE", "REASON"), rows)
 
 
+def explained(found: Json) -> list[Table | str]:
+    """Return how an app stands, and a line for each reason."""
+    state = "at rest" if found["atRest"] else "not at rest"
+    counts = f"{found['ready']} of {found['wanted']} ready, {found['waiting']} waiting, {found['old']} old"
+    head = f"{found['app']} is {state}: {counts}"
+    rows = [(item["reason"], item["count"], item.get("until"), item["message"]) for item in found["reasons"]]
+    return [head, *([_table(("REASON", "COUNT", "UNTIL", "WHAT IT MEANS"), rows)] if rows else [])]
+
+
+def brake(found: Json) -> list[Table | str]:
+    """Return the state of the disaster brake and the hosts that are missed."""
+    head = f"engaged since {found['since']}: {found['reason']}" if found["engaged"] else "not engaged"
+    rows = [(item["host"], item["tasks"], item["since"]) for item in found["lost"]]
+    return [head, *([_table(("HOST", "TASKS LOST", "SINCE"), rows)] if rows else [])]
+
+
 def pairs(data: Json) -> Table:
     """Return a flat object as two columns; nested ones are left to --json."""
     rows = [(key, value) for key, value in data.items() if not isinstance(value, dict | list)]

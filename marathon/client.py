@@ -91,6 +91,17 @@ class MarathonClient:
     def queue(self) -> list[Json]:
         return list(self._part("queue", "/v2/queue"))
 
+    def explain(self, app_id: str) -> Json:
+        """Ask why an app is not as it should be; eratos only."""
+        return self._object("GET", _app(app_id) + "/explain")
+
+    def brake(self) -> Json:
+        """Ask for the disaster brake; eratos only."""
+        return self._object("GET", "/v2/brake")
+
+    def release_brake(self) -> Json:
+        return self._object("DELETE", "/v2/brake")
+
     def info(self) -> Json:
         return self._object("GET", "/v2/info")
 

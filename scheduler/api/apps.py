@@ -14,7 +14,7 @@ from eratos.marathon.errors import InvalidApp
 from eratos.marathon.messages import kind
 from eratos.scheduler.core.events import DeleteApps, RestartApp, ScaleApp
 
-from . import render, update
+from . import explain, render, update
 from .context import Body, Context, deployed, path_id, unknown_app
 from .errors import ApiError, invalid
 
@@ -56,6 +56,14 @@ def router(ctx: Context) -> APIRouter:
         name = path_id(app_id)
         with ctx.turn():
             return deployed(ctx.submit(lambda token: RestartApp(token, name, force)))
+
+    @routes.get("/{app_id:path}/explain")
+    def explain_app(app_id: str) -> JSONResponse:
+        name, now = path_id(app_id), ctx.clock()
+        found = ctx.controller.read(lambda s: explain.explain(s, s.apps[name], now) if name in s.apps else None)
+        if found is None:
+            raise unknown_app(name)
+        return JSONResponse(found)
 
     @routes.get("/{app_id:path}/versions")
     def list_versions(app_id: str) -> JSONResponse:

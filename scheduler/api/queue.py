@@ -18,10 +18,13 @@ Json = dict[str, Any]
 _FUNNEL = {reason: place for place, reason in enumerate(Reason)}
 
 
-def queue(state: State, now: float, *, offers: bool) -> list[Json]:
-    """Return every app with waiting instances; ``offers`` adds the latest offer of each agent that did not do."""
+def queue(state: State, now: float, *, offers: bool, only: str = "") -> list[Json]:
+    """Return every app with waiting instances, or ``only`` one.
+
+    ``offers`` adds the latest offer of each agent that did not do.
+    """
     items = []
-    for app_id in sorted(state.in_need):
+    for app_id in sorted(state.in_need.keys() & {only} if only else state.in_need):
         app = state.apps.get(app_id)
         if app is not None:
             waiting = state.fleet(app_id).waiting.values()

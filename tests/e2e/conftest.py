@@ -60,6 +60,14 @@ def prime() -> dict[str, Any]:
 
 
 @pytest.fixture
+def fleet(cluster: Cluster, prime: dict[str, Any]) -> dict[str, Any]:
+    """Twenty workers at rest, however the test before left them."""
+    cluster.apply(prime, instances=20)
+    cluster.settle(prime, 20)
+    return prime
+
+
+@pytest.fixture
 def hello() -> dict[str, Any]:
     return json.loads((ROOT / "marathon" / "apps" / "hello.json").read_text())
 

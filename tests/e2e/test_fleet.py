@@ -17,14 +17,6 @@ from support.waiting import until
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
-def fleet(cluster: Cluster, prime: dict[str, Any]) -> dict[str, Any]:
-    """Twenty workers at rest, however the test before left them."""
-    cluster.apply(prime, instances=20)
-    cluster.settle(prime, 20)
-    return prime
-
-
 def is_prime(number: int) -> bool:
     return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
 

@@ -97,6 +97,15 @@ class Cluster:
                     found.add(task["id"])
         return found
 
+    def leading_master(self) -> int:
+        """Return the number of the Mesos master that leads."""
+        return int(self._master_state()["hostname"].removeprefix("master"))
+
+    def master(self, method: str, path: str, body: Any = None) -> requests.Response:
+        """Call the leading Mesos master."""
+        variable = f"ERATOS_MASTER{self.leading_master()}_PORT"
+        return requests.request(method, f"{self.url(variable)}{path}", json=body, timeout=10)
+
     def framework_ids(self) -> set[str]:
         return {framework["id"] for framework in self._master_state()["frameworks"] if framework["active"]}
 
@@ -184,6 +193,11 @@ class Cluster:
             "--filter", f"label=com.docker.compose.project={self.project}",
             "--filter", f"label=com.docker.compose.service={service}",
         )  # fmt: skip
+
+    def agent_ip(self, agent: str) -> str:
+        """Return an agent's address as its master knows it."""
+        found = self.master("GET", "/slaves").json()["slaves"]
+        return next(a["pid"].partition("@")[2].partition(":")[0] for a in found if a["hostname"] == agent and a["active"])
 
     def power_off(self, agent: str) -> None:
         """Cut the power of a host: its agent, its Consul agent and all that ran on it are gone at once."""

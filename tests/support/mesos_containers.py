@@ -15,6 +15,7 @@ from .waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 _START_S = 60
+ECHO_EXECUTOR = Path(__file__).parent / "echo_executor.py"
 #: Where an agent's container has the tree's own code, for executors.
 EXECUTOR_PATH = "/opt/code-under-test"
 
@@ -72,7 +73,7 @@ class Agent:
 
 
 @contextmanager
-def run_agent(zookeeper: Container, resources: str, executor: Path = Path(__file__).parent / "echo_executor.py") -> Iterator[Agent]:
+def run_agent(zookeeper: Container, resources: str, executor: Path = ECHO_EXECUTOR) -> Iterator[Agent]:
     """Run an agent until it is registered with the leading master; ``executor`` is a file for :data:`EXECUTOR_PATH`."""
     port = _free_port()
     options = _options(

@@ -1,0 +1,169 @@
+"""What goes wrong around the scheduler, on the real cluster: whatever it is, tasks that nothing forced to move are not touched.
+
+Each test begins and ends with twenty workers at rest.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
+from support.containers import docker
+from support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+#: How long a leader is frozen: its sessions with ZooKeeper (6 s) and with Mesos are long over then (F7).
+FROZEN_S = 90.0
+
+
+def elected(cluster: Cluster, scheduler: int) -> bool:
+    return bool(cluster.api("GET", "/v2/info", scheduler=scheduler).json().get("elected"))
+
+
+def test_leader_frozen_and_thawed_does_no_harm(cluster: Cluster, fleet: dict[str, Any]):
+    leader, containers, frameworks = cluster.leader(), cluster.containers("/prime"), cluster.framework_ids()
+    frozen = cluster.container_of(f"scheduler{leader}")
+    docker("pause", frozen)
+    froze_at = time.monotonic()
+    try:
+        until(lambda: elected(cluster, 3 - leader), SOON_S, "the other one leads")
+        changed = cluster.api("PUT", "/v2/apps/prime", fleet | {"instances": 22}, scheduler=3 - leader)
+        assert changed.status_code == 200
+        cluster.settle(fleet, 22)
+        # Frozen for good means: longer than every timeout it could be saved by.
+        until(lambda: time.monotonic() - froze_at >= FROZEN_S, FROZEN_S + 1, "the leader was frozen for long", pace_s=1)
+    finally:
+        docker("unpause", frozen)
+    # It finds out that it no longer leads, ends, and is started again as a follower.
+    until(lambda: cluster.api("GET", "/v2/info", scheduler=leader).json().get("elected") is False, SOON_S, "it follows")
+    cluster.settle(fleet, 22)
+    assert containers.items() <= cluster.containers("/prime").items(), "a container was replaced"
+    assert cluster.framework_ids() == frameworks
+    cluster.apply(fleet, instances=20)
+    cluster.settle(fleet, 20)
+
+
+def test_both_schedulers_down_and_up_again_find_everything_as_it_was(cluster: Cluster, fleet: dict[str, Any]):
+    containers, frameworks = cluster.containers("/prime"), cluster.framework_ids()
+    schedulers = [cluster.container_of(f"scheduler{number}") for number in (1, 2)]
+    docker("kill", *schedulers)
+    docker("start", *schedulers)
+    until(lambda: cluster.leader(), SOON_S, "a scheduler leads")
+    cluster.settle(fleet, 20)
+    assert cluster.containers("/prime") == containers
+    assert cluster.framework_ids() == frameworks
+
+
+def test_stopped_scheduler_leaves_every_task(cluster: Cluster, fleet: dict[str, Any]):
+    leader, containers = cluster.leader(), cluster.containers("/prime")
+    docker("restart", cluster.container_of(f"scheduler{leader}"))
+    until(lambda: cluster.leader(), SOON_S, "a scheduler leads")
+    cluster.settle(fleet, 20)
+    assert cluster.containers("/prime") == containers
+
+
+def test_death_of_the_leading_master_touches_no_task(cluster: Cluster, fleet: dict[str, Any]):
+    containers, frameworks = cluster.containers("/prime"), cluster.framework_ids()
+    leader = cluster.leading_master()
+    master = cluster.container_of(f"master{leader}")
+    docker("kill", master)
+    try:
+        until(lambda: cluster.leading_master() != leader, SOON_S, "another master leads")
+        # The new master learns of tasks from agents, one after the other; scaling shows that it works with us.
+        until(lambda: cluster.framework_ids() == frameworks, SOON_S, "the framework is subscribed with it")
+        cluster.settle(fleet, 20)
+        assert cluster.containers("/prime") == containers
+        cluster.apply(fleet, instances=21)
+        cluster.settle(fleet, 21)
+        assert containers.items() <= cluster.containers("/prime").items(), "a container was replaced"
+    finally:
+        docker("start", master)
+
+
+def test_zookeeper_restarted_costs_no_task(cluster: Cluster, fleet: dict[str, Any]):
+    containers, frameworks = cluster.containers("/prime"), cluster.framework_ids()
+    docker("restart", cluster.container_of("zookeeper"))
+    until(lambda: cluster.any_api("PUT", "/v2/apps/prime", fleet | {"instances": 21}).ok, SOON_S, "changes are stored again")
+    cluster.settle(fleet, 21)
+    assert containers.items() <= cluster.containers("/prime").items(), "a container was replaced"
+    assert cluster.framework_ids() == frameworks
+
+
+def test_store_out_of_reach_holds_changes_and_starts_back_until_it_returns(cluster: Cluster, fleet: dict[str, Any]):
+    containers = cluster.containers("/prime")
+    zookeeper, follower = cluster.container_of("zookeeper"), cluster.container_of(f"scheduler{3 - cluster.leader()}")
+    docker("pause", zookeeper)
+    try:
+        # A scheduler that is started now has no store: it says so, and is started again until there is one.
+        docker("restart", "-t", "1", follower)
+        refused = cluster.api("PUT", "/v2/apps/prime", fleet | {"instances": 23}, scheduler=cluster_leader_number(cluster))
+        assert refused.status_code == 503, "a change was taken that could not be stored"
+        assert cluster.containers("/prime") == containers, "something was launched or killed without a store"
+    finally:
+        docker("unpause", zookeeper)
+    until(lambda: cluster.leader(), SOON_S, "a scheduler leads")
+    cluster.apply(fleet, instances=20)
+    cluster.settle(fleet, 20)
+    assert cluster.containers("/prime") == containers
+
+
+def cluster_leader_number(cluster: Cluster) -> int:
+    """Return a scheduler that answers at all: without ZooKeeper none of them may call itself the leader."""
+    for scheduler in (1, 2):
+        try:
+            cluster.api("GET", "/ping", scheduler=scheduler)
+        except OSError:
+            continue
+        return scheduler
+    raise AssertionError("no scheduler answers")
+
+
+def test_agent_process_restarted_keeps_its_tasks(cluster: Cluster, fleet: dict[str, Any]):
+    containers = cluster.containers("/prime")
+    docker("exec", cluster.container_of("agent1"), "s6-svc", "-k", "/etc/eratos/services/mesos-agent")
+    cluster.settle(fleet, 20)
+    cluster.apply(fleet, instances=21)
+    cluster.settle(fleet, 21)
+    assert containers.items() <= cluster.containers("/prime").items(), "a container was replaced"
+
+
+def test_host_that_was_away_past_its_timeout_comes_back_and_the_surplus_goes(cluster: Cluster, fleet: dict[str, Any]):
+    """The agent's container and its Consul agent are frozen, as if cut off by the network; the workers go on meanwhile."""
+    cut_off = [cluster.container_of(name) for name in ("agent3", "consul-agent3")]
+    there = {task for task, c in cluster.containers("/prime").items() if cluster.host_of(c).endswith("agent3")}
+    assert there, "nothing ran on agent3"
+    docker("pause", *cut_off)
+    try:
+        until(lambda: not there & cluster.tasks("/prime"), AFTER_HOST_LOSS_S, "Mesos has given the host up")
+        until(lambda: len(cluster.tasks("/prime")) == 20, AFTER_HOST_LOSS_S, "twenty run elsewhere")
+    finally:
+        docker("unpause", *cut_off)
+    cluster.settle(fleet, 20, AFTER_HOST_LOSS_S)
+
+
+def test_host_is_emptied_before_its_maintenance_and_the_master_told(cluster: Cluster, fleet: dict[str, Any]):
+    machine = {"hostname": "agent2", "ip": cluster.agent_ip("agent2")}
+    begin_ns = (time.time() + 120) * 1e9
+    window = {"machine_ids": [machine], "unavailability": {"start": {"nanoseconds": int(begin_ns)}}}
+    answer = cluster.master("POST", "/maintenance/schedule", {"windows": [window]})
+    assert answer.ok, answer.text
+    try:
+
+        def emptied() -> bool:
+            assert len(cluster.tasks("/prime")) >= 20, "instances were stopped before their replacements ran"
+            hosts = [cluster.host_of(container) for container in cluster.containers("/prime").values()]
+            return not any(host.endswith("agent2") for host in hosts)
+
+        until(emptied, AFTER_HOST_LOSS_S, "agent2 is empty")
+
+        def accepted() -> bool:
+            draining = cluster.master("GET", "/maintenance/status").json().get("draining_machines", ())
+            return any(s.get("status") == "ACCEPT" for found in draining for s in found.get("statuses", ()))
+
+        until(accepted, SOON_S, "the master knows that the host can go")
+        cluster.settle(fleet, 20)
+    finally:
+        assert cluster.master("POST", "/maintenance/schedule", {"windows": []}).ok

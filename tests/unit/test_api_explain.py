@@ -1,0 +1,123 @@
+"""``/v2/apps/{id}/explain`` and ``/v2/brake``: why an app is not as it should be, and until when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support import api as over_api
+from support.api import ApiClient
+from support.builders import an_app, an_offer
+from support.controller import FakeController
+
+from eratos.cli.main import Session, run
+from eratos.cli.output import Output
+from eratos.marathon.client import MarathonClient
+from eratos.scheduler.api.server import create_api
+from eratos.scheduler.core.events import InverseOffersReceived, OffersReceived, PutApps, ReleaseBrake, ScaleApp
+from eratos.scheduler.core.mesos import InverseOffer, Window
+
+CHECKS = [{"protocol": "MESOS_HTTP", "path": "/"}]
+
+
+@pytest.fixture
+def controller() -> FakeController:
+    return FakeController()
+
+
+@pytest.fixture
+def api(controller: FakeController) -> ApiClient:
+    return ApiClient(create_api(controller, clock=lambda: controller.now))
+
+
+def reasons(api: ApiClient, app_id: str = "/web") -> dict[str, Any]:
+    answer = api.get(f"/v2/apps{app_id}/explain")
+    assert answer.status_code == 200
+    return {item["reason"]: item for item in answer.json()["reasons"]}
+
+
+def running(controller: FakeController, app: Any, hosts: int = 1, **fields: Any) -> list[str]:
+    controller.submit(lambda token: PutApps(token, (app,)))
+    tasks = controller.launch(*(an_offer(f"a{n}") for n in range(hosts)))
+    for task in tasks:
+        agent = controller.machine.state.instances[task.rpartition("._app.")[0]].agent_id
+        controller.update(task, "RUNNING", agent=agent, **fields)
+    return tasks
+
+
+def test_an_app_at_rest_has_nothing_to_explain(api: ApiClient, controller: FakeController) -> None:
+    running(controller, an_app("/web"))
+    found = api.get("/v2/apps/web/explain").json()
+    assert (found["atRest"], found["ready"], found["wanted"], found["reasons"]) == (True, 1, 1, [])
+
+
+def test_an_unknown_app_is_404(api: ApiClient) -> None:
+    assert api.get("/v2/apps/none/explain").status_code == 404
+
+
+def test_waiting_instances_name_the_nearest_offer(api: ApiClient, controller: FakeController) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/web", cpus=64),)))
+    controller.launch(an_offer(cpus=3))
+    assert "64 wanted, 3 free" in reasons(api)["NoFittingOffer"]["message"]
+    assert api.get("/v2/apps/web/explain").json()["queue"]["processedOffersCount"] == 1
+
+
+def test_back_off_says_until_when(api: ApiClient, controller: FakeController) -> None:
+    (task,) = running(controller, an_app("/web", backoffSeconds=30))
+    controller.update(task, "FAILED", message="boom")
+    assert reasons(api)["BackOff"]["until"].startswith("1970-01-01T00:17:10")
+
+
+def test_launching_unready_and_unhealthy_are_told_apart(api: ApiClient, controller: FakeController) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/web", healthChecks=CHECKS),)))
+    (task,) = controller.launch(an_offer())
+    assert reasons(api).keys() == {"Launching"}
+    controller.update(task, "RUNNING")
+    assert reasons(api).keys() == {"NotReady"}
+    controller.update(task, "RUNNING", healthy=False, uuid="2")
+    assert reasons(api).keys() == {"Unhealthy"}
+
+
+def test_unreachable_says_when_it_is_replaced(api: ApiClient, controller: FakeController) -> None:
+    strategy = {"inactiveAfterSeconds": 60, "expungeAfterSeconds": 600}
+    (task,) = running(controller, an_app("/web", unreachableStrategy=strategy))
+    controller.update(task, "UNREACHABLE")
+    assert reasons(api)["Unreachable"]["until"].startswith("1970-01-01T00:17:40")
+
+
+def test_old_stopping_and_moving_instances_are_explained(api: ApiClient, controller: FakeController) -> None:
+    running(controller, an_app("/web"))
+    controller.handle(InverseOffersReceived((InverseOffer("i", "a0", Window(controller.now + 10)),)))
+    assert reasons(api).keys() == {"NoOffer", "Moving"}
+    controller.submit(lambda token: PutApps(token, (an_app("/web", cpus=0.2),)))
+    assert "1 must stay ready" in reasons(api)["Old"]["message"]
+    controller.submit(lambda token: ScaleApp(token, "/web", 0))
+    assert "Stopping" in reasons(api)
+
+
+def test_the_brake_shows_its_reason_and_can_be_released(api: ApiClient, controller: FakeController) -> None:
+    tasks = running(controller, an_app("/web", 4), hosts=4)
+    assert api.get("/v2/brake").json()["engaged"] is False
+    for number, task in enumerate(tasks[:3]):
+        controller.update(task, "UNREACHABLE", agent=f"a{number}", uuid="")
+    found = api.get("/v2/brake").json()
+    assert found["engaged"] and "3 of 4 hosts" in found["reason"] and len(found["lost"]) == 3
+    controller.submit(lambda token: ScaleApp(token, "/web", 5))
+    controller.handle(OffersReceived((an_offer("a9"),)))
+    assert api.delete("/v2/brake").json()["engaged"] is False
+    assert isinstance(controller.commands[-1], ReleaseBrake)
+    controller.handle(OffersReceived((an_offer("a9"),)))
+    assert len([i for i in controller.machine.state.with_task() if i.launching]) == 1
+
+
+def test_the_command_line_explains_and_releases(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    client = MarathonClient("http://api.test", session=over_api.session(create_api(controller, clock=lambda: controller.now)))
+    session = Session(client, Output(as_json=False))
+    controller.submit(lambda token: PutApps(token, (an_app("/web", cpus=64),)))
+    controller.launch(an_offer(cpus=3))
+    assert run(["app", "explain", "/web"], session) == 0
+    out = capsys.readouterr().out
+    assert "0 of 1 ready" in out and "NoFittingOffer" in out
+    assert run(["brake", "show"], session) == 0
+    assert "not engaged" in capsys.readouterr().out
+    assert run(["brake", "release"], session) == 0
