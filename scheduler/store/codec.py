@@ -52,6 +52,7 @@ def encode(key: str, record: str | App | InstanceRecord) -> bytes:
 def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
     """Read everything that a store holds; what cannot be read is set aside under its key.
 
+    So are the instances of an app that cannot be read: without it they would be taken for leftovers, and stopped.
     Raises StoreUnusable where the framework id cannot be read: starting without it would abandon every task (rule 2).
     """
     framework_id = ""
@@ -71,7 +72,13 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
                 spoilt[key] = "no record of a known kind"
         except Exception as error:  # edge: one poisoned record must not stop the rest, whatever its reader raised
             spoilt[key] = f"{type(error).__name__}: {error}"
-    return Stored(framework_id, tuple(apps), tuple(instances), spoilt)
+    spoilt |= {
+        INSTANCES + record.instance_id: f"the record of its app, {APPS}{record.app_id}, cannot be read"
+        for record in instances
+        if APPS + record.app_id in spoilt
+    }
+    whole = tuple(record for record in instances if INSTANCES + record.instance_id not in spoilt)
+    return Stored(framework_id, tuple(apps), whole, spoilt)
 
 
 def _framework_id(data: bytes) -> str:

@@ -94,3 +94,13 @@ def test_a_spoilt_record_is_named_with_the_reason(data: bytes, why: str) -> None
 
 def test_a_key_of_no_known_kind_is_set_aside() -> None:
     assert codec.decode_all([("strange", b"x")]) == Stored(spoilt={"strange": "no record of a known kind"})
+
+
+def test_the_instances_of_an_app_that_cannot_be_read_are_set_aside_with_it() -> None:
+    """A scheduler that does not know their app would stop them as those of a deleted one."""
+    kept = an_instance(2, "/other")
+    records = [an_instance(1, "/bad"), kept]
+    items = [(INSTANCES + record.instance_id, codec.encode(INSTANCES + record.instance_id, record)) for record in records]
+    stored = codec.decode_all([*items, (APPS + "/bad", b"poison")])
+    assert stored.instances == (kept,)
+    assert stored.spoilt[INSTANCES + an_instance(1, "/bad").instance_id] == "the record of its app, apps//bad, cannot be read"
