@@ -1,4 +1,5 @@
-"""The scheduler's settings, read once, from flags and then from the environment (``--http-port`` is ``ERATOS_HTTP_PORT``).
+"""What the command line asks for, and the settings: from flags and then from the environment (``--http-port`` is
+``ERATOS_HTTP_PORT``), read once.
 
 All problems are reported together. Nothing else in the package reads flags or the environment.
 """
@@ -9,7 +10,7 @@ import argparse
 import dataclasses
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 from eratos.common.errors import PermanentError
 
 WEEK_S = 7 * 24 * 3600.0
+#: Settings that matter to the commands for the store.
+FOR_STORE = ("zk", "store", "log_level")
 
 
 class BadConfig(PermanentError):
@@ -81,23 +84,24 @@ class Config:
         return tuple(url.strip() for url in self.consul.split(",") if url.strip())
 
 
-def read(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
-    """Read the settings. Raises BadConfig with all problems; ``--help`` prints and exits."""
-    parser = argparse.ArgumentParser(
-        prog="eratos-scheduler",
-        description="The scheduler of eratos, a Mesos framework.",
-        epilog="Each flag can be given in the environment instead: --http-port as ERATOS_HTTP_PORT.",
-    )
-    for item in dataclasses.fields(Config):
-        flag = "--" + item.name.replace("_", "-")
-        default = "" if item.default in ("", None) else f" (default: {item.default})"
-        parser.add_argument(flag, dest=item.name, metavar="VALUE", help=item.metadata["help"] + default)
-    given = vars(parser.parse_args(argv))
+@dataclass(frozen=True)
+class Invocation:
+    """One call of ``eratos-scheduler``."""
+
+    config: Config
+    command: str = ""  #: ``backup`` or ``restore``; empty to run the scheduler
+    file: str = ""
+    replace: bool = False
+
+
+def read(argv: Sequence[str], environ: Mapping[str, str]) -> Invocation:
+    """Read command and settings. Raises BadConfig with all problems; ``--help`` prints and exits."""
+    given = vars(_parser().parse_args(argv))
     values: dict[str, Any] = {}
     problems: list[str] = []
     for item in dataclasses.fields(Config):
         flag, variable = "--" + item.name.replace("_", "-"), "ERATOS_" + item.name.upper()
-        text = given[item.name] if given[item.name] is not None else environ.get(variable)
+        text = given.get(item.name, environ.get(variable))
         if text is None or text == "":
             continue
         try:
@@ -105,19 +109,56 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         except ValueError:
             kind = "a whole number" if item.metadata["kind"] is int else "a number"
             problems.append(f"{flag} (or {variable}): {text!r} is not {kind}")
-    config = Config(**values)
-    problems += _problems(config)
+    config, command = Config(**values), given["command"] or ""
+    problems += _problems_of_all(config)
+    problems += _problems_to_run(config) if not command else _problems_to_keep(config)
     if problems:
         raise BadConfig("\n".join(problems))
-    return config
+    return Invocation(config, command, given.get("file", ""), given.get("replace", False))
 
 
-def _problems(config: Config) -> list[str]:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eratos-scheduler",
+        parents=[_flags()],
+        description="The scheduler of eratos, a Mesos framework. Without a command it runs.",
+        epilog="Each flag can be given in the environment instead: --http-port as ERATOS_HTTP_PORT.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    backup = commands.add_parser(
+        "backup",
+        parents=[_flags(shown=FOR_STORE)],
+        help="write the whole store to a file",
+        description="Write the whole store to a file. A running scheduler is not disturbed.",
+        epilog="The scheduler's other flags are allowed and say nothing here.",
+    )
+    backup.add_argument("file", metavar="FILE", help="file to write, - for standard output")
+    restore = commands.add_parser(
+        "restore",
+        parents=[_flags(shown=FOR_STORE)],
+        help="fill the store from a backup",
+        description="Fill the store from a backup, while no scheduler runs.",
+        epilog="The scheduler's other flags are allowed and say nothing here.",
+    )
+    restore.add_argument("file", metavar="FILE", help="file to read, - for standard input")
+    restore.add_argument("--replace", action="store_true", help="put the backup in place of what the store holds")
+    return parser
+
+
+def _flags(shown: Collection[str] = ()) -> argparse.ArgumentParser:
+    """Return all settings as flags, with help for those ``shown`` (default: all)."""
+    # SUPPRESS keeps a command from hiding with its defaults what was given before the command.
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    for item in dataclasses.fields(Config):
+        flag = "--" + item.name.replace("_", "-")
+        default = "" if item.default in ("", None) else f" (default: {item.default})"
+        text = item.metadata["help"] + default if not shown or item.name in shown else argparse.SUPPRESS
+        parser.add_argument(flag, dest=item.name, metavar="VALUE", help=text)
+    return parser
+
+
+def _problems_of_all(config: Config) -> list[str]:
     found = []
-    if not config.master:
-        found.append("--master (or ERATOS_MASTER): missing; give zk://host:port/mesos, or host:port of one master")
-    elif config.master.startswith("zk://") and not re.match(r"^zk://[^/]+/.+", config.master):
-        found.append("--master: a zk:// URL ends in the masters' path, as in zk://zk1:2181,zk2:2181/mesos")
     if config.zk and config.store:
         found.append("--zk and --store: give one of them; --zk for several schedulers, --store for one alone")
     elif not config.store_url:
@@ -126,6 +167,17 @@ def _problems(config: Config) -> list[str]:
         )
     elif config.zk and not config.zk.startswith("zk://"):
         found.append("--zk: must begin with zk://, as in zk://zk1:2181,zk2:2181/eratos")
+    if config.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        found.append(f"--log-level: {config.log_level!r} is none of DEBUG, INFO, WARNING, ERROR")
+    return found
+
+
+def _problems_to_run(config: Config) -> list[str]:
+    found = []
+    if not config.master:
+        found.append("--master (or ERATOS_MASTER): missing; give zk://host:port/mesos, or host:port of one master")
+    elif config.master.startswith("zk://") and not re.match(r"^zk://[^/]+/.+", config.master):
+        found.append("--master: a zk:// URL ends in the masters' path, as in zk://zk1:2181,zk2:2181/mesos")
     if not 0 < config.http_port < 65536:
         found.append(f"--http-port: {config.http_port} is no port; give one from 1 to 65535")
     if config.failover_timeout_s < 60:
@@ -148,9 +200,13 @@ def _problems(config: Config) -> list[str]:
     for flag, url in (*(("--consul", url) for url in config.consul_urls), ("--executor-consul", config.executor_consul)):
         if not re.match(r"^https?://[^/]+/?$", url):
             found.append(f"{flag}: {url!r} is no address like http://127.0.0.1:8500")
-    if config.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        found.append(f"--log-level: {config.log_level!r} is none of DEBUG, INFO, WARNING, ERROR")
     return found
+
+
+def _problems_to_keep(config: Config) -> list[str]:
+    if config.store.startswith("memory:"):
+        return ["--store: memory: ends with its process and keeps nothing; give --zk, or --store sqlite:///path"]
+    return []
 
 
 def _read(path: str, flag: str) -> str:

@@ -8,7 +8,7 @@ thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..core.actions import Forget, Put, Write
@@ -23,6 +23,7 @@ __all__ = [
     "StoreFenced",
     "StoreUnavailable",
     "StoreUnusable",
+    "checked_records",
     "final_values",
 ]
 
@@ -44,11 +45,25 @@ class Store(Protocol):
         """
         ...
 
+    def items(self) -> dict[str, bytes]:
+        """Read every record as it lies, those that cannot be read included. Needs no term and harms nobody else's.
+
+        Raises StoreUnavailable, StoreUnusable.
+        """
+        ...
+
     def write(self, batch: Sequence[Write]) -> None:
         """Make the writes durable, then return. Of several for one key the last one counts.
 
         All or nothing as far as the back end can; each says how far. Beyond that: in order, puts before forgets, so an
         interrupted write leaves records too many, which reconciliation finds, and never too few.
+        Raises RecordTooLarge, StoreUnavailable, StoreFenced, StoreUnusable.
+        """
+
+    def restore(self, records: Mapping[str, bytes], ballot: str = "") -> None:
+        """Make these the store's records in place of all others. Called instead of :meth:`begin_term`, while nobody leads.
+
+        A store whose restore was interrupted is as before, or refuses to be used until it is restored again.
         Raises RecordTooLarge, StoreUnavailable, StoreFenced, StoreUnusable.
         """
 
@@ -70,6 +85,11 @@ def final_values(batch: Sequence[Write]) -> dict[str, bytes | None]:
             case Forget():
                 forgets[key] = None
     return puts | forgets
+
+
+def checked_records(records: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the records, none of them larger than every back end takes. Raises RecordTooLarge."""
+    return {key: _checked(key, data) for key, data in records.items()}
 
 
 def _checked(key: str, data: bytes) -> bytes:

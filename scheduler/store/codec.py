@@ -89,7 +89,7 @@ def _framework_id(data: bytes) -> str:
     if not text.strip() or not text.isprintable():
         raise StoreUnusable(
             f"the stored framework id is damaged ({data[:80]!r}): write the right one, which the Mesos master lists, into "
-            f"the store's record {FRAMEWORK_ID}; or delete that record to begin as a new framework without the old tasks"
+            f"the store's record {FRAMEWORK_ID}; or name another store to begin as a new framework without the old tasks"
         )
     return text
 

@@ -14,16 +14,17 @@ from .zookeeper import ZookeeperStore
 from .zookeeper_client import ZookeeperUrl, connect
 
 
-def open_store(url: str, *, setting: str = "--store") -> Store:
+def open_store(url: str, *, setting: str = "--store", read_only: bool = False) -> Store:
     """Open a store: ``zk://[user:password@]host:port,.../path``, ``sqlite:///path/to/file`` or ``memory:``.
 
+    With ``read_only`` nothing is created or locked, and of the store's methods ``items`` and ``close`` may be called.
     Raises PermanentError naming ``setting`` for a bad URL, StoreUnusable, StoreUnavailable.
     """
     scheme = url.partition(":")[0]
     if url in ("memory:", "memory://"):
         return MemoryStore()
     if scheme == "sqlite":
-        return SqliteStore(_sqlite_path(url, setting))
+        return SqliteStore(_sqlite_path(url, setting), read_only=read_only)
     if scheme == "zk":
         place = ZookeeperUrl.parse(url, setting)
         return ZookeeperStore(connect(place), place.path, owns_client=True)

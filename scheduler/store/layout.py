@@ -2,7 +2,7 @@
 
 ::
 
-    /eratos/schema                       newest schema ever written, "1"
+    /eratos/schema                       newest schema ever written, "1"; "restoring" until a restore is complete
     /eratos/term                         fencing: its version is the number of the present leader's term
     /eratos/election/<contender>         ephemeral and sequential, see eratos.scheduler.election
     /eratos/framework_id
@@ -22,7 +22,8 @@ from urllib.parse import quote, unquote
 
 from ..core.records import APPS, INSTANCES
 
-BUCKETED: Final = (APPS, INSTANCES)
+#: In the order in which they are read: whoever reads beside a leader then finds no instance whose app was only made later.
+BUCKETED: Final = (INSTANCES, APPS)
 BUCKETS: Final = tuple(f"{number:02x}" for number in range(256))
 
 #: Bytes of one transaction, unless a single record is larger. The server takes 1 MiB (jute.maxbuffer), but keeps its last

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..core.actions import Write
 from ..core.records import Stored
 from . import codec
-from .base import final_values
+from .base import checked_records, final_values
 
 
 class MemoryStore:
@@ -22,6 +22,9 @@ class MemoryStore:
     def load(self) -> Stored:
         return codec.decode_all(self.records.items())
 
+    def items(self) -> dict[str, bytes]:
+        return dict(self.records)
+
     def write(self, batch: Sequence[Write]) -> None:
         values = final_values(batch)
         for key, data in values.items():
@@ -29,6 +32,11 @@ class MemoryStore:
                 self.records.pop(key, None)
             else:
                 self.records[key] = data
+
+    def restore(self, records: Mapping[str, bytes], ballot: str = "") -> None:
+        checked = checked_records(records)
+        self.records.clear()
+        self.records.update(checked)
 
     def close(self) -> None:
         pass

@@ -3,6 +3,9 @@
 A write is one transaction, so it happens whole or not at all, and is on the disk when it returns (synchronous=FULL;
 https://www.sqlite.org/pragma.html#pragma_synchronous). The process holds a lock on ``<file>.lock`` for as long as it
 lives: two schedulers with one memory would undo each other's work, and there is no election to keep them apart.
+
+Whoever only reads takes no lock and changes nothing: in WAL mode it sees the file as of the moment it begins, and neither
+waits for the scheduler nor makes it wait (https://www.sqlite.org/wal.html#concurrency).
 """
 
 from __future__ import annotations
@@ -10,15 +13,16 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
+from urllib.parse import quote
 
 from ..core.actions import Write
 from ..core.records import Stored
 from . import codec
-from .base import final_values
+from .base import checked_records, final_values
 from .errors import StoreUnavailable, StoreUnusable
 
 #: "erat" in ASCII: marks the file as ours (https://www.sqlite.org/pragma.html#pragma_application_id).
@@ -31,36 +35,47 @@ _DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")
 class SqliteStore:
     """Opens, checks and, where there is none, creates the file. Raises StoreUnusable, StoreUnavailable."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
-        self._lock_file = self._lock()
+        self._lock_file = None if read_only else self._lock()
         try:
-            self._db = self._open()
+            self._db = self._open_to_read() if read_only else self._open()
         except BaseException:
-            self._lock_file.close()
+            if self._lock_file is not None:
+                self._lock_file.close()
             raise
 
     def begin_term(self, ballot: str = "") -> None:
         pass  # the lock taken on opening keeps every other writer out
 
     def load(self) -> Stored:
+        return codec.decode_all(self.items().items())
+
+    def items(self) -> dict[str, bytes]:
         with self._told():
-            rows = self._db.execute("SELECT key, data FROM records ORDER BY key").fetchall()
-        return codec.decode_all(rows)
+            return dict(self._db.execute("SELECT key, data FROM records ORDER BY key").fetchall())
 
     def write(self, batch: Sequence[Write]) -> None:
-        values = final_values(batch)
+        changes = list(final_values(batch).items())
         with self._told(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(
-                "INSERT INTO records VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET data = excluded.data",
-                [(key, data) for key, data in values.items() if data is not None],
-            )
-            self._db.executemany("DELETE FROM records WHERE key = ?", [(key,) for key, data in values.items() if data is None])
+            self._put((key, data) for key, data in changes if data is not None)
+            self._db.executemany("DELETE FROM records WHERE key = ?", [(key,) for key, data in changes if data is None])
+
+    def restore(self, records: Mapping[str, bytes], ballot: str = "") -> None:
+        wanted = checked_records(records)
+        with self._told(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM records")
+            self._put(wanted.items())
 
     def close(self) -> None:
         self._db.close()
-        self._lock_file.close()
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+    def _put(self, records: Iterable[tuple[str, bytes]]) -> None:
+        self._db.executemany("INSERT INTO records VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET data = excluded.data", records)
 
     def _lock(self) -> TextIO:
         lock_path = self._path.with_name(self._path.name + ".lock")
@@ -103,6 +118,20 @@ class SqliteStore:
                 raise
         return db
 
+    def _open_to_read(self) -> sqlite3.Connection:
+        if not self._path.exists():
+            raise StoreUnusable(f"there is no file {self._path}: name the one that the scheduler uses in --store")
+        with self._told():
+            db = sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, isolation_level=None)
+            try:
+                self._check(db)
+                if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    raise StoreUnusable(f"{self._path} holds nothing yet: name the file that the scheduler uses in --store")
+            except BaseException:
+                db.close()
+                raise
+        return db
+
     def _check(self, db: sqlite3.Connection) -> None:
         """Refuse a file that is damaged, somebody else's or of a newer schema."""
         report = [row[0] for row in db.execute("PRAGMA quick_check(3)")]
@@ -120,9 +149,9 @@ class SqliteStore:
 
     def _damaged(self, report: str) -> StoreUnusable:
         return StoreUnusable(
-            f"{self._path} is damaged ({report}): restore it from a backup, or rescue what is left with "
-            f"`sqlite3 {self._path} .recover`. Starting with an empty file instead makes a new framework and leaves the "
-            "running tasks to themselves, so nothing was changed"
+            f"{self._path} is damaged ({report}): move it away and restore it from a backup (`eratos-scheduler restore FILE`), "
+            f"or rescue what is left with `sqlite3 {self._path} .recover`. Starting with an empty file instead makes a new "
+            "framework and leaves the running tasks to themselves, so nothing was changed"
         )
 
     @contextmanager

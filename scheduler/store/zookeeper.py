@@ -10,6 +10,11 @@ so whatever the leader before wrote is either read or refused, however long it w
 **Lost answers.** When the connection breaks the outcome is unknown: existing nodes are looked up again and the same
 changes are sent again. An old value cannot follow a new one: within a session requests are carried out in the order they
 were made, and ZooKeeper refuses what comes late over an earlier connection.
+
+**Reading beside a leader.** ``items`` looks at one record after the other, instances before apps: one that changes
+meanwhile is read as it was or as it is, whole in either case, and no instance is read whose app was only made later.
+
+**Restoring** marks the store at ``schema`` until it is complete, so a scheduler refuses what an interrupted one left.
 """
 
 from __future__ import annotations
@@ -17,12 +22,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from kazoo import exceptions as zk
-from kazoo.client import KazooClient
+from kazoo.client import KazooClient, TransactionRequest
 from kazoo.protocol.states import KazooState
 from kazoo.security import OPEN_ACL_UNSAFE
 
@@ -31,7 +35,7 @@ from eratos.common.log import fields
 from ..core.actions import Write
 from ..core.records import FRAMEWORK_ID, Stored
 from . import codec, layout, multiread
-from .base import final_values
+from .base import checked_records, final_values
 from .errors import StoreFenced, StoreUnavailable, StoreUnusable
 from .zookeeper_client import OUTCOME_UNKNOWN, disconnect, told
 
@@ -44,6 +48,11 @@ WRITE_TIMEOUT_S: Final = 5.0
 LOAD_TIMEOUT_S: Final = 60.0
 #: Nodes read by one request.
 READ_TOGETHER: Final = 200
+#: Records that a restore writes before it tells how far it is.
+RESTORE_TOGETHER: Final = 10_000
+#: What the node ``schema`` holds while a restore is under way.
+RESTORING: Final = b"restoring"
+FENCED: Final = "another scheduler became leader: this one may write no more and must end"
 
 
 class ZookeeperStore:
@@ -66,12 +75,17 @@ class ZookeeperStore:
 
     def begin_term(self, ballot: str = "") -> None:
         self._give(LOAD_TIMEOUT_S)
-        self._repeat(self._prepare)
-        self._term = self._repeat(self._raise_term, ballot)
-        log.info("term began %s", fields(term=self._term, root=self._root))
+        self._repeat(self._check_schema)
+        self._begin(ballot, str(codec.SCHEMA).encode())
 
     def load(self) -> Stored:
+        found = self.items()
+        self._exists = dict.fromkeys(found, True)
+        return codec.decode_all(found.items())
+
+    def items(self) -> dict[str, bytes]:
         self._give(LOAD_TIMEOUT_S)
+        self._repeat(self._check_schema)
         return self._repeat(self._read_all)
 
     def write(self, batch: Sequence[Write]) -> None:
@@ -84,6 +98,25 @@ class ZookeeperStore:
         else:
             self._apply(layout.transactions(change for change in changes if change[1] is not None))
             self._apply(layout.transactions(change for change in changes if change[1] is None))
+
+    def restore(self, records: Mapping[str, bytes], ballot: str = "") -> None:
+        wanted = checked_records(records)
+        self._give(LOAD_TIMEOUT_S)
+        self._repeat(self._check_schema, RESTORING)
+        self._begin(ballot, RESTORING)
+        self._exists = {}
+        for key, node in self._repeat(self._nodes).items():
+            if node == layout.node_of(key):
+                self._exists[key] = True
+            else:
+                self._repeat(self._delete, node)  # it comes back under its key, which is the wrong place's name
+        self._repeat(self._look_up, [FRAMEWORK_ID])
+        changes: list[layout.Change] = [(key, None) for key, exists in self._exists.items() if exists and key not in wanted]
+        changes += wanted.items()
+        for start in range(0, len(changes), RESTORE_TOGETHER):
+            log.info("restoring %s", fields(done=start, of=len(changes)))
+            self._apply(layout.transactions(changes[start : start + RESTORE_TOGETHER]))
+        self._repeat(self._complete)
 
     def close(self) -> None:
         self._client.remove_listener(self._on_state)
@@ -137,9 +170,29 @@ class ZookeeperStore:
 
     # Beginning a term
 
-    def _prepare(self) -> None:
-        """Make the folders; refuse what a newer version wrote."""
-        self._check_schema(self._get_or((b"", None), self._client.get_async(self._path("schema")))[0])
+    def _check_schema(self, allowed: bytes = b"") -> None:
+        """Refuse what a newer version wrote, and what is half restored unless that is ``allowed``."""
+        data = self._get_or((b"", None), self._client.get_async(self._path("schema")))[0]
+        if not data or data == allowed:
+            return
+        if data == RESTORING:
+            raise StoreUnusable(
+                f"{self._root} in ZooKeeper is half restored: run `eratos-scheduler restore FILE --replace` again, to its end"
+            )
+        if not data.isdigit():
+            raise StoreUnusable(f"{self._path('schema')} in ZooKeeper holds {data[:40]!r}, no version: name another path in --zk")
+        if int(data) > codec.SCHEMA:
+            raise StoreUnusable(
+                f"{self._root} in ZooKeeper was written by a newer eratos (schema {int(data)}, this one knows up to "
+                f"{codec.SCHEMA}): run that version or a later one"
+            )
+
+    def _begin(self, ballot: str, schema: bytes) -> None:
+        self._repeat(self._make_folders)
+        self._term = self._repeat(self._raise_term, ballot, schema)
+        log.info("term began %s", fields(term=self._term, root=self._root))
+
+    def _make_folders(self) -> None:
         parent = self._root.rpartition("/")[0]
         if parent:
             # Shared with others, so without our ACL; what is ours begins below.
@@ -152,15 +205,6 @@ class ZookeeperStore:
             for bucket in sorted({*layout.BUCKETS}.difference(self._get(self._client.get_children_async(self._path(kind)))))
         )
 
-    def _check_schema(self, data: bytes) -> None:
-        if data and not data.isdigit():
-            raise StoreUnusable(f"{self._path('schema')} in ZooKeeper holds {data[:40]!r}, no version: name another path in --zk")
-        if int(data or b"0") > codec.SCHEMA:
-            raise StoreUnusable(
-                f"{self._root} in ZooKeeper was written by a newer eratos (schema {int(data)}, this one knows up to "
-                f"{codec.SCHEMA}): run that version or a later one"
-            )
-
     def _make(self, nodes: Iterable[str]) -> None:
         for answer in [self._client.create_async(self._path(node)) for node in nodes]:
             try:
@@ -168,11 +212,11 @@ class ZookeeperStore:
             except zk.NodeExistsError:
                 pass
 
-    def _raise_term(self, ballot: str) -> int:
+    def _raise_term(self, ballot: str, schema: bytes) -> int:
         transaction = self._client.transaction()
         if ballot:
             transaction.check(ballot, -1)
-        transaction.set_data(self._path("schema"), str(codec.SCHEMA).encode())
+        transaction.set_data(self._path("schema"), schema)
         transaction.set_data(self._path("term"), ballot.encode())
         results = self._get(transaction.commit_async())
         error = _failure(results)
@@ -183,30 +227,30 @@ class ZookeeperStore:
         term: int = results[-1].version
         return term
 
-    # Loading
+    # Reading
 
-    def _read_all(self) -> Stored:
+    def _nodes(self) -> dict[str, str]:
+        """Return where each app and instance lies, by key; one in a place that is not its own has its place for a key."""
         folders = [kind + bucket for kind in layout.BUCKETED for bucket in layout.BUCKETS]
+        self._get(self._client.sync_async(self._root))  # this server may lag behind
         lists = [self._client.get_children_async(self._path(folder)) for folder in folders]
-        keys = [FRAMEWORK_ID]
-        misplaced: dict[str, str] = {}
+        nodes: dict[str, str] = {}
         for folder, answer in zip(folders, lists, strict=True):
             names: list[str] = self._get_or([], answer)
             for name in names:
-                key = layout.key_of(folder[:-2], name)
-                if layout.node_of(key) == f"{folder}/{name}":
-                    keys.append(key)
-                else:
-                    misplaced[f"{folder}/{name}"] = "lies where no record of this name belongs"
-        parts = [keys[start : start + READ_TOGETHER] for start in range(0, len(keys), READ_TOGETHER)]
-        answers = [multiread.read_async(self._client, [self._path(layout.node_of(key)) for key in part]) for part in parts]
+                node, key = f"{folder}/{name}", layout.key_of(folder[:-2], name)
+                nodes[key if layout.node_of(key) == node else node] = node
+        return nodes
+
+    def _read_all(self) -> dict[str, bytes]:
+        nodes = [(FRAMEWORK_ID, FRAMEWORK_ID), *self._nodes().items()]
+        parts = [nodes[start : start + READ_TOGETHER] for start in range(0, len(nodes), READ_TOGETHER)]
+        answers = [multiread.read_async(self._client, [self._path(node) for _, node in part]) for part in parts]
         found: dict[str, bytes] = {}
         for part, answer in zip(parts, answers, strict=True):
             values = zip(part, self._get(answer), strict=True)
-            found.update((key, data) for key, data in values if data is not None)
-        self._exists = dict.fromkeys(found, True)
-        stored = codec.decode_all(found.items())
-        return replace(stored, spoilt=stored.spoilt | misplaced)
+            found.update((key, data) for (key, _), data in values if data is not None)
+        return found
 
     # Writing
 
@@ -241,7 +285,7 @@ class ZookeeperStore:
                 results = self._get(answer)
                 error = _failure(results)
                 if error is not None and error is results[0]:
-                    raise StoreFenced("another scheduler became leader: this one may write no more and must end")
+                    raise StoreFenced(FENCED)
                 if isinstance(error, zk.NodeExistsError | zk.NoNodeError):
                     return False
                 if error is not None:
@@ -257,13 +301,33 @@ class ZookeeperStore:
         self._give(self._write_timeout_s)  # each transaction has its time
         return True
 
-    def _look_up(self, keys: Collection[str]) -> None:
+    def _look_up(self, keys: Iterable[str]) -> None:
         """Learn which keys have a node; make the folders anew that somebody deleted."""
         answers = [(key, self._client.exists_async(self._path(layout.node_of(key)))) for key in keys]
         for key, answer in answers:
             self._exists[key] = self._get(answer) is not None
         missing = (layout.node_of(key) for key in keys if not self._exists[key])
         self._make({node.rpartition("/")[0] for node in missing if "/" in node})
+
+    # Restoring
+
+    def _delete(self, node: str) -> None:
+        self._commit(lambda transaction: transaction.delete(self._path(node)))
+
+    def _complete(self) -> None:
+        self._commit(lambda transaction: transaction.set_data(self._path("schema"), str(codec.SCHEMA).encode()))
+
+    def _commit(self, add: Callable[[TransactionRequest], None]) -> None:
+        """Make one transaction of this term, of what ``add`` adds to it; a node that is gone is deleted already."""
+        transaction = self._client.transaction()
+        transaction.check(self._path("term"), self._term)
+        add(transaction)
+        results = self._get(transaction.commit_async())
+        error = _failure(results)
+        if error is not None and error is results[0]:
+            raise StoreFenced(FENCED)
+        if error is not None and not isinstance(error, zk.NoNodeError):
+            raise error
 
 
 def _failure(results: list[Any]) -> Exception | None:

@@ -15,7 +15,7 @@ from support.zookeeper import raw_client
 
 from eratos.scheduler.core.actions import Forget, Put
 from eratos.scheduler.core.records import FRAMEWORK_ID, INSTANCES, Stored
-from eratos.scheduler.store import layout
+from eratos.scheduler.store import codec, layout
 from eratos.scheduler.store.base import RECORD_BYTES_MAX, RecordTooLarge, Store, StoreUnusable
 from eratos.scheduler.store.factory import open_store
 from eratos.scheduler.store.memory import MemoryStore
@@ -26,8 +26,10 @@ class Place:
     """Where a store keeps its records, and a way past the store to the bytes."""
 
     reopen: Callable[[], Store]
+    reader: Callable[[], Store]
     raw: Callable[[str], bytes | None]
     spoil: Callable[[str, bytes], None]
+    lose: Callable[[str], None]
 
     def open(self) -> Store:
         store = self.reopen()
@@ -42,7 +44,9 @@ class Place:
 
 def memory_place() -> Place:
     records: dict[str, bytes] = {}
-    return Place(lambda: MemoryStore(records), records.get, records.__setitem__)
+    return Place(
+        lambda: MemoryStore(records), lambda: MemoryStore(records), records.get, records.__setitem__, records.__delitem__
+    )
 
 
 def sqlite_place(path: Path) -> Place:
@@ -58,8 +62,10 @@ def sqlite_place(path: Path) -> Place:
 
     return Place(
         lambda: open_store(f"sqlite://{path}"),
+        lambda: open_store(f"sqlite://{path}", read_only=True),
         raw,
         lambda key, data: ask("REPLACE INTO records VALUES (?, ?)", key, data) and None,
+        lambda key: ask("DELETE FROM records WHERE key = ?", key) and None,
     )
 
 
@@ -75,7 +81,10 @@ def zookeeper_place(url: str, client) -> Place:  # type: ignore[no-untyped-def]
         client.ensure_path(path)
         client.set(path, data)
 
-    return Place(lambda: open_store(url + root), raw, spoil)
+    def lose(key: str) -> None:
+        client.delete(f"{root}/{layout.node_of(key)}")
+
+    return Place(lambda: open_store(url + root), lambda: open_store(url + root, read_only=True), raw, spoil, lose)
 
 
 @pytest.fixture(params=["memory", "sqlite", "zookeeper"])
@@ -252,6 +261,61 @@ def test_ten_thousand_instances_come_back(place: Place, store: Store) -> None:
         again.load()
         again.write([Forget(INSTANCES + instance.instance_id) for instance in stored.instances])
     assert place.stored() == Stored()
+
+
+# Reading beside a scheduler, and restoring
+
+
+def some_records() -> dict[str, bytes]:
+    """Return records of each kind, one of them poisoned."""
+    instance = an_instance(1)
+    return {
+        FRAMEWORK_ID: b"f-0001",
+        "apps//shop/cart": codec.encode("apps//shop/cart", an_app("/shop/cart")),
+        INSTANCES + instance.instance_id: codec.encode(INSTANCES + instance.instance_id, instance),
+        INSTANCES + "poisoned": b"\x00\xff",
+    }
+
+
+def test_a_reader_sees_every_record_as_it_lies_and_disturbs_nobody(place: Place, store: Store) -> None:
+    store.write([Put(FRAMEWORK_ID, "f-0001"), put_app(an_app("/shop/cart")), put(an_instance(1))])
+    place.spoil(INSTANCES + "poisoned", b"\x00\xff")
+    with closing(place.reader()) as reader:
+        assert reader.items() == some_records()
+        store.write([put(an_instance(2))])
+        assert reader.items().keys() == some_records().keys() | {INSTANCES + an_instance(2).instance_id}
+
+
+def test_a_restore_takes_the_place_of_all_that_was_there(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(place.open()) as store:
+        store.load()
+        store.write([Put(FRAMEWORK_ID, "f-0002"), put_app(an_app("/other")), put(an_instance(1)), put(an_instance(2))])
+    with closing(place.reopen()) as store:
+        store.restore(some_records())
+        assert store.items() == some_records()
+    stored = place.stored()
+    assert (stored.framework_id, [app.id for app in stored.apps]) == ("f-0001", ["/shop/cart"])
+    assert stored.instances == (an_instance(1),)
+    assert list(stored.spoilt) == [INSTANCES + "poisoned"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_restored_store_goes_on_as_any_other(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(place.reopen()) as store:
+        store.restore(some_records())
+    with closing(place.open()) as store:
+        store.load()
+        store.write([Forget(INSTANCES + an_instance(1).instance_id), put(an_instance(2))])
+    assert place.stored().instances == (an_instance(2),)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_restore_of_a_record_too_large_changes_nothing(place: Place, store: Store) -> None:
+    store.write([put(an_instance(1))])
+    store.close()
+    with closing(place.reopen()) as again, pytest.raises(RecordTooLarge, match="instances/large takes"):
+        again.restore({"instances/small": b"", "instances/large": bytes(RECORD_BYTES_MAX + 1)})
+    assert place.stored().instances == (an_instance(1),)
 
 
 def test_a_second_close_is_harmless(store: Store) -> None:

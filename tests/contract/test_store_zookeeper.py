@@ -20,7 +20,7 @@ from support.zookeeper import expire_session, raw_client
 
 from eratos.scheduler.core.actions import Forget, Write
 from eratos.scheduler.core.records import INSTANCES, InstanceRecord
-from eratos.scheduler.store import layout
+from eratos.scheduler.store import codec, layout
 from eratos.scheduler.store.base import StoreFenced, StoreUnavailable, StoreUnusable
 from eratos.scheduler.store.factory import open_store
 from eratos.scheduler.store.zookeeper import ZookeeperStore
@@ -295,6 +295,86 @@ def test_a_killed_server_loses_nothing(world: World, zookeeper_container: Contai
     zookeeper_container.start()
     store.write([put(an_instance(2))])
     assert world.stored() == by_id(an_instance(1), an_instance(2))
+
+
+# Restoring
+
+
+def items_of(*records: InstanceRecord) -> dict[str, bytes]:
+    keys = [INSTANCES + record.instance_id for record in records]
+    return {key: codec.encode(key, record) for key, record in zip(keys, records, strict=True)}
+
+
+def restorer(world: World) -> ZookeeperStore:
+    return ZookeeperStore(world.client(), world.root)
+
+
+def test_a_restore_fences_whoever_led(world: World) -> None:
+    old = world.store()
+    restorer(world).restore(items_of(an_instance(1)))
+    with pytest.raises(StoreFenced):
+        old.write([put(an_instance(2))])
+    assert world.stored() == by_id(an_instance(1))
+
+
+def test_a_restore_without_the_ballot_changes_nothing(world: World) -> None:
+    world.store().write([put(an_instance(1))])
+    with pytest.raises(StoreFenced, match="leadership was lost"):
+        restorer(world).restore(items_of(an_instance(2)), f"{world.root}/election/gone")
+    assert world.stored() == by_id(an_instance(1))
+
+
+def test_a_restore_is_fenced_like_any_writer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    restore = restorer(world)
+    nodes = restore._nodes
+
+    def somebody_leads() -> dict[str, str]:
+        world.raw.set(f"{world.root}/term", b"")
+        return nodes()
+
+    monkeypatch.setattr(restore, "_nodes", somebody_leads)
+    for records in (items_of(an_instance(1)), {}):
+        with pytest.raises(StoreFenced):
+            restore.restore(records)
+
+
+def test_what_an_interrupted_restore_left_is_used_by_nobody_until_it_is_restored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.store().write([put(an_instance(1))])
+    dying = restorer(world)
+    monkeypatch.setattr(dying, "_complete", lambda *_: (_ for _ in ()).throw(StoreUnavailable("died")))
+    with pytest.raises(StoreUnavailable):
+        dying.restore(items_of(an_instance(2)))
+    for use in (ZookeeperStore.begin_term, ZookeeperStore.items):
+        with pytest.raises(StoreUnusable, match=r"half restored: run `eratos-scheduler restore FILE --replace` again"):
+            use(restorer(world))
+    restorer(world).restore(items_of(an_instance(3)))
+    assert world.store().load().instances == (an_instance(3),)
+
+
+def test_a_large_restore_says_how_far_it_is(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    records = items_of(*map(an_instance, range(12_000)))
+    restorer(world).restore(records)
+    assert "restoring done=10000 of=12000" in caplog.text
+    assert restorer(world).items() == records
+
+
+def test_nodes_in_the_wrong_place_are_read_and_make_way_for_a_restore(world: World) -> None:
+    world.store().write([put(an_instance(1))])
+    world.raw.create(f"{world.root}/instances/00/x", b"stray")
+    items = restorer(world).items()
+    assert items["instances/00/x"] == b"stray"
+    restorer(world).restore(items)
+    assert restorer(world).items() == items
+    assert not world.raw.exists(f"{world.root}/instances/00/x")
+    assert list(world.store().load().spoilt) == ["instances/00/x"]
+
+
+def test_reading_a_store_that_is_not_there_creates_nothing(world: World) -> None:
+    assert restorer(world).items() == {}
+    assert not world.raw.exists(world.root)
 
 
 # Versions and permissions

@@ -12,7 +12,7 @@ GOOD = ["--master", "zk://zk1:2181/mesos", "--zk", "zk://zk1:2181/eratos"]
 
 
 def test_flags_win_over_the_environment():
-    config = read([*GOOD, "--http-port", "9000"], {"ERATOS_HTTP_PORT": "9001", "ERATOS_ROLE": "web"})
+    config = read([*GOOD, "--http-port", "9000"], {"ERATOS_HTTP_PORT": "9001", "ERATOS_ROLE": "web"}).config
     assert (config.http_port, config.role) == (9000, "web")
 
 
@@ -46,6 +46,40 @@ def test_secrets_stay_out_of_the_log(tmp_path: Path):
     config = read(
         ["--master", "m:5050", "--zk", "zk://u:pass@zk1:2181/e", "--principal", "p", "--secret-file", str(secret)],
         {},
-    )
+    ).config
     assert config.secret() == "hunter2"
     assert "pass@" not in repr(config) and "hunter2" not in repr(config)
+
+
+def test_without_a_command_the_scheduler_runs():
+    assert read(GOOD, {}).command == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "file", "replace"),
+    [
+        (["backup", "f", "--zk", "zk://h/e"], "f", False),
+        (["--zk", "zk://h/e", "backup", "f"], "f", False),
+        (["--zk", "zk://h/e", "restore", "--replace", "f"], "f", True),
+        (["--zk", "zk://h/e", "restore", "-"], "-", False),
+        ([*GOOD, "--zk", "zk://h/e", "--http-port", "9000", "restore", "-", "--role", "web"], "-", False),
+    ],
+)
+def test_commands_for_the_store_take_the_schedulers_flags_and_need_the_store_alone(argv: list[str], file: str, replace: bool):
+    called = read(argv, {})
+    assert called.command in argv
+    assert (called.file, called.replace, called.config.zk) == (file, replace, "zk://h/e")
+
+
+def test_commands_for_the_store_read_the_environment_that_the_scheduler_has():
+    assert read(["backup", "f"], {"ERATOS_ZK": "zk://h/e", "ERATOS_SECRET_FILE": "/not/here"}).config.zk == "zk://h/e"
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [([], "--zk"), (["--store", "memory:"], "keeps nothing"), (["--store", "sqlite:///f", "--zk", "zk://h/e"], "one of them")],
+)
+def test_commands_for_the_store_refuse_what_they_cannot_work_on(command: str, argv: list[str], complaint: str):
+    with pytest.raises(BadConfig, match=complaint):
+        read([command, "f", *argv], {})

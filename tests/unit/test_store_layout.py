@@ -67,3 +67,8 @@ def test_transactions_hold_every_change_in_order_and_fit(changes: list[layout.Ch
 def test_changes_are_cut_into_few_transactions(instances: int, most: int) -> None:
     changes = [(INSTANCES + an_instance(number).instance_id, bytes(400)) for number in range(instances)]
     assert len(layout.transactions(changes)) <= most
+
+
+def test_instances_are_read_before_apps() -> None:
+    """Else a backup beside a leader could hold an instance without its app, which a restore would stop."""
+    assert layout.BUCKETED == (INSTANCES, APPS)

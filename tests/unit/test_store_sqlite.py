@@ -117,6 +117,47 @@ def test_a_database_of_another_program_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_reading_beside_a_scheduler_sees_every_write_and_keeps_nobody_waiting(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        store.write([put(an_instance(1))])
+        with closing(SqliteStore(path, read_only=True)) as reader:
+            assert len(reader.items()) == 1
+            store.write([put(an_instance(2))])
+            assert len(reader.items()) == 2
+        store.write([put(an_instance(3))])
+
+
+def test_reading_finds_what_a_killed_scheduler_left_and_changes_nothing(path: Path) -> None:
+    log_path = path.with_name("store.db-wal")
+    with closing(SqliteStore(path)) as store:
+        store.write([put(an_instance(1))])
+        files = {file: file.read_bytes() for file in (path, log_path)}
+    for file, data in files.items():
+        file.write_bytes(data)
+    with closing(SqliteStore(path, read_only=True)) as reader:
+        assert len(reader.items()) == 1
+    assert {file: file.read_bytes() for file in files} == files
+
+
+def test_reading_creates_nothing(path: Path) -> None:
+    with pytest.raises(StoreUnusable, match="there is no file"):
+        SqliteStore(path, read_only=True)
+    assert not list(path.parent.iterdir())
+    sqlite3.connect(path).execute("PRAGMA journal_mode = WAL").close()
+    with pytest.raises(StoreUnusable, match="holds nothing yet"):
+        SqliteStore(path, read_only=True)
+
+
+def test_an_interrupted_restore_leaves_the_store_as_it_was(path: Path) -> None:
+    fill(path)
+    records = {f"instances/{number}": bytes(400) for number in range(2000)}
+    with closing(SqliteStore(path)) as store:
+        before = store.items()
+        with files_no_larger_than(100_000), pytest.raises(StoreUnavailable, match="check the disk's room"):
+            store.restore(records)
+        assert store.items() == before
+
+
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match="create the folder"):
         SqliteStore(tmp_path / "missing" / "store.db")
