@@ -39,7 +39,9 @@ class SqliteStore:
         self._path = path
         self._lock_file = None if read_only else self._lock()
         try:
+            self._check_files(read_only)
             self._db = self._open_to_read() if read_only else self._open()
+            self._inode = self._found_inode()
         except BaseException:
             if self._lock_file is not None:
                 self._lock_file.close()
@@ -53,9 +55,16 @@ class SqliteStore:
 
     def items(self) -> dict[str, bytes]:
         with self._told():
-            return dict(self._db.execute("SELECT key, data FROM records ORDER BY key").fetchall())
+            # What somebody put in with the sqlite3 command is text, and may be anything.
+            rows = self._db.execute("SELECT CAST(key AS TEXT), CAST(coalesce(data, '') AS BLOB) FROM records ORDER BY key")
+            return dict(rows.fetchall())
 
     def write(self, batch: Sequence[Write]) -> None:
+        if self._inode != self._found_inode():
+            raise StoreUnusable(
+                f"{self._path} was moved, deleted or replaced while in use, so no write would be found again: stop every "
+                "scheduler before the file is touched, put the right one in place and start again"
+            )
         changes = list(final_values(batch).items())
         with self._told(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -76,6 +85,14 @@ class SqliteStore:
 
     def _put(self, records: Iterable[tuple[str, bytes]]) -> None:
         self._db.executemany("INSERT INTO records VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET data = excluded.data", records)
+
+    def _found_inode(self) -> tuple[int, int] | None:
+        """Return what tells the file at the path from every other one."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _lock(self) -> TextIO:
         lock_path = self._path.with_name(self._path.name + ".lock")
@@ -100,6 +117,24 @@ class SqliteStore:
         file.flush()
         return file
 
+    def _check_files(self, read_only: bool) -> None:
+        """Refuse what SQLite would take for a new database or make one of."""
+        if self._path.is_dir():
+            raise StoreUnusable(f"{self._path} is a folder: name a file in it in --store")
+        if not self._path.exists():
+            if read_only:
+                raise StoreUnusable(f"there is no file {self._path}: name the one that the scheduler uses in --store")
+            if self._has_log():
+                raise StoreUnusable(
+                    f"{self._path} is gone, but not what was written to it last, {self._log_path}: put the file back beside "
+                    "that, or move that away and restore a backup (`eratos-scheduler restore FILE`)"
+                )
+        elif not self._path.stat().st_size:
+            raise StoreUnusable(
+                f"{self._path} is empty, perhaps a copy that was cut off: put the whole file in its place, or delete it and "
+                "restore a backup (`eratos-scheduler restore FILE`). Deleted and not restored it makes a new framework"
+            )
+
     def _open(self) -> sqlite3.Connection:
         with self._told():
             # One thread at a time uses it, but not always the one that opened it.
@@ -119,8 +154,6 @@ class SqliteStore:
         return db
 
     def _open_to_read(self) -> sqlite3.Connection:
-        if not self._path.exists():
-            raise StoreUnusable(f"there is no file {self._path}: name the one that the scheduler uses in --store")
         with self._told():
             db = sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, isolation_level=None)
             try:
@@ -132,15 +165,29 @@ class SqliteStore:
                 raise
         return db
 
+    @property
+    def _log_path(self) -> Path:
+        return self._path.with_name(self._path.name + "-wal")
+
+    def _has_log(self) -> bool:
+        """Tell whether something was written that is not in the file yet (https://www.sqlite.org/wal.html)."""
+        return self._log_path.exists() and self._log_path.stat().st_size > 0
+
     def _check(self, db: sqlite3.Connection) -> None:
         """Refuse a file that is damaged, somebody else's or of a newer schema."""
+        db.text_factory = lambda text: text.decode(errors="backslashreplace")  # a damaged key must not hide all others
         report = [row[0] for row in db.execute("PRAGMA quick_check(3)")]
         if report != ["ok"]:
             raise self._damaged("; ".join(" ".join(report).splitlines()))
+        # SQLite fills up a last page that was cut off with zeros.
+        if self._path.stat().st_size % db.execute("PRAGMA page_size").fetchone()[0] and not self._has_log():
+            raise self._damaged("its end is missing")
         application_id, schema = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-        empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if application_id != APPLICATION_ID and not empty:
+        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
+        if application_id != APPLICATION_ID and tables:
             raise StoreUnusable(f"{self._path} is a database of another program: name another file in --store")
+        if application_id == APPLICATION_ID and "records" not in tables:
+            raise self._damaged("the table records is missing")
         if schema > codec.SCHEMA:
             raise StoreUnusable(
                 f"{self._path} was written by a newer eratos (schema {schema}, this one knows up to {codec.SCHEMA}): "

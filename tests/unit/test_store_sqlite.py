@@ -117,6 +117,81 @@ def test_a_database_of_another_program_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.2, 0.5, 0.9, 0.999])
+def test_a_file_cut_off_anywhere_is_refused_and_left_as_it_is(path: Path, share: float) -> None:
+    fill(path, 200)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    for read_only in (False, True):
+        with pytest.raises(StoreUnusable, match=r"store.db is damaged.*move it away and restore it from a backup"):
+            SqliteStore(path, read_only=read_only)
+    assert path.read_bytes() == data[: int(len(data) * share)]
+
+
+def test_an_empty_file_is_no_new_store(path: Path) -> None:
+    path.touch()
+    with pytest.raises(StoreUnusable, match=r"store.db is empty.*delete it and restore a backup"):
+        SqliteStore(path)
+    assert path.read_bytes() == b""
+
+
+def test_a_folder_is_no_store(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(StoreUnusable, match=r"store.db is a folder: name a file in it in --store"):
+        SqliteStore(path)
+
+
+def test_a_file_that_lost_its_records_is_refused(path: Path) -> None:
+    fill(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE records")
+    before = path.read_bytes()
+    with pytest.raises(StoreUnusable, match=r"damaged \(the table records is missing\)"):
+        SqliteStore(path)
+    assert path.read_bytes() == before
+
+
+def test_what_was_written_last_is_not_dropped_when_the_file_is_gone(path: Path) -> None:
+    log_path = path.with_name("store.db-wal")
+    with closing(SqliteStore(path)) as store:
+        store.write([put(an_instance(1))])
+        log = log_path.read_bytes()
+    path.unlink()
+    log_path.write_bytes(log)
+    with pytest.raises(
+        StoreUnusable, match=r"store.db is gone, but not what was written to it last, .*store.db-wal: put the file back"
+    ):
+        SqliteStore(path)
+    assert log_path.read_bytes() == log
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("what", ["deleted", "replaced"])
+def test_a_file_taken_away_from_a_running_scheduler_is_told_at_the_next_write(path: Path, what: str) -> None:
+    fill(path)
+    with closing(SqliteStore(path)) as store:
+        if what == "replaced":
+            (path.parent / "older").write_bytes(path.read_bytes())
+            (path.parent / "older").replace(path)
+        else:
+            path.unlink()
+        with pytest.raises(StoreUnusable, match=r"moved, deleted or replaced while in use.*stop every scheduler"):
+            store.write([put(an_instance(2))])
+
+
+def test_a_record_put_in_by_hand_is_read(path: Path) -> None:
+    fill(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO records VALUES ('framework_id', 'f-0001')")
+        db.execute("INSERT INTO records VALUES ('instances/none', NULL)")
+        db.execute("INSERT INTO records VALUES (CAST(x'ff41' AS TEXT), 5)")
+    with closing(SqliteStore(path)) as store:
+        stored = store.load()
+    assert stored.framework_id == "f-0001"
+    assert stored.instances == (an_instance(0),)
+    assert set(stored.spoilt) == {"instances/none", r"\xffA"}
+
+
 def test_reading_beside_a_scheduler_sees_every_write_and_keeps_nobody_waiting(path: Path) -> None:
     with closing(SqliteStore(path)) as store:
         store.write([put(an_instance(1))])
