@@ -41,7 +41,8 @@ class Store(Protocol):
     def load(self) -> Stored:
         """Read everything. A record that cannot be read stays where it is and is named in ``Stored.spoilt``.
 
-        Raises StoreUnavailable, and StoreUnusable where going on would lose what is stored: an unreadable framework id.
+        Raises StoreUnavailable, and StoreUnusable where going on would lose what is stored: an unreadable framework id,
+        or fewer records than the last scheduler left.
         """
         ...
 

@@ -3,6 +3,7 @@
 ::
 
     /eratos/schema                       newest schema ever written, "1"; "restoring" until a restore is complete
+    /eratos/checksum                     of all records, see checksum.py; changed with each of them
     /eratos/term                         fencing: its version is the number of the present leader's term
     /eratos/election/<contender>         ephemeral and sequential, see eratos.scheduler.election
     /eratos/framework_id
@@ -21,6 +22,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from ..core.records import APPS, INSTANCES
+from .checksum import Change
 
 #: In the order in which they are read: whoever reads beside a leader then finds no instance whose app was only made later.
 BUCKETED: Final = (INSTANCES, APPS)
@@ -31,8 +33,6 @@ BUCKETS: Final = tuple(f"{number:02x}" for number in range(256))
 TRANSACTION_BYTES_MAX: Final = 256 * 1024
 #: What an operation adds to path and data: headers, lengths and a digest ACL, rounded up.
 _OPERATION_BYTES: Final = 160
-
-Change = tuple[str, bytes | None]  #: key, and the new bytes or None to delete
 
 
 def node_of(key: str) -> str:

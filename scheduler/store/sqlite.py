@@ -23,6 +23,7 @@ from ..core.actions import Write
 from ..core.records import Stored
 from . import codec
 from .base import checked_records, final_values
+from .checksum import Ledger
 from .errors import StoreUnavailable, StoreUnusable
 
 #: "erat" in ASCII: marks the file as ours (https://www.sqlite.org/pragma.html#pragma_application_id).
@@ -38,6 +39,7 @@ class SqliteStore:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
         self._lock_file = None if read_only else self._lock()
+        self._ledger: Ledger | None = None  #: None until everything was read: then nothing can be said of the whole
         try:
             self._check_files(read_only)
             self._db = self._open_to_read() if read_only else self._open()
@@ -51,7 +53,12 @@ class SqliteStore:
         pass  # the lock taken on opening keeps every other writer out
 
     def load(self) -> Stored:
-        return codec.decode_all(self.items().items())
+        found = self.items()
+        with self._told():
+            left = self._db.execute("SELECT value FROM checksum").fetchone()
+        self._ledger = Ledger(found.items())
+        self._ledger.verify(str(left[0]).encode() if left else b"", str(self._path))
+        return codec.decode_all(found.items())
 
     def items(self) -> dict[str, bytes]:
         with self._told():
@@ -66,10 +73,14 @@ class SqliteStore:
                 "scheduler before the file is touched, put the right one in place and start again"
             )
         changes = list(final_values(batch).items())
+        checksum = "" if self._ledger is None else str(self._ledger.after(changes))
         with self._told(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._put((key, data) for key, data in changes if data is not None)
             self._db.executemany("DELETE FROM records WHERE key = ?", [(key,) for key, data in changes if data is None])
+            self._set_checksum(checksum)
+        if self._ledger is not None:
+            self._ledger.enter(changes)
 
     def restore(self, records: Mapping[str, bytes], ballot: str = "") -> None:
         wanted = checked_records(records)
@@ -77,6 +88,7 @@ class SqliteStore:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM records")
             self._put(wanted.items())
+            self._set_checksum(str(Ledger(wanted.items()).checksum))
 
     def close(self) -> None:
         self._db.close()
@@ -85,6 +97,10 @@ class SqliteStore:
 
     def _put(self, records: Iterable[tuple[str, bytes]]) -> None:
         self._db.executemany("INSERT INTO records VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET data = excluded.data", records)
+
+    def _set_checksum(self, checksum: str) -> None:
+        self._db.execute("DELETE FROM checksum")
+        self._db.execute("INSERT INTO checksum VALUES (?)", (checksum,))
 
     def _found_inode(self) -> tuple[int, int] | None:
         """Return what tells the file at the path from every other one."""
@@ -146,6 +162,7 @@ class SqliteStore:
                 with db:
                     db.execute("BEGIN IMMEDIATE")
                     db.execute("CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID")
+                    db.execute("CREATE TABLE IF NOT EXISTS checksum (value TEXT)")
                     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                     db.execute(f"PRAGMA user_version = {codec.SCHEMA}")
             except BaseException:

@@ -11,6 +11,8 @@ so whatever the leader before wrote is either read or refused, however long it w
 changes are sent again. An old value cannot follow a new one: within a session requests are carried out in the order they
 were made, and ZooKeeper refuses what comes late over an earlier connection.
 
+**Checksum.** Each transaction carries the checksum of the records up to it, so it fits however far a write came.
+
 **Reading beside a leader.** ``items`` looks at one record after the other, instances before apps: one that changes
 meanwhile is read as it was or as it is, whole in either case, and no instance is read whose app was only made later.
 
@@ -23,6 +25,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate, compress
 from typing import Any, Final, TypeVar
 
 from kazoo import exceptions as zk
@@ -36,6 +39,7 @@ from ..core.actions import Write
 from ..core.records import FRAMEWORK_ID, Stored
 from . import codec, layout, multiread
 from .base import checked_records, final_values
+from .checksum import Change, Checksum, Ledger
 from .errors import StoreFenced, StoreUnavailable, StoreUnusable
 from .zookeeper_client import OUTCOME_UNKNOWN, disconnect, told
 
@@ -68,6 +72,7 @@ class ZookeeperStore:
         self._term: int | None = None
         #: Whether a key has a node, as far as known: decides between create and set. A wrong guess costs a look-up.
         self._exists: dict[str, bool] = {}
+        self._ledger: Ledger | None = None  #: None until everything was read: then nothing can be said of the whole
         self._deadline = 0.0  #: of what is being done now, in seconds of the monotonic clock
         self._connected = threading.Event()
         client.add_listener(self._on_state)
@@ -81,6 +86,10 @@ class ZookeeperStore:
     def load(self) -> Stored:
         found = self.items()
         self._exists = dict.fromkeys(found, True)
+        self._ledger = Ledger(found.items())
+        if self._term is not None:  # else somebody may be writing
+            left = self._repeat(lambda: self._get_or((b"", None), self._client.get_async(self._path("checksum")))[0])
+            self._ledger.verify(left, f"{self._root} in ZooKeeper")
         return codec.decode_all(found.items())
 
     def items(self) -> dict[str, bytes]:
@@ -104,6 +113,7 @@ class ZookeeperStore:
         self._give(LOAD_TIMEOUT_S)
         self._repeat(self._check_schema, RESTORING)
         self._begin(ballot, RESTORING)
+        self._ledger = None
         self._exists = {}
         for key, node in self._repeat(self._nodes).items():
             if node == layout.node_of(key):
@@ -111,12 +121,12 @@ class ZookeeperStore:
             else:
                 self._repeat(self._delete, node)  # it comes back under its key, which is the wrong place's name
         self._repeat(self._look_up, [FRAMEWORK_ID])
-        changes: list[layout.Change] = [(key, None) for key, exists in self._exists.items() if exists and key not in wanted]
+        changes: list[Change] = [(key, None) for key, exists in self._exists.items() if exists and key not in wanted]
         changes += wanted.items()
         for start in range(0, len(changes), RESTORE_TOGETHER):
             log.info("restoring %s", fields(done=start, of=len(changes)))
             self._apply(layout.transactions(changes[start : start + RESTORE_TOGETHER]))
-        self._repeat(self._complete)
+        self._repeat(self._complete, Ledger(wanted.items()).checksum)
 
     def close(self) -> None:
         self._client.remove_listener(self._on_state)
@@ -198,7 +208,7 @@ class ZookeeperStore:
             # Shared with others, so without our ACL; what is ours begins below.
             self._get(self._client.ensure_path_async(parent, acl=OPEN_ACL_UNSAFE))
         kinds = [kind.rstrip("/") for kind in layout.BUCKETED]
-        self._make(["", "schema", "term", *kinds])
+        self._make(["", "schema", "term", "checksum", *kinds])
         self._make(
             f"{kind}/{bucket}"
             for kind in kinds
@@ -254,17 +264,43 @@ class ZookeeperStore:
 
     # Writing
 
-    def _apply(self, chunks: list[list[layout.Change]]) -> None:
+    def _apply(self, chunks: list[list[Change]]) -> None:
         self._give(self._write_timeout_s)
         while chunks:
             self._await_connection()
-            sent = [(chunk, self._send(chunk)) for chunk in chunks]
-            chunks = [chunk for chunk, answer in sent if not self._done(chunk, answer)]
-            if chunks:
-                unsure = [key for chunk in chunks for key, _ in chunk]
-                self._repeat(self._look_up, unsure)
+            checksums = self._checksums(chunks)
+            answers = [self._send(chunk, checksum) for chunk, checksum in zip(chunks, checksums, strict=True)]
+            done = [self._done(answer) for answer in answers]
+            for chunk in compress(chunks, done):
+                self._enter(chunk)
+            chunks = [chunk for chunk, is_done in zip(chunks, done, strict=True) if not is_done]
+            if not chunks:
+                return
+            unsure = [key for chunk in chunks for key, _ in chunk]
+            self._repeat(self._look_up, unsure)
 
-    def _send(self, chunk: list[layout.Change]) -> Any:
+    def _checksums(self, chunks: list[list[Change]]) -> list[bytes]:
+        """Return what to store as the checksum with each of several transactions that follow each other."""
+        ledger = self._ledger
+        if ledger is None:
+            return [b""] * len(chunks)
+
+        def after(before: Checksum, chunk: list[Change]) -> Checksum:
+            return ledger.after(chunk, before)
+
+        return [str(checksum).encode() for checksum in accumulate(chunks, after, initial=ledger.checksum)][1:]
+
+    def _enter(self, chunk: list[Change]) -> None:
+        """Take a transaction as done."""
+        if self._ledger is not None:
+            self._ledger.enter(chunk)
+        for key, data in chunk:
+            if data is None:
+                self._exists.pop(key, None)
+            else:
+                self._exists[key] = True
+
+    def _send(self, chunk: list[Change], checksum: bytes) -> Any:
         transaction = self._client.transaction()
         transaction.check(self._path("term"), self._term)
         for key, data in chunk:
@@ -276,9 +312,10 @@ class ZookeeperStore:
                 transaction.set_data(path, data)
             else:
                 transaction.create(path, data)
+        transaction.set_data(self._path("checksum"), checksum)
         return transaction.commit_async()
 
-    def _done(self, chunk: list[layout.Change], answer: Any) -> bool:
+    def _done(self, answer: Any) -> bool:
         """Wait for a transaction; False: look up which of its nodes exist and send it again."""
         try:
             with told():
@@ -293,29 +330,28 @@ class ZookeeperStore:
         except OUTCOME_UNKNOWN as error:
             log.warning("outcome of a write is unknown, repeating it %s", fields(error=type(error).__name__))
             return False
-        for key, data in chunk:
-            if data is None:
-                self._exists.pop(key, None)
-            else:
-                self._exists[key] = True
         self._give(self._write_timeout_s)  # each transaction has its time
         return True
 
     def _look_up(self, keys: Iterable[str]) -> None:
-        """Learn which keys have a node; make the folders anew that somebody deleted."""
+        """Learn which keys have a node; make the nodes anew that somebody deleted and that writes rely on."""
         answers = [(key, self._client.exists_async(self._path(layout.node_of(key)))) for key in keys]
         for key, answer in answers:
             self._exists[key] = self._get(answer) is not None
         missing = (layout.node_of(key) for key in keys if not self._exists[key])
-        self._make({node.rpartition("/")[0] for node in missing if "/" in node})
+        self._make({"checksum"}.union(node.rpartition("/")[0] for node in missing if "/" in node))
 
     # Restoring
 
     def _delete(self, node: str) -> None:
         self._commit(lambda transaction: transaction.delete(self._path(node)))
 
-    def _complete(self) -> None:
-        self._commit(lambda transaction: transaction.set_data(self._path("schema"), str(codec.SCHEMA).encode()))
+    def _complete(self, checksum: Checksum) -> None:
+        def add(transaction: TransactionRequest) -> None:
+            transaction.set_data(self._path("checksum"), str(checksum).encode())
+            transaction.set_data(self._path("schema"), str(codec.SCHEMA).encode())
+
+        self._commit(add)
 
     def _commit(self, add: Callable[[TransactionRequest], None]) -> None:
         """Make one transaction of this term, of what ``add`` adds to it; a node that is gone is deleted already."""

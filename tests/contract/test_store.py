@@ -99,6 +99,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
             yield zookeeper_place(url, stack.enter_context(raw_client(url)))
 
 
+#: For tests of what memory has no need of, as it ends with its process.
+durable = pytest.mark.parametrize("place", ["sqlite", "zookeeper"], indirect=True)
+
+
 @pytest.fixture
 def store(place: Place) -> Iterator[Store]:
     with closing(place.open()) as opened:
@@ -316,6 +320,65 @@ def test_a_restore_of_a_record_too_large_changes_nothing(place: Place, store: St
     with closing(place.reopen()) as again, pytest.raises(RecordTooLarge, match="instances/large takes"):
         again.restore({"instances/small": b"", "instances/large": bytes(RECORD_BYTES_MAX + 1)})
     assert place.stored().instances == (an_instance(1),)
+
+
+# Changes by others than the scheduler
+
+
+@durable
+@pytest.mark.parametrize("lost", [INSTANCES + an_instance(2).instance_id, "apps//shop/cart"])
+def test_lost_records_stop_the_next_scheduler_until_somebody_decides(place: Place, lost: str) -> None:
+    with closing(place.open()) as store:
+        store.load()
+        store.write([Put(FRAMEWORK_ID, "f-0001"), put_app(an_app("/shop/cart"))])
+        store.write([put(an_instance(1)), put(an_instance(2))])
+    place.lose(lost)
+    for _ in range(2):
+        with closing(place.open()) as store, pytest.raises(StoreUnusable, match=r"records are missing in .*restore a backup"):
+            store.load()
+    with closing(place.reader()) as reader:
+        left = reader.items()
+    with closing(place.reopen()) as store:
+        store.restore(left)
+    assert place.stored().framework_id == "f-0001"
+    place.lose(INSTANCES + an_instance(1).instance_id)
+    with pytest.raises(StoreUnusable, match="records are missing"):
+        place.stored()
+
+
+@durable
+def test_a_record_put_back_to_an_older_state_is_told(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    key = INSTANCES + an_instance(1).instance_id
+    with closing(place.open()) as store:
+        store.load()
+        store.write([put(an_instance(1))])
+        older = place.raw(key)
+        store.write([put(replace(an_instance(1), state="TASK_RUNNING"))])
+    assert place.stored().instances[0].state == "TASK_RUNNING"
+    assert "changed by somebody else" not in caplog.text
+    place.spoil(key, older or b"")
+    assert place.stored().instances[0].state == "TASK_STAGING"
+    assert "changed by somebody else" in caplog.text
+
+
+@durable
+def test_a_change_is_told_until_the_next_write(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.open().close()
+    place.spoil("apps//bad", b"poison")
+    with closing(place.open()) as store:
+        store.load()
+        store.write([put(an_instance(1))])
+    caplog.clear()
+    assert list(place.stored().spoilt) == ["apps//bad"]
+    assert "changed by somebody else" not in caplog.text
+
+
+def test_a_write_before_the_first_load_claims_nothing_about_the_rest(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(2):
+        with closing(place.open()) as store:
+            store.write([put(an_instance(number))])
+    assert len(place.stored().instances) == 2
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_second_close_is_harmless(store: Store) -> None:

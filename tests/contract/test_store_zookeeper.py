@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import uuid
@@ -295,6 +296,61 @@ def test_a_killed_server_loses_nothing(world: World, zookeeper_container: Contai
     zookeeper_container.start()
     store.write([put(an_instance(2))])
     assert world.stored() == by_id(an_instance(1), an_instance(2))
+
+
+# The checksum
+
+
+def test_the_checksum_fits_however_far_a_write_came(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    store = world.store(world.client(proxied=True), write_timeout_s=0.5)
+    store.write([put(an_instance(number)) for number in range(10_000, 13_000)])
+    batch = [*(forget(an_instance(number)) for number in range(10_000, 13_000)), *(put(an_instance(n)) for n in range(5_000))]
+
+    writing = Writing(store, batch)
+    until(lambda: world.raw.exists(world.path(an_instance(0))), SOON_S, "the first part is done", pace_s=0.001)
+    world.proxy.cut()
+    with contextlib.suppress(StoreUnavailable):
+        writing.result()
+
+    world.store()
+    assert "changed by somebody else" not in caplog.text
+
+
+def test_the_checksum_fits_after_a_write_that_was_repeated(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    store = world.store(world.client(proxied=True))
+    writing = Writing(store, [put(an_instance(number)) for number in range(5_000)])
+    until(lambda: world.raw.exists(world.path(an_instance(0))), SOON_S, "the first part is done", pace_s=0.001)
+    world.proxy.drop()
+    writing.result()
+    world.store()
+    assert "changed by somebody else" not in caplog.text
+
+
+def test_a_write_goes_on_where_its_guess_about_a_node_was_wrong(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The transaction with the wrong guess fails, those behind it succeed; all of them are sent again."""
+    store = world.store()
+    records = [an_instance(number) for number in range(3_000)]
+    store.write([put(record) for record in records])
+    world.raw.delete(world.path(records[0]))
+    store.write([put(replace(record, state="TASK_RUNNING")) for record in records])
+    assert {record.state for record in world.stored().values()} == {"TASK_RUNNING"}
+    world.store()
+    assert "changed by somebody else" not in caplog.text
+
+
+def test_a_folder_deleted_with_all_that_is_in_it_stops_the_next_leader(world: World) -> None:
+    world.store().write([put(an_instance(1))])
+    world.raw.delete(world.path(an_instance(1)).rpartition("/")[0], recursive=True)
+    with pytest.raises(StoreUnusable, match=f"records are missing in {world.root} in ZooKeeper"):
+        world.store()
+
+
+def test_a_checksum_deleted_by_hand_is_made_anew(world: World) -> None:
+    store = world.store()
+    world.raw.delete(f"{world.root}/checksum")
+    store.write([put(an_instance(1))])
+    world.store()
+    assert world.stored() == by_id(an_instance(1))
 
 
 # Restoring

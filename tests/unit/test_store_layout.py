@@ -13,6 +13,7 @@ from support.records import an_instance
 from eratos.scheduler.core.records import APPS, FRAMEWORK_ID, INSTANCES
 from eratos.scheduler.store import layout
 from eratos.scheduler.store.base import RECORD_BYTES_MAX
+from eratos.scheduler.store.checksum import Change
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 KEYS = st.builds(str.__add__, st.sampled_from([APPS, INSTANCES]), NAMES)
@@ -54,7 +55,7 @@ def test_lists_of_children_stay_far_below_the_limit_with_200_000_instances() -> 
 
 
 @given(st.lists(st.tuples(KEYS, st.none() | st.integers(0, RECORD_BYTES_MAX).map(bytes)), max_size=8))
-def test_transactions_hold_every_change_in_order_and_fit(changes: list[layout.Change]) -> None:
+def test_transactions_hold_every_change_in_order_and_fit(changes: list[Change]) -> None:
     chunks = layout.transactions(changes)
     assert list(chain.from_iterable(chunks)) == changes
     for chunk in chunks:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,24 @@ def test_a_file_taken_away_from_a_running_scheduler_is_told_at_the_next_write(pa
             path.unlink()
         with pytest.raises(StoreUnusable, match=r"moved, deleted or replaced while in use.*stop every scheduler"):
             store.write([put(an_instance(2))])
+
+
+def test_newer_pages_over_an_older_file_are_told(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An old copy put in place of the file, while what a killed scheduler wrote last still lies beside it."""
+    log_path = path.with_name("store.db-wal")
+    fill(path, 200)
+    old = path.read_bytes()
+    with closing(SqliteStore(path)) as store:
+        store.load()
+        store.write([put(replace(an_instance(number), hostname="host-b2")) for number in range(200)])
+        store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.write([put(replace(an_instance(3), hostname="host-c3"))])
+        log = log_path.read_bytes()
+    path.write_bytes(old)
+    log_path.write_bytes(log)
+    with closing(SqliteStore(path)) as store:
+        store.load()
+    assert "changed by somebody else" in caplog.text
 
 
 def test_a_record_put_in_by_hand_is_read(path: Path) -> None:
