@@ -23,7 +23,7 @@ from .catalogue import Catalogue
 from .clock import Clock
 from .config import Config
 from .core.actions import Reply
-from .core.events import Command
+from .core.events import Command, Event
 from .core.machine import Machine, Settings
 from .core.state import State
 from .election import Election, Leadership, open_store_and_election
@@ -31,6 +31,7 @@ from .loop import Loop
 from .mesos.driver import SchedulerDriver
 from .mesos.settings import ExecutorSettings, MesosSettings
 from .store.base import Store
+from .takeover import UnrecordedTasks, examine
 
 log = logging.getLogger(__name__)
 
@@ -137,11 +138,16 @@ class Process:
     def _lead(self, store: Store, election: Election) -> None:
         store.begin_term(election.ballot)
         stored = store.load()
-        for key, why in stored.spoilt.items():
-            log.error("a record cannot be read and is left as it is; its tasks are not touched %s", fields(key=key, error=why))
-        driver = SchedulerDriver(mesos_settings(self._config), lambda event: loop.emit(event))
+        examine(stored)
+
+        def hear(event: Event) -> None:
+            unrecorded.look(event)
+            loop.emit(event)
+
+        driver = SchedulerDriver(mesos_settings(self._config), hear)
         settings = core_settings(self._config, driver.executor_id, driver.executor_resources)
         loop = Loop(Machine(stored, settings, lambda: str(uuid.uuid4()), self._clock()), store, self._clock)
+        unrecorded = UnrecordedTasks(loop.read)
         log.info(
             "leading %s",
             fields(framework_id=stored.framework_id or "new", apps=len(stored.apps), instances=len(stored.instances)),
