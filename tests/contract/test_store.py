@@ -14,7 +14,7 @@ from support.records import an_instance, put, put_app
 from support.zookeeper import raw_client
 
 from eratos.scheduler.core.actions import Forget, Put
-from eratos.scheduler.core.records import FRAMEWORK_ID, INSTANCES, Stored
+from eratos.scheduler.core.records import APPS, FRAMEWORK_ID, INSTANCES, Stored
 from eratos.scheduler.store import codec, layout
 from eratos.scheduler.store.base import RECORD_BYTES_MAX, RecordTooLarge, Store, StoreUnusable
 from eratos.scheduler.store.factory import open_store
@@ -379,6 +379,56 @@ def test_a_write_before_the_first_load_claims_nothing_about_the_rest(place: Plac
             store.write([put(an_instance(number))])
     assert len(place.stored().instances) == 2
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+# Schemas
+
+
+def a_newer_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make up a next schema: instances name their host differently, apps have a label more."""
+    older = codec.SCHEMA
+    monkeypatch.setattr(codec, "SCHEMA", older + 1)
+    monkeypatch.setitem(codec.MIGRATIONS, (INSTANCES, older), lambda fields: fields | {"hostname": fields["hostname"].upper()})
+    monkeypatch.setitem(codec.MIGRATIONS, (APPS, older), lambda fields: fields | {"labels": {"migrated": "yes"}})
+
+
+def test_a_newer_version_reads_what_an_older_one_wrote(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(place.open()) as store:
+        store.load()
+        store.write([Put(FRAMEWORK_ID, "f-0001"), put_app(an_app("/shop/cart")), put(an_instance(1))])
+    a_newer_schema(monkeypatch)
+    with closing(place.open()) as store:
+        assert store.load().instances[0].hostname == "HOST-A1"
+        store.write([put(an_instance(2))])
+    stored = place.stored()
+    assert stored.framework_id == "f-0001"
+    assert [app.labels for app in stored.apps] == [{"migrated": "yes"}]
+    assert {record.hostname for record in stored.instances} == {"HOST-A1", "host-a1"}
+    assert not stored.spoilt
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@durable
+@pytest.mark.parametrize("how", ["led", "restored"])
+def test_an_older_version_keeps_away_once_a_newer_one_led_or_restored(
+    place: Place, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(place.open()) as store:
+        store.load()
+        store.write([put(an_instance(1))])
+    with monkeypatch.context() as newer:
+        a_newer_schema(newer)
+        with closing(place.reopen()) as store:
+            if how == "led":
+                store.begin_term()
+            else:
+                store.restore(store.items())
+    with pytest.raises(StoreUnusable, match=r"newer eratos .*run that version"):
+        place.open().close()
+    with pytest.raises(StoreUnusable, match=r"newer eratos .*run that version"), closing(place.reader()) as store:
+        store.items()
 
 
 def test_a_second_close_is_harmless(store: Store) -> None:

@@ -104,3 +104,7 @@ def test_the_instances_of_an_app_that_cannot_be_read_are_set_aside_with_it() -> 
     stored = codec.decode_all([*items, (APPS + "/bad", b"poison")])
     assert stored.instances == (kept,)
     assert stored.spoilt[INSTANCES + an_instance(1, "/bad").instance_id] == "the record of its app, apps//bad, cannot be read"
+
+
+def test_every_schema_before_the_present_one_has_its_step() -> None:
+    assert set(codec.MIGRATIONS) == {(kind, schema) for kind in (APPS, INSTANCES) for schema in range(1, codec.SCHEMA)}
