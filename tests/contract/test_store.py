@@ -120,6 +120,7 @@ def test_the_next_scheduler_finds_what_was_written(place: Place, store: Store) -
         an_instance(1),
         state="TASK_RUNNING",
         started_at=1234.5,
+        unreachable_at=2345.5,
         healthy=True,
         stopping=True,
         addresses=("10.0.0.1", "fd00::1"),
