@@ -136,7 +136,11 @@ class Loop:
         """Have the core take a batch of events, and perform what it decides."""
         began = self._clock()
         with self.lock:
+            braked = self.machine.state.brake.reason
             out = self._decide(batch)
+            reason = self.machine.state.brake.reason
+        if reason != braked:
+            log.error("disaster brake %s", fields(engaged=bool(reason), reason=reason or None))
         decided = self._clock()
         self._persist([action for action in out if isinstance(action, actions.Write)])
         # Leadership may have gone while the store was waited for.

@@ -125,3 +125,15 @@ def test_refused_offers_are_counted_beyond_those_remembered():
         machine.handle(events.OffersReceived((an_offer(f"a{n}"),)), 1001.0)
     launches = machine.state.launches_of("/prime")
     assert len(launches.refusals) == 1000 and sum(launches.refused.values()) == launches.offers_seen == 1500
+
+
+def test_launches_in_flight_are_bounded_and_go_on_as_they_are_confirmed():
+    machine = a_core(an_app(instances=5), launching_most=2)
+    assert sum(placed(machine, an_offer("a1")).values()) == 2
+    assert machine.state.launches_of("/prime").waiting is Waiting.LAUNCH_LIMIT
+    assert not placed(machine, an_offer("a1"))
+    run(machine)
+    out = machine.handle(events.OffersReceived((an_offer("a1"),)), 1003.0)
+    [accept] = [action for action in out if isinstance(action, actions.Accept)]
+    assert len(accept.launches) == 2
+    assert accept.refuse_s == 0, "what will be wanted in a moment is not refused"
