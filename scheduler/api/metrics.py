@@ -63,7 +63,7 @@ def _count(state: State) -> _Counts:
         "apps": float(len(state.apps)),
         "deployments": float(len(state.deployments)),
         "instances_waiting": float(sum(len(state.fleet(app_id).waiting) for app_id in state.in_need)),
-        "tasks_unknown": float(len(state.unknown)),
+        "tasks_unknown": float(len(state.unknown) + len(state.returned)),
         "brake_engaged": float(state.brake.engaged),
         "records_spoilt": float(len(state.spoilt)),
     }

@@ -161,6 +161,8 @@ class Failure:
     at: float
 
 
+#: Tasks given up that are remembered; one that came back later than so many others would count as unknown.
+GIVEN_UP_MOST = 100_000
 #: Refused offers that an app remembers, one for each agent; the counts go on beyond.
 REFUSALS_MOST = 1000
 
@@ -223,6 +225,8 @@ class State:
     looking: bool = False  #: offers are wanted although nothing waits
     launching: int = 0  #: launches without any update that says they run
     unknown: dict[str, str] = field(default_factory=dict)  #: running task that no record stands for -> its agent
+    returned: dict[str, str] = field(default_factory=dict)  #: the same, for tasks that were given up and came back
+    given_up: dict[str, None] = field(default_factory=dict)  #: tasks whose agents were out of reach for too long
     brake: Brake = field(default_factory=Brake)
     spoilt: Mapping[str, str] = field(default_factory=dict)  #: store keys that could not be read -> why
 

@@ -16,7 +16,7 @@ from . import restarts
 from .actions import Acknowledge, Forget, Kill, Put, Reconcile
 from .mesos import TaskState, TaskStatus
 from .records import INSTANCES
-from .state import Failure, Instance
+from .state import GIVEN_UP_MOST, Failure, Instance
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -61,27 +61,31 @@ def instance_of(machine: Machine, task_id: str) -> Instance | None:
 
 def _without_record(machine: Machine, update: TaskStatus, now: float) -> None:
     """A task that no record stands for: an earlier attempt, or a leftover. It has no place, so it goes (rules 8, 16)."""
-    unknown = machine.state.unknown
+    state = machine.state
     parsed = names.parse_task_id(update.task_id)
-    spoilt = parsed is not None and INSTANCES + parsed[0] in machine.state.spoilt
+    spoilt = parsed is not None and INSTANCES + parsed[0] in state.spoilt
     # The master answers a kill on a lost agent with the same state again, so killing would go round without end; if the task
     # ever comes back, its next state is of another kind.
     if update.state.terminal or update.state in OUT_OF_REACH or spoilt:
-        unknown.pop(update.task_id, None)
+        state.unknown.pop(update.task_id, None)
+        state.returned.pop(update.task_id, None)
         return
-    unknown[update.task_id] = update.agent_id
+    if update.task_id in state.given_up:
+        state.returned[update.task_id] = update.agent_id
+    else:
+        state.unknown[update.task_id] = update.agent_id
     if UNKNOWN not in machine.timers:
-        # Not at once: many of them together are a sign that the store is wrong and not the tasks (see brake).
+        # Not at once: many unknown ones together are a sign that the store is wrong and not the tasks (see brake).
         machine.timers.set(UNKNOWN, now + machine.settings.loss_settle_s)
 
 
 def kill_unknown(machine: Machine, now: float) -> None:
     """Kill what no record stands for, again and again until it has ended (rule 42); not while the brake is engaged."""
-    unknown = machine.state.unknown
+    found = machine.state.unknown | machine.state.returned
     if not machine.state.brake.engaged:
-        for task_id, agent_id in unknown.items():
+        for task_id, agent_id in found.items():
             machine.call(Kill(task_id, agent_id))
-    if unknown:
+    if found:
         machine.timers.set(UNKNOWN, now + machine.settings.kill_retry_s)
 
 
@@ -148,6 +152,9 @@ def unreachable_due(machine: Machine, instance: Instance, now: float) -> None:
     else:
         # Given up for good; should it come back after all, it is unknown then, and killed.
         machine.out.append(Forget(INSTANCES + instance.instance_id))
+        state.given_up[instance.task_id] = None
+        if len(state.given_up) > GIVEN_UP_MOST:
+            del state.given_up[next(iter(state.given_up))]
         state.remove(instance)
     machine.touch(instance.app_id)
 

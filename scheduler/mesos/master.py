@@ -202,7 +202,9 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
             self.sched.reregistered(self, address)
 
     def on_inverse_offers(self, event: Wire) -> None:
-        self.sched.inverseOffers(self, event["inverse_offers"])
+        # pymesos hands every OFFERS event over as well, which has none.
+        if "inverse_offers" in event:
+            self.sched.inverseOffers(self, event["inverse_offers"])
 
     def on_rescind_inverse_offer(self, event: Wire) -> None:
         self.sched.inverseOfferRescinded(self, event["inverse_offer_id"])

@@ -17,7 +17,7 @@ from eratos.common.payload import Port, TaskPayload
 from eratos.common.resources import PortRanges, Resources
 from eratos.scheduler.core import actions
 from eratos.scheduler.core import events as e
-from eratos.scheduler.core.mesos import TaskState, TaskStatus
+from eratos.scheduler.core.mesos import InverseOffer, TaskState, TaskStatus, Window
 from eratos.scheduler.mesos.driver import SchedulerDriver
 
 from .conftest import some_settings
@@ -68,7 +68,7 @@ def test_subscribes_suppressed_where_asked(master, events, drive):
     assert master.suppressed
 
 
-def test_offer_is_summed_and_translated(master, events, drive):
+def test_offer_is_summed_and_translated(master, events, drive, caplog):
     driver = drive()
     events.await_event(e.Subscribed)
     reserved = {"role": "eratos", "reservations": [{"type": "STATIC", "role": "eratos"}], "allocation_info": {"role": "*"}}
@@ -87,6 +87,31 @@ def test_offer_is_summed_and_translated(master, events, drive):
     assert offer.attributes == {"rack": "r1", "speed": "2.5", "odd": ""}
     assert offer.executor_ids == {driver.executor_id, "other"}
     assert (offer.agent_id, offer.hostname) == ("agent-1", "agent-1.test")
+    assert offer.window is None
+    assert "could not be handled" not in caplog.text
+
+
+def test_maintenance_arrives_with_offers_and_inverse_offers_and_is_answered(master, events, drive, caplog):
+    driver = drive()
+    events.await_event(e.Subscribed)
+    master.add_agent()
+    window = {"start": {"nanoseconds": 2_000 * 10**9}, "duration": {"nanoseconds": 60 * 10**9}}
+    (offer,) = master.make_offers()
+    master.event({"type": "OFFERS", "offers": {"offers": [offer | {"unavailability": window}]}})
+    (got,) = events.await_event(e.OffersReceived).offers
+    assert got.window == Window(2000.0, 2060.0)
+    inverse = {"id": {"value": "inverse-1"}, "agent_id": {"value": "agent-1"}, "unavailability": {"start": window["start"]}}
+    master.event({"type": "INVERSE_OFFERS", "inverse_offers": {"inverse_offers": [inverse]}})
+    (asked,) = events.await_event(e.InverseOffersReceived).offers
+    assert asked == InverseOffer("inverse-1", "agent-1", Window(2000.0))
+    assert driver.perform(actions.AnswerInverse(("inverse-1",), accept=False, refuse_s=5))
+    answer = master.await_call("DECLINE_INVERSE_OFFERS").content
+    assert answer == {"inverse_offer_ids": [{"value": "inverse-1"}], "filters": {"refuse_seconds": 5}}
+    assert driver.perform(actions.AnswerInverse(("inverse-1",), accept=True, refuse_s=300))
+    assert master.await_call("ACCEPT_INVERSE_OFFERS").content["filters"] == {"refuse_seconds": 300}
+    master.event({"type": "RESCIND_INVERSE_OFFER", "rescind_inverse_offer": {"inverse_offer_id": {"value": "inverse-1"}}})
+    assert events.await_event(e.InverseOfferRescinded).offer_id == "inverse-1"
+    assert "could not be handled" not in caplog.text
 
 
 def test_launch_reaches_running_and_says_all_an_executor_and_tools_need(master, events, drive):
