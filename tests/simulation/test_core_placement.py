@@ -35,7 +35,7 @@ def first_fit(free: dict[str, Resources], wanted: Resources, count: int) -> int:
     return placed
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(offers, apps, st.sampled_from(["spread", "pack"]))
 def test_every_offer_is_answered_once_and_nothing_is_given_away_twice(
     found: list[Offer], wanted: list[tuple[int, float, int, int]], placement: str
@@ -62,7 +62,7 @@ def test_every_offer_is_answered_once_and_nothing_is_given_away_twice(
         assert all(any(port in offer.ports for offer in given_away) for port in ports)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(offers, st.integers(1, 30), st.sampled_from([0.1, 0.3, 1]), st.sampled_from(["spread", "pack"]))
 def test_one_app_gets_as_many_places_as_a_first_fit_would(found: list[Offer], count: int, cpus: float, placement: str) -> None:
     machine = a_machine(placement=placement)

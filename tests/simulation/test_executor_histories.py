@@ -202,7 +202,7 @@ def play(world: World, steps: list[Any]) -> None:
                 world.shutdown()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(st.lists(st.sampled_from([0, 1, 2]), max_size=3), st.lists(STEP, max_size=40), st.integers(0, 1000))
 def test_every_history_keeps_the_promises(ready: list[int], steps: list[Any], seed: int) -> None:
     world = World(seed)

@@ -47,11 +47,11 @@ def test_a_place_never_moves() -> None:
 
 def test_lists_of_children_stay_far_below_the_limit_with_200_000_instances() -> None:
     folders: Counter[str] = Counter()
-    for number in range(200_000):
+    for number in range(20_000):  # a tenth of them: they spread evenly
         folder, _, name = layout.node_of(INSTANCES + an_instance(number).instance_id).rpartition("/")
         folders[folder] += len(name) + 4  # a length precedes each name on the wire
     assert len(folders) == 256
-    assert max(folders.values()) < 1024 * 1024 / 8
+    assert 10 * max(folders.values()) < 1024 * 1024 / 8
 
 
 @given(st.lists(st.tuples(KEYS, st.none() | st.integers(0, RECORD_BYTES_MAX).map(bytes)), max_size=8))
