@@ -17,7 +17,7 @@ from eratos.common.errors import FatalError
 
 from . import api, config
 from .apply import Applier
-from .probe import accepting
+from .probe import accepting, taken
 from .registration import Registration
 from .runtime import Haproxy
 from .sockets import MasterSocket
@@ -38,6 +38,7 @@ def main() -> None:
         settings.live,
         haproxy,
         accepting,
+        taken,
         guard_hold_s=settings.guard_hold_s,
         reload_interval_s=settings.reload_interval_s,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,7 +19,7 @@ from eratos.common.errors import PermanentError
 from eratos.common.log import fields
 
 from .guard import Confirmations, Holds, sharp_losses
-from .rendered import Pools, Rendered, parse, with_servers
+from .rendered import Pools, Rendered, parse, with_servers, without_frontends
 from .runtime import Running
 from .sockets import HaproxyUnavailableError
 
@@ -88,6 +88,7 @@ class Applier:
         live: Path,
         haproxy: HaproxyPort,
         accepting: Callable[[Collection[str]], set[str]],
+        taken: Callable[[Collection[int]], Mapping[int, str]],
         *,
         guard_hold_s: float,
         reload_interval_s: float,
@@ -96,6 +97,7 @@ class Applier:
         self._live = live
         self._haproxy = haproxy
         self._accepting = accepting
+        self._taken = taken
         self._reload_interval_s = reload_interval_s
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -136,6 +138,7 @@ class Applier:
                 raise self._refuse(wanted, "it has no frontend: half a file?")
             if self._refused.text == wanted.text and time.monotonic() < self._refused.until_s:
                 raise RefusedError(self._refused.reason)
+            wanted = self._listening(wanted)
             self._left_out = wanted.refused
             live = self._read_live()
             try:
@@ -199,6 +202,17 @@ class Applier:
         if problem and problem != complaint:
             log.warning("the last good configuration stays reason=%s", problem)
         return problem
+
+    def _listening(self, wanted: Rendered) -> Rendered:
+        """Return the candidate without frontends that could not listen: HAProxy would refuse all of it for one of them."""
+        taken = self._taken({port for ports in wanted.ports.values() for port in ports})
+        reasons = {
+            frontend: f"{frontend}: port {port}: {taken[port]}"
+            for frontend, ports in wanted.ports.items()
+            for port in ports
+            if port in taken
+        }
+        return without_frontends(wanted, reasons) if reasons else wanted
 
     def _guarded(self, served: dict[str, dict[str, str]], live: Rendered, wanted: Rendered) -> Rendered:
         """Return what may be served of the candidate now."""

@@ -1,4 +1,4 @@
-"""Ask many addresses at once whether somebody accepts connections there. Called by :mod:`.apply` for the guard."""
+"""Ask the network: who accepts connections, which ports are taken. Called by :mod:`.apply`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import select
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 #: Addresses asked at most; the rest counts as accepting, which errs on the side of holding back.
 ADDRESSES_MAX = 512
@@ -42,3 +42,21 @@ def accepting(addresses: Collection[str], timeout_s: float = 0.3) -> set[str]:
                 if client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
                     found.add(address)
     return found
+
+
+def taken(ports: Iterable[int]) -> dict[int, str]:
+    """Return the ports that HAProxy could not listen on, each with the system's reason.
+
+    HAProxy's own listeners are no obstacle: they share their ports (SO_REUSEPORT) with sockets of the same user, which
+    is how a new process takes over from an old one, and this process is of that user.
+    """
+    reasons = {}
+    for port in ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            try:
+                trial.bind(("", port))
+            except OSError as error:
+                reasons[port] = error.strerror or str(error)
+    return reasons

@@ -8,7 +8,9 @@ HAProxy's ``description``, so that a running process can be asked which shape it
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: What :meth:`Rendered.described` adds begins with this line.
@@ -16,6 +18,9 @@ _MARK = "# Which shape this is, told by `show info`."
 _SECTIONS = frozenset(
     ["global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "cache", "ring"]
 )
+
+#: An address that is a port alone. Others come from the balancer's own settings, never from a service.
+_PORT = re.compile(r":([0-9]{1,5})")
 
 #: server name -> what follows it on its line: the address, then any settings
 Servers = dict[str, str]
@@ -32,6 +37,7 @@ class Rendered:
     pools: Pools  #: every backend, those without servers included
     defaults: dict[str, str] = field(default_factory=dict)  #: backend -> settings of its ``default-server`` line
     frontends: tuple[str, ...] = ()
+    ports: dict[str, tuple[int, ...]] = field(default_factory=dict)  #: frontend -> ports that it binds by number
     refused: tuple[str, ...] = ()  #: what the template left out, with the reason
     plain: bool = True  #: no server has more than a name and an address, and no name comes twice
 
@@ -56,6 +62,7 @@ def parse(text: str) -> Rendered:
     pools: Pools = {}
     defaults: dict[str, str] = {}
     frontends: list[str] = []
+    ports: dict[str, tuple[int, ...]] = {}
     refused: list[str] = []
     plain = True
     for line in text.splitlines():
@@ -76,9 +83,13 @@ def parse(text: str) -> Rendered:
             continue
         if kind == "backend" and words[0] == "default-server":
             defaults[name] = " ".join(words[1:])
+        if kind == "frontend" and words[0] == "bind" and (match := _PORT.fullmatch(" ".join(words[1:]))):
+            ports[name] = (*ports.get(name, ()), int(match[1]))
         shape.append(" ".join(words))
     digest = hashlib.sha256("\n".join(shape).encode()).hexdigest()[:16]
-    return Rendered(text, f"eratos-{digest}", pools, defaults, tuple(frontends), tuple(refused), plain)
+    # A service's instances may each be left out for the same reason.
+    refused = list(dict.fromkeys(refused))
+    return Rendered(text, f"eratos-{digest}", pools, defaults, tuple(frontends), ports, tuple(refused), plain)
 
 
 def normal_address(address: str) -> str:
@@ -114,4 +125,19 @@ def with_servers(rendered: Rendered, added: Pools) -> Rendered:
                 pending.update(added.get(words[1], {}))
         lines.append(line)
     flush()
+    return parse("\n".join(lines) + "\n")
+
+
+def without_frontends(rendered: Rendered, reasons: Mapping[str, str]) -> Rendered:
+    """Return the configuration without these frontends, and with the reason for each among those of the template."""
+    lines: list[str] = []
+    dropping = False
+    for line in rendered.text.splitlines():
+        words = line.split()
+        if words and words[0] in _SECTIONS:
+            dropping = words[0] == "frontend" and words[1:2] != [] and words[1] in reasons
+            if dropping:
+                lines.append(f"# refused {reasons[words[1]]}\n")
+        if not dropping:
+            lines.append(line)
     return parse("\n".join(lines) + "\n")

@@ -14,13 +14,15 @@ from pathlib import Path
 
 from .rendered import Pools, normal_address
 from .sockets import HaproxyUnavailableError, MasterSocket, ProcessGoneError
-from .usage import ServerRow, Usage, parse_rows, usage
+from .usage import Process, ServerRow, Usage, parse_process, parse_rows, usage
 
 log = logging.getLogger(__name__)
 
 #: HAProxy reads a line of commands into one buffer of 16 KiB.
 _LINE_MAX = 12_000
+#: Of all proxies the servers (4), or those and the frontends (1).
 _SHOW_SERVERS = "show stat -1 4 -1"
+_SHOW_CLIENTS = "show stat -1 5 -1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Haproxy:
 
     def usage(self, server: str) -> Usage:
         """Tell whether any process, old ones included, still uses a server; raises HaproxyUnavailableError."""
-        return usage(server, self._rows_by_process().values())
+        return usage(server, self._each_process())
 
     def change_servers(self, added: Pools, removed: Mapping[str, Iterable[str]], settings: Mapping[str, str]) -> None:
         """Add and remove servers without a reload; raises HaproxyUnavailableError.
@@ -143,14 +145,16 @@ class Haproxy:
         if line:
             self._master.ask(*line, process=process)
 
-    def _rows_by_process(self) -> dict[int, list[ServerRow]]:
-        rows: dict[int, list[ServerRow]] = {}
-        for process in self._master.processes().all:
+    def _each_process(self) -> list[Process]:
+        found = []
+        processes = self._master.processes()
+        for process in processes.all:
             try:
-                rows[process] = parse_rows(self._master.ask(_SHOW_SERVERS, process=process))
+                answer = self._master.ask(_SHOW_CLIENTS, process=process)
             except ProcessGoneError:
                 continue
-        return rows
+            found.append(parse_process(answer, old=process in processes.old))
+        return found
 
     def _keep_dead_servers(self) -> None:
         current = self._master.processes().current

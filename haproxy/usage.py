@@ -1,15 +1,16 @@
 """What HAProxy's processes say of their servers, and whether a server is still used. Pure.
 
-A server is used while any process has a request on it, or may still send one there. The second is what needs thought:
+A server is used while any process has a request or a connection on it, or may still open one there. The second is what
+needs thought:
 
 - The current process may send to every server it has out of maintenance.
 - An old process accepts no connections, but serves the ones it has: a client's idle connection gets one more answer
-  (``option idle-close-on-response``). So an old process, too, may send to every server it has out of maintenance, until
-  it ends, which it does as soon as its last client has gone: after one answer, or after ``timeout http-keep-alive``.
+  (``option idle-close-on-response``). So while it has an HTTP client, it may send to every HTTP server it has out of
+  maintenance: until that client has its answer, or for ``timeout http-keep-alive``.
+- A connection to a TCP service stays with its server. So an old process that is kept alive by one of them, perhaps for
+  minutes, holds up that one server and no other, unless a connection is still looking for its server.
 - An old process takes no orders ("Proxy is disabled"). So servers that a reload removes are put into maintenance just
   before it, where that leaves their pool another server; then no idle client holds up their drain.
-
-So one rule serves all processes: used = out of maintenance, or with requests.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+#: HAProxy's own pages are no traffic; whoever looks at them holds up nothing.
+STATISTICS = "eratos:statistics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,8 @@ class ServerRow:
     name: str
     address: str  #: ``address:port``
     status: str  #: ``UP``, ``UP 1/2``, ``DOWN``, ``MAINT``, ``no check`` ...
-    requests: int  #: under way on the server or waiting for it
+    requests: int  #: under way on the server or waiting for it; connections in mode tcp
+    mode: str = "http"  #: ``http`` or ``tcp``
 
     @property
     def in_maintenance(self) -> bool:
@@ -41,6 +46,26 @@ class ServerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Process:
+    """What one HAProxy process has: servers, and connections of clients."""
+
+    rows: tuple[ServerRow, ...]
+    http_clients: int = 0
+    tcp_clients: int = 0
+    old: bool = False  #: finishes what its clients have open
+
+    def may_send_to(self, row: ServerRow) -> bool:
+        """Tell whether a request or connection that the server does not have yet may come to it."""
+        if row.in_maintenance:
+            return False
+        if not self.old:
+            return True
+        if row.mode == "http":
+            return self.http_clients > 0
+        return self.tcp_clients > sum(other.requests for other in self.rows if other.mode == "tcp")
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """The answer for one server, over all processes."""
 
@@ -49,17 +74,29 @@ class Usage:
 
 
 def parse_rows(answer: str) -> list[ServerRow]:
-    """Read the answer to ``show stat -1 4 -1``. Columns are found by name: every version adds some."""
+    """Read the servers in the answer to ``show stat``."""
+    return list(parse_process(answer).rows)
+
+
+def parse_process(answer: str, *, old: bool = False) -> Process:
+    """Read the answer to ``show stat -1 5 -1``. Columns are found by name: every version adds some."""
     rows = []
+    clients = {"http": 0, "tcp": 0}
     for row in csv.DictReader(answer.lstrip("# ").splitlines()):
-        if row.get("svname") and row.get("status"):
-            requests = int(row.get("scur") or 0) + int(row.get("qcur") or 0)
-            rows.append(ServerRow(row["pxname"], row["svname"], row.get("addr") or "", row["status"], requests))
-    return rows
+        name, status, mode = row.get("svname"), row.get("status"), row.get("mode") or "http"
+        if not name or not status:
+            continue
+        requests = int(row.get("scur") or 0) + int(row.get("qcur") or 0)
+        if name == "FRONTEND" and row.get("type", "0") == "0":
+            if row["pxname"] != STATISTICS:
+                clients[mode] = clients.get(mode, 0) + requests
+        else:
+            rows.append(ServerRow(row["pxname"], name, row.get("addr") or "", status, requests, mode))
+    return Process(tuple(rows), clients["http"], clients["tcp"], old)
 
 
-def usage(server: str, processes: Iterable[Iterable[ServerRow]]) -> Usage:
+def usage(server: str, processes: Iterable[Process]) -> Usage:
     """Tell whether any of the processes still uses a server, and how many requests it has in all of them."""
-    rows = [row for rows in processes for row in rows if row.name == server]
-    requests = sum(row.requests for row in rows)
-    return Usage(requests > 0 or any(not row.in_maintenance for row in rows), requests)
+    found = [(process, row) for process in processes for row in process.rows if row.name == server]
+    requests = sum(row.requests for _, row in found)
+    return Usage(requests > 0 or any(process.may_send_to(row) for process, row in found), requests)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
@@ -39,6 +38,7 @@ from .parts import (
     UnreachableStrategy,
     UpgradeStrategy,
 )
+from .routing import Routing, routing
 
 __all__ = [
     "App",
@@ -74,6 +74,7 @@ class AppPort(NamedTuple):
     protocol: str
     name: str
     labels: Mapping[str, str]
+    service_port: int  #: where balancers may offer it; 0: not stated
 
 
 class App(Part):
@@ -169,10 +170,13 @@ class App(Part):
         if self.network == "host":
             # Without requirePorts a definition's number is a service port, and any host port will do (app.raml).
             return tuple(
-                AppPort(p.port if self.require_ports else 0, 0, p.protocol, p.name or "", p.labels) for p in self.port_definitions
+                AppPort(p.port if self.require_ports else 0, 0, p.protocol, p.name or "", p.labels, p.port)
+                for p in self.port_definitions
             )
         mappings = self.container.port_mappings or ()
-        return tuple(AppPort(p.host_port, p.container_port, p.protocol, p.name or "", p.labels) for p in mappings)
+        return tuple(
+            AppPort(p.host_port, p.container_port, p.protocol, p.name or "", p.labels, p.service_port) for p in mappings
+        )
 
     @property
     def network(self) -> Literal["host", "bridge"]:
@@ -207,14 +211,13 @@ class App(Part):
     def single_instance(self) -> bool:
         return self.labels.get(known_labels.SINGLE_INSTANCE) == "true"
 
-    def routing(self, port_index: int) -> known_labels.Routing:
-        return known_labels.routing(self.labels, port_index)
+    def routing(self, port_index: int) -> Routing:
+        return routing(self.labels, port_index, self.ports[port_index])
 
     @cached_property
     def routing_meta(self) -> tuple[Mapping[str, str], ...]:
         """How balancers route to each port, as meta of its Consul service."""
-        routings = (asdict(self.routing(index)) for index in range(len(self.ports)))
-        return tuple({f"haproxy-{key}": value for key, value in routing.items() if value} for routing in routings)
+        return tuple(self.routing(index).meta() for index in range(len(self.ports)))
 
     @cached_property
     def service_names(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
-from . import labels
+from . import labels, routing
 from .errors import Problem
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _checks_have_ports(app: App) -> Iterable[Problem]:
         if check.protocol == "command" or check.port is not None or check.port_index is None:
             continue
         if check.port_index >= len(app.ports):
-            has = labels.indices(len(app.ports))
+            has = routing.indices(len(app.ports))
             yield Problem(
                 f"/healthChecks({index})/portIndex",
                 f"is {check.port_index}, the app has {has}: correct it, add the port, or set the check's port",
@@ -71,7 +71,7 @@ def _known_parameters(app: App) -> Iterable[Problem]:
 
 
 def _labels(app: App) -> Iterable[Problem]:
-    yield from labels.problems(app.labels, len(app.ports))
+    yield from labels.problems(app.labels, app.ports)
 
 
 def _single_instance(app: App) -> Iterable[Problem]:

@@ -22,6 +22,8 @@ from support.waiting import until
 IMAGE = os.environ.get("ERATOS_BALANCER_IMAGE", "eratos/balancer")
 STATE = "/var/lib/eratos-balancer"
 FIRST_PORT = 9000
+#: Ports of TCP services that a test can reach.
+TCP_PORTS = (10000, 10001)
 
 #: /?s=2 answers after two seconds, /kill?port=9003 stops listening there, /drop?port=9003 makes that worker hang up.
 WORKERS = """
@@ -251,7 +253,7 @@ def a_balancer(**environment: str) -> Iterator[Rig]:
     """Start a fresh balancer; skips the test where docker or an image is missing, saying which."""
     options = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     with ExitStack() as stack:
-        balancer = stack.enter_context(run_container(IMAGE, ports=[8000, 8500, 9090, 9100], options=options))
+        balancer = stack.enter_context(run_container(IMAGE, ports=[8000, 8500, 9090, 9100, *TCP_PORTS], options=options))
         consul = stack.enter_context(
             run_container(
                 "eratos/consul",

@@ -91,8 +91,15 @@ class Rig:
         self.live = folder / "live.cfg"
         self.haproxy = FakeHaproxy(self.live)
         self.alive: set[str] = set()
+        self.taken: set[int] = set()
         self.applier = Applier(
-            self.candidate, self.live, self.haproxy, self._accepting, guard_hold_s=hold_s, reload_interval_s=0
+            self.candidate,
+            self.live,
+            self.haproxy,
+            self._accepting,
+            lambda ports: {port: "Address already in use" for port in ports if port in self.taken},
+            guard_hold_s=hold_s,
+            reload_interval_s=0,
         )
 
     def _accepting(self, addresses: Collection[str]) -> set[str]:
@@ -172,6 +179,17 @@ def test_half_a_file_is_refused(rig: Rig, text: str) -> None:
     with pytest.raises(RefusedError, match="no frontend"):
         rig.apply(text)
     assert rig.haproxy.serves() == {"a", "b", "c", "d"}
+
+
+def test_a_frontend_without_its_port_is_left_out_until_the_port_is_free(rig: Rig) -> None:
+    text = config("a", "b", "c", "d") + "\nfrontend db\n  bind :5432\n"
+    rig.taken = {5432}
+    assert rig.apply(text).result == UNCHANGED
+    assert rig.applier.status()["left_out"] == ["db: port 5432: Address already in use"]
+    rig.taken = set()
+    assert rig.apply(text).result == RELOADED
+    assert rig.applier.status()["left_out"] == []
+    assert rig.applier.live().frontends == ("http", "db")
 
 
 def test_a_failed_reload_returns_to_the_last_good_one(rig: Rig) -> None:

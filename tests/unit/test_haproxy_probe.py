@@ -1,4 +1,4 @@
-"""Asking many addresses at once whether somebody accepts connections."""
+"""Asking who accepts connections, and which ports are taken."""
 
 from __future__ import annotations
 
@@ -17,3 +17,9 @@ def test_accepting_refused_and_senseless_addresses_are_told_apart() -> None:
 
 def test_no_address_is_no_question() -> None:
     assert probe.accepting(()) == set()
+
+
+def test_a_port_of_somebody_else_is_taken_and_a_shared_one_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, socket.create_server(("", 0), reuse_port=True) as haproxy:
+        taken, shared = other.getsockname()[1], haproxy.getsockname()[1]
+        assert probe.taken([taken, shared]) == {taken: "Address already in use"}

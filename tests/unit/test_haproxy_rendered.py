@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from eratos.haproxy.rendered import normal_address, parse, with_servers
+from eratos.haproxy.rendered import normal_address, parse, with_servers, without_frontends
 
 TEXT = """\
 # Rendered by consul-template.
 # refused evil: path "/x }"
+# refused evil: path "/x }"
 
 frontend eratos:traffic from traffic
-  bind :8000
+  bind "${ERATOS_HTTP_BIND-:8000}"
   default_backend prime
+
+frontend eratos:tcp:5432:cart from tcp
+  bind :5432
+  default_backend cart
 
 backend prime from traffic
   balance roundrobin
@@ -30,7 +35,8 @@ def test_servers_defaults_frontends_and_refusals_are_found() -> None:
     assert found.pools == {"prime": {"a": "10.0.0.1:80", "b": "10.0.0.2:80 weight 3"}, "cart": {}}
     assert found.addresses() == {"prime": {"a": "10.0.0.1:80", "b": "10.0.0.2:80"}}
     assert found.defaults == {"prime": "check inter 500ms"}
-    assert found.frontends == ("eratos:traffic",)
+    assert found.frontends == ("eratos:traffic", "eratos:tcp:5432:cart")
+    assert found.ports == {"eratos:tcp:5432:cart": (5432,)}
     assert found.refused == ('evil: path "/x }"',)
 
 
@@ -42,7 +48,7 @@ def test_servers_comments_and_blank_lines_are_no_part_of_the_shape(line: str) ->
 
 
 @pytest.mark.parametrize(
-    "line", ["  default-server check inter 500ms\n", "  bind :8000\n", "backend cart from traffic\n"]
+    "line", ["  default-server check inter 500ms\n", "  bind :5432\n", "backend cart from traffic\n"]
 )
 def test_everything_else_is_part_of_the_shape(line: str) -> None:
     assert parse(TEXT.replace(line, "")).shape != parse(TEXT).shape
@@ -72,7 +78,21 @@ def test_servers_are_added_at_the_end_of_their_backend() -> None:
     assert "weight 3\n  server c 10.0.0.3:80\n\nbackend cart" in merged.text
 
 
-@pytest.mark.parametrize("text", ["", "server x\n", "backend\nserver", "backend\n  server a\n", "\0\n", "global"])
+def test_a_frontend_is_left_out_with_its_reason() -> None:
+    reduced = without_frontends(parse(TEXT), {"eratos:tcp:5432:cart": "eratos:tcp:5432:cart: port 5432: taken"})
+    assert reduced.frontends == ("eratos:traffic",)
+    assert reduced.refused == ('evil: path "/x }"', "eratos:tcp:5432:cart: port 5432: taken")
+    assert reduced.pools == parse(TEXT).pools
+    assert "bind :5432" not in reduced.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "server x\n", "backend\nserver", "backend\n  server a\n", "\0\n", "global"),
+        *("bind\n", "frontend\n  bind\n", "frontend a\n  bind :x\n"),
+    ],
+)
 def test_nonsense_is_split_without_complaint(text: str) -> None:
     assert parse(parse(text).described()).shape == parse(text).shape
 

@@ -41,7 +41,7 @@ def test_a_minimal_app_has_marathons_defaults() -> None:
     app = parse()
     assert app.resources == Resources(cpus_m=1000, mem_mib=128, disk_mib=0)
     assert (app.instances, app.network, app.image, app.command_args) == (1, "host", "shop/cart:1", None)
-    assert app.ports == (AppPort(0, 0, "tcp", "default", {}),)
+    assert app.ports == (AppPort(0, 0, "tcp", "default", {}, 0),)
     assert (app.backoff_seconds, app.backoff_factor, app.max_launch_delay_seconds) == (1, 1.15, 300)
     assert (app.upgrade_strategy.minimum_health_capacity, app.upgrade_strategy.maximum_over_capacity) == (1, 1)
     assert app.unreachable_strategy is not None
@@ -101,10 +101,12 @@ def test_host_ports_are_fixed_only_with_require_ports() -> None:
 
 
 def test_bridged_ports_come_from_the_mappings() -> None:
-    container = DOCKER | {"portMappings": [{"containerPort": 80, "hostPort": 31000, "name": "web", "protocol": "udp,tcp"}]}
+    container = DOCKER | {
+        "portMappings": [{"containerPort": 80, "hostPort": 31000, "servicePort": 10000, "name": "web", "protocol": "udp,tcp"}]
+    }
     app = parse(container=container, networks=[{"mode": "container/bridge"}], requirePorts=True)
     assert app.network == "bridge"
-    assert app.ports == (AppPort(31000, 80, "udp,tcp", "web", {}),)
+    assert app.ports == (AppPort(31000, 80, "udp,tcp", "web", {}, 10000),)
     assert "portDefinitions" not in app.to_json()
 
 
