@@ -14,6 +14,7 @@ from eratos.marathon.group import Group, dependency_cycle
 from eratos.marathon.messages import kind
 from eratos.scheduler.core.records import RECORD_BYTES_MAX
 
+from . import claims
 from .errors import invalid
 
 #: Fields that say the same in an older or another way: giving one replaces the others.
@@ -90,6 +91,7 @@ def check(apps: Mapping[str, App], wanted: Iterable[App], role: str | None) -> N
             if owners.setdefault(name, app.id) != app.id:
                 message = f"gives the Consul service {name}, which {owners[name]} has already: choose another id or port name"
                 problems.append(Problem("/id", message))
+    problems += claims.problems(apps, wanted)
     for app in wanted:
         problems += _role(app, role)
         problems += _size(app)

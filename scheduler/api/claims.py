@@ -1,0 +1,70 @@
+"""What apps claim of the balancers, host names, paths and service ports, and who has it already. Pure.
+
+Balancers themselves leave out whoever comes second, so that nothing stated behind the API's back can harm; but a user
+who asks for what is taken should hear it at once, with both names. Only what labels state is a claim: an app without
+vhost and path answers on ``/`` where nobody else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from eratos.marathon.app import App
+from eratos.marathon.errors import Problem
+from eratos.marathon.routing import GROUP, label
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One host name with path, or one service port, for one port of an app."""
+
+    app_id: str
+    index: int
+    groups: frozenset[str]  #: groups of balancers
+    what: str  #: ``shop.example/cart``, ``port 5432``
+    place: str  #: of the label or field that states it
+
+
+def problems(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[Problem]:
+    """Find claims of wanted apps that another app, or another port, has already. ``apps`` are those there are."""
+    wanted = tuple(wanted)
+    new = {app.id for app in wanted}
+    taken: dict[tuple[str, str], Claim] = {}
+    for app in (*(app for app in apps.values() if app.id not in new), *wanted):
+        # What an app has, it keeps: it must be possible to scale an app whose claim somebody else shares.
+        before = set(claims(apps[app.id])) if app.id in apps else set()
+        for claim in claims(app):
+            for group in sorted(claim.groups):
+                holder = taken.setdefault((group, claim.what), claim)
+                if holder != claim and claim not in before:
+                    yield _problem(claim, holder)
+                    break
+
+
+def claims(app: App) -> Iterator[Claim]:
+    """Yield what an app's labels claim."""
+    for index in range(len(app.ports)):
+        routing = app.routing(index)
+        groups = frozenset(routing.groups)
+        if routing.enabled == "false":
+            continue
+        if routing.mode == "tcp":
+            yield Claim(app.id, index, groups, f"port {routing.port}", _port_place(app, index))
+        elif place := label(app.labels, index, "PATH") or label(app.labels, index, "VHOST"):
+            for host in routing.hosts or ("",):
+                what = f"{host}{routing.path.rstrip('/')}" or "/"
+                yield Claim(app.id, index, groups, what, f"/labels/{place}")
+
+
+def _port_place(app: App, index: int) -> str:
+    if key := label(app.labels, index, "PORT"):
+        return f"/labels/{key}"
+    return f"/portDefinitions({index})/port" if app.network == "host" else f"/container/portMappings({index})/servicePort"
+
+
+def _problem(claim: Claim, holder: Claim) -> Problem:
+    of = holder.app_id if holder.app_id != claim.app_id else f"its own port {holder.index}"
+    return Problem(
+        claim.place, f"claims {claim.what} for {claim.app_id}, and {of} has it already: choose another, or another {GROUP}"
+    )

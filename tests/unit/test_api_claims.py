@@ -1,0 +1,83 @@
+"""Two apps that claim one host name, path or service port: refused with both names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.builders import an_app
+
+from eratos.marathon.app import App
+from eratos.marathon.errors import InvalidApp
+from eratos.scheduler.api.update import check
+
+
+def app(app_id: str, /, **labels: str) -> App:
+    return an_app(app_id, labels=labels)
+
+
+def problems(there: tuple[App, ...], *wanted: App) -> dict[str, str]:
+    try:
+        check({app.id: app for app in there}, wanted, None)
+    except InvalidApp as invalid:
+        return {problem.path: problem.message for problem in invalid.problems}
+    return {}
+
+
+def test_a_claim_that_another_app_has_is_refused_with_both_names_and_the_label() -> None:
+    shop = app("/shop", HAPROXY_0_VHOST="shop.example,www.shop.example", HAPROXY_0_PATH="/cart/")
+    second = app("/cart", HAPROXY_0_VHOST="Shop.Example", HAPROXY_0_PATH="/cart")
+    message = "claims shop.example/cart for /cart, and /shop has it already: choose another, or another HAPROXY_GROUP"
+    assert problems((shop,), second) == {"/labels/HAPROXY_0_PATH": message}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"HAPROXY_0_VHOST": "a.example"}, {"HAPROXY_0_VHOST": "b.example"}),
+        ({"HAPROXY_0_VHOST": "a.example"}, {"HAPROXY_0_VHOST": "a.example", "HAPROXY_0_PATH": "/deeper"}),
+        ({"HAPROXY_0_PATH": "/a"}, {"HAPROXY_0_PATH": "/ab"}),
+        ({"HAPROXY_0_PATH": "/a"}, {"HAPROXY_0_PATH": "/a", "HAPROXY_GROUP": "internal"}),
+        ({"HAPROXY_0_PATH": "/a"}, {"HAPROXY_0_PATH": "/a", "HAPROXY_0_GROUP": "internal"}),
+        ({"HAPROXY_0_PATH": "/a"}, {"HAPROXY_0_PATH": "/a", "HAPROXY_0_ENABLED": "false"}),
+        ({"HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": "5432"}, {"HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": "5433"}),
+        # The default route is no claim: most apps have no labels at all.
+        ({}, {}),
+        ({}, {"HAPROXY_0_PATH": "/"}),
+    ],
+)
+def test_what_differs_goes_together(one: dict[str, str], other: dict[str, str]) -> None:
+    assert problems((app("/one", **one),), app("/other", **other)) == {}
+
+
+def test_groups_that_overlap_are_one_group() -> None:
+    one, other = app("/one", HAPROXY_0_PATH="/a", HAPROXY_GROUP="x,y"), app("/other", HAPROXY_0_PATH="/a", HAPROXY_GROUP="y,z")
+    assert set(problems((one,), other)) == {"/labels/HAPROXY_0_PATH"}
+
+
+def test_a_service_port_is_claimed_by_label_or_field() -> None:
+    tcp = {"HAPROXY_0_MODE": "tcp"}
+    there = (app("/db", HAPROXY_0_PORT="10001", **tcp),)
+    host: dict[str, Any] = {"portDefinitions": [{"port": 10001}]}
+    container = {"docker": {"image": "x"}, "portMappings": [{"containerPort": 1, "servicePort": 10001}]}
+    bridge: dict[str, Any] = {"container": container, "networks": [{"mode": "container/bridge"}], "portDefinitions": []}
+    assert set(problems(there, app("/other", HAPROXY_0_PORT="10001", **tcp))) == {"/labels/HAPROXY_0_PORT"}
+    assert set(problems(there, an_app("/other", labels=tcp, **host))) == {"/portDefinitions(0)/port"}
+    assert set(problems(there, an_app("/other", labels=tcp, **bridge))) == {"/container/portMappings(0)/servicePort"}
+
+
+def test_apps_of_one_request_and_ports_of_one_app_are_held_against_each_other() -> None:
+    found = problems((), app("/one", HAPROXY_0_PATH="/a"), app("/other", HAPROXY_0_PATH="/a"))
+    assert "for /other, and /one has it" in found["/labels/HAPROXY_0_PATH"]
+    ports = [{"port": 0, "name": "http"}, {"port": 0, "name": "admin"}]
+    twice = an_app("/one", portDefinitions=ports, labels={"HAPROXY_0_PATH": "/a", "HAPROXY_1_PATH": "/a"})
+    assert "its own port 0" in problems((), twice)["/labels/HAPROXY_1_PATH"]
+
+
+def test_a_claim_can_be_kept_taken_over_and_exchanged() -> None:
+    one, other = app("/one", HAPROXY_0_PATH="/a"), app("/other", HAPROXY_0_PATH="/a")
+    # Both are there, from before the rule or around it: what exists goes on.
+    assert problems((one, other), other.with_instances(5)) == {}
+    assert problems((one,), one) == {}
+    swapped = app("/one", HAPROXY_0_PATH="/b"), app("/other", HAPROXY_0_PATH="/a")
+    assert problems((one, app("/other", HAPROXY_0_PATH="/b")), *swapped) == {}
