@@ -19,7 +19,7 @@ from eratos.common.errors import PermanentError
 from eratos.common.log import fields
 
 from .guard import Confirmations, Holds, sharp_losses
-from .rendered import Pools, Rendered, parse, with_servers, without_frontends
+from .rendered import Pools, Rendered, normal_address, parse, with_servers, without_frontends
 from .runtime import Running
 from .sockets import HaproxyUnavailableError
 
@@ -238,7 +238,8 @@ class Applier:
             # With its service the backend's routes went, too; they cannot be told from the candidate, so nothing moves
             # for now.
             return live
-        return with_servers(wanted, {b: {n: served[b][n] for n in sorted(kept)} for b, kept in held.items()})
+        lines = {b: {n: _line(live, b, n, served[b][n]) for n in sorted(kept)} for b, kept in held.items()}
+        return with_servers(wanted, lines)
 
     def _write(self, wanted: Rendered, *, check: bool = True) -> None:
         """Make a configuration the one that HAProxy reads when it starts; raises RefusedError."""
@@ -311,6 +312,12 @@ class Applier:
         except OSError:
             return None
         return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _line(live: Rendered, backend: str, server: str, address: str) -> str:
+    """Return what follows a server's name: as in the last good configuration, if its address is still the same."""
+    rest = live.pools.get(backend, {}).get(server, "")
+    return rest if rest and normal_address(rest.split()[0]) == address else address
 
 
 def _same_settings(live: Rendered, wanted: Rendered) -> bool:

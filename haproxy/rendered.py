@@ -39,7 +39,7 @@ class Rendered:
     frontends: tuple[str, ...] = ()
     ports: dict[str, tuple[int, ...]] = field(default_factory=dict)  #: frontend -> ports that it binds by number
     refused: tuple[str, ...] = ()  #: what the template left out, with the reason
-    plain: bool = True  #: no server has more than a name and an address, and no name comes twice
+    plain: bool = True  #: no server has more than name, address and weight, and no name comes twice
 
     def described(self) -> str:
         """Return the text to run HAProxy with: it tells its shape when asked (``show info``)."""
@@ -78,7 +78,7 @@ def parse(text: str) -> Rendered:
             if kind in ("frontend", "listen"):
                 frontends.append(name)
         if kind == "backend" and words[0] == "server" and len(words) >= 3:
-            plain = plain and len(words) == 3 and words[1] not in pools[name]
+            plain = plain and words[3:4] in ([], ["weight"]) and len(words) in (3, 5) and words[1] not in pools[name]
             pools[name][words[1]] = " ".join(words[2:])
             continue
         if kind == "backend" and words[0] == "default-server":

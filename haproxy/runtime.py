@@ -92,10 +92,11 @@ class Haproxy:
         for backend, servers in added.items():
             for name, rest in servers.items():
                 server = f"{backend}/{name}"
+                address, _, own = rest.partition(" ")
                 # One that left and is back at the same address is still there in maintenance, and one elsewhere makes
                 # way where it can.
                 commands.append(
-                    f"del server {server}; add server {server} {rest} {settings.get(backend, '')}; "
+                    f"del server {server}; add server {server} {address} {settings.get(backend, '')} {own}; "
                     f"enable health {server}; enable server {server}"
                 )
         # New servers first: a pool that is replaced as a whole is never empty.

@@ -53,6 +53,9 @@ def _wrong(key: str, value: str) -> str:
         return "" if good else f"must be a number of seconds from 0 to {DRAIN_S_MAX:.0f}, not '{value}'"
     if key == PLACEMENT:
         return "" if value in PLACEMENTS else f"must be one of {', '.join(PLACEMENTS)}, not '{value}'"
-    if key.startswith("ERATOS_"):
-        return f"is no label that eratos knows: use {DRAIN_SECONDS} or {PLACEMENT}, or remove it"
+    for prefix in routing.PREFIXES:
+        if key.startswith(prefix) and not routing.known(key):
+            others = [name for name in (DRAIN_SECONDS, PLACEMENT) if name.startswith(prefix)]
+            names = ", ".join(others + routing.known_names(prefix))
+            return f"is no label that eratos knows: remove it, or use one of {names}, where n is the port's index"
     return ""

@@ -1,9 +1,9 @@
-"""How balancers route to an app's ports: marathon-lb's labels, read into one model.
+"""How balancers route to an app's ports: labels of two vocabularies, marathon-lb's and our own, read into one model.
 
-Meanings are those of marathon-lb's Longhelp.md; docs/architecture.md names what differs. Values end up in HAProxy's
-configuration, where one bad word would spoil the file for every app, so they are held to a strict grammar here, no
-wider than that of the balancers' template (haproxy/haproxy.ctmpl). A label that balancers do not know is refused, never
-ignored.
+Meanings are those of marathon-lb's Longhelp.md; docs/architecture.md names what differs. A label may begin with
+``HAPROXY_``, so that marathon-lb reads it as well, or with ``ERATOS_``. Values end up in HAProxy's configuration, where
+one bad word would spoil the file for every app, so they are held to a strict grammar here, no wider than that of the
+balancers' template (haproxy/haproxy.ctmpl).
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from .errors import Problem
 if TYPE_CHECKING:
     from .app import AppPort
 
-PREFIX: Final = "HAPROXY_"
-GROUP: Final = "HAPROXY_GROUP"
+PREFIXES: Final = ("HAPROXY_", "ERATOS_")
 DEFAULT_GROUP: Final = "external"
 
 BALANCE: Final = ("roundrobin", "leastconn", "random", "source")
 
 _VALUE_LENGTH_MAX = 512  # Consul's limit on a value in a service's meta
-_PORT_LABEL = re.compile(r"HAPROXY_([0-9]{1,3})_([A-Z0-9_]+)")
+_LABEL = re.compile(r"(?:HAPROXY|ERATOS)_(?:([0-9]{1,3})_)?([A-Z_]+)")
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST_NAME = rf"{_HOST}(?:\.{_HOST})*"
 
@@ -42,8 +41,8 @@ def _like(pattern: str, message: str, mode: str = "") -> _Rule:
     return _Rule(re.compile(pattern).fullmatch, message, mode)
 
 
-def _one_of(*words: str) -> _Rule:
-    return _Rule(words.__contains__, f"must be {', '.join(words[:-1])} or {words[-1]}")
+def _one_of(*words: str, mode: str = "") -> _Rule:
+    return _Rule(words.__contains__, f"must be {', '.join(words[:-1])} or {words[-1]}", mode)
 
 
 def _number(least: int, most: int, mode: str = "") -> _Rule:
@@ -53,12 +52,10 @@ def _number(least: int, most: int, mode: str = "") -> _Rule:
     return _Rule(good, f"must be a whole number from {least} to {most}", mode)
 
 
-_GROUPS = _like(r"[A-Za-z0-9_-]+(,[A-Za-z0-9_-]+)*", "must be a group's name, or several with commas between")
-
-#: What may stand behind ``HAPROXY_n_``; each has a field of the same name in :class:`Routing`.
+#: What may stand behind a prefix and a port's index; each has a field of the same name in :class:`Routing`.
 _RULES: Final[Mapping[str, _Rule]] = {
     "ENABLED": _one_of("true", "false"),
-    "GROUP": _GROUPS,
+    "GROUP": _like(r"[A-Za-z0-9_-]+(,[A-Za-z0-9_-]+)*", "must be a group's name, or several with commas between"),
     "MODE": _one_of("http", "tcp"),
     "PORT": _number(1, 65535, "tcp"),
     "VHOST": _like(rf"{_HOST_NAME}(,{_HOST_NAME})*", "must be a host name, or several with commas between", "http"),
@@ -67,7 +64,12 @@ _RULES: Final[Mapping[str, _Rule]] = {
         "must be a path such as /shop/cart, of letters, digits and . _ ~ % + @ : , = -",
         "http",
     ),
+    "BACKEND_WEIGHT": _number(0, 9999, "http"),
+    "STICKY": _one_of("true", "false", mode="http"),
     "BALANCE": _one_of(*BALANCE),
+    "SERVER_WEIGHT": _number(1, 256),
+    "MAXCONN": _number(1, 1_000_000),
+    "TIMEOUT_S": _number(1, 86_400),
 }
 
 
@@ -80,7 +82,12 @@ class Routing:
     port: str = ""  #: in mode tcp: the port on which balancers offer this one
     vhost: str = ""  #: host names, comma separated
     path: str = ""
+    backend_weight: str = ""  #: of several routes that match a request, the one with the greatest is taken
+    sticky: str = ""  #: ``true``: a client stays with its instance
     balance: str = ""
+    server_weight: str = ""  #: the instance's share in its service's traffic, from 1 to 256
+    maxconn: str = ""  #: requests at a time for each instance, or connections in mode tcp
+    timeout_s: str = ""  #: longest wait for an instance's answer; in mode tcp for a byte from either side
     enabled: str = ""  #: ``false``: not balanced at all
 
     @property
@@ -91,6 +98,11 @@ class Routing:
     def hosts(self) -> tuple[str, ...]:
         return tuple(self.vhost.lower().split(",")) if self.vhost else ()
 
+    @property
+    def weight(self) -> int:
+        """Weight of the routes; by default a host's path goes before the host, as in marathon-lb."""
+        return int(self.backend_weight or bool(self.vhost and self.path.strip("/")))
+
     def meta(self) -> dict[str, str]:
         """Return the keys for the meta of the port's Consul service, where balancers read them."""
         return {f"haproxy-{name.replace('_', '-')}": value for name, value in asdict(self).items() if value}
@@ -99,7 +111,8 @@ class Routing:
 def routing(labels: Mapping[str, str], index: int, port: AppPort) -> Routing:
     """Return the routing of one port. The labels have been checked by :func:`problems`."""
     given = {name.lower(): labels[key] for name, key in _given(labels, index).items()}
-    given.setdefault("group", labels.get(GROUP, DEFAULT_GROUP))
+    if "group" not in given and (key := _one(labels, "GROUP")):
+        given["group"] = labels[key]
     if given.get("mode") == "tcp":
         given.setdefault("port", str(port.service_port))
     if port.protocol == "udp":
@@ -107,58 +120,78 @@ def routing(labels: Mapping[str, str], index: int, port: AppPort) -> Routing:
     return Routing(**given)
 
 
+def label(labels: Mapping[str, str], index: int, name: str) -> str:
+    """Return the label by which an app states something for one port (``VHOST``: ``HAPROXY_0_VHOST``), or nothing."""
+    return _one(labels, f"{index}_{name}")
+
+
+def known(key: str) -> bool:
+    """Tell whether a label is one of these, whatever its value."""
+    match = _LABEL.fullmatch(key)
+    return match is not None and match[2] in (_RULES if match[1] else ("GROUP",))
+
+
+def known_names(prefix: str) -> list[str]:
+    """Return what a label with this prefix may be, ``n`` standing for a port's index."""
+    return [f"{prefix}GROUP", *(f"{prefix}n_{name}" for name in _RULES)]
+
+
 def problems(labels: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[Problem]:
     """Find what is wrong with an app's routing labels, alone and taken together."""
     for key, value in labels.items():
-        if key.startswith(PREFIX) and (message := _wrong(key, value, ports)):
+        if known(key) and (message := _wrong(key, value, ports) or _rivalry(labels, key)):
             yield Problem(f"/labels/{key}", message)
     for index, port in enumerate(ports):
         yield from _contradictions(labels, index, port)
 
 
-def label(labels: Mapping[str, str], index: int, name: str) -> str:
-    """Return the label by which an app states something for one port (``VHOST``: ``HAPROXY_0_VHOST``), or nothing."""
-    return _given(labels, index).get(name, "")
+def _one(labels: Mapping[str, str], name: str) -> str:
+    return next((prefix + name for prefix in PREFIXES if prefix + name in labels), "")
 
 
 def _given(labels: Mapping[str, str], index: int) -> dict[str, str]:
     """Return rule -> label, for the labels that an app has for one port."""
-    return {name: key for name in _RULES if (key := f"{PREFIX}{index}_{name}") in labels}
+    return {name: key for name in _RULES if (key := label(labels, index, name))}
 
 
 def _wrong(key: str, value: str, ports: Sequence[AppPort]) -> str:
+    match = _LABEL.fullmatch(key)
+    assert match
     if len(value) > _VALUE_LENGTH_MAX:
         return f"is {len(value)} characters long: use at most {_VALUE_LENGTH_MAX}"
-    if key == GROUP:
-        return "" if _GROUPS.good(value) else _GROUPS.message
-    match = _PORT_LABEL.fullmatch(key)
-    if match is None or match[2] not in _RULES:
-        return (
-            f"is refused: eratos' balancers know {GROUP} and, for the app's port n, "
-            f"{', '.join(f'{PREFIX}n_{name}' for name in _RULES)}: remove it"
-        )
-    index, rule = int(match[1]), _RULES[match[2]]
-    if index >= len(ports):
+    if match[1] and (index := int(match[1])) >= len(ports):
         return f"speaks of port {index}, the app has {indices(len(ports))}: correct the number, or add the port"
-    if ports[index].protocol == "udp":
+    if match[1] and ports[index].protocol == "udp":
         return f"speaks of port {index}, a UDP port, and HAProxy balances TCP only: remove it"
+    rule = _RULES[match[2]]
     return "" if rule.good(value) else f"{rule.message}, not '{value}'"
+
+
+def _rivalry(labels: Mapping[str, str], key: str) -> str:
+    """Say what is wrong where our own label and marathon-lb's of the same name differ."""
+    ours, theirs = PREFIXES[1], PREFIXES[0]
+    rival = theirs + key.removeprefix(ours)
+    if not key.startswith(ours) or labels.get(rival, labels[key]) == labels[key]:
+        return ""
+    return f"is '{labels[key]}', and {rival} is '{labels[rival]}': keep one of the two"
 
 
 def _contradictions(labels: Mapping[str, str], index: int, port: AppPort) -> Iterator[Problem]:
     """Find labels of one port that make no sense together; one that makes none alone has been found already."""
-    mode = labels.get(f"{PREFIX}{index}_MODE", "http")
-    if not _RULES["MODE"].good(mode):
+    given = _given(labels, index)
+    mode = labels.get(given.get("MODE", ""), "http")
+    if mode not in ("http", "tcp"):
         return
-    given = {name: key for name, key in _given(labels, index).items() if _RULES[name].good(labels[key])}
     for name, key in given.items():
-        if _RULES[name].mode not in ("", mode):
-            message = f"is for mode {_RULES[name].mode} only: remove it, or set {PREFIX}{index}_MODE to {_RULES[name].mode}"
-            yield Problem(f"/labels/{key}", message)
+        rule = _RULES[name]
+        if rule.mode not in ("", mode) and rule.good(labels[key]):
+            mode_label = given.get("MODE") or key.replace(name, "MODE")
+            yield Problem(f"/labels/{key}", f"is for mode {rule.mode} only: remove it, or set {mode_label} to {rule.mode}")
     if mode == "tcp" and "PORT" not in given and not port.service_port:
+        port_label = given["MODE"].replace("MODE", "PORT")
         yield Problem(
             f"/labels/{given['MODE']}",
-            f"is tcp, and no port says where balancers shall offer it: set {PREFIX}{index}_PORT, "
+            f"is tcp, and no port says where balancers shall offer it: set {port_label}, "
             "the servicePort of the port mapping, or the port of the port definition",
         )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from eratos.marathon.app import App
 from eratos.marathon.errors import Problem
-from eratos.marathon.routing import GROUP, label
+from eratos.marathon.routing import label
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Claim:
     index: int
     groups: frozenset[str]  #: groups of balancers
     what: str  #: ``shop.example/cart``, ``port 5432``
+    weight: int  #: of several claims to the same, the one with the greatest is served
     place: str  #: of the label or field that states it
 
 
@@ -30,13 +31,13 @@ def problems(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[Problem
     """Find claims of wanted apps that another app, or another port, has already. ``apps`` are those there are."""
     wanted = tuple(wanted)
     new = {app.id for app in wanted}
-    taken: dict[tuple[str, str], Claim] = {}
+    taken: dict[tuple[str, str, int], Claim] = {}
     for app in (*(app for app in apps.values() if app.id not in new), *wanted):
         # What an app has, it keeps: it must be possible to scale an app whose claim somebody else shares.
         before = set(claims(apps[app.id])) if app.id in apps else set()
         for claim in claims(app):
             for group in sorted(claim.groups):
-                holder = taken.setdefault((group, claim.what), claim)
+                holder = taken.setdefault((group, claim.what, claim.weight), claim)
                 if holder != claim and claim not in before:
                     yield _problem(claim, holder)
                     break
@@ -50,11 +51,11 @@ def claims(app: App) -> Iterator[Claim]:
         if routing.enabled == "false":
             continue
         if routing.mode == "tcp":
-            yield Claim(app.id, index, groups, f"port {routing.port}", _port_place(app, index))
+            yield Claim(app.id, index, groups, f"port {routing.port}", 0, _port_place(app, index))
         elif place := label(app.labels, index, "PATH") or label(app.labels, index, "VHOST"):
             for host in routing.hosts or ("",):
                 what = f"{host}{routing.path.rstrip('/')}" or "/"
-                yield Claim(app.id, index, groups, what, f"/labels/{place}")
+                yield Claim(app.id, index, groups, what, routing.weight, f"/labels/{place}")
 
 
 def _port_place(app: App, index: int) -> str:
@@ -65,6 +66,5 @@ def _port_place(app: App, index: int) -> str:
 
 def _problem(claim: Claim, holder: Claim) -> Problem:
     of = holder.app_id if holder.app_id != claim.app_id else f"its own port {holder.index}"
-    return Problem(
-        claim.place, f"claims {claim.what} for {claim.app_id}, and {of} has it already: choose another, or another {GROUP}"
-    )
+    instead = "choose another, or another group" if claim.what.startswith("port ") else "choose another, another group or weight"
+    return Problem(claim.place, f"claims {claim.what} for {claim.app_id}, and {of} has it already: {instead}")

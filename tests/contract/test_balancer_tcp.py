@@ -82,10 +82,10 @@ def test_a_port_that_cannot_be_had_is_left_out_with_a_reason_and_the_rest_goes_o
     reasons = until(lambda: len(found := rig.status()["left_out"]) == 8 and sorted(found), 10, "all reasons are there")
     assert reasons == [
         "eratos:tcp:8500:somebodys: port 8500: Address already in use",
-        'great-port: service port "65536"',
-        'no-port: service port ""',
+        'great-port: port "65536"',
+        'no-port: no service port',
         'odd-mode: mode "udp" is not supported, only http and tcp',
-        'odd-port: service port "5432\\n bind :1"',
+        'odd-port: port "5432\\n bind :1"',
         "own-companion: the balancer itself uses port 9100",
         "own-http: the balancer itself uses port 8000",
         "second: db already answers on port 10000",

@@ -70,6 +70,7 @@ def server_id(port: int, app: str = "prime") -> str:
 class Response:
     status: int
     body: str
+    headers: dict[str, str] = field(default_factory=dict, compare=False)  #: by their names in small letters
 
     @property
     def port(self) -> int:
@@ -83,7 +84,8 @@ def ask(port: int, method: str, path: str, body: object = None, headers: dict[st
     try:
         connection.request(method, path, None if body is None else json.dumps(body), headers or {})
         response = connection.getresponse()
-        return Response(response.status, response.read().decode())
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return Response(response.status, response.read().decode(), headers)
     finally:
         connection.close()
 
@@ -150,11 +152,11 @@ class Rig:
 
     # -- traffic -----------------------------------------------------------------------------------------------------
 
-    def get(self, path: str = "/", host: str = "") -> Response:
-        return self.send("GET", path, host)
+    def get(self, path: str = "/", host: str = "", **headers: str) -> Response:
+        return self.send("GET", path, host, **headers)
 
-    def send(self, method: str, path: str = "/", host: str = "") -> Response:
-        return ask(self.balancer.ports[8000], method, path, headers={"Host": host} if host else {})
+    def send(self, method: str, path: str = "/", host: str = "", **headers: str) -> Response:
+        return ask(self.balancer.ports[8000], method, path, headers=headers | ({"Host": host} if host else {}))
 
     @contextmanager
     def load(self, clients: int = 4, path: str = "/") -> Iterator[Load]:

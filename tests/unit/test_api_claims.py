@@ -27,7 +27,7 @@ def problems(there: tuple[App, ...], *wanted: App) -> dict[str, str]:
 def test_a_claim_that_another_app_has_is_refused_with_both_names_and_the_label() -> None:
     shop = app("/shop", HAPROXY_0_VHOST="shop.example,www.shop.example", HAPROXY_0_PATH="/cart/")
     second = app("/cart", HAPROXY_0_VHOST="Shop.Example", HAPROXY_0_PATH="/cart")
-    message = "claims shop.example/cart for /cart, and /shop has it already: choose another, or another HAPROXY_GROUP"
+    message = "claims shop.example/cart for /cart, and /shop has it already: choose another, another group or weight"
     assert problems((shop,), second) == {"/labels/HAPROXY_0_PATH": message}
 
 
@@ -40,6 +40,8 @@ def test_a_claim_that_another_app_has_is_refused_with_both_names_and_the_label()
         ({"HAPROXY_0_PATH": "/a"}, {"HAPROXY_0_PATH": "/a", "HAPROXY_GROUP": "internal"}),
         ({"HAPROXY_0_PATH": "/a"}, {"HAPROXY_0_PATH": "/a", "HAPROXY_0_GROUP": "internal"}),
         ({"HAPROXY_0_PATH": "/a"}, {"HAPROXY_0_PATH": "/a", "HAPROXY_0_ENABLED": "false"}),
+        # Of two weights the greater one is served: this is how a route is handed over.
+        ({"HAPROXY_0_PATH": "/a"}, {"HAPROXY_0_PATH": "/a", "HAPROXY_0_BACKEND_WEIGHT": "1"}),
         ({"HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": "5432"}, {"HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": "5433"}),
         # The default route is no claim: most apps have no labels at all.
         ({}, {}),
@@ -48,6 +50,12 @@ def test_a_claim_that_another_app_has_is_refused_with_both_names_and_the_label()
 )
 def test_what_differs_goes_together(one: dict[str, str], other: dict[str, str]) -> None:
     assert problems((app("/one", **one),), app("/other", **other)) == {}
+
+
+def test_both_vocabularies_claim_the_same_and_a_weight_by_default_is_a_weight() -> None:
+    one = app("/one", HAPROXY_0_VHOST="a.example", HAPROXY_0_PATH="/a")
+    other = app("/other", ERATOS_0_VHOST="a.example", ERATOS_0_PATH="/a", ERATOS_0_BACKEND_WEIGHT="1")
+    assert set(problems((one,), other)) == {"/labels/ERATOS_0_PATH"}
 
 
 def test_groups_that_overlap_are_one_group() -> None:

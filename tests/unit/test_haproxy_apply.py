@@ -142,6 +142,15 @@ def test_settings_of_one_server_need_a_reload(rig: Rig) -> None:
     assert rig.apply(config("a", "b", "c", "d", extra=" weight 3")).result == RELOADED
 
 
+def test_servers_with_a_weight_come_in_place_and_are_held_back_with_it(rig: Rig) -> None:
+    text = config("a", "b", "c", "d", "e", extra=" weight 3")
+    rig.apply(text)
+    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "bcde"}
+    assert rig.apply(config("a", extra=" weight 3")) == Outcome(UNCHANGED, ("b", "c", "d", "e"))
+    assert rig.apply(config("a", "f", extra=" weight 3")) == Outcome(UPDATED, ("b", "c", "d", "e"))
+    assert rig.applier.live().pools["app"]["e"] == "10.0.0.101:80 weight 3"
+
+
 def test_a_change_in_place_without_effect_becomes_a_reload(rig: Rig) -> None:
     rig.haproxy.stubborn = True
     assert rig.apply(config("a", "b", "c", "e")).result == RELOADED

@@ -55,10 +55,10 @@ def test_everything_else_is_part_of_the_shape(line: str) -> None:
 
 
 def test_a_server_with_settings_or_a_name_twice_is_not_plain() -> None:
-    assert not parse(TEXT).plain
-    plain = TEXT.replace(" weight 3", "")
-    assert parse(plain).plain
-    assert not parse(plain.replace("  server b ", "  server a ")).plain
+    assert parse(TEXT).plain
+    assert not parse(TEXT.replace("weight 3", "backup")).plain
+    assert not parse(TEXT.replace("weight 3", "weight 3 backup")).plain
+    assert not parse(TEXT.replace("  server b ", "  server a ")).plain
 
 
 def test_the_described_text_tells_its_shape_and_has_the_same() -> None:

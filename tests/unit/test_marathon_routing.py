@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from eratos.marathon.errors import InvalidApp
 from eratos.marathon.routing import Routing
 
 DOCKER = {"docker": {"image": "x"}}
+TEMPLATE = Path(__file__).parents[2] / "haproxy/haproxy.ctmpl"
 
 
 def app(*, ports: int = 2, **labels: str) -> App:
@@ -44,6 +48,43 @@ def test_consul_gets_the_keys_that_say_something() -> None:
     assert made.routing(0).meta() == {"haproxy-group": "external", "haproxy-mode": "tcp", "haproxy-port": "5432"}
 
 
+EVERY = {
+    "GROUP": "internal",
+    "ENABLED": "true",
+    "VHOST": "a.example",
+    "PATH": "/a",
+    "BACKEND_WEIGHT": "7",
+    "STICKY": "true",
+    "BALANCE": "leastconn",
+    "SERVER_WEIGHT": "10",
+    "MAXCONN": "4",
+    "TIMEOUT_S": "5",
+}
+
+
+@pytest.mark.parametrize("prefix", ["HAPROXY_", "ERATOS_"])
+def test_both_vocabularies_say_the_same(prefix: str) -> None:
+    routing = app(**{f"{prefix}1_{name}": value for name, value in EVERY.items()}).routing(1)
+    assert routing == Routing(mode="http", **{name.lower(): value for name, value in EVERY.items()})
+    assert app(**{f"{prefix}GROUP": "internal"}).routing(1).group == "internal"
+    tcp = app(**{f"{prefix}0_MODE": "tcp", f"{prefix}0_PORT": "5432"}).routing(0)
+    assert (tcp.mode, tcp.port) == ("tcp", "5432")
+
+
+def test_both_vocabularies_go_together_unless_they_differ() -> None:
+    assert app(HAPROXY_0_PATH="/a", ERATOS_0_PATH="/a", ERATOS_0_VHOST="b.example").routing(0).path == "/a"
+    assert problems(HAPROXY_0_PATH="/a", ERATOS_0_PATH="/b", HAPROXY_GROUP="x", ERATOS_GROUP="y") == {
+        "ERATOS_0_PATH": "is '/b', and HAPROXY_0_PATH is '/a': keep one of the two",
+        "ERATOS_GROUP": "is 'y', and HAPROXY_GROUP is 'x': keep one of the two",
+    }
+
+
+def test_a_path_of_a_host_weighs_more_than_the_host_unless_stated_otherwise() -> None:
+    host, path = {"HAPROXY_0_VHOST": "a.example"}, {"HAPROXY_0_PATH": "/a"}
+    given = (host, path, host | path, host | path | {"HAPROXY_0_BACKEND_WEIGHT": "0"}, host | {"HAPROXY_0_BACKEND_WEIGHT": "5"})
+    assert [app(**labels).routing(0).weight for labels in given] == [0, 0, 1, 0, 5]
+
+
 def test_a_tcp_service_is_offered_on_its_service_port() -> None:
     tcp = {"HAPROXY_0_MODE": "tcp"}
     mapping = {"containerPort": 5432, "servicePort": 10001}
@@ -61,6 +102,32 @@ def test_a_udp_port_is_not_balanced() -> None:
     assert App.parse(udp).routing(0).enabled == "false"
     with pytest.raises(InvalidApp, match="a UDP port"):
         App.parse(udp | {"labels": {"HAPROXY_0_MODE": "tcp"}})
+
+
+#: The longest, greatest and oddest that the API lets through.
+LIMITS = {
+    "MODE": ("http", "tcp"),
+    "PORT": ("1", "9999", "10000", "59999", "60000", "64999", "65499", "65529", "65535"),
+    "PATH": ("/", "/a", "/a/b/", "/" + "a" * 128, "/_~%20+@:,=-", "/a" * 16),
+    "BACKEND_WEIGHT": ("0", "9999"),
+    "STICKY": ("true", "false"),
+    "BALANCE": ("roundrobin", "leastconn", "random", "source"),
+    "SERVER_WEIGHT": ("1", "99", "100", "199", "249", "256"),
+    "MAXCONN": ("1", "1000000"),
+    "TIMEOUT_S": ("1", "86400"),
+}
+
+
+def test_the_balancers_template_takes_whatever_the_api_lets_through() -> None:
+    patterns = dict(re.findall(r'^  "([a-z-]+)" "(\^.+\$)"', TEMPLATE.read_text(), re.MULTILINE))
+    assert set(patterns) == {name.lower().replace("_", "-") for name in LIMITS}
+    assert set(patterns) | {"vhost", "group", "enabled"} == {field.name.replace("_", "-") for field in fields(Routing)}
+    for name, values in LIMITS.items():
+        mode = "tcp" if name == "PORT" else "http"
+        for value in values:
+            labels = {"HAPROXY_0_MODE": mode, "HAPROXY_0_PORT": "1"} if mode == "tcp" else {}
+            app(**labels | ({f"HAPROXY_0_{name}": value} if name != "MODE" else {}))
+            assert re.search(patterns[name.lower().replace("_", "-")], value), (name, value)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +149,17 @@ def test_a_udp_port_is_not_balanced() -> None:
         ("HAPROXY_0_PATH", "", "path"),
         ("HAPROXY_0_BALANCE", "uri whole", "leastconn"),
         ("HAPROXY_0_ENABLED", "yes", "true or false"),
+        ("HAPROXY_0_STICKY", "1", "true or false"),
+        ("ERATOS_0_SERVER_WEIGHT", "257", "from 1 to 256"),
+        ("ERATOS_0_TIMEOUT_S", "0", "from 1 to 86400"),
+        ("ERATOS_0_MAXCONN", "0", "from 1 to"),
+        ("HAPROXY_0_BACKEND_WEIGHT", "-1", "from 0 to 9999"),
         ("HAPROXY_GROUP", "a b", "group"),
         ("HAPROXY_0_GROUP", "a,", "group"),
         ("HAPROXY_0_USE_HSTS", "true", "HAPROXY_n_VHOST"),
         ("HAPROXY_0_VHOSTS", "x", "HAPROXY_n_VHOST"),
         ("HAPROXY_VHOST", "x", "HAPROXY_n_VHOST"),
+        ("ERATOS_0_VHOSTS", "x", "ERATOS_n_VHOST"),
     ],
 )
 def test_what_a_balancer_could_not_take_is_refused(label: str, value: str, words: str) -> None:

@@ -1,0 +1,149 @@
+"""What single labels do: weights, stickiness, limits. All of it holds for instances that come without a reload."""
+
+from __future__ import annotations
+
+import csv
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.cookies import SimpleCookie
+
+import pytest
+from support.balancer import Rig, a_balancer, ask, server_id
+from support.waiting import until
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    with a_balancer() as rig:
+        yield rig
+
+
+def statistics(rig: Rig, backend: str) -> dict[str, dict[str, str]]:
+    """Return HAProxy's own figures of a backend's servers."""
+    text = ask(rig.balancer.ports[9090], "GET", "/stats;csv").body.lstrip("# ")
+    rows = csv.DictReader(text.splitlines())
+    return {row["svname"]: row for row in rows if row["pxname"] == backend and row["type"] == "2"}
+
+
+def test_a_client_of_a_sticky_app_stays_with_its_instance_until_that_leaves(rig: Rig) -> None:
+    meta = {"haproxy-path": "/sticky", "haproxy-sticky": "true"}
+    rig.register(9000, 9001, 9002, app="sticky", meta=meta)
+    rig.await_rotation(9000, 9001, 9002, backend="sticky")
+    reloads = rig.status()["reloads"]
+    rig.register(9003, app="sticky", meta=meta)
+    rig.await_rotation(9000, 9001, 9002, 9003, backend="sticky")
+    first = {(answer := rig.get("/sticky")).port: answer for _ in range(4)}
+    assert set(first) == {9000, 9001, 9002, 9003}
+    for port, answer in first.items():
+        ((name, morsel),) = SimpleCookie(answer.headers["set-cookie"]).items()
+        assert name == "eratos-sticky"
+        assert morsel["httponly"]
+        assert str(port) not in morsel.value
+        answers = [rig.get("/sticky", Cookie=f"{name}={morsel.value}") for _ in range(4)]
+        assert {again.port for again in answers} == {port}
+        assert not any("set-cookie" in again.headers for again in answers)
+    cookie = first[9003].headers["set-cookie"].partition(";")[0]
+    rig.companion("POST", "/confirm", {"services": [server_id(9003, "sticky")]})
+    rig.deregister(9003, app="sticky")
+    rig.await_rotation(9000, 9001, 9002, backend="sticky")
+    moved = rig.get("/sticky", Cookie=cookie)
+    assert moved.port != 9003
+    assert moved.headers["set-cookie"].startswith("eratos-sticky=")
+    assert rig.status()["reloads"] == reloads
+
+
+def test_of_several_routes_the_heaviest_is_taken(rig: Rig) -> None:
+    rig.register(9010, app="blue", meta={"haproxy-vhost": "swap.example"})
+    rig.register(9011, app="green", meta={"haproxy-vhost": "swap.example"})
+    rig.register(9012, app="path", meta={"haproxy-vhost": "swap.example", "haproxy-path": "/x"})
+    until(lambda: rig.in_rotation("path"), 10, "the last app is there")
+    assert (rig.get("/", "swap.example").port, rig.get("/x", "swap.example").port) == (9010, 9012)
+    assert "green: blue already answers on swap.example/" in rig.status()["left_out"]
+    rig.register(9011, app="green", meta={"haproxy-vhost": "swap.example", "haproxy-backend-weight": "2"})
+    # Heavier than the path's 1, it takes that over as well.
+    until(lambda: rig.get("/x", "swap.example").port == 9011, 10, "the heavier route is there")
+    assert rig.get("/", "swap.example").port == 9011
+    assert "blue: green answers on swap.example/ with more weight" in rig.status()["left_out"]
+
+
+def share(rig: Rig) -> float:
+    return Counter(rig.get("/weighted").port for _ in range(100))[9021] / 100
+
+
+def test_a_server_s_weight_is_its_share(rig: Rig) -> None:
+    meta = {"haproxy-path": "/weighted"}
+    rig.register(9020, app="weighted", meta=meta)
+    rig.await_rotation(9020, backend="weighted")
+    reloads = rig.status()["reloads"]
+    rig.register(9021, app="weighted", meta=meta | {"haproxy-server-weight": "25"})
+    rig.await_rotation(9020, 9021, backend="weighted")
+    assert share(rig) == pytest.approx(0.2, abs=0.02)
+    assert rig.status()["reloads"] == reloads
+    # So it is after a reload, which reads the same from the file.
+    rig.reload(20)
+    rig.await_rotation(9020, 9021, backend="weighted")
+    assert share(rig) == pytest.approx(0.2, abs=0.02)
+
+
+def test_an_instance_gets_no_more_than_it_takes_at_a_time(rig: Rig) -> None:
+    meta = {"haproxy-path": "/narrow", "haproxy-maxconn": "1"}
+    rig.register(9030, app="narrow", meta=meta)
+    rig.await_rotation(9030, backend="narrow")
+    rig.register(9031, app="narrow", meta=meta)
+    rig.await_rotation(9030, 9031, backend="narrow")
+    assert {row["slim"] for row in statistics(rig, "narrow").values()} == {"1"}
+    clients = [threading.Thread(target=rig.get, args=("/narrow?s=0.5",)) for _ in range(6)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    rows = statistics(rig, "narrow").values()
+    assert {row["smax"] for row in rows} == {"1"}
+    assert sum(int(row["stot"]) for row in rows) == 6
+
+
+def test_an_app_may_have_a_time_limit_of_its_own(rig: Rig) -> None:
+    rig.register(9040, app="quick", meta={"haproxy-path": "/quick", "haproxy-timeout-s": "1"})
+    rig.await_rotation(9040, backend="quick")
+    assert rig.get("/quick").status == 200
+    assert rig.get("/quick?s=20").status == 504
+
+
+@pytest.mark.parametrize("balance", ["roundrobin", "leastconn", "random", "source"])
+def test_instances_come_and_go_without_a_reload_whatever_the_balance(rig: Rig, balance: str) -> None:
+    meta = {"haproxy-path": f"/{balance}", "haproxy-balance": balance}
+    rig.register(9050, app=balance, meta=meta)
+    rig.await_rotation(9050, backend=balance)
+    reloads = rig.status()["reloads"]
+    rig.register(9051, app=balance, meta=meta)
+    rig.await_rotation(9050, 9051, backend=balance)
+    rig.deregister(9050, app=balance)
+    rig.await_rotation(9051, backend=balance)
+    assert rig.get(f"/{balance}").port == 9051
+    assert rig.status()["reloads"] == reloads
+
+
+def test_where_instances_differ_the_newest_version_decides(rig: Rig) -> None:
+    old = {"haproxy-path": "/old", "eratos-version": "2026-01-01T00:00:00.000Z"}
+    rig.register(9060, app="update", meta=old)
+    new = {"haproxy-path": "/new", "haproxy-sticky": "true", "eratos-version": "2026-01-02T00:00:00.000Z"}
+    rig.register(9061, app="update", meta=new)
+    rig.await_rotation(9060, 9061, backend="update")
+    # Until the last old instance has gone, requests for either route are answered.
+    for path in ("/old", "/new"):
+        assert {(answer := rig.get(path)).port for _ in range(4)} == {9060, 9061}
+        assert "set-cookie" in answer.headers
+    rig.register(9062, app="update", meta={"haproxy-mode": "tcp", "haproxy-port": "10000", "eratos-version": "2025"})
+    reason = "update: some instances are in mode tcp, the newest in mode http"
+    until(lambda: reason in rig.status()["left_out"], 10, "the reason is there")
+
+
+def test_values_that_make_no_sense_are_named_and_do_no_harm(rig: Rig) -> None:
+    odd = {"sticky": "si", "server-weight": "0", "maxconn": "1\n  server x", "timeout-s": "1h", "backend-weight": "-1"}
+    rig.register(9070, app="odd", meta={"haproxy-path": "/odd"} | {f"haproxy-{key}": value for key, value in odd.items()})
+    until(lambda: rig.in_rotation("odd"), 10, "the app is there")
+    assert rig.get("/odd").port == 9070
+    reasons = "\n".join(reason for reason in rig.status()["left_out"] if reason.startswith("odd: "))
+    for key in odd:
+        assert f"odd: {key} " in reasons
