@@ -6,6 +6,7 @@ Knows HAProxy's commands and nothing of candidates, guards or Consul.
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: HAProxy reads a line of commands into one buffer of 16 KiB.
 _LINE_MAX = 12_000
+#: What HAProxy finds wrong, without what it says afterwards in any case.
+_ALERT = re.compile(r"\[ALERT\]\s+\(\d+\) : (?:config : )?(?!Error\(s\) found|Fatal errors found)(.*)")
 #: Of all proxies the servers (4), or those and the frontends (1).
 _SHOW_SERVERS = "show stat -1 4 -1"
 _SHOW_CLIENTS = "show stat -1 5 -1"
@@ -52,15 +55,25 @@ class Haproxy:
 
     def check(self, path: Path) -> str:
         """Let ``haproxy -c`` judge a configuration together with the fixed half; return what is wrong, or nothing."""
-        command = [self._program, "-c", "-q", "-f", str(self._base), "-f", str(path)]
+        # Not -q: HAProxy would keep its reasons to itself.
+        command = [self._program, "-c", "-f", str(self._base), "-f", str(path)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, errors="replace")
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+                errors="replace",
+                start_new_session=True,  # without a terminal to ask for a key's passphrase on
+            )
         except subprocess.TimeoutExpired:
             return "haproxy -c took over 20 s"
         if done.returncode == 0:
             return ""
-        alerts = [line for line in done.stderr.splitlines() if "[ALERT]" in line] or done.stderr.splitlines()
-        return "; ".join(alerts)[:2000] or f"haproxy -c ended with {done.returncode}"
+        alerts = [match[1] for line in done.stderr.splitlines() if (match := _ALERT.match(line))]
+        return "; ".join(alerts)[:2000] or f"haproxy -c ended with {done.returncode}: {done.stderr[-500:]}"
 
     def running(self) -> Running:
         """Ask the current process what it serves; raises HaproxyUnavailableError."""

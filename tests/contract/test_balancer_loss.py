@@ -169,11 +169,15 @@ def test_an_interrupted_get_is_repeated_elsewhere_and_a_post_is_not(rig: Rig) ->
 
 def test_a_broken_candidate_keeps_the_last_good_configuration(rig: Rig) -> None:
     rig.shell("s6-svc -wd -d /opt/eratos/services/consul-template")
-    for broken in ("cp candidate.cfg c; echo nonsense >> c; cp c", "echo backend only > c; cp c", "cp /dev/null"):
+    for broken, reason in (
+        ("cp candidate.cfg c; echo nonsense >> c; cp c", "unknown keyword 'nonsense'"),
+        ("echo backend only > c; cp c", "no frontend"),
+        ("cp /dev/null", "no frontend"),
+    ):
         rig.shell(f"cd {STATE}; {broken} candidate.cfg")
         answer = rig.companion("POST", "/apply")
         assert answer["http_status"] == 422
-        assert answer["reason"]
+        assert reason in answer["reason"]
         assert rig.companion("GET", "/health")["http_status"] == 200
         assert rig.get().port in PORTS
     assert rig.status()["refusals"] >= 3
