@@ -1,6 +1,6 @@
 """Starts the companion: ``python3 -m eratos.haproxy`` (``eratos-companion`` where the package is installed).
 
-Three threads: the HTTP interface, the watch over the candidate, the registration in Consul. SIGTERM deregisters the
+Four threads: the HTTP interface, the watches over candidate and certificates, the registration in Consul. SIGTERM deregisters the
 balancer and ends it; HAProxy is not touched, it is supervised by itself.
 """
 
@@ -17,6 +17,7 @@ from eratos.common.errors import FatalError
 
 from . import api, config
 from .apply import Applier
+from .certificates import Certificates
 from .probe import accepting, taken
 from .registration import Registration
 from .runtime import Haproxy
@@ -42,8 +43,9 @@ def main() -> None:
         guard_hold_s=settings.guard_hold_s,
         reload_interval_s=settings.reload_interval_s,
     )
+    certificates = Certificates(settings.certs_dir, settings.state_dir, haproxy.check)
     try:
-        server = api.server(api.Companion(applier, haproxy), settings.port)
+        server = api.server(api.Companion(applier, haproxy, certificates), settings.port)
     except OSError as error:
         sys.exit(f"eratos-companion: port {settings.port}: {error}")
     registration = Registration(settings.consul, settings.consul_token, settings.host, settings.port)
@@ -52,6 +54,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     threading.Thread(target=applier.watch, args=(stop,), name="watch", daemon=True).start()
+    threading.Thread(target=certificates.watch, args=(stop,), name="certificates", daemon=True).start()
     log.info(
         "companion started %s", logs.fields(port=settings.port, consul=settings.consul, state_dir=settings.state_dir)
     )

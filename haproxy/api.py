@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from .apply import Applier, RefusedError
+from .certificates import Certificates
 from .runtime import Haproxy
 from .sockets import HaproxyUnavailableError
 
@@ -28,9 +29,10 @@ Answer = tuple[int, dict[str, Any]]
 class Companion:
     """The answers, apart from HTTP."""
 
-    def __init__(self, applier: Applier, haproxy: Haproxy) -> None:
+    def __init__(self, applier: Applier, haproxy: Haproxy, certificates: Certificates) -> None:
         self._applier = applier
         self._haproxy = haproxy
+        self._certificates = certificates
 
     def answer(self, method: str, path: str, body: bytes) -> Answer:
         """Return status and JSON body for one request. Trouble with HAProxy or the disk is an answer, too."""
@@ -71,6 +73,7 @@ class Companion:
         running = self._haproxy.running()
         return {
             **self._applier.status(),
+            "certificates": self._certificates.status(),
             "shape": running.shape,
             "old_processes": self._haproxy.old_processes(),
             "backends": {backend: sorted(servers) for backend, servers in self._applier.live().pools.items()},

@@ -19,6 +19,7 @@ class Config:
     """Settings of one companion."""
 
     state_dir: Path  #: ``ERATOS_STATE_DIR``: candidate, live configuration and sockets
+    certs_dir: Path  #: ``ERATOS_CERTS_DIR``: certificates for TLS, each a ``.pem`` file with its chain and key
     base: Path  #: ``ERATOS_HAPROXY_BASE``: the fixed half of HAProxy's configuration
     port: int  #: ``ERATOS_COMPANION_PORT``
     consul: str  #: ``ERATOS_CONSUL``: URL of the Consul agent that shares this network namespace
@@ -71,6 +72,7 @@ def read(env: Mapping[str, str]) -> Config:
         problems.append(f"ERATOS_LOG_LEVEL={level}: must be DEBUG, INFO, WARNING or ERROR")
     config = Config(
         state_dir=Path(env.get("ERATOS_STATE_DIR") or "/var/lib/eratos-balancer"),
+        certs_dir=Path(env.get("ERATOS_CERTS_DIR") or "/etc/eratos-balancer/certs"),
         base=Path(env.get("ERATOS_HAPROXY_BASE") or "/etc/eratos-balancer/haproxy.cfg"),
         port=int(number("ERATOS_COMPANION_PORT", 9100, 65535)),
         consul=consul.rstrip("/"),

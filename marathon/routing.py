@@ -65,6 +65,7 @@ _RULES: Final[Mapping[str, _Rule]] = {
         "http",
     ),
     "BACKEND_WEIGHT": _number(0, 9999, "http"),
+    "REDIRECT_TO_HTTPS": _one_of("true", "false", mode="http"),
     "STICKY": _one_of("true", "false", mode="http"),
     "BALANCE": _one_of(*BALANCE),
     "SERVER_WEIGHT": _number(1, 256),
@@ -83,6 +84,7 @@ class Routing:
     vhost: str = ""  #: host names, comma separated
     path: str = ""
     backend_weight: str = ""  #: of several routes that match a request, the one with the greatest is taken
+    redirect_to_https: str = ""  #: ``true``: requests without TLS are answered with the way to https
     sticky: str = ""  #: ``true``: a client stays with its instance
     balance: str = ""
     server_weight: str = ""  #: the instance's share in its service's traffic, from 1 to 256

@@ -255,7 +255,7 @@ def a_balancer(**environment: str) -> Iterator[Rig]:
     """Start a fresh balancer; skips the test where docker or an image is missing, saying which."""
     options = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     with ExitStack() as stack:
-        balancer = stack.enter_context(run_container(IMAGE, ports=[8000, 8500, 9090, 9100, *TCP_PORTS], options=options))
+        balancer = stack.enter_context(run_container(IMAGE, ports=[8000, 8443, 8500, 9090, 9100, *TCP_PORTS], options=options))
         consul = stack.enter_context(
             run_container(
                 "eratos/consul",

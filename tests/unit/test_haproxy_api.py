@@ -59,10 +59,15 @@ class FakeHaproxy:
         return 1
 
 
+class FakeCertificates:
+    def status(self) -> dict[str, Any]:
+        return {"good": ["a.pem"], "refused": []}
+
+
 class Rig:
     def __init__(self) -> None:
         self.applier, self.haproxy = FakeApplier(), FakeHaproxy()
-        companion = api.Companion(self.applier, self.haproxy)  # type: ignore[arg-type]
+        companion = api.Companion(self.applier, self.haproxy, FakeCertificates())  # type: ignore[arg-type]
         self.server = api.server(companion, 0)
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -156,6 +161,7 @@ def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
     assert status == 200
     assert answer["reloads"] == 3
     assert answer["old_processes"] == 1
+    assert answer["certificates"] == {"good": ["a.pem"], "refused": []}
     assert answer["backends"] == {"app": [SERVER]}
     assert answer["servers"][f"app/{SERVER}"] == {"address": "10.0.0.1:80", "status": "UP", "requests": 2}
 
