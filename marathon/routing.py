@@ -98,7 +98,7 @@ class Routing:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        return tuple(self.vhost.lower().split(",")) if self.vhost else ()
+        return tuple(dict.fromkeys(self.vhost.lower().split(","))) if self.vhost else ()
 
     @property
     def weight(self) -> int:

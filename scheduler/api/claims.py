@@ -22,40 +22,50 @@ class Claim:
     app_id: str
     index: int
     groups: frozenset[str]  #: groups of balancers
+    tags: frozenset[str]  #: in Consul, by which a balancer may choose among services of its group
     what: str  #: ``shop.example/cart``, ``port 5432``
     weight: int  #: of several claims to the same, the one with the greatest is served
     place: str  #: of the label or field that states it
+
+    def rivals(self, other: Claim) -> bool:
+        """Tell whether a balancer that chooses well may still meet both claims.
+
+        Apps with tags that have none in common, such as ``staging`` and ``prod``, are meant for different balancers.
+        """
+        if (self.what, self.weight) != (other.what, other.weight) or self.groups.isdisjoint(other.groups):
+            return False
+        return not (self.tags and other.tags and self.tags.isdisjoint(other.tags))
 
 
 def problems(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[Problem]:
     """Find claims of wanted apps that another app, or another port, has already. ``apps`` are those there are."""
     wanted = tuple(wanted)
     new = {app.id for app in wanted}
-    taken: dict[tuple[str, str, int], Claim] = {}
+    taken: dict[str, list[Claim]] = {}
     for app in (*(app for app in apps.values() if app.id not in new), *wanted):
         # What an app has, it keeps: it must be possible to scale an app whose claim somebody else shares.
         before = set(claims(apps[app.id])) if app.id in apps else set()
         for claim in claims(app):
-            for group in sorted(claim.groups):
-                holder = taken.setdefault((group, claim.what, claim.weight), claim)
-                if holder != claim and claim not in before:
-                    yield _problem(claim, holder)
-                    break
+            holders = taken.setdefault(claim.what, [])
+            holder = next(filter(claim.rivals, holders), None)
+            if holder and claim not in before:
+                yield _problem(claim, holder)
+            holders.append(claim)
 
 
 def claims(app: App) -> Iterator[Claim]:
     """Yield what an app's labels claim."""
     for index in range(len(app.ports)):
         routing = app.routing(index)
-        groups = frozenset(routing.groups)
+        groups, tags = frozenset(routing.groups), frozenset(app.consul_tags)
         if routing.enabled == "false":
             continue
         if routing.mode == "tcp":
-            yield Claim(app.id, index, groups, f"port {routing.port}", 0, _port_place(app, index))
+            yield Claim(app.id, index, groups, tags, f"port {routing.port}", 0, _port_place(app, index))
         elif place := label(app.labels, index, "PATH") or label(app.labels, index, "VHOST"):
             for host in routing.hosts or ("",):
                 what = f"{host}{routing.path.rstrip('/')}" or "/"
-                yield Claim(app.id, index, groups, what, routing.weight, f"/labels/{place}")
+                yield Claim(app.id, index, groups, tags, what, routing.weight, f"/labels/{place}")
 
 
 def _port_place(app: App, index: int) -> str:

@@ -129,6 +129,20 @@ def test_a_group_has_balancers_of_its_own() -> None:
         assert "public" not in rig.status()["backends"]
 
 
+def test_versions_side_by_side_are_told_apart_by_their_tag() -> None:
+    with a_balancer(ERATOS_HAPROXY_TAG="staging") as rig:
+        shop = {"haproxy-vhost": "shop.example"}
+        rig.register(9000, app="prod-shop", meta=shop, tags=["eratos", "prod"])
+        rig.register(9001, app="staging-shop", meta=shop, tags=["eratos", "staging"])
+        # Half-way through an update that adds the tag.
+        rig.register(9002, app="tagging", meta={"haproxy-path": "/tagging"})
+        rig.register(9003, app="tagging", meta={"haproxy-path": "/tagging"}, tags=["staging", "eratos"])
+        rig.await_rotation(9003, backend="tagging")
+        assert rig.get("/", "shop.example").port == 9001
+        assert set(rig.status()["backends"]) == {"eratos:none", "staging-shop", "tagging"}
+        assert rig.status()["left_out"] == []
+
+
 def test_the_balancer_is_found_in_consul_with_a_health_page(rig: Rig) -> None:
     (service,) = rig.services("eratos-balancer")
     assert service["Service"]["Port"] == 9100

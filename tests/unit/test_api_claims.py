@@ -43,6 +43,7 @@ def test_a_claim_that_another_app_has_is_refused_with_both_names_and_the_label()
         # Of two weights the greater one is served: this is how a route is handed over.
         ({"HAPROXY_0_PATH": "/a"}, {"HAPROXY_0_PATH": "/a", "HAPROXY_0_BACKEND_WEIGHT": "1"}),
         ({"HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": "5432"}, {"HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": "5433"}),
+        ({"HAPROXY_0_PATH": "/a", "CONSUL_TAGS": "prod"}, {"HAPROXY_0_PATH": "/a", "CONSUL_TAGS": "staging,new"}),
         # The default route is no claim: most apps have no labels at all.
         ({}, {}),
         ({}, {"HAPROXY_0_PATH": "/"}),
@@ -60,6 +61,13 @@ def test_both_vocabularies_claim_the_same_and_a_weight_by_default_is_a_weight() 
 
 def test_groups_that_overlap_are_one_group() -> None:
     one, other = app("/one", HAPROXY_0_PATH="/a", HAPROXY_GROUP="x,y"), app("/other", HAPROXY_0_PATH="/a", HAPROXY_GROUP="y,z")
+    assert set(problems((one,), other)) == {"/labels/HAPROXY_0_PATH"}
+
+
+@pytest.mark.parametrize("tags", ["", "prod", "new,prod"])
+def test_tags_that_do_not_tell_two_apps_apart_change_nothing(tags: str) -> None:
+    one = app("/one", HAPROXY_0_PATH="/a", CONSUL_TAGS="prod")
+    other = app("/other", HAPROXY_0_PATH="/a", **({"CONSUL_TAGS": tags} if tags else {}))
     assert set(problems((one,), other)) == {"/labels/HAPROXY_0_PATH"}
 
 
