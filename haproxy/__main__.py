@@ -48,7 +48,6 @@ def main() -> None:
         server = api.server(api.Companion(applier, haproxy, certificates), settings.port)
     except OSError as error:
         sys.exit(f"eratos-companion: port {settings.port}: {error}")
-    registration = Registration(settings.consul, settings.consul_token, settings.host, settings.port)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -58,7 +57,10 @@ def main() -> None:
     log.info(
         "companion started %s", logs.fields(port=settings.port, consul=settings.consul, state_dir=settings.state_dir)
     )
-    registration.keep(stop)
+    if settings.servers_file:
+        stop.wait()  # its workers are nobody's that would ask for their balancers
+    else:
+        Registration(settings.consul, settings.consul_token, settings.host, settings.port).keep(stop)
     server.shutdown()
     log.info("companion stopped")
 

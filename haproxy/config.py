@@ -24,6 +24,7 @@ class Config:
     port: int  #: ``ERATOS_COMPANION_PORT``
     consul: str  #: ``ERATOS_CONSUL``: URL of the Consul agent that shares this network namespace
     consul_token: str  #: ``CONSUL_HTTP_TOKEN``, or empty
+    servers_file: str  #: ``ERATOS_SERVERS_FILE``: servers' addresses, one a line, in place of Consul; or empty
     host: str  #: ``ERATOS_HOST``: the balancer's name in Consul's meta; by default the container's host name
     guard_hold_s: float  #: ``ERATOS_GUARD_HOLD_S``: longest time that an unconfirmed sharp loss of servers is held back
     reload_interval_s: float  #: ``ERATOS_RELOAD_INTERVAL_S``: shortest time between two reloads
@@ -77,6 +78,7 @@ def read(env: Mapping[str, str]) -> Config:
         port=int(number("ERATOS_COMPANION_PORT", 9100, 65535)),
         consul=consul.rstrip("/"),
         consul_token=env.get("CONSUL_HTTP_TOKEN", ""),
+        servers_file=env.get("ERATOS_SERVERS_FILE", ""),
         host=env.get("ERATOS_HOST") or socket.gethostname(),
         guard_hold_s=number("ERATOS_GUARD_HOLD_S", 5, 3600),
         reload_interval_s=number("ERATOS_RELOAD_INTERVAL_S", 0.25, 60),

@@ -166,5 +166,6 @@ def test_a_stopped_balancer_leaves_consul_and_ends_by_itself() -> None:
         docker("stop", "-t", "20", rig.balancer.id)
         state = json.loads(docker("inspect", "-f", "{{json .State}}", rig.balancer.id))
         assert state["ExitCode"] == 0
-        log = docker("logs", rig.balancer.id)
-        assert "could not deregister" not in log
+        logs = rig.balancer.logs()
+        assert "companion stopped" in logs
+        assert "could not deregister" not in logs

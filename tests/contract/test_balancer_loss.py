@@ -201,6 +201,7 @@ def test_each_part_is_restarted_by_itself_and_goes_on(rig: Rig, part: str) -> No
 
 
 def test_without_consul_everything_stays(rig: Rig) -> None:
+    assert rig.consul
     rig.consul.pause()
     rig.kill("consul-template")
     rig.kill("haproxy")

@@ -110,7 +110,7 @@ class Rig:
     """One balancer, its Consul agent, and workers on ports from FIRST_PORT on."""
 
     balancer: Container
-    consul: Container
+    consul: Container | None  #: none beside a balancer with servers from a file
     workers: Container
     workers_address: str
 
@@ -256,16 +256,19 @@ def a_balancer(**environment: str) -> Iterator[Rig]:
     options = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     with ExitStack() as stack:
         balancer = stack.enter_context(run_container(IMAGE, ports=[8000, 8443, 8500, 9090, 9100, *TCP_PORTS], options=options))
-        consul = stack.enter_context(
-            run_container(
-                "eratos/consul",
-                *("agent", "-dev", "-client=0.0.0.0", "-log-level=warn"),
-                options=["--entrypoint", "consul", "--network", f"container:{balancer.id}"],
+        consul = None
+        if "ERATOS_SERVERS_FILE" not in environment:
+            consul = stack.enter_context(
+                run_container(
+                    "eratos/consul",
+                    *("agent", "-dev", "-client=0.0.0.0", "-log-level=warn"),
+                    options=["--entrypoint", "consul", "--network", f"container:{balancer.id}"],
+                )
             )
-        )
         workers = stack.enter_context(run_container(IMAGE, "-c", WORKERS, options=["--entrypoint", "python3"]))
         address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", workers.id)
         rig = Rig(balancer, consul, workers, address)
-        until(lambda: rig.companion("GET", "/health").get("shape"), 30, "the balancer serves its first rendering")
-        until(lambda: rig.services("eratos-balancer"), 30, "the balancer is registered")
+        if consul:
+            until(lambda: rig.companion("GET", "/health").get("shape"), 30, "the balancer serves its first rendering")
+            until(lambda: rig.services("eratos-balancer"), 30, "the balancer is registered")
         yield rig

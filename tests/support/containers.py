@@ -28,6 +28,12 @@ class Container:
     id: str
     ports: dict[int, int]  #: port in the container -> port on 127.0.0.1; stays the same over restarts
 
+    def logs(self) -> str:
+        """Return what its processes wrote, to standard error as well."""
+        words = ["docker", "logs", self.id]
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=True)
+        return done.stdout
+
     def restart(self) -> None:
         docker("restart", "-t", "2", self.id)
 

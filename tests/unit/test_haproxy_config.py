@@ -15,6 +15,8 @@ def test_an_empty_environment_is_enough() -> None:
     assert settings.port == 9100
     assert settings.consul == "http://127.0.0.1:8500"
     assert settings.guard_hold_s == 5
+    assert not settings.servers_file
+    assert settings.certs_dir == Path("/etc/eratos-balancer/certs")
     assert settings.live == Path("/var/lib/eratos-balancer/live.cfg")
 
 
