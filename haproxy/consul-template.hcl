@@ -14,7 +14,7 @@ consul {
 }
 
 template {
-  source      = "/etc/eratos-balancer/haproxy.ctmpl"
+  source      = "/etc/eratos-balancer/balancer.ctmpl"
   destination = "/var/lib/eratos-balancer/candidate.cfg"
   perms       = 0644
 

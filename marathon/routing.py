@@ -3,7 +3,7 @@
 Meanings are those of marathon-lb's Longhelp.md; docs/architecture.md names what differs. A label may begin with
 ``HAPROXY_``, so that marathon-lb reads it as well, or with ``ERATOS_``. Values end up in HAProxy's configuration, where
 one bad word would spoil the file for every app, so they are held to a strict grammar here, no wider than that of the
-balancers' template (haproxy/haproxy.ctmpl).
+balancers' template (haproxy/contract.ctmpl).
 """
 
 from __future__ import annotations

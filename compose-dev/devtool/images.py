@@ -12,8 +12,8 @@ from .settings import DEFAULT_PROJECT, GENERATED, Settings
 from .shell import CommandFailed, run, stream
 from .terminal import Problem, Progress, Step
 
-BUILT = ["zookeeper", "master1", "agent1", "consul1", "balancer1", "scheduler1", "prime", "hello"]
-IMAGES = ["zookeeper", "mesos-master", "agent", "consul", "balancer", "scheduler", "prime", "hello"]
+BUILT = ["zookeeper", "master1", "agent1", "consul1", "balancer1", "balancer-nginx", "scheduler1", "prime", "hello"]
+IMAGES = ["zookeeper", "mesos-master", "agent", "consul", "balancer", "balancer-nginx", "scheduler", "prime", "hello"]
 
 #: Room that a first build needs, with some air: 7 GB were measured when Consul is compiled (Go's caches are most of it), else 2.
 DISK_GIB = {"source": 9, "image": 4}

@@ -1,7 +1,7 @@
 """A real balancer with a real Consul agent in its network, workers to balance, and a load to lose requests by.
 
 The workers are one process that listens on a hundred ports, in a container of the balancer's own image. Images:
-ERATOS_BALANCER_IMAGE (default eratos/balancer) and eratos/consul.
+ERATOS_BALANCER_IMAGE (default eratos/balancer), ERATOS_NGINX_IMAGE (default eratos/balancer-nginx) and eratos/consul.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from support.containers import Container, docker, run_container
 from support.waiting import until
 
 IMAGE = os.environ.get("ERATOS_BALANCER_IMAGE", "eratos/balancer")
+NGINX_IMAGE = os.environ.get("ERATOS_NGINX_IMAGE", "eratos/balancer-nginx")
 STATE = "/var/lib/eratos-balancer"
 FIRST_PORT = 9000
 #: Ports of TCP services that a test can reach.
@@ -159,11 +160,11 @@ class Rig:
         return ask(self.balancer.ports[8000], method, path, headers=headers | ({"Host": host} if host else {}))
 
     @contextmanager
-    def load(self, clients: int = 4, path: str = "/") -> Iterator[Load]:
-        """Send requests from several clients, every other one over a kept connection, until the block is left."""
+    def load(self, clients: int = 4, path: str = "/", keep_alive: bool = True) -> Iterator[Load]:
+        """Send requests from several clients, until the block is left; ``keep_alive``: every other one over a kept connection."""
         load, stop, lock = Load(), threading.Event(), threading.Lock()
 
-        def client(keep_alive: bool) -> None:
+        def client(kept: bool) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", self.balancer.ports[8000], timeout=30)
             while not stop.is_set():
                 try:
@@ -178,11 +179,11 @@ class Rig:
                 except (OSError, http.client.HTTPException) as error:
                     load.failures.append(repr(error))
                     connection.close()
-                if not keep_alive:
+                if not kept:
                     connection.close()
             connection.close()
 
-        threads = [threading.Thread(target=client, args=(number % 2 == 0,)) for number in range(clients)]
+        threads = [threading.Thread(target=client, args=(keep_alive and number % 2 == 0,)) for number in range(clients)]
         for thread in threads:
             thread.start()
         try:
@@ -253,22 +254,25 @@ class Rig:
 @contextmanager
 def a_balancer(**environment: str) -> Iterator[Rig]:
     """Start a fresh balancer; skips the test where docker or an image is missing, saying which."""
-    options = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
-    with ExitStack() as stack:
-        balancer = stack.enter_context(run_container(IMAGE, ports=[8000, 8443, 8500, 9090, 9100, *TCP_PORTS], options=options))
-        consul = None
-        if "ERATOS_SERVERS_FILE" not in environment:
-            consul = stack.enter_context(
-                run_container(
-                    "eratos/consul",
-                    *("agent", "-dev", "-client=0.0.0.0", "-log-level=warn"),
-                    options=["--entrypoint", "consul", "--network", f"container:{balancer.id}"],
-                )
-            )
-        workers = stack.enter_context(run_container(IMAGE, "-c", WORKERS, options=["--entrypoint", "python3"]))
-        address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", workers.id)
-        rig = Rig(balancer, consul, workers, address)
-        if consul:
+    with a_rig(IMAGE, **environment) as rig:
+        if rig.consul:
             until(lambda: rig.companion("GET", "/health").get("shape"), 30, "the balancer serves its first rendering")
             until(lambda: rig.services("eratos-balancer"), 30, "the balancer is registered")
         yield rig
+
+
+@contextmanager
+def a_rig(image: str, **environment: str) -> Iterator[Rig]:
+    """Start a balancer of either kind with all that belongs to it, as far as there is an image for it."""
+    options = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
+    ports = [8000, 8443, 8500, 9090, 9100, *TCP_PORTS]
+    with ExitStack() as stack:
+        balancer = stack.enter_context(run_container(image, ports=ports, options=options))
+        consul = None
+        if "ERATOS_SERVERS_FILE" not in environment:
+            agent = ["--entrypoint", "consul", "--network", f"container:{balancer.id}"]
+            command = ("agent", "-dev", "-client=0.0.0.0", "-log-level=warn")
+            consul = stack.enter_context(run_container("eratos/consul", *command, options=agent))
+        workers = stack.enter_context(run_container(IMAGE, "-c", WORKERS, options=["--entrypoint", "python3"]))
+        address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", workers.id)
+        yield Rig(balancer, consul, workers, address)

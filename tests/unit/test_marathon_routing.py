@@ -14,7 +14,7 @@ from eratos.marathon.errors import InvalidApp
 from eratos.marathon.routing import Routing
 
 DOCKER = {"docker": {"image": "x"}}
-TEMPLATE = Path(__file__).parents[2] / "haproxy/haproxy.ctmpl"
+TEMPLATE = Path(__file__).parents[2] / "haproxy/contract.ctmpl"
 
 
 def app(*, ports: int = 2, **labels: str) -> App:
