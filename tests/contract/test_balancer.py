@@ -33,6 +33,7 @@ def test_without_an_app_the_answer_is_503_in_words() -> None:
     with a_balancer() as rig:
         answer = rig.get()
         assert (answer.status, answer.body) == (503, "no application answers here\n")
+        assert "no such file" not in rig.balancer.logs()
 
 
 def test_every_instance_gets_exactly_its_share(fleet: Rig) -> None:
