@@ -211,13 +211,15 @@ class App(Part):
     def single_instance(self) -> bool:
         return self.labels.get(known_labels.SINGLE_INSTANCE) == "true"
 
-    def routing(self, port_index: int) -> Routing:
-        return routing(self.labels, port_index, self.ports[port_index])
+    @cached_property
+    def routings(self) -> tuple[Routing, ...]:
+        """How balancers route to each port."""
+        return tuple(routing(self.labels, index, port) for index, port in enumerate(self.ports))
 
     @cached_property
     def routing_meta(self) -> tuple[Mapping[str, str], ...]:
         """How balancers route to each port, as meta of its Consul service."""
-        return tuple(self.routing(index).meta() for index in range(len(self.ports)))
+        return tuple(routing.meta() for routing in self.routings)
 
     @cached_property
     def service_names(self) -> tuple[str, ...]:

@@ -40,26 +40,29 @@ class Claim:
 def problems(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[Problem]:
     """Find claims of wanted apps that another app, or another port, has already. ``apps`` are those there are."""
     wanted = tuple(wanted)
-    new = {app.id for app in wanted}
+    # What an app has, it keeps: it must be possible to scale an app whose claim somebody else shares.
+    kept = {claim for app in wanted if app.id in apps for claim in claims(apps[app.id])}
+    asked = [claim for app in wanted for claim in claims(app)]
+    if all(claim in kept for claim in asked):
+        return
     taken: dict[str, list[Claim]] = {}
-    for app in (*(app for app in apps.values() if app.id not in new), *wanted):
-        # What an app has, it keeps: it must be possible to scale an app whose claim somebody else shares.
-        before = set(claims(apps[app.id])) if app.id in apps else set()
-        for claim in claims(app):
-            holders = taken.setdefault(claim.what, [])
-            holder = next(filter(claim.rivals, holders), None)
-            if holder and claim not in before:
-                yield _problem(claim, holder)
-            holders.append(claim)
+    for app_id in sorted(apps.keys() - {app.id for app in wanted}):
+        for claim in claims(apps[app_id]):
+            taken.setdefault(claim.what, []).append(claim)
+    for claim in asked:
+        holders = taken.setdefault(claim.what, [])
+        holder = next(filter(claim.rivals, holders), None)
+        if holder and claim not in kept:
+            yield _problem(claim, holder)
+        holders.append(claim)
 
 
 def claims(app: App) -> Iterator[Claim]:
     """Yield what an app's labels claim."""
-    for index in range(len(app.ports)):
-        routing = app.routing(index)
-        groups, tags = frozenset(routing.groups), frozenset(app.consul_tags)
+    for index, routing in enumerate(app.routings):
         if routing.enabled == "false":
             continue
+        groups, tags = frozenset(routing.groups), frozenset(app.consul_tags)
         if routing.mode == "tcp":
             yield Claim(app.id, index, groups, tags, f"port {routing.port}", 0, _port_place(app, index))
         elif place := label(app.labels, index, "PATH") or label(app.labels, index, "VHOST"):

@@ -32,20 +32,20 @@ def test_routing_is_read_per_port_with_defaults() -> None:
     made = app(
         HAPROXY_GROUP="internal", HAPROXY_1_VHOST="a.example,b.example", HAPROXY_1_PATH="/cart", HAPROXY_1_BALANCE="leastconn"
     )
-    assert made.routing(0) == Routing(group="internal", mode="http")
-    assert made.routing(1) == Routing("internal", "http", vhost="a.example,b.example", path="/cart", balance="leastconn")
-    assert app().routing(0) == Routing(group="external", mode="http")
+    assert made.routings[0] == Routing(group="internal", mode="http")
+    assert made.routings[1] == Routing("internal", "http", vhost="a.example,b.example", path="/cart", balance="leastconn")
+    assert app().routings[0] == Routing(group="external", mode="http")
 
 
 def test_a_port_may_have_a_group_of_its_own_or_none() -> None:
     made = app(HAPROXY_GROUP="external", HAPROXY_1_GROUP="internal", HAPROXY_0_ENABLED="false")
-    assert [made.routing(index).group for index in (0, 1)] == ["external", "internal"]
-    assert [made.routing(index).enabled for index in (0, 1)] == ["false", ""]
+    assert [made.routings[index].group for index in (0, 1)] == ["external", "internal"]
+    assert [made.routings[index].enabled for index in (0, 1)] == ["false", ""]
 
 
 def test_consul_gets_the_keys_that_say_something() -> None:
     made = app(HAPROXY_0_MODE="tcp", HAPROXY_0_PORT="5432")
-    assert made.routing(0).meta() == {"haproxy-group": "external", "haproxy-mode": "tcp", "haproxy-port": "5432"}
+    assert made.routings[0].meta() == {"haproxy-group": "external", "haproxy-mode": "tcp", "haproxy-port": "5432"}
 
 
 EVERY = {
@@ -65,15 +65,15 @@ EVERY = {
 
 @pytest.mark.parametrize("prefix", ["HAPROXY_", "ERATOS_"])
 def test_both_vocabularies_say_the_same(prefix: str) -> None:
-    routing = app(**{f"{prefix}1_{name}": value for name, value in EVERY.items()}).routing(1)
+    routing = app(**{f"{prefix}1_{name}": value for name, value in EVERY.items()}).routings[1]
     assert routing == Routing(mode="http", **{name.lower(): value for name, value in EVERY.items()})
-    assert app(**{f"{prefix}GROUP": "internal"}).routing(1).group == "internal"
-    tcp = app(**{f"{prefix}0_MODE": "tcp", f"{prefix}0_PORT": "5432"}).routing(0)
+    assert app(**{f"{prefix}GROUP": "internal"}).routings[1].group == "internal"
+    tcp = app(**{f"{prefix}0_MODE": "tcp", f"{prefix}0_PORT": "5432"}).routings[0]
     assert (tcp.mode, tcp.port) == ("tcp", "5432")
 
 
 def test_both_vocabularies_go_together_unless_they_differ() -> None:
-    assert app(HAPROXY_0_PATH="/a", ERATOS_0_PATH="/a", ERATOS_0_VHOST="b.example").routing(0).path == "/a"
+    assert app(HAPROXY_0_PATH="/a", ERATOS_0_PATH="/a", ERATOS_0_VHOST="b.example").routings[0].path == "/a"
     assert problems(HAPROXY_0_PATH="/a", ERATOS_0_PATH="/b", HAPROXY_GROUP="x", ERATOS_GROUP="y") == {
         "ERATOS_0_PATH": "is '/b', and HAPROXY_0_PATH is '/a': keep one of the two",
         "ERATOS_GROUP": "is 'y', and HAPROXY_GROUP is 'x': keep one of the two",
@@ -83,24 +83,24 @@ def test_both_vocabularies_go_together_unless_they_differ() -> None:
 def test_a_path_of_a_host_weighs_more_than_the_host_unless_stated_otherwise() -> None:
     host, path = {"HAPROXY_0_VHOST": "a.example"}, {"HAPROXY_0_PATH": "/a"}
     given = (host, path, host | path, host | path | {"HAPROXY_0_BACKEND_WEIGHT": "0"}, host | {"HAPROXY_0_BACKEND_WEIGHT": "5"})
-    assert [app(**labels).routing(0).weight for labels in given] == [0, 0, 1, 0, 5]
+    assert [app(**labels).routings[0].weight for labels in given] == [0, 0, 1, 0, 5]
 
 
 def test_a_tcp_service_is_offered_on_its_service_port() -> None:
     tcp = {"HAPROXY_0_MODE": "tcp"}
     mapping = {"containerPort": 5432, "servicePort": 10001}
     bridged = {"id": "/db", "container": DOCKER | {"portMappings": [mapping]}, "networks": [{"mode": "container/bridge"}]}
-    assert App.parse(bridged | {"labels": tcp}).routing(0).port == "10001"
-    assert App.parse(bridged | {"labels": tcp | {"HAPROXY_0_PORT": "5432"}}).routing(0).port == "5432"
+    assert App.parse(bridged | {"labels": tcp}).routings[0].port == "10001"
+    assert App.parse(bridged | {"labels": tcp | {"HAPROXY_0_PORT": "5432"}}).routings[0].port == "5432"
     on_host = {"id": "/db", "container": DOCKER, "portDefinitions": [{"port": 10002}]}
-    assert App.parse(on_host | {"labels": tcp}).routing(0).port == "10002"
+    assert App.parse(on_host | {"labels": tcp}).routings[0].port == "10002"
     # In mode http a service port has no meaning, and Marathon's own definitions are full of them.
-    assert App.parse(on_host).routing(0).port == ""
+    assert App.parse(on_host).routings[0].port == ""
 
 
 def test_a_udp_port_is_not_balanced() -> None:
     udp = {"id": "/dns", "container": DOCKER, "portDefinitions": [{"port": 53, "protocol": "udp"}]}
-    assert App.parse(udp).routing(0).enabled == "false"
+    assert App.parse(udp).routings[0].enabled == "false"
     with pytest.raises(InvalidApp, match="a UDP port"):
         App.parse(udp | {"labels": {"HAPROXY_0_MODE": "tcp"}})
 
