@@ -8,26 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Iterable
 
 from eratos.marathon.app import App, Constraint
 
-
-class Place(Protocol):
-    """Where something runs or could run: an instance, or a host that offers."""
-
-    @property
-    def hostname(self) -> str: ...
-
-    @property
-    def region(self) -> str: ...
-
-    @property
-    def zone(self) -> str: ...
-
-    @property
-    def attributes(self) -> Mapping[str, str]: ...
+from .mesos import Agent
 
 
 class Constraints:
@@ -35,40 +20,40 @@ class Constraints:
 
     __slots__ = ("_constraints", "_counts")
 
-    def __init__(self, app: App, placed: Iterable[Place]) -> None:
+    def __init__(self, app: App, placed: Iterable[Agent]) -> None:
         self._constraints = app.constraints
         self._counts: dict[str, Counter[str]] = {constraint.field: Counter() for constraint in app.constraints}
         if self._constraints:
-            for place in placed:
-                self.add(place)
+            for agent in placed:
+                self.add(agent)
 
-    def add(self, place: Place) -> None:
-        """Count one more instance at a place."""
+    def add(self, agent: Agent) -> None:
+        """Count one more instance on an agent."""
         for field, counts in self._counts.items():
-            value = value_at(place, field)
+            value = value_at(agent, field)
             if value is not None:
                 counts[value] += 1
 
-    def violated(self, place: Place) -> Constraint | None:
-        """Return the first constraint that one more instance at the place would break, or None."""
+    def violated(self, agent: Agent) -> Constraint | None:
+        """Return the first constraint that one more instance on the agent would break, or None."""
         if not self._constraints:
             return None
         for constraint in self._constraints:
-            if not _holds(constraint, value_at(place, constraint.field), self._counts[constraint.field]):
+            if not _holds(constraint, value_at(agent, constraint.field), self._counts[constraint.field]):
                 return constraint
         return None
 
 
-def value_at(place: Place, field: str) -> str | None:
-    """Return a field's value at a place, or None where it has none."""
+def value_at(agent: Agent, field: str) -> str | None:
+    """Return a field's value on an agent, or None where it has none."""
     match field:
         case "hostname":
-            return place.hostname
+            return agent.hostname
         case "@region":
-            return place.region or None
+            return agent.region or None
         case "@zone":
-            return place.zone or None
-    return place.attributes.get(field)
+            return agent.zone or None
+    return agent.attributes.get(field)
 
 
 def _holds(constraint: Constraint, value: str | None, counts: Counter[str]) -> bool:

@@ -285,8 +285,7 @@ class Machine:
         app = self.state.apps.get(app_id)
         steps = rollout.next_steps(app, self.state.fleet(app_id))
         room = any(instance.waiting for instance in steps.stop)
-        for instance in steps.stop:
-            tasks.stop(self, instance, now)
+        self.stop_all(steps.stop, now)
         if app is not None:
             self._start(app_id, app.version, steps.start, now)
         return room
@@ -297,6 +296,6 @@ class Machine:
             self.state.add(Instance(instance_id, app_id, version, waiting_since=now))
 
     def stop_all(self, instances: Iterable[Instance], now: float) -> None:
-        """Stop instances because somebody asked for it."""
+        """Stop instances that are not wanted any more."""
         for instance in instances:
             tasks.stop(self, instance, now)

@@ -47,28 +47,6 @@ class Host:
     first_port: int = 0  #: dynamic ports are taken from here on, so that a port just freed is not the next one taken
     window: Window | None = None  #: maintenance ahead
 
-    @property
-    def agent_id(self) -> str:
-        return self.agent.agent_id
-
-    # A place, as constraints see it
-
-    @property
-    def hostname(self) -> str:
-        return self.agent.hostname
-
-    @property
-    def region(self) -> str:
-        return self.agent.region
-
-    @property
-    def zone(self) -> str:
-        return self.agent.zone
-
-    @property
-    def attributes(self) -> Mapping[str, str]:
-        return self.agent.attributes
-
     def take(self, resources: Resources, ports: Sequence[int]) -> None:
         self.cpus_m -= resources.cpus_m
         self.mem_mib -= resources.mem_mib
@@ -225,7 +203,7 @@ def place(
         host = heapq.heappop(groups[best])[-1]
         if not groups[best]:
             del groups[best]
-        if limits.violated(host):
+        if limits.violated(host.agent):
             push(host)  # another placement closed it: it may get another turn
             continue
         ports = choose_ports(app, host)
@@ -235,7 +213,7 @@ def place(
         agents[host.agent.agent_id] += 1
         if not pack:
             zones[host.agent.spread_zone] += 1
-        limits.add(host)
+        limits.add(host.agent)
         push(host)
     return placed, refusals if len(placed) < count else {}
 
@@ -246,9 +224,9 @@ def refuse(app: App, host: Host, limits: constraints.Constraints, now: float, le
     if window is not None and window.begin - lead_s <= now < window.end:
         begins = "is under way" if window.begin <= now else f"begins in {window.begin - now:.0f} s"
         return Refusal(Reason.MAINTENANCE, hostname, now, note=f"maintenance of {hostname} {begins}")
-    violated = limits.violated(host)
+    violated = limits.violated(host.agent)
     if violated is not None:
-        actual = constraints.value_at(host, violated.field)
+        actual = constraints.value_at(host.agent, violated.field)
         value = "no such attribute" if actual is None else f"{violated.field}={actual}"
         note = f"constraints: {' '.join(filter(None, violated))} not fulfilled by {hostname} ({value})"
         return Refusal(Reason.CONSTRAINT, hostname, now, note=note)

@@ -9,11 +9,10 @@ from eratos.marathon import ids
 from eratos.marathon.app import App
 
 from . import maintenance, match
-from .actions import Accept, Decline, Launch, Put, Revive, Suppress
+from .actions import Accept, Decline, Launch, Revive, Suppress
 from .launch import payload
 from .mesos import Offer, TaskState
 from .reasons import Waiting
-from .records import INSTANCES
 from .state import Instance
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ def _launch(machine: Machine, app: App, instance: Instance, placement: match.Pla
     machine.state.alter(
         instance, state=TaskState.STAGING, agent=host.agent, ports=placement.ports, launched_at=now, started_at=0.0
     )
-    machine.out.append(Put(INSTANCES + instance.instance_id, instance.record()))
+    machine.put(instance)
     machine.watch(instance, now)
     return Launch(instance.task_id, payload(app, instance, machine.state.framework_id))
 

@@ -13,7 +13,7 @@ from eratos.common import names
 from eratos.marathon.app import UnreachableStrategy
 
 from . import restarts
-from .actions import Acknowledge, Forget, Kill, Put, Reconcile
+from .actions import Acknowledge, Forget, Kill, Reconcile
 from .mesos import TaskState, TaskStatus
 from .records import INSTANCES
 from .state import GIVEN_UP_MOST, Failure, Instance
@@ -221,4 +221,4 @@ def ask_about(machine: Machine, instances: Iterable[Instance]) -> None:
 
 
 def put(machine: Machine, instance: Instance) -> None:
-    machine.out.append(Put(INSTANCES + instance.instance_id, instance.record()))
+    machine.put(instance)
