@@ -16,10 +16,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from eratos.common import async_http
 from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
 
-from . import wire
 from .core import actions as do
 from .core import events as on
 from .io_thread import IoThread
@@ -35,7 +35,7 @@ POLL_MOST_S = 0.25
 #: How long a list of live balancers is believed.
 LIVE_S = 1.0
 
-_Failure = (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, TemporaryError)
+_Failure = (*async_http.Failure, TemporaryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Balancers:
 
     async def _tell_one(self, balancer: Balancer, body: bytes) -> None:
         try:
-            await wire.request(balancer.host, balancer.port, "/confirm", method="POST", body=body)
+            await async_http.request(balancer.host, balancer.port, "/confirm", method="POST", body=body)
         except _Failure as error:
             log.warning("a balancer did not hear of a planned removal %s", fields(balancer=balancer.name, error=error))
 
@@ -117,7 +117,7 @@ class Balancers:
             try:
                 async with asyncio.timeout(ANSWER_S):
                     path = f"/servers/{urllib.parse.quote(service_id, safe='')}"
-                    answer = await wire.request(balancer.host, balancer.port, path)
+                    answer = await async_http.request(balancer.host, balancer.port, path)
                 if answer.status != 200:
                     return f"answers with HTTP status {answer.status}"
                 found = json.loads(answer.body)

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
+from eratos.common import async_http
 from eratos.common.errors import TemporaryError
 
-from . import wire
 from .core import actions as do
 from .core import events as on
 from .io_thread import IoThread
@@ -50,7 +50,7 @@ class Prober:
                 passed, detail = await self._ask(probe)
         except TimeoutError:
             passed, detail = False, f"no answer within {probe.timeout_s:g} s"
-        except (OSError, ValueError, asyncio.IncompleteReadError, TemporaryError) as error:
+        except (*async_http.Failure, TemporaryError) as error:
             passed, detail = False, str(error) or type(error).__name__
         self._emit(on.ProbeDone(probe.task_id, probe.index, passed, detail))
 
@@ -64,7 +64,7 @@ class Prober:
         if probe.protocol not in ("http", "https"):
             return False, f"protocol {probe.protocol!r} is unknown: use http, https, tcp or command"
         tls = _no_questions() if probe.protocol == "https" else None
-        answer = await wire.request(probe.host, probe.port, probe.path, tls=tls, with_body=False)
+        answer = await async_http.request(probe.host, probe.port, probe.path, tls=tls, with_body=False)
         return answer.status in _GOOD, f"HTTP status {answer.status}"
 
     async def _run(self, probe: do.Probe) -> tuple[bool, str]:

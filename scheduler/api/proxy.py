@@ -5,17 +5,19 @@ Some paths speak of the process itself and are answered where they arrive.
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import logging
+import ssl
+from contextlib import AsyncExitStack
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from eratos.common import async_http
 from eratos.common.log import fields
 
 from . import context
@@ -30,12 +32,13 @@ LOCAL: Final = frozenset({"/ping", "/metrics", "/v2/info", "/v2/leader", "/opena
 VIA: Final = "X-Marathon-Via"
 LEADER: Final = "X-Marathon-Leader"
 
-#: A change may wait for its turn and for the store; the leader answers with a reason before this is over.
+#: A change may wait for its turn and for the store; the leader answers with a reason before this is over. The answer's body
+#: may take longer: it may be a log that is followed.
 TIMEOUT_S: Final = 60.0
 
 #: These belong to one connection and are not handed on (RFC 9110, 7.6.1).
 _HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 
 
@@ -50,11 +53,12 @@ class LeaderProxy:
         if scope["type"] != "http" or scope["path"] in LOCAL or self._controller.is_leader:
             await self._app(scope, receive, self._named(send))
             return
-        try:
-            response = await self._forward(Request(scope, receive))
-        except ApiError as failure:
-            response = error(failure.status, str(failure))
-        await response(scope, receive, send)
+        async with AsyncExitStack() as stack:
+            try:
+                response = await self._forward(Request(scope, receive), stack)
+            except ApiError as failure:
+                response = error(failure.status, str(failure))
+            await response(scope, receive, send)
 
     def _named(self, send: Send) -> Send:
         """Have the answer name the leader, as Marathon's do."""
@@ -66,33 +70,35 @@ class LeaderProxy:
 
         return send_named
 
-    async def _forward(self, request: Request) -> Response:
+    async def _forward(self, request: Request, stack: AsyncExitStack) -> Response:
+        """Return the leader's answer, which ``stack`` keeps connected."""
         if VIA.lower() in request.headers:
             return unavailable("the leader just changed and this scheduler is not it: try again")
         leader = self._controller.leader()
         if leader is None:
             return unavailable("there is no leader yet, an election is under way: try again")
         body = await context.raw_body(request)
-        headers = {key: value for key, value in request.headers.items() if key not in _HOP_BY_HOP}
+        headers = {key: value for key, value in request.headers.items() if key not in _HOP_BY_HOP | {"host", "content-length"}}
         query = request.scope["query_string"].decode("latin-1")
         target = request.scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
+        url = urlsplit(leader)
+        tls = ssl.create_default_context() if url.scheme == "https" else None
         try:
-            return await run_in_threadpool(_ask, leader, request.method, target, headers, body)
-        except (OSError, http.client.HTTPException) as failure:
-            log.warning("leader does not answer %s", fields(leader=leader, error=failure))
-            return unavailable(f"the leader {leader} does not answer ({failure}): try again, another may be elected soon")
-
-
-def _ask(leader: str, method: str, target: str, headers: dict[str, str], body: bytes) -> Response:
-    """Send one request to the leader and return its answer. Raises OSError, HTTPException."""
-    url = urlsplit(leader)
-    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = kind(url.hostname or "", url.port, timeout=TIMEOUT_S)
-    try:
-        connection.request(method, target, body or None, {**headers, VIA: "1.1 eratos"})
-        answer = connection.getresponse()
-        content = answer.read()
-    finally:
-        connection.close()
-    kept = {key: value for key, value in answer.getheaders() if key.lower() not in _HOP_BY_HOP}
-    return Response(content, answer.status, {LEADER: leader, **kept})
+            async with asyncio.timeout(TIMEOUT_S):
+                answer = await stack.enter_async_context(
+                    async_http.ask(
+                        url.hostname or "",
+                        url.port or (443 if tls else 80),
+                        target,
+                        method=request.method,
+                        headers=headers | {VIA: "1.1 eratos"},
+                        body=body or None,
+                        tls=tls,
+                    )
+                )
+        except async_http.Failure as failure:
+            reason = str(failure) or type(failure).__name__
+            log.warning("leader does not answer %s", fields(leader=leader, error=reason))
+            return unavailable(f"the leader {leader} does not answer ({reason}): try again, another may be elected soon")
+        kept = {key.lower(): value for key, value in answer.headers if key.lower() not in _HOP_BY_HOP}
+        return StreamingResponse(answer.pieces(), answer.status, {**kept, LEADER: leader})

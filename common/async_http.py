@@ -1,0 +1,177 @@
+"""The least of an HTTP/1.1 client over asyncio: one request on a connection of its own, whose answer may be a stream.
+
+For probes, balancers' companions, Docker's logs, and followers that hand requests on to their leader. http.client would need
+a thread for each request, and a full asyncio client more memory than all of the executor's own code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+
+#: A longer answer is cut by :func:`request`.
+BODY_MAX = 64 * 1024
+#: Longest piece of a streamed body.
+PIECE_MAX = 64 * 1024
+_HEADERS_MAX = 100
+#: The system's own two hours are too long. It then asks nine times, every 75 s.
+_KEEP_ALIVE_IDLE_S = 60
+
+#: What asking may raise: no connection, no HTTP, or an answer that was cut short.
+Failure = (OSError, ValueError, asyncio.IncompleteReadError)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose body is still to come."""
+
+    status: int
+    reader: asyncio.StreamReader = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = ()  #: in order; a name may come twice
+    bodiless: bool = False
+
+    def header(self, name: str) -> str:
+        """Return a header's value, empty where there is none."""
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives, in pieces of ``PIECE_MAX`` bytes at most. Raises one of Failure."""
+        if self.bodiless:
+            return
+        if self.header("transfer-encoding").lower() == "chunked":
+            async for piece in self._chunks():
+                yield piece
+        elif length := self.header("content-length"):
+            async for piece in self._exactly(int(length)):
+                yield piece
+        else:
+            while piece := await self.reader.read(PIECE_MAX):
+                yield piece
+
+    async def body(self, most: int = BODY_MAX) -> bytes:
+        """Return the body, cut to ``most`` bytes. Raises one of Failure."""
+        body = bytearray()
+        async with aclosing(self.pieces()) as pieces:
+            async for piece in pieces:
+                body += piece
+                if len(body) >= most:
+                    break
+        return bytes(body[:most])
+
+    async def _exactly(self, length: int) -> AsyncIterator[bytes]:
+        while length > 0:
+            piece = await self.reader.read(min(length, PIECE_MAX))
+            if not piece:
+                raise asyncio.IncompleteReadError(b"", length)
+            length -= len(piece)
+            yield piece
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while length := int((await self._line()).split(b";", 1)[0], 16):
+            async for piece in self._exactly(length):
+                yield piece
+            await self._line()
+        while await self._line():  # trailers are ignored; an empty line ends them
+            pass
+
+    async def _line(self) -> bytes:
+        line = await self.reader.readline()
+        if not line.endswith(b"\n"):
+            raise asyncio.IncompleteReadError(line, None)
+        return line.strip()
+
+
+@asynccontextmanager
+async def ask(
+    host: str,
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    tls: ssl.SSLContext | None = None,
+    unix: str = "",
+    with_headers: bool = True,
+) -> AsyncIterator[Answer]:
+    """Make one request and give its answer, connected until the block ends; set a timeout around what may not last.
+
+    ``unix`` is the path of a socket to connect to instead of host and port. Raises one of Failure; a ValueError says that
+    the answer is no HTTP.
+    """
+    if unix:
+        reader, writer = await asyncio.open_unix_connection(unix)
+    else:
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+    try:
+        sent = {"host": f"{host}:{port}", "user-agent": "eratos", "accept": "*/*"}
+        sent |= {name.lower(): value for name, value in (headers or {}).items()} | {"connection": "close"}
+        if body is not None:
+            sent["content-length"] = str(len(body))
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("line break in an HTTP request")
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
+        status = _status(await reader.readline())
+        if with_headers:
+            keep_alive(writer)
+        yield Answer(
+            status, reader, await _headers(reader) if with_headers else (), bodiless=method == "HEAD" or status in (204, 304)
+        )
+    finally:
+        # No waiting for the other side's goodbye: it may never come.
+        writer.transport.abort() if tls is not None else writer.close()
+
+
+async def request(
+    host: str,
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+    tls: ssl.SSLContext | None = None,
+    with_body: bool = True,
+) -> Response:
+    """Make one request with a JSON body, if any, and return its short answer; set a timeout around it. Raises as :func:`ask`."""
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    asked = ask(host, port, path, method=method, headers=headers, body=body, tls=tls, with_headers=with_body)
+    async with asked as answer:
+        return Response(answer.status, await answer.body() if with_body else b"")
+
+
+def keep_alive(writer: asyncio.StreamWriter) -> None:
+    """Have the kernel find out when the other side of a silent stream is gone for good, within a few minutes."""
+    connection = writer.get_extra_info("socket")
+    if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_IDLE_S)
+
+
+def _status(line: bytes) -> int:
+    parts = line.split(None, 2)
+    if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not parts[1].isdigit():
+        raise ValueError(f"the answer is no HTTP: {line[:50]!r}" if line else "the connection was closed without an answer")
+    return int(parts[1])
+
+
+async def _headers(reader: asyncio.StreamReader) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    for _ in range(_HEADERS_MAX):
+        line = (await reader.readline()).decode("latin-1")
+        if not line.strip():
+            return tuple(found)
+        name, colon, value = line.partition(":")
+        if colon:
+            found.append((name.strip(), value.strip()))
+    raise ValueError(f"the answer has more than {_HEADERS_MAX} headers")
