@@ -23,6 +23,7 @@ from . import events as on
 from . import explain
 from .container import container_config, tcp_host_ports
 from .host import Host
+from .kept import Kept
 from .registration import registrations
 from .task import LEAVING, Ending, Phase, Task
 from .updates import StatusUpdate
@@ -52,6 +53,7 @@ class Machine:
         self._draw = draw
         self.tasks: dict[str, Task] = {}
         self.ended: dict[str, StatusUpdate] = {}  #: terminal updates, oldest first
+        self._kept = Kept()
         self._leaving: str = ""  #: why the executor shuts down
         self._exit_at: float | None = None
         self._exited = False
@@ -99,12 +101,14 @@ class Machine:
                     out += task.probes(now)
         if self._leaving and not self.tasks and not self._exited:
             self._exited = True
-            out.append(do.Exit(self._leaving))
+            out += [*map(do.RemoveContainer, self._kept.drop_all()), do.Exit(self._leaving)]
         return out
 
     def next_deadline(self) -> float | None:
         """Return when a Tick is due, or None where nothing waits for time."""
         times = [self._exit_at] if self._exit_at is not None and not self._exited else []
+        if (expires_at := self._kept.next_at()) is not None:
+            times.append(expires_at)
         for task in self.tasks.values():
             if task.deadline is not None:
                 times.append(task.deadline)
@@ -179,14 +183,14 @@ class Machine:
                 return self._started(task, address, now)
             case on.StartFailed(_, message) if task.phase is Phase.STARTING:
                 if task.ending is not None:
-                    return self._finish(task, self._ended_as(task, task.ending))
-                return self._finish(task, StatusUpdate(task.task_id, "TASK_FAILED", message))
+                    return self._finish(task, self._ended_as(task, task.ending), now)
+                return self._finish(task, StatusUpdate(task.task_id, "TASK_FAILED", message), now)
             case on.ContainerDied(_, exit_code):
                 return self._died(task, exit_code, now)
             case on.ContainerExamined() if task.phase is Phase.EXAMINING:
                 exit_code = task.exit_code if event.exit_code is None else event.exit_code
                 found = explain.death(task.task_id, exit_code, event.out_of_memory, event.log_tail)
-                return self._finish(task, found)
+                return self._finish(task, found, now)
             case on.ProbeDone() if task.phase is Phase.RUNNING:
                 return self._probed(task, event, now)
             case on.BalancersTold() if task.phase is Phase.ANNOUNCING:
@@ -229,7 +233,7 @@ class Machine:
         if task.phase is Phase.EXAMINING:
             return []
         if task.ending is not None:
-            return self._finish(task, self._ended_as(task, task.ending))
+            return self._finish(task, self._ended_as(task, task.ending), now)
         return self._examine(task, now)
 
     def _examine(self, task: Task, now: float) -> Actions:
@@ -267,14 +271,17 @@ class Machine:
             if seen and task.phase is not Phase.EXAMINING and task.task_id not in event.running:
                 out += self._died(task, None, now)
         for task_id in sorted((event.running | event.ended) - self.tasks.keys()):
+            kept_since = self._kept.ended_at(task_id)
+            if kept_since is not None and (task_id in event.ended or event.began_at <= kept_since):
+                continue
             # Left by a dead executor, or a removal that failed (rule 68).
             out += [do.Deregister(task_id), do.RemoveContainer(task_id)]
         return out
 
     def _tick(self, now: float) -> Actions:
         if self._exit_at is not None and now >= self._exit_at and not self._exited:
-            return [action for task in list(self.tasks.values()) for action in self._abandon(task)]
-        out: Actions = []
+            return [action for task in list(self.tasks.values()) for action in self._abandon(task, now)]
+        out: Actions = [do.RemoveContainer(task_id) for task_id in self._kept.expire(now)]
         for task in list(self.tasks.values()):
             if task.deadline is not None and now >= task.deadline:
                 out += self._overdue(task, now)
@@ -338,20 +345,29 @@ class Machine:
                 out += self._deregister(task)
             return out + self._stop(task, now)
         if task.phase is Phase.EXAMINING:
-            return self._finish(task, explain.death(task.task_id, task.exit_code, False, ""))
+            return self._finish(task, explain.death(task.task_id, task.exit_code, False, ""), now)
         task.deadline = now + KILL_AGAIN_S
         return [do.KillContainer(task.task_id)]
 
-    def _abandon(self, task: Task) -> Actions:
+    def _abandon(self, task: Task, now: float) -> Actions:
         """Report a task as killed without waiting; removing its container kills what is left of it."""
-        return self._finish(task, self._ended_as(task, task.ending or Ending("TASK_KILLED", self._leaving)))
+        return self._finish(task, self._ended_as(task, task.ending or Ending("TASK_KILLED", self._leaving)), now)
 
-    def _finish(self, task: Task, update: StatusUpdate) -> Actions:
+    def _finish(self, task: Task, update: StatusUpdate, now: float) -> Actions:
         out: Actions = [do.AbandonDrain(task.task_id)] if task.phase in LEAVING else []
         if task.registered:
             out.append(do.Deregister(task.task_id))
         del self.tasks[task.task_id]
-        return [*out, self._end(update), do.RemoveContainer(task.task_id)]
+        return [*out, self._end(update), *map(do.RemoveContainer, self._no_longer_kept(task, update, now))]
+
+    def _no_longer_kept(self, task: Task, update: StatusUpdate, now: float) -> list[str]:
+        """Return whose containers go now that a task has ended: its own, unless somebody will want to read why it ended."""
+        app_id = task.payload.app_id
+        if update.state != "TASK_KILLED" and task.started_at is not None and not self._leaving:
+            return self._kept.add(task.task_id, app_id, now)
+        stopped = update.state == "TASK_KILLED" and all(other.payload.app_id != app_id for other in self.tasks.values())
+        # Nobody looks for the cause of an end that was asked for.
+        return [task.task_id, *(self._kept.drop_app(app_id) if stopped else [])]
 
     def _end(self, update: StatusUpdate) -> do.SendUpdate:
         self.ended[update.task_id] = update

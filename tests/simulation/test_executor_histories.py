@@ -38,6 +38,7 @@ class World:
         self.optional: list[on.Event] = []  #: answers that may never come
         self.payloads: dict[str, TaskPayload] = {}
         self.running: set[str] = set()
+        self.containers: set[str] = set()
         self.states: dict[str, list[str]] = {}
         self.passing: dict[str, dict[int, bool]] = {}
         self.registered: set[str] = set()
@@ -88,6 +89,7 @@ class World:
         match action:
             case do.StartContainer(task_id):
                 self.owed.append(on.ContainerStarted(task_id))
+                self.containers.add(task_id)
                 self.running.add(task_id)
             case do.CancelStart():
                 pass
@@ -99,6 +101,7 @@ class World:
                 self.optional.append(on.ContainerExamined(task_id, 1))
             case do.RemoveContainer(task_id):
                 self.running.discard(task_id)
+                self.containers.discard(task_id)
             case do.Probe(task_id, index):
                 self.owed.append(on.ProbeDone(task_id, index, passed=True))
             case do.Register(task_id):
@@ -156,6 +159,9 @@ class World:
     def list(self) -> None:
         self.handle(on.ContainersListed(self.now, frozenset(self.running), frozenset({"stranger"})))
 
+    def kept(self) -> set[str]:
+        return {task_id for task_id in TASKS if self.machine._kept.ended_at(task_id) is not None}
+
     def settle(self) -> None:
         """Deliver what is owed and let time pass until nothing is left to come."""
         until = self.now + SETTLED_S
@@ -212,6 +218,7 @@ def test_every_history_keeps_the_promises(ready: list[int], steps: list[Any], se
     world.settle()
     for task_id in world.killed:
         assert world.states[task_id][-1] in ("TASK_KILLED", "TASK_FAILED", "TASK_FINISHED"), f"{task_id} was killed and lives on"
+    assert world.containers <= set(world.machine.tasks) | world.kept(), "a container that nobody will remove"
     alive = {task_id for task_id, task in world.machine.tasks.items() if task.phase is Phase.RUNNING}
     assert world.registered <= alive, "registered without a running task"
     again = Machine(HOST, SHUTDOWN_GRACE_S, random.Random(seed).random)

@@ -13,6 +13,7 @@ from eratos.common import names
 from eratos.common.payload import HealthCheck
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
+from eratos.executor.core.kept import KEPT_MAX, KEPT_PER_APP_MAX, KEPT_S
 from eratos.executor.core.lifecycle import EXAMINE_S, KILL_AGAIN_S, UNPROBED_MOST_S, Machine
 from eratos.executor.core.updates import StatusUpdate
 
@@ -496,14 +497,83 @@ def test_what_a_dead_executor_left_is_swept(driven: Driven) -> None:
 
 
 def test_a_removal_that_failed_is_repeated(driven: Driven) -> None:
-    driven.ready()
-    driven.handle(on.ContainerDied(TASK, 0))
-    driven.handle(on.ContainerExamined(TASK, 0))
+    driven.run()
+    driven.kill()
+    assert do.RemoveContainer(TASK) in driven.handle(on.ContainerDied(TASK, 143))
     assert do.RemoveContainer(TASK) in listed(driven, ended=[TASK])
 
 
 def test_a_container_that_starts_after_its_task_ended_is_removed(driven: Driven) -> None:
     assert driven.handle(on.ContainerStarted("late")) == [do.RemoveContainer("late")]
+
+
+# Kept containers -------------------------------------------------------------------------------------------------------------
+
+
+def fail(driven: Driven, task_id: str, **changes: Any) -> list[do.Action]:
+    """Have a task run and end by itself."""
+    driven.handle(on.LaunchTask(task_id, a_payload(task_id, **changes).to_bytes()))
+    driven.handle(on.ContainerStarted(task_id))
+    driven.handle(on.ContainerDied(task_id, 1))
+    return driven.handle(on.ContainerExamined(task_id, 1))
+
+
+def removed(out: Iterable[do.Action]) -> list[str]:
+    return [action.task_id for action in of(do.RemoveContainer, out)]
+
+
+def test_a_task_that_ended_by_itself_keeps_its_container_for_a_while(driven: Driven) -> None:
+    assert removed(fail(driven, TASK)) == []
+    driven.now += 1
+    assert listed(driven, ended=[TASK]) == []
+    assert driven.machine.next_deadline() == driven.now - 1 + KEPT_S
+    assert removed(driven.after(KEPT_S)) == [TASK]
+    assert driven.machine.next_deadline() is None
+    assert removed(listed(driven, ended=[TASK])) == [TASK]
+
+
+def test_a_task_that_failed_its_health_checks_keeps_its_container(driven: Driven) -> None:
+    driven.ready(checks=1)
+    for _ in range(3):
+        driven.after(5)
+        driven.probe(passed=False)
+    assert removed(driven.handle(on.ContainerDied(TASK, 0))) == []
+
+
+def test_an_app_keeps_the_containers_of_its_last_failures_only(driven: Driven) -> None:
+    tasks = [f"{TASK}{number}" for number in range(KEPT_PER_APP_MAX + 1)]
+    assert [removed(fail(driven, task)) for task in tasks] == [[], [], [tasks[0]]]
+    assert removed(fail(driven, "other", app_id="/other")) == []
+
+
+def test_all_apps_together_keep_a_limited_number(driven: Driven) -> None:
+    outs = [removed(fail(driven, f"t{number}", app_id=f"/app{number}")) for number in range(KEPT_MAX + 1)]
+    assert [out for out in outs if out] == [["t0"]]
+
+
+def test_a_stop_on_request_keeps_nothing_and_the_apps_last_one_takes_the_kept_along(driven: Driven) -> None:
+    fail(driven, "failed")
+    for task_id in ("a", "b"):
+        driven.handle(on.LaunchTask(task_id, a_payload(task_id).to_bytes()))
+        driven.handle(on.ContainerStarted(task_id))
+    gone = []
+    for task_id in ("a", "b"):
+        driven.handle(on.KillTask(task_id))
+        gone.append(removed(driven.handle(on.ContainerDied(task_id, 143))))
+    assert gone == [["a"], ["b", "failed"]]
+
+
+def test_what_is_kept_is_removed_before_the_executor_leaves(driven: Driven) -> None:
+    fail(driven, TASK)
+    assert driven.handle(on.Shutdown("asked")) == [do.RemoveContainer(TASK), do.Exit("asked")]
+
+
+def test_a_listing_from_before_the_end_does_not_remove_what_is_kept(driven: Driven) -> None:
+    began_at = driven.now
+    driven.now += 1
+    fail(driven, TASK)
+    assert listed(driven, TASK, began_at=began_at) == []
+    assert removed(listed(driven, TASK, began_at=driven.now + 1)) == [TASK]
 
 
 # Shutdown (rule 67) ------------------------------------------------------------------------------------------------------------
