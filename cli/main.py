@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from eratos.common.errors import EratosError
-from eratos.marathon.client import MarathonClient, Refused
+from eratos.marathon.client import MarathonClient, Refused, Unreachable
 from eratos.marathon.errors import InvalidApp
 
-from . import apply, files, output, wait
+from . import apply, files, logs, output, wait
 from .output import Output
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -255,6 +255,28 @@ def show_queue(ctx: Context) -> None:
     session: Session = ctx.obj
     found = session.client.queue()
     session.out.result(found, output.queue(found))
+
+
+@eratos.command("logs")
+def show_logs(
+    ctx: Context,
+    name: Annotated[str, typer.Argument(metavar="APP|TASK", help="an app, for all its tasks of now, or one task")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until the tasks end")] = False,
+    stderr: Annotated[bool, typer.Option("--stderr", help="standard error instead of standard output")] = False,
+    tail: Annotated[int, typer.Option("--tail", "-n", metavar="LINES", help="how many lines to begin with", min=0)] = 100,
+) -> None:
+    """Show what tasks write. Of several tasks each line names its own."""
+    session: Session = ctx.obj
+    tasks = logs.tasks_of(session.client, name)
+    if not tasks:
+        raise Refused(404, f"{name} has no task that runs and none that failed: see eratos app show {name}")
+    found = logs.opened(session.client, tasks, session.out.say, stderr=stderr, tail=tail, follow=follow)
+    try:
+        failures = logs.show(found, session.out.raw)
+    except KeyboardInterrupt:
+        return  # how people leave a log that they followed
+    if failures:
+        raise Unreachable("; ".join(failures))
 
 
 @eratos.command("info")

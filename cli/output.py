@@ -39,6 +39,11 @@ class Output:
         if rows:
             self._err.print(_table(("FIELD", "PROBLEM AND FIX"), rows))
 
+    def raw(self, text: str) -> None:
+        """Pass on what a task wrote, at once and as it is."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
     def result(self, data: Any, *tables: Table | str) -> None:
         """Show a result: ``data`` as JSON, or else the tables and lines."""
         if self.as_json:

@@ -24,6 +24,9 @@ LABEL_APP: Final = "eratos.app"
 LABEL_INSTANCE: Final = "eratos.instance"
 LABEL_TASK: Final = "eratos.task"
 
+#: Where executors serve their tasks' logs on each agent's host, unless a setting says otherwise. Beside Mesos' 5050 and 5051.
+EXECUTOR_PORT: Final = 5052
+
 #: Tag on every Consul service that stands for an instance; balancers look at tagged services only.
 SERVICE_TAG: Final = "eratos"
 #: Consul service under which each balancer's companion registers itself.

@@ -19,8 +19,10 @@ from .core.events import Shutdown
 from .core.host import Host
 from .core.lifecycle import Machine
 from .docker_client import DockerClient
+from .docker_logs import DockerLogs
 from .docker_runtime import DockerRuntime
 from .io_thread import IoThread
+from .logs import LogServer
 from .loop import Loop
 from .mesos.driver import ExecutorDriver
 from .probes import Prober
@@ -63,12 +65,14 @@ def _run(config: Config) -> str:
     )
     loop = Loop(Machine(host, driver.shutdown_grace_s, random.random), driver.send)
     io = IoThread()
-    containers = DockerRuntime(DockerClient(config.docker_host), host, loop.emit)
+    docker = DockerClient(config.docker_host)
+    containers = DockerRuntime(docker, host, loop.emit)
+    logs = LogServer(io, [DockerLogs(docker, host.framework_id)], config.http_host, config.http_port)
     services = ConsulAgent(ConsulApi(config.consul, config.consul_token), host, loop.emit)
     # A client of its own: py-consul's is not for two threads.
     balancers = Balancers(io, ConsulApi(config.consul, config.consul_token).balancers, loop.emit)
     loop.connect(containers, Prober(io, containers, loop.emit), services, balancers)
-    for part in (io, services, containers, driver):
+    for part in (io, services, containers, logs, driver):
         part.start()
     signal.signal(signal.SIGTERM, lambda *_: _leave(loop))
     reason = loop.run()

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from eratos.common import names
 from eratos.common.errors import FatalError
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -25,6 +26,8 @@ class Config:
     docker_host: str  #: URL of the Docker daemon
     host_network: str  #: what "host network" means: ``host``, or ``container:<name>`` where a container plays the host
     host: str  #: the host's name in container labels, one for each agent: a later executor finds this one's containers by it
+    http_host: str  #: address to serve logs on
+    http_port: int  #: and port, the one that the scheduler asks
     log_level: str
     address: str  #: the agent's IP address, reported as the tasks' own with host networking; empty: not known
 
@@ -44,6 +47,8 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         ("docker-host", "unix:///var/run/docker.sock", "URL of the Docker daemon"),
         ("host-network", "host", "what host networking means: host, or container:<name> where a container plays the host"),
         ("host", _host(endpoint), "name of this host in container labels, one for each agent"),
+        ("http-host", "0.0.0.0", "address that the tasks' logs are served on"),
+        ("http-port", str(names.EXECUTOR_PORT), "port that they are served on; set by the scheduler's --executor-http-port"),
         ("log-level", "INFO", ", ".join(_LEVELS)),
     ):
         variable = "ERATOS_" + flag.upper().replace("-", "_")
@@ -53,7 +58,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     problems = _problems(given)
     if problems:
         raise FatalError("; ".join(problems))
-    return Config(**vars(given), address=endpoint.rpartition(":")[0])
+    return Config(**vars(given) | {"http_port": int(given.http_port)}, address=endpoint.rpartition(":")[0])
 
 
 def _host(agent_endpoint: str) -> str:
@@ -70,6 +75,8 @@ def _problems(given: argparse.Namespace) -> list[str]:
         problems.append(f"--docker-host {given.docker_host!r} must be a URL such as unix:///var/run/docker.sock")
     if given.host_network != "host" and not re.match(r"^container:.", given.host_network):
         problems.append(f"--host-network {given.host_network!r} must be host or container:<name>")
+    if not (given.http_port.isascii() and given.http_port.isdigit() and 0 < int(given.http_port) < 65536):
+        problems.append(f"--http-port {given.http_port!r} must be a port from 1 to 65535")
     if given.log_level.upper() not in _LEVELS:
         problems.append(f"--log-level {given.log_level!r} must be one of {', '.join(_LEVELS)}")
     return problems

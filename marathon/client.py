@@ -6,7 +6,7 @@ errors that say what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -76,6 +76,15 @@ class MarathonClient:
     def kill_tasks(self, task_ids: list[str], *, scale: bool = False) -> Json:
         return self._object("POST", "/v2/tasks/delete", {"scale": scale}, {"ids": task_ids})
 
+    def logs(self, task_id: str, *, stderr: bool = False, tail: int = 100, follow: bool = False) -> Iterator[bytes]:
+        """Open a task's log and return its pieces as they come; with ``follow`` until the task ends. Only eratos has this.
+
+        The pieces may be read on any thread. Raises Unreachable, then too where the log is cut short.
+        """
+        path = f"/v2/tasks/{quote(task_id, safe='')}/logs"
+        query = {"stream": "stderr" if stderr else "stdout", "tail": tail, "follow": follow}
+        return _pieces(self._ask("GET", path, query, stream=True), self.url)
+
     def group(self, group_id: str = "/") -> Json:
         return self._object("GET", _group(group_id))
 
@@ -124,6 +133,16 @@ class MarathonClient:
         return Refused(200, f"{self.url} answered {path} in another form than Marathon does: is it Marathon's API?")
 
     def _call(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+        answer = self._ask(method, path, params, body)
+        try:
+            return answer.json()
+        except ValueError:
+            raise self._strange(path) from None
+
+    def _ask(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None, *, stream: bool = False
+    ) -> requests.Response:
+        """``stream``: leave the body to come, however long that takes."""
         query = {key: str(value).lower() if isinstance(value, bool) else value for key, value in (params or {}).items()}
         try:
             answer = self._session.request(
@@ -131,8 +150,9 @@ class MarathonClient:
                 self.url + path,
                 params=query,
                 json=body,
-                headers={"Accept": "application/json"},
-                timeout=self._timeout_s,
+                headers={"Accept": "*/*" if stream else "application/json"},
+                timeout=(self._timeout_s, None) if stream else self._timeout_s,
+                stream=stream,
             )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
             raise Refused(0, f"{self.url} is no URL of an API: write it like http://127.0.0.1:8080") from None
@@ -143,10 +163,15 @@ class MarathonClient:
             raise Unreachable(_message(answer), float(retry_after) if retry_after.isdigit() else None)
         if not answer.ok:
             raise Refused(answer.status_code, _message(answer), _details(answer))
+        return answer
+
+
+def _pieces(answer: requests.Response, url: str) -> Iterator[bytes]:
+    with answer:
         try:
-            return answer.json()
-        except ValueError:
-            raise self._strange(path) from None
+            yield from answer.iter_content(None)
+        except requests.RequestException as error:
+            raise Unreachable(f"the log was cut short: the connection to {url} was lost") from error
 
 
 def _app(app_id: str) -> str:

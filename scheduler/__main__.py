@@ -33,7 +33,8 @@ def main() -> None:
     logger = logging.getLogger("eratos.scheduler")
 
     def serve(process: Process) -> Callable[[], None]:
-        server = ApiServer(create_api(process), settings.http_host, settings.http_port)
+        api = create_api(process, executor_port=settings.executor_http_port)
+        server = ApiServer(api, settings.http_host, settings.http_port)
         server.start()
         return server.stop
 

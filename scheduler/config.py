@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eratos.common import names
 from eratos.common.errors import PermanentError
 
 WEEK_S = 7 * 24 * 3600.0
@@ -39,6 +40,7 @@ class Config:
     store: str = _setting("", "instead of --zk, for one scheduler alone: sqlite:///path/to/file, or memory:", secret=True)
     consul: str = _setting("http://127.0.0.1:8500", "Consul as this process reaches it; several with commas between")
     executor_consul: str = _setting("http://127.0.0.1:8500", "the Consul agent of each agent's host, as its executor reaches it")
+    executor_http_port: int = _setting(names.EXECUTOR_PORT, "port where executors serve logs, on each agent's host", int)
     consul_token_file: str = _setting("", "file with the ACL token for --consul; executors read their own host's")
     http_host: str = _setting("0.0.0.0", "address that the API listens on")
     http_port: int = _setting(8080, "port that the API listens on", int)
@@ -178,8 +180,9 @@ def _problems_to_run(config: Config) -> list[str]:
         found.append("--master (or ERATOS_MASTER): missing; give zk://host:port/mesos, or host:port of one master")
     elif config.master.startswith("zk://") and not re.match(r"^zk://[^/]+/.+", config.master):
         found.append("--master: a zk:// URL ends in the masters' path, as in zk://zk1:2181,zk2:2181/mesos")
-    if not 0 < config.http_port < 65536:
-        found.append(f"--http-port: {config.http_port} is no port; give one from 1 to 65535")
+    for flag, port in (("--http-port", config.http_port), ("--executor-http-port", config.executor_http_port)):
+        if not 0 < port < 65536:
+            found.append(f"{flag}: {port} is no port; give one from 1 to 65535")
     if config.failover_timeout_s < 60:
         found.append("--failover-timeout-s: below 60 a restart of the scheduler could end every task; a week is usual")
     if config.placement not in ("spread", "pack"):

@@ -34,6 +34,7 @@ class Context:
 
     controller: Controller
     clock: Callable[[], float]  #: seconds since the epoch
+    executor_port: int  #: where executors serve logs, the same on each agent's host
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager

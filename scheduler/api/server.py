@@ -11,9 +11,10 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from prometheus_client import CollectorRegistry
 
+from eratos.common import names
 from eratos.common.errors import FatalError
 
-from . import apps, cluster, errors, groups, metrics, tasks
+from . import apps, cluster, errors, groups, logs, metrics, tasks
 from .context import Context
 from .controller import Controller
 from .proxy import LeaderProxy
@@ -26,8 +27,12 @@ def create_api(
     controller: Controller,
     clock: Callable[[], float] = time.time,
     registry: CollectorRegistry | None = None,
+    executor_port: int = names.EXECUTOR_PORT,
 ) -> FastAPI:
-    """Return the whole API of one scheduler process. ``registry`` takes the place of :func:`metrics.registry`'s."""
+    """Return the whole API of one scheduler process. ``registry`` takes the place of :func:`metrics.registry`'s.
+
+    ``executor_port`` is where executors serve their tasks' logs.
+    """
     api = FastAPI(title="eratos", description="Marathon's API", docs_url=None, redoc_url=None, redirect_slashes=False)
     errors.install(api)
     exposed = registry if registry is not None else metrics.registry(controller)
@@ -36,9 +41,9 @@ def create_api(
     def show_metrics() -> Response:
         return Response(metrics.exposition(exposed), media_type=metrics.CONTENT_TYPE)
 
-    ctx = Context(controller, clock)
+    ctx = Context(controller, clock, executor_port)
     # Tasks first: /v2/apps/{id}/tasks would be an app's id as well.
-    for module in (tasks, apps, groups, cluster):
+    for module in (logs, tasks, apps, groups, cluster):
         api.include_router(module.router(ctx))
     api.add_middleware(LeaderProxy, controller=controller)
     return api

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -24,7 +25,9 @@ from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.container import container_config, tcp_host_ports
 from eratos.executor.docker_client import DockerClient
+from eratos.executor.docker_logs import DockerLogs
 from eratos.executor.docker_runtime import DockerRuntime
+from eratos.executor.logs import LogRequest, NoLog
 
 IMAGES = ("debian:trixie-slim", "eratos/prime")
 MIB = 1 << 20
@@ -60,6 +63,9 @@ class Rig:
         if self.kind == "fake":
             return FakeRuntime({self.image}, self.events.emit)
         return DockerRuntime(DockerClient("unix:///var/run/docker.sock"), self.host, self.events.emit, port_wait_s=0.5)
+
+    def logs(self) -> DockerLogs:
+        return DockerLogs(DockerClient("unix:///var/run/docker.sock"), self.host.framework_id)
 
     def listing(self) -> on.ContainersListed:
         """What a second runtime over the same containers sees first, as a restarted executor does."""
@@ -226,6 +232,77 @@ def test_a_command_inside_tells_its_exit_code(rig: Rig) -> None:
     task_id = rig.started("exec sleep 1000")
     command_id = rig.runtime.command_start(task_id, "exit 7")
     assert until(lambda: rig.runtime.command_result(command_id), 20, "the command ended") == 7
+
+
+# Logs -------------------------------------------------------------------------------------------------------------------
+
+
+def read_log(rig: Rig, task_id: str, **wanted: Any) -> bytes:
+    async def read() -> bytes:
+        async with rig.logs().read(LogRequest(task_id, **wanted)) as pieces:
+            return b"".join([piece async for piece in pieces])
+
+    return asyncio.run(read())
+
+
+def test_the_two_outputs_are_read_apart_after_the_end_too(real: Rig) -> None:
+    task_id = real.start("echo one; echo two; echo oh >&2; exit 3")
+    real.events.until(on.ContainerDied, task_id=task_id)
+    assert read_log(real, task_id) == b"one\ntwo\n"
+    assert read_log(real, task_id, tail=1) == b"two\n"
+    assert read_log(real, task_id, stream="stderr") == b"oh\n"
+
+
+def test_the_last_lines_of_one_output_are_counted_apart_from_the_others(real: Rig) -> None:
+    script = "echo one; echo two; i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo $i >&2; done; echo three; exit 3"
+    task_id = real.start(script)
+    real.events.until(on.ContainerDied, task_id=task_id)
+    assert read_log(real, task_id, tail=2) == b"two\nthree\n"
+    assert read_log(real, task_id, tail=5) == b"one\ntwo\nthree\n"
+    assert read_log(real, task_id, tail=0) == b""
+    assert read_log(real, task_id, stream="stderr", tail=2) == b"299\n300\n"
+
+
+def test_a_silent_log_is_followed_before_its_first_line(real: Rig) -> None:
+    task_id = real.started("trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done")
+
+    async def follow() -> bytes:
+        async with real.logs().read(LogRequest(task_id, follow=True)) as pieces:
+            await asyncio.get_running_loop().run_in_executor(None, real.stopped, task_id, 0)
+            return b"".join([piece async for piece in pieces])
+
+    assert asyncio.run(follow()) == b"bye\n"
+
+
+def test_a_followed_log_goes_on_until_the_task_ends(real: Rig) -> None:
+    script = "echo one; trap 'echo two; exit 0' TERM; while :; do sleep 0.05; done"
+    task_id = real.started(script)
+
+    async def follow() -> list[bytes]:
+        async with real.logs().read(LogRequest(task_id, follow=True)) as pieces:
+            found = [await anext(pieces)]
+            real.runtime.perform(do.StopContainer(task_id))
+            return [*found, *[piece async for piece in pieces]]
+
+    until(lambda: read_log(real, task_id), 20, "the task listens to signals")
+    assert b"".join(asyncio.run(follow())) == b"one\ntwo\n"
+
+
+def test_a_log_larger_than_any_buffer_is_read_whole(real: Rig) -> None:
+    task_id = real.start("i=0; while [ $i -lt 3000 ]; do i=$((i+1)); printf '%0200d\\n' $i; done")
+    real.events.until(on.ContainerDied, task_id=task_id)
+    lines = read_log(real, task_id, tail=10_000).splitlines()
+    assert [int(line) for line in lines] == list(range(1, 3001))
+
+
+def test_the_log_of_another_frameworks_task_or_of_none_is_not_there(real: Rig) -> None:
+    task_id = real.started("echo one; exec sleep 1000")
+    with pytest.raises(NoLog):
+        read_log(real, "nobody")
+    real.host = replace(real.host, framework_id="other")
+    with pytest.raises(NoLog):
+        read_log(real, task_id)
+    real.host = replace(real.host, framework_id=f"test-{real.mark}")
 
 
 # Docker alone -----------------------------------------------------------------------------------------------------------

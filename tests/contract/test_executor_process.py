@@ -15,6 +15,7 @@ from typing import Any
 
 import consul
 import pytest
+import requests
 from support.companion import FakeCompanion, serve
 from support.containers import Container, docker, run_container
 from support.executor import a_payload, remove_labelled
@@ -45,8 +46,13 @@ class Rig:
         self.mark = uuid.uuid4().hex[:8]
         self.consul = consul.Consul("127.0.0.1", consul_port, connections_timeout=5)
         self.log = log
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.http_port = int(server.getsockname()[1])
         self.environ = agent.environ(
-            ERATOS_CONSUL=f"http://127.0.0.1:{consul_port}", ERATOS_HOST=f"test-{self.mark}", ERATOS_LOG_LEVEL="DEBUG"
+            ERATOS_CONSUL=f"http://127.0.0.1:{consul_port}",
+            ERATOS_HOST=f"test-{self.mark}",
+            ERATOS_HTTP_PORT=str(self.http_port),
+            ERATOS_LOG_LEVEL="DEBUG",
         )
         self.process = self.begin()
         until(lambda: agent.stream is not None, 20, "the executor has subscribed")
@@ -152,6 +158,16 @@ def test_a_dead_executors_containers_and_services_are_swept(rig: Rig) -> None:
     rig.process = rig.begin()
     until(lambda: not rig.containers(), 30, "the orphan is removed")
     until(lambda: not rig.registered(task_id), 30, "its service is gone")
+
+
+def test_a_tasks_log_is_served_while_it_runs_and_after_it_failed(rig: Rig) -> None:
+    task_id = rig.ready()
+    url = f"http://127.0.0.1:{rig.http_port}/tasks/{task_id}/logs"
+    assert "Starting server" in requests.get(url, timeout=10).text
+    docker("kill", names.container_name(task_id))
+    rig.reached(task_id, "TASK_FAILED")
+    assert "Starting server" in requests.get(url, timeout=10).text
+    assert len(rig.containers()) == 1
 
 
 def test_a_restarted_agent_finds_the_task_alive(rig: Rig) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from eratos.executor.config import read as read_executor_config
 from eratos.scheduler.config import BadConfig, read
+from eratos.scheduler.process import mesos_settings
 
 GOOD = ["--master", "zk://zk1:2181/mesos", "--zk", "zk://zk1:2181/eratos"]
 
@@ -24,6 +26,12 @@ def test_every_problem_is_reported_with_its_flag():
         assert flag in text
 
 
+def test_executors_serve_logs_where_the_api_asks_for_them():
+    config = read([*GOOD, "--executor-http-port", "6000"], {}).config
+    variables = mesos_settings(config).executor.environment
+    assert (config.executor_http_port, read_executor_config([], variables).http_port) == (6000, 6000)
+
+
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
@@ -33,6 +41,7 @@ def test_every_problem_is_reported_with_its_flag():
         ([*GOOD, "--secret-file", "/no/such/file", "--principal", "p"], "no readable file"),
         ([*GOOD, "--secret-file", "/etc/hostname"], "--principal"),
         ([*GOOD, "--executor-cpus", "0"], "--executor-cpus"),
+        ([*GOOD, "--executor-http-port", "70000"], "--executor-http-port"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(argv: list[str], complaint: str):

@@ -1,0 +1,103 @@
+"""Shows what tasks write: one as it is, several with each line under its task's name."""
+
+from __future__ import annotations
+
+import codecs
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from eratos.common import names
+from eratos.common.errors import EratosError
+from eratos.marathon.client import MarathonClient, Refused
+
+#: More lines than this wait nowhere: who writes faster than is read here waits.
+_LINES_MAX = 1000
+#: A longer line, in bytes, is broken.
+_LINE_MAX = 64 * 1024
+
+
+def tasks_of(client: MarathonClient, name: str) -> list[str]:
+    """Return the task that ``name`` is, or the tasks of the app; where none runs, the one that failed last. Raises Refused."""
+    if names.parse_task_id(name):
+        return [name]
+    app = client.app(name)
+    found = [str(task["id"]) for task in app.get("tasks") or ()]
+    failed = (app.get("lastTaskFailure") or {}).get("taskId")
+    return found or ([str(failed)] if failed else [])
+
+
+def opened(
+    client: MarathonClient, tasks: Iterable[str], tell: Callable[[str], object], *, stderr: bool, tail: int, follow: bool
+) -> dict[str, Iterator[bytes]]:
+    """Open the tasks' logs; ``tell`` gets a line for each without one. Raises Refused where none has one."""
+    found: dict[str, Iterator[bytes]] = {}
+    refusals: list[Refused] = []  # each names its task
+    for task_id in tasks:
+        try:
+            found[task_id] = client.logs(task_id, stderr=stderr, tail=tail, follow=follow)
+        except Refused as refused:
+            refusals.append(refused)
+    if refusals and not found:
+        raise refusals[-1]
+    for refusal in refusals:
+        tell(str(refusal))
+    return found
+
+
+def show(logs: Mapping[str, Iterator[bytes]], write: Callable[[str], object]) -> list[str]:
+    """Write every log to its end, and return a line for each that was cut short."""
+    if len(logs) == 1:
+        ((task_id, pieces),) = logs.items()
+        try:
+            for text in _texts(pieces):
+                write(text)
+        except EratosError as error:
+            return [f"{_short(task_id)}: {error}"]
+        return []
+    failures: list[str] = []
+    lines: queue.Queue[str | None] = queue.Queue(_LINES_MAX)
+
+    def read(task_id: str, pieces: Iterator[bytes]) -> None:
+        try:
+            for line in _lines(pieces):
+                lines.put(f"{_short(task_id)} | {line}\n")
+        except EratosError as error:
+            failures.append(f"{_short(task_id)}: {error}")
+        lines.put(None)
+
+    for task_id, pieces in logs.items():
+        threading.Thread(target=read, args=(task_id, pieces), daemon=True).start()
+    left = len(logs)
+    while left:
+        line = lines.get()
+        if line is None:
+            left -= 1
+        else:
+            write(line)
+    return failures
+
+
+def _texts(pieces: Iterator[bytes]) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a character may lie in two pieces
+    return (decoder.decode(piece) for piece in pieces)
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        if len(rest) > _LINE_MAX:
+            whole, rest = [*whole, rest], b""
+        yield from (line.decode(errors="replace") for line in whole)
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+def _short(task_id: str) -> str:
+    """Shorten an id to app, begin of the instance's and attempt: shop_cart.6f1c0a52.1."""
+    parsed = names.parse_task_id(task_id)
+    if parsed is None:
+        return task_id
+    app, _, unique = parsed[0].rpartition(".instance-")
+    return f"{app}.{unique[:8]}.{parsed[1]}"

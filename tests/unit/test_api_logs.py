@@ -1,0 +1,231 @@
+"""Logs from an executor's endpoint through the leader, or a follower and the leader, to the client and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from support.api import ApiClient
+from support.builders import an_app, an_offer
+from support.companion import serve
+from support.controller import FakeController
+from support.fake_logs import FakeLogs
+from support.waiting import until
+
+from eratos.cli.main import Session, run
+from eratos.cli.output import Output
+from eratos.executor.io_thread import IoThread
+from eratos.executor.logs import LogServer
+from eratos.marathon.client import MarathonClient, Refused, Unreachable
+from eratos.scheduler.api.server import ApiServer, create_api
+from eratos.scheduler.core.events import PutApps
+
+
+@dataclass
+class Rig:
+    controller: FakeController
+    logs: FakeLogs
+    port: int  #: the executor's
+    api: ApiClient
+
+    def running(self, instances: int = 1) -> list[str]:
+        self.controller.submit(lambda token: PutApps(token, (an_app("/a", instances),)))
+        tasks = self.controller.launch(replace(an_offer(), hostname="127.0.0.1"))
+        for task in tasks:
+            self.controller.update(task, "RUNNING")
+        return tasks
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    io, logs, controller = IoThread(), FakeLogs(), FakeController()
+    io.start()
+    server = LogServer(io, [logs], "127.0.0.1", 0)
+    server.start()
+    port = until(lambda: server.port, 10, "logs are served")
+    yield Rig(controller, logs, port, ApiClient(create_api(controller, executor_port=port)))
+    io.stop()
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, rig: Rig) -> Iterator[MarathonClient]:
+    """A client of the leader's API over real sockets, or of a follower's."""
+    servers = [ApiServer(create_api(rig.controller, executor_port=rig.port), "127.0.0.1", 0)]
+    servers[0].start()
+    if getattr(request, "param", "leader") == "follower":
+        leader = f"http://127.0.0.1:{servers[0].port}"
+        servers.append(ApiServer(create_api(FakeController(is_leader=False, leader=leader)), "127.0.0.1", 0))
+        servers[1].start()
+    yield MarathonClient(f"http://127.0.0.1:{servers[-1].port}")
+    for server in reversed(servers):
+        server.stop()
+
+
+through_both = pytest.mark.parametrize("client", ["leader", "follower"], indirect=True)
+
+
+@through_both
+def test_a_log_is_followed_until_the_task_ends(rig: Rig, client: MarathonClient) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"one\n", b"two\n")
+    pieces = client.logs(task, tail=1, follow=True)
+    assert next(pieces) == b"two\n"
+    rig.logs.write(task, b"three\n")
+    assert next(pieces) == b"three\n"
+    rig.logs.end(task)
+    assert list(pieces) == []
+
+
+@through_both
+def test_a_client_that_leaves_frees_the_executor(rig: Rig, client: MarathonClient) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"one\n")
+    pieces: Any = client.logs(task, follow=True)
+    assert next(pieces) == b"one\n"
+    pieces.close()
+    until(lambda: rig.logs.readers == 0, 10, "the reader is gone")
+
+
+def test_streams_are_told_apart(rig: Rig, client: MarathonClient) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"out\n")
+    rig.logs.write(task, b"err\n", stream="stderr")
+    assert (list(client.logs(task)), list(client.logs(task, stderr=True))) == ([b"out\n"], [b"err\n"])
+
+
+@through_both
+def test_a_log_that_is_cut_short_does_not_look_complete(rig: Rig, client: MarathonClient) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"one\n")
+    pieces = client.logs(task, follow=True)
+    assert next(pieces) == b"one\n"
+    rig.logs.broken.add(task)
+    with pytest.raises(Unreachable, match="cut short"):
+        list(pieces)
+
+
+def test_an_instances_id_stands_for_its_task(rig: Rig) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"one\n")
+    assert rig.api.get(f"/v2/tasks/{task.rpartition('._app.')[0]}/logs").text == "one\n"
+
+
+def test_an_unknown_task_is_not_found(rig: Rig) -> None:
+    rig.running()
+    assert rig.api.get("/v2/tasks/a.instance-x._app.1/logs").status_code == 404
+
+
+def test_a_wrong_parameter_is_refused_with_the_executors_reason(rig: Rig) -> None:
+    (task,) = rig.running()
+    answer = rig.api.get(f"/v2/tasks/{task}/logs?stream=both")
+    assert (answer.status_code, "stdout or stderr" in answer.json()["message"]) == (422, True)
+
+
+def test_the_log_of_the_last_failure_is_read_while_it_is_kept(rig: Rig) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"boom\n")
+    rig.controller.update(task, "FAILED", message="exit code 1; last lines of its log:\nboom")
+    assert rig.api.get(f"/v2/tasks/{task}/logs").text == "boom\n"
+
+
+def test_a_log_that_is_gone_is_answered_with_the_last_lines_that_the_status_kept(rig: Rig) -> None:
+    (task,) = rig.running()
+    rig.controller.update(task, "FAILED", message="exit code 1; last lines of its log:\nboom")
+    answer = rig.api.get(f"/v2/tasks/{task}/logs")
+    assert answer.status_code == 410
+    for words in (task, "gone", "TASK_FAILED", "exit code 1", "boom"):
+        assert words in answer.json()["message"]
+
+
+def test_a_task_without_a_log_yet_is_told_with_its_state(rig: Rig) -> None:
+    (task,) = rig.running()
+    answer = rig.api.get(f"/v2/tasks/{task}/logs")
+    assert (answer.status_code, "TASK_RUNNING" in answer.json()["message"]) == (404, True)
+
+
+def test_an_executor_that_does_not_answer_is_named_with_the_setting(rig: Rig) -> None:
+    (task,) = rig.running()
+    api = ApiClient(create_api(rig.controller, executor_port=1))
+    answer = api.get(f"/v2/tasks/{task}/logs")
+    assert answer.status_code == 503
+    for words in ("127.0.0.1:1", "--executor-http-port"):
+        assert words in answer.json()["message"]
+
+
+def test_another_program_on_the_executors_port_is_told(rig: Rig) -> None:
+    (task,) = rig.running()
+    with serve(lambda *_: (403, b"keep out")) as port:
+        answer = ApiClient(create_api(rig.controller, executor_port=port)).get(f"/v2/tasks/{task}/logs")
+    assert (answer.status_code, "another program" in answer.json()["message"]) == (403, True)
+
+
+# The command ----------------------------------------------------------------------------------------------------------------
+
+
+def eratos(client: MarathonClient, *words: str) -> int:
+    return run(["logs", *words], Session(client, Output(as_json=False)))
+
+
+def test_the_command_shows_one_task_as_it_is(
+    rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"h\xc3", b"\xa9llo\n", b"no end")
+    assert eratos(client, task) == 0
+    assert capsys.readouterr().out == "hé" + "llo\nno end"
+
+
+def test_the_command_names_the_task_of_each_line_where_an_app_has_several(
+    rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = rig.running(2)
+    for task in tasks:
+        rig.logs.write(task, b"one\ntw", b"o\nend")
+        rig.logs.end(task)
+    assert eratos(client, "-f", "/a") == 0
+    lines = capsys.readouterr().out.splitlines()
+    shown = [task.replace(".instance-", ".").replace("._app.", ".") for task in tasks]
+    assert sorted(lines) == sorted(f"{name} | {text}" for name in shown for text in ("one", "two", "end"))
+
+
+def test_the_command_fails_where_a_log_was_cut_short(
+    rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"one\n")
+    rig.logs.broken.add(task)
+    assert eratos(client, "-f", task) == 1
+    shown = capsys.readouterr()
+    assert (shown.out, "cut short" in shown.err) == ("one\n", True)
+
+
+def test_the_command_shows_the_others_where_one_task_has_no_log_yet(
+    rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = rig.running(2)
+    rig.logs.write(second, b"one\n")
+    assert eratos(client, "/a") == 0
+    shown = capsys.readouterr()
+    assert (shown.out, first in shown.err) == ("one\n", True)
+
+
+def test_the_command_shows_the_last_failure_where_nothing_runs(
+    rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"boom\n", stream="stderr")
+    rig.controller.update(task, "FAILED")
+    assert eratos(client, "/a", "--stderr") == 0
+    assert capsys.readouterr().out == "boom\n"
+
+
+def test_the_command_says_where_there_is_nothing_to_show(
+    rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig.controller.submit(lambda token: PutApps(token, (an_app("/a"),)))
+    assert eratos(client, "/a") == 1
+    assert "no task" in capsys.readouterr().err
+    with pytest.raises(Refused, match="does not exist"):
+        client.logs("a.instance-x._app.1")
