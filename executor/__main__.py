@@ -66,7 +66,7 @@ def _run(config: Config) -> str:
     loop = Loop(Machine(host, driver.shutdown_grace_s, random.random), driver.send)
     io = IoThread()
     docker = DockerClient(config.docker_host)
-    containers = DockerRuntime(docker, host, loop.emit)
+    containers = DockerRuntime(docker, host, loop.emit, logins_file=config.docker_config)
     logs = LogServer(io, [DockerLogs(docker, host.framework_id)], config.http_host, config.http_port)
     services = ConsulAgent(ConsulApi(config.consul, config.consul_token), host, loop.emit)
     # A client of its own: py-consul's is not for two threads.

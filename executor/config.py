@@ -24,6 +24,7 @@ class Config:
     consul: str  #: URL of the host's own Consul agent
     consul_token: str  #: ACL token, empty for none
     docker_host: str  #: URL of the Docker daemon
+    docker_config: str  #: file with logins to registries; empty: where docker login leaves it
     host_network: str  #: what "host network" means: ``host``, or ``container:<name>`` where a container plays the host
     host: str  #: the host's name in container labels, one for each agent: a later executor finds this one's containers by it
     http_host: str  #: address to serve logs on
@@ -45,6 +46,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         ("consul", "http://127.0.0.1:8500", "URL of the Consul agent of this host"),
         ("consul-token", "", "Consul ACL token; better given as ERATOS_CONSUL_TOKEN, where ps does not show it"),
         ("docker-host", "unix:///var/run/docker.sock", "URL of the Docker daemon"),
+        ("docker-config", "", "file with logins to private registries (default: where docker login leaves it)"),
         ("host-network", "host", "what host networking means: host, or container:<name> where a container plays the host"),
         ("host", _host(endpoint), "name of this host in container labels, one for each agent"),
         ("http-host", "0.0.0.0", "address that the tasks' logs are served on"),
@@ -52,7 +54,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         ("log-level", "INFO", ", ".join(_LEVELS)),
     ):
         variable = "ERATOS_" + flag.upper().replace("-", "_")
-        shown = "" if flag == "consul-token" else f" (default: {default})"
+        shown = f" (default: {default})" if default else ""
         parser.add_argument(f"--{flag}", default=environ.get(variable) or default, help=f"{text} [{variable}]{shown}")
     given = parser.parse_args(arguments)
     problems = _problems(given)

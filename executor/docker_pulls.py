@@ -11,26 +11,37 @@ from collections.abc import Callable
 
 from docker.utils import parse_repository_tag
 
+from eratos.common.errors import PermanentError
 from eratos.common.log import fields
 
 from .core import actions as do
 from .core import events as on
 from .docker_client import DockerClient, DockerFailure
+from .registry_logins import login
 
 log = logging.getLogger(__name__)
 
 #: Pulls at the same time; further ones wait, or a host's link is shared by too many.
 PULLS_MAX = 3
+_FIX = (
+    "check its name and, if its registry is private, log in there on this host as the executor's user (docker login, or the file "
+    "in ERATOS_DOCKER_CONFIG); or load it here with docker load"
+)
 
 
 class ImagePulls:
     """Starts by the image they wait for."""
 
     def __init__(
-        self, client: DockerClient, emit: Callable[[on.Event], None], go_on: Callable[[do.StartContainer], object]
+        self,
+        client: DockerClient,
+        emit: Callable[[on.Event], None],
+        go_on: Callable[[do.StartContainer], object],
+        logins_file: str = "",
     ) -> None:
-        """``go_on`` takes each start whose image has come."""
+        """``go_on`` takes each start whose image has come; ``logins_file`` is as in :mod:`registry_logins`."""
         self._client = client
+        self._logins_file = logins_file
         self._emit = emit
         self._go_on = go_on
         self._lock = threading.Lock()
@@ -62,6 +73,8 @@ class ImagePulls:
                 problem = self._fetch(image)
         except DockerFailure as error:
             problem = self._client.explain(error)
+        except PermanentError as error:
+            problem = str(error)
         except Exception:  # thread edge: tasks wait for this pull
             log.exception("pull broke, please report this as a bug %s", fields(image=image))
             problem = "internal error of the executor, see its log"
@@ -69,18 +82,19 @@ class ImagePulls:
             waiting = self._waiting.pop(image, [])
         for action in waiting:
             if problem:
-                message = (
-                    f"image {image} is not on this host and cannot be pulled: {problem}; "
-                    "check its name, push it to its registry, or load it here with docker load"
-                )
+                message = f"image {image} is not on this host and cannot be pulled: {problem}; {_FIX}"
+                if action.force_pull:
+                    message = f"image {image} cannot be pulled, which forcePullImage asks for at each start: {problem}; {_FIX}"
                 self._emit(on.StartFailed(action.task_id, message))
             else:
                 self._go_on(action)
 
     def _fetch(self, image: str) -> str:
-        """Pull and return what went wrong, if anything. Raises one of DockerFailure."""
+        """Pull and return what went wrong, if anything. Raises one of DockerFailure, PermanentError."""
         problem = ""
         repository, tag = parse_repository_tag(image)
-        for line in self._client.api.pull(repository, tag or "latest", stream=True, decode=True):
+        # Always given: else the library would send a login that it has read once and for all.
+        credentials = login(repository, self._logins_file)
+        for line in self._client.api.pull(repository, tag or "latest", stream=True, decode=True, auth_config=credentials):
             problem = line.get("error", problem)
         return problem

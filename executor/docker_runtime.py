@@ -48,14 +48,19 @@ ContainerAction = (
 class DockerRuntime:
     """Containers of one executor."""
 
-    def __init__(self, client: DockerClient, host: Host, emit: Emit, *, port_wait_s: float = PORT_WAIT_S) -> None:
+    def __init__(
+        self, client: DockerClient, host: Host, emit: Emit, *, logins_file: str = "", port_wait_s: float = PORT_WAIT_S
+    ) -> None:
+        """``logins_file`` holds logins to registries; empty: Docker's own file, see :mod:`registry_logins`."""
         self._client = client
         self._emit = emit
         self._port_wait_s = port_wait_s
         self._watch = DockerWatch(client, host, emit)
         self._starts = ThreadPoolExecutor(START_THREADS, "start")
         self._controls = ThreadPoolExecutor(CONTROL_THREADS, "control")
-        self._pulls = ImagePulls(client, emit, lambda action: self._starts.submit(self._start, action, pulled=True))
+        self._pulls = ImagePulls(
+            client, emit, lambda action: self._starts.submit(self._start, action, pulled=True), logins_file
+        )
 
     def start(self) -> None:
         """Begin to watch: deaths are reported from here on, and a first listing comes at once."""

@@ -38,7 +38,10 @@ _FETCH = "eratos fetches no files: put them into the image, or mount them from t
 _SECRETS = "eratos has no secret store: mount the secret from the host, or have the worker fetch it"
 _NETWORK = 'eratos knows the host\'s network and Docker\'s bridge: use [{"mode": "host"}] or [{"mode": "container/bridge"}]'
 _PORTS = 'add "networks": [{"mode": "container/bridge"}], or use portDefinitions instead'
-_LOGIN = "log in on the agents' hosts instead (docker login): remove it"
+_LOGIN = (
+    "eratos has no secret store, executors pull with their hosts' logins: remove it, and log in there with docker login, "
+    "or name a config.json there in ERATOS_DOCKER_CONFIG"
+)
 
 #: Fields that eratos cannot carry out, each with the reason. Empty, false and zero values are harmless and dropped.
 REFUSED: Final[Mapping[tuple[str, ...], str]] = {

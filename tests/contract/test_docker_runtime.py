@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
@@ -11,11 +12,13 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.executor import HOST, Events, a_payload, remove_labelled
 from support.fake_docker import FakeRuntime
+from support.registry import registry
 from support.waiting import until
 
 from eratos.common import names
@@ -367,6 +370,45 @@ def test_a_cancelled_start_does_not_wait_for_its_image(real: Rig) -> None:
         assert quick != task_id
         real.runtime.perform(do.CancelStart(task_id))
         assert "cancelled" in real.events.until(on.StartFailed, task_id=task_id).message
+
+
+def test_a_private_image_is_pulled_with_the_hosts_login_and_no_message_shows_it(
+    real: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    logins = tmp_path / "config.json"
+    real.runtime.stop(10)
+    client = DockerClient("unix:///var/run/docker.sock")
+    real.runtime = DockerRuntime(client, real.host, real.events.emit, logins_file=str(logins))
+    with registry("joe", "hunter2") as private:
+        logins.write_text("{}")
+        task_id = real.start("exit 0", image=private.image)
+        message = real.events.until(on.StartFailed, task_id=task_id).message
+        assert "docker login" in message
+        logins.write_text(private.login())  # docker login takes effect at once
+        try:
+            task_id = real.start("", task="t2", image=private.image, args=("/no/such/command",))
+            assert "/no/such/command" in real.events.until(on.StartFailed, task_id=task_id).message
+            assert docker("image", "inspect", "-f", "{{.RepoTags}}", private.image) == f"[{private.image}]"
+        finally:
+            remove_labelled(f"{names.LABEL_FRAMEWORK}={real.host.framework_id}")
+            docker("rmi", private.image)
+    assert private.authorizations[-1].startswith("Basic ")
+    for secret in ("hunter2", private.authorizations[-1].removeprefix("Basic ")):
+        assert secret not in caplog.text
+
+
+def test_an_image_that_is_here_is_pulled_again_where_the_app_wants_it(real: Rig, tmp_path: Path) -> None:
+    with registry("joe", "hunter2") as private:
+        docker("tag", real.image, private.image)
+        try:
+            task_id = real.start("exit 0", image=private.image, force_pull=True)
+            assert "forcePullImage" in real.events.until(on.StartFailed, task_id=task_id).message
+            task_id = real.start("exit 0", task="t2", image=private.image)
+            real.events.until(on.ContainerDied, task_id=task_id, exit_code=0)
+        finally:
+            remove_labelled(f"{names.LABEL_FRAMEWORK}={real.host.framework_id}")
+            docker("rmi", private.image)
 
 
 def test_the_images_own_stop_signal_is_used(real: Rig) -> None:

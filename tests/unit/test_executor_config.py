@@ -31,7 +31,8 @@ def test_flags_win_over_the_environment() -> None:
 
 def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(FatalError) as caught:
-        read("--consul localhost --host-network bridge --log-level loud --docker-host x --http-port 0".split(), {})
+        arguments = ["--consul", "localhost", "--host-network", "bridge", "--log-level", "loud"]
+        read([*arguments, "--docker-host", "x", "--http-port", "0"], {})
     for flag in ("--http-port", "--consul", "--host-network", "--log-level", "--docker-host"):
         assert flag in str(caught.value)
 
