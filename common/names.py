@@ -24,6 +24,9 @@ LABEL_APP: Final = "eratos.app"
 LABEL_INSTANCE: Final = "eratos.instance"
 LABEL_TASK: Final = "eratos.task"
 
+#: Variable in the environment of every process that an executor starts on its host: the same facts as a container's labels.
+PROCESS_MARK: Final = "ERATOS_PROCESS"
+
 #: Where executors serve their tasks' logs on each agent's host, unless a setting says otherwise. Beside Mesos' 5050 and 5051.
 EXECUTOR_PORT: Final = 5052
 

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from .errors import PermanentError
 from .resources import Resources
@@ -72,7 +72,7 @@ class TaskPayload:
     app_id: str
     app_version: str
     resources: Resources
-    image: str
+    image: str  #: empty: ``args`` run as a process of the host
     args: tuple[str, ...] | None = None  #: None: the image's own command
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -89,6 +89,11 @@ class TaskPayload:
     kill_grace_s: float = 3  #: from SIGTERM to SIGKILL
     drain_s: float = 10  #: longest wait for the balancers to let go of the task before SIGTERM
     version: int = VERSION
+
+    @property
+    def runtime(self) -> Literal["docker", "process"]:
+        """What runs the task."""
+        return "docker" if self.image else "process"
 
     def to_bytes(self) -> bytes:
         """Encode for ``TaskInfo.data``."""

@@ -22,10 +22,13 @@ from .docker_client import DockerClient
 from .docker_logs import DockerLogs
 from .docker_runtime import DockerRuntime
 from .io_thread import IoThread
-from .logs import LogServer
+from .logs import LogServer, LogSource
 from .loop import Loop
 from .mesos.driver import ExecutorDriver
 from .probes import Prober
+from .process_logs import ProcessLogs
+from .process_runtime import ProcessRuntime
+from .runtimes import Runtime, Runtimes
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +64,23 @@ def _run(config: Config) -> str:
         name=config.host,
         hostname=config.host,
         address=config.address,
+        runtimes=config.runtimes,
         network=config.host_network,
     )
     loop = Loop(Machine(host, driver.shutdown_grace_s, random.random), driver.send)
     io = IoThread()
-    docker = DockerClient(config.docker_host)
-    containers = DockerRuntime(docker, host, loop.emit, logins_file=config.docker_config)
-    logs = LogServer(io, [DockerLogs(docker, host.framework_id)], config.http_host, config.http_port)
+    found: dict[str, Runtime] = {}
+    sources: list[LogSource] = []
+    if "process" in config.runtimes:
+        processes = ProcessRuntime(config.sandbox, config.variables, host, loop.emit)
+        found["process"] = processes
+        sources.append(ProcessLogs(processes.folder, processes.running))
+    if "docker" in config.runtimes:
+        docker = DockerClient(config.docker_host)
+        found["docker"] = DockerRuntime(docker, host, loop.emit, logins_file=config.docker_config)
+        sources.append(DockerLogs(docker, host.framework_id))
+    containers = Runtimes(found)
+    logs = LogServer(io, sources, config.http_host, config.http_port)
     services = ConsulAgent(ConsulApi(config.consul, config.consul_token), host, loop.emit)
     # A client of its own: py-consul's is not for two threads.
     balancers = Balancers(io, ConsulApi(config.consul, config.consul_token).balancers, loop.emit)

@@ -10,10 +10,15 @@ import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from eratos.common import names
 from eratos.common.errors import FatalError
 
+from .core.host import RUNTIMES
+
+#: What programs need to find others and to speak the host's language.
+_HANDED_ON = ("HOME", "LANG", "LANGUAGE", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -23,6 +28,7 @@ class Config:
 
     consul: str  #: URL of the host's own Consul agent
     consul_token: str  #: ACL token, empty for none
+    runtimes: tuple[str, ...]  #: what may run tasks: ``docker``, ``process`` or both
     docker_host: str  #: URL of the Docker daemon
     docker_config: str  #: file with logins to registries; empty: where docker login leaves it
     host_network: str  #: what "host network" means: ``host``, or ``container:<name>`` where a container plays the host
@@ -30,6 +36,8 @@ class Config:
     http_host: str  #: address to serve logs on
     http_port: int  #: and port, the one that the scheduler asks
     log_level: str
+    sandbox: Path  #: the executor's directory, below which processes get theirs
+    variables: Mapping[str, str]  #: of the environment, handed on to processes: none that may hold a secret
     address: str  #: the agent's IP address, reported as the tasks' own with host networking; empty: not known
 
     def shown(self) -> dict[str, object]:
@@ -45,6 +53,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     for flag, default, text in (
         ("consul", "http://127.0.0.1:8500", "URL of the Consul agent of this host"),
         ("consul-token", "", "Consul ACL token; better given as ERATOS_CONSUL_TOKEN, where ps does not show it"),
+        ("runtimes", ",".join(RUNTIMES), "what runs tasks here: docker those with an image, process those without"),
         ("docker-host", "unix:///var/run/docker.sock", "URL of the Docker daemon"),
         ("docker-config", "", "file with logins to private registries (default: where docker login leaves it)"),
         ("host-network", "host", "what host networking means: host, or container:<name> where a container plays the host"),
@@ -60,7 +69,12 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     problems = _problems(given)
     if problems:
         raise FatalError("; ".join(problems))
-    return Config(**vars(given) | {"http_port": int(given.http_port)}, address=endpoint.rpartition(":")[0])
+    return Config(
+        **vars(given) | {"http_port": int(given.http_port), "runtimes": tuple(given.runtimes.split(","))},
+        sandbox=Path(environ.get("MESOS_SANDBOX") or Path.cwd()),  # where an agent starts its executors
+        variables={name: environ[name] for name in _HANDED_ON if name in environ},
+        address=endpoint.rpartition(":")[0],
+    )
 
 
 def _host(agent_endpoint: str) -> str:
@@ -73,6 +87,8 @@ def _problems(given: argparse.Namespace) -> list[str]:
     problems = []
     if not re.match(r"^https?://[^/]+", given.consul):
         problems.append(f"--consul {given.consul!r} must be a URL such as http://127.0.0.1:8500")
+    if not given.runtimes or not set(given.runtimes.split(",")) <= set(RUNTIMES):
+        problems.append(f"--runtimes {given.runtimes!r} must be one or both of {','.join(RUNTIMES)}")
     if not re.match(r"^(unix|tcp|http|https)://.", given.docker_host):
         problems.append(f"--docker-host {given.docker_host!r} must be a URL such as unix:///var/run/docker.sock")
     if given.host_network != "host" and not re.match(r"^container:.", given.host_network):

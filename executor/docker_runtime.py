@@ -8,12 +8,9 @@ found by the name derived from it.
 
 from __future__ import annotations
 
-import errno
 import logging
-import socket
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from docker import errors
@@ -22,34 +19,29 @@ from eratos.common import names
 from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
 
+from . import ports
 from .core import actions as do
 from .core import events as on
 from .core.host import Host
 from .docker_client import DockerClient, DockerFailure, status
 from .docker_pulls import ImagePulls
 from .docker_watch import DockerWatch
+from .runtimes import ContainerAction
 
 log = logging.getLogger(__name__)
 
 START_THREADS = 8
 CONTROL_THREADS = 4
 LOG_TAIL_LINES = 20
-#: How long a start waits for a port. A new executor's first launches often get the very ports that its dead forerunner's
-#: containers still hold while they are swept (rule 68).
-PORT_WAIT_S = 3.0
-_PORT_POLL_S = 0.05
 
 Emit = Callable[[on.Event], None]
-ContainerAction = (
-    do.StartContainer | do.CancelStart | do.StopContainer | do.KillContainer | do.ExamineContainer | do.RemoveContainer
-)
 
 
 class DockerRuntime:
     """Containers of one executor."""
 
     def __init__(
-        self, client: DockerClient, host: Host, emit: Emit, *, logins_file: str = "", port_wait_s: float = PORT_WAIT_S
+        self, client: DockerClient, host: Host, emit: Emit, *, logins_file: str = "", port_wait_s: float = ports.WAIT_S
     ) -> None:
         """``logins_file`` holds logins to registries; empty: Docker's own file, see :mod:`registry_logins`."""
         self._client = client
@@ -75,6 +67,10 @@ class DockerRuntime:
         done.join(timeout_s)
         self._client.close()
 
+    def has(self, task_id: str) -> bool:
+        """Return True: only Docker knows which containers there are, and asking for one that is not there is fine."""
+        return True
+
     def perform(self, action: ContainerAction) -> None:
         """Carry out an action on another thread. Never raises, never waits."""
         match action:
@@ -95,10 +91,8 @@ class DockerRuntime:
 
     def _start(self, action: do.StartContainer, *, pulled: bool = False) -> None:
         try:
-            taken = self._port_that_stays_taken(action.host_ports)
-            if taken is not None:
-                message = f"port {taken} of this host is already taken by another process: free it, or ask for another port"
-                self._emit(on.StartFailed(action.task_id, message))
+            if taken := ports.taken_ports(action.host_ports, self._port_wait_s):
+                self._emit(on.StartFailed(action.task_id, taken))
             elif action.force_pull and not pulled:
                 self._pulls.wait_for(action)
             else:
@@ -113,14 +107,6 @@ class DockerRuntime:
         except Exception:  # thread edge: the machine waits for an answer (rule 60)
             log.exception("start of a container broke, please report this as a bug %s", fields(task_id=action.task_id))
             self._emit(on.StartFailed(action.task_id, "internal error of the executor, see its log"))
-
-    def _port_that_stays_taken(self, ports: Sequence[int]) -> int | None:
-        deadline = time.monotonic() + self._port_wait_s
-        while (taken := next((port for port in ports if port_taken(port)), None)) is not None:
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(_PORT_POLL_S)
-        return taken
 
     def _create_and_start(self, action: do.StartContainer) -> str:
         """Return the container's own address, or an empty text where it shares the host's."""
@@ -200,6 +186,9 @@ class DockerRuntime:
         except DockerFailure as error:
             raise TemporaryError(self._client.explain(error)) from error
 
+    def command_stop(self, command_id: str) -> None:
+        """Do nothing: Docker has no call to end a command; it ends with its container at the latest."""
+
     def command_result(self, command_id: str) -> int | None:
         """Return the exit code of a command, None while it runs. Raises TemporaryError."""
         try:
@@ -207,19 +196,3 @@ class DockerRuntime:
             return None if found["Running"] else int(found["ExitCode"])
         except DockerFailure as error:
             raise TemporaryError(self._client.explain(error)) from error
-
-
-def port_taken(port: int) -> bool:
-    """Tell whether a process listens on a TCP port of this network namespace (F32).
-
-    Cheap, and says which port it was; without it the task itself would fail, in its own words or none.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: connections that still linger from a former one do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-            probe.listen(1)
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False

@@ -22,6 +22,7 @@ from eratos.common.log import fields
 
 from .core import events as on
 from .core.host import Host
+from .core.mark import Mark
 from .docker_client import DockerClient, DockerFailure
 
 log = logging.getLogger(__name__)
@@ -103,12 +104,8 @@ class DockerWatch:
             self._list_now.wait(LISTING_S)
 
     def _ours(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether a container is this executor's, or a dead one's of an earlier agent id of this host.
-
-        Another executor of the same agent may be alive: its containers are its own.
-        """
-        agent_id, executor_id = labels.get(names.LABEL_AGENT), labels.get(names.LABEL_EXECUTOR)
-        return agent_id != self._host.agent_id or executor_id == self._host.executor_id
+        keys = (names.LABEL_FRAMEWORK, names.LABEL_HOST, names.LABEL_AGENT, names.LABEL_EXECUTOR, names.LABEL_TASK)
+        return Mark(*(labels.get(key, "") for key in keys)).swept_by(self._host)
 
     def listing(self) -> on.ContainersListed:
         """List the containers that this executor answers for. Raises one of DockerFailure."""

@@ -97,6 +97,7 @@ class Loop:
                 self._send(update)
             case (
                 do.StartContainer()
+                | do.StartProcess()
                 | do.CancelStart()
                 | do.StopContainer()
                 | do.KillContainer()

@@ -25,11 +25,13 @@ _COMMAND_POLL_S = 0.05
 
 
 class Commands(Protocol):
-    """Runs commands inside a task's container; both calls raise TemporaryError."""
+    """Runs commands in a task's container; see :class:`.runtimes.Runtime`."""
 
     def command_start(self, task_id: str, command: str) -> str: ...
 
     def command_result(self, command_id: str) -> int | None: ...
+
+    def command_stop(self, command_id: str) -> None: ...
 
 
 class Prober:
@@ -70,11 +72,14 @@ class Prober:
     async def _run(self, probe: do.Probe) -> tuple[bool, str]:
         loop = asyncio.get_running_loop()
         command_id = await loop.run_in_executor(None, self._commands.command_start, probe.task_id, probe.command)
-        while True:
-            code = await loop.run_in_executor(None, self._commands.command_result, command_id)
-            if code is not None:
-                return code == 0, f"exit code {code}"
-            await asyncio.sleep(_COMMAND_POLL_S)
+        code: int | None = None
+        try:
+            while (code := await loop.run_in_executor(None, self._commands.command_result, command_id)) is None:
+                await asyncio.sleep(_COMMAND_POLL_S)
+        finally:
+            if code is None:
+                loop.run_in_executor(None, self._commands.command_stop, command_id)
+        return code == 0, f"exit code {code}"
 
 
 @cache

@@ -61,8 +61,6 @@ _OMITTED_WHEN_EMPTY = ("args", "constraints", "dependencies", "env", "healthChec
 #: Stands in for a required field that could not be read, while the rest is checked.
 _STAND_INS: Mapping[str, Any] = {"id": "/", "container": {"docker": {"image": "-"}}}
 
-_CONTAINER_EXAMPLE = '"container": {"type": "DOCKER", "docker": {"image": "..."}}'
-
 A = TypeVar("A", bound="App")
 
 
@@ -95,7 +93,7 @@ class App(Part):
     port_definitions: tuple[PortDefinition, ...] = ()
     require_ports: bool = False
     networks: tuple[Network, ...] = (Network(),)
-    container: Container
+    container: Container = Container()
     backoff_seconds: Seconds = 1
     backoff_factor: Annotated[float, Field(ge=1)] = 1.15
     max_launch_delay_seconds: Seconds = 300
@@ -118,7 +116,7 @@ class App(Part):
         raw, problems = normalise(data)
         problems += _resolve_ids(raw, base)
         app, unreadable, found = _read(cls, raw)
-        problems += [_with_example(problem) for problem in found]
+        problems += found
         problems += rules.problems(app, unreadable | {_field(problem) for problem in problems})
         if problems:
             raise InvalidApp(problems)
@@ -138,6 +136,8 @@ class App(Part):
                 del data[key]
         if self.network != "host":
             del data["portDefinitions"]
+        if self.container.docker is None:
+            del data["container"]
         return data
 
     def with_version(self, version: str) -> Self:
@@ -184,7 +184,8 @@ class App(Part):
 
     @property
     def image(self) -> str:
-        return self.container.docker.image
+        """The Docker image; empty: the command runs as a process of the agent's host."""
+        return self.container.docker.image if self.container.docker else ""
 
     @property
     def command_args(self) -> tuple[str, ...] | None:
@@ -227,12 +228,6 @@ class App(Part):
         return tuple(
             names.service_name(self.id, "" if index == 0 else port.name or str(index)) for index, port in enumerate(self.ports)
         )
-
-
-def _with_example(problem: Problem) -> Problem:
-    if problem.path == "/container" and problem.message.startswith("is missing"):
-        return Problem(problem.path, f"{problem.message}, eratos runs Docker containers: {_CONTAINER_EXAMPLE}")
-    return problem
 
 
 def _field(problem: Problem) -> str:

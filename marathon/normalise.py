@@ -141,7 +141,10 @@ def _container(app: Json, refuse: Refuse) -> None:
         return
     if container.get("type") == "MESOS":
         container["type"] = "DOCKER"
-        refuse(("container", "type"), 'is refused: eratos runs Docker containers only: use "DOCKER"')
+        without = " with a docker.image, or leave container out to run the command as a process of the agent's host"
+        refuse(("container", "type"), f'is refused: eratos runs Docker containers: use "DOCKER"{without}')
+    elif container.get("docker") is None:
+        refuse(("container", "docker"), "is missing: add it, or leave container out to run the command as a process of the host")
     volumes = container.get("volumes")
     if isinstance(volumes, list):
         kept = []
@@ -194,7 +197,7 @@ def _network(network: Any, refuse: Refuse) -> Any:
 def _ports(app: Json, refuse: Refuse) -> None:
     """Bring ``ports``, ``portDefinitions`` and ``portMappings`` to the one of the latter two that fits the network."""
     _legacy_ports(app, refuse)
-    container = app.get("container")
+    container = app.get("container", {})
     if not isinstance(container, dict):
         return
     mappings = container.get("portMappings")
@@ -203,6 +206,8 @@ def _ports(app: Json, refuse: Refuse) -> None:
             refuse(("container", "portMappings"), "goes with bridge networking: " + _PORTS)
         container.pop("portMappings", None)
         app.setdefault("portDefinitions", [{"port": 0, "name": "default"}])
+        return
+    if "container" not in app:
         return
     # Marathon before 1.5 shows service ports as portDefinitions beside the mappings; each stands for one mapping.
     definitions = app.pop("portDefinitions", None) or []

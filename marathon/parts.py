@@ -107,8 +107,10 @@ class Volume(Part):
 
 
 class Container(Part):
+    """What an app runs in. Without ``docker`` there is none: its command is a process of the agent's host."""
+
     type: Literal["DOCKER"] = "DOCKER"
-    docker: Docker
+    docker: Docker | None = None
     volumes: tuple[Volume, ...] = ()
     port_mappings: tuple[PortMapping, ...] | None = None
 

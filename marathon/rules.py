@@ -15,6 +15,7 @@ from .errors import Problem
 if TYPE_CHECKING:
     from .app import App
 
+_EXAMPLE: Final = '"container": {"type": "DOCKER", "docker": {"image": "..."}}'
 _PORT_FIELDS: Final = ("container", "networks", "portDefinitions", "ports", "requirePorts")
 
 
@@ -28,6 +29,20 @@ def problems(app: App, unreadable: Collection[str]) -> Iterable[Problem]:
 def _one_command(app: App) -> Iterable[Problem]:
     if app.cmd is not None and app.args:
         yield Problem("/args", "goes without cmd: keep one of the two")
+
+
+def _something_to_run(app: App) -> Iterable[Problem]:
+    if not app.image and app.command_args is None:
+        yield Problem("/container", f"is missing: add a Docker container, {_EXAMPLE}, or a cmd to run as a process of the host")
+
+
+def _process_on_its_host(app: App) -> Iterable[Problem]:
+    if app.image:
+        return
+    if app.network != "host":
+        yield Problem("/networks", "must be the host's without a container: a process has no network of its own")
+    if app.cpus_limit_m:
+        yield Problem("/resourceLimits/cpus", "needs a container: nothing limits what a process takes; remove it")
 
 
 def _distinct_ports(app: App) -> Iterable[Problem]:
@@ -64,7 +79,7 @@ def _checks_have_ports(app: App) -> Iterable[Problem]:
 
 
 def _known_parameters(app: App) -> Iterable[Problem]:
-    for index, parameter in enumerate(app.container.docker.parameters):
+    for index, parameter in enumerate(app.container.docker.parameters if app.container.docker else ()):
         if parameter.key not in DOCKER_PARAMETERS:
             instead = _INSTEAD.get(parameter.key, f"known are {', '.join(sorted(DOCKER_PARAMETERS))}")
             yield Problem(f"/container/docker/parameters({index})/key", f"is refused, {parameter.key!r}: {instead}")
@@ -162,6 +177,8 @@ _Rule = Callable[["App"], Iterable[Problem]]
 
 _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("cmd", "args"), _one_command),
+    (("cmd", "args", "container"), _something_to_run),
+    (("container", "networks", "resourceLimits"), _process_on_its_host),
     (_PORT_FIELDS, _distinct_ports),
     (("healthChecks", *_PORT_FIELDS), _checks_have_ports),
     (("labels", *_PORT_FIELDS), _labels),

@@ -28,6 +28,18 @@ class StartContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class StartProcess:
+    """Start a command on the host itself, in a session and a folder of its own: the container of a task without an image."""
+
+    task_id: str
+    args: tuple[str, ...]
+    env: dict[str, str]  #: all that the app says; the runtime adds the folder and what every process needs
+    mark: str  #: value of ``names.PROCESS_MARK`` in the environment, by which processes are found again
+    user: str = ""  #: empty: the executor's own
+    host_ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CancelStart:
     """Give up a start that still waits for its image; one that is past this point goes on."""
 
@@ -125,6 +137,7 @@ class Exit:
 Action = (
     SendUpdate
     | StartContainer
+    | StartProcess
     | CancelStart
     | StopContainer
     | KillContainer

@@ -105,11 +105,12 @@ class ContainerExamined:
 
 @dataclass(frozen=True, slots=True)
 class ContainersListed:
-    """A full listing of this executor's containers: repairs whatever an edge missed."""
+    """A full listing of one runtime's containers: repairs whatever an edge missed."""
 
     began_at: float  #: when the listing was asked for; a container started later may be missing from it
     running: frozenset[str]  #: task ids
     ended: frozenset[str]  #: task ids whose container is there but does not run
+    runtime: str = "docker"  #: whose listing it is: the other runtime's tasks are not in it
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: What can run tasks: see common/payload.py.
+RUNTIMES = ("docker", "process")
 #: Docker's name for the real host's network.
 REAL_HOST_NETWORK = "host"
 
@@ -18,6 +20,7 @@ class Host:
     name: str  #: label ``eratos.host``
     hostname: str  #: the agent's hostname, for the task's variable HOST
     address: str = ""  #: the host's IP address as the agent knows it
+    runtimes: tuple[str, ...] = RUNTIMES  #: what is switched on
     network: str = REAL_HOST_NETWORK  #: what "host network" means: ``host``, or ``container:<name>`` for a played host
 
     @property

@@ -14,17 +14,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from eratos.common import names
 from eratos.common.errors import PermanentError
 from eratos.common.payload import TaskPayload
 
 from . import actions as do
 from . import events as on
 from . import explain
-from .container import container_config, tcp_host_ports
 from .host import Host
 from .kept import Kept
 from .registration import registrations
+from .start import start_action
 from .task import LEAVING, Ending, Phase, Task
 from .updates import StatusUpdate
 
@@ -131,13 +130,10 @@ class Machine:
             payload = TaskPayload.from_bytes(event.payload_bytes)
             if payload.task_id != task_id:
                 raise PermanentError(f"the payload is for task {payload.task_id!r}")
-            config = container_config(payload, self.host)
+            start = start_action(payload, self.host)
         except PermanentError as error:
             return [self._end(StatusUpdate(task_id, "TASK_ERROR", str(error), reason="REASON_TASK_INVALID"))]
         self.tasks[task_id] = Task(payload, payload.kill_grace_s)
-        start = do.StartContainer(
-            task_id, names.container_name(task_id), payload.image, config, tcp_host_ports(payload), payload.force_pull
-        )
         return [do.SendUpdate(StatusUpdate(task_id, "TASK_STARTING")), start]
 
     def _kill(self, event: on.KillTask, now: float) -> Actions:
@@ -267,7 +263,7 @@ class Machine:
     def _listed(self, event: on.ContainersListed, now: float) -> Actions:
         out: Actions = []
         for task in list(self.tasks.values()):
-            seen = task.started_at is not None and task.started_at < event.began_at
+            seen = task.payload.runtime == event.runtime and task.started_at is not None and task.started_at < event.began_at
             if seen and task.phase is not Phase.EXAMINING and task.task_id not in event.running:
                 out += self._died(task, None, now)
         for task_id in sorted((event.running | event.ended) - self.tasks.keys()):

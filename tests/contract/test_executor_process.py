@@ -24,6 +24,7 @@ from support.waiting import until
 
 from eratos.common import names
 from eratos.common.payload import HealthCheck, Port, Service
+from eratos.executor.ports import port_taken
 
 IMAGE = "eratos/prime"
 
@@ -52,6 +53,7 @@ class Rig:
             ERATOS_CONSUL=f"http://127.0.0.1:{consul_port}",
             ERATOS_HOST=f"test-{self.mark}",
             ERATOS_HTTP_PORT=str(self.http_port),
+            MESOS_SANDBOX=str(log.parent),
             ERATOS_LOG_LEVEL="DEBUG",
         )
         self.process = self.begin()
@@ -74,7 +76,7 @@ class Rig:
         check = HealthCheck("http", "/health", port, grace_s=60, interval_s=1, timeout_s=5)
         service = Service(names.service_id(task_id), "prime", port, (names.SERVICE_TAG,), {names.META_TASK: task_id})
         payload = a_payload(task_id, image=IMAGE, health_checks=(check,), services=(service,), env={"WORK_S": "0.001"})
-        payload = replace(payload, ports=(Port(port),), **changes)
+        payload = replace(payload, **{"ports": (Port(port),)} | changes)
         self.agent.launch(task_id, payload.to_bytes())
         return task_id, port
 
@@ -168,6 +170,31 @@ def test_a_tasks_log_is_served_while_it_runs_and_after_it_failed(rig: Rig) -> No
     rig.reached(task_id, "TASK_FAILED")
     assert "Starting server" in requests.get(url, timeout=10).text
     assert len(rig.containers()) == 1
+
+
+def test_a_task_without_an_image_runs_as_a_process_and_is_swept_when_its_executor_died(rig: Rig) -> None:
+    serve = "exec python3 -m http.server --bind 127.0.0.1 $PORT"
+    task_id, port = rig.launch(image="", args=("/bin/sh", "-c", serve), health_checks=())
+    until(lambda: rig.registered(task_id), 30, "the task is in Consul")
+    assert "stderr" in requests.get(f"http://127.0.0.1:{port}/", timeout=10).text  # its folder
+    answer = requests.get(f"http://127.0.0.1:{rig.http_port}/tasks/{task_id}/logs?stream=stderr", timeout=10)
+    assert '"GET / HTTP/1.1" 200' in answer.text
+    rig.process.kill()
+    rig.process.wait()
+    socket.create_connection(("127.0.0.1", port), timeout=10).close()  # nobody has told it
+    rig.process = rig.begin()
+    until(lambda: not rig.registered(task_id), 30, "its service is gone")
+    until(lambda: not port_taken(port), 30, "the process is ended")
+
+
+def test_a_process_is_drained_stopped_and_reported_like_a_container(rig: Rig) -> None:
+    serve = "exec python3 -m http.server --bind 127.0.0.1 $PORT"
+    task_id, _ = rig.launch(image="", args=("/bin/sh", "-c", serve), health_checks=())
+    until(lambda: rig.registered(task_id), 30, "the task is in Consul")
+    rig.agent.kill(task_id)
+    rig.reached(task_id, "TASK_KILLED")
+    assert rig.states(task_id) == ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_KILLED"]
+    assert not rig.registered(task_id)
 
 
 def test_a_restarted_agent_finds_the_task_alive(rig: Rig) -> None:

@@ -1,6 +1,6 @@
 """A container runtime without Docker, for tests of what sits above it.
 
-tests/contract/test_docker_runtime.py holds it to the real one.
+tests/contract/test_runtimes.py holds it to the real one.
 
 Its containers "run" the shell scripts that the tests use: statements ``echo``, ``exit N``, ``sleep`` and ``trap '' TERM``.
 """
@@ -35,6 +35,7 @@ class FakeRuntime:
         self.images = images
         self.emit = emit
         self.taken_ports: set[int] = set()
+        self.stopped_commands: list[str] = []
         self.containers: dict[str, FakeContainer] = {}
         self._lock = threading.RLock()
 
@@ -115,6 +116,12 @@ class FakeRuntime:
         if task_id not in self.containers or not self.containers[task_id].running:
             raise TemporaryError("the container does not run")
         return command
+
+    def command_stop(self, command_id: str) -> None:
+        self.stopped_commands.append(command_id)
+
+    def has(self, task_id: str) -> bool:
+        return True
 
     def command_result(self, command_id: str) -> int | None:
         exited = re.fullmatch(r"exit (\d+)", command_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,16 @@ def test_the_defaults_suit_a_real_host() -> None:
     assert (config.host, config.address) == (socket.gethostname(), "10.0.0.5")
 
 
+def test_processes_get_a_place_in_the_sandbox_and_nothing_secret_of_the_environment() -> None:
+    config = read([], {"MESOS_SANDBOX": "/sandbox", "PATH": "/bin", "TZ": "UTC", "ERATOS_CONSUL_TOKEN": "s", "AWS_SECRET": "s"})
+    assert (config.sandbox, config.variables) == (Path("/sandbox"), {"PATH": "/bin", "TZ": "UTC"})
+
+
+def test_each_runtime_can_be_switched_off() -> None:
+    assert read([], {}).runtimes == ("docker", "process")
+    assert read([], {"ERATOS_RUNTIMES": "process"}).runtimes == ("process",)
+
+
 def test_two_agents_of_one_machine_have_hosts_of_their_own() -> None:
     assert read([], {"MESOS_AGENT_ENDPOINT": "10.0.0.5:5052"}).host == f"{socket.gethostname()}:5052"
 
@@ -32,8 +43,8 @@ def test_flags_win_over_the_environment() -> None:
 def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(FatalError) as caught:
         arguments = ["--consul", "localhost", "--host-network", "bridge", "--log-level", "loud"]
-        read([*arguments, "--docker-host", "x", "--http-port", "0"], {})
-    for flag in ("--http-port", "--consul", "--host-network", "--log-level", "--docker-host"):
+        read([*arguments, "--docker-host", "x", "--http-port", "0", "--runtimes", "docker,podman"], {})
+    for flag in ("--runtimes", "--http-port", "--consul", "--host-network", "--log-level", "--docker-host"):
         assert flag in str(caught.value)
 
 

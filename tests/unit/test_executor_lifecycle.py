@@ -87,6 +87,12 @@ def test_a_launch_is_answered_before_the_container_is_asked_for(driven: Driven) 
     assert [type(action) for action in out] == [do.SendUpdate, do.StartContainer]
 
 
+def test_a_task_without_an_image_is_started_as_a_process(driven: Driven) -> None:
+    (start,) = of(do.StartProcess, driven.launch(image="", args=("serve",), user="web"))
+    assert (start.args, start.user, start.host_ports, start.env["MESOS_TASK_ID"]) == (("serve",), "web", (PORT,), TASK)
+    assert "MARATHON_APP_DOCKER_IMAGE" not in start.env
+
+
 def test_a_launch_twice_starts_one_container(driven: Driven) -> None:
     driven.launch()
     assert driven.launch() == []
@@ -477,6 +483,12 @@ def test_a_missed_death_is_found_by_the_listing(driven: Driven) -> None:
     driven.ready()
     driven.now += 1
     assert do.Deregister(TASK) in listed(driven, ended=[TASK])
+
+
+def test_one_runtimes_listing_says_nothing_of_the_others_tasks(driven: Driven) -> None:
+    driven.ready()
+    driven.now += 1
+    assert driven.handle(on.ContainersListed(driven.now, frozenset(), frozenset(), runtime="process")) == []
 
 
 def test_a_container_younger_than_the_listing_is_not_missed(driven: Driven) -> None:

@@ -13,6 +13,7 @@ import pytest
 from support.companion import serve
 from support.executor import Events
 from support.fake_docker import FakeContainer, FakeRuntime
+from support.waiting import until
 
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
@@ -135,6 +136,7 @@ def test_a_command_passes_with_exit_code_zero(rig: Rig, command: str, passed: bo
 def test_a_command_that_hangs_ends_with_the_timeout(rig: Rig) -> None:
     rig.runtime.containers["t"] = FakeContainer()
     assert "no answer" in rig.ask("command", command="sleep 1000", timeout_s=0.05).detail
+    until(lambda: rig.runtime.stopped_commands == ["sleep 1000"], 10, "the command is given up")
 
 
 def test_a_command_without_a_container_fails(rig: Rig) -> None:

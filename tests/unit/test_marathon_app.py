@@ -83,6 +83,19 @@ def test_a_command_runs_in_a_shell_and_arguments_as_they_are() -> None:
     assert parse(args=["serve", "-v"]).command_args == ("serve", "-v")
 
 
+@pytest.mark.parametrize("command", [{"cmd": "serve $PORT"}, {"args": ["serve", "-v"]}])
+def test_an_app_without_a_container_is_a_process_with_host_networking(command: dict[str, Any]) -> None:
+    app = App.parse({"id": "/clock"} | command)
+    assert (app.image, app.network, [port.name for port in app.ports]) == ("", "host", ["default"])
+    assert "container" not in app.to_json()
+    assert App.parse(app.to_json()) == app
+
+
+def test_a_process_is_refused_what_only_a_container_can_do() -> None:
+    assert set(problems(container=None, cmd="x", networks=[{"mode": "container/bridge"}])) == {"/networks"}
+    assert set(problems(container=None, cmd="x", resourceLimits={"cpus": 2})) == {"/resourceLimits/cpus"}
+
+
 def test_constraints_are_read_whatever_the_case_of_their_operator() -> None:
     app = parse(constraints=[["hostname", "unique"], ["rack", "GROUP_BY", "3"], ["@zone", "IS", "a"], ["x", "UNIQUE", ""]])
     assert app.constraints == (
@@ -342,6 +355,8 @@ def test_what_eratos_cannot_do_is_refused_with_a_reason(fields: dict[str, Any], 
         ({"cmd": ""}, "/cmd", "empty"),
         ({"container": None}, "/container", "Docker"),
         ({"container": {"docker": {}}}, "/container/docker/image", "missing"),
+        ({"container": {"type": "DOCKER"}, "cmd": "x"}, "/container/docker", "leave container out"),
+        ({"container": {"type": "MESOS"}, "cmd": "x"}, "/container/type", "leave container out"),
         ({"container": {"docker": {"image": "a b"}}}, "/container/docker/image", "a b"),
         ({"killSelection": "ANY"}, "/killSelection", "OLDEST_FIRST"),
         ({"backoffFactor": 0.5}, "/backoffFactor", "at least 1"),

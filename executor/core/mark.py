@@ -1,0 +1,40 @@
+"""Whose a process or a container is: what a later executor must know of it to tell left-overs from others' property."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple, dataclass
+
+from .host import Host
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The labels of a container, for what can carry one text only."""
+
+    framework_id: str
+    host: str
+    agent_id: str
+    executor_id: str
+    task_id: str
+
+    def to_text(self) -> str:
+        return json.dumps(astuple(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Mark | None:
+        """Read what :meth:`to_text` wrote; None for anything else."""
+        try:
+            fields = json.loads(text)
+            return cls(*map(str, fields)) if isinstance(fields, list) else None
+        except (ValueError, TypeError):
+            return None
+
+    def swept_by(self, host: Host) -> bool:
+        """Tell whether it is this executor's, or a dead one's of an earlier agent id of this host.
+
+        Another executor of the same agent may be alive: what it started is its own.
+        """
+        if (self.framework_id, self.host) != (host.framework_id, host.name):
+            return False
+        return self.agent_id != host.agent_id or self.executor_id == host.executor_id

@@ -1,0 +1,41 @@
+"""From a task's payload to the action that starts it, pure: a Docker container, or without an image a process of the host."""
+
+from __future__ import annotations
+
+from eratos.common import names
+from eratos.common.errors import PermanentError
+from eratos.common.payload import TaskPayload
+
+from .actions import StartContainer, StartProcess
+from .container import container_config, tcp_host_ports
+from .environment import environment
+from .host import Host
+from .mark import Mark
+
+
+def start_action(payload: TaskPayload, host: Host) -> StartContainer | StartProcess:
+    """Return how to start a task. Raises PermanentError naming the field that cannot be honoured."""
+    if payload.runtime not in host.runtimes:
+        what = "an image" if payload.runtime == "docker" else "no image"
+        raise PermanentError(f"the app has {what}, and runtime {payload.runtime} is switched off on this host (ERATOS_RUNTIMES)")
+    ports = tcp_host_ports(payload)
+    if payload.runtime == "process":
+        return _process(payload, host, ports)
+    config = container_config(payload, host)
+    name = names.container_name(payload.task_id)
+    return StartContainer(payload.task_id, name, payload.image, config, ports, payload.force_pull)
+
+
+def _process(payload: TaskPayload, host: Host, ports: tuple[int, ...]) -> StartProcess:
+    if not payload.args:
+        raise PermanentError("args are empty: a task without an image needs a command")
+    if payload.network != "host":
+        raise PermanentError(f"network {payload.network!r} needs a container: a process is on its host's")
+    # What only a container can do, in the words of the payload.
+    for field in ("volumes", "parameters", "privileged", "cpus_limit_m"):
+        if getattr(payload, field):
+            raise PermanentError(f"{field} needs a container: give the app an image, or leave it out")
+    mark = Mark(host.framework_id, host.name, host.agent_id, host.executor_id, payload.task_id)
+    return StartProcess(
+        payload.task_id, payload.args, environment(payload, host.hostname), mark.to_text(), payload.user, ports
+    )

@@ -1,0 +1,274 @@
+"""Runs tasks as processes of the host: performs the machine's actions like :mod:`docker_runtime`, for tasks without an image.
+
+A task is a session of its own, in a folder of its own below the executor's sandbox; its "container" is all processes that carry
+its mark (:mod:`process_table`). Nothing limits what they take: Mesos may limit the executor with all of them together, where the
+agent isolates by cgroups. They outlive an executor that was killed, but nobody can adopt them, for exit codes go to the parent
+alone: the next executor finds them by their mark and ends them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eratos.common import names
+from eratos.common.errors import TemporaryError
+from eratos.common.log import fields
+
+from . import ports, process_table
+from .core import actions as do
+from .core import events as on
+from .core.host import Host
+from .core.mark import Mark
+from .process_logs import STREAMS, LogPump, RotatedFile, last_lines
+from .runtimes import ContainerAction
+
+log = logging.getLogger(__name__)
+
+THREADS = 4
+LOG_TAIL_LINES = 20
+#: After the last process of a task has ended, its output is waited for no longer than this.
+_OUTPUT_S = 1.0
+_SIGNALLED = 128
+
+
+@dataclass(slots=True)
+class _Task:
+    """A task that was started here, or what a dead executor left of one."""
+
+    mark: Mark
+    folder: Path | None = None
+    options: dict[str, Any] = field(default_factory=dict)  #: of Popen, for commands beside the task's own
+    process: subprocess.Popen[bytes] | None = None  #: None: not started, left over, or could not be started
+    reaped: bool = False  #: the process's id may be another's by now
+    exit_code: int | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.exit_code is None
+
+
+class ProcessRuntime:
+    """Processes of one executor."""
+
+    def __init__(
+        self,
+        sandbox: Path,
+        variables: Mapping[str, str],
+        host: Host,
+        emit: Callable[[on.Event], None],
+        *,
+        port_wait_s: float = ports.WAIT_S,
+    ) -> None:
+        """``variables`` are those of the executor's environment that every process gets; no secret may be among them."""
+        self._sandbox = sandbox
+        self._variables = dict(variables)
+        self._host = host
+        self._emit = emit
+        self._port_wait_s = port_wait_s
+        self._tasks: dict[str, _Task] = {}
+        self._commands: dict[str, subprocess.Popen[bytes]] = {}
+        self._pump = LogPump()
+        self._pool = ThreadPoolExecutor(THREADS, "process")
+
+    def start(self) -> None:
+        """Look for what a dead executor left; the machine has it removed."""
+        self._pump.start()
+        began_at = time.monotonic()
+        for _, mark in process_table.marked():
+            if mark.swept_by(self._host) and mark.task_id not in self._tasks:
+                self._tasks[mark.task_id] = _Task(mark)
+        self._emit(on.ContainersListed(began_at, frozenset(self._tasks), frozenset(), runtime="process"))
+
+    def stop(self, timeout_s: float) -> None:
+        """Let what was asked for finish, no longer than ``timeout_s``; accept nothing more."""
+        done = threading.Thread(target=self._pool.shutdown, daemon=True)
+        done.start()
+        done.join(timeout_s)
+        self._pump.stop()
+
+    def has(self, task_id: str) -> bool:
+        """Tell whether a task is a process: started here, or left over."""
+        return task_id in self._tasks
+
+    def folder(self, task_id: str) -> Path | None:
+        """Return where a task's logs are; None: nowhere here."""
+        task = self._tasks.get(task_id)
+        return task.folder if task else None
+
+    def running(self, task_id: str) -> bool:
+        task = self._tasks.get(task_id)
+        return task is not None and task.running
+
+    def perform(self, action: ContainerAction) -> None:
+        """Carry out an action on another thread. Never raises, never waits."""
+        match action:
+            case do.StartProcess():
+                self._tasks[action.task_id] = _Task(Mark.from_text(action.mark) or Mark("", "", "", "", action.task_id))
+                self._pool.submit(self._guarded, self._start, action)
+            case do.CancelStart():
+                pass  # a start takes milliseconds, and the stop comes after it
+            case do.StopContainer(task_id):
+                self._pool.submit(self._guarded, self._signal, task_id, signal.SIGTERM)
+            case do.KillContainer(task_id):
+                self._pool.submit(self._guarded, self._signal, task_id, signal.SIGKILL)
+            case do.ExamineContainer(task_id):
+                self._pool.submit(self._guarded, self._examine, task_id)
+            case do.RemoveContainer(task_id):
+                self._pool.submit(self._guarded, self._remove, task_id)
+
+    # Starting --------------------------------------------------------------------------------------------------------
+
+    def _start(self, action: do.StartProcess) -> None:
+        try:
+            problem = ports.taken_ports(action.host_ports, self._port_wait_s) or self._spawn(self._tasks[action.task_id], action)
+        except OSError as error:
+            problem = f"{action.args[0]} cannot be started: {error.strerror}"
+            if error.filename not in (None, action.args[0]):
+                problem += f" ({error.filename})"
+        except Exception:  # thread edge: the machine waits for an answer (rule 60)
+            log.exception("start of a process broke, please report this as a bug %s", fields(task_id=action.task_id))
+            problem = "internal error of the executor, see its log"
+        self._emit(on.StartFailed(action.task_id, problem) if problem else on.ContainerStarted(action.task_id))
+
+    def _spawn(self, task: _Task, action: do.StartProcess) -> str:
+        """Start a process and return what is in its way, if anything. Raises OSError."""
+        folder = self._sandbox / "tasks" / Path(action.task_id).name
+        folder.mkdir(parents=True)
+        task.folder = folder
+        env = self._variables | {"MESOS_SANDBOX": str(folder)} | action.env | {names.PROCESS_MARK: action.mark}
+        task.options = {"cwd": folder, "env": env, "stdin": subprocess.DEVNULL, "start_new_session": True}
+        if action.user:
+            try:
+                account = pwd.getpwnam(action.user)
+            except KeyError:
+                return f"user {action.user!r} does not exist on this host: create it, or name another one"
+            env |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name} | action.env
+            if account.pw_uid != os.geteuid():
+                groups = os.getgrouplist(account.pw_name, account.pw_gid)
+                task.options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
+                os.chown(folder, account.pw_uid, account.pw_gid)
+        files = [RotatedFile(folder / stream) for stream in STREAMS]
+        pipes = [os.pipe() for _ in STREAMS]
+        try:
+            process = subprocess.Popen(action.args, stdout=pipes[0][1], stderr=pipes[1][1], **task.options)
+        finally:
+            # Without the process their readers come to the end at once.
+            for _, written in pipes:
+                os.close(written)
+            closed = [self._pump.add(read, file) for (read, _), file in zip(pipes, files, strict=True)]
+        task.process = process
+        threading.Thread(target=self._wait, args=(action.task_id, task, process, closed), name="process", daemon=True).start()
+        return ""
+
+    def _wait(
+        self, task_id: str, task: _Task, process: subprocess.Popen[bytes], closed: list[threading.Event]
+    ) -> None:
+        """Report the end of a process, once all that it had started is ended and its output is written."""
+        # The dead process keeps its id until it is waited for: no signal can hit another one.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        try:
+            self._kill(task)
+        except Exception:  # thread edge: the machine waits for the death (rule 61)
+            log.exception("ending what a process left broke, please report this as a bug %s", fields(task_id=task_id))
+        with task.lock:
+            task.reaped = True
+            code = process.wait()
+        for event in closed:
+            event.wait(_OUTPUT_S)
+        task.exit_code = _exit_code(code)
+        self._emit(on.ContainerDied(task_id, task.exit_code))
+
+    # Stopping --------------------------------------------------------------------------------------------------------
+
+    def _guarded(self, work: Callable[..., None], *arguments: Any) -> None:
+        try:
+            work(*arguments)
+        except Exception:  # thread edge: the machine asks again at its deadline
+            log.exception("a process was not handled as asked, please report this as a bug")
+
+    def _signal(self, task_id: str, number: signal.Signals) -> None:
+        task = self._tasks.get(task_id)
+        if task is None or task.process is None:
+            self._emit(on.ContainerDied(task_id))
+            return
+        with task.lock:
+            if not task.reaped:
+                os.killpg(task.process.pid, number)
+
+    def _kill(self, task: _Task) -> None:
+        """End every process of a task."""
+        with task.lock:
+            if task.process is not None and not task.reaped:
+                os.killpg(task.process.pid, signal.SIGKILL)
+        if not process_table.kill_marked(task.mark):
+            log.warning("a process hangs in the kernel and cannot be ended %s", fields(task_id=task.mark.task_id))
+
+    def _examine(self, task_id: str) -> None:
+        task = self._tasks.get(task_id)
+        found = on.ContainerExamined(task_id)
+        try:
+            if task is not None and task.folder is not None:
+                tail = last_lines(task.folder, LOG_TAIL_LINES) if task.exit_code else ""
+                found = on.ContainerExamined(task_id, task.exit_code, log_tail=tail)
+        except OSError as error:
+            log.warning("cannot examine %s", fields(task_id=task_id, error=error))
+        self._emit(found)
+
+    def _remove(self, task_id: str) -> None:
+        task = self._tasks.get(task_id)
+        if task is None:
+            return
+        self._kill(task)
+        if task.folder is not None:
+            shutil.rmtree(task.folder, ignore_errors=True)
+        self._tasks.pop(task_id, None)
+
+    # Commands beside a task's process, for health checks --------------------------------------------------------------
+
+    def command_start(self, task_id: str, command: str) -> str:
+        """Start a shell command like a task's own process and return its id. Raises TemporaryError."""
+        task = self._tasks.get(task_id)
+        if task is None or not task.running:
+            raise TemporaryError("the process does not run")
+        options = task.options | {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        try:
+            process = subprocess.Popen(["/bin/sh", "-c", command], **options)
+        except OSError as error:
+            raise TemporaryError(f"the command cannot be started: {error.strerror}") from error
+        command_id = str(process.pid)
+        self._commands[command_id] = process
+        return command_id
+
+    def command_result(self, command_id: str) -> int | None:
+        """Return the exit code of a command, None while it runs."""
+        code = self._commands[command_id].poll()
+        if code is None:
+            return None
+        del self._commands[command_id]
+        return _exit_code(code)
+
+    def command_stop(self, command_id: str) -> None:
+        """Give up a command that takes too long."""
+        process = self._commands.pop(command_id, None)
+        if process is not None and process.poll() is None:
+            # Not waited for yet, so the id is still its own.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _exit_code(code: int) -> int:
+    """Return Popen's code as a shell and Docker have it: 128 and the signal's number."""
+    return code if code >= 0 else _SIGNALLED - code

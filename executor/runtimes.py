@@ -1,0 +1,88 @@
+"""The runtimes behind one front: each task belongs to the one that can run it. Called by the loop and by the prober."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from .core import actions as do
+
+ContainerAction = (
+    do.StartContainer
+    | do.StartProcess
+    | do.CancelStart
+    | do.StopContainer
+    | do.KillContainer
+    | do.ExamineContainer
+    | do.RemoveContainer
+)
+
+class Runtime(Protocol):
+    """Runs tasks; tests/contract/test_runtimes.py says what that means.
+
+    Every start ends in ContainerStarted or StartFailed, every end of a task in ContainerDied, every ExamineContainer in
+    ContainerExamined; after :meth:`start` a ContainersListed tells what a dead executor left.
+    """
+
+    def start(self) -> None: ...
+
+    def stop(self, timeout_s: float) -> None:
+        """Let what was asked for finish, no longer than ``timeout_s``; accept nothing more."""
+
+    def has(self, task_id: str) -> bool:
+        """Tell whether a task is surely this runtime's."""
+
+    def perform(self, action: ContainerAction) -> None:
+        """Carry out an action on another thread. Never raises, never waits."""
+
+    def command_start(self, task_id: str, command: str) -> str:
+        """Start a shell command in a task's container and return its id. Raises TemporaryError."""
+
+    def command_result(self, command_id: str) -> int | None:
+        """Return a command's exit code, None while it runs. Raises TemporaryError."""
+
+    def command_stop(self, command_id: str) -> None:
+        """Give up a command that takes too long."""
+
+
+class Runtimes:
+    """A Runtime out of those that are switched on; the machine asks none that is not (core/start.py)."""
+
+    def __init__(self, found: Mapping[str, Runtime]) -> None:
+        """``found`` by name, at least one; for a task that none surely has the last one is asked."""
+        self._found = dict(found)
+
+    def start(self) -> None:
+        for runtime in self._found.values():
+            runtime.start()
+
+    def stop(self, timeout_s: float) -> None:
+        for runtime in self._found.values():
+            runtime.stop(timeout_s)
+
+    def has(self, task_id: str) -> bool:
+        return any(runtime.has(task_id) for runtime in self._found.values())
+
+    def perform(self, action: ContainerAction) -> None:
+        match action:
+            case do.StartContainer():
+                self._found["docker"].perform(action)
+            case do.StartProcess():
+                self._found["process"].perform(action)
+            case _:
+                self._found[self._of(action.task_id)].perform(action)
+
+    def command_start(self, task_id: str, command: str) -> str:
+        name = self._of(task_id)
+        return f"{name} {self._found[name].command_start(task_id, command)}"
+
+    def command_result(self, command_id: str) -> int | None:
+        name, _, own_id = command_id.partition(" ")
+        return self._found[name].command_result(own_id)
+
+    def command_stop(self, command_id: str) -> None:
+        name, _, own_id = command_id.partition(" ")
+        self._found[name].command_stop(own_id)
+
+    def _of(self, task_id: str) -> str:
+        return next((name for name, runtime in self._found.items() if runtime.has(task_id)), list(self._found)[-1])

@@ -1,0 +1,259 @@
+"""What the runtime for processes does beyond what every runtime does, with real processes of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.executor import HOST
+from support.runtimes import Rig, running
+from support.waiting import until
+
+from eratos.executor import process_logs, process_table
+from eratos.executor.core import actions as do
+from eratos.executor.core import events as on
+from eratos.executor.core.mark import Mark
+from eratos.executor.core.start import start_action
+from eratos.executor.logs import LogRequest
+from eratos.executor.process_logs import RotatedFile
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with running("process", tmp_path) as rig:
+        yield rig
+
+
+def processes(rig: Rig) -> list[int]:
+    return [pid for pid, mark in process_table.marked() if mark.framework_id == rig.host.framework_id]
+
+
+# What a process gets --------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_has_a_session_and_a_folder_of_its_own_and_says_where_it_is(rig: Rig) -> None:
+    script = 'pwd; echo "$MESOS_SANDBOX"; echo "$MESOS_TASK_ID"; ps -o sid= -p $$ | tr -d " "; echo $$; exec sleep 1000'
+    task_id = rig.started(script)
+    folder = rig.folder / "tasks" / task_id
+    lines = until(lambda: (found := rig.read_log(task_id).decode().split()) and len(found) == 5 and found, 20, "it has spoken")
+    assert lines[:3] == [str(folder), str(folder), task_id]
+    assert lines[3] == lines[4] != str(os.getsid(0))
+
+
+def test_a_process_gets_the_apps_variables_and_none_of_the_executors_secrets(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSUL_HTTP_TOKEN", "s3cret")
+    task_id = rig.start("env", env={"MINE": "1"})
+    assert rig.examined(task_id).exit_code == 0
+    shown = rig.read_log(task_id).decode()
+    assert "MINE=1\n" in shown
+    assert "s3cret" not in shown
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes for others")
+def test_a_process_runs_as_the_apps_user(rig: Rig) -> None:
+    account = pwd.getpwnam("nobody")
+    task_id = rig.start('id -u; id -G; echo "$HOME $USER"; touch mine', user="nobody")
+    assert rig.examined(task_id).exit_code == 0
+    assert rig.read_log(task_id).decode().split() == [str(account.pw_uid), str(account.pw_gid), account.pw_dir, "nobody"]
+    assert (rig.folder / "tasks" / task_id / "mine").stat().st_uid == account.pw_uid
+
+
+def test_a_user_that_does_not_exist_is_named(rig: Rig) -> None:
+    task_id = rig.start("exit 0", user="nosuchuser")
+    assert "nosuchuser" in rig.events.until(on.StartFailed, task_id=task_id).message
+
+
+def test_arguments_run_without_a_shell(rig: Rig) -> None:
+    task_id = rig.start("", args=("printf", "%s", "$HOME"))
+    assert rig.examined(task_id).exit_code == 0
+    assert rig.read_log(task_id) == b"$HOME"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"network": "bridge"}, "network 'bridge'"),
+        ({"privileged": True}, "privileged"),
+        ({"parameters": (("init", "true"),)}, "parameters"),
+        ({"cpus_limit_m": 500}, "cpus_limit_m"),
+        ({"args": ()}, "args"),
+    ],
+)
+def test_what_only_a_container_can_do_is_refused_by_name(rig: Rig, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(Exception, match=words):
+        start_action(rig.payload("exit 0", **changes), rig.host)
+
+
+def test_a_runtime_that_is_switched_off_is_named(rig: Rig) -> None:
+    for image, off, on_ in (("", "process", "docker"), ("shop/cart", "docker", "process")):
+        with pytest.raises(Exception, match=f"runtime {off} is switched off"):
+            start_action(rig.payload("exit 0", image=image), replace(HOST, runtimes=(on_,)))
+
+
+# Its end ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_signals_end_is_told_as_docker_tells_it(rig: Rig) -> None:
+    assert rig.examined(rig.start("kill -SEGV $$")).exit_code == 128 + signal.SIGSEGV
+
+
+def test_the_stop_reaches_the_whole_group(rig: Rig) -> None:
+    task_id = rig.started("sh -c \"trap 'echo child; exit 0' TERM; echo ready; while :; do sleep 0.05; done\" & wait; wait")
+    until(lambda: rig.read_log(task_id) == b"ready\n", 20, "the child listens")
+    rig.runtime.perform(do.StopContainer(task_id))
+    rig.events.until(on.ContainerDied, task_id=task_id)
+
+
+DAEMON = "setsid sh -c 'echo $$ > daemon; exec sleep 1000' </dev/null >&0 2>&1 & while [ ! -s daemon ]; do sleep 0.02; done"
+
+
+def test_nothing_that_a_task_has_started_outlives_it(rig: Rig) -> None:
+    task_id = rig.start(f"{DAEMON}; sleep 1000 & exit 3")
+    assert rig.events.until(on.ContainerDied, task_id=task_id).exit_code == 3
+    assert processes(rig) == []
+
+
+def test_removal_deletes_the_folder(rig: Rig) -> None:
+    task_id = rig.start("echo x > file")
+    rig.events.until(on.ContainerDied, task_id=task_id)
+    assert rig.runtime.has(task_id)
+    rig.runtime.perform(do.RemoveContainer(task_id))
+    until(lambda: not (rig.folder / "tasks" / task_id).exists(), 20, "the folder is deleted")
+    until(lambda: not rig.runtime.has(task_id), 20, "the task is forgotten")
+
+
+def test_a_command_that_is_given_up_is_ended(rig: Rig) -> None:
+    task_id = rig.started("exec sleep 1000")
+    before = set(processes(rig))
+    command_id = rig.runtime.command_start(task_id, "sleep 1000; exit 0")
+    until(lambda: set(processes(rig)) - before, 20, "the command runs")
+    rig.runtime.command_stop(command_id)
+    until(lambda: set(processes(rig)) == before, 20, "the command is ended")
+
+
+# What an executor leaves ------------------------------------------------------------------------------------------------------
+
+EXECUTOR = """
+import sys, time
+from pathlib import Path
+from eratos.executor.core.host import Host
+from eratos.executor.core.start import start_action
+from eratos.common.payload import TaskPayload
+from eratos.executor.process_runtime import ProcessRuntime
+payload = TaskPayload.from_bytes(sys.stdin.buffer.read())
+host = Host("%s", "test", "agent1", "host1", "host1.example")
+runtime = ProcessRuntime(Path(sys.argv[1]), {"PATH": "/usr/bin:/bin"}, host, lambda event: print(event, flush=True))
+runtime.start()
+runtime.perform(start_action(payload, host))
+time.sleep(1000)
+"""
+
+
+def test_a_dead_executors_processes_are_found_and_ended_daemons_included(rig: Rig, tmp_path: Path) -> None:
+    payload = rig.payload(f"{DAEMON}; exec sleep 1000")
+    command = [sys.executable, "-P", "-c", EXECUTOR % rig.host.framework_id, str(tmp_path / "dead")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as executor:
+        assert executor.stdin is not None
+        executor.stdin.write(payload.to_bytes())
+        executor.stdin.close()
+        until(lambda: len(processes(rig)) == 2, 20, "the task and its daemon run")
+        executor.kill()
+    assert len(processes(rig)) == 2
+    second = rig.make()
+    second.start()
+    assert rig.events.until(on.ContainersListed).running == {payload.task_id}
+    second.perform(do.RemoveContainer(payload.task_id))
+    until(lambda: not processes(rig), 20, "the left-overs are ended")
+    second.stop(10)
+
+
+def test_a_mark_reads_back_and_nothing_else_is_one() -> None:
+    mark = Mark("fw", "host:5051", "a", "e", 'task "1"')
+    assert Mark.from_text(mark.to_text()) == mark
+    for text in ("", "x", "[]", "{}", '["fw"]', "5"):
+        assert Mark.from_text(text) is None
+
+
+# Rotated logs -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_logs, "FILE_BYTES_MAX", 1000)
+
+
+def test_a_log_never_takes_more_than_its_share_of_the_disk(rig: Rig, small: None) -> None:
+    task_id = rig.start("i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo $i; done")
+    rig.events.until(on.ContainerDied, task_id=task_id)
+    sizes = [path.stat().st_size for path in (rig.folder / "tasks" / task_id).glob("stdout*")]
+    assert len(sizes) == process_logs.FILES_MAX
+    assert max(sizes) <= process_logs.FILE_BYTES_MAX + process_logs._PIECE
+
+
+def numbered(folder: Path, count: int) -> Path:
+    """Write a log of numbered lines through rotations."""
+    file = RotatedFile(folder / "stdout")
+    for number in range(count):
+        file.write(f"{number}\n".encode())
+    file.close()
+    return folder
+
+
+@pytest.mark.parametrize("tail", [0, 1, 5, 249, 250, 251, 400, 10_000])
+def test_the_last_lines_are_found_across_rotated_files(tmp_path: Path, small: None, tail: int) -> None:
+    folder = numbered(tmp_path, 1000)
+    files = b"".join(process_logs._part(folder / "stdout", n).read_bytes() for n in (2, 1, 0))
+    source = process_logs.ProcessLogs(lambda _: folder, lambda _: False)
+
+    async def read() -> bytes:
+        async with source.read(LogRequest("t", tail=tail)) as pieces:
+            return b"".join([piece async for piece in pieces])
+
+    lines = files.splitlines(keepends=True)
+    assert asyncio.run(read()) == b"".join(lines[max(0, len(lines) - tail) :])
+
+
+def test_a_log_is_followed_through_a_rotation(tmp_path: Path, small: None) -> None:
+    running = True
+    source = process_logs.ProcessLogs(lambda _: tmp_path, lambda _: running)
+
+    async def follow() -> list[bytes]:
+        nonlocal running
+        file = RotatedFile(tmp_path / "stdout")
+        file.write(b"one\n")
+        async with source.read(LogRequest("t", follow=True)) as pieces:
+            found = [await anext(pieces)]
+            file.write(b"x" * 995 + b"\n")
+            file.write(b"two\n")  # into the next file
+            found.append(await anext(pieces))
+            found.append(await anext(pieces))
+            running = False
+            file.close()
+            return [*found, *[piece async for piece in pieces]]
+
+    assert asyncio.run(follow()) == [b"one\n", b"x" * 995 + b"\n", b"two\n"]
+
+
+def test_a_last_line_without_an_end_is_a_line(tmp_path: Path) -> None:
+    (tmp_path / "stdout").write_bytes(b"one\ntwo\nthr")
+    (tmp_path / "stderr").write_bytes(b"")
+    assert process_logs.last_lines(tmp_path, 2) == "two\nthr"
+
+
+def test_output_that_finds_no_room_is_lost_and_the_process_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = RotatedFile(tmp_path / "stdout")
+    file.close()
+    for _ in range(3):
+        file.write(b"lost\n")
+    assert caplog.text.count("is lost") == 1
