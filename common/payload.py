@@ -39,6 +39,16 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """A file that must be in the task's sandbox before it starts."""
+
+    uri: str  #: ``http``, ``https`` or ``file``, or an absolute path of the host
+    path: str  #: in the sandbox, relative
+    extract: bool = True  #: unpack it there as well, where its name is an archive's
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HealthCheck:
     """One of Marathon's health checks, all times in seconds."""
 
@@ -81,6 +91,7 @@ class TaskPayload:
     volumes: tuple[Volume, ...] = ()
     health_checks: tuple[HealthCheck, ...] = ()
     services: tuple[Service, ...] = ()
+    fetch: tuple[Fetch, ...] = ()
     user: str = ""
     privileged: bool = False
     parameters: tuple[tuple[str, str], ...] = ()  #: Docker run options by name, as in Marathon's ``parameters``
@@ -113,6 +124,7 @@ class TaskPayload:
                 ("volumes", Volume),
                 ("health_checks", HealthCheck),
                 ("services", Service),
+                ("fetch", Fetch),
             ):
                 raw[name] = tuple(kind(**item) for item in raw[name])
             raw["services"] = tuple(dataclasses.replace(s, tags=tuple(s.tags)) for s in raw["services"])

@@ -42,6 +42,8 @@ def main() -> None:
     try:
         config = read(sys.argv[1:], os.environ)
         setup(config.log_level)
+        # It writes whole URLs: those of files to fetch may be signed.
+        logging.getLogger("urllib3").setLevel(logging.INFO)
         log.info("starting %s", fields(**config.shown()))
         reason = _run(config)
     except EratosError as error:
@@ -77,7 +79,9 @@ def _run(config: Config) -> str:
         sources.append(ProcessLogs(processes.folder, processes.running))
     if "docker" in config.runtimes:
         docker = DockerClient(config.docker_host)
-        found["docker"] = DockerRuntime(docker, host, loop.emit, logins_file=config.docker_config)
+        found["docker"] = DockerRuntime(
+            docker, config.sandbox, host, loop.emit, logins_file=config.docker_config
+        )
         sources.append(DockerLogs(docker, host.framework_id))
     containers = Runtimes(found)
     logs = LogServer(io, sources, config.http_host, config.http_port)

@@ -37,40 +37,40 @@ class ImagePulls:
         client: DockerClient,
         emit: Callable[[on.Event], None],
         go_on: Callable[[do.StartContainer], object],
-        logins_file: str = "",
     ) -> None:
-        """``go_on`` takes each start whose image has come; ``logins_file`` is as in :mod:`registry_logins`."""
+        """``go_on`` takes each start whose image has come."""
         self._client = client
-        self._logins_file = logins_file
         self._emit = emit
         self._go_on = go_on
         self._lock = threading.Lock()
-        self._waiting: dict[str, list[do.StartContainer]] = {}
+        #: by image and file of logins: whoever may not have an image must not get it with another's login
+        self._waiting: dict[tuple[str, str], list[do.StartContainer]] = {}
         self._slots = threading.Semaphore(PULLS_MAX)
 
-    def wait_for(self, action: do.StartContainer) -> None:
-        """Pull the image of a start, and let it go on then, or fail it."""
-        self._emit(on.Pulling(action.task_id, action.image))
+    def wait_for(self, action: do.StartContainer, logins_file: str) -> None:
+        """Pull the image of a start, and let it go on then, or fail it; ``logins_file`` is as in :mod:`registry_logins`."""
+        wanted = (action.image, logins_file)
+        self._emit(on.Preparing(action.task_id, f"pulling image {action.image}"))
         with self._lock:
-            first = action.image not in self._waiting
-            self._waiting.setdefault(action.image, []).append(action)
+            first = wanted not in self._waiting
+            self._waiting.setdefault(wanted, []).append(action)
         if first:
-            threading.Thread(target=self._pull, args=(action.image,), name="pull", daemon=True).start()
+            threading.Thread(target=self._pull, args=wanted, name="pull", daemon=True).start()
 
     def cancel(self, task_id: str) -> None:
         """Fail a start at once if it waits here; the pull itself goes on."""
         with self._lock:
-            found = [(image, start) for image, starts in self._waiting.items() for start in starts if start.task_id == task_id]
-            for image, start in found:
-                self._waiting[image].remove(start)
+            found = [(wanted, start) for wanted, starts in self._waiting.items() for start in starts if start.task_id == task_id]
+            for wanted, start in found:
+                self._waiting[wanted].remove(start)
         for _ in found:
             self._emit(on.StartFailed(task_id, "cancelled while its image was pulled"))
 
-    def _pull(self, image: str) -> None:
+    def _pull(self, image: str, logins_file: str) -> None:
         try:
             with self._slots:
                 log.info("pulling %s", fields(image=image))
-                problem = self._fetch(image)
+                problem = self._fetch(image, logins_file)
         except DockerFailure as error:
             problem = self._client.explain(error)
         except PermanentError as error:
@@ -79,7 +79,7 @@ class ImagePulls:
             log.exception("pull broke, please report this as a bug %s", fields(image=image))
             problem = "internal error of the executor, see its log"
         with self._lock:
-            waiting = self._waiting.pop(image, [])
+            waiting = self._waiting.pop((image, logins_file), [])
         for action in waiting:
             if problem:
                 message = f"image {image} is not on this host and cannot be pulled: {problem}; {_FIX}"
@@ -89,12 +89,12 @@ class ImagePulls:
             else:
                 self._go_on(action)
 
-    def _fetch(self, image: str) -> str:
+    def _fetch(self, image: str, logins_file: str) -> str:
         """Pull and return what went wrong, if anything. Raises one of DockerFailure, PermanentError."""
         problem = ""
         repository, tag = parse_repository_tag(image)
         # Always given: else the library would send a login that it has read once and for all.
-        credentials = login(repository, self._logins_file)
+        credentials = login(repository, logins_file)
         for line in self._client.api.pull(repository, tag or "latest", stream=True, decode=True, auth_config=credentials):
             problem = line.get("error", problem)
         return problem

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from docker import errors
 
@@ -24,6 +25,7 @@ from .core import actions as do
 from .core import events as on
 from .core.host import Host
 from .docker_client import DockerClient, DockerFailure, status
+from .docker_files import DockerFiles
 from .docker_pulls import ImagePulls
 from .docker_watch import DockerWatch
 from .runtimes import ContainerAction
@@ -41,18 +43,25 @@ class DockerRuntime:
     """Containers of one executor."""
 
     def __init__(
-        self, client: DockerClient, host: Host, emit: Emit, *, logins_file: str = "", port_wait_s: float = ports.WAIT_S
+        self,
+        client: DockerClient,
+        sandbox: Path,
+        host: Host,
+        emit: Emit,
+        *,
+        logins_file: str = "",
+        port_wait_s: float = ports.WAIT_S,
     ) -> None:
-        """``logins_file`` holds logins to registries; empty: Docker's own file, see :mod:`registry_logins`."""
+        """Files are fetched into ``sandbox``; ``logins_file`` is as in :mod:`registry_logins`."""
+        self._files = DockerFiles(client, sandbox, emit)
+        self._logins_file = logins_file
         self._client = client
         self._emit = emit
         self._port_wait_s = port_wait_s
         self._watch = DockerWatch(client, host, emit)
         self._starts = ThreadPoolExecutor(START_THREADS, "start")
         self._controls = ThreadPoolExecutor(CONTROL_THREADS, "control")
-        self._pulls = ImagePulls(
-            client, emit, lambda action: self._starts.submit(self._start, action, pulled=True), logins_file
-        )
+        self._pulls = ImagePulls(client, emit, lambda action: self._starts.submit(self._start, action, pulled=True))
 
     def start(self) -> None:
         """Begin to watch: deaths are reported from here on, and a first listing comes at once."""
@@ -78,6 +87,7 @@ class DockerRuntime:
                 self._starts.submit(self._start, action)
             case do.CancelStart():
                 self._pulls.cancel(action.task_id)
+                self._files.cancel(action.task_id)
             case do.StopContainer():
                 self._controls.submit(self._signal, action.task_id, graceful=True)
             case do.KillContainer():
@@ -93,20 +103,25 @@ class DockerRuntime:
         try:
             if taken := ports.taken_ports(action.host_ports, self._port_wait_s):
                 self._emit(on.StartFailed(action.task_id, taken))
+            elif not self._files.ready(action):
+                self._files.wait_for(action, lambda: self._starts.submit(self._start, action))
             elif action.force_pull and not pulled:
-                self._pulls.wait_for(action)
+                self._pull(action)
             else:
                 self._emit(on.ContainerStarted(action.task_id, self._create_and_start(action)))
         except errors.ImageNotFound as error:
             if pulled:
                 self._emit(on.StartFailed(action.task_id, self._client.explain(error)))
             else:
-                self._pulls.wait_for(action)
+                self._pull(action)
         except DockerFailure as error:
             self._emit(on.StartFailed(action.task_id, self._start_message(action, error)))
         except Exception:  # thread edge: the machine waits for an answer (rule 60)
             log.exception("start of a container broke, please report this as a bug %s", fields(task_id=action.task_id))
             self._emit(on.StartFailed(action.task_id, "internal error of the executor, see its log"))
+
+    def _pull(self, action: do.StartContainer) -> None:
+        self._pulls.wait_for(action, self._files.logins_file(action) or self._logins_file)
 
     def _create_and_start(self, action: do.StartContainer) -> str:
         """Return the container's own address, or an empty text where it shares the host's."""
@@ -119,7 +134,10 @@ class DockerRuntime:
             # A create whose answer was lost: names carry the task id, so the container is ours and never ran.
             api.remove_container(action.name, force=True, v=True)
             container = api.create_container_from_config(action.config, action.name)
+        self._files.copy(action, container["Id"])
         api.start(container["Id"])
+        if action.fetch:
+            self._files.remove(action.task_id)
         if action.config["HostConfig"]["NetworkMode"] != "bridge":
             return ""
         return str(api.inspect_container(container["Id"])["NetworkSettings"]["IPAddress"])
@@ -167,6 +185,7 @@ class DockerRuntime:
 
     def _remove(self, task_id: str) -> None:
         try:
+            self._files.remove(task_id)
             self._client.api.remove_container(names.container_name(task_id), force=True, v=True)
         except DockerFailure as error:
             if status(error) not in (404, 409):  # gone, or being removed

@@ -31,6 +31,7 @@ from .core import actions as do
 from .core import events as on
 from .core.host import Host
 from .core.mark import Mark
+from .fetcher import Fetches
 from .process_logs import STREAMS, LogPump, RotatedFile, last_lines
 from .runtimes import ContainerAction
 
@@ -81,6 +82,7 @@ class ProcessRuntime:
         self._tasks: dict[str, _Task] = {}
         self._commands: dict[str, subprocess.Popen[bytes]] = {}
         self._pump = LogPump()
+        self._fetches = Fetches(emit)
         self._pool = ThreadPoolExecutor(THREADS, "process")
 
     def start(self) -> None:
@@ -117,9 +119,9 @@ class ProcessRuntime:
         match action:
             case do.StartProcess():
                 self._tasks[action.task_id] = _Task(Mark.from_text(action.mark) or Mark("", "", "", "", action.task_id))
-                self._pool.submit(self._guarded, self._start, action)
-            case do.CancelStart():
-                pass  # a start takes milliseconds, and the stop comes after it
+                self._pool.submit(self._prepare, action)
+            case do.CancelStart(task_id):
+                self._fetches.cancel(task_id)  # the rest of a start takes milliseconds, and the stop comes after it
             case do.StopContainer(task_id):
                 self._pool.submit(self._guarded, self._signal, task_id, signal.SIGTERM)
             case do.KillContainer(task_id):
@@ -130,6 +132,21 @@ class ProcessRuntime:
                 self._pool.submit(self._guarded, self._remove, task_id)
 
     # Starting --------------------------------------------------------------------------------------------------------
+
+    def _prepare(self, action: do.StartProcess) -> None:
+        """Make the task's folder and have its files fetched, if any."""
+        task = self._tasks[action.task_id]
+        folder = self._sandbox / "tasks" / Path(action.task_id).name
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            self._emit(on.StartFailed(action.task_id, f"the task's folder cannot be made: {error}"))
+            return
+        task.folder = folder
+        if action.fetch:
+            self._fetches.wait_for(action, folder, lambda: self._pool.submit(self._start, action))
+        else:
+            self._start(action)
 
     def _start(self, action: do.StartProcess) -> None:
         try:
@@ -145,9 +162,8 @@ class ProcessRuntime:
 
     def _spawn(self, task: _Task, action: do.StartProcess) -> str:
         """Start a process and return what is in its way, if anything. Raises OSError."""
-        folder = self._sandbox / "tasks" / Path(action.task_id).name
-        folder.mkdir(parents=True)
-        task.folder = folder
+        folder = task.folder
+        assert folder is not None
         env = self._variables | {"MESOS_SANDBOX": str(folder)} | action.env | {names.PROCESS_MARK: action.mark}
         task.options = {"cwd": folder, "env": env, "stdin": subprocess.DEVNULL, "start_new_session": True}
         if action.user:
@@ -159,7 +175,8 @@ class ProcessRuntime:
             if account.pw_uid != os.geteuid():
                 groups = os.getgrouplist(account.pw_name, account.pw_gid)
                 task.options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
-                os.chown(folder, account.pw_uid, account.pw_gid)
+                for path in (folder, *folder.rglob("*")):
+                    os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
         files = [RotatedFile(folder / stream) for stream in STREAMS]
         pipes = [os.pipe() for _ in STREAMS]
         try:

@@ -27,6 +27,7 @@ from .parts import (
     Constraint,
     ConstraintItem,
     Container,
+    Fetch,
     HealthCheck,
     Labels,
     Network,
@@ -55,7 +56,7 @@ __all__ = [
 MEM_MIB_MIN = 6
 
 #: What Marathon leaves out of an app's JSON while it is empty.
-_OMITTED_WHEN_EMPTY = ("args", "constraints", "dependencies", "env", "healthChecks", "acceptedResourceRoles", "version")
+_OMITTED_WHEN_EMPTY = ("args", "constraints", "dependencies", "env", "fetch", "healthChecks", "acceptedResourceRoles", "version")
 
 
 #: Stands in for a required field that could not be read, while the rest is checked.
@@ -98,6 +99,7 @@ class App(Part):
     backoff_factor: Annotated[float, Field(ge=1)] = 1.15
     max_launch_delay_seconds: Seconds = 300
     health_checks: tuple[HealthCheck, ...] = ()
+    fetch: tuple[Fetch, ...] = ()
     dependencies: tuple[str, ...] = ()
     upgrade_strategy: UpgradeStrategy = UpgradeStrategy()
     labels: Labels = {}

@@ -34,7 +34,6 @@ OUTPUT_ONLY: Final = frozenset(
     }
 )
 
-_FETCH = "eratos fetches no files: put them into the image, or mount them from the host with container.volumes"
 _SECRETS = "eratos has no secret store: mount the secret from the host, or have the worker fetch it"
 _NETWORK = 'eratos knows the host\'s network and Docker\'s bridge: use [{"mode": "host"}] or [{"mode": "container/bridge"}]'
 _PORTS = 'add "networks": [{"mode": "container/bridge"}], or use portDefinitions instead'
@@ -47,15 +46,13 @@ _LOGIN = (
 REFUSED: Final[Mapping[tuple[str, ...], str]] = {
     ("check",): "eratos acts on healthChecks only: state the check there",
     ("executorResources",): "the executor's own resources are a setting of the scheduler, not of an app: remove it",
-    ("fetch",): _FETCH,
     ("gpus",): "eratos gives out no GPUs, and Marathon itself has none for Docker containers: remove it",
     ("ipAddress",): _NETWORK,
     ("readinessChecks",): "an instance is ready once its healthChecks pass: state the check there",
     ("residency",): "eratos keeps no persistent volumes, so no task is bound to its agent: remove it",
     ("secrets",): _SECRETS,
-    ("storeUrls",): "Marathon dropped it in 1.4; " + _FETCH,
+    ("storeUrls",): "Marathon dropped it in 1.4: use fetch",
     ("tty",): "eratos gives a worker no terminal: remove it",
-    ("uris",): _FETCH,
     ("container", "linuxInfo"): "it belongs to Mesos' own containers: use docker.parameters",
     ("container", "docker", "credential"): _LOGIN,
     ("container", "docker", "pullConfig"): _LOGIN,
@@ -66,7 +63,7 @@ REFUSED: Final[Mapping[tuple[str, ...], str]] = {
 _DEFAULT_EXECUTORS: Final = ("", "//cmd")
 
 #: Fields that users may write and no model has.
-LEGACY_FIELDS: Final = frozenset({"ports", "executor", *(path[-1] for path in REFUSED)})
+LEGACY_FIELDS: Final = frozenset({"ports", "executor", "uris", *(path[-1] for path in REFUSED)})
 
 _REFUSED_VOLUMES: Final = {
     "persistent": 'eratos keeps no persistent volumes: use hostPath, or an external volume with "dvdi/driver": "local"',
@@ -92,6 +89,7 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem]]:
     _networks(app, refuse)
     _ports(app, refuse)
     _health_checks(app, refuse)
+    _fetch(app, refuse)
     if isinstance(app.get("labels"), dict) and app["labels"].get(SINGLE_INSTANCE) == "true":
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0, "maximumOverCapacity": 0})
     return app, problems
@@ -246,6 +244,24 @@ def _port_of(definition: Any) -> Any:
 def _mode(app: Json) -> Any:
     network = app["networks"][0] if isinstance(app.get("networks"), list) else None
     return network.get("mode", "host") if isinstance(network, dict) else "host"
+
+
+def _fetch(app: Json, refuse: Refuse) -> None:
+    """Bring the older ``uris`` to ``fetch``."""
+    uris = app.pop("uris", None) or []
+    if not isinstance(uris, list):
+        refuse(("uris",), "must be a list of URIs; better use fetch")
+        return
+    if app.get("fetch") in (None, []):
+        app["fetch"] = [{"uri": uri} for uri in uris]
+    files = app["fetch"]
+    if not isinstance(files, list):
+        return
+    if uris and [file.get("uri") if isinstance(file, dict) else None for file in files] != uris:
+        refuse(("uris",), "differs from fetch: keep fetch alone")
+    for index, file in enumerate(files):
+        if isinstance(file, dict) and file.pop("cache", False):
+            refuse(("fetch", index, "cache"), "is refused: eratos fetches anew for each task; remove it")
 
 
 def _health_checks(app: Json, refuse: Refuse) -> None:

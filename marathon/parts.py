@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 from pydantic.alias_generators import to_camel
@@ -164,6 +166,28 @@ _CHECKS: Mapping[str, Literal["http", "https", "tcp", "command"]] = {
     "MESOS_TCP": "tcp",
     "COMMAND": "command",
 }
+
+
+class Fetch(Part):
+    """A file that is brought into a task's sandbox before it starts."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=4096)]
+    extract: bool = True
+    executable: bool = False
+    dest_path: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_fetched(self) -> Fetch:
+        if not re.match(r"^(https?://[^/]+/|file:///|/)", self.uri):
+            raise ValueError(f"has uri {self.uri!r}: give http://, https:// or file:// with a path, or a path of the host")
+        if not self.path or PurePosixPath(self.path).is_absolute() or ".." in PurePosixPath(self.path).parts:
+            raise ValueError(f"has no place in the sandbox for {self.path!r}: give a relative destPath without ..")
+        return self
+
+    @property
+    def path(self) -> str:
+        """Where it goes in the sandbox."""
+        return self.dest_path or unquote(urlsplit(self.uri).path.rpartition("/")[2])
 
 
 class UpgradeStrategy(Part):

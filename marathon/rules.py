@@ -108,6 +108,7 @@ def _distinct_items(app: App) -> Iterable[Problem]:
     yield from _repeated("constraints", app.constraints)
     yield from _repeated("acceptedResourceRoles", app.accepted_resource_roles)
     yield from _repeated("dependencies", app.dependencies)
+    yield from _repeated("fetch", (file.path for file in app.fetch))
     yield from _repeated("container/volumes", (volume.container_path for volume in app.container.volumes))
     if app.id in app.dependencies:
         yield Problem(f"/dependencies({app.dependencies.index(app.id)})", "is the app itself: remove it")
@@ -185,5 +186,5 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("labels", "instances", "upgradeStrategy"), _single_instance),
     (("cpus", "resourceLimits"), _limit_above_request),
     (("container",), _known_parameters),
-    (("constraints", "acceptedResourceRoles", "dependencies", "container", "id"), _distinct_items),
+    (("constraints", "acceptedResourceRoles", "dependencies", "container", "fetch", "id"), _distinct_items),
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from eratos.common.payload import Fetch
+
 from .updates import StatusUpdate
 
 
@@ -25,6 +27,7 @@ class StartContainer:
     config: dict[str, Any]  #: the body of Docker's ``POST /containers/create``
     host_ports: tuple[int, ...] = ()  #: TCP ports that must be free on the host
     force_pull: bool = False
+    fetch: tuple[Fetch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,12 @@ class StartProcess:
     mark: str  #: value of ``names.PROCESS_MARK`` in the environment, by which processes are found again
     user: str = ""  #: empty: the executor's own
     host_ports: tuple[int, ...] = ()
+    fetch: tuple[Fetch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CancelStart:
-    """Give up a start that still waits for its image; one that is past this point goes on."""
+    """Give up a start that still waits for its image or its files; one that is past this point goes on."""
 
     task_id: str
 

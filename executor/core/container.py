@@ -16,6 +16,8 @@ from .environment import environment
 from .host import Host
 from .parameters import apply_parameters
 
+#: Where fetched files are in a container, as with Mesos' own Docker executor (--sandbox_directory).
+SANDBOX: Final = "/mnt/mesos/sandbox"
 MIB: Final = 1024 * 1024
 #: Docker's least weight.
 _CPU_SHARES_MIN: Final = 2
@@ -27,9 +29,10 @@ _SHELL: Final = ("/bin/sh", "-c")
 
 def container_config(payload: TaskPayload, host: Host) -> dict[str, Any]:
     """Return the create body for a task. Raises PermanentError naming the field that cannot be honoured."""
+    sandbox = {"MESOS_SANDBOX": SANDBOX} if payload.fetch else {}
     config: dict[str, Any] = {
         "Image": payload.image,
-        "Env": [f"{key}={value}" for key, value in environment(payload, host.hostname).items()],
+        "Env": [f"{key}={value}" for key, value in (sandbox | environment(payload, host.hostname)).items()],
         "Labels": labels(payload, host),
         "HostConfig": {
             "NetworkMode": _network(payload, host),

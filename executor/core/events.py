@@ -62,11 +62,11 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulling:
-    """The image is not here, or ``force_pull`` is set: the start waits for the registry."""
+class Preparing:
+    """The start waits for something from the network: its image or its files."""
 
     task_id: str
-    image: str
+    what: str  #: in words, for people: ``pulling image shop/cart``
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ Event = (
     | Shutdown
     | Message
     | Tick
-    | Pulling
+    | Preparing
     | ContainerStarted
     | StartFailed
     | ContainerDied

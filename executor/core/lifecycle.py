@@ -79,7 +79,7 @@ class Machine:
                 # Its task ended while Docker was still starting it.
                 out = [do.RemoveContainer(task_id)]
             case (
-                on.Pulling(task_id)
+                on.Preparing(task_id)
                 | on.ContainerStarted(task_id)
                 | on.StartFailed(task_id)
                 | on.ContainerDied(task_id)
@@ -172,9 +172,9 @@ class Machine:
 
     def _progress(self, task: Task, event: on.Event, now: float) -> Actions:
         match event:
-            case on.Pulling(_, image) if task.phase is Phase.STARTING and not task.pulling and not task.ending:
-                task.pulling = True
-                return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_STARTING", f"pulling image {image}"))]
+            case on.Preparing(_, what) if task.phase is Phase.STARTING and task.preparing != what and not task.ending:
+                task.preparing = what
+                return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_STARTING", explain.cut(what)))]
             case on.ContainerStarted(_, address) if task.phase is Phase.STARTING:
                 return self._started(task, address, now)
             case on.StartFailed(_, message) if task.phase is Phase.STARTING:
@@ -217,8 +217,8 @@ class Machine:
         return out + list(task.probes(now))
 
     def _starting(self) -> bool:
-        """Tell whether a task is being started right now; one whose image is still on its way does not count."""
-        return any(task.phase is Phase.STARTING and not task.pulling for task in self.tasks.values())
+        """Tell whether a task is being started right now; one whose image or files are on their way does not count."""
+        return any(task.phase is Phase.STARTING and not task.preparing for task in self.tasks.values())
 
     def _died(self, task: Task, exit_code: int | None, now: float) -> Actions:
         if exit_code is not None:

@@ -23,7 +23,7 @@ def start_action(payload: TaskPayload, host: Host) -> StartContainer | StartProc
         return _process(payload, host, ports)
     config = container_config(payload, host)
     name = names.container_name(payload.task_id)
-    return StartContainer(payload.task_id, name, payload.image, config, ports, payload.force_pull)
+    return StartContainer(payload.task_id, name, payload.image, config, ports, payload.force_pull, payload.fetch)
 
 
 def _process(payload: TaskPayload, host: Host, ports: tuple[int, ...]) -> StartProcess:
@@ -37,5 +37,5 @@ def _process(payload: TaskPayload, host: Host, ports: tuple[int, ...]) -> StartP
             raise PermanentError(f"{field} needs a container: give the app an image, or leave it out")
     mark = Mark(host.framework_id, host.name, host.agent_id, host.executor_id, payload.task_id)
     return StartProcess(
-        payload.task_id, payload.args, environment(payload, host.hostname), mark.to_text(), payload.user, ports
+        payload.task_id, payload.args, environment(payload, host.hostname), mark.to_text(), payload.user, ports, payload.fetch
     )

@@ -61,7 +61,7 @@ class Task:
     died: bool = False  #: the container's end was seen before its start was confirmed
     exit_code: int | None = None
     drain_note: str = ""  #: what the drain did not achieve
-    pulling: bool = False
+    preparing: str = ""  #: what its start waits for, or waited for
     unprobed_until: float | None = None  #: not looked at yet, because other tasks are being started: see lifecycle
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eratos.common import names
-from eratos.common.payload import HealthCheck, Port, Service, TaskPayload, Volume
+from eratos.common.payload import Fetch, HealthCheck, Port, Service, TaskPayload, Volume
 from eratos.marathon import parts as marathon
 from eratos.marathon.app import App
 
@@ -43,6 +43,7 @@ def payload(app: App, instance: Instance, framework_id: str) -> TaskPayload:
         ),
         health_checks=tuple(_health_check(check, ports) for check in app.health_checks),
         services=tuple(_service(app, index, instance, framework_id) for index in range(len(ports))),
+        fetch=tuple(Fetch(file.uri, file.path, file.extract, file.executable) for file in app.fetch),
         user=app.user or "",
         privileged=docker is not None and docker.privileged,
         parameters=tuple((parameter.key, parameter.value) for parameter in docker.parameters) if docker else (),

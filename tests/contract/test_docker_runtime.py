@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from support.runtimes import Rig, running
 from support.waiting import until
 
 from eratos.common import names
-from eratos.common.payload import Volume
+from eratos.common.payload import Fetch, Volume
 from eratos.common.resources import Resources
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
@@ -47,7 +48,7 @@ def real(tmp_path: Path) -> Iterator[Rig]:
 def test_an_image_that_nobody_has_fails_with_its_name(rig: Rig) -> None:
     image = "127.0.0.1:9/no/such:image"
     task_id = rig.start("exit 0", image=image)
-    assert rig.events.until(on.Pulling, task_id=task_id).image == image
+    assert image in rig.events.until(on.Preparing, task_id=task_id).what
     assert image in rig.events.until(on.StartFailed, task_id=task_id).message
 
 
@@ -108,7 +109,7 @@ def test_a_bridged_task_has_an_address_of_its_own(real: Rig) -> None:
 def test_a_cancelled_start_does_not_wait_for_its_image(real: Rig) -> None:
     with socket.create_server(("127.0.0.1", 0)) as registry:  # takes connections and never answers
         task_id = real.start("exit 0", image=f"127.0.0.1:{registry.getsockname()[1]}/slow:image")
-        real.events.until(on.Pulling, task_id=task_id)
+        real.events.until(on.Preparing, task_id=task_id)
         quick = real.started("exec sleep 1000", task="other")
         assert quick != task_id
         real.runtime.perform(do.CancelStart(task_id))
@@ -122,7 +123,7 @@ def test_a_private_image_is_pulled_with_the_hosts_login_and_no_message_shows_it(
     logins = tmp_path / "config.json"
     real.runtime.stop(10)
     client = DockerClient("unix:///var/run/docker.sock")
-    real.runtime = DockerRuntime(client, real.host, real.events.emit, logins_file=str(logins))
+    real.runtime = DockerRuntime(client, tmp_path, real.host, real.events.emit, logins_file=str(logins))
     with registry("joe", "hunter2") as private:
         logins.write_text("{}")
         task_id = real.start("exit 0", image=private.image)
@@ -139,6 +140,26 @@ def test_a_private_image_is_pulled_with_the_hosts_login_and_no_message_shows_it(
     assert private.authorizations[-1].startswith("Basic ")
     for secret in ("hunter2", private.authorizations[-1].removeprefix("Basic ")):
         assert secret not in caplog.text
+
+
+def test_a_private_image_is_pulled_with_the_login_that_the_app_brings_along(real: Rig, tmp_path: Path) -> None:
+    with registry("joe", "hunter2") as private:
+        (tmp_path / "config.json").write_text(private.login())
+        with tarfile.open(tmp_path / "docker.tar.gz", "w:gz") as tar:
+            tar.add(tmp_path / "config.json", ".docker/config.json")
+        files = (Fetch((tmp_path / "docker.tar.gz").as_uri(), "docker.tar.gz"),)
+        try:
+            task_id = real.start("", image=private.image, args=("/no/such/command",), fetch=files)
+            assert "/no/such/command" in real.events.until(on.StartFailed, task_id=task_id).message
+        finally:
+            remove_labelled(f"{names.LABEL_FRAMEWORK}={real.host.framework_id}")
+            docker("rmi", private.image)
+
+
+def test_the_copy_of_fetched_files_is_gone_once_they_are_in_the_container(real: Rig, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    real.started("exec sleep 1000", fetch=(Fetch(str(tmp_path / "a"), "a"),), user="1234")
+    assert list((real.folder / "fetched").iterdir()) == []
 
 
 def test_an_image_that_is_here_is_pulled_again_where_the_app_wants_it(real: Rig, tmp_path: Path) -> None:
@@ -162,7 +183,7 @@ def test_the_images_own_stop_signal_is_used(real: Rig) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_daemon_that_is_away_fails_the_start_with_the_fix(tmp_path: Any) -> None:
     events = Events()
-    runtime = DockerRuntime(DockerClient(f"unix://{tmp_path}/no.sock"), HOST, events.emit)
+    runtime = DockerRuntime(DockerClient(f"unix://{tmp_path}/no.sock"), tmp_path, HOST, events.emit)
     runtime.perform(do.StartContainer("t", "t", "image", {"HostConfig": {}}))
     assert "ERATOS_DOCKER_HOST" in events.until(on.StartFailed, task_id="t").message
     runtime.perform(do.ExamineContainer("t"))

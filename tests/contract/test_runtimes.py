@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from support.runtimes import Rig, running
 from support.waiting import until
 
+from eratos.common.payload import Fetch
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.start import start_action
@@ -124,6 +126,35 @@ def test_a_command_inside_tells_its_exit_code(rig: Rig) -> None:
     task_id = rig.started("exec sleep 1000")
     command_id = rig.runtime.command_start(task_id, "exit 7")
     assert until(lambda: rig.runtime.command_result(command_id), 20, "the command ended") == 7
+
+
+# Files --------------------------------------------------------------------------------------------------------------------
+
+
+def test_fetched_files_are_there_before_the_task_starts(real: Rig, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text("#!/bin/sh\necho hello\n")
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as tar:
+        tar.add(tmp_path / "script", "in/script")
+    files = (Fetch(str(tmp_path / "script"), "run", executable=True), Fetch((tmp_path / "a.tgz").as_uri(), "a.tgz"))
+    task_id = real.start('"$MESOS_SANDBOX/run"; cat "$MESOS_SANDBOX/in/script"; touch "$MESOS_SANDBOX/mine"', fetch=files)
+    assert "a.tgz" in real.events.until(on.Preparing, task_id=task_id).what
+    assert real.examined(task_id).exit_code == 0
+    assert real.read_log(task_id) == b"hello\n#!/bin/sh\necho hello\n"
+
+
+def test_files_that_cannot_be_had_fail_the_start_and_name_the_uri(real: Rig, tmp_path: Path) -> None:
+    task_id = real.start("exit 0", fetch=(Fetch(str(tmp_path / "nosuch"), "a"),))
+    assert str(tmp_path / "nosuch") in real.events.until(on.StartFailed, task_id=task_id).message
+
+
+def test_a_cancelled_start_does_not_wait_for_its_files(real: Rig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections and never answers
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}/a"
+        task_id = real.start("exit 0", fetch=(Fetch(uri, "a"),))
+        real.events.until(on.Preparing, task_id=task_id)
+        real.started("exec sleep 1000", task="other")
+        real.runtime.perform(do.CancelStart(task_id))
+        assert "cancelled" in real.events.until(on.StartFailed, task_id=task_id).message
 
 
 # Logs -------------------------------------------------------------------------------------------------------------------

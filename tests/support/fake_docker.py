@@ -75,7 +75,7 @@ class FakeRuntime:
             self.emit(on.StartFailed(action.task_id, f"port {min(taken)} of this host is already taken by another process"))
             return
         if action.image not in self.images:
-            self.emit(on.Pulling(action.task_id, action.image))
+            self.emit(on.Preparing(action.task_id, f"pulling image {action.image}"))
             self.emit(on.StartFailed(action.task_id, f"image {action.image} is not on this host and cannot be pulled"))
             return
         command = [*action.config.get("Entrypoint", []), *action.config.get("Cmd", [])]

@@ -65,7 +65,7 @@ class Rig:
         if self.kind == "process":
             variables = {"PATH": os.environ["PATH"]}
             return ProcessRuntime(self.folder, variables, self.host, self.events.emit, port_wait_s=0.5)
-        return DockerRuntime(DockerClient(SOCKET), self.host, self.events.emit, port_wait_s=0.5)
+        return DockerRuntime(DockerClient(SOCKET), self.folder, self.host, self.events.emit, port_wait_s=0.5)
 
     def listing(self) -> on.ContainersListed:
         """What a second runtime over the same containers sees first, as a restarted executor does."""

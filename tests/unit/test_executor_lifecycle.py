@@ -125,8 +125,9 @@ def test_running_is_told_when_docker_says_so_with_the_address(driven: Driven) ->
 
 def test_a_pull_is_told_once(driven: Driven) -> None:
     driven.launch()
-    assert "debian:trixie-slim" in update(driven.handle(on.Pulling(TASK, "debian:trixie-slim"))).message
-    assert driven.handle(on.Pulling(TASK, "debian:trixie-slim")) == []
+    sent = update(driven.handle(on.Preparing(TASK, "pulling image shop/cart")))
+    assert (sent.state, sent.message) == ("TASK_STARTING", "pulling image shop/cart")
+    assert driven.handle(on.Preparing(TASK, "pulling image shop/cart")) == []
 
 
 def test_a_failed_start_fails_the_task_with_its_message(driven: Driven) -> None:
@@ -202,7 +203,7 @@ def test_a_task_is_probed_after_a_second_however_many_others_are_being_started(d
 
 def test_a_pull_holds_nobody_up(driven: Driven) -> None:
     launch_other(driven)
-    driven.handle(on.Pulling(OTHER, "shop/cart"))
+    driven.handle(on.Preparing(OTHER, "pulling image shop/cart"))
     assert of(do.Probe, driven.run(health_checks=(CHECK,)))
 
 

@@ -277,6 +277,16 @@ def test_what_marathon_adds_to_a_shown_app_is_accepted_and_dropped() -> None:
     assert App.parse(shown) == parse(healthChecks=[{"protocol": "HTTP"}])
 
 
+def test_files_to_fetch_are_named_after_their_uri_and_the_older_uris_mean_the_same() -> None:
+    uris = ["http://x/a%20b.tgz?token=1", "file:///etc/motd", "/srv/c"]
+    app = parse(uris=uris)
+    assert [file.path for file in app.fetch] == ["a b.tgz", "motd", "c"]
+    assert all(file.extract and not file.executable for file in app.fetch)
+    assert app == parse(fetch=[{"uri": uri, "cache": False} for uri in uris])
+    assert app == App.parse(app.to_json() | {"uris": uris})
+    assert parse(fetch=[{"uri": "http://x/a", "destPath": "in/b"}]).fetch[0].path == "in/b"
+
+
 def test_scaling_is_no_other_definition_and_anything_else_is() -> None:
     app = parse(env={"A": "1"})
     assert app.same_definition(app.with_instances(9).with_version("2026-01-31T12:00:00.123Z"))
@@ -300,8 +310,14 @@ def test_the_input_is_left_as_it_was() -> None:
         ({"gpus": 1}, "/gpus"),
         ({"secrets": {"s": {"source": "x"}}}, "/secrets"),
         ({"env": {"PASSWORD": {"secret": "s"}}}, "/env/PASSWORD"),
-        ({"fetch": [{"uri": "http://x/y"}]}, "/fetch"),
-        ({"uris": ["http://x/y"]}, "/uris"),
+        ({"fetch": [{"uri": "http://x/y", "cache": True}]}, "/fetch(0)/cache"),
+        ({"fetch": [{"uri": "hdfs://x/y"}]}, "/fetch(0)"),
+        ({"fetch": [{"uri": "http://x/"}]}, "/fetch(0)"),
+        ({"fetch": [{"uri": "http://x/y", "destPath": "../y"}]}, "/fetch(0)"),
+        ({"fetch": [{"uri": "http://x/y", "destPath": "/y"}]}, "/fetch(0)"),
+        ({"fetch": [{"uri": "http://x/y"}, {"uri": "http://z/y"}]}, "/fetch(1)"),
+        ({"fetch": [{"uri": "http://x/y"}], "uris": ["http://x/z"]}, "/uris"),
+        ({"uris": "http://x/y"}, "/uris"),
         ({"check": {"exec": {"command": {"shell": "true"}}}}, "/check"),
         ({"readinessChecks": [{}]}, "/readinessChecks"),
         ({"executor": "/opt/mine"}, "/executor"),
