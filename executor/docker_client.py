@@ -7,6 +7,7 @@ away (rule 57).
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
@@ -52,12 +53,20 @@ class DockerClient:
             if self._closed:
                 raise errors.DockerException("the executor is leaving")
             if self._api is None:
+                self._try_socket()
                 # "auto" asks the daemon once which API version both sides know.
                 self._api = APIClient(base_url=self.url, version="auto", timeout=TIMEOUT_S, max_pool_size=_POOL_SIZE)
                 if self.url.startswith("unix://"):
                     self._api.get_adapter("http+docker://").close()
                     self._api.mount("http+docker://", _OnePool(self.url.removeprefix("unix://")))
             return self._api
+
+    def _try_socket(self) -> None:
+        """Raise OSError where nobody listens. The library would leave a socket open for each attempt of an executor's."""
+        if self.url.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attempt:
+                attempt.settimeout(TIMEOUT_S)
+                attempt.connect(self.url.removeprefix("unix://"))
 
     def close(self) -> None:
         """Close the connections that are not in use; further calls fail."""

@@ -57,6 +57,7 @@ class Rig:
         self.events = Events()
         self.mark = uuid.uuid4().hex
         self.host = replace(HOST, framework_id=f"test-{self.mark}", executor_id="test")
+        self.client = DockerClient(SOCKET)  #: beside the runtime's own
         self.runtime: Any = self.make()
 
     def make(self) -> Any:
@@ -80,7 +81,7 @@ class Rig:
     def logs(self) -> LogSource:
         if self.kind == "process":
             return ProcessLogs(self.runtime.folder, self.runtime.running)
-        return DockerLogs(DockerClient(SOCKET), self.host.framework_id)
+        return DockerLogs(self.client, self.host.framework_id)
 
     def read_log(self, task_id: str, **wanted: Any) -> bytes:
         async def read() -> bytes:
@@ -136,5 +137,6 @@ def running(kind: str, folder: Path) -> Iterator[Rig]:
             if mark.framework_id == f"test-{rig.mark}":
                 process_table.kill_marked(mark)
     rig.runtime.stop(10)
+    rig.client.close()
     if kind == "docker":
         remove_labelled(f"{names.LABEL_FRAMEWORK}=test-{rig.mark}")
