@@ -63,6 +63,20 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadinessCheck:
+    """One of Marathon's readiness checks: asked until it passes once, and before that the task gets no traffic."""
+
+    name: str
+    protocol: str  #: ``http`` or ``https``
+    path: str
+    port: int  #: the port to connect to, on the task's address
+    interval_s: float = 30
+    timeout_s: float = 10
+    statuses: tuple[int, ...] = (200,)  #: HTTP statuses that mean ready
+    keep_response: bool = False  #: show people the last answer
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """One Consul service: what a port of the task is registered as once the instance is ready."""
 
@@ -90,6 +104,7 @@ class TaskPayload:
     ports: tuple[Port, ...] = ()
     volumes: tuple[Volume, ...] = ()
     health_checks: tuple[HealthCheck, ...] = ()
+    readiness_checks: tuple[ReadinessCheck, ...] = ()
     services: tuple[Service, ...] = ()
     fetch: tuple[Fetch, ...] = ()
     user: str = ""
@@ -123,11 +138,13 @@ class TaskPayload:
                 ("ports", Port),
                 ("volumes", Volume),
                 ("health_checks", HealthCheck),
+                ("readiness_checks", ReadinessCheck),
                 ("services", Service),
                 ("fetch", Fetch),
             ):
                 raw[name] = tuple(kind(**item) for item in raw[name])
             raw["services"] = tuple(dataclasses.replace(s, tags=tuple(s.tags)) for s in raw["services"])
+            raw["readiness_checks"] = tuple(dataclasses.replace(c, statuses=tuple(c.statuses)) for c in raw["readiness_checks"])
             raw["parameters"] = tuple((key, value) for key, value in raw["parameters"])
             raw["args"] = None if raw["args"] is None else tuple(raw["args"])
             return cls(**raw)

@@ -21,13 +21,15 @@ from .core.lifecycle import Machine
 from .docker_client import DockerClient
 from .docker_logs import DockerLogs
 from .docker_runtime import DockerRuntime
+from .endpoint import Endpoint
 from .io_thread import IoThread
-from .logs import LogServer, LogSource
+from .logs import LogSource
 from .loop import Loop
 from .mesos.driver import ExecutorDriver
 from .probes import Prober
 from .process_logs import ProcessLogs
 from .process_runtime import ProcessRuntime
+from .readiness import ReadinessResults
 from .runtimes import Runtime, Runtimes
 
 log = logging.getLogger(__name__)
@@ -84,12 +86,13 @@ def _run(config: Config) -> str:
         )
         sources.append(DockerLogs(docker, host.framework_id))
     containers = Runtimes(found)
-    logs = LogServer(io, sources, config.http_host, config.http_port)
+    readiness = ReadinessResults()
+    endpoint = Endpoint(io, sources, readiness, config.http_host, config.http_port)
     services = ConsulAgent(ConsulApi(config.consul, config.consul_token), host, loop.emit)
     # A client of its own: py-consul's is not for two threads.
     balancers = Balancers(io, ConsulApi(config.consul, config.consul_token).balancers, loop.emit)
-    loop.connect(containers, Prober(io, containers, loop.emit), services, balancers)
-    for part in (io, services, containers, logs, driver):
+    loop.connect(containers, Prober(io, containers, readiness, loop.emit), services, balancers)
+    for part in (io, services, containers, endpoint, driver):
         part.start()
     signal.signal(signal.SIGTERM, lambda *_: _leave(loop))
     reason = loop.run()

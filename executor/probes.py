@@ -14,10 +14,12 @@ from typing import Protocol
 
 from eratos.common import async_http
 from eratos.common.errors import TemporaryError
+from eratos.common.payload import ReadinessCheck
 
 from .core import actions as do
 from .core import events as on
 from .io_thread import IoThread
+from .readiness import BODY_MAX, ReadinessResults, Response, Result
 
 #: Marathon's verdict on HTTP: 200 to 399 are good (docs/health-checks.md).
 _GOOD = range(200, 400)
@@ -37,7 +39,11 @@ class Commands(Protocol):
 class Prober:
     """Performs probes on the io thread, any number at once."""
 
-    def __init__(self, io: IoThread, commands: Commands, emit: Callable[[on.Event], None]) -> None:
+    def __init__(
+        self, io: IoThread, commands: Commands, readiness: ReadinessResults, emit: Callable[[on.Event], None]
+    ) -> None:
+        """What readiness checks are answered goes into ``readiness``, for people."""
+        self._readiness = readiness
         self._io = io
         self._commands = commands
         self._emit = emit
@@ -66,8 +72,21 @@ class Prober:
         if probe.protocol not in ("http", "https"):
             return False, f"protocol {probe.protocol!r} is unknown: use http, https, tcp or command"
         tls = _no_questions() if probe.protocol == "https" else None
+        if probe.readiness is not None:
+            return await self._ask_readiness(probe, probe.readiness, tls)
         answer = await async_http.request(probe.host, probe.port, probe.path, tls=tls, with_body=False)
         return answer.status in _GOOD, f"HTTP status {answer.status}"
+
+    async def _ask_readiness(self, probe: do.Probe, check: ReadinessCheck, tls: ssl.SSLContext | None) -> tuple[bool, str]:
+        async with async_http.ask(probe.host, probe.port, probe.path, tls=tls) as answer:
+            ready = answer.status in check.statuses
+            response = None
+            if check.keep_response:
+                body = await answer.body(BODY_MAX)
+                kind = answer.header("content-type")
+                response = Response(answer.status, kind, body.decode(errors="replace"))
+        self._readiness.put(probe.task_id, Result(check.name, ready, response))
+        return ready, f"HTTP status {answer.status}"
 
     async def _run(self, probe: do.Probe) -> tuple[bool, str]:
         loop = asyncio.get_running_loop()

@@ -33,6 +33,7 @@ from .parts import (
     Network,
     Part,
     PortDefinition,
+    ReadinessCheck,
     ResourceLimits,
     Seconds,
     UnreachableChoice,
@@ -56,7 +57,10 @@ __all__ = [
 MEM_MIB_MIN = 6
 
 #: What Marathon leaves out of an app's JSON while it is empty.
-_OMITTED_WHEN_EMPTY = ("args", "constraints", "dependencies", "env", "fetch", "healthChecks", "acceptedResourceRoles", "version")
+_OMITTED_WHEN_EMPTY = (
+    *("args", "constraints", "dependencies", "env", "fetch", "healthChecks", "readinessChecks"),
+    *("acceptedResourceRoles", "version"),
+)
 
 
 #: Stands in for a required field that could not be read, while the rest is checked.
@@ -99,6 +103,7 @@ class App(Part):
     backoff_factor: Annotated[float, Field(ge=1)] = 1.15
     max_launch_delay_seconds: Seconds = 300
     health_checks: tuple[HealthCheck, ...] = ()
+    readiness_checks: tuple[ReadinessCheck, ...] = ()
     fetch: tuple[Fetch, ...] = ()
     dependencies: tuple[str, ...] = ()
     upgrade_strategy: UpgradeStrategy = UpgradeStrategy()

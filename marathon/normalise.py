@@ -48,7 +48,6 @@ REFUSED: Final[Mapping[tuple[str, ...], str]] = {
     ("executorResources",): "the executor's own resources are a setting of the scheduler, not of an app: remove it",
     ("gpus",): "eratos gives out no GPUs, and Marathon itself has none for Docker containers: remove it",
     ("ipAddress",): _NETWORK,
-    ("readinessChecks",): "an instance is ready once its healthChecks pass: state the check there",
     ("residency",): "eratos keeps no persistent volumes, so no task is bound to its agent: remove it",
     ("secrets",): _SECRETS,
     ("storeUrls",): "Marathon dropped it in 1.4: use fetch",

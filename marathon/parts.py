@@ -22,6 +22,7 @@ Protocol = Literal["tcp", "udp", "udp,tcp"]
 Labels = Mapping[str, str]
 Seconds = Annotated[int, Field(ge=0)]
 PositiveSeconds = Annotated[int, Field(ge=1)]
+HttpStatus = Annotated[int, Field(ge=100, le=999)]
 
 
 class Part(BaseModel):
@@ -166,6 +167,19 @@ _CHECKS: Mapping[str, Literal["http", "https", "tcp", "command"]] = {
     "MESOS_TCP": "tcp",
     "COMMAND": "command",
 }
+
+
+class ReadinessCheck(Part):
+    """Asked until it passes once; before that an instance gets no traffic and a deployment waits for it."""
+
+    name: Annotated[str, Field(min_length=1)] = "readinessCheck"
+    protocol: Literal["HTTP", "HTTPS"] = "HTTP"
+    path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=1024)] = "/"
+    port_name: str = "http-api"
+    interval_seconds: PositiveSeconds = 30
+    timeout_seconds: PositiveSeconds = 10
+    http_status_codes_for_ready: Annotated[tuple[HttpStatus, ...], Field(min_length=1)] = (200,)
+    preserve_last_response: bool = False
 
 
 class Fetch(Part):

@@ -78,6 +78,22 @@ def _checks_have_ports(app: App) -> Iterable[Problem]:
             yield Problem(f"/healthChecks({index})/portIndex", f"is {check.port_index}, a UDP port: checks need TCP")
 
 
+def _readiness_checks(app: App) -> Iterable[Problem]:
+    ports = {port.name: port for port in app.ports if port.name}
+    for index, check in enumerate(app.readiness_checks):
+        if check.port_name not in ports:
+            known = ", ".join(sorted(ports)) or "none"
+            yield Problem(
+                f"/readinessChecks({index})/portName", f"is {check.port_name}, the app's named ports are {known}: correct it"
+            )
+        elif ports[check.port_name].protocol == "udp":
+            yield Problem(f"/readinessChecks({index})/portName", f"is {check.port_name}, a UDP port: checks need TCP")
+    yield from _repeated("readinessChecks", (check.name for check in app.readiness_checks))
+    if app.readiness_checks and not app.health_checks:
+        # Mesos has no word for ready: a deployment can only wait for a task that is told to be healthy.
+        yield Problem("/readinessChecks", "needs healthChecks beside it: add one, else no deployment would wait for readiness")
+
+
 def _known_parameters(app: App) -> Iterable[Problem]:
     for index, parameter in enumerate(app.container.docker.parameters if app.container.docker else ()):
         if parameter.key not in DOCKER_PARAMETERS:
@@ -182,6 +198,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("container", "networks", "resourceLimits"), _process_on_its_host),
     (_PORT_FIELDS, _distinct_ports),
     (("healthChecks", *_PORT_FIELDS), _checks_have_ports),
+    (("readinessChecks", "healthChecks", *_PORT_FIELDS), _readiness_checks),
     (("labels", *_PORT_FIELDS), _labels),
     (("labels", "instances", "upgradeStrategy"), _single_instance),
     (("cpus", "resourceLimits"), _limit_above_request),

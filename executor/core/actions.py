@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from eratos.common.payload import Fetch
+from eratos.common.payload import Fetch, ReadinessCheck
 
 from .updates import StatusUpdate
 
@@ -90,6 +90,7 @@ class Probe:
     path: str
     command: str
     timeout_s: float
+    readiness: ReadinessCheck | None = None  #: what it is about, where it is no health check
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 Two questions are kept apart. *Ready* (may get traffic) is true while the last answer of every check was good. *Healthy* is
 what Mesos is told: failures within a check's grace period do not count until its first success, and ``max_failures``
-counted failures in a row end the task (marathon docs/health-checks.md).
+counted failures in a row end the task (marathon docs/health-checks.md). Readiness checks and the port check that stands in for
+missing ones are asked until their first success and say nothing about health (docs/readiness-checks.md); but a task is not told
+to be healthy before it was ready, so that no deployment goes on without it.
 
 Until its first success a check is probed every few milliseconds, so that an instance is in rotation as soon as it can
 answer; such failures count only once per interval, or an impatient probe would kill what merely starts slowly.
@@ -14,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from eratos.common.backoff import exponential_s, jittered_s
-from eratos.common.payload import HealthCheck
+from eratos.common.payload import HealthCheck, ReadinessCheck
 
 READINESS_FIRST_S = 0.025
 READINESS_FACTOR = 1.2
@@ -30,7 +32,8 @@ def port_check(port: int) -> HealthCheck:
 
 @dataclass(slots=True)
 class _State:
-    check: HealthCheck
+    check: HealthCheck | ReadinessCheck
+    health: bool  #: whether it is asked for as long as the task lives, and says whether it is healthy
     next_at: float | None  #: None: a probe is under way, or none is needed any more
     probed_at: float = 0.0
     attempts: int = 0  #: probes before the first success
@@ -44,11 +47,11 @@ class _State:
 class Checks:
     """All checks of one running task."""
 
-    def __init__(self, checks: Sequence[HealthCheck], now: float, *, readiness_only: bool = False) -> None:
-        """``readiness_only``: every check ends with its first success and says nothing about health."""
-        self._readiness_only = readiness_only
+    def __init__(self, health: Sequence[HealthCheck], readiness: Sequence[HealthCheck | ReadinessCheck], now: float) -> None:
+        """Indexes count through both: ``readiness`` checks end with their first success and say nothing about health."""
         self._started_at = now
-        self._states = [_State(check, next_at=now, counted_at=now) for check in checks]
+        self._states = [_State(check, health=True, next_at=now, counted_at=now) for check in health]
+        self._states += [_State(check, health=False, next_at=now) for check in readiness]
 
     def due(self, now: float) -> list[int]:
         """Return the checks to probe now; each is then under way until :meth:`record` is called."""
@@ -72,7 +75,7 @@ class Checks:
             first = not state.passed_once
             state.passed_once = True
             state.failures = 0
-            if self._readiness_only:
+            if not state.health:
                 state.next_at = None
             elif first:
                 state.next_at = now + jittered_s(interval_s, draw())
@@ -83,7 +86,8 @@ class Checks:
             state.failures += 1
             state.next_at = max(now, state.probed_at + interval_s)
             return
-        if now >= max(self._started_at + state.check.grace_s, state.counted_at + interval_s):
+        grace_s = state.check.grace_s if isinstance(state.check, HealthCheck) else 0.0
+        if state.health and now >= max(self._started_at + grace_s, state.counted_at + interval_s):
             state.failures += 1
             state.counted_at = now
         state.next_at = now + exponential_s(
@@ -99,7 +103,7 @@ class Checks:
     @property
     def healthy(self) -> bool | None:
         """Return what Mesos should hear; None: nothing to say yet, or nothing is checked."""
-        if self._readiness_only or not self._states:
+        if not any(state.health for state in self._states):
             return None
         if any(state.failures for state in self._states):
             return False
@@ -112,13 +116,15 @@ class Checks:
     def exhausted(self) -> str:
         """Return why the task must be replaced, or an empty text."""
         for index, state in enumerate(self._states):
-            if 0 < state.check.max_failures <= state.failures:
+            if isinstance(state.check, HealthCheck) and 0 < state.check.max_failures <= state.failures:
                 return f"{describe(state.check, index)} failed {state.failures} times in a row: {state.detail}"
         return ""
 
 
-def describe(check: HealthCheck, index: int) -> str:
+def describe(check: HealthCheck | ReadinessCheck, index: int) -> str:
     """Name a check for people: ``health check 0 (http port 31000 path /health)``."""
+    if isinstance(check, ReadinessCheck):
+        return f"readiness check {check.name!r} ({check.protocol} port {check.port} path {check.path})"
     if check.protocol == "command":
         return f"health check {index} (command {check.command!r})"
     path = f" path {check.path}" if check.protocol in ("http", "https") else ""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from eratos.common.payload import HealthCheck, TaskPayload
+from eratos.common.payload import HealthCheck, ReadinessCheck, TaskPayload
 
 from .actions import Probe
 from .container import probe_target
@@ -72,17 +72,15 @@ class Task:
     def service_ids(self) -> tuple[str, ...]:
         return tuple(service.service_id for service in self.payload.services)
 
-    def checked(self) -> tuple[HealthCheck, ...]:
-        """Return what to probe: the app's checks, else its first TCP port until it accepts, else nothing."""
-        if self.payload.health_checks:
-            return self.payload.health_checks
-        if self.payload.network == "none":
-            return ()
+    def readiness_checks(self) -> tuple[HealthCheck | ReadinessCheck, ...]:
+        """Return the app's own; where it has no check at all, its first TCP port until it accepts, else nothing."""
+        if self.payload.readiness_checks or self.payload.health_checks or self.payload.network == "none":
+            return self.payload.readiness_checks
         ports = [port.host_port for port in self.payload.ports if "tcp" in port.protocol.split(",")]
         return (port_check(ports[0]),) if ports else ()
 
     def begin_checks(self, now: float) -> Checks:
-        self.checks = Checks(self.checked(), now, readiness_only=not self.payload.health_checks)
+        self.checks = Checks(self.payload.health_checks, self.readiness_checks(), now)
         return self.checks
 
     def probes(self, now: float) -> list[Probe]:
@@ -90,9 +88,11 @@ class Task:
         if self.checks is None or (self.unprobed_until is not None and now < self.unprobed_until):
             return []
         self.unprobed_until = None
-        checked = self.checked()
-        return [self._probe(index, checked[index]) for index in self.checks.due(now)]
+        checks = (*self.payload.health_checks, *self.readiness_checks())
+        return [self._probe(index, checks[index]) for index in self.checks.due(now)]
 
-    def _probe(self, index: int, check: HealthCheck) -> Probe:
+    def _probe(self, index: int, check: HealthCheck | ReadinessCheck) -> Probe:
         host, port = probe_target(self.payload, check.port, self.address)
+        if isinstance(check, ReadinessCheck):
+            return Probe(self.task_id, index, check.protocol, host, port, check.path, "", check.timeout_s, check)
         return Probe(self.task_id, index, check.protocol, host, port, check.path, check.command, check.timeout_s)

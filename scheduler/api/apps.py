@@ -14,7 +14,7 @@ from eratos.marathon.errors import InvalidApp
 from eratos.marathon.messages import kind
 from eratos.scheduler.core.events import DeleteApps, RestartApp, ScaleApp
 
-from . import explain, render, update
+from . import explain, readiness, render, update
 from .context import Body, Context, deployed, path_id, unknown_app
 from .errors import ApiError, invalid
 
@@ -90,6 +90,8 @@ def router(ctx: Context) -> APIRouter:
         shown = ctx.controller.read(lambda s: render.app(s, s.apps[name], wanted) if name in s.apps else None)
         if shown is None:
             raise unknown_app(name)
+        if "readiness" in wanted:
+            shown["readinessCheckResults"] = readiness.results(ctx, name)
         return JSONResponse({"app": shown})
 
     @routes.put("/{app_id:path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eratos.common import names
-from eratos.common.payload import Fetch, HealthCheck, Port, Service, TaskPayload, Volume
+from eratos.common.payload import Fetch, HealthCheck, Port, ReadinessCheck, Service, TaskPayload, Volume
 from eratos.marathon import parts as marathon
 from eratos.marathon.app import App
 
@@ -42,6 +42,7 @@ def payload(app: App, instance: Instance, framework_id: str) -> TaskPayload:
             for v in app.container.volumes
         ),
         health_checks=tuple(_health_check(check, ports) for check in app.health_checks),
+        readiness_checks=tuple(_readiness_check(check, ports) for check in app.readiness_checks),
         services=tuple(_service(app, index, instance, framework_id) for index in range(len(ports))),
         fetch=tuple(Fetch(file.uri, file.path, file.extract, file.executable) for file in app.fetch),
         user=app.user or "",
@@ -65,6 +66,19 @@ def _health_check(check: marathon.HealthCheck, ports: tuple[Port, ...]) -> Healt
         interval_s=check.interval_seconds,
         timeout_s=check.timeout_seconds,
         max_failures=check.max_consecutive_failures,
+    )
+
+
+def _readiness_check(check: marathon.ReadinessCheck, ports: tuple[Port, ...]) -> ReadinessCheck:
+    return ReadinessCheck(
+        name=check.name,
+        protocol=check.protocol.lower(),
+        path=check.path,
+        port=next(port.host_port for port in ports if port.name == check.port_name),
+        interval_s=check.interval_seconds,
+        timeout_s=check.timeout_seconds,
+        statuses=check.http_status_codes_for_ready,
+        keep_response=check.preserve_last_response,
     )
 
 

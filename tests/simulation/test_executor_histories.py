@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.executor import HOST, a_payload
+from support.executor import HOST, PORT, a_payload
 
-from eratos.common.payload import TaskPayload
+from eratos.common.payload import ReadinessCheck, TaskPayload
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.lifecycle import Machine
@@ -22,6 +22,7 @@ from eratos.executor.core.task import Phase
 
 TASKS = [f"shop.instance-{number}._app.1" for number in range(3)]
 SHUTDOWN_GRACE_S = 5.0
+READY = ReadinessCheck("warm", "http", "/ready", PORT)
 #: Longer than every deadline of a stop put together.
 SETTLED_S = 200.0
 
@@ -74,7 +75,8 @@ class World:
                 assert not ended or update.state == before[-1], f"{update.state} after {before}"
                 before.append(update.state)
             case do.Register(task_id):
-                checks = len(self.payloads[task_id].health_checks) or 1
+                payload = self.payloads[task_id]
+                checks = len(payload.health_checks) + len(payload.readiness_checks) or 1
                 answers = self.passing.get(task_id, {})
                 assert len(answers) == checks, "registered before every check was answered"
                 assert all(answers.values()), "registered while a check fails"
@@ -123,8 +125,9 @@ class World:
 
     # What may happen ---------------------------------------------------------------------------------------------------
 
-    def launch(self, task_id: str, checks: int, drain_s: float) -> None:
-        payload = self.payloads.setdefault(task_id, a_payload(task_id, checks=checks, drain_s=drain_s))
+    def launch(self, task_id: str, checks: int, drain_s: float, readiness: int = 0) -> None:
+        made = a_payload(task_id, checks=checks, drain_s=drain_s, readiness_checks=(READY,) * readiness)
+        payload = self.payloads.setdefault(task_id, made)
         self.handle(on.LaunchTask(task_id, payload.to_bytes()))
 
     def begin(self, task_id: str, checks: int) -> None:
@@ -174,7 +177,7 @@ class World:
 
 
 STEP = st.one_of(
-    st.tuples(st.just("launch"), st.sampled_from(TASKS), st.integers(0, 2), st.sampled_from([0.0, 10.0])),
+    st.tuples(st.just("launch"), st.sampled_from(TASKS), st.integers(0, 2), st.sampled_from([0.0, 10.0]), st.integers(0, 1)),
     st.tuples(st.just("kill"), st.sampled_from(TASKS), st.sampled_from([None, None, 0.0, 1.0, 30.0])),
     st.tuples(st.just("answer"), st.integers(0, 50), st.booleans()),
     st.tuples(st.just("answer"), st.integers(0, 50), st.just(True)),

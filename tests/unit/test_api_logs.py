@@ -16,8 +16,9 @@ from support.waiting import until
 
 from eratos.cli.main import Session, run
 from eratos.cli.output import Output
+from eratos.executor.endpoint import Endpoint
 from eratos.executor.io_thread import IoThread
-from eratos.executor.logs import LogServer
+from eratos.executor.readiness import ReadinessResults, Result
 from eratos.marathon.client import MarathonClient, Refused, Unreachable
 from eratos.scheduler.api.server import ApiServer, create_api
 from eratos.scheduler.core.events import PutApps
@@ -29,9 +30,10 @@ class Rig:
     logs: FakeLogs
     port: int  #: the executor's
     api: ApiClient
+    readiness: ReadinessResults
 
-    def running(self, instances: int = 1) -> list[str]:
-        self.controller.submit(lambda token: PutApps(token, (an_app("/a", instances),)))
+    def running(self, instances: int = 1, **fields: Any) -> list[str]:
+        self.controller.submit(lambda token: PutApps(token, (an_app("/a", instances, **fields),)))
         tasks = self.controller.launch(replace(an_offer(), hostname="127.0.0.1"))
         for task in tasks:
             self.controller.update(task, "RUNNING")
@@ -40,12 +42,12 @@ class Rig:
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    io, logs, controller = IoThread(), FakeLogs(), FakeController()
+    io, logs, readiness, controller = IoThread(), FakeLogs(), ReadinessResults(), FakeController()
     io.start()
-    server = LogServer(io, [logs], "127.0.0.1", 0)
+    server = Endpoint(io, [logs], readiness, "127.0.0.1", 0)
     server.start()
     port = until(lambda: server.port, 10, "logs are served")
-    yield Rig(controller, logs, port, ApiClient(create_api(controller, executor_port=port)))
+    yield Rig(controller, logs, port, ApiClient(create_api(controller, executor_port=port)), readiness)
     io.stop()
 
 
@@ -159,6 +161,31 @@ def test_another_program_on_the_executors_port_is_told(rig: Rig) -> None:
     with serve(lambda *_: (403, b"keep out")) as port:
         answer = ApiClient(create_api(rig.controller, executor_port=port)).get(f"/v2/tasks/{task}/logs")
     assert (answer.status_code, "another program" in answer.json()["message"]) == (403, True)
+
+
+# Readiness ----------------------------------------------------------------------------------------------------------------
+
+CHECKED = {"healthChecks": [{}], "readinessChecks": [{"portName": "http"}]}
+
+
+def test_readiness_results_are_shown_where_they_are_asked_for(rig: Rig) -> None:
+    first, second = rig.running(2, **CHECKED)
+    rig.readiness.put(first, Result("readinessCheck", ready=True))
+    rig.readiness.put(second, Result("readinessCheck", ready=False))
+    shown = rig.api.get("/v2/apps/a?embed=app.readiness").json()["app"]["readinessCheckResults"]
+    assert sorted((result["taskId"], result["ready"]) for result in shown) == [(first, True), (second, False)]
+    assert "readinessCheckResults" not in rig.api.get("/v2/apps/a").json()["app"]
+
+
+def test_an_executor_that_does_not_answer_leaves_its_results_out(rig: Rig) -> None:
+    rig.running(**CHECKED)
+    api = ApiClient(create_api(rig.controller, executor_port=1))
+    assert api.get("/v2/apps/a?embed=app.readiness").json()["app"]["readinessCheckResults"] == []
+
+
+def test_an_app_without_readiness_checks_has_no_results(rig: Rig) -> None:
+    rig.running()
+    assert rig.api.get("/v2/apps/a?embed=app.readiness").json()["app"]["readinessCheckResults"] == []
 
 
 # The command ----------------------------------------------------------------------------------------------------------------

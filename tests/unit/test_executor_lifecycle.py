@@ -10,7 +10,7 @@ import pytest
 from support.executor import HOST, PORT, TASK, a_payload
 
 from eratos.common import names
-from eratos.common.payload import HealthCheck
+from eratos.common.payload import HealthCheck, ReadinessCheck
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.kept import KEPT_MAX, KEPT_PER_APP_MAX, KEPT_S
@@ -291,6 +291,46 @@ def test_a_bridged_task_is_probed_at_its_own_address_and_port(driven: Driven) ->
     (probe,) = of(do.Probe, out)
     assert (probe.host, probe.port) == ("172.17.0.9", 8080)
     assert update(out).addresses == ("172.17.0.9",)
+
+
+READY = ReadinessCheck("warm", "http", "/ready", PORT, interval_s=30, timeout_s=10, statuses=(200, 204))
+
+
+def test_traffic_waits_for_readiness_and_health_and_so_does_the_word_healthy(driven: Driven) -> None:
+    probes = of(do.Probe, driven.run(health_checks=(CHECK,), readiness_checks=(READY,)))
+    assert [(probe.path, probe.readiness) for probe in probes] == [("/health", None), ("/ready", READY)]
+    assert driven.probe(index=0) == []
+    out = driven.probe(index=1)
+    assert len(of(do.Register, out)) == 1
+    assert update(out).healthy is True
+
+
+def test_readiness_is_asked_until_it_passes_once_and_never_again(driven: Driven) -> None:
+    driven.run(ports=1, readiness_checks=(READY,))
+    driven.probe(passed=False)
+    deadline = driven.machine.next_deadline()
+    assert deadline is not None
+    assert [probe.path for probe in of(do.Probe, driven.after(deadline - driven.now))] == ["/ready"]
+    assert len(of(do.Register, driven.probe())) == 1
+    assert driven.machine.next_deadline() is None
+
+
+def test_a_task_that_is_never_ready_is_not_stopped_for_it(driven: Driven) -> None:
+    driven.run(health_checks=(CHECK,), readiness_checks=(READY,))
+    driven.probe(index=0)
+    for _ in range(100):
+        driven.after(30)
+        assert states(driven.probe(passed=False, index=1)) == []
+
+
+def test_a_ready_task_that_fails_its_health_check_leaves_and_returns_without_being_asked_for_readiness(driven: Driven) -> None:
+    driven.run(health_checks=(CHECK,), readiness_checks=(READY,))
+    driven.probe(index=1)
+    driven.probe(index=0)
+    driven.after(5)
+    assert of(do.Deregister, driven.probe(passed=False, index=0))
+    driven.after(5)
+    assert of(do.Register, driven.probe(index=0))
 
 
 # The confirmed stop -------------------------------------------------------------------------------------------------------

@@ -15,17 +15,20 @@ from support.executor import Events
 from support.fake_docker import FakeContainer, FakeRuntime
 from support.waiting import until
 
+from eratos.common.payload import ReadinessCheck
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.io_thread import IoThread
 from eratos.executor.probes import Prober
+from eratos.executor.readiness import BODY_MAX, TASKS_MAX, ReadinessResults, Result
 
 
 class Rig:
     def __init__(self, io: IoThread) -> None:
         self.events = Events()
         self.runtime = FakeRuntime(set(), self.events.emit)
-        self.prober = Prober(io, self.runtime, self.events.emit)
+        self.readiness = ReadinessResults()
+        self.prober = Prober(io, self.runtime, self.readiness, self.events.emit)
 
     def ask(self, protocol: str, port: int = 0, **changes: Any) -> on.ProbeDone:
         fields = {"host": "127.0.0.1", "path": "/health", "command": "", "timeout_s": 5.0} | changes
@@ -145,3 +148,34 @@ def test_a_command_without_a_container_fails(rig: Rig) -> None:
 
 def test_an_unknown_protocol_fails_with_the_known_ones(rig: Rig) -> None:
     assert "use http" in rig.ask("gopher").detail
+
+
+# Readiness ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("statuses", "passed"), [((503, 200), True), ((200,), False)])
+def test_readiness_is_a_matter_of_the_statuses_that_the_app_names(rig: Rig, statuses: tuple[int, ...], passed: bool) -> None:
+    check = ReadinessCheck("warm", "http", "/ready", 0, statuses=statuses, keep_response=True)
+    with serve(lambda *_: (503, "w\u00e4rming up".encode())) as port:
+        done = rig.ask("http", port, path="/ready", readiness=check)
+    assert (done.passed, done.detail) == (passed, "HTTP status 503")
+    response = {"status": 503, "contentType": "", "body": "w\u00e4rming up"}
+    assert rig.readiness.shown("t") == [{"name": "warm", "taskId": "t", "ready": passed, "lastResponse": response}]
+
+
+def test_the_last_response_is_kept_only_where_the_app_says_so_and_never_whole(rig: Rig) -> None:
+    with serve(lambda *_: (200, b"x" * 1_000_000)) as port:
+        for keep in (True, False):
+            check = ReadinessCheck("warm", "http", "/", 0, keep_response=keep)
+            assert rig.ask("http", port, readiness=check).passed
+            (shown,) = rig.readiness.shown("t")
+            assert len(shown.get("lastResponse", {}).get("body", "")) == (BODY_MAX if keep else 0)
+
+
+def test_readiness_results_are_kept_of_a_limited_number_of_tasks() -> None:
+    results = ReadinessResults()
+    for number in range(TASKS_MAX + 1):
+        results.put(f"t{number}", Result("a", ready=False))
+        results.put(f"t{number}", Result("b", ready=True))
+    assert results.shown("t0") == []
+    assert [result["ready"] for result in results.shown("t1")] == [False, True]

@@ -277,6 +277,15 @@ def test_what_marathon_adds_to_a_shown_app_is_accepted_and_dropped() -> None:
     assert App.parse(shown) == parse(healthChecks=[{"protocol": "HTTP"}])
 
 
+def test_readiness_checks_have_marathons_defaults_and_read_back() -> None:
+    app = parse(healthChecks=[{}], readinessChecks=[{"portName": "default"}])
+    (check,) = app.readiness_checks
+    assert (check.name, check.protocol, check.path) == ("readinessCheck", "HTTP", "/")
+    assert (check.interval_seconds, check.timeout_seconds) == (30, 10)
+    assert (check.http_status_codes_for_ready, check.preserve_last_response) == ((200,), False)
+    assert App.parse(app.to_json()) == app
+
+
 def test_files_to_fetch_are_named_after_their_uri_and_the_older_uris_mean_the_same() -> None:
     uris = ["http://x/a%20b.tgz?token=1", "file:///etc/motd", "/srv/c"]
     app = parse(uris=uris)
@@ -319,7 +328,9 @@ def test_the_input_is_left_as_it_was() -> None:
         ({"fetch": [{"uri": "http://x/y"}], "uris": ["http://x/z"]}, "/uris"),
         ({"uris": "http://x/y"}, "/uris"),
         ({"check": {"exec": {"command": {"shell": "true"}}}}, "/check"),
-        ({"readinessChecks": [{}]}, "/readinessChecks"),
+        ({"readinessChecks": [{"portName": "default"}]}, "/readinessChecks"),
+        ({"readinessChecks": [{}], "healthChecks": [{}]}, "/readinessChecks(0)/portName"),
+        ({"readinessChecks": [{"portName": "default", "protocol": "TCP"}], "healthChecks": [{}]}, "/readinessChecks(0)/protocol"),
         ({"executor": "/opt/mine"}, "/executor"),
         ({"executorResources": {"cpus": 1}}, "/executorResources"),
         ({"ipAddress": {"networkName": "x"}}, "/ipAddress"),
