@@ -38,6 +38,7 @@ BALANCER_SERVICE: Final = "eratos-balancer"
 #: Keys in a Consul service's meta. Consul allows letters, digits, ``-`` and ``_``.
 META_FRAMEWORK: Final = "eratos-framework"
 META_AGENT: Final = "eratos-agent"
+META_EXECUTOR: Final = "eratos-executor"
 META_APP: Final = "eratos-app"
 META_INSTANCE: Final = "eratos-instance"
 META_TASK: Final = "eratos-task"

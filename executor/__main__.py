@@ -31,6 +31,7 @@ from .process_logs import ProcessLogs
 from .process_runtime import ProcessRuntime
 from .readiness import ReadinessResults
 from .runtimes import Runtime, Runtimes
+from .siblings import Siblings
 
 log = logging.getLogger(__name__)
 
@@ -72,23 +73,24 @@ def _run(config: Config) -> str:
         network=config.host_network,
     )
     loop = Loop(Machine(host, driver.shutdown_grace_s, random.random), driver.send)
+    siblings = Siblings(config.sandbox, host.executor_id)
     io = IoThread()
     found: dict[str, Runtime] = {}
     sources: list[LogSource] = []
     if "process" in config.runtimes:
-        processes = ProcessRuntime(config.sandbox, config.variables, host, loop.emit)
+        processes = ProcessRuntime(config.sandbox, config.variables, host, loop.emit, siblings.alive)
         found["process"] = processes
         sources.append(ProcessLogs(processes.folder, processes.running))
     if "docker" in config.runtimes:
         docker = DockerClient(config.docker_host)
         found["docker"] = DockerRuntime(
-            docker, config.sandbox, host, loop.emit, logins_file=config.docker_config
+            docker, config.sandbox, host, loop.emit, siblings.alive, logins_file=config.docker_config
         )
         sources.append(DockerLogs(docker, host.framework_id))
     containers = Runtimes(found)
     readiness = ReadinessResults()
     endpoint = Endpoint(io, sources, readiness, config.http_host, config.http_port)
-    services = ConsulAgent(ConsulApi(config.consul, config.consul_token), host, loop.emit)
+    services = ConsulAgent(ConsulApi(config.consul, config.consul_token), host, loop.emit, siblings.alive)
     # A client of its own: py-consul's is not for two threads.
     balancers = Balancers(io, ConsulApi(config.consul, config.consul_token).balancers, loop.emit)
     loop.connect(containers, Prober(io, containers, readiness, loop.emit), services, balancers)

@@ -108,9 +108,18 @@ class ConsulApi:
 class ConsulAgent:
     """Wanted services, and the thread that keeps the agent in step with them."""
 
-    def __init__(self, api: ServiceApi, host: Host, emit: Callable[[on.Event], None], *, sync_s: float = SYNC_S) -> None:
-        """``sync_s`` is the pause between two full comparisons."""
+    def __init__(
+        self,
+        api: ServiceApi,
+        host: Host,
+        emit: Callable[[on.Event], None],
+        alive: Callable[[str], bool],
+        *,
+        sync_s: float = SYNC_S,
+    ) -> None:
+        """``alive`` tells whether another executor of this agent is; ``sync_s`` is the pause between two full comparisons."""
         self._api = api
+        self._alive = alive
         self._sync_s = sync_s
         self._host = host
         self._emit = emit
@@ -189,7 +198,7 @@ class ConsulAgent:
             forgotten = frozenset(self._forgotten)
             # What changes from here on is in ``_edges`` and handled next.
             self._sync_at = time.monotonic() + self._sync_s
-        missing, surplus = difference(wanted, self._api.services(), self._host, forgotten)
+        missing, surplus = difference(wanted, self._api.services(), self._host, self._alive, forgotten)
         for body in missing:
             self._api.register(body)
         for service_id in surplus:

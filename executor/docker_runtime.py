@@ -48,17 +48,20 @@ class DockerRuntime:
         sandbox: Path,
         host: Host,
         emit: Emit,
+        alive: Callable[[str], bool],
         *,
         logins_file: str = "",
         port_wait_s: float = ports.WAIT_S,
     ) -> None:
-        """Files are fetched into ``sandbox``; ``logins_file`` is as in :mod:`registry_logins`."""
+        """Files are fetched into ``sandbox``; ``alive`` tells whether another executor of this agent is; ``logins_file`` is
+        as in :mod:`registry_logins`.
+        """
         self._files = DockerFiles(client, sandbox, emit)
         self._logins_file = logins_file
         self._client = client
         self._emit = emit
         self._port_wait_s = port_wait_s
-        self._watch = DockerWatch(client, host, emit)
+        self._watch = DockerWatch(client, host, emit, alive)
         self._starts = ThreadPoolExecutor(START_THREADS, "start")
         self._controls = ThreadPoolExecutor(CONTROL_THREADS, "control")
         self._pulls = ImagePulls(client, emit, lambda action: self._starts.submit(self._start, action, pulled=True))
@@ -140,7 +143,8 @@ class DockerRuntime:
             self._files.remove(action.task_id)
         if action.config["HostConfig"]["NetworkMode"] != "bridge":
             return ""
-        return str(api.inspect_container(container["Id"])["NetworkSettings"]["IPAddress"])
+        # The field of the same name above it is deprecated (docs.docker.com/engine/deprecated).
+        return str(api.inspect_container(container["Id"])["NetworkSettings"]["Networks"]["bridge"]["IPAddress"])
 
     def _start_message(self, action: do.StartContainer, error: Exception) -> str:
         text = self._client.explain(error)

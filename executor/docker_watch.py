@@ -35,8 +35,12 @@ _BACKOFF_MOST_S = 5.0
 class DockerWatch:
     """Two threads: one on the event stream, one for listings."""
 
-    def __init__(self, client: DockerClient, host: Host, emit: Callable[[on.Event], None]) -> None:
+    def __init__(
+        self, client: DockerClient, host: Host, emit: Callable[[on.Event], None], alive: Callable[[str], bool]
+    ) -> None:
+        """``alive`` tells whether another executor of this agent is."""
         self._client = client
+        self._alive = alive
         self._emit = emit
         self._host = host
         self._labels = [f"{names.LABEL_FRAMEWORK}={host.framework_id}", f"{names.LABEL_HOST}={host.name}"]
@@ -105,7 +109,7 @@ class DockerWatch:
 
     def _ours(self, labels: Mapping[str, str]) -> bool:
         keys = (names.LABEL_FRAMEWORK, names.LABEL_HOST, names.LABEL_AGENT, names.LABEL_EXECUTOR, names.LABEL_TASK)
-        return Mark(*(labels.get(key, "") for key in keys)).swept_by(self._host)
+        return Mark(*(labels.get(key, "") for key in keys)).swept_by(self._host, self._alive)
 
     def listing(self) -> on.ContainersListed:
         """List the containers that this executor answers for. Raises one of DockerFailure."""

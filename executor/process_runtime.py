@@ -38,6 +38,7 @@ from .runtimes import ContainerAction
 log = logging.getLogger(__name__)
 
 THREADS = 4
+LISTING_S = 10.0
 LOG_TAIL_LINES = 20
 #: After the last process of a task has ended, its output is waited for no longer than this.
 _OUTPUT_S = 1.0
@@ -70,36 +71,56 @@ class ProcessRuntime:
         variables: Mapping[str, str],
         host: Host,
         emit: Callable[[on.Event], None],
+        alive: Callable[[str], bool],
         *,
         port_wait_s: float = ports.WAIT_S,
     ) -> None:
-        """``variables`` are those of the executor's environment that every process gets; no secret may be among them."""
+        """``variables`` are those of the executor's environment that every process gets; no secret may be among them.
+        ``alive`` tells whether another executor of this agent is.
+        """
         self._sandbox = sandbox
         self._variables = dict(variables)
         self._host = host
         self._emit = emit
+        self._alive = alive
         self._port_wait_s = port_wait_s
         self._tasks: dict[str, _Task] = {}
         self._commands: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopped = threading.Event()
         self._pump = LogPump()
         self._fetches = Fetches(emit)
         self._pool = ThreadPoolExecutor(THREADS, "process")
 
     def start(self) -> None:
-        """Look for what a dead executor left; the machine has it removed."""
+        """Look for what dead executors left, now and again and again; the machine has it removed."""
         self._pump.start()
-        began_at = time.monotonic()
-        for _, mark in process_table.marked():
-            if mark.swept_by(self._host) and mark.task_id not in self._tasks:
-                self._tasks[mark.task_id] = _Task(mark)
-        self._emit(on.ContainersListed(began_at, frozenset(self._tasks), frozenset(), runtime="process"))
+        threading.Thread(target=self._keep_listing, name="process-listing", daemon=True).start()
 
     def stop(self, timeout_s: float) -> None:
         """Let what was asked for finish, no longer than ``timeout_s``; accept nothing more."""
+        self._stopped.set()
         done = threading.Thread(target=self._pool.shutdown, daemon=True)
         done.start()
         done.join(timeout_s)
         self._pump.stop()
+
+    def _keep_listing(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._emit(self._listing())
+            except Exception:  # thread edge: the next listing comes
+                log.exception("listing processes broke, please report this as a bug")
+            self._stopped.wait(LISTING_S)
+
+    def _listing(self) -> on.ContainersListed:
+        began_at = time.monotonic()
+        for _, mark in process_table.marked():
+            if mark.swept_by(self._host, self._alive):
+                self._tasks.setdefault(mark.task_id, _Task(mark))
+        tasks = list(self._tasks.items())
+        # What was left over has no process of ours to ask.
+        running = frozenset(task_id for task_id, task in tasks if task.running or task.folder is None)
+        return on.ContainersListed(began_at, running, frozenset(self._tasks) - running, runtime="process")
 
     def has(self, task_id: str) -> bool:
         """Tell whether a task is a process: started here, or left over."""

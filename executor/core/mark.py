@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 
 from .host import Host
@@ -30,11 +31,12 @@ class Mark:
         except (ValueError, TypeError):
             return None
 
-    def swept_by(self, host: Host) -> bool:
-        """Tell whether it is this executor's, or a dead one's of an earlier agent id of this host.
+    def swept_by(self, host: Host, alive: Callable[[str], bool]) -> bool:
+        """Tell whether it is this executor's, or a dead one's of this host.
 
-        Another executor of the same agent may be alive: what it started is its own.
+        ``alive`` tells it of another executor of the same agent; those of earlier agent ids are dead.
         """
         if (self.framework_id, self.host) != (host.framework_id, host.name):
             return False
-        return self.agent_id != host.agent_id or self.executor_id == host.executor_id
+        own = self.agent_id != host.agent_id or self.executor_id == host.executor_id
+        return own or not alive(self.executor_id)

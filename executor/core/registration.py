@@ -1,12 +1,13 @@
 """Consul services of a task, pure: what to register, and the difference between what is wanted and what is there.
 
 Level-triggered in the way of Nomad's service client: the difference is taken now and then in full, whatever edges were missed.
-Only services with this framework's and this agent's marks in their meta are ever changed.
+Only services with this framework's and this agent's marks in their meta are ever changed, and none of another executor that
+lives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from eratos.common import names
@@ -31,7 +32,12 @@ def registrations(payload: TaskPayload, host: Host, address: str) -> tuple[dict[
 
 
 def _registration(service: Service, payload: TaskPayload, host: Host, address: str) -> dict[str, Any]:
-    owner = {names.META_FRAMEWORK: host.framework_id, names.META_AGENT: host.agent_id, names.META_TASK: payload.task_id}
+    owner = {
+        names.META_FRAMEWORK: host.framework_id,
+        names.META_AGENT: host.agent_id,
+        names.META_EXECUTOR: host.executor_id,
+        names.META_TASK: payload.task_id,
+    }
     body: dict[str, Any] = {
         "ID": service.service_id,
         "Name": service.name,
@@ -74,27 +80,34 @@ def difference(
     wanted: Iterable[Mapping[str, Any]],
     present: Mapping[str, Mapping[str, Any]],
     host: Host,
+    alive: Callable[[str], bool],
     forgotten: frozenset[str] = frozenset(),
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
     """Return (bodies to register, ids to deregister); ``present`` is the answer of ``GET /v1/agent/services``.
 
-    ``forgotten`` are tasks whose services must go although an earlier agent id of this host registered them.
+    ``alive`` tells whether another executor of this agent is, whose services are its own; ``forgotten`` are tasks whose
+    services must go although an earlier agent id of this host registered them.
     """
     by_id = {body["ID"]: body for body in wanted}
     missing = [body for key, body in by_id.items() if key not in present or _differs(body, present[key])]
     surplus = [
         key
         for key, service in present.items()
-        if key not in by_id and _owned(key, service, host, forgotten)
+        if key not in by_id and _owned(key, service, host, alive, forgotten)
     ]
     return missing, surplus
 
 
-def _owned(service_id: str, service: Mapping[str, Any], host: Host, forgotten: frozenset[str]) -> bool:
+def _owned(
+    service_id: str, service: Mapping[str, Any], host: Host, alive: Callable[[str], bool], forgotten: frozenset[str]
+) -> bool:
     meta = service.get("Meta") or {}
     if not service_id.startswith(f"{names.PREFIX}-") or meta.get(names.META_FRAMEWORK) != host.framework_id:
         return False
-    return meta.get(names.META_AGENT) == host.agent_id or meta.get(names.META_TASK) in forgotten
+    if meta.get(names.META_TASK) in forgotten:
+        return True
+    executor_id = meta.get(names.META_EXECUTOR, host.executor_id)
+    return meta.get(names.META_AGENT) == host.agent_id and (executor_id == host.executor_id or not alive(executor_id))
 
 
 def _differs(body: Mapping[str, Any], present: Mapping[str, Any]) -> bool:

@@ -44,7 +44,10 @@ class Rig:
         self.events = Events()
         # A client of its own: py-consul's is not for two threads.
         self._agents_api = self._connect()
-        self.agent = ConsulAgent(self._agents_api, HOST, self.events.emit, sync_s=0.3)
+        self.agent = ConsulAgent(self._agents_api, HOST, self.events.emit, self.alive, sync_s=0.3)
+
+    def alive(self, executor_id: str) -> bool:
+        return executor_id == "beside"
 
     def _connect(self) -> Any:
         if self.container is None:
@@ -106,7 +109,7 @@ def test_what_is_registered_reads_back_as_wanted(quiet_rig: Rig) -> None:
     service = Service(names.service_id(TASK), "shop", 31000, ("eratos", "blue"), {"haproxy-path": "/shop"})
     wanted = registrations(a_payload(TASK, health_checks=(check,), services=(service,)), HOST, "")
     quiet_rig.api.register(wanted[0])
-    assert difference(wanted, quiet_rig.api.services(), HOST) == ([], [])
+    assert difference(wanted, quiet_rig.api.services(), HOST, quiet_rig.alive) == ([], [])
 
 
 def test_deregistering_what_is_not_there_is_fine(quiet_rig: Rig) -> None:
@@ -139,6 +142,14 @@ def test_services_of_a_dead_executor_go_and_others_stay(rig: Rig) -> None:
         rig.api.register(body)
     until(lambda: stale["ID"] not in rig.ids(), 10, "the stale service is gone")
     assert rig.ids() == {foreign["ID"], "someone-else"}
+
+
+def test_services_of_another_executor_of_the_agent_stay_while_it_lives(rig: Rig) -> None:
+    for executor_id in ("beside", "dead"):
+        (body,) = registrations(a_payload(executor_id), replace(HOST, executor_id=executor_id), "")
+        rig.api.register(body)
+    until(lambda: names.service_id("dead") not in rig.ids(), 20, "the dead one's service is gone")
+    assert names.service_id("beside") in rig.ids()
 
 
 def test_services_of_an_earlier_agent_id_go_once_their_task_is_swept(rig: Rig) -> None:

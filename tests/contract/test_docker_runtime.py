@@ -101,7 +101,7 @@ def test_out_of_memory_is_told_apart(real: Rig) -> None:
 def test_a_bridged_task_has_an_address_of_its_own(real: Rig) -> None:
     task_id = real.start("exec sleep 1000", network="bridge")
     address = real.events.until(on.ContainerStarted, task_id=task_id).address
-    assert address == real.inspect(task_id, "{{.NetworkSettings.IPAddress}}")
+    assert address == real.inspect(task_id, "{{.NetworkSettings.Networks.bridge.IPAddress}}")
     assert address
 
 
@@ -122,7 +122,7 @@ def test_a_private_image_is_pulled_with_the_hosts_login_and_no_message_shows_it(
     logins = tmp_path / "config.json"
     real.runtime.stop(10)
     client = DockerClient("unix:///var/run/docker.sock")
-    real.runtime = DockerRuntime(client, tmp_path, real.host, real.events.emit, logins_file=str(logins))
+    real.runtime = DockerRuntime(client, tmp_path, real.host, real.events.emit, real.alive, logins_file=str(logins))
     with registry("joe", "hunter2") as private:
         logins.write_text("{}")
         task_id = real.start("exit 0", image=private.image)
@@ -181,7 +181,7 @@ def test_the_images_own_stop_signal_is_used(real: Rig) -> None:
 
 def test_a_daemon_that_is_away_fails_the_start_with_the_fix(tmp_path: Any) -> None:
     events = Events()
-    runtime = DockerRuntime(DockerClient(f"unix://{tmp_path}/no.sock"), tmp_path, HOST, events.emit)
+    runtime = DockerRuntime(DockerClient(f"unix://{tmp_path}/no.sock"), tmp_path, HOST, events.emit, lambda _: True)
     runtime.perform(do.StartContainer("t", "t", "image", {"HostConfig": {}}))
     assert "ERATOS_DOCKER_HOST" in events.until(on.StartFailed, task_id="t").message
     runtime.perform(do.ExamineContainer("t"))

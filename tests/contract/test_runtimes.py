@@ -233,6 +233,13 @@ def test_a_living_executor_beside_this_one_keeps_its_containers(real: Rig) -> No
     assert not listed.running | listed.ended
 
 
+def test_what_a_dead_executor_beside_this_one_left_is_seen(real: Rig) -> None:
+    task_id = real.started("exec sleep 1000")
+    real.host = replace(real.host, executor_id="upgraded")
+    real.others_live = False
+    assert real.listing().running == {task_id}
+
+
 def test_containers_of_an_earlier_agent_id_are_seen(real: Rig) -> None:
     task_id = real.started("exec sleep 1000")
     real.host = replace(real.host, executor_id="upgraded", agent_id="agent2")

@@ -55,6 +55,7 @@ class Rig:
         self.folder = folder
         self.image = {"docker": present_image, "fake": lambda: IMAGES[0], "process": lambda: ""}[kind]()
         self.events = Events()
+        self.others_live = True  #: other executors of the same agent
         self.mark = uuid.uuid4().hex
         self.host = replace(HOST, framework_id=f"test-{self.mark}", executor_id="test")
         self.client = DockerClient(SOCKET)  #: beside the runtime's own
@@ -65,8 +66,11 @@ class Rig:
             return FakeRuntime({self.image}, self.events.emit)
         if self.kind == "process":
             variables = {"PATH": os.environ["PATH"]}
-            return ProcessRuntime(self.folder, variables, self.host, self.events.emit, port_wait_s=0.5)
-        return DockerRuntime(DockerClient(SOCKET), self.folder, self.host, self.events.emit, port_wait_s=0.5)
+            return ProcessRuntime(self.folder, variables, self.host, self.events.emit, self.alive, port_wait_s=0.5)
+        return DockerRuntime(DockerClient(SOCKET), self.folder, self.host, self.events.emit, self.alive, port_wait_s=0.5)
+
+    def alive(self, executor_id: str) -> bool:
+        return self.others_live
 
     def listing(self) -> on.ContainersListed:
         """What a second runtime over the same containers sees first, as a restarted executor does."""

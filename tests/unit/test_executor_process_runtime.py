@@ -153,7 +153,7 @@ from eratos.common.payload import TaskPayload
 from eratos.executor.process_runtime import ProcessRuntime
 payload = TaskPayload.from_bytes(sys.stdin.buffer.read())
 host = Host("%s", "test", "agent1", "host1", "host1.example")
-runtime = ProcessRuntime(Path(sys.argv[1]), {"PATH": "/usr/bin:/bin"}, host, lambda event: print(event, flush=True))
+runtime = ProcessRuntime(Path(sys.argv[1]), {"PATH": "/usr/bin:/bin"}, host, print, lambda _: True)
 runtime.start()
 runtime.perform(start_action(payload, host))
 time.sleep(1000)

@@ -27,6 +27,11 @@ def bodies(task_id: str = TASK, host: Host = HOST, **changes: Any) -> list[dict[
     return list(registrations(a_payload(task_id, **changes), host, ""))
 
 
+def alone(executor_id: str) -> bool:
+    """No other executor is alive."""
+    return False
+
+
 def check(**changes: Any) -> dict[str, Any]:
     return dict(bodies(**changes)[0]["Check"])
 
@@ -36,6 +41,7 @@ def test_the_marks_of_ownership_are_ours() -> None:
     lying = replace(payload.services[0], meta={names.META_AGENT: "other", "haproxy-path": "/x"})
     (body,) = registrations(replace(payload, services=(lying,)), HOST, "")
     assert body["Meta"] == {
+        "eratos-executor": "eratos",
         names.META_FRAMEWORK: "fw1",
         names.META_AGENT: "agent1",
         names.META_TASK: TASK,
@@ -72,7 +78,7 @@ def test_https_is_probed_without_asking_for_the_certificate() -> None:
 
 
 def test_what_is_there_as_wanted_stays() -> None:
-    assert difference(bodies(ports=2), present(*bodies(ports=2)), HOST) == ([], [])
+    assert difference(bodies(ports=2), present(*bodies(ports=2)), HOST, alone) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,7 @@ def test_what_is_there_as_wanted_stays() -> None:
 )
 def test_what_differs_is_registered_again(change: dict[str, Any]) -> None:
     (body,) = bodies()
-    assert difference([body], present(body | change), HOST) == ([body], [])
+    assert difference([body], present(body | change), HOST, alone) == ([body], [])
 
 
 def test_surplus_goes_only_where_it_is_ours() -> None:
@@ -90,13 +96,19 @@ def test_surplus_goes_only_where_it_is_ours() -> None:
         *bodies("shop.instance-3._app.1", replace(HOST, agent_id="agent2")),
         bodies("shop.instance-4._app.1")[0] | {"ID": "not-prefixed"},
     )
-    assert difference([], there, HOST) == ([], [names.service_id(TASK)])
+    assert difference([], there, HOST, alone) == ([], [names.service_id(TASK)])
+
+
+def test_another_executors_services_are_its_own_while_it_lives() -> None:
+    there = present(*bodies(OTHER_TASK, replace(HOST, executor_id="upgraded")))
+    assert difference([], there, HOST, lambda executor_id: executor_id == "upgraded") == ([], [])
+    assert difference([], there, HOST, alone) == ([], [names.service_id(OTHER_TASK)])
 
 
 def test_a_forgotten_task_of_an_earlier_agent_id_goes_too() -> None:
     there = present(*bodies(OTHER_TASK, replace(HOST, agent_id="agent0")))
-    assert difference([], there, HOST) == ([], [])
-    assert difference([], there, HOST, frozenset({OTHER_TASK})) == ([], [names.service_id(OTHER_TASK)])
+    assert difference([], there, HOST, alone) == ([], [])
+    assert difference([], there, HOST, alone, frozenset({OTHER_TASK})) == ([], [names.service_id(OTHER_TASK)])
 
 
 @given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)), st.sets(st.integers(10, 19)))
@@ -106,6 +118,6 @@ def test_doing_the_difference_leaves_exactly_what_is_wanted(wanted: set[int], th
 
     stranger = replace(HOST, framework_id="fw2")
     state = present(*(body(n) for n in there), *(body(n, stranger) for n in foreign))
-    missing, surplus = difference([body(n) for n in wanted], state, HOST)
+    missing, surplus = difference([body(n) for n in wanted], state, HOST, alone)
     after = (state.keys() | {found["ID"] for found in missing}) - set(surplus)
     assert after == {body(n)["ID"] for n in wanted | foreign}
