@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from support.waiting import until
 from eratos.common import names
 from eratos.common.payload import HealthCheck, Port, Service
 from eratos.executor.ports import port_taken
+from eratos.scheduler.config import Config
 
 IMAGE = "eratos/prime"
 
@@ -228,6 +230,32 @@ def test_a_shutdown_ends_every_task_and_then_the_executor(rig: Rig, how: str) ->
         assert rig.states(task_id)[-1] == "TASK_KILLED"
     assert not rig.registered(ready)
     until(lambda: not rig.containers(), 20, "the containers are removed")
+
+
+def test_it_subscribes_and_works_while_docker_and_consul_are_away(tmp_path: Path) -> None:
+    with SimulatedExecutorAgent() as agent:
+        environ = agent.environ(
+            MESOS_SANDBOX=str(tmp_path),
+            ERATOS_DOCKER_HOST=f"unix://{tmp_path}/no.sock",
+            ERATOS_CONSUL="http://127.0.0.1:1",
+            ERATOS_HOST=f"test-{uuid.uuid4().hex}",
+            ERATOS_HTTP_PORT="1024",
+        )
+        command = [sys.executable, "-P", "-m", "eratos.executor"]
+        with subprocess.Popen(command, env={"PATH": os.environ["PATH"], **environ}, stderr=subprocess.DEVNULL) as process:
+            until(lambda: agent.stream is not None, 20, "the executor has subscribed")
+            agent.launch("t", a_payload("t", image="", args=("true",), ports=0).to_bytes())
+            until(lambda: [status["state"] for status in agent.updates][-1:] == ["TASK_FINISHED"], 20, "a task ran")
+            process.terminate()
+            assert process.wait(timeout=20) == 0
+
+
+def test_the_executor_fits_into_the_memory_that_it_asks_for(rig: Rig) -> None:
+    for _ in range(5):
+        rig.ready()
+    status = Path(f"/proc/{rig.process.pid}/status").read_text()
+    rss_mib = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+    assert rss_mib < Config().executor_mem_mib
 
 
 def test_without_an_agent_it_says_what_is_missing() -> None:

@@ -8,6 +8,7 @@ import pytest
 from support.collector import Collector
 from support.mesos_agent import AGENT_ID, SimulatedExecutorAgent, a_task
 
+from eratos.common.subscription import StreamEnded
 from eratos.executor.core import events as e
 from eratos.executor.core.updates import StatusUpdate
 from eratos.executor.mesos.driver import ExecutorDriver
@@ -248,3 +249,37 @@ def test_update_in_no_state_of_mesos_is_refused(agent, events, drive):
     with pytest.raises(ValueError, match="TASK_HAPPY"):
         driver.send(StatusUpdate("t-1", "TASK_HAPPY"))
     assert driver.flush(0)
+
+
+def test_subscription_stays_open_while_calls_take_another_connection(agent, events, drive):
+    driver = drive()
+    events.await_event(e.Subscribed)
+    driver.send(StatusUpdate("t-1", "TASK_RUNNING"))
+    assert driver.flush(5)
+    (subscribe,), (update,) = agent.calls("SUBSCRIBE"), agent.calls("UPDATE")
+    assert update.connection is not subscribe.connection
+    agent.launch("t-2")
+    events.await_event(e.LaunchTask)  # over the first one still
+    assert len(agent.calls("SUBSCRIBE")) == 1
+
+
+def test_an_agent_that_went_away_is_asked_again_within_its_longest_pause(agent, events, drive):
+    driver = drive(MESOS_SUBSCRIPTION_BACKOFF_MAX="10secs")._agent
+    events.await_event(e.Subscribed)
+    pauses = [driver.ended(StreamEnded("gone")) for _ in range(200)]
+    assert 0 < min(pauses) < max(pauses) <= 5
+
+
+def test_a_reason_that_mesos_does_not_know_is_left_out(agent, events, drive):
+    driver = drive()
+    events.await_event(e.Subscribed)
+    driver.send(StatusUpdate("t-1", "TASK_FAILED", reason="REASON_BAD_LUCK"))
+    assert driver.flush(5)
+    assert "reason" not in agent.updates[0]
+
+
+def test_a_check_of_the_task_is_left_uninterpreted(agent, events, drive):
+    drive()
+    events.await_event(e.Subscribed)
+    agent.launch("t-1", b"payload", check={"type": "COMMAND", "command": {"command": {"value": "exit 1"}}})
+    assert events.await_event(e.LaunchTask) == e.LaunchTask("t-1", b"payload")

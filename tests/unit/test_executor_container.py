@@ -12,8 +12,10 @@ from eratos.common import names
 from eratos.common.errors import PermanentError
 from eratos.common.payload import Port, Volume
 from eratos.common.resources import Resources
+from eratos.executor.core.actions import StartContainer
 from eratos.executor.core.container import container_config, probe_target, tcp_host_ports
 from eratos.executor.core.environment import environment
+from eratos.executor.core.start import start_action
 
 
 def config(host: Any = HOST, **changes: Any) -> dict[str, Any]:
@@ -92,6 +94,12 @@ def test_containers_carry_their_owner() -> None:
         names.LABEL_INSTANCE: "shop.instance-1",
         names.LABEL_TASK: TASK,
     }
+
+
+def test_no_container_is_named_as_mesos_own_may_be() -> None:
+    start = start_action(a_payload(), HOST)
+    assert isinstance(start, StartContainer)
+    assert start.name.startswith("eratos-")
 
 
 def test_docker_neither_restarts_a_task_nor_lets_its_log_grow() -> None:
