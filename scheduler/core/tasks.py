@@ -218,7 +218,3 @@ def ask_about(machine: Machine, instances: Iterable[Instance]) -> None:
     asked = tuple((i.task_id, i.agent_id) for i in instances if not i.waiting)
     if asked:
         machine.call(Reconcile(asked))
-
-
-def put(machine: Machine, instance: Instance) -> None:
-    machine.put(instance)
