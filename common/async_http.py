@@ -7,6 +7,7 @@ a thread for each request, and a full asyncio client more memory than all of the
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -67,6 +68,14 @@ class Answer:
                 if len(body) >= most:
                     break
         return bytes(body[:most])
+
+    async def message(self, otherwise: str) -> str:
+        """Return what a refusal says in ``{"message": ...}``, else ``otherwise``. Raises one of Failure."""
+        body = await self.body()
+        try:
+            return str(json.loads(body)["message"])
+        except (ValueError, KeyError, TypeError):
+            return otherwise
 
     async def _exactly(self, length: int) -> AsyncIterator[bytes]:
         while length > 0:

@@ -70,7 +70,7 @@ class DockerLogs:
         path = f"/containers/{urllib.parse.quote(name, safe='')}/logs?{urllib.parse.urlencode(query)}"
         async with self._ask(version, path) as answer:
             if answer.status != 200:
-                raise TemporaryError(await _message(answer))
+                raise await _refusal(answer)
             yield answer
 
     async def _check_owner(self, version: str, name: str) -> None:
@@ -81,7 +81,7 @@ class DockerLogs:
                 if labels.get(names.LABEL_FRAMEWORK) == self._framework_id:
                     return
             elif answer.status != 404:
-                raise TemporaryError(await _message(answer))
+                raise await _refusal(answer)
         raise NoLog(f"no container {name} is on this host: it has not been started yet, or it has ended and was removed")
 
     async def _version(self) -> str:
@@ -98,12 +98,8 @@ class DockerLogs:
         return async_http.ask(url.hostname or "docker", url.port or _PORT, f"/v{version}{path}", tls=tls, unix=unix)
 
 
-async def _message(answer: async_http.Answer) -> str:
-    body = await answer.body()
-    try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"Docker answers with HTTP status {answer.status}"
+async def _refusal(answer: async_http.Answer) -> TemporaryError:
+    return TemporaryError(await answer.message(f"Docker answers with HTTP status {answer.status}"))
 
 
 async def _kinds(answer: async_http.Answer) -> AsyncGenerator[int, None]:

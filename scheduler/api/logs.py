@@ -8,7 +8,6 @@ reader is a coroutine: a thousand slow ones hold up nobody.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -31,6 +30,7 @@ log = logging.getLogger(__name__)
 
 #: For the executor's first word; the log itself may take as long as it likes.
 ANSWER_S = 15.0
+_STRANGER = "its answer is no executor's: does another program listen there?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ async def _read(task: _Task, port: int, query: str) -> Response:
             async with asyncio.timeout(ANSWER_S):
                 path = f"/tasks/{quote(task.task_id, safe='')}/logs?{query}"
                 answer = await stack.enter_async_context(async_http.ask(task.hostname, port, path))
-                refused = "" if answer.status == 200 else _message(await answer.body())
+                refused = "" if answer.status == 200 else await answer.message(_STRANGER)
         except async_http.Failure as error:
             reason = str(error) or type(error).__name__
             raise ApiError(503, f"the executor at {where} does not answer: {reason}; see --executor-http-port") from error
@@ -100,10 +100,3 @@ async def _pieces(answer: async_http.Answer, stack: AsyncExitStack, task_id: str
             # The reader has to notice, too: a log that just stops would look complete.
             log.warning("a log was cut short %s", fields(task_id=task_id, error=error))
             raise
-
-
-def _message(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return "its answer is no executor's: does another program listen there?"
