@@ -9,95 +9,51 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import requests
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from support.cluster import Cluster  # noqa: E402
-from support.containers import docker  # noqa: E402
-from support.waiting import until  # noqa: E402
-
-APP_ID = "/bench-launch"
-BACKEND = "bench-launch"
-HOST = "bench-launch.localhost"
-CPUS, MEM_MIB = 0.05, 64
-#: Between two looks. Looking costs CPU that the launch itself wants on a small machine.
-PACE_S = 0.05
+from _fleet import CPUS, MEM_MIB, PACE_S, ROOT, Fleet, machine, waited
+from support.cluster import Cluster
+from support.containers import docker
+from support.waiting import until
 
 
-def app(count: int) -> dict[str, Any]:
-    """Return the app of the benchmark: prime workers that answer at once, under a host name of their own."""
-    return {
-        "id": APP_ID,
-        "instances": count,
-        "cpus": CPUS,
-        "mem": MEM_MIB,
-        "env": {"WORK_S": "0"},
-        "container": {"type": "DOCKER", "docker": {"image": "eratos/prime"}},
-        "networks": [{"mode": "host"}],
-        "portDefinitions": [{"port": 0, "name": "http"}],
-        "healthChecks": [
-            {"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0, "intervalSeconds": 5, "timeoutSeconds": 2}
-        ],
-        "labels": {"HAPROXY_0_VHOST": HOST},
-        "taskKillGracePeriodSeconds": 2,
-    }
-
-
-def waited(condition: Callable[[], Any], within_s: float, what: str) -> float:
-    """Return the seconds until the condition held."""
-    began = time.monotonic()
-    until(condition, within_s, what, pace_s=PACE_S)
-    return time.monotonic() - began
-
-
-def launch(cluster: Cluster, count: int) -> tuple[float, float]:
+def launch(fleet: Fleet, count: int) -> tuple[float, float]:
     """Start the fleet through eratos; return (seconds to all running, seconds from there to all answering)."""
+    cluster = fleet.cluster
     api = f"{cluster.url(f'ERATOS_API{cluster.leader()}_PORT')}/v2/apps"
     with requests.Session() as session:
         session.get(api, timeout=10)
         began = time.monotonic()
-        answer = session.post(api, json=app(count), timeout=30)
+        answer = session.post(api, json={**fleet.app, "instances": count}, timeout=30)
         assert answer.status_code == 201, answer.text
 
         def running() -> bool:
-            return session.get(f"{api}{APP_ID}", timeout=10).json()["app"]["tasksRunning"] == count
+            return session.get(f"{api}{fleet.app['id']}", timeout=10).json()["app"]["tasksRunning"] == count
 
         until(running, 60, f"{count} tasks run", pace_s=PACE_S)
     ran = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda url: all_answer(url, count), cluster.balancers))
+        list(pool.map(lambda url: all_answer(url, fleet.host, count), cluster.balancers))
     return ran - began, time.monotonic() - ran
 
 
-def all_answer(url: str, count: int) -> None:
+def all_answer(url: str, host: str, count: int) -> None:
     """Send requests through a balancer until every instance has answered."""
     seen: set[str] = set()
     with requests.Session() as session:
 
         def complete() -> bool:
-            answer = session.get(url, headers={"Host": HOST}, timeout=10)
+            answer = session.get(url, headers={"Host": host}, timeout=10)
             if answer.status_code == 200:
                 seen.add(answer.headers["X-Instance"])
             return len(seen) == count
 
         until(complete, 60, f"{count} instances answer through {url}", pace_s=0)
-
-
-def remove(cluster: Cluster) -> None:
-    cluster.delete(APP_ID)
-    cluster.settle({"id": APP_ID}, 0)
 
 
 def docker_loop(cluster: Cluster, count: int) -> float:
@@ -121,12 +77,16 @@ def docker_loop(cluster: Cluster, count: int) -> float:
     return took
 
 
-def loss(cluster: Cluster) -> float:
+def loss(fleet: Fleet) -> float:
     """Kill one worker; return the seconds until neither balancer sends there any more."""
-    task, container = sorted(cluster.containers(APP_ID).items())[0]
+    task, container = sorted(fleet.cluster.containers(fleet.app["id"]).items())[0]
     server = f"eratos-{task}"
     docker("kill", container)
-    return waited(lambda: all(server not in cluster.servers(n, BACKEND) for n in (1, 2)), 60, f"{server} leaves the rotation")
+
+    def gone() -> bool:
+        return all(server not in fleet.cluster.servers(balancer, fleet.backend) for balancer in (1, 2))
+
+    return waited(gone, 60, f"{server} leaves the rotation")
 
 
 def infra_mib(cluster: Cluster) -> float:
@@ -153,24 +113,23 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="pairs of runs, interleaved (default: 5)")
     parser.add_argument("--count", type=int, default=20, help="instances in each run (default: 20)")
     options = parser.parse_args()
-    cluster = Cluster.from_environment()
-    remove(cluster)
-    launch(cluster, options.count)  # warms executors and images, as the docker loop's are warm
-    remove(cluster)
     ours, loops, rotations, losses = [], [], [], []
-    for pair in range(options.pairs):
-        loops.append(docker_loop(cluster, options.count))
-        launched, rotation = launch(cluster, options.count)
-        ours.append(launched)
-        rotations.append(rotation)
-        cluster.settle({"id": APP_ID}, options.count)
-        losses.append(loss(cluster))
-        remove(cluster)
-        print(
-            f"pair {pair + 1} of {options.pairs}: launch {launched:.2f} s, docker loop {loops[-1]:.2f} s, "
-            f"rotation {rotation:.2f} s, loss {losses[-1]:.2f} s",
-            flush=True,
-        )
+    with Fleet("bench-launch", taskKillGracePeriodSeconds=2) as fleet:
+        launch(fleet, options.count)  # warms executors and images, as the docker loop's are warm
+        fleet.remove()
+        for pair in range(options.pairs):
+            loops.append(docker_loop(fleet.cluster, options.count))
+            launched, rotation = launch(fleet, options.count)
+            ours.append(launched)
+            rotations.append(rotation)
+            fleet.cluster.settle(fleet.app, options.count)
+            losses.append(loss(fleet))
+            fleet.remove()
+            print(
+                f"pair {pair + 1} of {options.pairs}: launch {launched:.2f} s, docker loop {loops[-1]:.2f} s, "
+                f"rotation {rotation:.2f} s, loss {losses[-1]:.2f} s",
+                flush=True,
+            )
     recorded = recorded_timings()
     print(
         json.dumps(
@@ -183,8 +142,8 @@ def main() -> None:
                 "up_cold_s": recorded.get("up_cold_s"),
                 "up_warm_s": recorded.get("up_warm_s"),
                 "up_idle_s": recorded.get("up_idle_s"),
-                "infra_mib": round(infra_mib(cluster)),
-                "cores": os.cpu_count(),
+                "infra_mib": round(infra_mib(fleet.cluster)),
+                **machine(),
                 "instances": options.count,
                 "pairs": options.pairs,
             }
