@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -105,7 +106,7 @@ def _pytest(arguments: list[str]) -> int:
     # -P: the folders at the root are packages under other names, and must not be found under their own.
     command = [str(PYTHON), "-P", "-m", "pytest", *arguments]
     say(f"\n$ .venv/bin/python {' '.join(command[1:])}")
-    return subprocess.run(command, cwd=ROOT, env=_environment()).returncode
+    return to_its_end(command, _environment())
 
 
 def _ensure_engine_and_images(settings: Settings, progress: Progress) -> None:
@@ -129,7 +130,15 @@ def bench(settings: Settings, name: str | None, arguments: list[str]) -> int:
         raise Problem(f"the cluster is not up: {', '.join(lacking)}", "./dev up")
     fleet.ensure_sample(settings, None)
     environment = {**_environment(), **settings.variables, "ERATOS_PROJECT": settings.project}
-    return subprocess.run([str(PYTHON), "-P", str(found[name]), *arguments], cwd=ROOT, env=environment).returncode
+    return to_its_end([str(PYTHON), "-P", str(found[name]), *arguments], environment)
+
+
+def to_its_end(command: list[str], env: dict[str, str]) -> int:
+    """Run a program that cleans up after ctrl-C, which reaches it, too: subprocess.run would soon kill it."""
+    with subprocess.Popen(command, cwd=ROOT, env=env) as process:
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                return process.wait()
 
 
 def lint() -> int:

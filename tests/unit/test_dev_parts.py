@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,3 +188,13 @@ def test_a_problem_is_two_lines_and_exit_code_one(
     error, fix = capsys.readouterr().err.splitlines()
     assert error == "error: --agents 0 is out of range"
     assert fix == "fix:   choose between 1 and 50"
+
+
+def test_a_benchmark_may_clean_up_after_ctrl_c() -> None:
+    # The benchmark needs longer for it than the quarter of a second that subprocess.run grants.
+    benchmark = "import os, sys, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(0.6); print('clean'); sys.exit(3)"
+    script = "import sys; from devtool.development import to_its_end; sys.exit(to_its_end(sys.argv[1:], {}))"
+    command = [sys.executable, "-c", script, sys.executable, "-c", benchmark]
+    environment = {**os.environ, "PYTHONPATH": str(settings_module.COMPOSE_FOLDER)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (3, "clean\n"), done.stderr
