@@ -1,0 +1,147 @@
+"""Servers so cheap that what stands before them is measured, and their way into Consul. Used by storm.py and proxy.py.
+
+One HAProxy answers by itself, on as many ports as wanted, in a container on the cluster's own network. It is no task of Mesos:
+a benchmark of the balancers registers its ports in Consul, tagged and labelled as executors do it, and balancers serve them like
+any app.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import local
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support.cluster import SOON_S, Cluster
+from support.containers import docker
+from support.waiting import until
+
+IMAGE = "eratos/balancer"
+FIRST_PORT = 20_000
+#: Calls to Consul at a time, so that one that waits does not hold up those that are due.
+CALLERS = 16
+ANSWER_S = 30.0
+
+#: Connections are kept for longer than any benchmark lasts, so that a balancer never meets one that is just being closed.
+ANSWERING = """\
+global
+  nbthread 1
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 1h
+  timeout http-keep-alive 1h
+  timeout server 5s
+frontend answering
+  bind :{first}-{last}
+  http-request return status 200 content-type text/plain hdr X-Instance "%[dst_port]" string "ok"
+"""
+
+
+def network(cluster: Cluster) -> str:
+    """Return the name of the Docker network that the cluster's containers are in."""
+    shown = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"
+    return docker("inspect", "--format", shown, cluster.container_of("consul1")).split()[0]
+
+
+def address(container: str) -> str:
+    """Return a running container's address on that network."""
+    found = docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container)
+    assert found, f"the container has ended: docker logs {container}"
+    return found
+
+
+@contextmanager
+def haproxy(cluster: Cluster, bench: str, config: str) -> Iterator[str]:
+    """Run the balancer's HAProxy with another configuration, on the cluster's network; yield the container's id."""
+    # The image has the labels of the service that it was built for, and this is not that service.
+    labels = [f"eratos.bench={bench}", "com.docker.compose.project=", "com.docker.compose.service="]
+    container = docker(
+        "run", "-d", *(word for label in labels for word in ("--label", label)),
+        "--network", network(cluster), "--env", f"CONFIG={config}", "--no-healthcheck",
+        "--log-driver", "json-file", "--log-opt", "max-size=5m", "--log-opt", "max-file=2",  # as the cluster's own
+        "--entrypoint", "sh", IMAGE, "-c", 'printf %s "$CONFIG" > /tmp/haproxy.cfg && exec haproxy -db -f /tmp/haproxy.cfg',
+    )  # fmt: skip
+    try:
+        yield container
+    finally:
+        docker("rm", "-f", "-v", container)
+
+
+def servers(cluster: Cluster, bench: str, count: int) -> Any:
+    """Run a HAProxy that answers on ``count`` ports from FIRST_PORT on; a context with its container's id."""
+    return haproxy(cluster, bench, ANSWERING.format(first=FIRST_PORT, last=FIRST_PORT + count - 1))
+
+
+class Service:
+    """A service in Consul's catalogue whose instances are ports of one address. Entering and leaving remove what is there of it.
+
+    It is on a node of its own, for which no agent speaks: one agent tells the servers of one change after the other, so 200
+    changes a second through one would measure that agent. Executors use those of their hosts, many at a time.
+    """
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self._cluster = cluster
+        self._at = ("127.0.0.1", cluster.ports["ERATOS_CONSUL_PORT"])
+        self._connections = local()
+        self.name = name
+        self.host = f"{name}.localhost"
+
+    def __enter__(self) -> Service:
+        self._remove()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    def id(self, number: int) -> str:
+        """Return an instance's id, which is its server's name in HAProxy. Not eratos' own prefix: this is none of its tasks."""
+        return f"{self.name}-{number}"
+
+    def register(self, number: int, host: str, port: int) -> None:
+        """Register one instance, with a check as those of executors have one."""
+        service_id = self.id(number)
+        meta = {"haproxy-vhost": self.host}
+        service = {"ID": service_id, "Service": self.name, "Address": host, "Port": port, "Tags": ["eratos"], "Meta": meta}
+        check = {"CheckID": f"{service_id}-check", "Name": f"tcp port {port}", "ServiceID": service_id, "Status": "passing"}
+        self._call("/v1/catalog/register", {"Node": self.name, "Address": host, "Service": service, "Check": check})
+
+    def deregister(self, number: int) -> None:
+        """Deregister one instance; its check goes with it."""
+        self._call("/v1/catalog/deregister", {"Node": self.name, "ServiceID": self.id(number)})
+
+    def in_rotation(self, balancer: int) -> set[str]:
+        """Return the ids of the instances to which one balancer sends requests."""
+        return set(self._cluster.servers(balancer, self.name))
+
+    def await_rotation(self, ids: set[str], within_s: float = SOON_S) -> None:
+        """Wait until both balancers send to exactly these instances."""
+        what = f"{len(ids)} instances of {self.name} are in rotation"
+        until(lambda: all(self.in_rotation(balancer) == ids for balancer in (1, 2)), within_s, what, pace_s=0.1)
+
+    def _remove(self) -> None:
+        self._call("/v1/catalog/deregister", {"Node": self.name})
+        # Nothing of theirs answers any more, so the render guard lets them go without a wait.
+        if found := docker("ps", "-aq", "--filter", f"label=eratos.bench={self.name}").split():
+            docker("rm", "-f", "-v", *found)
+        self.await_rotation(set())
+
+    def _call(self, path: str, body: Any) -> None:
+        """Call consul1, each thread over a connection of its own."""
+        connection = getattr(self._connections, "kept", None)
+        if connection is None:
+            connection = self._connections.kept = http.client.HTTPConnection(*self._at, timeout=ANSWER_S)
+        try:
+            connection.request("PUT", path, json.dumps(body))
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            raise
+        assert response.status == 200, f"{path}: {response.status} {answer!r}"

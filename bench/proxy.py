@@ -1,0 +1,180 @@
+"""What the balancer's configuration costs: its requests/s over those of the least HAProxy that does the same.
+
+balancer1, as it runs with all that it serves, against a hand-written configuration of some lines: the same image, the same
+number of threads, the same servers, in turns on the same machine. The load generator is wrk, in a container on the cluster's own
+network, and asks both directly there: a published port goes through Docker's own proxy, a slower thing than HAProxy, which would
+make all balancers look alike. The servers are one HAProxy that answers by itself, registered in Consul like any service. Run by
+``./dev bench proxy`` on a running cluster, which it leaves as it was, after ctrl-C, too. The last line is one JSON object.
+
+* ``ratio``: requests/s of balancer1 over those of the hand-written one, median of the pairs. wrk and the servers need CPU as
+  well; on a machine with few cores that is in both figures and brings the ratio nearer to 1.
+* ``cpu_ratio``: the same without that: CPU time of HAProxy for a request, hand-written over balancer1, median of the pairs.
+* ``logged_ratio``, ``logged_cpu_ratio``: over the hand-written one with an access log as the balancer's, a line for each
+  request: what is left is the rest of the configuration. The log's price is mostly Docker's, which copies each line by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "compose-dev"))
+
+from _fleet import machine
+from _servers import FIRST_PORT, Service, address, haproxy, network, servers
+from devtool.cluster import Compose
+from devtool.settings import read_settings
+from support.cluster import Cluster
+from support.containers import docker, run_container
+
+NAME = "bench-proxy"
+WRK = "eratos/wrk"
+PORT = 8000
+
+MINIMAL = """\
+global
+  nbthread {threads}{log}
+defaults
+  mode http{logging}
+  timeout connect 1s
+  timeout client 60s
+  timeout server 60s
+frontend minimal
+  bind :{port}
+  default_backend servers
+backend servers
+{servers}
+"""
+
+
+def minimal(host: str, count: int, threads: int, *, logged: bool = False) -> str:
+    """Return the hand-written configuration, on request with an access log."""
+    lines = [f"  server s{number} {host}:{FIRST_PORT + number}" for number in range(count)]
+    log, logging = ("\n  log stdout format raw local0 info", "\n  log global\n  option httplog") if logged else ("", "")
+    return MINIMAL.format(threads=threads, log=log, logging=logging, port=PORT, servers="\n".join(lines))
+
+
+def threads_of(container: str) -> int:
+    """Return how many threads a balancer's HAProxy has, by its settings."""
+    environment = docker("inspect", "--format", "{{json .Config.Env}}", container)
+    return int(dict(line.split("=", 1) for line in json.loads(environment)).get("ERATOS_THREADS", 2))
+
+
+def cpu_s(container: str) -> float:
+    """Return the CPU time that all HAProxy processes of a container have used."""
+    used = 0.0
+    for line in docker("exec", container, "sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null || true").splitlines():
+        name, _, rest = line.rpartition(")")
+        if name.endswith("(haproxy"):
+            user, system = rest.split()[11:13]
+            used += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return used
+
+
+def requests_per_s(wrk: str, target: str, host: str, options: argparse.Namespace, seconds: int) -> tuple[float, int]:
+    """Load one proxy; return requests a second and the number of requests. Ends where any was not answered well."""
+    said = docker(
+        "exec", wrk, "wrk", "-t1", f"-c{options.connections}", f"-d{seconds}s", "--timeout", "10s",
+        "-H", f"Host: {host}", f"http://{address(target)}:{PORT}/",
+    )  # fmt: skip
+    if "Non-2xx" in said or "Socket errors" in said:
+        raise SystemExit(f"not every request was answered, so there is nothing to compare:\n{said}")
+    rate, number = re.search(r"Requests/sec: +([\d.]+)", said), re.search(r"(\d+) requests in", said)
+    assert rate and number, said
+    return float(rate[1]), int(number[1])
+
+
+def one(wrk: str, target: str, host: str, options: argparse.Namespace) -> tuple[float, float]:
+    """Return a proxy's requests a second, and its CPU time in microseconds for a request."""
+    before = cpu_s(target)
+    rate, number = requests_per_s(wrk, target, host, options, options.seconds)
+    return rate, (cpu_s(target) - before) / number * 1e6
+
+
+def measure(cluster: Cluster, service: Service, options: argparse.Namespace) -> dict[str, Any]:
+    ours = cluster.container_of("balancer1")
+    count = options.servers
+    with (
+        servers(cluster, NAME, count) as answering,
+        haproxy(cluster, NAME, minimal(address(answering), count, threads_of(ours))) as least,
+        haproxy(cluster, NAME, minimal(address(answering), count, threads_of(ours), logged=True)) as logged,
+        run_container(
+            WRK, "sleep", "infinity", options=["--network", network(cluster), "--init", "--label", f"eratos.bench={NAME}"]
+        ) as wrk,
+    ):
+        for number in range(count):
+            service.register(number, address(answering), FIRST_PORT + number)
+        service.await_rotation({service.id(number) for number in range(count)})
+        contenders = [ours, least, logged]
+        for target in contenders:
+            requests_per_s(wrk.id, target, service.host, options, 2)  # opens the connections to the servers
+        rates: dict[str, list[float]] = {target: [] for target in contenders}
+        cpu: dict[str, list[float]] = {target: [] for target in contenders}
+        for pair in range(options.pairs):
+            for target in contenders if pair % 2 else reversed(contenders):
+                rate, us = one(wrk.id, target, service.host, options)
+                rates[target].append(rate)
+                cpu[target].append(us)
+                time.sleep(1)  # what was logged is still being written
+            print(
+                f"pair {pair + 1} of {options.pairs}: "
+                + ", ".join(
+                    f"{name} {rates[target][-1]:.0f}/s at {cpu[target][-1]:.1f} us"
+                    for name, target in (("balancer", ours), ("hand-written", least), ("with a log", logged))
+                ),
+                flush=True,
+            )
+    return {
+        "ratio": ratio(rates[ours], rates[least]),
+        "cpu_ratio": ratio(cpu[least], cpu[ours]),
+        "logged_ratio": ratio(rates[ours], rates[logged]),
+        "logged_cpu_ratio": ratio(cpu[logged], cpu[ours]),
+        "balancer_per_s": round(statistics.median(rates[ours])),
+        "minimal_per_s": round(statistics.median(rates[least])),
+        "logged_per_s": round(statistics.median(rates[logged])),
+        "balancer_cpu_us": round(statistics.median(cpu[ours]), 1),
+        "minimal_cpu_us": round(statistics.median(cpu[least]), 1),
+        "logged_cpu_us": round(statistics.median(cpu[logged]), 1),
+        "connections": options.connections,
+        "servers": count,
+        "threads": threads_of(ours),
+        "pairs": options.pairs,
+        **machine(),
+    }
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    """Return the median of the pairs' ratios."""
+    return round(statistics.median(a / b for a, b in zip(above, below, strict=True)), 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./dev bench proxy", description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=7, help="rounds, in each of which all take their turns (default: 7)")
+    parser.add_argument("--seconds", type=int, default=6, help="of each run (default: 6)")
+    parser.add_argument("--connections", type=int, default=64, help="of wrk (default: 64)")
+    parser.add_argument("--servers", type=int, default=4, help="behind each proxy (default: 4)")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cluster = Cluster.from_environment()
+    Compose(read_settings(os.environ)).run("--profile", "bench", "build", "wrk", timeout_s=600)
+    try:
+        with Service(cluster, NAME) as service:
+            found = measure(cluster, service, options)
+    except KeyboardInterrupt:
+        print("interrupted; the cluster is as it was", file=sys.stderr)
+        sys.exit(130)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
