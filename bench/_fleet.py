@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+from support.cluster import SOON_S, Cluster
+from support.waiting import until
 
-from support.cluster import SOON_S, Cluster  # noqa: E402
-from support.waiting import until  # noqa: E402
+ROOT = Path(__file__).parents[1]
 
 CPUS, MEM_MIB = 0.05, 64
 #: Between two looks. Looking costs CPU that the fleet itself wants on a small machine.

@@ -21,25 +21,23 @@ import time
 import uuid
 from pathlib import Path
 
+import _bare_pymesos
+from support.builders import an_app
+from support.containers import run_container
+from support.mesos_containers import EXECUTOR_PATH, run_agent, run_master
+from support.waiting import until
+
+from eratos.common.resources import Resources
+from eratos.scheduler.core.events import PutApps
+from eratos.scheduler.core.machine import Machine, Settings
+from eratos.scheduler.core.mesos import TaskState
+from eratos.scheduler.core.state import State
+from eratos.scheduler.election import open_store_and_election
+from eratos.scheduler.loop import Loop
+from eratos.scheduler.mesos.driver import SchedulerDriver
+from eratos.scheduler.mesos.settings import ExecutorSettings, MesosSettings
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests"))
-sys.path.insert(0, str(HERE))
-
-import _bare_pymesos  # noqa: E402
-from support.builders import an_app  # noqa: E402
-from support.containers import run_container  # noqa: E402
-from support.mesos_containers import EXECUTOR_PATH, run_agent, run_master  # noqa: E402
-from support.waiting import until  # noqa: E402
-
-from eratos.common.resources import Resources  # noqa: E402
-from eratos.scheduler.core.events import PutApps  # noqa: E402
-from eratos.scheduler.core.machine import Machine, Settings  # noqa: E402
-from eratos.scheduler.core.mesos import TaskState  # noqa: E402
-from eratos.scheduler.core.state import State  # noqa: E402
-from eratos.scheduler.election import open_store_and_election  # noqa: E402
-from eratos.scheduler.loop import Loop  # noqa: E402
-from eratos.scheduler.mesos.driver import SchedulerDriver  # noqa: E402
-from eratos.scheduler.mesos.settings import ExecutorSettings, MesosSettings  # noqa: E402
 
 AGENTS = 3
 RESOURCES = "cpus:200;mem:200000;disk:1000;ports:[31000-31001]"

@@ -19,11 +19,7 @@ import json
 import os
 import random
 import statistics
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.builders import EXECUTOR, a_machine, an_app
 

@@ -23,11 +23,7 @@ import signal
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "compose-dev"))
 
 from _fleet import machine
 from _servers import FIRST_PORT, Service, address, haproxy, network, servers

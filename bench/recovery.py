@@ -23,8 +23,6 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
 from support.builders import EXECUTOR, a_machine, an_app
 
 from eratos.common import names

@@ -129,7 +129,12 @@ def bench(settings: Settings, name: str | None, arguments: list[str]) -> int:
     if lacking:
         raise Problem(f"the cluster is not up: {', '.join(lacking)}", "./dev up")
     fleet.ensure_sample(settings, None)
-    environment = {**_environment(), **settings.variables, "ERATOS_PROJECT": settings.project}
+    environment = {
+        **_environment(),
+        **settings.variables,
+        "ERATOS_PROJECT": settings.project,
+        "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("bench", "tests", "compose-dev")),
+    }
     return to_its_end([str(PYTHON), "-P", str(found[name]), *arguments], environment)
 
 
