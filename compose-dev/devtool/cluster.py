@@ -86,9 +86,12 @@ class Compose:
 def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Return a compose file with the agents and balancers beyond the default ones: clones of the first, under their own names."""
     services = {}
+    volumes: dict[str, None] = {}
     for number in range(DEFAULT_AGENTS + 1, settings.agents + 1):
         host = f"agent{number}"
         services[host] = _clone(config, "agent1", "agent1", host)
+        # A null, as in compose.yaml: a volume with no settings of its own.
+        volumes[host] = None
         services[host]["environment"]["MESOS_ATTRIBUTES"] = attributes(number)
         _move(services[host], 100 + number)
         services[f"consul-{host}"] = _clone(config, "consul-agent1", "agent1", host)
@@ -100,7 +103,7 @@ def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]
         published = {8000: settings.port("BALANCER", number), 9090: settings.port("STATS", number)}
         for port in services[host]["ports"]:
             port["published"] = str(published[port["target"]])
-    return {"services": services}
+    return {"services": services, "volumes": volumes}
 
 
 def attributes(agent: int) -> str:

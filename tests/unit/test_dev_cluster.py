@@ -18,6 +18,7 @@ CONFIG = {
             "image": "eratos/agent",
             "hostname": "agent1",
             "networks": {"default": {"ipv4_address": "10.0.7.101"}},
+            "volumes": [{"type": "volume", "source": "agent1", "target": "/var/lib/mesos"}],
             "environment": {
                 "MESOS_HOSTNAME": "agent1",
                 "MESOS_ATTRIBUTES": "rack:r1;zone:a",
@@ -36,17 +37,19 @@ CONFIG = {
 
 
 def test_no_service_is_added_for_the_default_counts_or_fewer() -> None:
-    assert extra_services(CONFIG, Settings()) == {"services": {}}
-    assert extra_services(CONFIG, Settings(agents=1, balancers=1)) == {"services": {}}
+    assert extra_services(CONFIG, Settings()) == {"services": {}, "volumes": {}}
+    assert extra_services(CONFIG, Settings(agents=1, balancers=1)) == {"services": {}, "volumes": {}}
 
 
 def test_a_further_agent_is_the_first_one_under_its_own_name() -> None:
-    services = extra_services(CONFIG, Settings(agents=4))["services"]
-    assert services == {
+    added = extra_services(CONFIG, Settings(agents=4))
+    assert added["volumes"] == {"agent4": None}
+    assert added["services"] == {
         "agent4": {
             "image": "eratos/agent",
             "hostname": "agent4",
             "networks": {"default": {"ipv4_address": "10.0.7.104"}},
+            "volumes": [{"type": "volume", "source": "agent4", "target": "/var/lib/mesos"}],
             "environment": {
                 "MESOS_HOSTNAME": "agent4",
                 "MESOS_ATTRIBUTES": "rack:r1;zone:b",
