@@ -16,6 +16,8 @@ STABLE_S = 60.0
 
 #: Ends that say something about the app.
 FAILURES = frozenset({TaskState.FAILED, TaskState.FINISHED})
+#: Reasons of failures that say something about the executor or the agent below: a host that restarts fails all its tasks at once.
+HOST_REASONS = ("REASON_EXECUTOR_", "REASON_AGENT_", "REASON_SLAVE_")
 #: Ends that say something about its agent; one that never ran may be sent to the same agent again, so slowly (rule 46).
 NEVER_RAN = frozenset({TaskState.LOST, TaskState.DROPPED, TaskState.GONE})
 
@@ -30,4 +32,7 @@ def next_delay_s(app: App, delay_s: float, update: TaskStatus, instance: Instanc
         return None
     if delay_s == 0 or now - instance.launched_at > max(STABLE_S, delay_s):
         return min(app.backoff_seconds, app.max_launch_delay_seconds)
+    if instance.started_at and update.reason.startswith(HOST_REASONS):
+        # Delays, so that an executor that keeps dying is no busy loop; but twenty tasks of one host are not twenty crashes of the app.
+        return delay_s
     return min(max(delay_s, app.backoff_seconds) * app.backoff_factor, app.max_launch_delay_seconds)

@@ -156,6 +156,18 @@ def test_crash_loop_doubles_its_delay_up_to_the_maximum(core: Driven):
     assert delays == [10, 20, 35, 35]
 
 
+def test_host_that_restarts_is_not_as_many_crashes_as_it_had_tasks(core: Driven):
+    core.put(an_app(instances=5, backoffSeconds=2, backoffFactor=3))
+    for task in core.run():
+        core.status(task, "FAILED", reason="REASON_EXECUTOR_TERMINATED")
+    assert core.machine.state.launches_of("/prime").delayed_until - core.now == 2
+    # Executors that end before they start anything count one by one.
+    core.tick(2)
+    for task in core.launch():
+        core.status(task, "FAILED", reason="REASON_EXECUTOR_REGISTRATION_TIMEOUT")
+    assert core.machine.state.launches_of("/prime").delayed_until - core.now > 100
+
+
 def test_lost_agent_relaunches_elsewhere_without_back_off(core: Driven):
     core.put(an_app(unreachableStrategy={"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}))
     [task] = core.run()
