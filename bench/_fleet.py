@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from support.cluster import SOON_S, Cluster
+from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
 from support.waiting import until
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +68,8 @@ class Fleet:
     def remove(self) -> None:
         """Delete the app and wait until nothing of it is left."""
         self.cluster.delete(self.app["id"])
-        self.cluster.settle(self.app, 0)
+        # A host that came back without its workers has their services until Consul's own limit takes them.
+        self.cluster.settle(self.app, 0, AFTER_HOST_LOSS_S)
 
 
 def waited(condition: Callable[[], Any], within_s: float, what: str) -> float:
