@@ -34,6 +34,8 @@ _LOOK_S = 0.5
 _COMPARE_S = 5.0
 
 
+#: Servers named in a line of the log at most: a large loss held back must not flood it.
+_NAMED: Final = 5
 #: How long a refused text is refused without another look: a full disk or a busy machine may have been the reason.
 _REFUSED_FOR_S = 30.0
 
@@ -219,7 +221,7 @@ class Applier:
         now_s = time.monotonic()
         with self._confirmations_lock:
             confirmed = self._confirmations.current(now_s)
-        lost = sharp_losses(served, wanted.pools, confirmed)
+        lost = sharp_losses(served, wanted.pools, confirmed, self._holds.known())
         alive: dict[str, set[str]] = {}
         if lost:
             accepting = self._accepting({served[backend][name] for backend, names in lost.items() for name in names})
@@ -229,7 +231,7 @@ class Applier:
         if names and names != self._held:
             log.warning(
                 "servers that Consul no longer names still answer and are kept for now %s",
-                fields(servers=",".join(names)),
+                fields(count=len(names), servers=",".join(names[:_NAMED]) + (",..." if len(names) > _NAMED else "")),
             )
         self._held = names
         if not held:

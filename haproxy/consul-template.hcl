@@ -26,6 +26,6 @@ template {
   }
 
   # Only a hint that saves the companion's next look at the file. It never fails, for a failed command would end consul-template.
-  command         = ["sh", "-c", "curl --silent --show-error --max-time 20 --request POST http://127.0.0.1:${ERATOS_COMPANION_PORT:-9100}/apply || true"]
+  command         = ["sh", "-c", "curl --silent --show-error --max-time 20 --output /dev/null --request POST http://127.0.0.1:${ERATOS_COMPANION_PORT:-9100}/apply || true"]
   command_timeout = "30s"
 }

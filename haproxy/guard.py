@@ -38,22 +38,28 @@ class Confirmations:
 
 
 def sharp_losses(
-    running: Mapping[str, Iterable[str]], wanted: Mapping[str, Iterable[str]], confirmed: Set[str]
+    running: Mapping[str, Iterable[str]],
+    wanted: Mapping[str, Iterable[str]],
+    confirmed: Set[str],
+    held: Mapping[str, Set[str]],
 ) -> dict[str, set[str]]:
     """Return backend -> servers whose removal needs a second look before it is made.
 
     A loss is sharp where, confirmed removals left aside, a pool of two or more is emptied or one of four or more loses
-    over half.
+    over half. ``held`` are the servers already held back: they stay so for as long as they are missing, but a loss is not
+    measured with them, or one sharp loss would make each ordinary one after it sharp as well.
     """
     sharp: dict[str, set[str]] = {}
     for backend, servers in running.items():
         before = set(servers) - confirmed
         lost = before - set(wanted.get(backend, ()))
+        known = lost & held.get(backend, frozenset())
+        fresh_before, fresh_lost = len(before) - len(known), len(lost) - len(known)
         # New servers do not count: all servers of a pool replaced at once without a word is as odd as all of them gone.
         emptied = len(before) >= 2 and lost == before
-        shrunken = len(before) >= 4 and 2 * len(lost) > len(before)
-        if emptied or shrunken:
-            sharp[backend] = lost
+        shrunken = fresh_before >= 4 and 2 * fresh_lost > fresh_before
+        if looked_at := lost if emptied or shrunken else known:
+            sharp[backend] = looked_at
     return sharp
 
 
@@ -64,6 +70,10 @@ class Holds:
         self._hold_s = hold_s
         self._since_s: dict[tuple[str, str], float] = {}
 
+    def known(self) -> dict[str, set[str]]:
+        """Return backend -> the servers held back at the last look, those whose time was up included."""
+        return _by_backend(self._since_s)
+
     def update(self, alive: Mapping[str, Iterable[str]], now_s: float) -> dict[str, set[str]]:
         """Take the servers that are lost and yet alive; return those to hold back, without those held long enough.
 
@@ -71,8 +81,11 @@ class Holds:
         """
         current = {(backend, server) for backend, servers in alive.items() for server in servers}
         self._since_s = {key: self._since_s.get(key, now_s) for key in current}
-        held: dict[str, set[str]] = {}
-        for (backend, server), since_s in self._since_s.items():
-            if now_s - since_s < self._hold_s:
-                held.setdefault(backend, set()).add(server)
-        return held
+        return _by_backend(key for key, since_s in self._since_s.items() if now_s - since_s < self._hold_s)
+
+
+def _by_backend(keys: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    servers: dict[str, set[str]] = {}
+    for backend, server in keys:
+        servers.setdefault(backend, set()).add(server)
+    return servers

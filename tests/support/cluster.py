@@ -192,6 +192,8 @@ class Cluster:
             "ps", "-aq", "--no-trunc",
             "--filter", f"label=com.docker.compose.project={self.project}",
             "--filter", f"label=com.docker.compose.service={service}",
+            # Others made of the service's image have its labels as well, but for this one.
+            "--filter", "label=com.docker.compose.config-hash",
         )  # fmt: skip
 
     def agent_ip(self, agent: str) -> str:

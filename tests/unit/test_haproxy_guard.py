@@ -29,36 +29,53 @@ def pool(count: int) -> list[str]:
     ],
 )
 def test_emptied_and_more_than_halved_pools_are_sharp(before: int, after: int, sharp: bool) -> None:
-    losses = sharp_losses({"app": pool(before)}, {"app": pool(after)}, frozenset())
+    losses = sharp_losses({"app": pool(before)}, {"app": pool(after)}, frozenset(), {})
     assert losses == ({"app": set(pool(before)) - set(pool(after))} if sharp else {})
 
 
 def test_a_pool_that_is_gone_is_an_emptied_one() -> None:
-    assert sharp_losses({"app": pool(2)}, {}, frozenset()) == {"app": {"s0", "s1"}}
+    assert sharp_losses({"app": pool(2)}, {}, frozenset(), {}) == {"app": {"s0", "s1"}}
 
 
 def test_a_confirmed_removal_is_not_looked_at() -> None:
-    assert sharp_losses({"app": pool(20)}, {"app": pool(5)}, frozenset(pool(20)[5:])) == {}
+    assert sharp_losses({"app": pool(20)}, {"app": pool(5)}, frozenset(pool(20)[5:]), {}) == {}
 
 
 def test_confirmed_removals_do_not_hide_a_sharp_loss_of_the_rest() -> None:
     # Of twenty, fifteen leave on purpose; of the five others, three vanish.
-    losses = sharp_losses({"app": pool(20)}, {"app": ["s0", "s1"]}, frozenset(pool(20)[5:]))
+    losses = sharp_losses({"app": pool(20)}, {"app": ["s0", "s1"]}, frozenset(pool(20)[5:]), {})
     assert losses == {"app": {"s2", "s3", "s4"}}
 
 
 def test_new_servers_do_not_make_up_for_all_old_ones_gone() -> None:
-    assert sharp_losses({"app": pool(4)}, {"app": ["x", "y", "z"]}, frozenset()) == {"app": set(pool(4))}
+    assert sharp_losses({"app": pool(4)}, {"app": ["x", "y", "z"]}, frozenset(), {}) == {"app": set(pool(4))}
+
+
+def test_what_is_held_stays_so_and_makes_no_ordinary_loss_a_sharp_one() -> None:
+    held = {"app": set(pool(20)[5:])}
+    assert sharp_losses({"app": pool(20)}, {"app": pool(5)}, frozenset(), held) == held
+    assert sharp_losses({"app": pool(20)}, {"app": pool(3)}, frozenset(), held) == held
+    # Over half of what is left is sharp again, and so is the last of it.
+    assert sharp_losses({"app": pool(20)}, {"app": pool(2)}, frozenset(), held) == {"app": set(pool(20)[2:])}
+    assert sharp_losses({"app": pool(20)}, {}, frozenset(), {"app": set(pool(20)[1:])}) == {"app": set(pool(20))}
+
+
+def test_held_servers_that_are_back_or_confirmed_are_let_go() -> None:
+    assert sharp_losses({"app": pool(4)}, {"app": pool(4)}, frozenset(), {"app": {"s1"}}) == {}
+    assert sharp_losses({"app": pool(4)}, {"app": pool(3)}, frozenset({"s3"}), {"app": {"s3"}}) == {}
 
 
 names = st.sets(st.sampled_from(pool(12)))
 
 
-@given(st.dictionaries(st.sampled_from("abc"), names), st.dictionaries(st.sampled_from("abc"), names), names)
+pools = st.dictionaries(st.sampled_from("abc"), names)
+
+
+@given(pools, pools, names, pools)
 def test_only_lost_and_unconfirmed_servers_are_ever_named(
-    running: dict[str, set[str]], wanted: dict[str, set[str]], confirmed: set[str]
+    running: dict[str, set[str]], wanted: dict[str, set[str]], confirmed: set[str], held: dict[str, set[str]]
 ) -> None:
-    for backend, lost in sharp_losses(running, wanted, confirmed).items():
+    for backend, lost in sharp_losses(running, wanted, confirmed, held).items():
         assert lost
         assert lost <= running[backend] - wanted.get(backend, set()) - confirmed
 
