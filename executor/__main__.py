@@ -83,9 +83,7 @@ def _run(config: Config) -> str:
         sources.append(ProcessLogs(processes.folder, processes.running))
     if "docker" in config.runtimes:
         docker = DockerClient(config.docker_host)
-        found["docker"] = DockerRuntime(
-            docker, config.sandbox, host, loop.emit, siblings.alive, logins_file=config.docker_config
-        )
+        found["docker"] = DockerRuntime(docker, config.sandbox, host, loop.emit, siblings.alive, logins_file=config.docker_config)
         sources.append(DockerLogs(docker, host.framework_id))
     containers = Runtimes(found)
     readiness = ReadinessResults()

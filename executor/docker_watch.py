@@ -35,9 +35,7 @@ _BACKOFF_MOST_S = 5.0
 class DockerWatch:
     """Two threads: one on the event stream, one for listings."""
 
-    def __init__(
-        self, client: DockerClient, host: Host, emit: Callable[[on.Event], None], alive: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, client: DockerClient, host: Host, emit: Callable[[on.Event], None], alive: Callable[[str], bool]) -> None:
         """``alive`` tells whether another executor of this agent is."""
         self._client = client
         self._alive = alive

@@ -44,9 +44,7 @@ _PATH = re.compile(r"^/tasks/(?P<task>[^/]{1,600})/(?P<what>logs|readiness)$")
 class Endpoint:
     """Listens and answers. Another executor of this host may have its port: then it is tried for until that one has left."""
 
-    def __init__(
-        self, io: IoThread, sources: Sequence[LogSource], readiness: ReadinessResults, host: str, port: int
-    ) -> None:
+    def __init__(self, io: IoThread, sources: Sequence[LogSource], readiness: ReadinessResults, host: str, port: int) -> None:
         """``sources`` are asked in turn for each log; ``port`` 0 is any free port, see :attr:`port`."""
         self._io = io
         self._sources = sources

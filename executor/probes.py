@@ -39,9 +39,7 @@ class Commands(Protocol):
 class Prober:
     """Performs probes on the io thread, any number at once."""
 
-    def __init__(
-        self, io: IoThread, commands: Commands, readiness: ReadinessResults, emit: Callable[[on.Event], None]
-    ) -> None:
+    def __init__(self, io: IoThread, commands: Commands, readiness: ReadinessResults, emit: Callable[[on.Event], None]) -> None:
         """What readiness checks are answered goes into ``readiness``, for people."""
         self._readiness = readiness
         self._io = io

@@ -18,7 +18,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from eratos.common.log import fields
+from eratos.common.rotated_file import RotatedFile, part_of
 
 from .logs import LogRequest, NoLog
 
@@ -31,40 +31,9 @@ _PIECE = 64 * 1024
 _FOLLOW_S = 0.2
 
 
-class RotatedFile:
-    """One output of one task. Not for several threads."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises OSError."""
-        self._path = path
-        self._file: BinaryIO = path.open("ab", buffering=0)
-        self._size = 0
-        self._told = False
-
-    def write(self, data: bytes) -> None:
-        """Append; a line may be cut in two by a rotation. Where the disk is full the data is lost: its process must go on."""
-        try:
-            if self._size and self._size + len(data) > FILE_BYTES_MAX:
-                self._rotate()
-            self._file.write(data)
-            self._size += len(data)
-            self._told = False
-        except (OSError, ValueError) as error:
-            if not self._told:
-                log.warning("output of a process is lost %s", fields(file=self._path, error=error))
-            self._told = True
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _rotate(self) -> None:
-        self._file.close()
-        for number in range(FILES_MAX - 1, 0, -1):
-            older = _part(self._path, number - 1)
-            if older.exists():
-                older.replace(_part(self._path, number))
-        self._file = self._path.open("ab", buffering=0)
-        self._size = 0
+def output_file(path: Path) -> RotatedFile:
+    """Open the file for one output of a task. Raises OSError."""
+    return RotatedFile(path, FILE_BYTES_MAX, FILES_MAX)
 
 
 class LogPump:
@@ -183,7 +152,7 @@ def _begin(path: Path, lines: int) -> tuple[BinaryIO, deque[BinaryIO]]:
     breaks = lines
     for number in range(FILES_MAX):
         try:
-            part = _part(path, number).open("rb")
+            part = part_of(path, number).open("rb")
         except FileNotFoundError:
             break
         opened.appendleft(part)
@@ -226,7 +195,3 @@ def _reopened(path: Path, file: BinaryIO) -> BinaryIO | None:
         return path.open("rb")
     except OSError:
         return None  # the folder was removed
-
-
-def _part(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.name}.{number}") if number else path

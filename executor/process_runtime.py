@@ -32,7 +32,7 @@ from .core import events as on
 from .core.host import Host
 from .core.mark import Mark
 from .fetcher import Fetches
-from .process_logs import STREAMS, LogPump, RotatedFile, last_lines
+from .process_logs import STREAMS, LogPump, last_lines, output_file
 from .runtimes import ContainerAction
 
 log = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ class ProcessRuntime:
                 task.options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
                 for path in (folder, *folder.rglob("*")):
                     os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
-        files = [RotatedFile(folder / stream) for stream in STREAMS]
+        files = [output_file(folder / stream) for stream in STREAMS]
         pipes = [os.pipe() for _ in STREAMS]
         try:
             process = subprocess.Popen(action.args, stdout=pipes[0][1], stderr=pipes[1][1], **task.options)
@@ -211,9 +211,7 @@ class ProcessRuntime:
         threading.Thread(target=self._wait, args=(action.task_id, task, process, closed), name="process", daemon=True).start()
         return ""
 
-    def _wait(
-        self, task_id: str, task: _Task, process: subprocess.Popen[bytes], closed: list[threading.Event]
-    ) -> None:
+    def _wait(self, task_id: str, task: _Task, process: subprocess.Popen[bytes], closed: list[threading.Event]) -> None:
         """Report the end of a process, once all that it had started is ended and its output is written."""
         # The dead process keeps its id until it is waited for: no signal can hit another one.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)

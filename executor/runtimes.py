@@ -17,6 +17,7 @@ ContainerAction = (
     | do.RemoveContainer
 )
 
+
 class Runtime(Protocol):
     """Runs tasks; tests/contract/test_runtimes.py says what that means.
 

@@ -1,7 +1,7 @@
 """Starts the companion: ``python3 -m eratos.haproxy`` (``eratos-companion`` where the package is installed).
 
-Four threads: the HTTP interface, the watches over candidate and certificates, the registration in Consul. SIGTERM deregisters the
-balancer and ends it; HAProxy is not touched, it is supervised by itself.
+Five threads: the HTTP interface, the watches over candidate and certificates, the access log, the registration in Consul.
+SIGTERM deregisters the balancer and ends it; HAProxy is not touched, it is supervised by itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from eratos.common import log as logs
 from eratos.common.errors import FatalError
 
 from . import api, config
+from .access_log import AccessLog
 from .apply import Applier
 from .certificates import Certificates
 from .probe import accepting, taken
@@ -45,6 +46,10 @@ def main() -> None:
     )
     certificates = Certificates(settings.certs_dir, settings.state_dir, haproxy.check)
     try:
+        access_log = AccessLog(settings)
+    except OSError as error:
+        sys.exit(f"eratos-companion: no access log: {error}")
+    try:
         server = api.server(api.Companion(applier, haproxy, certificates), settings.port)
     except OSError as error:
         sys.exit(f"eratos-companion: port {settings.port}: {error}")
@@ -54,9 +59,8 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     threading.Thread(target=applier.watch, args=(stop,), name="watch", daemon=True).start()
     threading.Thread(target=certificates.watch, args=(stop,), name="certificates", daemon=True).start()
-    log.info(
-        "companion started %s", logs.fields(port=settings.port, consul=settings.consul, state_dir=settings.state_dir)
-    )
+    threading.Thread(target=access_log.watch, args=(stop,), name="access-log", daemon=True).start()
+    log.info("companion started %s", logs.fields(port=settings.port, consul=settings.consul, state_dir=settings.state_dir))
     if settings.servers_file:
         stop.wait()  # its workers are nobody's that would ask for their balancers
     else:

@@ -254,9 +254,7 @@ class Applier:
     def _change(self, running: Running, live: Rendered, wanted: Rendered) -> str:
         """Make HAProxy serve a configuration, now and when it starts; raises RefusedError where it cannot."""
         served = running.addresses()
-        removed = {
-            b: gone for b, servers in served.items() if (gone := servers.keys() - wanted.pools.get(b, {}).keys())
-        }
+        removed = {b: gone for b, servers in served.items() if (gone := servers.keys() - wanted.pools.get(b, {}).keys())}
         if running.shape == wanted.shape and wanted.plain and _same_settings(live, wanted):
             added = {
                 backend: new

@@ -29,6 +29,9 @@ class Config:
     guard_hold_s: float  #: ``ERATOS_GUARD_HOLD_S``: longest time that an unconfirmed sharp loss of servers is held back
     reload_interval_s: float  #: ``ERATOS_RELOAD_INTERVAL_S``: shortest time between two reloads
     log_level: str  #: ``ERATOS_LOG_LEVEL``
+    log_dir: Path  #: ``ERATOS_LOG_DIR``: the access log's files
+    log_file_bytes: int  #: ``ERATOS_LOG_FILE_BYTES``: of each of them
+    log_files: int  #: ``ERATOS_LOG_FILES``: the one being written included
 
     @property
     def candidate(self) -> Path:
@@ -44,6 +47,11 @@ class Config:
     def servers_state(self) -> Path:
         """Which servers HAProxy had found dead, for the next process (``server-state-file``)."""
         return self.state_dir / "servers.state"
+
+    @property
+    def log_pipe(self) -> Path:
+        """Where HAProxy writes a line for each request."""
+        return self.state_dir / "requests"
 
     @property
     def master_socket(self) -> Path:
@@ -83,6 +91,9 @@ def read(env: Mapping[str, str]) -> Config:
         guard_hold_s=number("ERATOS_GUARD_HOLD_S", 5, 3600),
         reload_interval_s=number("ERATOS_RELOAD_INTERVAL_S", 0.25, 60),
         log_level=level,
+        log_dir=Path(env.get("ERATOS_LOG_DIR") or "/var/log/eratos-balancer"),
+        log_file_bytes=int(number("ERATOS_LOG_FILE_BYTES", 10_000_000, 1e12)),
+        log_files=int(number("ERATOS_LOG_FILES", 10, 1000)),
     )
     if problems:
         raise FatalError("; ".join(problems))

@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 
 #: What :meth:`Rendered.described` adds begins with this line.
 _MARK = "# Which shape this is, told by `show info`."
-_SECTIONS = frozenset(
-    ["global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "cache", "ring"]
-)
+_SECTIONS = frozenset(["global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "cache", "ring"])
 
 #: An address that is a port alone. Others come from the balancer's own settings, never from a service.
 _PORT = re.compile(r":([0-9]{1,5})")

@@ -86,11 +86,11 @@ class Compose:
 def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Return a compose file with the agents and balancers beyond the default ones: clones of the first, under their own names."""
     services = {}
+    # Null, as in compose.yaml: volumes with no settings of their own.
     volumes: dict[str, None] = {}
     for number in range(DEFAULT_AGENTS + 1, settings.agents + 1):
         host = f"agent{number}"
         services[host] = _clone(config, "agent1", "agent1", host)
-        # A null, as in compose.yaml: a volume with no settings of its own.
         volumes[host] = None
         services[host]["environment"]["MESOS_ATTRIBUTES"] = attributes(number)
         _move(services[host], 100 + number)
@@ -98,6 +98,7 @@ def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]
     for number in range(DEFAULT_BALANCERS + 1, settings.balancers + 1):
         host = f"balancer{number}"
         services[host] = _clone(config, "balancer1", "balancer1", host)
+        volumes[f"{host}-log"] = None
         services[f"consul-{host}"] = _clone(config, "consul-balancer1", "balancer1", host)
         _move(services[host], 40 + number)
         published = {8000: settings.port("BALANCER", number), 9090: settings.port("STATS", number)}

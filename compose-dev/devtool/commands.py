@@ -21,6 +21,8 @@ INFRASTRUCTURE_S = 180
 ROTATION_S = 180
 #: After something was started, everything has to be well for that long.
 SETTLE_S = 2
+#: In a balancer's container.
+ACCESS_LOG = "/var/log/eratos-balancer/current"
 
 EXAMPLES = """\
 a first tour:
@@ -91,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     added = command("logs", logs, "show logs: of everything, or of a service, executorN or a worker's container")
     added.add_argument("service", nargs="?", metavar="SERVICE")
     added.add_argument("-f", "--follow", action="store_true", help="go on showing what is new")
+    added.add_argument("-r", "--requests", action="store_true", help="the access log of a balancer (balancer1)")
     added.add_argument("-n", "--tail", default="100", metavar="N", help="lines to begin with (100)")
     added = command("scale", scale, "change the number of an app's instances and wait until they are in rotation")
     added.add_argument("app", metavar="APP")
@@ -174,6 +177,13 @@ def logs(settings: Settings, options: argparse.Namespace) -> None:
     engine.require()
     follow = ["--follow"] if options.follow else []
     compose, service = Compose(settings), options.service or ""
+    if options.requests:
+        balancer = service or "balancer1"
+        if not balancer.startswith("balancer"):
+            raise Problem(f"{balancer} has no access log", "name a balancer: ./dev logs --requests balancer1")
+        _require_running(settings, balancer)
+        shown = ["tail", "-n", options.tail, *(["-F"] if options.follow else []), ACCESS_LOG]
+        replace_this_process(compose.command("exec", "-T", balancer, *shown), compose.env)
     if service.startswith("executor") and service[8:].isdigit():
         agent = f"agent{service[8:]}"
         _require_running(settings, agent)

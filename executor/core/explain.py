@@ -29,9 +29,7 @@ def death(task_id: str, exit_code: int | None, out_of_memory: bool, log_tail: st
     # Docker sets the mark for any process of the container, a child that was survived included.
     if out_of_memory and exit_code != 0:
         message = "out of memory: the container hit its limit; raise the app's mem"
-        return StatusUpdate(
-            task_id, "TASK_FAILED", _with_log(message, log_tail), reason="REASON_CONTAINER_LIMITATION_MEMORY"
-        )
+        return StatusUpdate(task_id, "TASK_FAILED", _with_log(message, log_tail), reason="REASON_CONTAINER_LIMITATION_MEMORY")
     if exit_code == 0:
         return StatusUpdate(task_id, "TASK_FINISHED", "exit code 0")
     if exit_code is None:

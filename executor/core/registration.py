@@ -53,9 +53,7 @@ def _registration(service: Service, payload: TaskPayload, host: Host, address: s
 
 def _check(service: Service, payload: TaskPayload, address: str) -> dict[str, Any] | None:
     """Return Consul's check: the app's first HTTP or TCP check of the port, else that the port accepts a connection."""
-    chosen = next(
-        (c for c in payload.health_checks if c.port == service.port and c.protocol in ("http", "https", "tcp")), None
-    )
+    chosen = next((c for c in payload.health_checks if c.port == service.port and c.protocol in ("http", "https", "tcp")), None)
     if chosen is None:
         if any(port.host_port == service.port and "tcp" not in port.protocol for port in payload.ports):
             return None
@@ -90,11 +88,7 @@ def difference(
     """
     by_id = {body["ID"]: body for body in wanted}
     missing = [body for key, body in by_id.items() if key not in present or _differs(body, present[key])]
-    surplus = [
-        key
-        for key, service in present.items()
-        if key not in by_id and _owned(key, service, host, alive, forgotten)
-    ]
+    surplus = [key for key, service in present.items() if key not in by_id and _owned(key, service, host, alive, forgotten)]
     return missing, surplus
 
 

@@ -60,8 +60,13 @@ def test_a_worker_learns_who_asked(fleet: Rig) -> None:
 
 def test_the_access_log_names_the_instance_of_each_request(fleet: Rig) -> None:
     port = fleet.get("/for-the-log").port
-    lines = [line for line in docker("logs", fleet.balancer.id).splitlines() if "GET /for-the-log " in line]
+
+    def logged() -> list[str]:
+        return [line for line in fleet.shell("cat /var/log/eratos-balancer/current").splitlines() if "GET /for-the-log " in line]
+
+    lines = until(logged, 10, "the request is in the log")
     assert len(lines) == 1
+    assert "GET /for-the-log " not in docker("logs", fleet.balancer.id)
     assert f" prime/{server_id(port)} " in lines[0]
 
 

@@ -200,6 +200,25 @@ def test_each_part_is_restarted_by_itself_and_goes_on(rig: Rig, part: str) -> No
     until(lambda: rig.companion("GET", "/health")["http_status"] == 200, 10, "the balancer is well")
 
 
+def test_clients_that_come_while_haproxy_is_started_anew_wait_and_are_served(rig: Rig) -> None:
+    for _ in range(3):
+        # The worker process, which has the clients: the youngest.
+        killed = max(int(pid) for pid in rig.shell("pidof haproxy").split())
+        rig.shell(f"kill -9 {killed}")
+        # Each with a connection of its own: not one is refused.
+        assert all(rig.get().status == 200 for _ in range(20))
+        assert str(killed) not in rig.shell("pidof haproxy").split()
+
+
+def test_a_stopped_haproxy_refuses_new_clients_and_serves_those_it_has(rig: Rig) -> None:
+    slow = SlowRequest(rig, 3)
+    busy_port(rig)
+    rig.shell("s6-svc -d /opt/eratos/services/haproxy")
+    connect = "import socket; socket.create_connection(('127.0.0.1', 8000), 2)"
+    until(lambda: "refused" in rig.shell(f'python3 -c "{connect}" 2>&1 || true'), 3, "new clients are refused")
+    assert slow.result().status == 200
+
+
 def test_without_consul_everything_stays(rig: Rig) -> None:
     assert rig.consul
     rig.consul.pause()

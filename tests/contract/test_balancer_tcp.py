@@ -85,7 +85,7 @@ def test_a_port_that_cannot_be_had_is_left_out_with_a_reason_and_the_rest_goes_o
     assert reasons == [
         "eratos:tcp:8500:somebodys: port 8500: Address already in use",
         'great-port: port "65536"',
-        'no-port: no service port',
+        "no-port: no service port",
         'odd-mode: mode "udp" is not supported, only http and tcp',
         'odd-port: port "5432\\n bind :1"',
         "own-companion: the balancer itself uses port 9100",

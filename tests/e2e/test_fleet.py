@@ -45,7 +45,7 @@ def test_access_log_names_the_instance_of_each_request(cluster: Cluster, fleet: 
     instance = requests.get(f"{cluster.balancers[0]}/?find-me-in-the-log", timeout=10).headers["X-Instance"]
 
     def logged() -> bool:
-        lines = docker("logs", "--tail", "200", cluster.container_of("balancer1")).splitlines()
+        lines = docker("exec", cluster.container_of("balancer1"), "tail", "/var/log/eratos-balancer/current").splitlines()
         return any("find-me-in-the-log" in line and f"eratos-{instance}" in line for line in lines)
 
     until(logged, SOON_S, "the access log names the instance")

@@ -63,7 +63,9 @@ def test_a_further_agent_is_the_first_one_under_its_own_name() -> None:
 
 def test_a_further_balancer_gets_the_next_ports_or_those_of_its_variables() -> None:
     settings = Settings(balancers=4, variables={"ERATOS_BALANCER4_PORT": "18003"})
-    services = extra_services(CONFIG, settings)["services"]
+    added = extra_services(CONFIG, settings)
+    assert added["volumes"] == {"balancer3-log": None, "balancer4-log": None}
+    services = added["services"]
     assert [port["published"] for port in services["balancer3"]["ports"]] == ["8002", "9092"]
     assert [port["published"] for port in services["balancer4"]["ports"]] == ["18003", "9093"]
     assert services["balancer3"]["ports"][0]["host_ip"] == "127.0.0.1"

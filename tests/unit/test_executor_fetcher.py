@@ -262,5 +262,3 @@ def test_a_cancelled_start_fails_at_once_and_never_goes_on(folder: Path) -> None
         until(lambda: not any(thread.name == "fetch" for thread in threading.enumerate()), 10, "the fetch has ended")
         assert not went_on.is_set()
         fetches.cancel(TASK)  # too late, and fine
-
-

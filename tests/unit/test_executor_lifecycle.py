@@ -481,9 +481,7 @@ def test_a_death_leaves_consul_before_anything_else(driven: Driven) -> None:
         (on.ContainerExamined(TASK), "TASK_FAILED", None, "gone"),
     ],
 )
-def test_a_death_is_explained(
-    driven: Driven, found: on.ContainerExamined, state: str, reason: str | None, words: str
-) -> None:
+def test_a_death_is_explained(driven: Driven, found: on.ContainerExamined, state: str, reason: str | None, words: str) -> None:
     driven.ready()
     driven.handle(on.ContainerDied(TASK))
     sent = update(driven.handle(found))

@@ -18,13 +18,13 @@ from support.executor import HOST
 from support.runtimes import Rig, running
 from support.waiting import until
 
+from eratos.common.rotated_file import part_of
 from eratos.executor import process_logs, process_table
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.mark import Mark
 from eratos.executor.core.start import start_action
 from eratos.executor.logs import LogRequest
-from eratos.executor.process_logs import RotatedFile
 
 
 @pytest.fixture
@@ -61,9 +61,7 @@ def test_a_process_has_a_session_and_a_folder_of_its_own_and_says_where_it_is(ri
     assert lines[3] == lines[4] != str(os.getsid(0))
 
 
-def test_a_process_gets_the_apps_variables_and_none_of_the_executors_secrets(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_gets_the_apps_variables_and_none_of_the_executors_secrets(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", "s3cret")
     task_id = rig.start("env", env={"MINE": "1"})
     assert rig.examined(task_id).exit_code == 0
@@ -206,7 +204,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_log_never_takes_more_than_its_share_of_the_disk(rig: Rig, small: None) -> None:
-    task_id = rig.start("i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo $i; done")
+    # Enough for all files, however much of it is read at a time.
+    amount = (process_logs.FILES_MAX + 1) * (process_logs.FILE_BYTES_MAX + process_logs._PIECE)
+    task_id = rig.start(f"yes | head -c {amount}")
     rig.events.until(on.ContainerDied, task_id=task_id)
     sizes = [path.stat().st_size for path in (rig.folder / "tasks" / task_id).glob("stdout*")]
     assert len(sizes) == process_logs.FILES_MAX
@@ -215,7 +215,7 @@ def test_a_log_never_takes_more_than_its_share_of_the_disk(rig: Rig, small: None
 
 def numbered(folder: Path, count: int) -> Path:
     """Write a log of numbered lines through rotations."""
-    file = RotatedFile(folder / "stdout")
+    file = process_logs.output_file(folder / "stdout")
     for number in range(count):
         file.write(f"{number}\n".encode())
     file.close()
@@ -225,7 +225,7 @@ def numbered(folder: Path, count: int) -> Path:
 @pytest.mark.parametrize("tail", [0, 1, 5, 249, 250, 251, 400, 10_000])
 def test_the_last_lines_are_found_across_rotated_files(tmp_path: Path, small: None, tail: int) -> None:
     folder = numbered(tmp_path, 1000)
-    files = b"".join(process_logs._part(folder / "stdout", n).read_bytes() for n in (2, 1, 0))
+    files = b"".join(part_of(folder / "stdout", n).read_bytes() for n in (2, 1, 0))
     source = process_logs.ProcessLogs(lambda _: folder, lambda _: False)
 
     async def read() -> bytes:
@@ -242,7 +242,7 @@ def test_a_log_is_followed_through_a_rotation(tmp_path: Path, small: None) -> No
 
     async def follow() -> list[bytes]:
         nonlocal running
-        file = RotatedFile(tmp_path / "stdout")
+        file = process_logs.output_file(tmp_path / "stdout")
         file.write(b"one\n")
         async with source.read(LogRequest("t", follow=True)) as pieces:
             found = [await anext(pieces)]
@@ -264,7 +264,7 @@ def test_a_last_line_without_an_end_is_a_line(tmp_path: Path) -> None:
 
 
 def test_output_that_finds_no_room_is_lost_and_the_process_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = RotatedFile(tmp_path / "stdout")
+    file = process_logs.output_file(tmp_path / "stdout")
     file.close()
     for _ in range(3):
         file.write(b"lost\n")

@@ -137,9 +137,7 @@ def test_removals_are_confirmed_by_id(rig: Rig) -> None:
     assert rig.applier.confirmed == ["a", "b"]
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b'{"services": "a"}', b'{"services": [1]}', b'{"services": [""]}', b"\xff"]
-)
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"services": "a"}', b'{"services": [1]}', b'{"services": [""]}', b"\xff"])
 def test_a_confirmation_that_makes_no_sense_is_refused(rig: Rig, body: bytes) -> None:
     status, answer = rig.call("POST", "/confirm", body)
     assert status == 400

@@ -17,9 +17,7 @@ from eratos.haproxy.usage import ServerRow
 
 
 def config(*servers: str, app: str = "app", balance: str = "roundrobin", extra: str = "") -> str:
-    lines = "".join(
-        f"  server {name} 10.0.0.{number}:80{extra}\n" for name, number in ((s, ord(s[0])) for s in servers)
-    )
+    lines = "".join(f"  server {name} 10.0.0.{number}:80{extra}\n" for name, number in ((s, ord(s[0])) for s in servers))
     return f"frontend http\n  default_backend {app}\n\nbackend {app}\n  balance {balance}\n{lines}"
 
 

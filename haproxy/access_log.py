@@ -1,0 +1,71 @@
+"""HAProxy's access log: from a pipe with a name to rotated files.
+
+HAProxy writes each line by itself. A reader that waited for lines would be woken for each, at a third of what the request
+costs; one that looks in now and then, as this one does, is hardly noticed. While nobody reads, the pipe holds the newest
+megabyte's worth of room, and after that HAProxy drops lines, counts them and goes on.
+
+``python3 -m eratos.haproxy.access_log`` takes what is in the pipe and ends: the last lines of an HAProxy that has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import threading
+
+from eratos.common.log import fields
+from eratos.common.rotated_file import RotatedFile
+
+from . import config
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.1
+#: What Linux allows everybody (``/proc/sys/fs/pipe-max-size``): a second at thousands of requests a second.
+_PIPE_BYTES = 1024 * 1024
+
+
+class AccessLog:
+    """Reads HAProxy's lines and keeps them. Not for several threads."""
+
+    def __init__(self, settings: config.Config) -> None:
+        """Raises OSError where pipe or file cannot be had."""
+        if not settings.log_pipe.exists():
+            os.mkfifo(settings.log_pipe, 0o600)
+        # For writing as well: then there is never an end of file, whether HAProxy runs or not.
+        self._pipe = os.open(settings.log_pipe, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError as error:
+            log.info("the access log's pipe keeps its size %s", fields(error=error))
+        self._file = RotatedFile(settings.log_dir / "current", settings.log_file_bytes, settings.log_files)
+
+    def close(self) -> None:
+        os.close(self._pipe)
+        self._file.close()
+
+    def drain(self) -> None:
+        """Take all that is in the pipe."""
+        while True:
+            try:
+                data = os.read(self._pipe, _PIPE_BYTES)
+            except BlockingIOError:
+                return
+            self._file.write(data)
+
+    def watch(self, stop: threading.Event) -> None:
+        """Drain now and then, a last time when stopped."""
+        while not stop.wait(_LOOK_S):
+            self.drain()
+        self.drain()
+
+
+def main() -> None:
+    with contextlib.closing(AccessLog(config.read(os.environ))) as access_log:
+        access_log.drain()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""From HAProxy's pipe to rotated files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+from support.waiting import until
+
+from eratos.haproxy import config
+from eratos.haproxy.access_log import AccessLog
+
+
+def settings(folder: Path, **more: str) -> config.Config:
+    return config.read({"ERATOS_STATE_DIR": str(folder), "ERATOS_LOG_DIR": str(folder), **more})
+
+
+def request(folder: Path, *lines: bytes) -> None:
+    """Write lines as HAProxy does, which opens the pipe for both ways so as never to wait for a reader."""
+    pipe = os.open(folder / "requests", os.O_RDWR)
+    for line in lines:
+        os.write(pipe, line)
+    os.close(pipe)
+
+
+def test_lines_are_carried_to_the_file_until_stopped_and_the_last_ones_too(tmp_path: Path) -> None:
+    with closing(AccessLog(settings(tmp_path))) as access_log:
+        stop = threading.Event()
+        watch = threading.Thread(target=access_log.watch, args=(stop,))
+        watch.start()
+        request(tmp_path, b"one\n")
+        until(lambda: (tmp_path / "current").read_bytes() == b"one\n", 5, "the first line is there")
+        request(tmp_path, b"two\n")
+        stop.set()
+        watch.join()
+    assert (tmp_path / "current").read_bytes() == b"one\ntwo\n"
+
+
+def test_a_companion_that_is_started_again_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
+    for line in (b"12345678\n", b"after\n"):
+        with closing(AccessLog(settings(tmp_path, ERATOS_LOG_FILE_BYTES="10"))) as access_log:
+            request(tmp_path, line)
+            access_log.drain()
+    assert [(tmp_path / name).read_bytes() for name in ("current", "current.1")] == [b"after\n", b"12345678\n"]
+
+
+def test_what_an_ended_haproxy_has_left_is_taken_by_a_command(tmp_path: Path) -> None:
+    environment = os.environ | {"ERATOS_STATE_DIR": str(tmp_path), "ERATOS_LOG_DIR": str(tmp_path)}
+    # A pipe keeps what was written for as long as anybody has it open.
+    with closing(AccessLog(settings(tmp_path))):
+        request(tmp_path, b"last\n")
+        subprocess.run([sys.executable, "-P", "-m", "eratos.haproxy.access_log"], env=environment, timeout=30, check=True)
+    assert (tmp_path / "current").read_bytes() == b"last\n"
