@@ -26,6 +26,8 @@ OLDEST_PYTHON = (3, 11)
 #: Kinds of tests in the order they run: fast ones first, so that a mistake shows before minutes of image building.
 WITHOUT_ENGINE = ("tests/unit", "tests/simulation", "tests/scenarios")
 WITH_ENGINE = ("tests/contract", "tests/e2e")
+#: One more than cores: many of the fast tests wait for a moment.
+WITHOUT_ENGINE_PROCESSES = str((os.cpu_count() or 1) + 1)
 
 
 def ensure_venv(progress: Progress) -> None:
@@ -83,7 +85,7 @@ def test(settings: Settings, arguments: list[str]) -> int:
         if needs_engine(arguments):
             _ensure_engine_and_images(settings, progress)
         return _pytest(arguments)
-    code = _pytest(["-n", "auto", *_with_tests(WITHOUT_ENGINE)])
+    code = _pytest(["-n", WITHOUT_ENGINE_PROCESSES, "--dist", "worksteal", *_with_tests(WITHOUT_ENGINE)])
     if code:
         return code
     _ensure_engine_and_images(settings, progress)

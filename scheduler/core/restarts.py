@@ -33,6 +33,6 @@ def next_delay_s(app: App, delay_s: float, update: TaskStatus, instance: Instanc
     if delay_s == 0 or now - instance.launched_at > max(STABLE_S, delay_s):
         return min(app.backoff_seconds, app.max_launch_delay_seconds)
     if instance.started_at and update.reason.startswith(HOST_REASONS):
-        # Delays, so that an executor that keeps dying is no busy loop; but twenty tasks of one host are not twenty crashes of the app.
+        # A delay all the same, lest an executor that keeps dying make a busy loop; but twenty tasks are not twenty crashes.
         return delay_s
     return min(max(delay_s, app.backoff_seconds) * app.backoff_factor, app.max_launch_delay_seconds)

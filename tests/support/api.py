@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from typing import Any
 
 import requests
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+
+from eratos.common import names
+from eratos.scheduler.api.server import create_api
+
+from .controller import FakeController
+
+
+class _Current:
+    """Stands for the controller of the test that runs."""
+
+    def __init__(self) -> None:
+        self.controller = FakeController()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.controller, name)
+
+
+@functools.cache
+def _shared(executor_port: int) -> tuple[FastAPI, _Current]:
+    current = _Current()
+    api = create_api(current, clock=lambda: current.controller.now, executor_port=executor_port)  # type: ignore[arg-type]
+    return api, current
+
+
+def an_api(controller: FakeController, executor_port: int = names.EXECUTOR_PORT) -> FastAPI:
+    """Return the whole API for a controller and its clock: the same for all tests, as to make one takes longer than most.
+
+    So it serves the controller that was given last; a test that needs two at a time makes the other by ``create_api``.
+    """
+    api, current = _shared(executor_port)
+    current.controller = controller
+    return api
 
 
 class ApiClient(TestClient):

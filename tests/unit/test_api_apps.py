@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.api import ApiClient
+from support.api import ApiClient, an_api
 from support.builders import an_offer
 from support.controller import FakeController
 
-from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps, ScaleApp
 from eratos.scheduler.core.records import RECORD_BYTES_MAX
 
@@ -21,7 +20,7 @@ def controller() -> FakeController:
 
 @pytest.fixture
 def api(controller: FakeController) -> ApiClient:
-    return ApiClient(create_api(controller, clock=lambda: controller.now))
+    return ApiClient(an_api(controller))
 
 
 def definition(app_id: str = "/shop/cart", **fields: Any) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from support.api import ApiClient
+from support.api import ApiClient, an_api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
 from eratos.common.errors import FatalError
-from eratos.scheduler.api.server import ApiServer, create_api
+from eratos.scheduler.api.server import ApiServer
 from eratos.scheduler.core.events import PutApps
 
 
@@ -25,7 +25,7 @@ def controller() -> FakeController:
 
 @pytest.fixture
 def api(controller: FakeController) -> ApiClient:
-    return ApiClient(create_api(controller, clock=lambda: controller.now))
+    return ApiClient(an_api(controller))
 
 
 def running(controller: FakeController, *apps: Any) -> list[str]:
@@ -235,7 +235,7 @@ def test_an_unavailable_core_is_a_503_with_the_reason(api: ApiClient, controller
 
 def test_a_bug_is_a_500_that_says_so(controller: FakeController, caplog: pytest.LogCaptureFixture) -> None:
     controller.read = None  # type: ignore[assignment, method-assign]
-    api = ApiClient(create_api(controller))
+    api = ApiClient(an_api(controller))
     answer = api.get("/v2/apps")
     assert answer.status_code == 500
     assert "report" in answer.json()["message"]
@@ -268,7 +268,7 @@ class _Leader(BaseHTTPRequestHandler):
 @pytest.fixture
 def leader() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Leader) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
@@ -276,7 +276,7 @@ def leader() -> Iterator[str]:
 
 
 def follower(leader: str | None) -> ApiClient:
-    return ApiClient(create_api(FakeController(is_leader=False, leader=leader)))
+    return ApiClient(an_api(FakeController(is_leader=False, leader=leader)))
 
 
 def test_a_follower_hands_requests_on_whole_and_the_answer_back(leader: str) -> None:
@@ -317,12 +317,12 @@ def test_a_request_is_not_handed_on_twice(leader: str) -> None:
 
 
 def test_the_server_serves_until_stopped_and_says_when_the_port_is_taken(controller: FakeController) -> None:
-    server = ApiServer(create_api(controller), "127.0.0.1", 0)
+    server = ApiServer(an_api(controller), "127.0.0.1", 0)
     server.start()
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/ping") as answer:
             assert answer.read() == b"pong"
         with pytest.raises(FatalError, match="port taken"):
-            ApiServer(create_api(controller), "127.0.0.1", server.port).start()
+            ApiServer(an_api(controller), "127.0.0.1", server.port).start()
     finally:
         server.stop()

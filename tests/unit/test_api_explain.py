@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 from support import api as over_api
-from support.api import ApiClient
+from support.api import ApiClient, an_api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
 from eratos.cli.main import Session, run
 from eratos.cli.output import Output
 from eratos.marathon.client import MarathonClient
-from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import InverseOffersReceived, OffersReceived, PutApps, ReleaseBrake, ScaleApp
 from eratos.scheduler.core.mesos import InverseOffer, Window
 
@@ -27,7 +26,7 @@ def controller() -> FakeController:
 
 @pytest.fixture
 def api(controller: FakeController) -> ApiClient:
-    return ApiClient(create_api(controller, clock=lambda: controller.now))
+    return ApiClient(an_api(controller))
 
 
 def reasons(api: ApiClient, app_id: str = "/web") -> dict[str, Any]:
@@ -111,7 +110,7 @@ def test_the_brake_shows_its_reason_and_can_be_released(api: ApiClient, controll
 
 
 def test_the_command_line_explains_and_releases(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
-    client = MarathonClient("http://api.test", session=over_api.session(create_api(controller, clock=lambda: controller.now)))
+    client = MarathonClient("http://api.test", session=over_api.session(an_api(controller)))
     session = Session(client, Output(as_json=False))
     controller.submit(lambda token: PutApps(token, (an_app("/web", cpus=64),)))
     controller.launch(an_offer(cpus=3))

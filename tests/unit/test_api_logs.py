@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from support.api import ApiClient
+from support.api import ApiClient, an_api
 from support.builders import an_app, an_offer
 from support.companion import serve
 from support.controller import FakeController
@@ -40,21 +42,28 @@ class Rig:
         return tasks
 
 
+@functools.cache
+def executor_port() -> int:
+    """Return a free port, the same for all tests: their API knows it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 @pytest.fixture
 def rig() -> Iterator[Rig]:
     io, logs, readiness, controller = IoThread(), FakeLogs(), ReadinessResults(), FakeController()
     io.start()
-    server = Endpoint(io, [logs], readiness, "127.0.0.1", 0)
+    server = Endpoint(io, [logs], readiness, "127.0.0.1", executor_port())
     server.start()
     port = until(lambda: server.port, 10, "logs are served")
-    yield Rig(controller, logs, port, ApiClient(create_api(controller, executor_port=port)), readiness)
+    yield Rig(controller, logs, port, ApiClient(an_api(controller, port)), readiness)
     io.stop()
 
 
 @pytest.fixture
 def client(request: pytest.FixtureRequest, rig: Rig) -> Iterator[MarathonClient]:
     """A client of the leader's API over real sockets, or of a follower's."""
-    servers = [ApiServer(create_api(rig.controller, executor_port=rig.port), "127.0.0.1", 0)]
+    servers = [ApiServer(an_api(rig.controller, rig.port), "127.0.0.1", 0)]
     servers[0].start()
     if getattr(request, "param", "leader") == "follower":
         leader = f"http://127.0.0.1:{servers[0].port}"
@@ -149,7 +158,7 @@ def test_a_task_without_a_log_yet_is_told_with_its_state(rig: Rig) -> None:
 
 def test_an_executor_that_does_not_answer_is_named_with_the_setting(rig: Rig) -> None:
     (task,) = rig.running()
-    api = ApiClient(create_api(rig.controller, executor_port=1))
+    api = ApiClient(an_api(rig.controller, 1))
     answer = api.get(f"/v2/tasks/{task}/logs")
     assert answer.status_code == 503
     for words in ("127.0.0.1:1", "--executor-http-port"):
@@ -159,7 +168,7 @@ def test_an_executor_that_does_not_answer_is_named_with_the_setting(rig: Rig) ->
 def test_another_program_on_the_executors_port_is_told(rig: Rig) -> None:
     (task,) = rig.running()
     with serve(lambda *_: (403, b"keep out")) as port:
-        answer = ApiClient(create_api(rig.controller, executor_port=port)).get(f"/v2/tasks/{task}/logs")
+        answer = ApiClient(an_api(rig.controller, port)).get(f"/v2/tasks/{task}/logs")
     assert (answer.status_code, "another program" in answer.json()["message"]) == (403, True)
 
 
@@ -179,7 +188,7 @@ def test_readiness_results_are_shown_where_they_are_asked_for(rig: Rig) -> None:
 
 def test_an_executor_that_does_not_answer_leaves_its_results_out(rig: Rig) -> None:
     rig.running(**CHECKED)
-    api = ApiClient(create_api(rig.controller, executor_port=1))
+    api = ApiClient(an_api(rig.controller, 1))
     assert api.get("/v2/apps/a?embed=app.readiness").json()["app"]["readinessCheckResults"] == []
 
 
@@ -195,9 +204,7 @@ def eratos(client: MarathonClient, *words: str) -> int:
     return run(["logs", *words], Session(client, Output(as_json=False)))
 
 
-def test_the_command_shows_one_task_as_it_is(
-    rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_shows_one_task_as_it_is(rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]) -> None:
     (task,) = rig.running()
     rig.logs.write(task, b"h\xc3", b"\xa9llo\n", b"no end")
     assert eratos(client, task) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,7 +68,12 @@ def _sources() -> Iterator[tuple[str, Path]]:
             yield ".".join(("eratos", *parts)), path
 
 
-def _imports(module: str, path: Path) -> Iterator[Import]:
+@functools.cache
+def _imports(module: str, path: Path) -> tuple[Import, ...]:
+    return tuple(_found(module, path))
+
+
+def _found(module: str, path: Path) -> Iterator[Import]:
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):

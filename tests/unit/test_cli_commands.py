@@ -15,7 +15,6 @@ from support.controller import FakeController
 from eratos.cli.main import Session, run
 from eratos.cli.output import Output
 from eratos.marathon.client import MarathonClient
-from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps
 
 URL = "http://api.test"
@@ -35,7 +34,7 @@ def a_session(controller: FakeController, *, as_json: bool = False, sleep: Calla
     def no_sleep(_: float) -> None:
         raise AssertionError("nobody should wait here")
 
-    client = MarathonClient(URL, session=api.session(create_api(controller, clock=lambda: controller.now)))
+    client = MarathonClient(URL, session=api.session(api.an_api(controller)))
     return Session(client, Output(as_json=as_json), clock=lambda: controller.now, sleep=sleep or no_sleep)
 
 
