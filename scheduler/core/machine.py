@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from eratos.common import names
 from eratos.common.resources import Resources
@@ -83,24 +83,19 @@ class Machine:
         for app in stored.apps:
             self.state.apps[app.id] = app
             self._dirty.add(app.id)
-        shared: dict[Any, Any] = {app_id: app_id for app_id in self.state.apps}
         for record in stored.instances:
-            self._load(record, shared, now)
+            self._load(record, now)
         if settings.rebalance_budget:
             self.timers.set(rebalance.TIMER, now + rebalance.PERIOD_S)
 
-    def _load(self, record: InstanceRecord, shared: dict[Any, Any], now: float) -> None:
-        # Agents, app ids and versions repeat; one object for each keeps hundreds of thousands of instances small.
+    def _load(self, record: InstanceRecord, now: float) -> None:
         agent = self.state.agents.get(record.agent_id)
         if agent is None:
             agent = Agent(record.agent_id, record.hostname, record.region, record.zone, record.attributes)
             self.state.agents[record.agent_id] = agent
-        app_id, version = (shared.setdefault(text, text) for text in (record.app_id, record.app_version))
-        instance = Instance.from_record(record, agent, app_id, version)
-        instance.addresses = shared.setdefault(record.addresses, record.addresses)  # those of the host, as a rule
-        instance.ports = shared.setdefault(record.ports, record.ports)
+        instance = Instance.from_record(record, agent)
         self.state.add(instance)
-        self._dirty.add(app_id)
+        self._dirty.add(instance.app_id)
         self.watch(instance, now)
 
     # The entrances

@@ -112,12 +112,12 @@ class Instance:
         )
 
     @classmethod
-    def from_record(cls, record: InstanceRecord, agent: Agent, app_id: str, version: str) -> Instance:
-        """Return the instance; ``agent``, ``app_id`` and ``version`` are given as objects that others share."""
+    def from_record(cls, record: InstanceRecord, agent: Agent) -> Instance:
+        """Return the instance; ``agent`` is given as the object that others on it share."""
         return cls(
             instance_id=record.instance_id,
-            app_id=app_id,
-            version=version,
+            app_id=record.app_id,
+            version=record.app_version,
             attempt=record.attempt,
             state=TaskState(record.state),
             agent=agent,

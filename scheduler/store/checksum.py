@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -49,15 +49,29 @@ class Ledger:
 
     def __init__(self, records: Iterable[tuple[str, bytes]] = ()) -> None:
         self.checksum = Checksum()
-        self._digests: dict[str, int] = {}
-        self.enter(records)
+        #: hash of the key -> digest. The keys themselves would take more room than all else here, and two of a million share
+        #: a hash in one of tens of millions of stores: then a later write makes a checksum that is found wrong, and is logged.
+        self._digests: dict[int, int] = {}
+        for _ in self.reading(records):
+            pass
+
+    def reading(self, records: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+        """Pass a store's records on, and take note of each; of use in an empty ledger alone."""
+        apps = instances = total = 0
+        for key, data in records:
+            digest = self._digests[hash(key)] = _digest(key, data)
+            total += digest
+            apps += key.startswith(APPS)
+            instances += key.startswith(INSTANCES)
+            yield key, data
+        self.checksum = Checksum(apps, instances, total % 2**64)
 
     def after(self, changes: Iterable[Change], before: Checksum | None = None) -> Checksum:
         """Return the checksum once the changes, each of another key, are made on top of ``before`` (default: the present)."""
         before = before or self.checksum
         apps, instances, total = before.apps, before.instances, before.total
         for key, data in changes:
-            was, now = self._digests.get(key), None if data is None else _digest(key, data)
+            was, now = self._digests.get(hash(key)), None if data is None else _digest(key, data)
             more = (now is not None) - (was is not None)
             apps += more * key.startswith(APPS)
             instances += more * key.startswith(INSTANCES)
@@ -70,9 +84,9 @@ class Ledger:
         self.checksum = self.after(changes)
         for key, data in changes:
             if data is None:
-                self._digests.pop(key, None)
+                self._digests.pop(hash(key), None)
             else:
-                self._digests[key] = _digest(key, data)
+                self._digests[hash(key)] = _digest(key, data)
 
     def verify(self, left: bytes, place: str) -> None:
         """Compare what was found with what the last scheduler ``left``; a difference is logged, empty says nothing.

@@ -53,18 +53,18 @@ class SqliteStore:
         pass  # the lock taken on opening keeps every other writer out
 
     def load(self) -> Stored:
-        found = self.items()
+        ledger = Ledger()
         with self._told():
             left = self._db.execute("SELECT value FROM checksum").fetchone()
-        self._ledger = Ledger(found.items())
-        self._ledger.verify(str(left[0]).encode() if left else b"", str(self._path))
-        return codec.decode_all(found.items())
+            # One record after the other: all of them as bytes would take as much memory as what is made of them.
+            stored = codec.decode_all(ledger.reading(self._rows()))
+        ledger.verify(str(left[0]).encode() if left else b"", str(self._path))
+        self._ledger = ledger
+        return stored
 
     def items(self) -> dict[str, bytes]:
         with self._told():
-            # What somebody put in with the sqlite3 command is text, and may be anything.
-            rows = self._db.execute("SELECT CAST(key AS TEXT), CAST(coalesce(data, '') AS BLOB) FROM records ORDER BY key")
-            return dict(rows.fetchall())
+            return dict(self._rows())
 
     def write(self, batch: Sequence[Write]) -> None:
         if self._inode != self._found_inode():
@@ -94,6 +94,10 @@ class SqliteStore:
         self._db.close()
         if self._lock_file is not None:
             self._lock_file.close()
+
+    def _rows(self) -> Iterable[tuple[str, bytes]]:
+        # What somebody put in with the sqlite3 command is text, and may be anything.
+        return self._db.execute("SELECT CAST(key AS TEXT), CAST(coalesce(data, '') AS BLOB) FROM records ORDER BY key")
 
     def _put(self, records: Iterable[tuple[str, bytes]]) -> None:
         self._db.executemany("INSERT INTO records VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET data = excluded.data", records)

@@ -108,3 +108,12 @@ def test_the_instances_of_an_app_that_cannot_be_read_are_set_aside_with_it() -> 
 
 def test_every_schema_before_the_present_one_has_its_step() -> None:
     assert set(codec.MIGRATIONS) == {(kind, schema) for kind in (APPS, INSTANCES) for schema in range(1, codec.SCHEMA)}
+
+
+def test_what_instances_have_in_common_is_read_as_one_object() -> None:
+    records = [an_instance(number) for number in (1, 1001)]
+    items = [(INSTANCES + record.instance_id, codec.encode(INSTANCES + record.instance_id, record)) for record in records]
+    one, other = codec.decode_all(items).instances
+    assert one.instance_id != other.instance_id
+    for name in ("app_id", "app_version", "agent_id", "hostname", "ports", "addresses"):
+        assert getattr(one, name) is getattr(other, name)
