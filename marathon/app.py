@@ -172,6 +172,11 @@ class App(Part):
         limit = self.resource_limits.cpus if self.resource_limits else "unlimited"
         return 0 if isinstance(limit, str) else round(limit * 1000)
 
+    @property
+    def checked(self) -> bool:
+        """Whether its instances have to be told healthy before a deployment counts on them."""
+        return bool(self.health_checks or self.readiness_checks)
+
     @cached_property
     def ports(self) -> tuple[AppPort, ...]:
         if self.network == "host":

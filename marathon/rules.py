@@ -89,9 +89,6 @@ def _readiness_checks(app: App) -> Iterable[Problem]:
         elif ports[check.port_name].protocol == "udp":
             yield Problem(f"/readinessChecks({index})/portName", f"is {check.port_name}, a UDP port: checks need TCP")
     yield from _repeated("readinessChecks", (check.name for check in app.readiness_checks))
-    if app.readiness_checks and not app.health_checks:
-        # Mesos has no word for ready: a deployment can only wait for a task that is told to be healthy.
-        yield Problem("/readinessChecks", "needs healthChecks beside it: add one, else no deployment would wait for readiness")
 
 
 def _known_parameters(app: App) -> Iterable[Problem]:

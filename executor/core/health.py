@@ -4,7 +4,7 @@ Two questions are kept apart. *Ready* (may get traffic) is true while the last a
 what Mesos is told: failures within a check's grace period do not count until its first success, and ``max_failures``
 counted failures in a row end the task (marathon docs/health-checks.md). Readiness checks and the port check that stands in for
 missing ones are asked until their first success and say nothing about health (docs/readiness-checks.md); but a task is not told
-to be healthy before it was ready, so that no deployment goes on without it.
+to be healthy before it was ready, so that no deployment goes on without it. Without health checks it then stays so.
 
 Until its first success a check is probed every few milliseconds, so that an instance is in rotation as soon as it can
 answer; such failures count only once per interval, or an impatient probe would kill what merely starts slowly.
@@ -102,8 +102,11 @@ class Checks:
 
     @property
     def healthy(self) -> bool | None:
-        """Return what Mesos should hear; None: nothing to say yet, or nothing is checked."""
-        if not any(state.health for state in self._states):
+        """Return what Mesos should hear; None: nothing to say yet, or the app checks nothing.
+
+        Mesos has no word for ready, so an app with readiness checks alone is told to be healthy once it is ready.
+        """
+        if not any(state.health or isinstance(state.check, ReadinessCheck) for state in self._states):
             return None
         if any(state.failures for state in self._states):
             return False

@@ -43,7 +43,7 @@ def explain(state: State, app: App, now: float) -> Json:
 
 
 def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
-    fleet, checked = state.fleet(app.id), bool(app.health_checks)
+    fleet, checked = state.fleet(app.id), app.checked
     launches = state.launches.get(app.id)
     if fleet.waiting:
         kind = launches.waiting if launches is not None else None

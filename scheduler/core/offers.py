@@ -221,5 +221,5 @@ def _among(app: App, dependent: str, dependencies: tuple[str, ...]) -> bool:
 def _serves(machine: Machine, app: App) -> bool:
     """Tell whether an app can be depended on: one ready instance is enough, so that a partial failure of the one app
     does not keep the other from being repaired. An app scaled to nothing keeps nobody waiting, as in Marathon."""
-    checked = bool(app.health_checks)
+    checked = app.checked
     return app.instances == 0 or any(kind.ready(checked) for kind in machine.state.fleet(app.id).tally)

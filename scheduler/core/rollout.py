@@ -42,7 +42,7 @@ class Counts:
 
 def count(app: App, tally: Mapping[Kind, int]) -> Counts:
     """Sum up a fleet's tally."""
-    checked = bool(app.health_checks)
+    checked = app.checked
     found = Counts()
     for kind, number in tally.items():
         found.total += number
@@ -90,7 +90,7 @@ def next_steps(app: App | None, fleet: Fleet) -> Steps:
     # Those that stop still hold their resources, so they count against the maximum.
     start = max(0, min(app.instances - kept, most - kept - counts.old - counts.stopping))
     # What is not ready serves nobody and may go at once; the ready ones go as far as enough stay.
-    checked = bool(app.health_checks)
+    checked = app.checked
     spare = counts.ready - sum(instance.ready(checked) for instance in stop) - fewest
     old = (i for i in fleet.instances.values() if not i.stopping and not i.inactive and not is_current(app, i))
     for instance in stop_order(app, old):
@@ -112,7 +112,7 @@ def at_rest(app: App | None, fleet: Fleet) -> bool:
 
 def stop_order(app: App, instances: Iterable[Instance]) -> list[Instance]:
     """Order instances by how little is lost with them: waiting, then launching, then unready, then by killSelection."""
-    checked = bool(app.health_checks)
+    checked = app.checked
 
     def key(instance: Instance) -> tuple[int, float]:
         age = instance.launched_at or instance.waiting_since
@@ -130,7 +130,7 @@ def _surplus(app: App, fleet: Fleet, surplus: int) -> list[Instance]:
 
     Scaled down by age alone, a fleet that was spread would end up lopsided.
     """
-    checked = bool(app.health_checks)
+    checked = app.checked
     candidates = [i for i in fleet.instances.values() if not i.stopping and not i.inactive and is_current(app, i)]
     order = stop_order(app, candidates)
     idle = [instance for instance in order if _rank(instance, checked) < 3]

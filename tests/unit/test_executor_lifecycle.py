@@ -311,7 +311,10 @@ def test_readiness_is_asked_until_it_passes_once_and_never_again(driven: Driven)
     deadline = driven.machine.next_deadline()
     assert deadline is not None
     assert [probe.path for probe in of(do.Probe, driven.after(deadline - driven.now))] == ["/ready"]
-    assert len(of(do.Register, driven.probe())) == 1
+    out = driven.probe()
+    assert len(of(do.Register, out)) == 1
+    # What a deployment waits for, there being no health check.
+    assert update(out).healthy is True
     assert driven.machine.next_deadline() is None
 
 

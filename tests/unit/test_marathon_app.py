@@ -328,7 +328,6 @@ def test_the_input_is_left_as_it_was() -> None:
         ({"fetch": [{"uri": "http://x/y"}], "uris": ["http://x/z"]}, "/uris"),
         ({"uris": "http://x/y"}, "/uris"),
         ({"check": {"exec": {"command": {"shell": "true"}}}}, "/check"),
-        ({"readinessChecks": [{"portName": "default"}]}, "/readinessChecks"),
         ({"readinessChecks": [{}], "healthChecks": [{}]}, "/readinessChecks(0)/portName"),
         ({"readinessChecks": [{"portName": "default", "protocol": "TCP"}], "healthChecks": [{}]}, "/readinessChecks(0)/protocol"),
         ({"executor": "/opt/mine"}, "/executor"),
