@@ -14,6 +14,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 from eratos.common.log import fields
@@ -22,6 +23,9 @@ from ..core.records import APPS, INSTANCES
 from .errors import StoreUnusable
 
 log = logging.getLogger(__name__)
+
+#: Records read together.
+_SOME = 1000
 
 Change = tuple[str, bytes | None]  #: key, and the new bytes or None to delete
 
@@ -52,41 +56,38 @@ class Ledger:
         #: hash of the key -> digest. The keys themselves would take more room than all else here, and two of a million share
         #: a hash in one of tens of millions of stores: then a later write makes a checksum that is found wrong, and is logged.
         self._digests: dict[int, int] = {}
-        for _ in self.reading(records):
-            pass
+        self.enter(records)
 
     def reading(self, records: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-        """Pass a store's records on, and take note of each; of use in an empty ledger alone."""
-        apps = instances = total = 0
-        for key, data in records:
-            digest = self._digests[hash(key)] = _digest(key, data)
-            total += digest
-            apps += key.startswith(APPS)
-            instances += key.startswith(INSTANCES)
-            yield key, data
-        self.checksum = Checksum(apps, instances, total % 2**64)
+        """Pass a store's records on and enter them, some at a time: all at once would take the memory of all."""
+        rest = iter(records)
+        while some := list(islice(rest, _SOME)):
+            self.enter(some)
+            yield from some
 
     def after(self, changes: Iterable[Change], before: Checksum | None = None) -> Checksum:
         """Return the checksum once the changes, each of another key, are made on top of ``before`` (default: the present)."""
-        before = before or self.checksum
+        return self._after(_digested(changes), before or self.checksum)
+
+    def enter(self, changes: Iterable[Change]) -> None:
+        """Take changes as made."""
+        digested = _digested(changes)
+        self.checksum = self._after(digested, self.checksum)
+        for key, digest in digested:
+            if digest is None:
+                self._digests.pop(hash(key), None)
+            else:
+                self._digests[hash(key)] = digest
+
+    def _after(self, digested: Iterable[tuple[str, int | None]], before: Checksum) -> Checksum:
         apps, instances, total = before.apps, before.instances, before.total
-        for key, data in changes:
-            was, now = self._digests.get(hash(key)), None if data is None else _digest(key, data)
+        for key, now in digested:
+            was = self._digests.get(hash(key))
             more = (now is not None) - (was is not None)
             apps += more * key.startswith(APPS)
             instances += more * key.startswith(INSTANCES)
             total += (now or 0) - (was or 0)
         return Checksum(apps, instances, total % 2**64)
-
-    def enter(self, changes: Iterable[Change]) -> None:
-        """Take changes as made."""
-        changes = list(changes)
-        self.checksum = self.after(changes)
-        for key, data in changes:
-            if data is None:
-                self._digests.pop(hash(key), None)
-            else:
-                self._digests[hash(key)] = _digest(key, data)
 
     def verify(self, left: bytes, place: str) -> None:
         """Compare what was found with what the last scheduler ``left``; a difference is logged, empty says nothing.
@@ -113,6 +114,10 @@ class Ledger:
                 "the store was changed by somebody else since the last scheduler, going on: compare it with a backup %s",
                 fields(store=place, found=found, left=wanted),
             )
+
+
+def _digested(changes: Iterable[Change]) -> list[tuple[str, int | None]]:
+    return [(key, None if data is None else _digest(key, data)) for key, data in changes]
 
 
 def _digest(key: str, data: bytes) -> int:
