@@ -21,6 +21,7 @@ from support.companion import FakeCompanion, serve
 from support.containers import Container, docker, run_container
 from support.executor import a_payload, remove_labelled
 from support.mesos_agent import AGENT_ID, SimulatedExecutorAgent
+from support.ports import free_ports
 from support.waiting import until
 
 from eratos.common import names
@@ -49,8 +50,7 @@ class Rig:
         self.mark = uuid.uuid4().hex[:8]
         self.consul = consul.Consul("127.0.0.1", consul_port, connections_timeout=5)
         self.log = log
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.http_port = int(server.getsockname()[1])
+        (self.http_port,) = free_ports(1)
         self.environ = agent.environ(
             ERATOS_CONSUL=f"http://127.0.0.1:{consul_port}",
             ERATOS_HOST=f"test-{self.mark}",
@@ -72,8 +72,7 @@ class Rig:
 
     def launch(self, **changes: Any) -> tuple[str, int]:
         """Launch a prime worker; return task id and port."""
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = int(server.getsockname()[1])
+        (port,) = free_ports(1)
         task_id = f"prime.instance-{uuid.uuid4()}._app.1"
         check = HealthCheck("http", "/health", port, grace_s=60, interval_s=1, timeout_s=5)
         service = Service(names.service_id(task_id), "prime", port, (names.SERVICE_TAG,), {names.META_TASK: task_id})

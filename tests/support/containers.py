@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+
+from .ports import free_ports
 
 #: Somebody else may take a port between the look and the start.
 PORT_ATTEMPTS = 5
@@ -68,7 +67,7 @@ def run_container(image: str, *command: str, ports: Sequence[int] = (), options:
 
 def _started(image: str, command: Sequence[str], ports: Sequence[int], options: Sequence[str]) -> Container:
     for attempt in range(PORT_ATTEMPTS):
-        published = dict(zip(ports, _free_ports(len(ports)), strict=True))
+        published = dict(zip(ports, free_ports(len(ports)), strict=True))
         flags = [word for port, host_port in published.items() for word in ("-p", f"127.0.0.1:{host_port}:{port}")]
         container = Container(docker("create", *flags, *options, image, *command), published)
         try:
@@ -80,17 +79,3 @@ def _started(image: str, command: Sequence[str], ports: Sequence[int], options: 
             if not taken or attempt == PORT_ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return distinct free ports, below those that the kernel gives to outgoing connections (32768 and up).
-
-    Not left to docker, which would choose others after a restart of the container.
-    """
-    found: list[int] = []
-    for port in random.sample(range(20_000, 28_000), 1000):
-        if len(found) == count:
-            break
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .containers import Container, docker, run_container
+from .ports import free_ports
 from .waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,11 +18,6 @@ _START_S = 60
 ECHO_EXECUTOR = Path(__file__).parent / "echo_executor.py"
 #: Where an agent's container has the tree's own code, for executors.
 EXECUTOR_PATH = "/opt/code-under-test"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _options(**environment: object) -> list[str]:
@@ -49,7 +44,7 @@ def _serves_schedulers(port: int) -> bool:
 @contextmanager
 def run_master(zookeeper: Container) -> Iterator[str]:
     """Run a master until it leads; yields its ``host:port``."""
-    port = _free_port()
+    (port,) = free_ports(1)
     options = _options(MESOS_ZK=f"zk://127.0.0.1:{zookeeper.ports[2181]}/mesos", MESOS_PORT=port)
     with run_container("eratos/mesos-master", options=options):
         until(lambda: _is_one(port, "master/elected"), _START_S, "the master is elected")
@@ -75,7 +70,7 @@ class Agent:
 @contextmanager
 def run_agent(zookeeper: Container, resources: str, executor: Path = ECHO_EXECUTOR) -> Iterator[Agent]:
     """Run an agent until it is registered with the leading master; ``executor`` is a file for :data:`EXECUTOR_PATH`."""
-    port = _free_port()
+    (port,) = free_ports(1)
     options = _options(
         MESOS_MASTER=f"zk://127.0.0.1:{zookeeper.ports[2181]}/mesos",
         MESOS_PORT=port,

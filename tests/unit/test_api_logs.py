@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ from support.builders import an_app, an_offer
 from support.companion import serve
 from support.controller import FakeController
 from support.fake_logs import FakeLogs
+from support.ports import free_ports
 from support.waiting import until
 
 from eratos.cli.main import Session, run
@@ -45,8 +45,7 @@ class Rig:
 @functools.cache
 def executor_port() -> int:
     """Return a free port, the same for all tests: their API knows it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @pytest.fixture

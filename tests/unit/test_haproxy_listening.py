@@ -9,18 +9,13 @@ import subprocess
 import sys
 
 import pytest
+from support.ports import free_ports
 
 from eratos.haproxy.listening import inherited, opened
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_plain_binds_are_opened_and_do_not_listen_yet() -> None:
-    ports = free_port(), free_port()
+    ports = free_ports(2)
     found = opened({"ERATOS_HTTP_BIND": f"127.0.0.1:{ports[0]}", "ERATOS_HTTPS_BIND": f"*:{ports[1]}"})
     sockets = [socket.socket(fileno=descriptor) for descriptor in inherited(found)]
     assert [kept.getsockname() for kept in sockets] == [("127.0.0.1", ports[0]), ("0.0.0.0", ports[1])]
@@ -42,7 +37,7 @@ def test_a_bind_that_cannot_be_had_is_left_to_haproxy(capsys: pytest.CaptureFixt
 
 
 def test_clients_wait_for_the_next_process_until_they_are_to_be_refused() -> None:
-    port = free_port()
+    (port,) = free_ports(1)
     # Stands for HAProxy: it inherits a socket, listens, and ends without a word.
     listening = (
         "import os, socket; socket.socket(fileno=int(os.environ['ERATOS_HTTP_BIND'][3:])).listen(); os.kill(os.getpid(), 9)"
