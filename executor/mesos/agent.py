@@ -162,8 +162,9 @@ class AgentDriver(MesosExecutorDriver):  # type: ignore[misc]
             return 0
         if not was_subscribed:
             log.warning("not subscribed %s", fields(agent=settings.endpoint, reason=reason))
-        # Half the longest pause at most: a restarted agent waits for exactly that long (rule 66).
-        return settings.backoff_max_s * random.uniform(0.1, 0.5)
+        # A restarted agent waits for exactly the longest pause and then kills (rule 66). A fifth of it leaves time for an
+        # attempt that is refused because the agent is not ready yet, and for one that is never answered.
+        return settings.backoff_max_s * random.uniform(0.05, 0.2)
 
     # Events
 

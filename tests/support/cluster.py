@@ -129,6 +129,22 @@ class Cluster:
         rows = [line.split() for line in lines]
         return {task: container for host, task, container in rows if host.startswith(f"{self.project}-")}
 
+    def assert_kept(self, app_id: str, containers: Mapping[str, str]) -> None:
+        """Assert that these containers of the app still run; says how the tasks of the others ended."""
+        lost = containers.items() - self.containers(app_id).items()
+        assert not lost, f"containers were replaced: {[self._fate(task) for task, _ in sorted(lost)]}"
+
+    def _fate(self, task_id: str) -> dict[str, Any]:
+        """Return the states that Mesos has seen of a task, with reasons."""
+        tasks = self.master("POST", "/api/v1", {"type": "GET_TASKS"}).json()["get_tasks"]
+        found = [task for kept in tasks.values() for task in kept if task["task_id"]["value"] == task_id]
+        statuses = [
+            {key: status[key] for key in ("state", "source", "reason", "message", "timestamp") if key in status}
+            for task in found
+            for status in task.get("statuses", [])
+        ]
+        return {"task": task_id, "agent": [task["agent_id"]["value"] for task in found], "statuses": statuses}
+
     def all_worker_containers(self) -> list[str]:
         """Ids of every container that executors of this project started, running or not."""
         lines = docker("ps", "-a", "--no-trunc", "--filter", "label=eratos.task", "--format", '{{.Label "eratos.host"}} {{.ID}}')
