@@ -59,18 +59,23 @@ def rig() -> Iterator[Rig]:
     io.stop()
 
 
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[str, ApiServer]]:
+    """The leader's API over real sockets, for whatever rig there is, and a follower's."""
+    leader = ApiServer(an_api(FakeController(), executor_port()), "127.0.0.1", 0)
+    leader.start()
+    follows = FakeController(is_leader=False, leader=f"http://127.0.0.1:{leader.port}")
+    follower = ApiServer(create_api(follows), "127.0.0.1", 0)
+    follower.start()
+    yield {"leader": leader, "follower": follower}
+    follower.stop()
+    leader.stop()
+
+
 @pytest.fixture
-def client(request: pytest.FixtureRequest, rig: Rig) -> Iterator[MarathonClient]:
-    """A client of the leader's API over real sockets, or of a follower's."""
-    servers = [ApiServer(an_api(rig.controller, rig.port), "127.0.0.1", 0)]
-    servers[0].start()
-    if getattr(request, "param", "leader") == "follower":
-        leader = f"http://127.0.0.1:{servers[0].port}"
-        servers.append(ApiServer(create_api(FakeController(is_leader=False, leader=leader)), "127.0.0.1", 0))
-        servers[1].start()
-    yield MarathonClient(f"http://127.0.0.1:{servers[-1].port}")
-    for server in reversed(servers):
-        server.stop()
+def client(request: pytest.FixtureRequest, rig: Rig, servers: dict[str, ApiServer]) -> MarathonClient:
+    """A client of the leader's API, or of a follower's."""
+    return MarathonClient(f"http://127.0.0.1:{servers[getattr(request, 'param', 'leader')].port}")
 
 
 through_both = pytest.mark.parametrize("client", ["leader", "follower"], indirect=True)

@@ -12,6 +12,7 @@ from support.executor import Events
 from support.waiting import until
 
 from eratos.common.errors import TemporaryError
+from eratos.executor import balancers
 from eratos.executor.balancers import Balancer, Balancers
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
@@ -91,7 +92,8 @@ def test_at_the_deadline_the_holder_is_named(rig: Rig) -> None:
     assert "balancer1" not in done.detail
 
 
-def test_a_balancer_that_is_gone_from_consul_is_not_waited_for(rig: Rig) -> None:
+def test_a_balancer_that_is_gone_from_consul_is_not_waited_for(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balancers, "LIVE_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         dead = Balancer("dead", "127.0.0.1", server.getsockname()[1])
     rig.live.append(dead)
@@ -101,7 +103,9 @@ def test_a_balancer_that_is_gone_from_consul_is_not_waited_for(rig: Rig) -> None
     assert rig.done().released
 
 
-def test_a_silent_balancer_is_waited_for_until_the_deadline_and_named(rig: Rig) -> None:
+def test_a_silent_balancer_is_waited_for_until_the_deadline_and_named(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balancers, "ANSWER_S", 0.1)
+    monkeypatch.setattr(balancers, "TELL_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         rig.live.append(Balancer("silent", "127.0.0.1", server.getsockname()[1]))
         rig.tell()

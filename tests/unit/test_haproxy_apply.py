@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.waiting import until
 
+from eratos.haproxy import apply
 from eratos.haproxy.apply import RELOADED, UNCHANGED, UPDATED, Applier, Outcome, RefusedError
 from eratos.haproxy.rendered import Pools, parse
 from eratos.haproxy.runtime import Running
@@ -276,7 +277,9 @@ def test_what_was_held_long_enough_goes(tmp_path: Path) -> None:
 # -- watch -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_watch_applies_what_nobody_announced_and_repairs_what_nobody_told(rig: Rig) -> None:
+def test_the_watch_applies_what_nobody_announced_and_repairs_what_nobody_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "_LOOK_S", 0.02)
+    monkeypatch.setattr(apply, "_COMPARE_S", 0.1)
     stop = threading.Event()
     watch = threading.Thread(target=rig.applier.watch, args=(stop,))
     watch.start()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.waiting import until
 
+from eratos.haproxy import certificates
 from eratos.haproxy.certificates import Certificates
 
 
@@ -82,7 +83,8 @@ def test_what_was_judged_is_judged_again_only_when_it_has_changed(rig: Rig) -> N
     assert rig.set() == {"a": "good a, renewed", "b": "good b"}
 
 
-def test_a_set_never_changes_and_goes_when_no_configuration_names_it(rig: Rig) -> None:
+def test_a_set_never_changes_and_goes_when_no_configuration_names_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "_LOOK_S", 0.02)
     rig.put(a="good a")
     (first,) = rig.sets()
     (rig.state / "live.cfg").write_text(f"bind :8443 ssl crt-list /x/{first}/list\n")
