@@ -51,7 +51,7 @@ def ours(master: str, zookeeper: str, count: int) -> float:
     """Bring ``count`` tasks to run through the whole scheduler but its API; return the seconds they took."""
     import threading
 
-    executor = ExecutorSettings(COMMAND, environment=ENVIRONMENT, resources=Resources(cpus_m=100, mem_mib=64))
+    executor = ExecutorSettings(COMMAND, environment=ENVIRONMENT, resources=Resources(cpus_m=100, mem_mib=64, disk_mib=16))
     store, election = open_store_and_election(f"{zookeeper}/bench-{uuid.uuid4()}", "bench")
     election.start()
     assert election.wait_until_leader(30)

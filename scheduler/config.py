@@ -62,6 +62,9 @@ class Config:
     executor_uris: str = _setting("", "comma-separated URIs for the agent's fetcher, where the executor is not preinstalled")
     executor_cpus: float = _setting(0.1, "CPUs that each executor takes on its agent", float)
     executor_mem_mib: int = _setting(64, "MiB that each executor takes on its agent", int)
+    executor_disk_mib: int = _setting(
+        16, "MiB of disk that each executor takes on its agent; 0 for agents without, which then launch one task at a time", int
+    )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
 
     @property
@@ -195,6 +198,8 @@ def _problems_to_run(config: Config) -> list[str]:
         found.append("--brake-share: a share, from 0 (never) to 1")
     if config.executor_cpus < 0.01 or config.executor_mem_mib < 32:
         found.append("--executor-cpus and --executor-mem-mib: at least 0.01 and 32, or Mesos refuses the executor")
+    if config.executor_disk_mib < 0:
+        found.append("--executor-disk-mib: not below 0")
     if config.secret_file and not config.principal:
         found.append("--secret-file: needs --principal")
     for flag, path in (("--secret-file", config.secret_file), ("--consul-token-file", config.consul_token_file)):

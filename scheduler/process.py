@@ -213,7 +213,7 @@ def mesos_settings(config: Config) -> MesosSettings:
             name=config.framework_name,
             uris=tuple(uri.strip() for uri in config.executor_uris.split(",") if uri.strip()),
             environment={"ERATOS_CONSUL": config.executor_consul, "ERATOS_HTTP_PORT": str(config.executor_http_port)},
-            resources=Resources(cpus_m=round(config.executor_cpus * 1000), mem_mib=config.executor_mem_mib),
+            resources=Resources(round(config.executor_cpus * 1000), config.executor_mem_mib, config.executor_disk_mib),
         ),
     )
 

@@ -186,7 +186,9 @@ class AgentDriver(MesosExecutorDriver):  # type: ignore[misc]
         self._launch(event["task"])
 
     def on_launch_group(self, event: Wire) -> None:
-        for task in event["task_group"]["tasks"]:
+        tasks = event["task_group"]["tasks"]
+        log.debug("task group %s", fields(tasks=len(tasks)))
+        for task in tasks:
             self._launch(task)
 
     def _launch(self, task: Wire) -> None:

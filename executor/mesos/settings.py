@@ -32,7 +32,8 @@ class AgentSettings:
     backoff_max_s: float  #: longest pause between two attempts (rule 66)
     token: str = field(repr=False)  #: for the agent's authentication of executors (rule 76); empty: none
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    call_timeout_s: float = 10.0
+    #: The agent is on this very host: when it dies, its sockets close at once. One that is busy answers late.
+    call_timeout_s: float = 60.0
     silence_s: float = 5 * 30 * 60.0  #: the agent sends an executor a heartbeat every 30 minutes
 
     @classmethod

@@ -120,11 +120,11 @@ class SchedulerDriver:
     def _accept(self, master: MasterDriver, call: actions.Accept) -> bool:
         with self._lock:
             try:
-                tasks = self._offers.task_infos(call, master.framework_id or "")
+                operation = self._offers.operation(call, master.framework_id or "")
             except CannotAccept as error:
                 log.warning("launch not sent %s", fields(agent_id=call.agent_id, reason=error))
                 return False
-            if not master.send(translate.accept(call.offer_ids, tasks, call.refuse_s)):
+            if not master.send(translate.accept(call.offer_ids, operation, call.refuse_s)):
                 return False
             self._offers.discard(call.offer_ids)
             return True

@@ -155,6 +155,22 @@ class OfferBook:
         """Forget all: offers die with the subscription (rule 23)."""
         self._offers.clear()
 
+    def operation(self, call: Accept, framework_id: str) -> Wire:
+        """Return the operation of an ACCEPT. Raises CannotAccept; the offers stay on hand either way.
+
+        For every task that it launches singly, an agent adds up all tasks of the executor (slave.cpp, ``__run``): to launch
+        hundreds takes it minutes. A group it adds up once. Not before the executor runs, though: until then the kill of
+        one task of a group would end all of them. And Mesos takes no group for an executor without disk.
+        """
+        tasks = self.task_infos(call, framework_id)
+        executor = tasks[0]["executor"] if len(tasks) > 1 else {}
+        runs = executor.get("executor_id") in [
+            known for offer_id in call.offer_ids for known in self._offers[offer_id].get("executor_ids", ())
+        ]
+        if runs and any(resource["name"] == "disk" for resource in executor["resources"]):
+            return translate.launch_group(tasks)
+        return translate.launch(tasks)
+
     def task_infos(self, call: Accept, framework_id: str) -> list[Wire]:
         """Carve the resources of every launch of an ACCEPT. Raises CannotAccept; the offers stay on hand either way."""
         missing = [offer_id for offer_id in call.offer_ids if offer_id not in self._offers]

@@ -174,12 +174,24 @@ def task_info(payload: TaskPayload, agent_id: str, executor: Wire, resources: li
     return info
 
 
-def accept(offer_ids: Iterable[str], tasks: list[Wire], refuse_s: float) -> Wire:
+def launch(tasks: list[Wire]) -> Wire:
+    """Return the operation that launches tasks one by one."""
+    return {"type": "LAUNCH", "launch": {"task_infos": tasks}}
+
+
+def launch_group(tasks: list[Wire]) -> Wire:
+    """Return the operation that launches tasks, all with the same executor, as one message to their agent."""
+    executor = tasks[0]["executor"]
+    members = [{key: value for key, value in task.items() if key != "executor"} for task in tasks]
+    return {"type": "LAUNCH_GROUP", "launch_group": {"executor": executor, "task_group": {"tasks": members}}}
+
+
+def accept(offer_ids: Iterable[str], operation: Wire, refuse_s: float) -> Wire:
     return {
         "type": "ACCEPT",
         "accept": {
             "offer_ids": _values(offer_ids),
-            "operations": [{"type": "LAUNCH", "launch": {"task_infos": tasks}}],
+            "operations": [operation],
             "filters": {"refuse_seconds": refuse_s},
         },
     }

@@ -35,7 +35,7 @@ class Framework:
         executor = ExecutorSettings(
             command=f"/opt/eratos/bin/python {EXECUTOR_PATH}/echo_executor.py",
             environment={"PYTHONPATH": EXECUTOR_PATH},
-            resources=Resources(cpus_m=100, mem_mib=64),
+            resources=Resources(cpus_m=100, mem_mib=64, disk_mib=16),
         )
         self.events = Collector()
         self._unanswered: tuple[str, ...] = ()
@@ -58,22 +58,30 @@ class Framework:
         return offer
 
     def launch(self, offer: Offer, cpus_m: int = 100, mem_mib: int = 32) -> str:
-        task_id = f"task-{next(NUMBERS)}"
-        self._unanswered = ()
-        port = offer.ports.first(1)
-        assert port is not None
-        payload = TaskPayload(
-            task_id=task_id,
-            instance_id="i",
-            app_id="/contract",
-            app_version="v",
-            resources=Resources(cpus_m=cpus_m, mem_mib=mem_mib),
-            image="none",
-            ports=(Port(port[0], name="http"),),
-            labels={"some": "label"},
-        )
-        assert self.driver.perform(actions.Accept(offer.agent_id, (offer.offer_id,), (actions.Launch(task_id, payload),), 0.1))
+        (task_id,) = self.launch_all(offer, 1, cpus_m, mem_mib)
         return task_id
+
+    def launch_all(self, offer: Offer, count: int, cpus_m: int = 100, mem_mib: int = 32) -> list[str]:
+        """Launch tasks by one ACCEPT."""
+        self._unanswered = ()
+        ports = offer.ports.first(count)
+        assert ports is not None
+        payloads = [
+            TaskPayload(
+                task_id=f"task-{next(NUMBERS)}",
+                instance_id="i",
+                app_id="/contract",
+                app_version="v",
+                resources=Resources(cpus_m=cpus_m, mem_mib=mem_mib),
+                image="none",
+                ports=(Port(port, name="http"),),
+                labels={"some": "label"},
+            )
+            for port in ports
+        ]
+        launches = tuple(actions.Launch(payload.task_id, payload) for payload in payloads)
+        assert self.driver.perform(actions.Accept(offer.agent_id, (offer.offer_id,), launches, 0.1))
+        return [payload.task_id for payload in payloads]
 
     def statuses(self, task_id: str) -> list[TaskStatus]:
         return [event.status for event in self.events.of(e.StatusChanged) if event.status.task_id == task_id]
@@ -134,6 +142,22 @@ def test_reserved_and_unreserved_resources_pay_for_tasks_of_one_executor(framewo
     assert offer.resources.cpus_m == 1300
     second = framework.launch(offer, cpus_m=1300)
     framework.await_status(second, TaskState.RUNNING)
+
+
+def test_tasks_go_to_a_running_executor_as_a_group_and_end_one_by_one(framework, agent):
+    first = framework.launch_all(framework.offer(), 2)
+    for task_id in first:
+        framework.await_status(task_id, TaskState.RUNNING)
+    assert "task group tasks=2" not in agent.logs(), "the kill of one would have ended the other one, too"
+    offer = framework.offer()
+    together = framework.launch_all(offer, 3)
+    for task_id in together:
+        framework.await_status(task_id, TaskState.RUNNING)
+    assert "task group tasks=3" in agent.logs()
+    assert framework.driver.perform(actions.Kill(together[1], offer.agent_id))
+    framework.await_status(together[1], TaskState.KILLED)
+    framework.launch(framework.offer())
+    assert [framework.statuses(task_id)[-1].state for task_id in (together[0], together[2])] == [TaskState.RUNNING] * 2
 
 
 def test_update_made_while_the_agent_restarts_arrives(framework, agent):

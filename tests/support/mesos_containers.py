@@ -62,6 +62,9 @@ class Agent:
     def registered(self) -> bool:
         return _is_one(self._port, "slave/registered")
 
+    def logs(self) -> str:
+        return self._container.logs()
+
     def restart(self) -> None:
         """Kill mesos-agent alone; its supervisor starts it again, and executors live on."""
         docker("exec", self._container.id, "s6-svc", "-k", "/etc/eratos/services/mesos-agent")

@@ -308,6 +308,9 @@ class SimulatedMaster(EventStreamServer):
         for operation in content["operations"]:
             for info in operation.get("launch", {}).get("task_infos", ()):
                 self._launch(info, offered, valid)
+            if group := operation.get("launch_group"):
+                for info in group["task_group"]["tasks"]:
+                    self._launch({**info, "executor": group["executor"]}, offered, valid)
 
     def _launch(self, info: Wire, offered: list[Wire], valid: bool) -> None:
         task_id = info["task_id"]["value"]

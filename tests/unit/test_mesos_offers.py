@@ -106,6 +106,30 @@ def test_executor_whose_payment_cannot_be_told_does_not_show_as_ours():
     assert task["executor"]["executor_id"]["value"] == infos.plain_id
 
 
+@pytest.mark.parametrize(
+    ("disk_mib", "runs", "tasks", "kind"),
+    [
+        (16, True, 2, "LAUNCH_GROUP"),
+        (16, True, 1, "LAUNCH"),
+        (16, False, 2, "LAUNCH"),  # the kill of one would end both before their executor has come up
+        (0, True, 2, "LAUNCH"),  # Mesos refuses a group for an executor without disk
+    ],
+)
+def test_tasks_for_a_running_executor_are_launched_as_a_group(disk_mib: int, runs: bool, tasks: int, kind: str) -> None:
+    book, infos = a_book(ExecutorSettings(command="run", resources=Resources(cpus_m=100, mem_mib=64, disk_mib=disk_mib)))
+    plain = {"role": "*", "allocation_info": {"role": "web"}}
+    disk = {"name": "disk", "type": "SCALAR", "scalar": {"value": 100.0}, **plain}
+    book.add(an_offer("o-1", [cpus(1, **plain), mem(512, **plain), disk], executors=(infos.plain_id,) if runs else ()))
+    expected = book.task_infos(an_accept("o-1", tasks=tasks), "f-1")
+    operation = book.operation(an_accept("o-1", tasks=tasks), "f-1")
+    assert operation["type"] == kind
+    if kind == "LAUNCH_GROUP":
+        group = operation["launch_group"]
+        assert [{**task, "executor": group["executor"]} for task in group["task_group"]["tasks"]] == expected
+    else:
+        assert operation["launch"]["task_infos"] == expected
+
+
 def test_each_task_is_paid_from_one_role():
     book, _ = a_book()
     one, two = {"role": "*", "allocation_info": {"role": "one"}}, {"role": "*", "allocation_info": {"role": "two"}}
