@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import re
 import socket
+import ssl
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,9 @@ def _setting(default: Any, help_text: str, kind: type = str, *, secret: bool = F
 class Config:
     """Settings of one scheduler process. The help texts say unit, meaning and default's reason; docs list the same."""
 
-    master: str = _setting("", "the Mesos masters: zk://host:port,.../mesos, or host:port of one master")
+    master: str = _setting("", "the Mesos masters: zk://host:port,.../mesos, or host:port of one; https://host:port for TLS")
+    master_scheme: str = _setting("http", "http or https: how to speak to masters found through zk://, which does not say")
+    master_ca_file: str = _setting("", "file with the authorities of the masters' certificates; default: the system's")
     zk: str = _setting("", "zk://[user:password@]host:port,.../path for the store and the election of a leader", secret=True)
     store: str = _setting("", "instead of --zk, for one scheduler alone: sqlite:///path/to/file, or memory:", secret=True)
     consul: str = _setting("http://127.0.0.1:8500", "Consul as this process reaches it; several with commas between")
@@ -83,6 +86,15 @@ class Config:
     def consul_token(self) -> str:
         """Return Consul's ACL token, or "" where there is none. Raises BadConfig when the file cannot be read."""
         return _read(self.consul_token_file, "--consul-token-file")
+
+    def master_tls(self) -> ssl.SSLContext | None:
+        """Return what masters' certificates are checked with; None: the system's authorities. Raises BadConfig."""
+        if not self.master_ca_file:
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.master_ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise BadConfig(f"--master-ca-file: {self.master_ca_file} holds no certificates in PEM form: {error}") from error
 
     @property
     def consul_urls(self) -> tuple[str, ...]:
@@ -183,6 +195,12 @@ def _problems_to_run(config: Config) -> list[str]:
         found.append("--master (or ERATOS_MASTER): missing; give zk://host:port/mesos, or host:port of one master")
     elif config.master.startswith("zk://") and not re.match(r"^zk://[^/]+/.+", config.master):
         found.append("--master: a zk:// URL ends in the masters' path, as in zk://zk1:2181,zk2:2181/mesos")
+    if config.master_scheme not in ("http", "https"):
+        found.append(f"--master-scheme: {config.master_scheme!r} is neither http nor https")
+    try:
+        config.master_tls()
+    except BadConfig as error:
+        found.append(str(error))
     for flag, port in (("--http-port", config.http_port), ("--executor-http-port", config.executor_http_port)):
         if not 0 < port < 65536:
             found.append(f"{flag}: {port} is no port; give one from 1 to 65535")

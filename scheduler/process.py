@@ -208,6 +208,8 @@ def mesos_settings(config: Config) -> MesosSettings:
         webui_url=config.url,
         principal=config.principal,
         secret=config.secret(),
+        tls=config.master_tls(),
+        tls_master=config.master_scheme == "https",
         executor=ExecutorSettings(
             command=config.executor_command,
             name=config.framework_name,

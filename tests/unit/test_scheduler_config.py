@@ -42,11 +42,22 @@ def test_executors_serve_logs_where_the_api_asks_for_them():
         ([*GOOD, "--secret-file", "/etc/hostname"], "--principal"),
         ([*GOOD, "--executor-cpus", "0"], "--executor-cpus"),
         ([*GOOD, "--executor-http-port", "70000"], "--executor-http-port"),
+        ([*GOOD, "--executor-disk-mib", "-1"], "--executor-disk-mib"),
+        ([*GOOD, "--master-scheme", "tls"], "--master-scheme"),
+        ([*GOOD, "--master-ca-file", "/no/such/file"], "--master-ca-file: /no/such/file"),
+        ([*GOOD, "--master-ca-file", "/etc/hostname"], "--master-ca-file: /etc/hostname"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(argv: list[str], complaint: str):
     with pytest.raises(BadConfig, match=complaint):
         read(argv, {})
+
+
+def test_masters_found_through_zookeeper_are_spoken_to_as_told():
+    flags = ["--master", "zk://zk1/mesos", "--store", "memory:", "--master-ca-file", "/etc/ssl/certs/ca-certificates.crt"]
+    over_tls, plain = (mesos_settings(read([*flags, *more], {}).config) for more in (["--master-scheme", "https"], []))
+    assert (over_tls.tls_master, plain.tls_master) == (True, False)
+    assert over_tls.tls is not None and over_tls.tls.get_ca_certs()
 
 
 def test_secrets_stay_out_of_the_log(tmp_path: Path):
