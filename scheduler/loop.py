@@ -251,6 +251,10 @@ def _counted(call: actions.Call) -> dict[str, int]:
             return {"declined": len(call.offer_ids)}
         case actions.Reconcile():
             return {"reconciled": len(call.tasks)}
+        case actions.AnswerInverse():
+            return {"inverse_offers_answered": len(call.offer_ids)}
+        case actions.Suppress():
+            return {"suppresses": 1}
     return {type(call).__name__.lower() + "s": 1}
 
 
