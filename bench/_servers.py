@@ -22,6 +22,9 @@ IMAGE = "eratos/balancer"
 FIRST_PORT = 20_000
 #: Calls to Consul at a time, so that one that waits does not hold up those that are due.
 CALLERS = 16
+#: Nodes of Consul's catalogue that a service's instances are spread over, as an app's are over hosts. On a single one each
+#: change would cost Consul a look at all of them.
+NODES = 20
 ANSWER_S = 30.0
 
 #: Connections are kept for longer than any benchmark lasts, so that a balancer never meets one that is just being closed.
@@ -78,7 +81,7 @@ def servers(cluster: Cluster, bench: str, count: int) -> Any:
 class Service:
     """A service in Consul's catalogue whose instances are ports of one address. Entering and leaving remove what is there of it.
 
-    It is on a node of its own, for which no agent speaks: one agent tells the servers of one change after the other, so 200
+    It is on nodes of its own, for which no agents speak: one agent tells the servers of one change after the other, so 200
     changes a second through one would measure that agent. Executors use those of their hosts, many at a time.
     """
 
@@ -103,14 +106,14 @@ class Service:
     def register(self, number: int, host: str, port: int) -> None:
         """Register one instance, with a check as those of executors have one."""
         service_id = self.id(number)
-        meta = {"haproxy-vhost": self.host}
+        meta = {"haproxy-vhost": self.host, "eratos-version": "2026-01-01T00:00:00.000Z"}
         service = {"ID": service_id, "Service": self.name, "Address": host, "Port": port, "Tags": ["eratos"], "Meta": meta}
         check = {"CheckID": f"{service_id}-check", "Name": f"tcp port {port}", "ServiceID": service_id, "Status": "passing"}
-        self._call("/v1/catalog/register", {"Node": self.name, "Address": host, "Service": service, "Check": check})
+        self._call("/v1/catalog/register", {"Node": self._node(number), "Address": host, "Service": service, "Check": check})
 
     def deregister(self, number: int) -> None:
         """Deregister one instance; its check goes with it."""
-        self._call("/v1/catalog/deregister", {"Node": self.name, "ServiceID": self.id(number)})
+        self._call("/v1/catalog/deregister", {"Node": self._node(number), "ServiceID": self.id(number)})
 
     def in_rotation(self, balancer: int) -> set[str]:
         """Return the ids of the instances to which one balancer sends requests."""
@@ -121,8 +124,12 @@ class Service:
         what = f"{len(ids)} instances of {self.name} are in rotation"
         until(lambda: all(self.in_rotation(balancer) == ids for balancer in (1, 2)), within_s, what, pace_s=0.1)
 
+    def _node(self, number: int) -> str:
+        return f"{self.name}-host{number % NODES}"
+
     def _remove(self) -> None:
-        self._call("/v1/catalog/deregister", {"Node": self.name})
+        for number in range(NODES):
+            self._call("/v1/catalog/deregister", {"Node": self._node(number)})
         # Nothing of theirs answers any more, so the render guard lets them go without a wait.
         if found := docker("ps", "-aq", "--filter", f"label=eratos.bench={self.name}").split():
             docker("rm", "-f", "-v", *found)

@@ -40,7 +40,7 @@ from support.waiting import until
 NAME = "bench-storm"
 BALANCERS = (1, 2)
 #: Between two looks at a balancer. The lag's upper bound is up to that much above the truth, and looking costs CPU.
-PACE_S = 0.1
+PACE_S = 0.2
 #: For the last changes to show after the minute.
 LAST_S = 15.0
 REPORT_S = 10.0
