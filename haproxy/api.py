@@ -1,6 +1,6 @@
 """The companion's HTTP interface; docs/architecture.md, "Companion", is its contract.
 
-consul-template calls ``/apply``, Consul ``/health``, executors ``/servers/<id>`` and ``/confirm``. Nothing here decides
+Consul calls ``/health``, executors ``/servers/<id>`` and ``/confirm``. Nothing here decides
 anything.
 """
 
@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
-from .apply import Applier, RefusedError
+from .apply import Applier
 from .certificates import Certificates
 from .runtime import Haproxy
 from .sockets import HaproxyUnavailableError
@@ -41,15 +41,10 @@ class Companion:
                 return self._health()
             if (method, path) == ("GET", "/status"):
                 return 200, self._status()
-            if (method, path) == ("POST", "/apply"):
-                outcome = self._applier.apply()
-                return 200, {"result": outcome.result, "held": list(outcome.held)}
             if (method, path) == ("POST", "/confirm"):
                 return self._confirm(body)
             if method == "GET" and (match := _SERVER.match(path)):
                 return self._server(unquote(match[1]))
-        except RefusedError as error:
-            return 422, {"reason": str(error)}
         except HaproxyUnavailableError as error:
             return 503, {"reason": str(error)}
         except OSError as error:

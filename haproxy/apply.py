@@ -1,8 +1,8 @@
 """Applies consul-template's candidate to HAProxy: compare, guard, check, change or reload, and keep the last good one.
 
-Called for every ``POST /apply``, and by :meth:`Applier.watch` on its own: the call is only a hint that saves waiting,
-what counts is that the file and the running HAProxy agree. So nothing is remembered that HAProxy or a file can tell,
-and a companion, a consul-template or an HAProxy that was killed at any point is made good by the next comparison.
+What counts is that the file and the running HAProxy agree; :meth:`Applier.watch` compares them soon after the file has
+changed, and from time to time anyway. Nothing is remembered that HAProxy or a file can tell, so a companion, a
+consul-template or an HAProxy that was killed at any point is made good by the next comparison.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .guard import Confirmations, Holds, sharp_losses
 from .rendered import Pools, Rendered, normal_address, parse, with_servers, without_frontends
 from .runtime import Running
 from .sockets import HaproxyUnavailableError
+from .usage import ServerRow
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,12 @@ UNCHANGED: Final = "unchanged"  #: HAProxy serves the candidate already
 UPDATED: Final = "updated"  #: servers were added and removed in the running process
 RELOADED: Final = "reloaded"  #: a new process serves the candidate
 
-#: How often the candidate file is looked at, and how often everything is compared.
-_LOOK_S = 0.5
+#: Between two looks at whether the candidate is another file. consul-template could tell by a command, which takes many
+#: times a look's CPU.
+_LOOK_S = 0.02
+#: Between two comparisons where nothing has changed, and where something is wrong or held.
 _COMPARE_S = 5.0
+_RETRY_S = 0.5
 
 
 #: Servers named in a line of the log at most: a large loss held back must not flood it.
@@ -58,7 +62,7 @@ class HaproxyPort(Protocol):
     def running(self) -> Running: ...
     def old_processes(self) -> int: ...
     def change_servers(self, added: Pools, removed: dict[str, set[str]], settings: dict[str, str]) -> None: ...
-    def sweep(self) -> None: ...
+    def sweep(self, rows: Iterable[ServerRow]) -> None: ...
     def reload(self) -> tuple[bool, str]: ...
     def retire(self, servers: dict[str, set[str]]) -> None: ...
 
@@ -82,7 +86,7 @@ class Counters:
 
 
 class Applier:
-    """Brings HAProxy in line with the candidate. Thread-safe: one candidate at a time."""
+    """Brings HAProxy in line with the candidate. For one thread, but for ``confirm`` and what only reads."""
 
     def __init__(
         self,
@@ -101,7 +105,6 @@ class Applier:
         self._accepting = accepting
         self._taken = taken
         self._reload_interval_s = reload_interval_s
-        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._confirmations = Confirmations()
         self._confirmations_lock = threading.Lock()
@@ -132,46 +135,45 @@ class Applier:
         will read the candidate when it starts), OSError where the files cannot be read or written. In all cases the
         last good one goes on.
         """
-        with self._lock:
-            started_s = time.monotonic()
-            self._seen = self._signature()
-            wanted = parse(self._candidate.read_text())
-            if not wanted.frontends:
-                raise self._refuse(wanted, "it has no frontend: half a file?")
-            if self._refused.text == wanted.text and time.monotonic() < self._refused.until_s:
-                raise RefusedError(self._refused.reason)
-            wanted = self._listening(wanted)
-            self._left_out = wanted.refused
-            live = self._read_live()
-            try:
-                running = self._haproxy.running()
-            except HaproxyUnavailableError:
-                self._write(self._guarded(live.addresses(), live, wanted))
-                raise
-            wanted = self._guarded(running.addresses(), live, wanted)
-            if running.shape == wanted.shape and live.pools == wanted.pools and self._serves(running, wanted):
-                return Outcome(UNCHANGED, self._held)
-            result = self._change(running, live, wanted)
-            log.info(
-                "configuration applied %s",
-                fields(
-                    result=result,
-                    took_s=f"{time.monotonic() - started_s:.3f}",
-                    servers=sum(map(len, wanted.pools.values())),
-                    held=len(self._held),
-                    refused=len(wanted.refused),
-                ),
-            )
-            return Outcome(result, self._held)
+        started_s = time.monotonic()
+        self._seen = self._signature()
+        wanted = parse(self._candidate.read_text())
+        if not wanted.frontends:
+            raise self._refuse(wanted, "it has no frontend: half a file?")
+        if self._refused.text == wanted.text and time.monotonic() < self._refused.until_s:
+            raise RefusedError(self._refused.reason)
+        wanted = self._listening(wanted)
+        self._left_out = wanted.refused
+        live = self._read_live()
+        try:
+            running = self._haproxy.running()
+        except HaproxyUnavailableError:
+            self._write(self._guarded(live.addresses(), live, wanted))
+            raise
+        wanted = self._guarded(running.addresses(), live, wanted)
+        if running.shape == wanted.shape and live.pools == wanted.pools and self._serves(running, wanted):
+            self._haproxy.sweep(running.rows)
+            return Outcome(UNCHANGED, self._held)
+        result = self._change(running, live, wanted)
+        log.info(
+            "configuration applied %s",
+            fields(
+                result=result,
+                took_s=f"{time.monotonic() - started_s:.3f}",
+                servers=sum(map(len, wanted.pools.values())),
+                held=len(self._held),
+                refused=len(wanted.refused),
+            ),
+        )
+        return Outcome(result, self._held)
 
     def watch(self, stop: threading.Event) -> None:
         """Compare for as long as the companion lives: soon after the file has changed, and every few seconds anyway."""
         compared_s = float("-inf")
         complaint = ""
         while not stop.is_set():
-            # Trouble and holds are looked at again at every turn.
-            due = complaint or self._held or time.monotonic() - compared_s >= _COMPARE_S
-            if due or self._wake.is_set() or self._signature() != self._seen:
+            due_s = compared_s + (_RETRY_S if complaint or self._held else _COMPARE_S)
+            if time.monotonic() >= due_s or self._wake.is_set() or self._signature() != self._seen:
                 self._wake.clear()
                 compared_s = time.monotonic()
                 complaint = self._compare(complaint)
@@ -194,8 +196,6 @@ class Applier:
         problem = ""
         try:
             self.apply()
-            with self._lock:
-                self._haproxy.sweep()
         except (RefusedError, HaproxyUnavailableError, OSError) as error:
             # No candidate yet is the normal state before consul-template has rendered for the first time.
             problem = "" if isinstance(error, FileNotFoundError) else str(error)
@@ -262,9 +262,11 @@ class Applier:
                 if (new := {name: rest for name, rest in servers.items() if name not in served.get(backend, {})})
             }
             self._haproxy.change_servers(added, removed, wanted.defaults)
-            if self._haproxy.running().addresses() == wanted.addresses():
+            changed = self._haproxy.running()
+            if changed.addresses() == wanted.addresses():
                 # HAProxy has accepted this shape before and these servers just now: there is nothing left to check.
                 self._write(wanted, check=False)
+                self._haproxy.sweep(changed.rows)
                 self.counters.updates += 1
                 return UPDATED
             log.info("servers could not all be changed in place, hence a reload")

@@ -22,10 +22,6 @@ template {
   # 20ms:100ms here, launching twenty workers on two cores took a fifth longer, and they were in rotation no sooner.
   wait {
     min = "80ms"
-    max = "400ms"
+    max = "200ms"
   }
-
-  # Only a hint that saves the companion's next look at the file. It never fails, for a failed command would end consul-template.
-  command         = ["sh", "-c", "curl --silent --show-error --max-time 20 --output /dev/null --request POST http://127.0.0.1:${ERATOS_COMPANION_PORT:-9100}/apply || true"]
-  command_timeout = "30s"
 }

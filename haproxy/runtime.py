@@ -116,9 +116,9 @@ class Haproxy:
         commands += [f"disable server {backend}/{name}" for backend, names in removed.items() for name in names]
         self._tell(current, commands)
 
-    def sweep(self) -> None:
-        """Delete unused servers in maintenance from the current process; raises HaproxyUnavailableError."""
-        leaving = [row for row in self.running().rows if row.in_maintenance and not row.requests]
+    def sweep(self, rows: Iterable[ServerRow]) -> None:
+        """Delete those of the current process's servers that are in maintenance and unused; raises HaproxyUnavailableError."""
+        leaving = [row for row in rows if row.in_maintenance and not row.requests]
         if leaving:
             # HAProxy itself refuses while idle connections to the server are left; the next sweep tries again.
             commands = [f"del server {row.backend}/{row.name}" for row in leaving]

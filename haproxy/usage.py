@@ -18,9 +18,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 
 #: HAProxy's own pages are no traffic; whoever looks at them holds up nothing.
 STATISTICS = "eratos:statistics"
+#: The columns of ``show stat`` in use.
+_COLUMNS = ("pxname", "svname", "scur", "qcur", "status", "addr", "mode", "type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +85,17 @@ def parse_process(answer: str, *, old: bool = False) -> Process:
     """Read the answer to ``show stat -1 5 -1``. Columns are found by name: every version adds some."""
     rows = []
     clients = {"http": 0, "tcp": 0}
-    for row in csv.DictReader(answer.lstrip("# ").splitlines()):
-        name, status, mode = row.get("svname"), row.get("status"), row.get("mode") or "http"
-        if not name or not status:
-            continue
-        requests = int(row.get("scur") or 0) + int(row.get("qcur") or 0)
-        if name == "FRONTEND" and row.get("type", "0") == "0":
-            if row["pxname"] != STATISTICS:
+    # Some hundred columns for each server, and asked for all the time: no dictionary for each row.
+    lines = csv.reader(answer.lstrip("# ").splitlines())
+    heading = next(lines, list(_COLUMNS))
+    pick = itemgetter(*map(heading.index, _COLUMNS))
+    for backend, name, current, queued, status, address, mode, kind in (pick(line) for line in lines if line):
+        requests = int(current or 0) + int(queued or 0)
+        if name == "FRONTEND" and kind == "0":
+            if backend != STATISTICS:
                 clients[mode] = clients.get(mode, 0) + requests
         else:
-            rows.append(ServerRow(row["pxname"], name, row.get("addr") or "", status, requests, mode))
+            rows.append(ServerRow(backend, name, address, status, requests, mode or "http"))
     return Process(tuple(rows), clients["http"], clients["tcp"], old)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from eratos.haproxy import api
-from eratos.haproxy.apply import UPDATED, Outcome, RefusedError
 from eratos.haproxy.rendered import Rendered, parse
 from eratos.haproxy.runtime import Running
 from eratos.haproxy.sockets import HaproxyUnavailableError
@@ -26,12 +25,9 @@ class FakeApplier:
         self.failure: Exception | None = None
         self.confirmed: list[str] = []
 
-    def apply(self) -> Outcome:
+    def live(self) -> Rendered:
         if self.failure:
             raise self.failure
-        return Outcome(UPDATED, ("held",))
-
-    def live(self) -> Rendered:
         return LIVE
 
     def confirm(self, servers: Iterable[str]) -> None:
@@ -118,18 +114,12 @@ def test_no_answer_from_haproxy_is_not_taken_for_unused(rig: Rig) -> None:
     assert rig.call("GET", f"/servers/{SERVER}") == (503, {"reason": "restarting"})
 
 
-def test_apply_tells_the_result_or_the_reason(rig: Rig) -> None:
-    assert rig.call("POST", "/apply") == (200, {"result": "updated", "held": ["held"]})
-    for failure, status in (
-        (RefusedError("nonsense"), 422),
-        (HaproxyUnavailableError("restarting"), 503),
-        (OSError("disk full"), 500),
-        (ZeroDivisionError(), 500),
-    ):
-        rig.applier.failure = failure
-        answered, answer = rig.call("POST", "/apply")
-        assert answered == status
-        assert answer["reason"]
+@pytest.mark.parametrize("failure", [OSError("disk full"), ZeroDivisionError()])
+def test_trouble_is_an_answer(rig: Rig, failure: Exception) -> None:
+    rig.applier.failure = failure
+    status, answer = rig.call("GET", f"/servers/{SERVER}")
+    assert status == 500
+    assert answer["reason"]
 
 
 def test_removals_are_confirmed_by_id(rig: Rig) -> None:
@@ -165,5 +155,5 @@ def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
 
 
 def test_anything_else_is_not_found(rig: Rig) -> None:
-    assert rig.call("GET", "/apply")[0] == 404
+    assert rig.call("GET", "/confirm")[0] == 404
     assert rig.call("GET", "/servers/")[0] == 404

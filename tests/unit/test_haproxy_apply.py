@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,7 @@ class FakeHaproxy:
         self.shown: dict[str, str] = {}  # address -> how HAProxy writes it
         self.old = 0
         self.calls: list[str] = []
+        self.swept: list[list[str]] = []
         self.retired: dict[str, set[str]] = {}
         self._running = Running("", ())
 
@@ -57,8 +58,8 @@ class FakeHaproxy:
         rows += self._rows(added)
         self._running = Running(self._running.shape, tuple(rows))
 
-    def sweep(self) -> None:
-        self.calls.append("sweep")
+    def sweep(self, rows: Iterable[ServerRow]) -> None:
+        self.swept.append([row.name for row in rows])
 
     def reload(self) -> tuple[bool, str]:
         self.calls.append("reload")
@@ -127,6 +128,7 @@ def test_the_same_candidate_is_neither_checked_nor_reloaded(rig: Rig) -> None:
 def test_servers_are_changed_in_place_and_the_file_follows(rig: Rig) -> None:
     assert rig.apply(config("b", "c", "d", "e")).result == UPDATED
     assert rig.haproxy.calls == ["change"]
+    assert rig.haproxy.swept[-1:] == [[row.name for row in rig.haproxy.running().rows]]
     assert rig.haproxy.serves() == {"b", "c", "d", "e"}
     assert set(rig.applier.live().pools["app"]) == {"b", "c", "d", "e"}
 
@@ -278,13 +280,13 @@ def test_what_was_held_long_enough_goes(tmp_path: Path) -> None:
 
 
 def test_the_watch_applies_what_nobody_announced_and_repairs_what_nobody_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply, "_LOOK_S", 0.02)
     monkeypatch.setattr(apply, "_COMPARE_S", 0.1)
+    monkeypatch.setattr(apply, "_RETRY_S", 0.1)
     stop = threading.Event()
     watch = threading.Thread(target=rig.applier.watch, args=(stop,))
     watch.start()
     try:
-        until(lambda: "sweep" in rig.haproxy.calls, 5, "the first comparison")
+        until(lambda: rig.haproxy.swept, 5, "the first comparison")
         rig.candidate.write_text(config("a", "b", "c", "d", "e"))
         until(lambda: "e" in rig.haproxy.serves(), 5, "the new server is in")
         rig.haproxy.available = False
