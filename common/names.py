@@ -43,6 +43,10 @@ META_APP: Final = "eratos-app"
 META_INSTANCE: Final = "eratos-instance"
 META_TASK: Final = "eratos-task"
 META_VERSION: Final = "eratos-version"
+#: In a balancer's meta: its name for people.
+META_HOST: Final = "eratos-host"
+#: In a balancer's meta, each followed by a number: a service that it leaves out, and why, as ``service: reason``.
+META_LEFT_OUT: Final = "eratos-left-out-"
 
 _TASK_ID = re.compile(r"^(?P<instance>(?P<app>.+)\.instance-[0-9A-Za-z-]+)\._app\.(?P<attempt>[0-9]+)$")
 

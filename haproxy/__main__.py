@@ -64,7 +64,7 @@ def main() -> None:
     if settings.servers_file:
         stop.wait()  # its workers are nobody's that would ask for their balancers
     else:
-        Registration(settings.consul, settings.consul_token, settings.host, settings.port).keep(stop)
+        Registration(settings.consul, settings.consul_token, settings.host, settings.port, applier.left_out).keep(stop)
     server.shutdown()
     log.info("companion stopped")
 

@@ -124,6 +124,10 @@ class Applier:
         if self._held:
             self._wake.set()
 
+    def left_out(self) -> tuple[str, ...]:
+        """Return what the last candidate had to do without, each as ``service: reason``."""
+        return self._left_out
+
     def live(self) -> Rendered:
         """Return the last good configuration; raises OSError where HAProxy was never started."""
         return parse(self._live.read_text())
@@ -208,8 +212,9 @@ class Applier:
     def _listening(self, wanted: Rendered) -> Rendered:
         """Return the candidate without frontends that could not listen: HAProxy would refuse all of it for one of them."""
         taken = self._taken({port for ports in wanted.ports.values() for port in ports})
+        # A frontend's name ends with that of its service (haproxy.ctmpl).
         reasons = {
-            frontend: f"{frontend}: port {port}: {taken[port]}"
+            frontend: f"{frontend.rpartition(':')[2]}: port {port}: {taken[port]}"
             for frontend, ports in wanted.ports.items()
             for port in ports
             if port in taken

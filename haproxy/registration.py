@@ -1,7 +1,9 @@
 """Keeps this balancer registered in Consul, where executors find the live balancers. Called by ``__main__``.
 
 Level-triggered: asks the agent every few seconds what it has, and registers where that is not what it should be; an
-agent that lost its memory gets it back. Uses plain HTTP calls, as the companion has the standard library alone.
+agent that lost its memory gets it back. What the balancer leaves out stands in the service's meta, where whoever can ask
+Consul finds it: operators, ``./dev status``, and the scheduler for its explanations. Uses plain HTTP calls, as the
+companion has the standard library alone.
 """
 
 from __future__ import annotations
@@ -11,31 +13,33 @@ import json
 import logging
 import threading
 import urllib.parse
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
-from eratos.common.names import BALANCER_SERVICE
+from eratos.common.names import BALANCER_SERVICE, META_HOST, META_LEFT_OUT
 
 log = logging.getLogger(__name__)
 
 _INTERVAL_S = 5.0
 _TIMEOUT_S = 5.0
+#: Consul takes 64 entries of meta, each of 512 bytes.
+_LEFT_OUT_MOST = 20
+_META_CHARS = 250
 
 
 class Registration:
     """The service ``eratos-balancer`` of one balancer at the Consul agent of its network namespace."""
 
-    def __init__(self, consul: str, token: str, host: str, port: int) -> None:
+    def __init__(self, consul: str, token: str, host: str, port: int, left_out: Callable[[], Sequence[str]]) -> None:
+        """``left_out`` returns what the balancer leaves out now, each as ``service: reason``."""
         parsed = urllib.parse.urlsplit(consul)
         self._address = (parsed.hostname or "127.0.0.1", parsed.port or 8500)
         self._headers = {"X-Consul-Token": token} if token else {}
-        self._service: dict[str, Any] = {
-            "ID": f"{BALANCER_SERVICE}-{host}",
-            "Name": BALANCER_SERVICE,
-            "Port": port,
-            "Meta": {"eratos-host": host},
-        }
+        self._id = f"{BALANCER_SERVICE}-{host}"
+        self._host = host
+        self._port = port
+        self._left_out = left_out
         self._check = {
             "Name": "HAProxy serves the last applied configuration",
             "HTTP": f"http://127.0.0.1:{port}/health",
@@ -50,23 +54,22 @@ class Registration:
 
         Raises TemporaryError where the agent does not answer or refuses.
         """
-        status, body = self._call("GET", f"/v1/agent/service/{self._service['ID']}")
+        reasons = sorted(self._left_out())[:_LEFT_OUT_MOST]
+        meta = {META_HOST: self._host, **{f"{META_LEFT_OUT}{i}": reason[:_META_CHARS] for i, reason in enumerate(reasons)}}
+        status, body = self._call("GET", f"/v1/agent/service/{self._id}")
         if status == 200:
             found = json.loads(body)
-            if (found.get("Service"), found.get("Port"), found.get("Meta")) == (
-                self._service["Name"],
-                self._service["Port"],
-                self._service["Meta"],
-            ):
+            if (found.get("Service"), found.get("Port"), found.get("Meta")) == (BALANCER_SERVICE, self._port, meta):
                 return False
         elif status != 404:
             raise TemporaryError(f"Consul answers {status}: {body[:200]!r}")
-        self._expect("/v1/agent/service/register?replace-existing-checks=true", {**self._service, "Check": self._check})
+        service = {"ID": self._id, "Name": BALANCER_SERVICE, "Port": self._port, "Meta": meta, "Check": self._check}
+        self._expect("/v1/agent/service/register?replace-existing-checks=true", service)
         return True
 
     def withdraw(self) -> None:
         """Deregister, for a planned stop; raises TemporaryError."""
-        self._expect(f"/v1/agent/service/deregister/{self._service['ID']}", None)
+        self._expect(f"/v1/agent/service/deregister/{self._id}", None)
 
     def keep(self, stop: threading.Event) -> None:
         """Stay registered until ``stop`` is set, then deregister."""
@@ -74,7 +77,7 @@ class Registration:
         while not stop.is_set():
             try:
                 if self.sync():
-                    log.info("registered in Consul %s", fields(service=self._service["ID"]))
+                    log.info("registered in Consul %s", fields(service=self._id))
                 complaint = ""
             except TemporaryError as error:
                 if str(error) != complaint:

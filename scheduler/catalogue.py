@@ -1,8 +1,11 @@
-"""Removes from Consul's catalogue what a lost host left there. Runs beside the loop while this process leads.
+"""Removes from Consul's catalogue what a lost host left there, and reads what balancers leave out. Runs beside the loop
+while this process leads.
 
 A Consul agent that is gone cannot deregister its services, and Consul itself keeps them for 72 hours. So every few seconds
 the leader looks at the nodes whose agent is dead, and deregisters there the services of its own framework whose tasks it
 has given up. A living agent's services are its executor's business: here they would come back by anti-entropy.
+
+Balancers say in the meta of their own service which services they cannot serve, and why.
 
 Needs of Consul's ACL: ``node:read``, ``service:read``, and ``service:write`` with ``node:write`` for the deregistration.
 """
@@ -29,7 +32,7 @@ _Failure = (consul.ConsulException, requests.RequestException, OSError, ValueErr
 
 
 class Catalogue:
-    """One thread that sweeps until stopped. ``live_tasks`` returns the framework's id and the ids of the tasks it knows."""
+    """One thread that looks until stopped. ``live_tasks`` returns the framework's id and the ids of the tasks it knows."""
 
     def __init__(self, urls: Sequence[str], live_tasks: Callable[[], tuple[str, Collection[str]]], token: str = "") -> None:
         """``urls``: Consul agents or servers, asked in turn: losing one must not blind the scheduler."""
@@ -38,6 +41,12 @@ class Catalogue:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
         self._told = False
+        self._left_out: Mapping[str, Sequence[str]] = {}
+
+    @property
+    def left_out(self) -> Mapping[str, Sequence[str]]:
+        """What balancers leave out: Consul service -> each balancer's reason, as of the last look."""
+        return self._left_out
 
     def start(self) -> None:
         self._thread.start()
@@ -51,6 +60,7 @@ class Catalogue:
             for _ in self._clients:
                 try:
                     self._sweep(self._clients[0])
+                    self._left_out = left_out(self._clients[0].health.service(names.BALANCER_SERVICE, passing=True)[1])
                     self._told = False
                     break
                 except _Failure as error:
@@ -82,6 +92,18 @@ def orphans(services: Iterable[Mapping[str, Any]], framework_id: str, tasks: Col
         ours = names.SERVICE_TAG in service.get("Tags", ()) and framework_id and meta.get(names.META_FRAMEWORK) == framework_id
         if ours and service["ID"].startswith(f"{names.PREFIX}-") and meta.get(names.META_TASK) not in tasks:
             yield service["ID"]
+
+
+def left_out(balancers: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return service -> ``balancer: reason`` of each balancer that leaves it out, out of Consul's answer about balancers."""
+    found: dict[str, list[str]] = {}
+    for entry in balancers:
+        meta = entry["Service"].get("Meta") or {}
+        for key, text in sorted(meta.items()):
+            service, _, reason = text.partition(": ")
+            if key.startswith(names.META_LEFT_OUT) and reason:
+                found.setdefault(service, []).append(f"{meta.get(names.META_HOST) or entry['Node']['Node']}: {reason}")
+    return found
 
 
 def _client(url: str, token: str) -> consul.Consul:

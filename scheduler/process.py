@@ -11,7 +11,7 @@ import importlib.metadata
 import logging
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from eratos.common.errors import FatalError
@@ -49,6 +49,7 @@ class Process:
         self._clock = Clock()
         self._election: Election | None = None
         self._loop: Loop | None = None
+        self._catalogue: Catalogue | None = None
         self._framework_id = ""
         self._stopping = threading.Event()
 
@@ -86,6 +87,10 @@ class Process:
             },
             "zookeeper_config": {"zk": _without_credentials(config.zk) or None},
         }
+
+    def left_out(self) -> Mapping[str, Sequence[str]]:
+        catalogue = self._catalogue
+        return catalogue.left_out if catalogue is not None else {}
 
     def submit(self, make_command: Callable[[int], Command]) -> Reply:
         loop = self._loop
@@ -156,12 +161,13 @@ class Process:
         self._loop = loop
         self._leadership_changed(election.state)  # it may have changed before there was a loop to tell
         catalogue = Catalogue(self._config.consul_urls, lambda: loop.read(_live_tasks), self._config.consul_token())
+        self._catalogue = catalogue
         catalogue.start()
         try:
             if not self._stopping.is_set():
                 loop.run(driver)
         finally:
-            self._loop = None
+            self._loop = self._catalogue = None
             catalogue.stop()
             driver.stop()
         if election.lost.is_set():

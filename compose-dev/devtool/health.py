@@ -81,6 +81,22 @@ def balancers(settings: Settings) -> str:
     return f"{missing} not yet registered at Consul" if missing > 0 else ""
 
 
+def left_out(settings: Settings) -> list[str]:
+    """Return what balancers say that they leave out, and why. Raise Unanswered where Consul does not answer."""
+    return parse_left_out(web.get_json(settings.url("CONSUL", path="/v1/health/service/eratos-balancer?passing")))
+
+
+def parse_left_out(balancers: list[dict[str, Any]]) -> list[str]:
+    """Return what balancers leave out, each reason once, out of Consul's answer about balancers."""
+    by_reason: dict[str, list[str]] = {}
+    for entry in balancers:
+        meta = entry["Service"]["Meta"] or {}
+        for key, reason in sorted(meta.items()):
+            if key.startswith("eratos-left-out-"):
+                by_reason.setdefault(reason, []).append(meta["eratos-host"])
+    return [f"left out by {', '.join(sorted(hosts))}: {reason}" for reason, hosts in sorted(by_reason.items())]
+
+
 def servers_up(settings: Settings, balancer: int) -> dict[str, int]:
     """Return how many servers a balancer has in rotation, by backend. Raise Unanswered where it does not answer."""
     status, text = web.request("GET", settings.url("STATS", balancer, "/stats;csv"))

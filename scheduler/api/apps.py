@@ -60,7 +60,8 @@ def router(ctx: Context) -> APIRouter:
     @routes.get("/{app_id:path}/explain")
     def explain_app(app_id: str) -> JSONResponse:
         name, now = path_id(app_id), ctx.clock()
-        found = ctx.controller.read(lambda s: explain.explain(s, s.apps[name], now) if name in s.apps else None)
+        left_out = ctx.controller.left_out()
+        found = ctx.controller.read(lambda s: explain.explain(s, s.apps[name], now, left_out) if name in s.apps else None)
         if found is None:
             raise unknown_app(name)
         return JSONResponse(found)

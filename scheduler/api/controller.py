@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from eratos.common.errors import PermanentError, TemporaryError
@@ -37,6 +37,9 @@ class Controller(Protocol):
 
     def info(self) -> dict[str, Any]:
         """Return what ``GET /v2/info`` shows. ``marathon_config.mesos_role`` holds the framework's role."""
+
+    def left_out(self) -> Mapping[str, Sequence[str]]:
+        """Return what balancers leave out, some seconds ago: Consul service -> each balancer's reason."""
 
     def submit(self, make_command: Callable[[int], Command]) -> Reply:
         """Hand a command with a fresh token to the core and return its reply, once the change is stored.

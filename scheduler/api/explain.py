@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from eratos.marathon.app import App
@@ -23,8 +23,11 @@ Json = dict[str, Any]
 NAMED_MOST = 10
 
 
-def explain(state: State, app: App, now: float) -> Json:
-    """Return how an app stands, and a reason for each instance that is not simply running."""
+def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[str]]) -> Json:
+    """Return how an app stands, and a reason for each instance that is not simply running and served.
+
+    ``left_out``: what balancers leave out, Consul service -> each balancer's reason.
+    """
     fleet = state.fleet(app.id)
     counts = rollout.count(app, fleet.tally)
     return {
@@ -37,7 +40,7 @@ def explain(state: State, app: App, now: float) -> Json:
         "old": counts.old,
         "waiting": len(fleet.waiting),
         "stopping": counts.stopping,
-        "reasons": list(_reasons(state, app, now)),
+        "reasons": [*_reasons(state, app, now), *_left_out(state, app, left_out)],
         "queue": next(iter(queue.queue(state, now, offers=False, only=app.id)), {}).get("processedOffersSummary"),
     }
 
@@ -54,6 +57,13 @@ def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
         found = [instance for instance in others if belongs(instance)]
         if found:
             yield _reason(name, message(found), found, until_of(found))
+
+
+def _left_out(state: State, app: App, left_out: Mapping[str, Sequence[str]]) -> Iterator[Json]:
+    serving = [instance for instance in state.fleet(app.id).instances.values() if instance.state is TaskState.RUNNING]
+    for service in app.service_names:
+        if service in left_out:
+            yield _reason("NotBalanced", f"service {service} is left out by {'; '.join(left_out[service])}", serving, None)
 
 
 Group = list[Instance]

@@ -12,6 +12,8 @@ import pytest
 from support.balancer import FIRST_PORT, TCP_PORTS, Response, Rig, a_balancer, ask, server_id
 from support.waiting import until
 
+from eratos.scheduler.catalogue import left_out
+
 WEB = tuple(range(FIRST_PORT, FIRST_PORT + 4))
 DB = tuple(range(FIRST_PORT + 10, FIRST_PORT + 14))
 
@@ -83,7 +85,6 @@ def test_a_port_that_cannot_be_had_is_left_out_with_a_reason_and_the_rest_goes_o
     assert rig.get().port in WEB
     reasons = until(lambda: len(found := rig.status()["left_out"]) == 8 and sorted(found), 10, "all reasons are there")
     assert reasons == [
-        "eratos:tcp:8500:somebodys: port 8500: Address already in use",
         'great-port: port "65536"',
         "no-port: no service port",
         'odd-mode: mode "udp" is not supported, only http and tcp',
@@ -91,7 +92,12 @@ def test_a_port_that_cannot_be_had_is_left_out_with_a_reason_and_the_rest_goes_o
         "own-companion: the balancer itself uses port 9100",
         "own-http: the balancer itself uses port 8000",
         "second: db already answers on port 10000",
+        "somebodys: port 8500: Address already in use",
     ]
+    # Whoever can ask Consul sees them as well.
+    host = rig.services("eratos-balancer")[0]["Service"]["Meta"]["eratos-host"]
+    told = {service: [f"{host}: {reason}"] for service, _, reason in (text.partition(": ") for text in reasons)}
+    until(lambda: left_out(rig.services("eratos-balancer")) == told, 10, "they are in Consul")
 
 
 def test_a_long_connection_in_an_old_process_holds_up_its_own_instance_and_no_other(rig: Rig) -> None:

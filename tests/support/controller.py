@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from eratos.scheduler.api.controller import CommandRefused, Unavailable
@@ -26,6 +26,7 @@ class FakeController:
         self.down = ""
         self.now = 1000.0
         self.commands: list[Command] = []
+        self.unbalanced: dict[str, list[str]] = {}
         self._leader = leader
         self._tokens = itertools.count(1)
 
@@ -34,6 +35,9 @@ class FakeController:
 
     def info(self) -> dict[str, Any]:
         return {"name": "eratos", "version": "0.1.0", "marathon_config": {"mesos_role": "*"}}
+
+    def left_out(self) -> Mapping[str, Sequence[str]]:
+        return self.unbalanced
 
     def submit(self, make_command: Callable[[int], Command]) -> Reply:
         self._check()

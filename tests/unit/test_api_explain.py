@@ -50,6 +50,14 @@ def test_an_app_at_rest_has_nothing_to_explain(api: ApiClient, controller: FakeC
     assert (found["atRest"], found["ready"], found["wanted"], found["reasons"]) == (True, 1, 1, [])
 
 
+def test_what_balancers_leave_out_is_named(api: ApiClient, controller: FakeController) -> None:
+    running(controller, an_app("/web"))
+    controller.unbalanced = {"web": ["b1: no service port", "b2: no service port"], "other": ["b1: mode"]}
+    reason = reasons(api)["NotBalanced"]
+    assert reason["count"] == 1
+    assert reason["message"] == "service web is left out by b1: no service port; b2: no service port"
+
+
 def test_an_unknown_app_is_404(api: ApiClient) -> None:
     assert api.get("/v2/apps/none/explain").status_code == 404
 

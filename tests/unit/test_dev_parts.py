@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from devtool import commands, engine, ports
@@ -14,7 +15,7 @@ from devtool import settings as settings_module
 from devtool.base import private_certificates
 from devtool.cluster import Container
 from devtool.development import needs_engine
-from devtool.health import parse_statistics
+from devtool.health import parse_left_out, parse_statistics
 from devtool.images import BuildOutput
 from devtool.report import parse_size_mib
 from devtool.settings import Settings
@@ -79,6 +80,14 @@ def test_statistics_count_servers_up_by_backend() -> None:
         "hello,eratos-hello.1,MAINT,\n"
     )
     assert parse_statistics(text) == {"prime": 2, "hello": 0}
+
+
+def test_what_balancers_leave_out_is_told_once_for_each_reason() -> None:
+    def balancer(host: str, *reasons: str) -> dict[str, Any]:
+        return {"Service": {"Meta": {"eratos-host": host, **{f"eratos-left-out-{i}": text for i, text in enumerate(reasons)}}}}
+
+    balancers = [balancer("b2", "db: port 5432: taken"), balancer("b1", "db: port 5432: taken", "a: mode"), balancer("b3")]
+    assert parse_left_out(balancers) == ["left out by b1: a: mode", "left out by b1, b2: db: port 5432: taken"]
 
 
 @pytest.mark.parametrize(("text", "mib"), [("512KiB", 0.5), ("37.53MiB", 37.53), ("1.5GiB", 1536.0), ("0B", 0.0)])

@@ -67,7 +67,8 @@ def agent() -> Iterator[FakeAgent]:
 
 
 def test_it_registers_once_and_again_only_where_something_differs(agent: FakeAgent) -> None:
-    registration = Registration(agent.url, "secret", "b1", 9100)
+    left_out: list[str] = []
+    registration = Registration(agent.url, "secret", "b1", 9100, lambda: left_out)
     assert registration.sync()
     assert not registration.sync()
     (service,) = agent.services.values()
@@ -79,20 +80,25 @@ def test_it_registers_once_and_again_only_where_something_differs(agent: FakeAge
     assert registration.sync()
     agent.services.clear()
     assert registration.sync()
+    left_out += ["b: no service port", "a: " + "x" * 1000]
+    assert registration.sync()
+    assert not registration.sync()
+    meta = agent.services["eratos-balancer-b1"]["Meta"]
+    assert meta == {"eratos-host": "b1", "eratos-left-out-0": "a: " + "x" * 247, "eratos-left-out-1": "b: no service port"}
 
 
 def test_trouble_with_the_agent_is_temporary(agent: FakeAgent) -> None:
     agent.away = True
     with pytest.raises(TemporaryError, match="500"):
-        Registration(agent.url, "", "b1", 9100).sync()
+        Registration(agent.url, "", "b1", 9100, tuple).sync()
     with pytest.raises(TemporaryError, match=r"127\.0\.0\.1:1:"):
-        Registration("http://127.0.0.1:1", "", "b1", 9100).sync()
+        Registration("http://127.0.0.1:1", "", "b1", 9100, tuple).sync()
 
 
 def test_it_stays_registered_until_it_is_stopped(agent: FakeAgent) -> None:
     agent.away = True
     stop = threading.Event()
-    thread = threading.Thread(target=Registration(agent.url, "", "b1", 9100).keep, args=(stop,))
+    thread = threading.Thread(target=Registration(agent.url, "", "b1", 9100, tuple).keep, args=(stop,))
     thread.start()
     try:
         until(lambda: agent.tokens, 5, "it tried")

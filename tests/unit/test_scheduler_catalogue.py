@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eratos.scheduler.catalogue import dead_nodes, orphans
+from eratos.scheduler.catalogue import dead_nodes, left_out, orphans
 
 
 def a_service(
@@ -39,3 +39,13 @@ def test_what_is_not_ours_is_never_touched():
     ]
     assert not list(orphans(others, "fw1", set()))
     assert not list(orphans([a_service(framework="")], "", set()))
+
+
+def test_what_balancers_leave_out_is_found_by_service():
+    balancers = [
+        {"Node": {"Node": "n1"}, "Service": {"Meta": {"eratos-host": "b1", "eratos-left-out-0": "db: port 5432: taken"}}},
+        {"Node": {"Node": "n2"}, "Service": {"Meta": {"eratos-left-out-0": "a: mode", "eratos-left-out-1": "db: taken"}}},
+        {"Node": {"Node": "n3"}, "Service": {"Meta": None}},
+        {"Node": {"Node": "n4"}, "Service": {"Meta": {"eratos-left-out-0": "in another form"}}},
+    ]
+    assert left_out(balancers) == {"db": ["b1: port 5432: taken", "n2: taken"], "a": ["n2: mode"]}
