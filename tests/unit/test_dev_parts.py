@@ -200,9 +200,30 @@ def test_a_problem_is_two_lines_and_exit_code_one(
 
 
 def test_a_benchmark_may_clean_up_after_ctrl_c() -> None:
-    # The benchmark needs longer for it than the quarter of a second that subprocess.run grants.
-    benchmark = "import os, sys, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(0.6); print('clean'); sys.exit(3)"
-    script = "import sys; from devtool.development import to_its_end; sys.exit(to_its_end(sys.argv[1:], {}))"
+    # The benchmark is told whenever somebody begins to wait for it, and takes until the second time: who kills it instead, as
+    # subprocess.run does after a quarter of a second, never lets it end well. The blocked signal is inherited.
+    script = """if True:
+        import signal, subprocess, sys
+        from devtool.development import to_its_end
+
+        class Telling(subprocess.Popen):
+            def wait(self, timeout=None):
+                self.send_signal(signal.SIGUSR1)
+                return super().wait(timeout)
+
+        subprocess.Popen = Telling
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        sys.exit(to_its_end(sys.argv[1:], {}))
+        """
+    benchmark = """if True:
+        import os, signal, sys
+
+        signal.sigwait([signal.SIGUSR1])
+        os.kill(os.getppid(), signal.SIGINT)
+        signal.sigwait([signal.SIGUSR1])
+        print("clean")
+        sys.exit(3)
+        """
     command = [sys.executable, "-c", script, sys.executable, "-c", benchmark]
     environment = {**os.environ, "PYTHONPATH": str(settings_module.COMPOSE_FOLDER)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
