@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 _INTERVAL_S = 5.0
 _TIMEOUT_S = 5.0
-#: Consul takes 64 entries of meta, each of 512 bytes.
+#: Consul takes 64 entries of meta, each of 512 bytes, and refuses the service for a longer one.
 _LEFT_OUT_MOST = 20
-_META_CHARS = 250
+_META_BYTES = 250
 
 
 class Registration:
@@ -54,8 +54,10 @@ class Registration:
 
         Raises TemporaryError where the agent does not answer or refuses.
         """
-        reasons = sorted(self._left_out())[:_LEFT_OUT_MOST]
-        meta = {META_HOST: self._host, **{f"{META_LEFT_OUT}{i}": reason[:_META_CHARS] for i, reason in enumerate(reasons)}}
+        meta = {META_HOST: self._host}
+        for number, reason in enumerate(sorted(self._left_out())[:_LEFT_OUT_MOST]):
+            # Reasons quote what anybody has registered: a text in another script has several bytes for a character.
+            meta[f"{META_LEFT_OUT}{number}"] = reason.encode()[:_META_BYTES].decode(errors="ignore")
         status, body = self._call("GET", f"/v1/agent/service/{self._id}")
         if status == 200:
             found = json.loads(body)

@@ -85,6 +85,9 @@ def test_it_registers_once_and_again_only_where_something_differs(agent: FakeAge
     assert not registration.sync()
     meta = agent.services["eratos-balancer-b1"]["Meta"]
     assert meta == {"eratos-host": "b1", "eratos-left-out-0": "a: " + "x" * 247, "eratos-left-out-1": "b: no service port"}
+    left_out[:] = ["c: " + "\u4e2d" * 1000]
+    assert registration.sync()
+    assert len(agent.services["eratos-balancer-b1"]["Meta"]["eratos-left-out-0"].encode()) == 249  # whole characters
 
 
 def test_trouble_with_the_agent_is_temporary(agent: FakeAgent) -> None:
