@@ -1,7 +1,6 @@
 """The companion's HTTP interface; docs/architecture.md, "Companion", is its contract.
 
-Consul calls ``/health``, executors ``/servers/<id>`` and ``/confirm``. Nothing here decides
-anything.
+Consul calls ``/health``, executors ``/servers/<id>`` and ``/confirm``. Nothing here decides anything.
 """
 
 from __future__ import annotations

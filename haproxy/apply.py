@@ -155,20 +155,20 @@ class Applier:
             self._write(self._guarded(live.addresses(), live, wanted))
             raise
         wanted = self._guarded(running.addresses(), live, wanted)
-        if running.shape == wanted.shape and live.pools == wanted.pools and self._serves(running, wanted):
-            self._haproxy.sweep(running.rows)
-            return Outcome(UNCHANGED, self._held)
-        result = self._change(running, live, wanted)
-        log.info(
-            "configuration applied %s",
-            fields(
-                result=result,
-                took_s=f"{time.monotonic() - started_s:.3f}",
-                servers=sum(map(len, wanted.pools.values())),
-                held=len(self._held),
-                refused=len(wanted.refused),
-            ),
-        )
+        result = UNCHANGED
+        if running.shape != wanted.shape or live.pools != wanted.pools or not self._serves(running, wanted):
+            result, running = self._change(running, live, wanted)
+            log.info(
+                "configuration applied %s",
+                fields(
+                    result=result,
+                    took_s=f"{time.monotonic() - started_s:.3f}",
+                    servers=sum(map(len, wanted.pools.values())),
+                    held=len(self._held),
+                    refused=len(wanted.refused),
+                ),
+            )
+        self._haproxy.sweep(running.rows)
         return Outcome(result, self._held)
 
     def watch(self, stop: threading.Event) -> None:
@@ -256,8 +256,11 @@ class Applier:
             raise self._refuse(wanted, reason)
         fresh.replace(self._live)
 
-    def _change(self, running: Running, live: Rendered, wanted: Rendered) -> str:
-        """Make HAProxy serve a configuration, now and when it starts; raises RefusedError where it cannot."""
+    def _change(self, running: Running, live: Rendered, wanted: Rendered) -> tuple[str, Running]:
+        """Make HAProxy serve a configuration, now and when it starts; return how, and what it serves then.
+
+        Raises RefusedError where it cannot.
+        """
         served = running.addresses()
         removed = {b: gone for b, servers in served.items() if (gone := servers.keys() - wanted.pools.get(b, {}).keys())}
         if running.shape == wanted.shape and wanted.plain and _same_settings(live, wanted):
@@ -271,15 +274,15 @@ class Applier:
             if changed.addresses() == wanted.addresses():
                 # HAProxy has accepted this shape before and these servers just now: there is nothing left to check.
                 self._write(wanted, check=False)
-                self._haproxy.sweep(changed.rows)
                 self.counters.updates += 1
-                return UPDATED
+                return UPDATED, changed
             log.info("servers could not all be changed in place, hence a reload")
         self._write(wanted)
         self._reload(live, wanted, removed)
         # Another reload would do no better, so what HAProxy makes of an odd address counts as served.
-        self._odd = wanted.text if self._haproxy.running().addresses() != wanted.addresses() else ""
-        return RELOADED
+        changed = self._haproxy.running()
+        self._odd = wanted.text if changed.addresses() != wanted.addresses() else ""
+        return RELOADED, changed
 
     def _serves(self, running: Running, wanted: Rendered) -> bool:
         return running.addresses() == wanted.addresses() or wanted.text == self._odd

@@ -90,6 +90,8 @@ def parse_process(answer: str, *, old: bool = False) -> Process:
     heading = next(lines, list(_COLUMNS))
     pick = itemgetter(*map(heading.index, _COLUMNS))
     for backend, name, current, queued, status, address, mode, kind in (pick(line) for line in lines if line):
+        if not name or not status:
+            continue
         requests = int(current or 0) + int(queued or 0)
         if name == "FRONTEND" and kind == "0":
             if backend != STATISTICS:
