@@ -76,14 +76,22 @@ def balancers(settings: Settings) -> str:
     """Every balancer serves, and its companion is known to Consul, where executors look for it."""
     for number in range(1, settings.balancers + 1):
         servers_up(settings, number)
-    passing = web.get_json(settings.url("CONSUL", path="/v1/health/service/eratos-balancer?passing"))
-    missing = settings.balancers - len({entry["Node"]["Node"] for entry in passing})
+    missing = settings.balancers - len({entry["Node"]["Node"] for entry in _passing_balancers(settings)})
     return f"{missing} not yet registered at Consul" if missing > 0 else ""
 
 
 def left_out(settings: Settings) -> list[str]:
-    """Return what balancers say that they leave out, and why. Raise Unanswered where Consul does not answer."""
-    return parse_left_out(web.get_json(settings.url("CONSUL", path="/v1/health/service/eratos-balancer?passing")))
+    """Return what balancers say that they leave out, and why; nothing where Consul does not answer."""
+    try:
+        return parse_left_out(_passing_balancers(settings))
+    except web.Unanswered:
+        return []  # that it does not is told elsewhere
+
+
+def _passing_balancers(settings: Settings) -> list[dict[str, Any]]:
+    """Return Consul's entries of the balancers that are well. Raise Unanswered."""
+    found: list[dict[str, Any]] = web.get_json(settings.url("CONSUL", path="/v1/health/service/eratos-balancer?passing"))
+    return found
 
 
 def parse_left_out(balancers: list[dict[str, Any]]) -> list[str]:

@@ -39,8 +39,7 @@ def status(settings: Settings) -> int:
     troubles += [f"{name}: {reason}" for name, reason in lacking.items()]
     if "schedulers" not in lacking:
         troubles += _apps(settings)
-    if "Consul" not in lacking:
-        troubles += health.left_out(settings)
+    troubles += health.left_out(settings)
     addresses(settings)
     if troubles:
         say("\n  trouble:")

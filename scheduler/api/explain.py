@@ -60,9 +60,9 @@ def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
 
 
 def _left_out(state: State, app: App, left_out: Mapping[str, Sequence[str]]) -> Iterator[Json]:
-    serving = [instance for instance in state.fleet(app.id).instances.values() if instance.state is TaskState.RUNNING]
     for service in app.service_names:
         if service in left_out:
+            serving = (i for i in state.fleet(app.id).instances.values() if i.state is TaskState.RUNNING)
             yield _reason("NotBalanced", f"service {service} is left out by {'; '.join(left_out[service])}", serving, None)
 
 
