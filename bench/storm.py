@@ -49,8 +49,8 @@ REPORT_S = 10.0
 class Rotation(threading.Thread):
     """Follows what one balancer's HAProxy says of its servers, and notes when each instance first entered and left rotation.
 
-    It writes a line for each change to its log, which the companion takes to a file ten times a second. To ask for all servers as
-    often would cost the machine a tenth of its time, and the instances that it has asked for twice each.
+    It writes a line for each change to its log, which the companion takes to a file ten times a second. To ask for the statistics
+    of all servers as often would take a tenth of the machine.
     """
 
     #: Follows the log until standard input ends: ``docker exec`` leaves running what it has started.
@@ -208,10 +208,11 @@ def measure(cluster: Cluster, service: Service, options: argparse.Namespace) -> 
         try:
             for future in [storm.register(number) for number in range(standing)]:
                 future.result(60)
-            service.await_rotation({service.id(number) for number in range(standing)})
-            rotations += [Rotation(cluster, balancer, {storm.id(number) for number in range(standing)}) for balancer in BALANCERS]
-            for rotation in rotations:
-                rotation.start()
+            ids = {service.id(number) for number in range(standing)}
+            service.await_rotation(ids)
+            for balancer in BALANCERS:
+                rotations.append(Rotation(cluster, balancer, ids))
+                rotations[-1].start()
             storm.registered.clear()  # from here on it counts
             storm.calls.clear()
             for announcer in announcers:
