@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -151,7 +151,16 @@ class Cluster:
         return [line.split()[1] for line in lines.splitlines() if line.startswith(f"{self.project}-")]
 
     def host_of(self, container: str) -> str:
-        return docker("inspect", "--format", '{{index .Config.Labels "eratos.host"}}', container)
+        """The agent, such as ``agent1``, that a worker's container belongs to."""
+        host = docker("inspect", "--format", '{{index .Config.Labels "eratos.host"}}', container)
+        return host.removeprefix(f"{self.project}-")
+
+    def fullest_host(self, app_id: str) -> tuple[str, set[str]]:
+        """The agent with the most of an app's tasks, and these: where earlier tests left them is not known."""
+        by_host: dict[str, set[str]] = defaultdict(set)
+        for task, container in self.containers(app_id).items():
+            by_host[self.host_of(container)].add(task)
+        return max(by_host.items(), key=lambda host: len(host[1]))
 
     def services(self, name: str, *, passing: bool = True) -> list[str]:
         """Ids of a service's instances in Consul."""
@@ -219,7 +228,7 @@ class Cluster:
 
     def power_off(self, agent: str) -> None:
         """Cut the power of a host: its agent, its Consul agent and all that ran on it are gone at once."""
-        workers = [c for c in self.all_worker_containers() if self.host_of(c) == f"{self.project}-{agent}"]
+        workers = [c for c in self.all_worker_containers() if self.host_of(c) == agent]
         number = agent.removeprefix("agent")
         docker("kill", self.container_of(agent), self.container_of(f"consul-agent{number}"))
         if workers:
