@@ -55,7 +55,9 @@ def test_instances_come_and_go_without_a_reload(fleet: Rig) -> None:
 def test_a_worker_learns_who_asked(fleet: Rig) -> None:
     _, client, protocol = fleet.get().body.split()
     assert client.count(".") == 3
-    assert protocol == "http"
+    assert protocol == "None"
+    # A balancer without certificates knows of TLS only from whoever ends it in front.
+    assert fleet.get("/", **{"X-Forwarded-Proto": "https"}).body.split()[2] == "https"
 
 
 def test_the_access_log_names_the_instance_of_each_request(fleet: Rig) -> None:

@@ -69,7 +69,9 @@ def test_hosts_and_paths_lead_to_their_apps(rig: Rig) -> None:
 def test_a_worker_learns_who_asked(rig: Rig) -> None:
     _, client, protocol = rig.get().body.split()
     assert client.count(".") == 3
-    assert protocol == "http"
+    assert protocol == "None"
+    # A balancer without certificates knows of TLS only from whoever ends it in front.
+    assert rig.get("/", **{"X-Forwarded-Proto": "https"}).body.split()[2] == "https"
     # Whoever is in front of the balancer stays first in the list.
     assert rig.get("/", **{"X-Forwarded-For": "192.0.2.1"}).body.split()[1] == "192.0.2.1,"
 
