@@ -93,7 +93,12 @@ def _parser() -> argparse.ArgumentParser:
     added = command("logs", logs, "show logs: of everything, or of a service, executorN or a worker's container")
     added.add_argument("service", nargs="?", metavar="SERVICE")
     added.add_argument("-f", "--follow", action="store_true", help="go on showing what is new")
-    added.add_argument("-r", "--requests", action="store_true", help="the access log of a balancer (balancer1)")
+    added.add_argument(
+        "-r",
+        "--requests",
+        action="store_true",
+        help="the access log of a balancer (balancer1): failed requests, or all after ERATOS_LOG_REQUESTS=all ./dev up",
+    )
     added.add_argument("-n", "--tail", default="100", metavar="N", help="lines to begin with (100)")
     added = command("scale", scale, "change the number of an app's instances and wait until they are in rotation")
     added.add_argument("app", metavar="APP")

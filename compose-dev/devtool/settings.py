@@ -30,7 +30,7 @@ MASTERS = 2
 CONSUL_SERVERS = 3
 
 #: Variables of compose.yaml that describe the cluster, and so are remembered with it.
-_REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK)")
+_REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK|LOG_REQUESTS)")
 #: First port of each numbered kind: balancer1 has 8000, balancer2 8001 and so on.
 _FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050}
 _CONSUL_PORT = 8500
@@ -149,6 +149,9 @@ def _check_variables(settings: Settings) -> None:
         raise Problem(
             f"ERATOS_CONSUL_FROM={consul_from} is unknown", "set it to source (compile) or image (published images), or unset it"
         )
+    log_requests = settings.variables.get("ERATOS_LOG_REQUESTS", "failed")
+    if log_requests not in ("failed", "all"):
+        raise Problem(f"ERATOS_LOG_REQUESTS={log_requests} is unknown", "set it to failed or all, or unset it")
     for name, value in settings.variables.items():
         if name.endswith("_PORT") and not (value.isdigit() and 0 < int(value) < 65536):
             raise Problem(f"{name}={value} is no port", f"set {name} to a number from 1 to 65535")

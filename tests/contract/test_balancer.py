@@ -60,16 +60,27 @@ def test_a_worker_learns_who_asked(fleet: Rig) -> None:
     assert fleet.get("/", **{"X-Forwarded-Proto": "https"}).body.split()[2] == "https"
 
 
-def test_the_access_log_names_the_instance_of_each_request(fleet: Rig) -> None:
-    port = fleet.get("/for-the-log").port
+def logged(rig: Rig, path: str) -> list[str]:
+    """The access log's lines of a path."""
+    return [line for line in rig.shell("cat /var/log/eratos-balancer/current").splitlines() if f"GET {path} " in line]
 
-    def logged() -> list[str]:
-        return [line for line in fleet.shell("cat /var/log/eratos-balancer/current").splitlines() if "GET /for-the-log " in line]
 
-    lines = until(logged, 10, "the request is in the log")
-    assert len(lines) == 1
-    assert "GET /for-the-log " not in docker("logs", fleet.balancer.id)
-    assert f" prime/{server_id(port)} " in lines[0]
+def test_the_access_log_names_the_instance_of_each_failed_request(fleet: Rig) -> None:
+    assert fleet.get("/went-well").status == 200
+    assert fleet.get("/?status=500").status == 500
+    (line,) = until(lambda: logged(fleet, "/?status=500"), 10, "the request is in the log")
+    assert any(f" prime/{server_id(port)} " in line for port in PORTS)
+    assert not logged(fleet, "/went-well")
+
+
+def test_the_access_log_names_the_instance_of_each_request_on_demand() -> None:
+    with a_balancer(ERATOS_LOG_REQUESTS="all") as rig:
+        rig.register(FIRST_PORT)
+        rig.await_rotation(FIRST_PORT)
+        rig.get("/went-well")
+        (line,) = until(lambda: logged(rig, "/went-well"), 10, "the request is in the log")
+        assert f" prime/{server_id(FIRST_PORT)} " in line
+        assert "GET /went-well " not in docker("logs", rig.balancer.id)
 
 
 def test_hosts_and_paths_lead_to_their_apps(fleet: Rig) -> None:

@@ -41,16 +41,6 @@ def test_answers_are_fresh_primes_from_a_named_instance(cluster: Cluster, fleet:
     assert {answer["instance"] for answer in answers} == set(cluster.tasks("/prime"))
 
 
-def test_access_log_names_the_instance_of_each_request(cluster: Cluster, fleet: dict[str, Any]):
-    instance = requests.get(f"{cluster.balancers[0]}/?find-me-in-the-log", timeout=10).headers["X-Instance"]
-
-    def logged() -> bool:
-        lines = docker("exec", cluster.container_of("balancer1"), "tail", "/var/log/eratos-balancer/current").splitlines()
-        return any("find-me-in-the-log" in line and f"eratos-{instance}" in line for line in lines)
-
-    until(logged, SOON_S, "the access log names the instance")
-
-
 def test_balancers_register_themselves(cluster: Cluster):
     until(lambda: len(cluster.services("eratos-balancer")) == 2, SOON_S, "both balancers are in Consul")
 
@@ -72,22 +62,21 @@ def test_killed_container_is_replaced(cluster: Cluster, fleet: dict[str, Any]):
 
 
 def test_workers_of_a_dead_host_run_elsewhere(cluster: Cluster, fleet: dict[str, Any]):
-    lost = {task for task, container in cluster.containers("/prime").items() if cluster.host_of(container).endswith("agent2")}
-    assert lost, "nothing ran on agent2"
-    cluster.power_off("agent2")
+    host, lost = cluster.fullest_host("/prime")
+    cluster.power_off(host)
     try:
         cluster.settle(fleet, 20, AFTER_HOST_LOSS_S)
         assert not lost & cluster.tasks("/prime")
     finally:
-        cluster.power_on("agent2")
-    until(lambda: any_on(cluster, fleet, "agent2"), AFTER_HOST_LOSS_S, "agent2 takes work again")
+        cluster.power_on(host)
+    until(lambda: any_on(cluster, fleet, host), AFTER_HOST_LOSS_S, f"{host} takes work again")
 
 
 def any_on(cluster: Cluster, fleet: dict[str, Any], agent: str) -> bool:
     """Scale up and see whether the agent gets some of it."""
     cluster.apply(fleet, instances=30)
     cluster.settle(fleet, 30)
-    on_agent = [c for c in cluster.containers("/prime").values() if cluster.host_of(c).endswith(agent)]
+    on_agent = [c for c in cluster.containers("/prime").values() if cluster.host_of(c) == agent]
     if not on_agent:
         cluster.apply(fleet, instances=20)
         cluster.settle(fleet, 20)

@@ -47,7 +47,7 @@ async def serve(reader, writer):
                 servers.pop(int(query["port"])).close()
             headers = dict(line.lower().split(": ", 1) for line in head.split("\\r\\n")[1:] if line)
             body = f"{port} {headers.get('x-forwarded-for')} {headers.get('x-forwarded-proto')}".encode()
-            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+            writer.write(b"HTTP/1.1 %d -\\r\\nContent-Length: %d\\r\\n\\r\\n" % (int(query.get("status", 200)), len(body)) + body)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         pass

@@ -66,6 +66,7 @@ def test_half_a_memory_file_of_an_interrupted_run_counts_as_none(generated: Path
         ({"ERATOS_BALANCER1_PORT": "8080"}, "ERATOS_BALANCER1_PORT and ERATOS_API1_PORT are both 8080"),
         ({"ERATOS_PROJECT": "My Cluster"}, "ERATOS_PROJECT=My Cluster is no project name"),
         ({"ERATOS_CONSUL_FROM": "magic"}, "ERATOS_CONSUL_FROM=magic is unknown"),
+        ({"ERATOS_LOG_REQUESTS": "some"}, "ERATOS_LOG_REQUESTS=some is unknown"),
     ],
 )
 def test_a_bad_variable_is_refused_with_its_name_and_a_fix(environ: dict[str, str], told: str) -> None:

@@ -32,6 +32,7 @@ def test_all_problems_are_named_together() -> None:
         "ERATOS_GUARD_HOLD_S": "-1",
         "ERATOS_CONSUL": "consul:8500",
         "ERATOS_LOG_LEVEL": "loud",
+        "ERATOS_LOG_REQUESTS": "some",
     }
     with pytest.raises(FatalError) as raised:
         config.read(env)
