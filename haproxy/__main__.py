@@ -64,7 +64,14 @@ def main() -> None:
     if settings.servers_file:
         stop.wait()  # its workers are nobody's that would ask for their balancers
     else:
-        Registration(settings.consul, settings.consul_token, settings.host, settings.port, applier.left_out).keep(stop)
+        Registration(
+            settings.consul,
+            settings.consul_token,
+            settings.host,
+            settings.port,
+            # No service has a dot in its name, as the files of certificates have: whoever reads these can tell them apart.
+            lambda: [*certificates.refused(), *applier.left_out()],
+        ).keep(stop)
     server.shutdown()
     log.info("companion stopped")
 

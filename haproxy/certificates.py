@@ -48,6 +48,10 @@ class Certificates:
         """Return the names of the certificates that are good, and what is wrong with the others."""
         return {"good": list(self._served), "refused": list(self._refused)}
 
+    def refused(self) -> tuple[str, ...]:
+        """Return which files are kept out, each as ``file: reason``."""
+        return self._refused
+
     def watch(self, stop: threading.Event) -> None:
         """Follow the folder for as long as the companion lives."""
         complaint = ""

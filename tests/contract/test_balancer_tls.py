@@ -78,6 +78,12 @@ def test_each_host_gets_its_certificate_and_bad_ones_are_named(rig: Rig) -> None
     assert certificates["good"] == ["a.example.pem", "expired.example.pem"]
     assert [reason.partition(":")[0] for reason in certificates["refused"]] == ["garbage.pem", "keyonly.pem", "nokey.pem"]
     assert "nokey.pem: it has no private key, or one with a passphrase" in certificates["refused"]
+
+    def told() -> bool:
+        (balancer,) = rig.services("eratos-balancer")
+        return set(certificates["refused"]) <= set(balancer["Service"]["Meta"].values())
+
+    until(told, 10, "whoever asks Consul is told of the bad files")
     assert rig.get().status == get(rig).status == 200
     assert get(rig).body.split()[2] == "https"
     assert rig.get().body.split()[2] == "http"
