@@ -32,7 +32,7 @@ class Registration:
     """The service ``eratos-balancer`` of one balancer at the Consul agent of its network namespace."""
 
     def __init__(self, consul: str, token: str, host: str, port: int, left_out: Callable[[], Sequence[str]]) -> None:
-        """``left_out`` returns what the balancer leaves out now, each as ``service: reason``, or a certificate's ``file: reason``."""
+        """``left_out`` returns what the balancer leaves out now, each as ``service: reason`` or ``file: reason``."""
         parsed = urllib.parse.urlsplit(consul)
         self._address = (parsed.hostname or "127.0.0.1", parsed.port or 8500)
         self._headers = {"X-Consul-Token": token} if token else {}
