@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from eratos.common.errors import TemporaryError
 from eratos.marathon.client import MarathonClient, Refused, Unreachable
 
 POLL_S = 1.0
+_SECONDS = re.compile(r"\bin \d+ s\b")
 
 
 class TookTooLong(TemporaryError):
@@ -61,8 +63,9 @@ def until_ready(
         except Unreachable as error:
             found, lines = (), {"": str(error)}
         for key, line in lines.items():
-            if told.get(key) != line:
-                told[key] = line
+            # "next launch in 58 s" is no news after "in 59 s".
+            if told.get(key) != (lasting := _SECONDS.sub("", line)):
+                told[key] = lasting
                 tell(line)
         if found and all(item.done for item in found):
             return list(found)

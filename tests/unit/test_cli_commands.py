@@ -159,6 +159,17 @@ def test_waiting_ends_with_a_failure_when_the_time_is_over(
     assert "not ready after 5 s: /a" in capsys.readouterr().err
 
 
+def test_a_countdown_is_told_once(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    (task,) = running(controller, an_app("/a"))
+    controller.update(task, "FAILED")
+
+    def sleep(seconds: float) -> None:
+        controller.now += seconds
+
+    assert run(["app", "scale", "/a", "1", "--wait", "--timeout", "5"], a_session(controller, sleep=sleep)) == 1
+    assert capsys.readouterr().err.count("next launch in") == 1
+
+
 def test_waiting_outlives_a_change_of_leaders(controller: FakeController) -> None:
     (task,) = running(controller, an_app("/a"))
     steps = [lambda: setattr(controller, "down", "no leader"), lambda: setattr(controller, "down", "")]
