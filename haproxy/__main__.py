@@ -15,7 +15,7 @@ import threading
 from eratos.common import log as logs
 from eratos.common.errors import FatalError
 
-from . import api, config
+from . import api, config, renderer
 from .access_log import AccessLog
 from .apply import Applier
 from .certificates import Certificates
@@ -69,8 +69,8 @@ def main() -> None:
             settings.consul_token,
             settings.host,
             settings.port,
-            # No service has a dot in its name, as the files of certificates have: whoever reads these can tell them apart.
-            lambda: [*certificates.refused(), *applier.left_out()],
+            # No service has a dot in its name, as the template's and certificates' files have: they can be told apart.
+            lambda: [*renderer.ended(settings.renderer_note), *certificates.refused(), *applier.left_out()],
         ).keep(stop)
     server.shutdown()
     log.info("companion stopped")

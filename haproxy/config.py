@@ -50,6 +50,11 @@ class Config:
         return self.state_dir / "servers.state"
 
     @property
+    def renderer_note(self) -> Path:
+        """What the container's init writes when consul-template has ended."""
+        return self.state_dir / "renderer"
+
+    @property
     def log_pipe(self) -> Path:
         """Where HAProxy writes a line for each request."""
         return self.state_dir / "requests"

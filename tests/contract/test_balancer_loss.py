@@ -188,6 +188,22 @@ def test_a_broken_candidate_keeps_the_last_good_configuration(rig: Rig) -> None:
     rig.await_rotation(*PORTS, PORTS[0] + 50)
 
 
+def test_a_template_with_an_error_keeps_the_last_good_configuration_and_is_told(rig: Rig) -> None:
+    def notes() -> list[str]:
+        (balancer,) = rig.services("eratos-balancer")
+        return [note for note in balancer["Service"]["Meta"].values() if note.startswith("balancer.ctmpl: ")]
+
+    rig.shell("echo '{{ nonsense' >> /etc/eratos-balancer/balancer.ctmpl", root=True)
+    rig.kill("consul-template")
+    until(lambda: any("ended with status " in note for note in notes()), 20, "whoever asks Consul is told")
+    assert rig.get().port in PORTS
+    assert rig.companion("GET", "/health")["http_status"] == 200
+    rig.shell("sed -i '$d' /etc/eratos-balancer/balancer.ctmpl", root=True)
+    rig.register(PORTS[0] + 50)
+    rig.await_rotation(*PORTS, PORTS[0] + 50)
+    until(lambda: not notes(), 30, "all is well again")
+
+
 @pytest.mark.parametrize("part", ["haproxy", "python3", "consul-template"])
 def test_each_part_is_restarted_by_itself_and_goes_on(rig: Rig, part: str) -> None:
     others = [other for other in ("haproxy", "python3", "consul-template") if other != part]

@@ -230,8 +230,8 @@ class Rig:
 
     # -- inside the container ----------------------------------------------------------------------------------------
 
-    def shell(self, script: str) -> str:
-        return docker("exec", self.balancer.id, "sh", "-c", script)
+    def shell(self, script: str, *, root: bool = False) -> str:
+        return docker("exec", *(["--user", "root"] if root else []), self.balancer.id, "sh", "-c", script)
 
     def pid(self, pattern: str) -> int:
         """Return the oldest process whose command line matches, 0 where there is none."""
