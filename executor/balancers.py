@@ -93,6 +93,7 @@ class Balancers:
         deadline = time.monotonic() + action.timeout_s
         released: set[Balancer] = set()
         pause_s = POLL_FIRST_S
+        told = ""
         while True:
             live = await self._live()
             asked = [balancer for balancer in live or [] if balancer not in released]
@@ -108,6 +109,9 @@ class Balancers:
                 detail = f"not drained within {action.timeout_s:.1f} s: {'; '.join(held)}"
                 self._emit(on.DrainDone(action.task_id, released=False, detail=detail))
                 return
+            if (detail := "; ".join(held)) != told:
+                told = detail
+                self._emit(on.DrainHeld(action.task_id, detail))
             await asyncio.sleep(pause_s)
             pause_s = min(POLL_MOST_S, pause_s * 1.2)
 

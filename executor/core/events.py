@@ -138,6 +138,14 @@ class Deregistered:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainHeld:
+    """Who still holds a task that is drained, and why. Told whenever that changes."""
+
+    task_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class DrainDone:
     """The balancers let go of the task, or the time given for that is over. Answers AskBalancers."""
 
@@ -164,5 +172,6 @@ Event = (
     | ProbeDone
     | BalancersTold
     | Deregistered
+    | DrainHeld
     | DrainDone
 )

@@ -66,7 +66,7 @@ class Machine:
                 self.host = replace(self.host, agent_id=agent_id or self.host.agent_id, hostname=hostname or self.host.hostname)
                 out = []
             case on.LaunchTask():
-                out = self._launch(event)
+                out = self._launch(event, now)
             case on.KillTask():
                 out = self._kill(event, now)
             case on.Shutdown(reason):
@@ -87,6 +87,7 @@ class Machine:
                 | on.ProbeDone(task_id)
                 | on.BalancersTold(task_id)
                 | on.Deregistered(task_id)
+                | on.DrainHeld(task_id)
                 | on.DrainDone(task_id)
             ):
                 task = self.tasks.get(task_id)
@@ -111,13 +112,15 @@ class Machine:
         for task in self.tasks.values():
             if task.deadline is not None:
                 times.append(task.deadline)
+            if (tells_at := task.tells_at()) is not None:
+                times.append(tells_at)
             if task.phase is Phase.RUNNING and task.checks is not None and (probe_at := task.checks.next_at()) is not None:
                 times.append(max(probe_at, task.unprobed_until or probe_at))
         return min(times, default=None)
 
     # What the agent wants --------------------------------------------------------------------------------------------
 
-    def _launch(self, event: on.LaunchTask) -> Actions:
+    def _launch(self, event: on.LaunchTask, now: float) -> Actions:
         task_id = event.task_id
         if task_id in self.tasks:
             return []  # a duplicate (F31): the first one was answered
@@ -133,7 +136,7 @@ class Machine:
             start = start_action(payload, self.host)
         except PermanentError as error:
             return [self._end(StatusUpdate(task_id, "TASK_ERROR", str(error), reason="REASON_TASK_INVALID"))]
-        self.tasks[task_id] = Task(payload, payload.kill_grace_s)
+        self.tasks[task_id] = Task(payload, payload.kill_grace_s, since=now)
         return [do.SendUpdate(StatusUpdate(task_id, "TASK_STARTING")), start]
 
     def _kill(self, event: on.KillTask, now: float) -> Actions:
@@ -190,11 +193,14 @@ class Machine:
             case on.ProbeDone() if task.phase is Phase.RUNNING:
                 return self._probed(task, event, now)
             case on.BalancersTold() if task.phase is Phase.ANNOUNCING:
-                return self._deregister(task)
+                return self._deregister(task, now)
             case on.Deregistered() if task.phase is Phase.DEREGISTERING:
-                task.phase = Phase.DRAINING
+                task.enter(Phase.DRAINING, now)
                 left_s = max(0.0, (task.deadline or now) - now)
                 return [do.AskBalancers(task.task_id, task.service_ids, left_s)]
+            case on.DrainHeld(_, detail) if task.phase is Phase.DRAINING:
+                task.held = detail
+                return []
             case on.DrainDone(_, released, detail) if task.phase is Phase.DRAINING:
                 task.drain_note = "" if released else detail
                 return self._stop(task, now)
@@ -283,6 +289,8 @@ class Machine:
                 out += self._overdue(task, now)
             elif task.phase is Phase.RUNNING:
                 out += task.probes(now)
+            if (tells_at := task.tells_at()) is not None and now >= tells_at and task.task_id in self.tasks:
+                out += self._tell(task, now)
         return out
 
     # Steps -----------------------------------------------------------------------------------------------------------
@@ -305,18 +313,25 @@ class Machine:
         if not task.registered:
             return out + self._stop(task, now)
         if drain_s <= 0:
-            return [*out, *self._deregister(task), *self._stop(task, now)]
-        task.phase = Phase.ANNOUNCING
+            return [*out, *self._deregister(task, now), *self._stop(task, now)]
+        task.enter(Phase.ANNOUNCING, now)
         task.deadline = now + drain_s
         return [*out, do.TellBalancers(task.task_id, task.service_ids)]
 
-    def _deregister(self, task: Task) -> Actions:
-        task.phase = Phase.DEREGISTERING
+    def _tell(self, task: Task, now: float) -> Actions:
+        """Say what a phase waits for that takes long."""
+        task.told, task.told_at = task.waits_for(), now
+        if task.ending is None:
+            return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_STARTING", explain.cut(task.told)))]
+        return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_KILLING", explain.cut(task.told), healthy=task.ending.healthy))]
+
+    def _deregister(self, task: Task, now: float) -> Actions:
+        task.enter(Phase.DEREGISTERING, now)
         task.registered = False
         return [do.Deregister(task.task_id)]
 
     def _stop(self, task: Task, now: float) -> Actions:
-        task.phase = Phase.STOPPING
+        task.enter(Phase.STOPPING, now)
         if task.grace_s <= 0:
             task.deadline = now + KILL_AGAIN_S
             return [do.KillContainer(task.task_id)]
@@ -338,7 +353,7 @@ class Machine:
             task.drain_note = f"the drain's deadline passed while {task.phase}"
             out: Actions = [do.AbandonDrain(task.task_id)]
             if task.registered:
-                out += self._deregister(task)
+                out += self._deregister(task, now)
             return out + self._stop(task, now)
         if task.phase is Phase.EXAMINING:
             return self._finish(task, explain.death(task.task_id, task.exit_code, False, ""), now)

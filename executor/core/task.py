@@ -35,6 +35,10 @@ class Phase(StrEnum):
 LEAVING = frozenset({Phase.ANNOUNCING, Phase.DEREGISTERING, Phase.DRAINING})
 
 
+#: A phase that takes longer is told to the scheduler, and what it waits for no more often than that.
+SLOW_S = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """The terminal state that a stop we decided on leads to."""
@@ -61,6 +65,10 @@ class Task:
     died: bool = False  #: the container's end was seen before its start was confirmed
     exit_code: int | None = None
     drain_note: str = ""  #: what the drain did not achieve
+    held: str = ""  #: which balancers hold it now, and why
+    since: float = 0.0  #: when the phase began
+    told: str = ""  #: what was last said of a phase that takes long
+    told_at: float = 0.0
     preparing: str = ""  #: what its start waits for, or waited for
     unprobed_until: float | None = None  #: not looked at yet, because other tasks are being started: see lifecycle
 
@@ -71,6 +79,31 @@ class Task:
     @property
     def service_ids(self) -> tuple[str, ...]:
         return tuple(service.service_id for service in self.payload.services)
+
+    def enter(self, phase: Phase, now: float) -> None:
+        self.phase = phase
+        self.since = now
+        self.told = ""
+
+    def waits_for(self) -> str:
+        """Say what the phase waits for, and how long at most; nothing where that is told otherwise or never takes long."""
+        match self.phase:
+            case Phase.STARTING if not self.preparing:
+                return "Docker has not started it yet" if self.payload.runtime == "docker" else "its process is being started"
+            case Phase.DEREGISTERING:
+                return f"leaving Consul, whose agent has not answered; with draining {self.payload.drain_s:g} s at most"
+            case Phase.DRAINING:
+                return f"drained for {self.payload.drain_s:g} s at most: {self.held}" if self.held else ""
+            case Phase.STOPPING if self.grace_s <= 0:
+                return "killed, and not ended yet"
+            case Phase.STOPPING:
+                return f"asked to end, and killed if it has not after {self.grace_s:g} s"
+        return ""
+
+    def tells_at(self) -> float | None:
+        """Return when it is to be told what the phase waits for, or None where there is nothing new to tell."""
+        waits_for = self.waits_for()
+        return None if waits_for in ("", self.told) else max(self.since, self.told_at) + SLOW_S
 
     def readiness_checks(self) -> tuple[HealthCheck | ReadinessCheck, ...]:
         """Return the app's own; where it has no check at all, its first TCP port until it accepts, else nothing."""

@@ -21,6 +21,8 @@ Json = dict[str, Any]
 
 #: Instances named for each reason; the others are counted.
 NAMED_MOST = 10
+#: Of what executors say of slow starts and stops.
+NOTES_MOST = 3
 
 
 def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[str]]) -> Json:
@@ -87,7 +89,7 @@ def _kinds(
         (
             "Launching",
             lambda i: i.launching,
-            lambda found: "sent to their agents, which have not said yet that they run: is an image being pulled?",
+            lambda found: "sent to their agents, which have not said yet that they run" + _notes(found),
             never,
         ),
         (
@@ -129,10 +131,23 @@ def _kinds(
         (
             "Stopping",
             lambda i: i.stopping,
-            lambda found: "being stopped: out of Consul, drained by the balancers, then ended; the kill is repeated until it is",
+            lambda found: (
+                "being stopped: out of Consul, drained by the balancers, then ended; the kill is repeated until it is"
+                + _notes(found)
+            ),
             never,
         ),
     )
+
+
+def _notes(found: Group) -> str:
+    """Return what executors say of instances whose start or stop takes long, each thing once, to follow a sentence."""
+    hosts: dict[str, list[str]] = {}
+    for instance in found:
+        if instance.note and instance.hostname not in (said := hosts.setdefault(instance.note, [])):
+            said.append(instance.hostname)
+    shown = [f"{', '.join(said)}: {note}" for note, said in list(hosts.items())[:NOTES_MOST]]
+    return "".join(f"; {one}" for one in shown) + (f"; and {len(hosts) - NOTES_MOST} more" if len(hosts) > NOTES_MOST else "")
 
 
 def _reason(name: str, message: str, instances: Iterable[Instance], until: float | None) -> Json:

@@ -79,6 +79,8 @@ def test_launching_unready_and_unhealthy_are_told_apart(api: ApiClient, controll
     controller.submit(lambda token: PutApps(token, (an_app("/web", healthChecks=CHECKS),)))
     (task,) = controller.launch(an_offer())
     assert reasons(api).keys() == {"Launching"}
+    controller.update(task, "STARTING", message="pulling image shop/cart")
+    assert reasons(api)["Launching"]["message"].endswith("; host-a1: pulling image shop/cart")
     controller.update(task, "RUNNING")
     assert reasons(api).keys() == {"NotReady"}
     controller.update(task, "RUNNING", healthy=False, uuid="2")
@@ -93,13 +95,15 @@ def test_unreachable_says_when_it_is_replaced(api: ApiClient, controller: FakeCo
 
 
 def test_old_stopping_and_moving_instances_are_explained(api: ApiClient, controller: FakeController) -> None:
-    running(controller, an_app("/web"))
+    (task,) = running(controller, an_app("/web"))
     controller.handle(InverseOffersReceived((InverseOffer("i", "a0", Window(controller.now + 10)),)))
     assert reasons(api).keys() == {"NoOffer", "Moving"}
     controller.submit(lambda token: PutApps(token, (an_app("/web", cpus=0.2),)))
     assert "1 must stay ready" in reasons(api)["Old"]["message"]
     controller.submit(lambda token: ScaleApp(token, "/web", 0))
-    assert "Stopping" in reasons(api)
+    assert reasons(api)["Stopping"]["message"].endswith("until it is")
+    controller.update(task, "KILLING", message="drained for 10 s at most: balancer1 still uses it")
+    assert reasons(api)["Stopping"]["message"].endswith("; host-a0: drained for 10 s at most: balancer1 still uses it")
 
 
 def test_the_brake_shows_its_reason_and_can_be_released(api: ApiClient, controller: FakeController) -> None:

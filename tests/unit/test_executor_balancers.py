@@ -67,8 +67,11 @@ def test_a_drain_ends_when_the_last_balancer_lets_go(rig: Rig) -> None:
     for companion in rig.companions:
         companion.used[SERVICE] = 1
     rig.ask()
+    held = rig.events.until(on.DrainHeld, task_id="t")
+    assert held.detail == f"balancer1 still uses {SERVICE} (1 requests); balancer2 still uses {SERVICE} (1 requests)"
     rig.companions[0].used.clear()
     until(lambda: len(rig.companions[1].asked) > 2, 10, "the other one is asked again")
+    assert rig.events.until(on.DrainHeld, detail=f"balancer2 still uses {SERVICE} (1 requests)")
     rig.companions[1].used.clear()
     assert rig.done().released
 

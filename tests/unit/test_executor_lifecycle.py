@@ -14,6 +14,7 @@ from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.kept import KEPT_MAX, KEPT_PER_APP_MAX, KEPT_S
 from eratos.executor.core.lifecycle import EXAMINE_S, KILL_AGAIN_S
+from eratos.executor.core.task import SLOW_S
 
 SERVICE = names.service_id(TASK)
 
@@ -107,7 +108,8 @@ def test_a_process_that_ignores_the_stop_is_killed_after_the_grace(driven: Drive
     driven.ready()
     driven.drain()
     driven.handle(on.DrainDone(TASK, True))
-    assert driven.after(2.9) == []
+    out = driven.after(2.9)
+    assert (states(out), update(out).message) == (["TASK_KILLING"], "asked to end, and killed if it has not after 3 s")
     assert driven.after(0.2) == [do.KillContainer(TASK)]
     assert driven.after(KILL_AGAIN_S) == [do.KillContainer(TASK)]
 
@@ -115,14 +117,16 @@ def test_a_process_that_ignores_the_stop_is_killed_after_the_grace(driven: Drive
 def test_the_kills_own_grace_wins(driven: Driven) -> None:
     driven.run()
     driven.kill(grace_s=60)
-    assert driven.after(59) == []
+    assert not of(do.KillContainer, driven.after(59))
     assert driven.after(1) == [do.KillContainer(TASK)]
 
 
 def test_a_grace_of_zero_kills_at_once(driven: Driven) -> None:
     driven.run()
     assert of(do.KillContainer, driven.kill(grace_s=0))
-    assert driven.after(KILL_AGAIN_S) == [do.KillContainer(TASK)]
+    out = driven.after(KILL_AGAIN_S)
+    assert of(do.KillContainer, out)
+    assert update(out).message == "killed, and not ended yet"
 
 
 def test_a_second_kill_with_a_shorter_grace_escalates(driven: Driven) -> None:
@@ -149,13 +153,45 @@ def test_the_drain_ends_at_its_deadline_and_says_who_held_it(driven: Driven) -> 
     assert "balancer1" in update(driven.handle(on.ContainerDied(TASK, 143))).message
 
 
+def test_a_drain_that_takes_long_says_who_holds_it_now_and_then(driven: Driven) -> None:
+    driven.ready()
+    driven.drain()
+    assert driven.handle(on.DrainHeld(TASK, "balancer1 still uses it (3 requests)")) == []
+    assert driven.machine.next_deadline() == driven.now + SLOW_S
+    assert driven.after(SLOW_S - 0.1) == []
+    out = driven.after(0.1)
+    assert states(out) == ["TASK_KILLING"]
+    assert update(out).message == "drained for 10 s at most: balancer1 still uses it (3 requests)"
+    assert driven.after(SLOW_S) == []
+    driven.handle(on.DrainHeld(TASK, "balancer1 still uses it (2 requests)"))
+    assert "(2 requests)" in update(driven.after(0)).message
+    driven.handle(on.DrainHeld(TASK, "balancer1 still uses it (1 requests)"))
+    assert driven.after(SLOW_S - 0.1) == []
+    assert "(1 requests)" in update(driven.after(0.1)).message
+
+
+def test_a_start_that_takes_long_is_told_once(driven: Driven) -> None:
+    driven.launch()
+    out = driven.after(SLOW_S)
+    assert (states(out), update(out).message) == (["TASK_STARTING"], "Docker has not started it yet")
+    assert driven.after(10 * SLOW_S) == []
+    driven.kill()
+    assert states(driven.after(SLOW_S)) == []
+
+
+def test_a_pull_that_takes_long_is_told_once(driven: Driven) -> None:
+    driven.launch()
+    driven.handle(on.Preparing(TASK, "pulling image shop/cart"))
+    assert driven.after(10 * SLOW_S) == []
+
+
 @pytest.mark.parametrize("answered", [0, 1, 2])
 def test_nobody_who_is_silent_blocks_a_stop(driven: Driven, answered: int) -> None:
     driven.ready()
     driven.kill()
     for event in (on.BalancersTold(TASK), on.Deregistered(TASK))[:answered]:
         driven.handle(event)
-    assert driven.after(9.9) == []
+    assert states(driven.after(9.9)) == (["TASK_KILLING"] if answered == 1 else [])
     out = driven.after(0.2)
     assert of(do.StopContainer, out)
     assert len(of(do.Deregister, out)) == (1 if answered == 0 else 0)
@@ -402,7 +438,7 @@ def test_a_shutdown_drains_stops_and_exits_within_the_grace(driven: Driven) -> N
         assert deadline is not None
         seen += driven.after(deadline - driven.now)
     assert driven.now - begin < 5
-    assert states(seen) == ["TASK_KILLED"]
+    assert states(seen) == ["TASK_KILLING", "TASK_KILLED"]  # that it was asked to end, and that it did not
     assert of(do.KillContainer, seen) or of(do.RemoveContainer, seen)
 
 
