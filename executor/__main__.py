@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 import threading
+from functools import partial
 
 from eratos.common.errors import EratosError, FatalError
 from eratos.common.log import fields, setup
@@ -88,9 +89,10 @@ def _run(config: Config) -> str:
     containers = Runtimes(found)
     readiness = ReadinessResults()
     endpoint = Endpoint(io, sources, readiness, config.http_host, config.http_port)
-    services = ConsulAgent(ConsulApi(config.consul, config.consul_token), host, loop.emit, siblings.alive)
+    consul = partial(ConsulApi, config.consul, config.consul_token, config.consul_ca_file, config.consul_cert_file)
+    services = ConsulAgent(consul(), host, loop.emit, siblings.alive)
     # A client of its own: py-consul's is not for two threads.
-    balancers = Balancers(io, ConsulApi(config.consul, config.consul_token).balancers, loop.emit)
+    balancers = Balancers(io, consul().balancers, loop.emit)
     loop.connect(containers, Prober(io, containers, readiness, loop.emit), services, balancers)
     for part in (io, services, containers, endpoint, driver):
         part.start()

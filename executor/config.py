@@ -28,6 +28,8 @@ class Config:
 
     consul: str  #: URL of the host's own Consul agent
     consul_token: str  #: ACL token, empty for none
+    consul_ca_file: str  #: authorities of the agent's certificate, empty for the public ones
+    consul_cert_file: str  #: certificate and key to show it, empty for none
     runtimes: tuple[str, ...]  #: what may run tasks: ``docker``, ``process`` or both
     docker_host: str  #: URL of the Docker daemon
     docker_config: str  #: file with logins to registries; empty: where docker login leaves it
@@ -53,6 +55,8 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     for flag, default, text in (
         ("consul", "http://127.0.0.1:8500", "URL of the Consul agent of this host"),
         ("consul-token", "", "Consul ACL token; better given as ERATOS_CONSUL_TOKEN, where ps does not show it"),
+        ("consul-ca-file", "", "file with the authorities of that agent's certificate (default: the public ones)"),
+        ("consul-cert-file", "", "file with a certificate and its key, where that agent asks for one"),
         ("runtimes", ",".join(RUNTIMES), "what runs tasks here: docker those with an image, process those without"),
         ("docker-host", "unix:///var/run/docker.sock", "URL of the Docker daemon"),
         ("docker-config", "", "file with logins to private registries (default: where docker login leaves it)"),
@@ -87,6 +91,9 @@ def _problems(given: argparse.Namespace) -> list[str]:
     problems = []
     if not re.match(r"^https?://[^/]+", given.consul):
         problems.append(f"--consul {given.consul!r} must be a URL such as http://127.0.0.1:8500")
+    for flag, path in (("--consul-ca-file", given.consul_ca_file), ("--consul-cert-file", given.consul_cert_file)):
+        if path and not Path(path).is_file():
+            problems.append(f"{flag}: {path} is no file")
     if not given.runtimes or not set(given.runtimes.split(",")) <= set(RUNTIMES):
         problems.append(f"--runtimes {given.runtimes!r} must be one or both of {','.join(RUNTIMES)}")
     if not re.match(r"^(unix|tcp|http|https)://.", given.docker_host):

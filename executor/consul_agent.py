@@ -57,11 +57,18 @@ class ServiceApi(Protocol):
 class ConsulApi:
     """The four calls in use, over py-consul. Not for several threads at once; each raises TemporaryError."""
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", ca_file: str = "", cert_file: str = "") -> None:
+        """``ca_file`` has the authorities of the agent's certificate, ``cert_file`` what it is shown; empty: none is needed."""
         parts = urllib.parse.urlsplit(url)
         self._url = url
         self._consul = consul.Consul(
-            parts.hostname, parts.port or 8500, token=token or None, scheme=parts.scheme, connections_timeout=ANSWER_S
+            parts.hostname,
+            parts.port or (8501 if parts.scheme == "https" else 8500),
+            token=token or None,
+            scheme=parts.scheme,
+            verify=ca_file or True,
+            cert=cert_file or None,
+            connections_timeout=ANSWER_S,
         )
         # The host's own agent is never behind a proxy; looking for one in the environment costs more than the call.
         self._consul.http.session.trust_env = False

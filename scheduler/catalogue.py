@@ -34,9 +34,19 @@ _Failure = (consul.ConsulException, requests.RequestException, OSError, ValueErr
 class Catalogue:
     """One thread that looks until stopped. ``live_tasks`` returns the framework's id and the ids of the tasks it knows."""
 
-    def __init__(self, urls: Sequence[str], live_tasks: Callable[[], tuple[str, Collection[str]]], token: str = "") -> None:
-        """``urls``: Consul agents or servers, asked in turn: losing one must not blind the scheduler."""
-        self._clients = [_client(url, token) for url in urls]
+    def __init__(
+        self,
+        urls: Sequence[str],
+        live_tasks: Callable[[], tuple[str, Collection[str]]],
+        token: str = "",
+        *,
+        ca_file: str = "",
+        cert_file: str = "",
+    ) -> None:
+        """``urls``: Consul agents or servers, asked in turn: losing one must not blind the scheduler. ``ca_file`` has the
+        authorities of their certificates, ``cert_file`` what they are shown; empty: neither is needed.
+        """
+        self._clients = [_client(url, token, ca_file, cert_file) for url in urls]
         self._live_tasks = live_tasks
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
@@ -106,7 +116,7 @@ def left_out(balancers: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
-def _client(url: str, token: str) -> consul.Consul:
+def _client(url: str, token: str, ca_file: str, cert_file: str) -> consul.Consul:
     parts = urlsplit(url)
     default_port = 443 if parts.scheme == "https" else 8500
     return consul.Consul(
@@ -114,5 +124,7 @@ def _client(url: str, token: str) -> consul.Consul:
         port=parts.port or default_port,
         scheme=parts.scheme or "http",
         token=token or None,
+        verify=ca_file or True,
+        cert=cert_file or None,
         connections_timeout=_ANSWER_S,
     )

@@ -45,6 +45,8 @@ class Config:
     executor_consul: str = _setting("http://127.0.0.1:8500", "the Consul agent of each agent's host, as its executor reaches it")
     executor_http_port: int = _setting(names.EXECUTOR_PORT, "port where executors serve logs, on each agent's host", int)
     consul_token_file: str = _setting("", "file with the ACL token for --consul; executors read their own host's")
+    consul_ca_file: str = _setting("", "file with the authorities of that Consul's certificate; default: the public ones")
+    consul_cert_file: str = _setting("", "file with a certificate and its key, where that Consul asks for one")
     http_host: str = _setting("0.0.0.0", "address that the API listens on")
     http_port: int = _setting(8080, "port that the API listens on", int)
     advertise_url: str = _setting("", "URL under which other schedulers reach this one's API; default: hostname and --http-port")
@@ -220,7 +222,9 @@ def _problems_to_run(config: Config) -> list[str]:
         found.append("--executor-disk-mib: not below 0")
     if config.secret_file and not config.principal:
         found.append("--secret-file: needs --principal")
-    for flag, path in (("--secret-file", config.secret_file), ("--consul-token-file", config.consul_token_file)):
+    files = {"--secret-file": config.secret_file, "--consul-token-file": config.consul_token_file}
+    files |= {"--consul-ca-file": config.consul_ca_file, "--consul-cert-file": config.consul_cert_file}
+    for flag, path in files.items():
         if path and not Path(path).is_file():
             found.append(f"{flag}: {path} is no readable file")
     for flag, url in (*(("--consul", url) for url in config.consul_urls), ("--executor-consul", config.executor_consul)):

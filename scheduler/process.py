@@ -160,7 +160,13 @@ class Process:
         driver.start(stored.framework_id)
         self._loop = loop
         self._leadership_changed(election.state)  # it may have changed before there was a loop to tell
-        catalogue = Catalogue(self._config.consul_urls, lambda: loop.read(_live_tasks), self._config.consul_token())
+        catalogue = Catalogue(
+            self._config.consul_urls,
+            lambda: loop.read(_live_tasks),
+            self._config.consul_token(),
+            ca_file=self._config.consul_ca_file,
+            cert_file=self._config.consul_cert_file,
+        )
         self._catalogue = catalogue
         catalogue.start()
         try:

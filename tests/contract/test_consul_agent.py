@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.containers import Container, run_container
+from support.balancer import IMAGE as BALANCER
+from support.containers import Container, docker, run_container
 from support.executor import HOST, Events, a_payload
 from support.fake_consul import FakeConsul
 from support.waiting import until
@@ -19,6 +21,7 @@ from eratos.executor.consul_agent import ConsulAgent, ConsulApi
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.registration import difference, registrations
+from eratos.scheduler.catalogue import Catalogue
 
 TASK = "shop.instance-1._app.1"
 
@@ -198,3 +201,42 @@ def test_the_services_first_status_is_passing(consul_container: Container) -> No
     checks = rig.api._consul.agent.checks()
     assert [found["Status"] for found in checks.values() if found["ServiceID"] == names.service_id(TASK)] == ["passing"]
     rig.close()
+
+
+
+def test_an_agent_behind_tls_that_asks_for_certificate_and_token_is_used(tmp_path: Path) -> None:
+    secured = tmp_path / "all.pem"
+    # One certificate is authority, server's and client's.
+    request = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=consul -addext subjectAltName=IP:127.0.0.1"
+    made = docker("run", "--rm", "--entrypoint", "sh", BALANCER, "-c", f"openssl {request} -keyout - -out - 2>/dev/null")
+    secured.write_text(made)
+    settings = """
+        ports { http = -1  https = 8501 }
+        tls { https { ca_file = "/all.pem"  cert_file = "/all.pem"  key_file = "/all.pem"  verify_incoming = true } }
+        acl { enabled = true  default_policy = "deny"  tokens { initial_management = "00000000-0000-0000-0000-00000000ca5e" } }
+    """
+    options = ["--entrypoint", "consul", "-v", f"{secured}:/all.pem:ro"]
+    command = ("agent", "-dev", "-client", "0.0.0.0", "-hcl", settings)
+    with run_container("eratos/consul", *command, ports=[8501], options=options) as container:
+        url, token = f"https://127.0.0.1:{container.ports[8501]}", "00000000-0000-0000-0000-00000000ca5e"
+        api = ConsulApi(url, token, str(secured), str(secured))
+
+        def registered() -> bool:
+            try:
+                api.register({"ID": "eratos-a", "Name": "a", "Port": 1, "Tags": [], "Meta": {}})
+            except TemporaryError:
+                return False  # it is still starting
+            return True
+
+        until(registered, 30, "the agent takes a service")
+        assert set(api.services()) == {"eratos-a"}
+        for bad in (ConsulApi(url, token, str(secured)), ConsulApi(url, token), ConsulApi(url, "", str(secured), str(secured))):
+            with pytest.raises(TemporaryError):
+                bad.register({"ID": "eratos-b", "Name": "b", "Port": 1, "Tags": [], "Meta": {}})
+        assert set(api.services()) == {"eratos-a"}
+        meta = {"eratos-host": "b1", "eratos-left-out-0": "a: no service port"}
+        api.register({"ID": "b1", "Name": names.BALANCER_SERVICE, "Port": 9100, "Tags": [], "Meta": meta})
+        catalogue = Catalogue([url], lambda: ("framework", ()), token, ca_file=str(secured), cert_file=str(secured))
+        catalogue.start()
+        until(lambda: catalogue.left_out, 30, "the scheduler reads it, too")
+        catalogue.stop()
