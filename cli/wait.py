@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eratos.common.errors import TemporaryError
@@ -95,7 +95,17 @@ def _progress(client: MarathonClient, app_id: str, why: str) -> Progress:
     if not why and failure and failure.get("version") == app.get("version"):
         why = f"the last task ended as {failure.get('state')}: {failure.get('message')}"
     running = int(app.get("tasksRunning") or 0)
-    return Progress(app_id, int(app["instances"]), running, healthy, not app.get("deployments"), why)
+    found = Progress(app_id, int(app["instances"]), running, healthy, not app.get("deployments"), why)
+    return found if found.done or why else replace(found, reason=_explained(client, app_id))
+
+
+def _explained(client: MarathonClient, app_id: str) -> str:
+    """Return why an app is not at rest although nothing waits for an offer, such as a drain; nothing from Marathon."""
+    try:
+        reasons = client.explain(app_id).get("reasons") or ()
+    except Refused:
+        return ""
+    return "; ".join(str(reason["message"]) for reason in reasons)
 
 
 def reason(item: dict[str, Any]) -> str:

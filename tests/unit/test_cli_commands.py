@@ -159,6 +159,17 @@ def test_waiting_ends_with_a_failure_when_the_time_is_over(
     assert "not ready after 5 s: /a" in capsys.readouterr().err
 
 
+def test_waiting_for_a_stop_says_what_holds_it_up(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    (task,) = running(controller, an_app("/a"))
+    steps: list[Callable[[], Any]] = [
+        lambda: controller.update(task, "KILLING", message="drained for 10 s at most: balancer1 still uses it"),
+        lambda: controller.update(task, "KILLED", uuid="u"),
+    ]
+    session = a_session(controller, sleep=lambda _: steps.pop(0)())
+    assert run(["app", "scale", "/a", "0", "--wait"], session) == 0
+    assert "balancer1 still uses it" in capsys.readouterr().err
+
+
 def test_a_countdown_is_told_once(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
     (task,) = running(controller, an_app("/a"))
     controller.update(task, "FAILED")
