@@ -91,21 +91,23 @@ def _progress(client: MarathonClient, app_id: str, why: str) -> Progress:
             return Progress(app_id, 0, 0, None, settled=True)
         raise
     healthy = int(app.get("tasksHealthy") or 0) if app.get("healthChecks") else None
-    failure = app.get("lastTaskFailure")
-    if not why and failure and failure.get("version") == app.get("version"):
-        why = f"the last task ended as {failure.get('state')}: {failure.get('message')}"
     running = int(app.get("tasksRunning") or 0)
     found = Progress(app_id, int(app["instances"]), running, healthy, not app.get("deployments"), why)
-    return found if found.done or why else replace(found, reason=_explained(client, app_id))
+    return found if found.done or why else replace(found, reason=_explained(client, app))
 
 
-def _explained(client: MarathonClient, app_id: str) -> str:
-    """Return why an app is not at rest although nothing waits for an offer, such as a drain; nothing from Marathon."""
+def _explained(client: MarathonClient, app: dict[str, Any]) -> str:
+    """Return why an app is not at rest although nothing waits for an offer; Marathon tells no more than what went wrong last."""
     try:
-        reasons = client.explain(app_id).get("reasons") or ()
+        reasons = client.explain(str(app["id"])).get("reasons") or ()
     except Refused:
+        reasons = ()
+    if reasons:
+        return "; ".join(str(reason["message"]) for reason in reasons)
+    failure = app.get("lastTaskFailure") or {}
+    if failure.get("version") != app.get("version"):
         return ""
-    return "; ".join(str(reason["message"]) for reason in reasons)
+    return f"the last task ended as {failure.get('state')}: {failure.get('message')}"
 
 
 def reason(item: dict[str, Any]) -> str:

@@ -14,9 +14,14 @@ _FRESH_S = 10.0
 
 
 def ended(note: Path) -> tuple[str, ...]:
-    """Return what the note says (``services/consul-template/finish``), or nothing where consul-template has not ended lately."""
+    """Tell that consul-template has ended lately, and how by the note (``services/consul-template/finish``)."""
     try:
-        fresh = time.time() - note.stat().st_mtime < _FRESH_S
-        return (note.read_text().strip(),) if fresh else ()
+        if time.time() - note.stat().st_mtime >= _FRESH_S:
+            return ()
+        how = note.read_text().strip() or "no word: a full disk?"
     except OSError:
         return ()
+    return (
+        f"balancer.ctmpl: consul-template ended with {how} and is started again; until it runs, no change in Consul arrives: "
+        "the container's log says why",
+    )
