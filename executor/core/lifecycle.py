@@ -213,7 +213,7 @@ class Machine:
             return self._examine(task, now)
         if task.ending is not None:
             return self._stop(task, now)
-        task.phase = Phase.RUNNING
+        task.enter(Phase.RUNNING, now)
         out: Actions = [do.SendUpdate(self._running(task))]
         checks = task.begin_checks(now)
         if checks.ready:
@@ -321,6 +321,8 @@ class Machine:
     def _tell(self, task: Task, now: float) -> Actions:
         """Say what a phase waits for that takes long."""
         task.told, task.told_at = task.waits_for(), now
+        if task.phase is Phase.RUNNING:
+            return [do.SendUpdate(self._running(task, task.told))]
         if task.ending is None:
             return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_STARTING", explain.cut(task.told)))]
         return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_KILLING", explain.cut(task.told), healthy=task.ending.healthy))]

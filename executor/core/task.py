@@ -90,6 +90,8 @@ class Task:
         match self.phase:
             case Phase.STARTING if not self.preparing:
                 return "Docker has not started it yet" if self.payload.runtime == "docker" else "its process is being started"
+            case Phase.RUNNING if self.checks is not None and self.healthy is None and not self.checks.ready:
+                return self.checks.failing()
             case Phase.DEREGISTERING:
                 return f"leaving Consul, whose agent has not answered; with draining {self.payload.drain_s:g} s at most"
             case Phase.DRAINING:

@@ -95,13 +95,15 @@ def _kinds(
         (
             "NotReady",
             lambda i: i.state is TaskState.RUNNING and not i.stopping and i.healthy is not False and not i.ready(checked),
-            lambda found: "running, but no health check has passed yet",
+            lambda found: "running, but not all checks have passed yet" + _notes(found),
             never,
         ),
         (
             "Unhealthy",
             lambda i: i.state is TaskState.RUNNING and not i.stopping and checked and i.healthy is False,
-            lambda found: "their health checks fail: they are out of rotation, and replaced after maxConsecutiveFailures",
+            lambda found: (
+                "their health checks fail: they are out of rotation, and replaced after maxConsecutiveFailures" + _notes(found)
+            ),
             never,
         ),
         (
@@ -141,7 +143,7 @@ def _kinds(
 
 
 def _notes(found: Group) -> str:
-    """Return what executors say of instances whose start or stop takes long, each thing once, to follow a sentence."""
+    """Return what executors say of instances whose start, checks or stop take long, each thing once, to follow a sentence."""
     hosts: dict[str, list[str]] = {}
     for instance in found:
         if instance.note and instance.hostname not in (said := hosts.setdefault(instance.note, [])):

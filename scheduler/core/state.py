@@ -60,7 +60,7 @@ class Instance:
     inactive: bool = False  #: unreachable for so long that a replacement is wanted
     moving: bool = False  #: to be replaced by one on another agent, and only then stopped
     waiting_since: float = 0.0
-    note: str = ""  #: what its executor last said of a start or a stop that takes long; not stored
+    note: str = ""  #: what its executor last said of a start, checks or a stop that take long; not stored
 
     @property
     def task_id(self) -> str:

@@ -104,7 +104,7 @@ def _alive(machine: Machine, instance: Instance, update: TaskStatus, now: float)
             changes["healthy"] = update.healthy
         if update.addresses and update.addresses != instance.addresses:
             changes["addresses"] = update.addresses
-        instance.note = "" if update.state is TaskState.RUNNING else update.message
+        instance.note = update.message
     if instance.unreachable_at:
         changes["unreachable_at"] = 0.0
     if changes or instance.inactive:

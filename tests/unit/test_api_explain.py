@@ -83,8 +83,11 @@ def test_launching_unready_and_unhealthy_are_told_apart(api: ApiClient, controll
     assert reasons(api)["Launching"]["message"].endswith("; host-a1: pulling image shop/cart")
     controller.update(task, "RUNNING")
     assert reasons(api).keys() == {"NotReady"}
-    controller.update(task, "RUNNING", healthy=False, uuid="2")
+    controller.update(task, "RUNNING", message="health check 0: HTTP status 404")
+    assert reasons(api)["NotReady"]["message"].endswith("; host-a1: health check 0: HTTP status 404")
+    controller.update(task, "RUNNING", healthy=False, message="health check 0: timeout", uuid="2")
     assert reasons(api).keys() == {"Unhealthy"}
+    assert reasons(api)["Unhealthy"]["message"].endswith("; host-a1: health check 0: timeout")
 
 
 def test_unreachable_says_when_it_is_replaced(api: ApiClient, controller: FakeController) -> None:

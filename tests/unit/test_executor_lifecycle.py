@@ -179,6 +179,19 @@ def test_a_start_that_takes_long_is_told_once(driven: Driven) -> None:
     assert states(driven.after(SLOW_S)) == []
 
 
+def test_checks_that_do_not_pass_say_why_as_long_as_nothing_else_tells(driven: Driven) -> None:
+    driven.run(checks=1)
+    driven.probe(False, "HTTP status 404")
+    assert states(driven.after(SLOW_S - 0.1)) == []
+    told = update(driven.after(0.1))
+    assert (told.state, told.healthy) == ("TASK_RUNNING", None)
+    assert told.message.startswith("health check 0 (http port ")
+    assert told.message.endswith(": HTTP status 404")
+    assert states(driven.after(SLOW_S)) == []
+    assert driven.probe()[0:1] != []
+    assert states(driven.after(SLOW_S)) == []
+
+
 def test_a_pull_that_takes_long_is_told_once(driven: Driven) -> None:
     driven.launch()
     driven.handle(on.Preparing(TASK, "pulling image shop/cart"))
