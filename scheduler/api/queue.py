@@ -85,7 +85,8 @@ def why(state: State, app: App, now: float) -> str:
         case Waiting.BRAKE:
             return f"the disaster brake is engaged: {state.brake.reason}"
         case Waiting.NOT_CONNECTED:
-            return "the scheduler has no connection to a Mesos master: nothing can be launched until it is back"
+            because = f"; {state.not_subscribed}" if state.not_subscribed else ""
+            return f"the scheduler has no connection to a Mesos master: nothing can be launched until it is back{because}"
         case Waiting.DEPENDENCY:
             return "an app named in its dependencies has no ready instance yet"
         case Waiting.BACK_OFF:

@@ -23,6 +23,13 @@ class Disconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class NotSubscribed:
+    """Why there is no subscription: how the last one ended, or what an attempt was answered. Told whenever that changes."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OffersReceived:
     offers: tuple[Offer, ...]
 
@@ -140,6 +147,7 @@ Command = PutApps | ScaleApp | DeleteApps | RestartApp | KillInstances | ResetDe
 Event = (
     Subscribed
     | Disconnected
+    | NotSubscribed
     | OffersReceived
     | OfferRescinded
     | InverseOffersReceived

@@ -122,6 +122,8 @@ class Machine:
                 self._subscribed(event, now)
             case events.Disconnected():
                 self._disconnected()
+            case events.NotSubscribed():
+                self.state.not_subscribed = event.reason
             case events.AgentLost():
                 self._agent_lost(event.agent_id)
             case events.ExecutorLost():
@@ -180,6 +182,7 @@ class Machine:
     def _subscribed(self, event: events.Subscribed, now: float) -> None:
         state = self.state
         state.connected, state.master, state.suppressed = True, event.master, False
+        state.not_subscribed = ""
         state.offers.clear()
         if event.framework_id != state.framework_id:
             state.framework_id = event.framework_id

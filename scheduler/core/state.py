@@ -212,6 +212,7 @@ class State:
     framework_id: str = ""
     master: str = ""
     connected: bool = False
+    not_subscribed: str = ""  #: why not connected, where that is known
     apps: dict[str, App] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
     fleets: dict[str, Fleet] = field(default_factory=dict)

@@ -44,6 +44,10 @@ class Callbacks(Scheduler):  # type: ignore[misc]
     def disconnected(self, driver: Any) -> None:
         self._emit(events.Disconnected())
 
+    def not_subscribed(self, driver: Any, reason: str) -> None:
+        """Tell why; no callback of pymesos."""
+        self._emit(events.NotSubscribed(reason))
+
     def resourceOffers(self, driver: Any, offers: Sequence[Wire]) -> None:  # noqa: N802 (pymesos' name, as below)
         usable = self._take_offers(offers)
         if usable:

@@ -51,6 +51,7 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         self._held = False
         self._subscribed = False
         self._attempt = 0
+        self._why = ""  #: there is no subscription, as last told
         self._subscription = Subscription(
             self,
             PATH,
@@ -179,10 +180,19 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
             if isinstance(reason, Refused) and reason.redirected:
                 return 0
             self._masters.failed()
+        self._say_why(reason)
         settings = self._settings
         delay_s = exponential_s(self._attempt, first_s=settings.backoff_first_s, factor=2, most_s=settings.backoff_most_s)
         self._attempt += 1
         return jittered_s(delay_s, random.random())
+
+    def _say_why(self, reason: StreamEnded) -> None:
+        why = f"{self._endpoint}: {reason}"
+        if isinstance(reason, Refused) and reason.status in (401, 403):
+            why += "; check --principal and --secret-file"
+        if why != self._why:
+            self._why = why
+            self._call_back(self.sched.not_subscribed, self, why)
 
     # Events
 
@@ -192,6 +202,7 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         interval_s = info.get("heartbeat_interval_seconds") or self._settings.heartbeat_s
         self._subscription.silence_s = interval_s * self._settings.missed_heartbeats
         self._attempt = 0
+        self._why = ""
         self._subscription.open_calls()
         self._subscribed = True
         log.info("subscribed %s", fields(master=self._endpoint, framework_id=self.framework_id))

@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,3 +237,31 @@ def test_driver_finds_the_leader_in_zookeeper(real_master, zookeeper_container, 
     assert events.await_event(e.Subscribed).master == real_master
     driver.teardown()
     driver.stop()
+
+
+def test_a_master_that_asks_for_credentials_takes_ours_and_no_others(zookeeper_container: Container, tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.write_text(json.dumps({"credentials": [{"principal": "eratos", "secret": "hush"}]}))
+
+    refused = Collector()
+
+    def a_driver(secret: str, events: Collector) -> SchedulerDriver:
+        settings = MesosSettings(
+            master, ExecutorSettings(command="true"), backoff_first_s=0.01, backoff_most_s=0.1, principal="eratos", secret=secret
+        )
+        driver = SchedulerDriver(settings, events.emit)
+        driver.start("")
+        return driver
+
+    with run_master(zookeeper_container, credentials) as master:
+        stranger, driver = a_driver("wrong", refused), a_driver("hush", Collector())
+        try:
+            until(lambda: driver.connected, 30, "the right secret is taken")
+            why = refused.await_event(e.NotSubscribed).reason
+            assert "answered with 401" in why
+            assert why.endswith("check --principal and --secret-file")
+            assert not stranger.connected
+            driver.teardown()
+        finally:
+            stranger.stop()
+            driver.stop()

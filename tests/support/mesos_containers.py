@@ -42,13 +42,18 @@ def _serves_schedulers(port: int) -> bool:
 
 
 @contextmanager
-def run_master(zookeeper: Container) -> Iterator[str]:
-    """Run a master until it leads; yields its ``host:port``."""
+def run_master(zookeeper: Container, credentials: Path | None = None) -> Iterator[str]:
+    """Run a master until it leads; yields its ``host:port``. With a file of ``credentials`` it serves no other schedulers."""
     (port,) = free_ports(1)
-    options = _options(MESOS_ZK=f"zk://127.0.0.1:{zookeeper.ports[2181]}/mesos", MESOS_PORT=port)
+    # Under a path of its own: a module may have several.
+    options = _options(MESOS_ZK=f"zk://127.0.0.1:{zookeeper.ports[2181]}/mesos{port if credentials else ''}", MESOS_PORT=port)
+    if credentials:
+        options += ["-v", f"{credentials}:/credentials:ro", "-e", "MESOS_CREDENTIALS=/credentials"]
+        options += ["-e", "MESOS_AUTHENTICATE_HTTP_FRAMEWORKS=true", "-e", "MESOS_HTTP_FRAMEWORK_AUTHENTICATORS=basic"]
     with run_container("eratos/mesos-master", options=options):
         until(lambda: _is_one(port, "master/elected"), _START_S, "the master is elected")
-        until(lambda: _serves_schedulers(port), _START_S, "the master has recovered")
+        if not credentials:
+            until(lambda: _serves_schedulers(port), _START_S, "the master has recovered")
         yield f"127.0.0.1:{port}"
 
 

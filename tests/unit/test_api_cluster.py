@@ -15,7 +15,7 @@ from support.controller import FakeController
 
 from eratos.common.errors import FatalError
 from eratos.scheduler.api.server import ApiServer
-from eratos.scheduler.core.events import PutApps
+from eratos.scheduler.core.events import NotSubscribed, PutApps
 
 
 @pytest.fixture
@@ -184,6 +184,8 @@ def test_the_queue_says_how_long_a_failed_app_waits(api: ApiClient, controller: 
 def test_the_queue_says_that_there_is_no_master(api: ApiClient, controller: FakeController) -> None:
     controller.submit(lambda token: PutApps(token, (an_app("/a"),)))
     assert "no connection to a Mesos master" in api.get("/v2/queue").json()["queue"][0]["waiting"]["message"]
+    controller.handle(NotSubscribed("m1:5050: SUBSCRIBE was answered with 401: (nothing)"))
+    assert "answered with 401" in api.get("/v2/queue").json()["queue"][0]["waiting"]["message"]
 
 
 def test_a_deployment_is_listed_until_it_is_done(api: ApiClient, controller: FakeController) -> None:
