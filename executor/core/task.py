@@ -35,8 +35,9 @@ class Phase(StrEnum):
 LEAVING = frozenset({Phase.ANNOUNCING, Phase.DEREGISTERING, Phase.DRAINING})
 
 
-#: A phase that takes longer is told to the scheduler, and what it waits for no more often than that.
+#: A phase that takes longer is told to the scheduler; changes of what it waits for, after twice as long each time.
 SLOW_S = 2.0
+_SLOW_MOST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ class Task:
     exit_code: int | None = None
     drain_note: str = ""  #: what the drain did not achieve
     held: str = ""  #: which balancers hold it now, and why
-    since: float = 0.0  #: when the phase began
     told: str = ""  #: what was last said of a phase that takes long
-    told_at: float = 0.0
+    tell_from: float = 0.0  #: when something else may be said of it
+    pause_s: float = SLOW_S  #: from one saying to the next
     preparing: str = ""  #: what its start waits for, or waited for
     unprobed_until: float | None = None  #: not looked at yet, because other tasks are being started: see lifecycle
 
@@ -82,8 +83,7 @@ class Task:
 
     def enter(self, phase: Phase, now: float) -> None:
         self.phase = phase
-        self.since = now
-        self.told = ""
+        self.told, self.tell_from, self.pause_s = "", now + SLOW_S, SLOW_S
 
     def waits_for(self) -> str:
         """Say what the phase waits for, and how long at most; nothing where that is told otherwise or never takes long."""
@@ -104,8 +104,14 @@ class Task:
 
     def tells_at(self) -> float | None:
         """Return when it is to be told what the phase waits for, or None where there is nothing new to tell."""
-        waits_for = self.waits_for()
-        return None if waits_for in ("", self.told) else max(self.since, self.told_at) + SLOW_S
+        return None if self.waits_for() in ("", self.told) else self.tell_from
+
+    def tell(self, now: float) -> str:
+        """Return what is to be told, and note that it was."""
+        self.told = self.waits_for()
+        self.pause_s = min(2 * self.pause_s, _SLOW_MOST_S)
+        self.tell_from = now + self.pause_s
+        return self.told
 
     def readiness_checks(self) -> tuple[HealthCheck | ReadinessCheck, ...]:
         """Return the app's own; where it has no check at all, its first TCP port until it accepts, else nothing."""

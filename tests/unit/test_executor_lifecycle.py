@@ -162,12 +162,10 @@ def test_a_drain_that_takes_long_says_who_holds_it_now_and_then(driven: Driven) 
     out = driven.after(0.1)
     assert states(out) == ["TASK_KILLING"]
     assert update(out).message == "drained for 10 s at most: balancer1 still uses it (3 requests)"
-    assert driven.after(SLOW_S) == []
     driven.handle(on.DrainHeld(TASK, "balancer1 still uses it (2 requests)"))
-    assert "(2 requests)" in update(driven.after(0)).message
+    assert driven.after(SLOW_S) == []
     driven.handle(on.DrainHeld(TASK, "balancer1 still uses it (1 requests)"))
-    assert driven.after(SLOW_S - 0.1) == []
-    assert "(1 requests)" in update(driven.after(0.1)).message
+    assert "(1 requests)" in update(driven.after(SLOW_S)).message
 
 
 def test_a_start_that_takes_long_is_told_once(driven: Driven) -> None:
