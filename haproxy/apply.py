@@ -116,6 +116,7 @@ class Applier:
         self._left_out: tuple[str, ...] = ()
         self._reloaded_at_s = float("-inf")
         self.counters = Counters()
+        self.changing = False  #: HAProxy is being brought in line right now: what it serves and the file may differ
 
     def confirm(self, servers: Iterable[str]) -> None:
         """Note that these servers are about to leave Consul on purpose."""
@@ -157,7 +158,11 @@ class Applier:
         wanted = self._guarded(running.addresses(), live, wanted)
         result = UNCHANGED
         if running.shape != wanted.shape or live.pools != wanted.pools or not self._serves(running, wanted):
-            result, running = self._change(running, live, wanted)
+            self.changing = True
+            try:
+                result, running = self._change(running, live, wanted)
+            finally:
+                self.changing = False
             log.info(
                 "configuration applied %s",
                 fields(

@@ -26,6 +26,8 @@ _ALERT = re.compile(r"\[ALERT\]\s+\(\d+\) : (?:config : )?(?!Error\(s\) found|Fa
 #: Of all proxies the servers (4), or those and the frontends (1).
 _SHOW_SERVERS = "show stat -1 4 -1"
 _SHOW_CLIENTS = "show stat -1 5 -1"
+#: An old process that ends just now may take a question and never answer; meanwhile no reload is made.
+_OLD_ANSWER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,14 @@ class Haproxy:
 
     def running(self) -> Running:
         """Ask the current process what it serves; raises HaproxyUnavailableError."""
-        process = self._master.processes().current
         try:
-            described = self._master.ask("show info", process=process)
-            rows = parse_rows(self._master.ask(_SHOW_SERVERS, process=process))
+            with self._master.without_reload():
+                process = self._master.processes().current
+                described = self._master.ask("show info", process=process)
+                answer = self._master.ask(_SHOW_SERVERS, process=process)
         except ProcessGoneError as error:
             raise HaproxyUnavailableError(str(error)) from error
+        rows = parse_rows(answer)
         shapes = [line.partition(":")[2].strip() for line in described.splitlines() if line.startswith("description:")]
         return Running(shapes[0] if shapes else "", tuple(rows))
 
@@ -161,13 +165,15 @@ class Haproxy:
 
     def _each_process(self) -> list[Process]:
         found = []
-        processes = self._master.processes()
-        for process in processes.all:
-            try:
-                answer = self._master.ask(_SHOW_CLIENTS, process=process)
-            except ProcessGoneError:
-                continue
-            found.append(parse_process(answer, old=process in processes.old))
+        with self._master.without_reload():
+            processes = self._master.processes()
+            for process in processes.all:
+                old = process in processes.old
+                try:
+                    answer = self._master.ask(_SHOW_CLIENTS, process=process, timeout_s=_OLD_ANSWER_S if old else None)
+                except ProcessGoneError:
+                    continue
+                found.append(parse_process(answer, old=old))
         return found
 
     def _keep_dead_servers(self) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +46,22 @@ class MasterSocket:
         self._timeout_s = timeout_s
         # A reload cuts all other connections to the master: questions wait for it rather than fail, or worse, get half
         # an answer.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
-    def ask(self, *commands: str, process: int | None = None) -> str:
+    @contextmanager
+    def without_reload(self) -> Iterator[None]:
+        """Keep reloads waiting: the process found to be the current one stays so, as far as it depends on us."""
+        with self._lock:
+            yield
+
+    def ask(self, *commands: str, process: int | None = None, timeout_s: float | None = None) -> str:
         """Send commands to the master, or to one worker by its process id, and return the whole answer.
 
         Raises HaproxyUnavailableError where the master does not answer, or not to the end, ProcessGoneError where that
         worker has ended.
         """
         line = "; ".join(commands if process is None else (f"@!{process}", *commands))
-        answer = self._exchange(f"{line}\n", self._timeout_s)
+        answer = self._exchange(f"{line}\n", timeout_s or self._timeout_s)
         if process is not None and answer.startswith("Can't "):
             # "find the target": no longer listed. "connect to the target": ending now, or in trouble.
             if answer.startswith("Can't find") or process not in self.processes().all:

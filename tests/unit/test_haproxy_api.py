@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -24,10 +24,13 @@ class FakeApplier:
     def __init__(self) -> None:
         self.failure: Exception | None = None
         self.confirmed: list[str] = []
+        self.changing = False
+        self.looked: Callable[[], None] = lambda: None
 
     def live(self) -> Rendered:
         if self.failure:
             raise self.failure
+        self.looked()
         return LIVE
 
     def confirm(self, servers: Iterable[str]) -> None:
@@ -100,6 +103,18 @@ def test_health_is_ok_while_haproxy_serves_what_was_applied_last(rig: Rig) -> No
     assert "eratos-another" in answer["reason"]
     rig.haproxy.available = False
     assert rig.call("GET", "/health") == (500, {"status": "failing", "reason": "restarting"})
+
+
+def test_a_balancer_in_the_midst_of_a_change_is_well(rig: Rig) -> None:
+    rig.haproxy.shape = "eratos-another"
+    rig.applier.changing = True
+    assert rig.call("GET", "/health")[0] == 200
+    rig.applier.changing = False
+    assert rig.call("GET", "/health")[0] == 500
+    # The change began after the file was read, and is over already.
+    looks = [lambda: None, lambda: setattr(rig.haproxy, "shape", LIVE.shape)]
+    rig.applier.looked = lambda: looks.pop(0)()
+    assert rig.call("GET", "/health")[0] == 200
 
 
 def test_a_server_is_answered_for_also_when_nobody_knows_it(rig: Rig) -> None:

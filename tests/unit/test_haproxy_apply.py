@@ -139,6 +139,15 @@ def test_another_shape_is_reloaded_and_removed_servers_are_retired_before(rig: R
     assert rig.haproxy.retired == {"app": {"a"}}
 
 
+def test_while_haproxy_is_changed_it_is_known_to_be(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    reload = rig.haproxy.reload
+    monkeypatch.setattr(rig.haproxy, "reload", lambda: seen.append(rig.applier.changing) or reload())
+    assert rig.apply(config("b", "c", balance="leastconn")).result == RELOADED
+    assert seen == [True]
+    assert not rig.applier.changing
+
+
 def test_settings_of_one_server_need_a_reload(rig: Rig) -> None:
     assert rig.apply(config("a", "b", "c", "d", extra=" weight 3")).result == RELOADED
 
