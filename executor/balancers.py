@@ -105,13 +105,14 @@ class Balancers:
             if not held:
                 self._emit(on.DrainDone(action.task_id, released=True))
                 return
+            holders = "; ".join(held)
             if time.monotonic() + pause_s >= deadline:
-                detail = f"not drained within {action.timeout_s:.1f} s: {'; '.join(held)}"
+                detail = f"not drained within {action.timeout_s:.1f} s: {holders}"
                 self._emit(on.DrainDone(action.task_id, released=False, detail=detail))
                 return
-            if (detail := "; ".join(held)) != told:
-                told = detail
-                self._emit(on.DrainHeld(action.task_id, detail))
+            if holders != told:
+                told = holders
+                self._emit(on.DrainHeld(action.task_id, holders))
             await asyncio.sleep(pause_s)
             pause_s = min(POLL_MOST_S, pause_s * 1.2)
 

@@ -24,7 +24,7 @@ from .host import Host
 from .kept import Kept
 from .registration import registrations
 from .start import start_action
-from .task import LEAVING, SLOW_S, Ending, Phase, Task
+from .task import LEAVING, Ending, Phase, Task
 from .updates import StatusUpdate
 
 #: A SIGKILL that brought no death is repeated: Docker may have been away.
@@ -136,7 +136,8 @@ class Machine:
             start = start_action(payload, self.host)
         except PermanentError as error:
             return [self._end(StatusUpdate(task_id, "TASK_ERROR", str(error), reason="REASON_TASK_INVALID"))]
-        self.tasks[task_id] = Task(payload, payload.kill_grace_s, tell_from=now + SLOW_S)
+        task = self.tasks[task_id] = Task(payload, payload.kill_grace_s)
+        task.enter(Phase.STARTING, now)
         return [do.SendUpdate(StatusUpdate(task_id, "TASK_STARTING")), start]
 
     def _kill(self, event: on.KillTask, now: float) -> Actions:
@@ -242,7 +243,7 @@ class Machine:
         """Out of rotation at once, the cause afterwards."""
         out: Actions = [do.Deregister(task.task_id)] if task.registered else []
         task.registered = False
-        task.phase = Phase.EXAMINING
+        task.enter(Phase.EXAMINING, now)
         task.deadline = now + EXAMINE_S
         return [*out, do.ExamineContainer(task.task_id)]
 
@@ -320,12 +321,11 @@ class Machine:
 
     def _tell(self, task: Task, now: float) -> Actions:
         """Say what a phase waits for that takes long."""
-        message = explain.cut(task.tell(now))
+        message = task.tell(now)
         if task.phase is Phase.RUNNING:
             return [do.SendUpdate(self._running(task, message))]
-        if task.ending is None:
-            return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_STARTING", message))]
-        return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_KILLING", message, healthy=task.ending.healthy))]
+        state, healthy = ("TASK_KILLING", task.ending.healthy) if task.ending else ("TASK_STARTING", None)
+        return [do.SendUpdate(StatusUpdate(task.task_id, state, explain.cut(message), healthy=healthy))]
 
     def _deregister(self, task: Task, now: float) -> Actions:
         task.enter(Phase.DEREGISTERING, now)

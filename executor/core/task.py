@@ -82,6 +82,7 @@ class Task:
         return tuple(service.service_id for service in self.payload.services)
 
     def enter(self, phase: Phase, now: float) -> None:
+        """Begin a phase: nothing has been said of it yet, and it may take a while before anything is."""
         self.phase = phase
         self.told, self.tell_from, self.pause_s = "", now + SLOW_S, SLOW_S
 
