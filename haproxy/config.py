@@ -29,7 +29,6 @@ class Config:
     guard_hold_s: float  #: ``ERATOS_GUARD_HOLD_S``: longest time that an unconfirmed sharp loss of servers is held back
     reload_interval_s: float  #: ``ERATOS_RELOAD_INTERVAL_S``: shortest time between two reloads
     log_level: str  #: ``ERATOS_LOG_LEVEL``
-    log_requests: str  #: ``ERATOS_LOG_REQUESTS``, which HAProxy reads: ``failed`` or ``all``
     log_dir: Path  #: ``ERATOS_LOG_DIR``: the access log's files
     log_file_bytes: int  #: ``ERATOS_LOG_FILE_BYTES``: of each of them
     log_files: int  #: ``ERATOS_LOG_FILES``: the one being written included
@@ -56,7 +55,7 @@ class Config:
 
     @property
     def log_pipe(self) -> Path:
-        """Where HAProxy writes a line for each request."""
+        """Where HAProxy writes its log."""
         return self.state_dir / "requests"
 
     @property
@@ -85,6 +84,7 @@ def read(env: Mapping[str, str]) -> Config:
     level = (env.get("ERATOS_LOG_LEVEL") or "INFO").upper()
     if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         problems.append(f"ERATOS_LOG_LEVEL={level}: must be DEBUG, INFO, WARNING or ERROR")
+    # HAProxy reads this one, and would take any other word for "failed".
     log_requests = env.get("ERATOS_LOG_REQUESTS") or "failed"
     if log_requests not in {"failed", "all"}:
         problems.append(f"ERATOS_LOG_REQUESTS={log_requests}: must be failed or all")
@@ -100,7 +100,6 @@ def read(env: Mapping[str, str]) -> Config:
         guard_hold_s=number("ERATOS_GUARD_HOLD_S", 5, 3600),
         reload_interval_s=number("ERATOS_RELOAD_INTERVAL_S", 0.25, 60),
         log_level=level,
-        log_requests=log_requests,
         log_dir=Path(env.get("ERATOS_LOG_DIR") or "/var/log/eratos-balancer"),
         log_file_bytes=int(number("ERATOS_LOG_FILE_BYTES", 10_000_000, 1e12)),
         log_files=int(number("ERATOS_LOG_FILES", 10, 1000)),
