@@ -148,8 +148,10 @@ def _notes(found: Group) -> str:
     for instance in found:
         if instance.note and instance.hostname not in (said := hosts.setdefault(instance.note, [])):
             said.append(instance.hostname)
-    shown = [f"{', '.join(said)}: {note}" for note, said in list(hosts.items())[:NOTES_MOST]]
-    return "".join(f"; {one}" for one in shown) + (f"; and {len(hosts) - NOTES_MOST} more" if len(hosts) > NOTES_MOST else "")
+    parts = [f"; {', '.join(said)}: {note}" for note, said in list(hosts.items())[:NOTES_MOST]]
+    if len(hosts) > NOTES_MOST:
+        parts.append(f"; and {len(hosts) - NOTES_MOST} more")
+    return "".join(parts)
 
 
 def _reason(name: str, message: str, instances: Iterable[Instance], until: float | None) -> Json:
