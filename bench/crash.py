@@ -24,7 +24,7 @@ from typing import Any
 from _fleet import Fleet, machine
 from _load import Load, Report, carried_per_s
 from support.cluster import AFTER_HOST_LOSS_S
-from support.containers import docker
+from support.containers import docker, processes
 
 WORK_S = 0.02
 COUNT = 20
@@ -61,15 +61,10 @@ def process(service: str, command: str) -> Callable[[Fleet], contextlib.Abstract
 
     @contextlib.contextmanager
     def strike(fleet: Fleet) -> Iterator[None]:
-        script = (
-            "for p in /proc/[0-9]*; do "
-            f'case "$(tr "\\0" " " < $p/cmdline 2>/dev/null)" in {command}*) echo ${{p#/proc/}};; esac; '
-            "done | sort -n | tail -1"
-        )
         container = fleet.cluster.container_of(service)
-        found = docker("exec", "-u", "0", container, "sh", "-c", script).strip()
+        found = processes(container, command)
         assert found, f"no process {command} in {service}"
-        docker("exec", "-u", "0", container, "sh", "-c", f"kill -9 {found}")
+        docker("exec", "-u", "0", container, "sh", "-c", f"kill -9 {found[-1]}")
         yield
 
     return strike

@@ -49,6 +49,16 @@ class Container:
         docker("unpause", self.id)
 
 
+def processes(container: str, command: str) -> list[str]:
+    """Return the ids of a container's processes whose command line matches a shell pattern's beginning, the youngest last."""
+    script = (
+        "for p in /proc/[0-9]*; do "
+        f'case "$(tr "\\0" " " < $p/cmdline 2>/dev/null)" in {command}*) echo ${{p#/proc/}};; esac; '
+        "done | sort -n"
+    )
+    return docker("exec", "-u", "0", container, "sh", "-c", script).split()
+
+
 @contextmanager
 def run_container(image: str, *command: str, ports: Sequence[int] = (), options: Sequence[str] = ()) -> Iterator[Container]:
     """Start a container and remove it at the end; skips the test where docker or the image is missing, saying which."""

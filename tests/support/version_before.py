@@ -1,0 +1,63 @@
+"""Images with the code of the version before, for tests that upgrade a running cluster.
+
+They are the present images with the older code laid over the present one, so that they cost seconds. The older code comes
+out of the repository's own history.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+#: The commit that users run who have not upgraded yet.
+BEFORE = "7b9821ab6f03a1094d45a42d7a20db41c05cf7ea"
+
+#: service of compose.yaml -> where its image has the code, and from which folders of the repository
+_PYTHON = "/opt/eratos/site-packages/eratos"
+_SCHEDULER = {f"{_PYTHON}/{name}": name for name in ("common", "marathon", "scheduler")}
+_EXECUTOR = {f"{_PYTHON}/{name}": name for name in ("common", "executor")}
+_DOCKERFILES = {
+    "scheduler": (_SCHEDULER, "eratos"),
+    "agent": (_EXECUTOR, "root"),
+    "balancer": (
+        {"/opt/eratos/lib/eratos/common": "common", "/opt/eratos/lib/eratos/haproxy": "haproxy", "/opt/eratos/services": "haproxy/services"},
+        "haproxy",
+    ),
+}
+
+
+def build(root: Path, folder: Path) -> dict[str, str]:
+    """Build the images and return them by kind: ``scheduler``, ``agent``, ``balancer``.
+
+    Skips the test, saying so, where the repository's history does not reach back to BEFORE.
+    """
+    archive = subprocess.run(["git", "-C", str(root), "archive", BEFORE], capture_output=True, check=False)
+    if archive.returncode:
+        pytest.skip(f"the history does not hold {BEFORE}, the version to upgrade from: {archive.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(folder, filter="data")
+    return {kind: _build(kind, folder) for kind in _DOCKERFILES}
+
+
+def _build(kind: str, folder: Path) -> str:
+    code, user = _DOCKERFILES[kind]
+    lines = [f"FROM eratos/{kind}", "USER root", f"RUN rm -rf {' '.join(code)}"]
+    lines += [f"COPY {'--chown=haproxy:haproxy ' if 'services' in target else ''}{source} {target}" for target, source in code.items()]
+    if kind == "balancer":
+        lines += [
+            "RUN rm -rf /etc/eratos-balancer/*.ctmpl /etc/eratos-balancer/*.cfg /etc/eratos-balancer/*.hcl",
+            "COPY haproxy/*.ctmpl haproxy/*.cfg haproxy/*.hcl /etc/eratos-balancer/",
+            "RUN cd /etc/eratos-balancer && cat contract.ctmpl haproxy.ctmpl > balancer.ctmpl",
+        ]
+    (folder / f"{kind}.Dockerfile").write_text("\n".join([*lines, f"USER {user}"]) + "\n")
+    image = f"eratos-before/{kind}"
+    done = subprocess.run(
+        ["docker", "build", "-q", "-t", image, "-f", str(folder / f"{kind}.Dockerfile"), str(folder)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"the image of the version before: {done.stderr}"
+    return image
