@@ -1,5 +1,6 @@
-"""A cluster of the version before is upgraded part by part, under load: its tasks stay until they are asked to go, and no request is lost.
+"""A cluster of the version before is upgraded part by part, under load.
 
+Its tasks stay until they are asked to go, and no request is lost.
 It is a cluster of its own: the order in which its parts change is what is tested.
 """
 
@@ -41,7 +42,7 @@ def app(app_id: str, instances: int, labels: dict[str, str], **more: Any) -> dic
         "networks": [{"mode": "host"}],
         "portDefinitions": [{"port": 0, "name": "http"}],
         "env": {"WORK_S": "0.002"},
-        "healthChecks": [{"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0, "intervalSeconds": 2, "timeoutSeconds": 2}],
+        "healthChecks": [{"protocol": "MESOS_HTTP", "path": "/health", "intervalSeconds": 2, "timeoutSeconds": 2}],
         "labels": labels,
         **more,
     }
@@ -97,10 +98,10 @@ class Visitors:
                         self.wrong.append(f"{time.strftime('%X')} {balancer} {host}: {error}")
                         continue
                     self.answers[host] += 1
-                    if answer.status_code != 200 or not answer.headers.get("X-Instance", "").startswith(expected):
-                        self.wrong.append(
-                            f"{time.strftime('%X')} {balancer} {host}: {answer.status_code} {answer.headers.get('X-Instance')} {answer.text[:80]}"
-                        )
+                    instance = answer.headers.get("X-Instance", "")
+                    if answer.status_code != 200 or not instance.startswith(expected):
+                        said = f"{answer.status_code} {instance} {answer.text[:80]}"
+                        self.wrong.append(f"{time.strftime('%X')} {balancer} {host}: {said}")
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +175,8 @@ def test_each_part_is_upgraded_under_load(before: Upgraded):
         until(lambda: not cluster.tasks("/shop/cart") & tasks["/shop/cart"], SOON_S, "the old tasks are gone")
         cluster.settle(SHOP, 3)
 
-        # Executors last, as a package manager does it: the files change, and an executor that ends is followed by a new one, which
-        # sweeps what the old one left while its tasks are replaced.
+        # Executors last, as a package manager does it: the files change, and an executor that ends is followed by a new one,
+        # which sweeps what the old one left while its tasks are replaced.
         source = docker("create", "eratos/agent")
         try:
             for number in (1, 2, 3):

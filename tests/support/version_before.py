@@ -16,18 +16,13 @@ import pytest
 #: The commit that users run who have not upgraded yet.
 BEFORE = "7b9821ab6f03a1094d45a42d7a20db41c05cf7ea"
 
-#: service of compose.yaml -> where its image has the code, and from which folders of the repository
 _PYTHON = "/opt/eratos/site-packages/eratos"
 _SCHEDULER = {f"{_PYTHON}/{name}": name for name in ("common", "marathon", "scheduler")}
 _EXECUTOR = {f"{_PYTHON}/{name}": name for name in ("common", "executor")}
-_DOCKERFILES = {
-    "scheduler": (_SCHEDULER, "eratos"),
-    "agent": (_EXECUTOR, "root"),
-    "balancer": (
-        {"/opt/eratos/lib/eratos/common": "common", "/opt/eratos/lib/eratos/haproxy": "haproxy", "/opt/eratos/services": "haproxy/services"},
-        "haproxy",
-    ),
-}
+_BALANCER = {f"/opt/eratos/lib/eratos/{name}": name for name in ("common", "haproxy")}
+_BALANCER |= {"/opt/eratos/services": "haproxy/services"}
+#: kind of image -> where it has the code, and from which folders of the repository; the user it runs as
+_IMAGES = {"scheduler": (_SCHEDULER, "eratos"), "agent": (_EXECUTOR, "root"), "balancer": (_BALANCER, "haproxy")}
 
 
 def build(root: Path, folder: Path) -> dict[str, str]:
@@ -40,13 +35,14 @@ def build(root: Path, folder: Path) -> dict[str, str]:
         pytest.skip(f"the history does not hold {BEFORE}, the version to upgrade from: {archive.stderr.decode().strip()}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
         tar.extractall(folder, filter="data")
-    return {kind: _build(kind, folder) for kind in _DOCKERFILES}
+    return {kind: _build(kind, folder) for kind in _IMAGES}
 
 
 def _build(kind: str, folder: Path) -> str:
-    code, user = _DOCKERFILES[kind]
+    code, user = _IMAGES[kind]
     lines = [f"FROM eratos/{kind}", "USER root", f"RUN rm -rf {' '.join(code)}"]
-    lines += [f"COPY {'--chown=haproxy:haproxy ' if 'services' in target else ''}{source} {target}" for target, source in code.items()]
+    owner = {"/opt/eratos/services": "--chown=haproxy:haproxy "}
+    lines += [f"COPY {owner.get(target, '')}{source} {target}" for target, source in code.items()]
     if kind == "balancer":
         lines += [
             "RUN rm -rf /etc/eratos-balancer/*.ctmpl /etc/eratos-balancer/*.cfg /etc/eratos-balancer/*.hcl",
