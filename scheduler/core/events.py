@@ -15,6 +15,7 @@ class Subscribed:
 
     framework_id: str
     master: str  #: host:port
+    region: str = ""  #: of the master's fault domain; empty: it names none
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,7 @@ class Machine:
     def _subscribed(self, event: events.Subscribed, now: float) -> None:
         state = self.state
         state.connected, state.master, state.suppressed = True, event.master, False
-        state.not_subscribed = ""
+        state.not_subscribed, state.region = "", event.region
         state.offers.clear()
         if event.framework_id != state.framework_id:
             state.framework_id = event.framework_id

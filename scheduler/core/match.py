@@ -141,8 +141,9 @@ def place(
     *,
     pack: bool = False,
     lead_s: float = 0.0,
+    home: str = "",
 ) -> tuple[list[Placement], dict[str, Refusal]]:
-    """Place up to ``count`` instances; hosts are changed by :meth:`Host.take`.
+    """Place up to ``count`` instances; hosts are changed by :meth:`Host.take`. ``home`` is the master's region.
 
     ``existing`` are the app's instances that have a place already; ``lead_s`` is how long before its maintenance a host is
     closed. Returns the placements, and by agent id why a host took none or no more, if instances are left over.
@@ -150,7 +151,7 @@ def place(
     existing = list(existing)
     agents = Counter(instance.agent.agent_id for instance in existing)
     zones: Counter[str] = Counter() if pack else Counter(instance.agent.spread_zone for instance in existing)
-    limits = constraints.Constraints(app, (instance.agent for instance in existing))
+    limits = constraints.Constraints(app, (instance.agent for instance in existing), home)
     refusals: dict[str, Refusal] = {}
     # Refused for a constraint: another placement may change that (GROUP_BY), so they are looked at again.
     held_back: list[Host] = []
@@ -226,10 +227,7 @@ def refuse(app: App, host: Host, limits: constraints.Constraints, now: float, le
         return Refusal(Reason.MAINTENANCE, hostname, now, note=f"maintenance of {hostname} {begins}")
     violated = limits.violated(host.agent)
     if violated is not None:
-        actual = constraints.value_at(host.agent, violated.field)
-        value = "no such attribute" if actual is None else f"{violated.field}={actual}"
-        note = f"constraints: {' '.join(filter(None, violated))} not fulfilled by {hostname} ({value})"
-        return Refusal(Reason.CONSTRAINT, hostname, now, note=note)
+        return Refusal(Reason.CONSTRAINT, hostname, now, note=limits.explain(violated, host.agent))
     want = app.resources
     if want.cpus_m > host.cpus_m:
         return Refusal(Reason.CPUS, hostname, now, want.cpus_m / 1000, host.cpus_m / 1000)

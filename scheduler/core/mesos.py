@@ -54,6 +54,12 @@ _TERMINAL = frozenset(
 NO_PORTS = PortRanges()
 
 
+def number_text(value: float) -> str:
+    """Return a number as constraints compare it: to the nearest thousandth, without zeros at the end (Constraints.scala)."""
+    text = f"{value:.3f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """When an agent's host is down for maintenance, in seconds since the epoch (mesos.proto, Unavailability)."""

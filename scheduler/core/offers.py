@@ -69,6 +69,7 @@ def place(machine: Machine, now: float) -> None:
             now,
             pack=packs(machine, app),
             lead_s=settings.maintenance_lead_s,
+            home=state.region,
         )
         launches.refuse(refusals)
         for instance, placement in zip(waiting, placed, strict=False):

@@ -211,6 +211,7 @@ class State:
 
     framework_id: str = ""
     master: str = ""
+    region: str = ""  #: the master's, where apps run that ask for no other; empty: it names none, so all are as good
     connected: bool = False
     not_subscribed: str = ""  #: why not connected, where that is known
     apps: dict[str, App] = field(default_factory=dict)
@@ -245,7 +246,13 @@ class State:
     def known_agent(self, offer: Offer) -> Agent:
         """Return the one object for the agent of an offer; the newest description of it counts."""
         known = self.agents.get(offer.agent_id)
-        if known is None or known.hostname != offer.hostname or known.attributes != offer.attributes:
+        domain = offer.region, offer.zone
+        if (
+            known is None
+            or known.hostname != offer.hostname
+            or known.attributes != offer.attributes
+            or (known.region, known.zone) != domain
+        ):
             known = Agent(offer.agent_id, offer.hostname, offer.region, offer.zone, offer.attributes)
             self.agents[offer.agent_id] = known
         return known

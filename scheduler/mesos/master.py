@@ -206,11 +206,11 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         self._subscription.open_calls()
         self._subscribed = True
         log.info("subscribed %s", fields(master=self._endpoint, framework_id=self.framework_id))
-        address = {"address": str(self._endpoint)}
+        master = {"address": str(self._endpoint), "region": translate.region(info.get("master_info", {}))}
         if first:
-            self.sched.registered(self, {"value": self.framework_id}, address)
+            self.sched.registered(self, {"value": self.framework_id}, master)
         else:
-            self.sched.reregistered(self, address)
+            self.sched.reregistered(self, master)
 
     def on_inverse_offers(self, event: Wire) -> None:
         # pymesos hands every OFFERS event over as well, which has none.

@@ -48,7 +48,7 @@ def test_first_subscribe_carries_no_id_and_the_framework_as_set(master, events, 
     assert "id" not in info and "framework_id" not in request.call
     assert info["failover_timeout"] == 7 * 24 * 3600 and info["checkpoint"] is True
     assert info["roles"] == ["batch", "web"]
-    assert {c["type"] for c in info["capabilities"]} == {"PARTITION_AWARE", "MULTI_ROLE", "TASK_KILLING_STATE"}
+    assert {c["type"] for c in info["capabilities"]} == {"PARTITION_AWARE", "MULTI_ROLE", "TASK_KILLING_STATE", "REGION_AWARE"}
     assert (info["principal"], info["webui_url"], info["hostname"]) == ("eratos", "http://here", "here")
     assert request.headers["authorization"] == "Basic " + base64.b64encode(b"eratos:hush").decode()
     assert "mesos-stream-id" not in request.headers
@@ -60,6 +60,12 @@ def test_stored_id_is_sent_in_both_places(master, events, drive):
     request = master.await_call("SUBSCRIBE")
     assert request.call["framework_id"] == {"value": "framework-7"} == request.content["framework_info"]["id"]
     assert events.await_event(e.Subscribed).framework_id == "framework-7"
+
+
+def test_the_masters_region_is_told(master, events, drive):
+    master.region = "eu"
+    drive()
+    assert events.await_event(e.Subscribed).region == "eu"
 
 
 def test_subscribes_suppressed_where_asked(master, events, drive):

@@ -372,6 +372,8 @@ def test_revives_are_bounded(core: Driven):
         (["rack", "LIKE", "r[3-9]|r2"], {"a3": 6}),
         (["rack", "UNLIKE", "r1"], {"a3": 6}),
         (["hostname", "IS", "host-a2"], {"a2": 6}),
+        (["@hostname", "UNIQUE"], {"a1": 1, "a2": 1, "a3": 1}),
+        (["@hostname", "UNLIKE", "host-a1|host-a2"], {"a3": 6}),
         (["colour", "UNIQUE"], {}),
         (["colour", "UNLIKE", "red"], {"a1": 2, "a2": 2, "a3": 2}),
     ],
