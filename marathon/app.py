@@ -176,6 +176,11 @@ class App(Part):
         limit = self.resource_limits.cpus if self.resource_limits else "unlimited"
         return 0 if isinstance(limit, str) else round(limit * 1000)
 
+    @cached_property
+    def launch_bytes(self) -> int:
+        """About how much one launch takes on the wire: the instruction in base64, and labels and resources beside it."""
+        return 2 * len(self.model_dump_json(by_alias=True, exclude_none=True)) + 2048
+
     @property
     def checked(self) -> bool:
         """Whether its instances have to be told healthy before a deployment counts on them."""

@@ -72,6 +72,13 @@ class ExecutorLost:
 
 
 @dataclass(frozen=True, slots=True)
+class NotLaunched:
+    """Launches that the core decided on were never sent, so their tasks do not exist."""
+
+    task_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MasterError:
     """An ERROR event: this subscription is over (rule 39)."""
 
@@ -156,6 +163,7 @@ Event = (
     | StatusChanged
     | AgentLost
     | ExecutorLost
+    | NotLaunched
     | MasterError
     | Tick
     | Command
