@@ -139,6 +139,15 @@ def test_it_is_left_alone_for_twice_as_long_each_time_up_to_a_limit(core: Core) 
     assert lengths == [60, 120, 240, 480, 960, 960, 960]
 
 
+def test_one_more_failure_after_it_was_left_alone_is_enough(core: Core) -> None:
+    black_hole(core, "/a", "/b")
+    core.tick(61)
+    core.put(an_app("/d", backoffSeconds=0, cpus=3))
+    core.fail(core.launch(*offers())[0])
+    assert alone(core) == ["host-a3"]
+    assert core.machine.state.troubles["host-a3"].until - core.now == 120
+
+
 def test_a_start_that_goes_well_there_gives_it_a_clean_sheet(core: Core) -> None:
     black_hole(core, "/a", "/b")
     core.tick(61)

@@ -169,6 +169,7 @@ def test_all_instructions_of_a_pass_fit_on_the_way_to_the_master(monkeypatch: py
     monkeypatch.setattr(offers, "PASS_BYTES", 3_000_000)
     core = small(10_000)
     core.put(an_app(instances=20, cpus=0.01, env={"BIG": "x" * 400_000}, portDefinitions=[]))
+    core.put(an_app("/other", instances=20, cpus=0.01, env={"BIG": "x" * 400_000}, portDefinitions=[]))
     assert len(core.launch(*(an_offer(f"a{n}") for n in range(20)))) == 3
 
 

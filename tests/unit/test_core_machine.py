@@ -8,9 +8,10 @@ from support.core import Core as Driven
 from support.core import of
 
 from eratos.scheduler.core import actions, events
-from eratos.scheduler.core.mesos import TaskState
+from eratos.scheduler.core.mesos import InverseOffer, TaskState, Window
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.records import InstanceRecord, Stored
+
 
 @pytest.fixture
 def core() -> Driven:
@@ -297,13 +298,18 @@ def test_removed_framework_aborts_and_touches_nothing(core: Driven):
 def test_reconcile_answer_does_not_erase_health(core: Driven):
     core.put(an_app(healthChecks=[{"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0}]))
     [task] = core.launch()
-    core.status(task, "RUNNING", healthy=True)
+    core.status(task, "RUNNING", healthy=True, addresses=("10.0.0.1",), message="slow: health check 0")
     core.status(task, "RUNNING", reason="REASON_RECONCILIATION", uuid="")
+    # Whatever else it may hold is of no account: a master tells what it heard last, and not always the whole of it.
+    core.status(task, "RUNNING", reason="REASON_RECONCILIATION", uuid="", healthy=False, addresses=("10.9.9.9",))
     [instance] = core.machine.state.instances.values()
     assert instance.healthy is True and instance.state is TaskState.RUNNING
+    assert (instance.addresses, instance.note) == (("10.0.0.1",), "slow: health check 0")
 
 
-def test_revives_are_bounded(core: Driven):
+@pytest.mark.parametrize("idle_s", [0, 24 * 3600])
+def test_revives_are_bounded(core: Driven, idle_s: float):
+    core.tick(idle_s)  # a day without any earns no more than the burst
     revives = 0
     for number in range(40):
         revives += len(of(actions.Revive, core.put(an_app(f"/app{number}"))))
@@ -371,3 +377,24 @@ def test_failing_dependency_does_not_keep_a_dependent_app_from_being_repaired(co
     core.status(databases[0], "FAILED")
     core.status(web, "FAILED")
     assert [task.split(".")[0] for task in core.launch()] == ["web"]
+
+
+def test_the_next_attempt_of_an_instance_that_ended_out_of_reach_is_not_taken_for_unreachable(core: Driven):
+    core.put(an_app(backoffSeconds=0, unreachableStrategy={"inactiveAfterSeconds": 100, "expungeAfterSeconds": 200}))
+    [task] = core.run()
+    core.status(task, "UNREACHABLE")
+    core.tick(10)
+    core.status(task, "GONE")
+    [again] = core.launch()  # and nothing is heard of it while the former task's time runs out
+    core.tick(100)
+    core.tick(100)
+    assert [(i.task_id, i.inactive) for i in core.machine.state.instances.values()] == [(again, False)]
+
+
+def test_an_instance_that_ends_while_it_is_to_move_is_not_started_again_beside_its_replacement(core: Driven):
+    core.put(an_app(backoffSeconds=0))
+    [task] = core.run()
+    core.handle(events.InverseOffersReceived((InverseOffer("i", "a1", Window(core.now + 10)),)))
+    [replacement] = core.machine.state.fleet("/prime").waiting
+    core.status(task, "FAILED")
+    assert list(core.machine.state.instances) == [replacement]
