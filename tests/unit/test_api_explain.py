@@ -173,6 +173,15 @@ def test_an_older_instance_that_says_it_runs_ends_no_failure(api: ApiClient, con
     assert "no such image" in reasons(api)["NoOffer"]["message"]
 
 
+def test_an_attempt_of_before_the_failure_that_runs_late_ends_no_failure(api: ApiClient, controller: FakeController) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/web", instances=2),)))
+    slow, failed = controller.launch(an_offer())
+    controller.now += 1
+    controller.update(failed, "FAILED", message="exit code 7")
+    controller.update(slow, "RUNNING")
+    assert "exit code 7" in reasons(api)["BackOff"]["message"]
+
+
 def test_a_fresh_wait_has_no_advice_and_a_long_one_does(api: ApiClient, controller: FakeController) -> None:
     controller.launch()  # to subscribe
     controller.submit(lambda token: PutApps(token, (an_app("/web"),)))

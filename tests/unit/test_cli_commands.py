@@ -12,6 +12,7 @@ from support import api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
+from eratos.cli import wait
 from eratos.cli.main import Session, run
 from eratos.cli.output import Output
 from eratos.marathon.client import MarathonClient
@@ -306,17 +307,10 @@ def test_an_app_is_at_rest_for_show_list_and_wait_where_explain_says_so(
     assert "not at rest" in capsys.readouterr().out
 
 
-def test_waiting_goes_on_while_an_instance_is_of_an_earlier_version(controller: FakeController) -> None:
-    (task,) = running(controller, an_app("/a"))
+def test_waiting_goes_on_while_an_instance_is_of_an_earlier_version(session: Session, controller: FakeController) -> None:
+    running(controller, an_app("/a"))
+    assert wait.progress(session.client, ["/a"])[0].done
     controller.submit(lambda token: PutApps(token, (an_app("/a", cpus=0.2),)))
     controller.machine.state.deployments.clear()  # as after a failover, which forgets them
-    waits = []
-
-    def sleep(_: float) -> None:
-        waits.append(1)
-        for new in controller.launch(an_offer()):
-            controller.update(new, "RUNNING")
-        controller.update(task, "KILLED")
-
-    assert run(["app", "scale", "/a", "1", "--wait"], a_session(controller, sleep=sleep)) == 0
-    assert waits
+    [found] = wait.progress(session.client, ["/a"])
+    assert (found.running, found.wanted, found.done) == (1, 1, False)

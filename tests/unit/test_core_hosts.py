@@ -141,7 +141,7 @@ def test_it_is_left_alone_for_twice_as_long_each_time_up_to_a_limit(core: Core) 
 
 def test_one_more_failure_after_it_was_left_alone_is_enough(core: Core) -> None:
     black_hole(core, "/a", "/b")
-    core.tick(61)
+    core.tick(2 * FAILED_START_S)  # what failed before counts no more for its app
     core.put(an_app("/d", backoffSeconds=0, cpus=3))
     core.fail(core.launch(*offers())[0])
     assert alone(core) == ["host-a3"]
