@@ -158,7 +158,7 @@ class Loop:
             self._perform(action, calls, unsent)
         if unsent:
             with self.lock:
-                self.machine.take(events.NotLaunched(tuple(unsent)), self._clock())
+                self._take(events.NotLaunched(tuple(unsent)))
         for action in out:
             if isinstance(action, actions.Acknowledge):
                 assert self._driver is not None
@@ -166,16 +166,19 @@ class Loop:
         if calls:
             log.info("pass %s", self._summary(batch, out, calls, decided - began, self._clock() - decided))
 
+    def _take(self, event: events.Event) -> None:
+        try:
+            self.machine.take(event, self._clock())
+        except Exception:
+            # The loop's edge: one event that cannot be handled must not end the process and so the service.
+            log.exception("event could not be handled and was dropped, please report this as a bug: %r", event)
+            self._fail(event)
+
     def _decide(self, batch: Sequence[events.Event]) -> list[actions.Action]:
         for event in batch:
             if isinstance(event, events.StatusChanged) and event.status.state.terminal:
                 log.info("task ended %s", _ending(event.status))
-            try:
-                self.machine.take(event, self._clock())
-            except Exception:
-                # The loop's edge: one event that cannot be handled must not end the process and so the service.
-                log.exception("event could not be handled and was dropped, please report this as a bug: %r", event)
-                self._fail(event)
+            self._take(event)
         try:
             return self.machine.decide(self._clock())
         except Exception:

@@ -107,7 +107,8 @@ class SchedulerDriver:
             case actions.Kill():
                 return master.send(translate.kill(call))
             case actions.Reconcile():
-                return master.send(translate.reconcile(call))
+                # Asked again anyway; thousands of tasks are not to take the room that kills need.
+                return master.send(translate.reconcile(call), bulky=True)
             case actions.Resubscribe():
                 master.resubscribe(call.reason)
                 return True
