@@ -89,6 +89,7 @@ class Machine:
         self.subscribed_at = now
         self.turn = 0
         self.faults: list[tuple[str, Exception]] = []  #: apps that something broke over, for the loop to log once
+        self._told: dict[str, str] = {}  #: app -> what broke over it last; "" for what is of no app
         self._dirty: set[str] = set()
         for app in stored.apps:
             self.state.apps[app.id] = app
@@ -152,7 +153,11 @@ class Machine:
         """Return what to do about all events since the last time, and about the time that went by."""
         launches: list[Instance] = []
         for key in self.timers.pop_due(now):
-            self._due(key, now, launches)
+            try:
+                self._due(key, now, launches)
+            except Exception as error:
+                self.broke(self._app_of(key), error)
+                self.timers.set(key, now + self.settings.kill_retry_s)  # what it stands for is still to be done
         tasks.launches_due(self, launches, now)
         if self.state.brake.assess(len(self.state.unknown), len(self.state.instances), now):
             self._dirty.update(self.state.fleets, self.state.apps)
@@ -189,11 +194,23 @@ class Machine:
 
     def broke(self, app_id: str, error: Exception) -> None:
         """Note that something broke over one app; it is logged once and shown by explain, and the others go on."""
-        launches = self.state.launches_of(app_id)
         fault = f"{type(error).__name__}: {error}"
-        if fault != launches.fault:
-            launches.fault = fault
+        if fault != self._told.get(app_id):
+            self._told[app_id] = fault
             self.faults.append((app_id, error))
+        if app_id in self.state.apps:
+            self.state.launches_of(app_id).fault = fault
+
+    def mended(self, app_id: str) -> None:
+        """Note that an app was looked after without a fault."""
+        if self._told.pop(app_id, ""):
+            self.state.launches_of(app_id).fault = ""
+
+    def _app_of(self, key: object) -> str:
+        """Return the app that a timer is about, or nothing."""
+        name = key[1] if isinstance(key, tuple) else ""
+        instance = self.state.instances.get(name)
+        return instance.app_id if instance is not None else name if name in self.state.apps else ""
 
     def watch(self, instance: Instance, now: float) -> None:
         """Set the timers that belong to an instance just loaded or just launched."""

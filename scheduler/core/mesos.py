@@ -80,8 +80,12 @@ class Agent:
 
     @property
     def spread_zone(self) -> str:
-        """The zone to spread over: that of the fault domain, or where none is configured, an attribute of this name."""
-        return self.zone or self.attributes.get("zone", "")
+        """The zone to spread over: that of the fault domain, or where none is configured, an attribute of this name.
+
+        Regions may have zones of the same names.
+        """
+        zone = self.zone or self.attributes.get("zone", "")
+        return f"{self.region}/{zone}" if self.region and zone else zone
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def _place_app(machine: Machine, app_id: str, made: _Pass, now: float) -> None:
     for instance, placement in zip(waiting, placed, strict=False):
         launch, host = _launch(machine, app, instance, placement, now), placement.host
         made.accepted.setdefault(host.agent.agent_id, (host, []))[1].append(launch)
-    launches.fault = ""
+    machine.mended(app_id)
     if launches.unmade:
         machine.touch(app_id)
     if len(placed) == len(waiting):
@@ -204,7 +204,10 @@ def ask(machine: Machine, now: float) -> None:
     # While the brake is engaged an offer is a sign of life, and whoever rebalances wants to know what agents there are.
     wanting = state.brake.engaged or state.looking
     for app_id in state.in_need:
-        wanting = _wants_offers(machine, app_id, now) or wanting
+        try:
+            wanting = _wants_offers(machine, app_id, now) or wanting
+        except Exception as error:
+            machine.broke(app_id, error)
     if not wanting:
         if not state.suppressed:
             state.suppressed = True

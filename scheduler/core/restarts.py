@@ -18,8 +18,8 @@ from .state import Instance
 #: A task that ran this long did not fail at its start. Longer than any delay it may have waited itself.
 STABLE_S = 60.0
 
-#: A task that ran this long and was ready had run well; Docker's restart policies take a container for started
-#: successfully after the same time (its documentation, "Start containers automatically").
+#: A task without checks had run well after this long; Docker's restart policies take a container for started successfully
+#: after the same time (its documentation, "Start containers automatically").
 RAN_WELL_S = 10.0
 
 #: Ends that say something about the app.
@@ -35,9 +35,10 @@ BAD_ENDS = FAILURES | NEVER_RAN | {TaskState.ERROR}
 
 
 def ran_well(app: App | None, instance: Instance, now: float) -> bool:
-    """Return whether an instance's task was ready at some time, and ran for a while."""
-    checked = app is not None and app.checked
-    return instance.ran_from > 0 and now - instance.ran_from >= RAN_WELL_S and (instance.proven or not checked)
+    """Return whether an instance's task was ready at some time: its checks passed, or where it has none, it ran for a while."""
+    if not instance.ran_from:
+        return False
+    return instance.proven if app is not None and app.checked else now - instance.ran_from >= RAN_WELL_S
 
 
 def spared(app: App, update: TaskStatus, instance: Instance, now: float) -> bool:

@@ -256,9 +256,9 @@ def launches_due(machine: Machine, instances: Iterable[Instance], now: float) ->
         held = machine.state.brake.engaged or not machine.state.connected
         if not held and now >= _start_deadline(machine, instance):
             _give_up_start(machine, instance, now)
-        else:
-            asked.append(instance)
-            watch_launch(machine, instance, now)
+            continue
+        asked.append(instance)
+        watch_launch(machine, instance, now)
     ask_about(machine, asked)
 
 

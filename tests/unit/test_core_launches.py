@@ -8,7 +8,7 @@ import pytest
 from support.builders import a_machine, an_app, an_offer
 from support.core import Core, of
 
-from eratos.scheduler.core import actions, events, offers
+from eratos.scheduler.core import actions, events, offers, tasks
 from eratos.scheduler.core.mesos import TaskState
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.records import InstanceRecord, Stored
@@ -260,3 +260,36 @@ def test_one_app_that_cannot_be_rolled_out_does_not_keep_the_others_from_it(core
     core.put(an_app("/bad"), an_app("/good"))
     assert [task.split(".")[0] for task in core.launch()] == ["good"]
     assert [app_id for app_id, _ in core.machine.faults] == ["/bad"]
+
+
+def test_a_timer_that_breaks_is_tried_again_and_keeps_no_other_from_firing(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    core.put(an_app("/bad"), an_app("/good"))
+    bad, good = sorted(core.run())
+    core.handle(events.DeleteApps(8, ("/bad", "/good")))
+    kill = tasks.kill
+
+    def broken(machine: Any, instance: Any, now: float) -> None:
+        if instance.app_id == "/bad":
+            raise RuntimeError("a bug")
+        kill(machine, instance, now)
+
+    monkeypatch.setattr(tasks, "kill", broken)
+    retry_s = core.machine.settings.kill_retry_s
+    for _ in range(3):
+        assert [call.task_id for call in of(actions.Kill, core.tick(retry_s))] == [good]
+    assert [app_id for app_id, _ in core.machine.faults] == ["/bad"]
+    monkeypatch.undo()
+    assert {call.task_id for call in of(actions.Kill, core.tick(retry_s))} == {bad, good}
+
+
+def test_a_dependency_that_breaks_keeps_no_other_app_waiting(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    held_back = offers.held_back
+
+    def broken(machine: Any, app_id: str, now: float) -> Any:
+        if app_id == "/bad":
+            raise RuntimeError("a bug")
+        return held_back(machine, app_id, now)
+
+    monkeypatch.setattr(offers, "held_back", broken)
+    assert of(actions.Revive, core.put(an_app("/bad"), an_app("/good")))
+    assert [task.split(".")[0] for task in core.launch()] == ["good"]

@@ -60,8 +60,9 @@ def test_delay_after_an_end(state: str, reason: str, delay_s: float, ran_s: floa
     [
         ([], False, False, 10, True),
         ([], False, False, 9.9, False),
-        (CHECKS, True, False, 10, True),
+        (CHECKS, True, False, 1, True),  # its checks passed
         (CHECKS, False, False, 3600, False),  # never ready: it did not run well
+        (CHECKS, True, True, 59, False),
         ([], False, True, 59, False),  # the second crash begins the back-off
         ([], False, True, 60, True),
     ],
@@ -80,7 +81,7 @@ def test_the_first_crash_of_what_had_run_well_is_replaced_at_once_and_the_next_b
     [task] = core.launch()
     core.status(task, "RUNNING")
     core.status(task, "RUNNING", healthy=True, uuid="2")
-    core.tick(12)
+    core.tick(2)
     assert of(actions.Revive, core.fail(task, message="exit code 1")), "offers are asked for in the same step"
     [again] = core.launch()
     core.status(again, "RUNNING")
