@@ -131,4 +131,7 @@ def _misfit(refusals: list[Refusal]) -> str:
     nearest = min(refusals, key=lambda refusal: (-_FUNNEL[refusal.reason], refusal.missing))
     counted = Counter(refusal.reason.value for refusal in refusals)
     reasons = ", ".join(f"{count} x {reason}" for reason, count in counted.most_common())
-    return f"no offer of {agents} fits ({reasons}); nearest: {nearest.detail}"
+    # A host that is left alone may be the only one that would do, though its offer was looked at no further.
+    alone = next((refusal for refusal in refusals if refusal.reason is Reason.FAILING_HOST), nearest)
+    also = f"; {alone.detail}" if alone is not nearest else ""
+    return f"no offer of {agents} fits ({reasons}); nearest: {nearest.detail}{also}"

@@ -235,7 +235,8 @@ def place(
 
 def _left_alone(agent: Agent, trouble: Trouble, now: float) -> Refusal:
     apps = f"{', '.join(trouble.against[:3])}{' and others' if len(trouble.against) > 3 else ''}"
-    note = f"{agent.hostname} is left alone for {trouble.until - now:.0f} s: starts of {apps} failed there and nowhere else"
+    again = f"{agent.hostname} is left alone and tried again in {trouble.until - now:.0f} s"
+    note = f"{again}: starts of {apps} failed there and nowhere else"
     return Refusal(Reason.FAILING_HOST, agent.hostname, now, note=note)
 
 

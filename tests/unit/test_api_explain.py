@@ -219,7 +219,10 @@ def test_a_host_that_is_left_alone_is_in_the_metrics_and_in_the_sentence(api: Ap
     for task in controller.launch(an_offer("a1")):
         controller.update(task, "FAILED")
     assert "eratos_hosts_left_alone 1.0" in api.get("/metrics").text
-    controller.handle(OffersReceived((an_offer("a1"),)))
-    assert "host-a1 is left alone for 60 s" in reasons(api)["NoFittingOffer"]["message"]
+    controller.handle(OffersReceived((an_offer("a1"), an_offer("a2", cpus=0.01))))
+    assert reasons(api)["NoFittingOffer"]["message"].endswith(
+        "nearest: cpus: 0.1 wanted, 0.01 free on host-a2; "
+        "host-a1 is left alone and tried again in 60 s: starts of /b, /web failed there and nowhere else"
+    )
     controller.now += 61
     assert "eratos_hosts_left_alone 0.0" in api.get("/metrics").text

@@ -118,7 +118,7 @@ def test_a_host_where_starts_of_several_apps_fail_is_left_alone_and_the_apps_run
     assert launches.waiting is Waiting.NO_FIT
     refusal = launches.refusals["a3"]
     assert refusal.reason.value == "FailingHost"
-    assert refusal.detail == "host-a3 is left alone for 60 s: starts of /a, /b failed there and nowhere else"
+    assert refusal.detail == "host-a3 is left alone and tried again in 60 s: starts of /a, /b failed there and nowhere else"
     core.tick(60)
     assert core.launch(*offers()) and "a3" in core.hosts()
 
