@@ -128,7 +128,8 @@ def show_app(ctx: Context, app_id: AppId) -> None:
     session: Session = ctx.obj
     shown = session.client.app(app_id)
     queue = [] if session.out.as_json else session.client.queue()
-    session.out.result(shown, *output.app(shown, queue))
+    rest = session.out.as_json or wait.at_rest(session.client, shown)
+    session.out.result(shown, *output.app(shown, queue, at_rest=rest))
 
 
 @_app.command("explain")

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from eratos.marathon.errors import Problem
 
-from .wait import reason
+from .wait import reason, seems_at_rest
 
 Json = Mapping[str, Any]
 
@@ -75,7 +75,7 @@ def apps(found: Iterable[Json]) -> Table:
                 app.get("tasksHealthy") if checked else None,
                 f"{app['cpus']:g}",
                 f"{app['mem']:g}",
-                "deploying" if app.get("deployments") else "",
+                "deploying" if app.get("deployments") else "" if seems_at_rest(app) else "not at rest",
             )
         )
     return _table(("ID", "IMAGE", "RUNNING", "HEALTHY", "CPUS", "MEM", "STATE"), rows)
@@ -85,7 +85,7 @@ def _image(app: Json) -> str:
     return str(((app.get("container") or {}).get("docker") or {}).get("image") or "")
 
 
-def app(shown: Json, queue: Iterable[Json]) -> list[Table | str]:
+def app(shown: Json, queue: Iterable[Json], *, at_rest: bool) -> list[Table | str]:
     """Return one app in full: what it is, what it waits for, its tasks."""
     why = next((reason(dict(item)) for item in queue if (item.get("app") or {}).get("id") == shown["id"]), "")
     failure = shown.get("lastTaskFailure") or {}
@@ -97,7 +97,7 @@ def app(shown: Json, queue: Iterable[Json]) -> list[Table | str]:
         ("resources", f"{shown['cpus']:g} CPUs, {shown['mem']:g} MiB"),
         ("instances", f"{shown.get('tasksRunning', 0)} of {shown['instances']} running, {shown.get('tasksStaged', 0)} starting"),
         ("health", _health(shown)),
-        ("state", "deploying" if shown.get("deployments") else "at rest"),
+        ("state", "at rest" if at_rest else "deploying" if shown.get("deployments") else "not at rest"),
         *([("waits for", why)] if why else []),
         *([("last failure", f"{failure['timestamp']} {failure['state']} {failure['message']}")] if failure else []),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,8 +92,25 @@ def _progress(client: MarathonClient, app_id: str, why: str) -> Progress:
         raise
     healthy = int(app.get("tasksHealthy") or 0) if app.get("healthChecks") else None
     running = int(app.get("tasksRunning") or 0)
-    found = Progress(app_id, int(app["instances"]), running, healthy, not app.get("deployments"), why)
+    settled = not app.get("deployments") and at_rest(client, app)
+    found = Progress(app_id, int(app["instances"]), running, healthy, settled, why)
     return found if found.done or why else replace(found, reason=_explained(client, app))
+
+
+def at_rest(client: MarathonClient, app: dict[str, Any]) -> bool:
+    """Return whether an app is as it was asked to be, with nothing on its way: eratos' own word, or what counts tell."""
+    try:
+        return bool(client.explain(str(app["id"]))["atRest"])
+    except (Refused, KeyError):
+        return seems_at_rest(app)
+
+
+def seems_at_rest(app: Mapping[str, Any]) -> bool:
+    """Return what the counts of an app tell of that: they do not know which definition an instance is of."""
+    wanted = int(app["instances"])
+    ready = app.get("tasksHealthy") if app.get("healthChecks") or app.get("readinessChecks") else app.get("tasksRunning")
+    counts = app.get("tasksRunning") or 0, ready or 0, wanted
+    return not app.get("deployments") and not app.get("tasksStaged") and len(set(counts)) == 1
 
 
 def _explained(client: MarathonClient, app: dict[str, Any]) -> str:

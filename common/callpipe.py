@@ -15,6 +15,8 @@ from .httpwire import Body, Head, ResponseParser, request
 
 #: Calls that may wait to be sent; past it the peer is too slow to be called connected.
 OUTBOX_BYTES_MAX: Final = 64 * 1024 * 1024
+#: The part of it that bulky calls must leave free, so that short ones, such as kills and acknowledgements, always fit.
+RESERVED_BYTES: Final = 8 * 1024 * 1024
 _BATCH_BYTES: Final = 256 * 1024
 #: Longest part of an error's body that is kept.
 MESSAGE_BYTES_MAX: Final = 2000
@@ -52,10 +54,11 @@ class CallPipe:
             self._parser = ResponseParser()
             self._changed.notify_all()
 
-    def post(self, body: bytes) -> bool:
-        """Take a call, unless closed or full."""
+    def post(self, body: bytes, *, bulky: bool = False) -> bool:
+        """Take a call, unless closed or full; a bulky one leaves room for others."""
+        most = OUTBOX_BYTES_MAX - RESERVED_BYTES if bulky else OUTBOX_BYTES_MAX
         with self._lock:
-            if not self.is_open or self._outbox_bytes + len(body) > OUTBOX_BYTES_MAX:
+            if not self.is_open or self._outbox_bytes + len(body) > most:
                 return False
             self._outbox.append(body)
             self._outbox_bytes += len(body)

@@ -94,9 +94,12 @@ class Subscription:
         self._ending: str | None = None
         self._redirects = 0
 
-    def post(self, body: bytes) -> bool:
-        """Send a call. False: not connected, so it was not sent; True: it is on its way, which is all one can know."""
-        taken = self._pipe.post(body)
+    def post(self, body: bytes, *, bulky: bool = False) -> bool:
+        """Send a call. False: not connected, so it was not sent; True: it is on its way, which is all one can know.
+
+        A ``bulky`` one is not sent either where it would leave too little room for the short ones that come after it.
+        """
+        taken = self._pipe.post(body, bulky=bulky)
         if taken:
             self._io.wake()
         return taken

@@ -117,6 +117,10 @@ class App(Part):
     @classmethod
     def parse(cls, data: Any, base: str = "/") -> Self:
         """Read a user's definition; relative ids are taken below the group ``base``. Raises InvalidApp."""
+        return cls._checked(data, base, stored=False)
+
+    @classmethod
+    def _checked(cls, data: Any, base: str, *, stored: bool) -> Self:
         if not isinstance(data, Mapping):
             raise InvalidApp([Problem("/", f"must be an object with the app's fields, not {messages.kind(data)}")])
         documents.check(data)
@@ -124,15 +128,15 @@ class App(Part):
         problems += _resolve_ids(raw, base)
         app, unreadable, found = _read(cls, raw)
         problems += found
-        problems += rules.problems(app, unreadable | {_field(problem) for problem in problems})
+        problems += rules.problems(app, unreadable | {_field(problem) for problem in problems}, stored=stored)
         if problems:
             raise InvalidApp(problems)
         return app
 
     @classmethod
     def restore(cls, data: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote, version included. Raises InvalidApp."""
-        return cls.parse(data).with_version(str(data.get("version") or ""))
+        """Read what :meth:`to_json` wrote, version included; rules that came since do not apply. Raises InvalidApp."""
+        return cls._checked(data, "/", stored=True).with_version(str(data.get("version") or ""))
 
     def to_json(self) -> dict[str, Any]:
         """Return Marathon's JSON in canonical form: parsing it gives an equal app."""
@@ -171,6 +175,11 @@ class App(Part):
         """Hard limit in thousandths of a CPU; 0: none, ``cpus`` is a weight."""
         limit = self.resource_limits.cpus if self.resource_limits else "unlimited"
         return 0 if isinstance(limit, str) else round(limit * 1000)
+
+    @cached_property
+    def launch_bytes(self) -> int:
+        """About how much one launch takes on the wire: the instruction in base64, and labels and resources beside it."""
+        return 2 * len(self.model_dump_json(by_alias=True, exclude_none=True)) + 2048
 
     @property
     def checked(self) -> bool:

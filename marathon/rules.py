@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
-from . import labels, routing
+from . import expressions, labels, routing
 from .errors import Problem
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ _EXAMPLE: Final = '"container": {"type": "DOCKER", "docker": {"image": "..."}}'
 _PORT_FIELDS: Final = ("container", "networks", "portDefinitions", "ports", "requirePorts")
 
 
-def problems(app: App, unreadable: Collection[str]) -> Iterable[Problem]:
-    """Hold an app against every rule whose fields could all be read."""
-    for fields, rule in _RULES:
+def problems(app: App, unreadable: Collection[str], *, stored: bool = False) -> Iterable[Problem]:
+    """Hold an app against every rule whose fields could all be read; ``stored``: against those it was stored under."""
+    for fields, rule in _RULES if stored else (*_RULES, *_RULES_OF_CHANGES):
         if not any(field in unreadable for field in fields):
             yield from rule(app)
 
@@ -110,6 +110,14 @@ def _single_instance(app: App) -> Iterable[Problem]:
     strategy = app.upgrade_strategy
     if strategy.minimum_health_capacity or strategy.maximum_over_capacity:
         yield Problem("/upgradeStrategy", f"must have both capacities 0 with the label {labels.SINGLE_INSTANCE}")
+
+
+def _readable_expressions(app: App) -> Iterable[Problem]:
+    for index, constraint in enumerate(app.constraints):
+        refused = expressions.refusal(constraint.value) if constraint.operator in ("LIKE", "UNLIKE") else ""
+        if refused:
+            given = constraint.value[:60] + "..." * (len(constraint.value) > 60)
+            yield Problem(f"/constraints({index})", f"has a regular expression that cannot be used, '{given}': {refused}")
 
 
 def _limit_above_request(app: App) -> Iterable[Problem]:
@@ -202,3 +210,6 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("container",), _known_parameters),
     (("constraints", "acceptedResourceRoles", "dependencies", "container", "fetch", "id"), _distinct_items),
 )
+
+#: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.
+_RULES_OF_CHANGES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = ((("constraints",), _readable_expressions),)

@@ -57,7 +57,15 @@ class Config:
     secret_file: str = _setting("", "file with the principal's secret")
     failover_timeout_s: float = _setting(WEEK_S, "how long Mesos keeps the tasks while no scheduler is there", float)
     placement: str = _setting("spread", "spread over zones and hosts, or pack onto few hosts, where an app says nothing")
-    launch_limit: int = _setting(2000, "launches without any answer from their agent yet, at most", int)
+    launch_limit: int = _setting(2000, "launches that no executor has answered yet, at most", int)
+    launch_confirm_timeout_s: float = _setting(
+        300.0, "seconds in which an executor must answer a launch, before that is given up and tried on another host", float
+    )
+    launch_timeout_s: float = _setting(
+        1800.0,
+        "seconds without news of a start, such as the pull of an image, after which it is given up; each news begins them anew",
+        float,
+    )
     maintenance_lead_s: float = _setting(300.0, "how long before its scheduled maintenance a host is emptied", float)
     brake_share: float = _setting(
         0.2, "share of hosts or tasks whose loss within a minute stops launches and kills until most are back; 0: never", float
@@ -212,6 +220,8 @@ def _problems_to_run(config: Config) -> list[str]:
         found.append(f"--placement: {config.placement!r} is neither spread nor pack")
     if config.launch_limit < 1:
         found.append("--launch-limit: at least 1, or nothing is ever launched")
+    if config.launch_confirm_timeout_s < 60 or config.launch_timeout_s < 60:
+        found.append("--launch-confirm-timeout-s and --launch-timeout-s: at least 60: executors and images take their time")
     if config.maintenance_lead_s < 0 or config.rebalance_budget < 0:
         found.append("--maintenance-lead-s and --rebalance-budget: not below 0")
     if not 0 <= config.brake_share <= 1:

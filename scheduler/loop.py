@@ -136,9 +136,14 @@ class Loop:
         """Have the core take a batch of events, and perform what it decides."""
         began = self._clock()
         with self.lock:
-            braked = self.machine.state.brake.reason
+            state = self.machine.state
+            braked, alone = state.brake.reason, {name: trouble.times for name, trouble in state.troubles.items()}
             out = self._decide(batch)
-            reason = self.machine.state.brake.reason
+            reason = state.brake.reason
+            for hostname, trouble in state.troubles.items():
+                if trouble.times > alone.get(hostname, 0):
+                    apps, until_s = ",".join(trouble.against), trouble.until - self._clock()
+                    log.warning("a host is left alone %s", fields(host=hostname, for_s=round(until_s), starts_failed_of=apps))
         if reason != braked:
             log.error("disaster brake %s", fields(engaged=bool(reason), reason=reason or None))
         decided = self._clock()
@@ -148,8 +153,12 @@ class Loop:
         if self._stopping.is_set():
             return
         calls: Counter[str] = Counter()
+        unsent: list[str] = []
         for action in out:
-            self._perform(action, calls)
+            self._perform(action, calls, unsent)
+        if unsent:
+            with self.lock:
+                self._take(events.NotLaunched(tuple(unsent)))
         for action in out:
             if isinstance(action, actions.Acknowledge):
                 assert self._driver is not None
@@ -157,22 +166,29 @@ class Loop:
         if calls:
             log.info("pass %s", self._summary(batch, out, calls, decided - began, self._clock() - decided))
 
+    def _take(self, event: events.Event) -> None:
+        try:
+            self.machine.take(event, self._clock())
+        except Exception:
+            # The loop's edge: one event that cannot be handled must not end the process and so the service.
+            log.exception("event could not be handled and was dropped, please report this as a bug: %r", event)
+            self._fail(event)
+
     def _decide(self, batch: Sequence[events.Event]) -> list[actions.Action]:
         for event in batch:
             if isinstance(event, events.StatusChanged) and event.status.state.terminal:
                 log.info("task ended %s", _ending(event.status))
-            try:
-                self.machine.take(event, self._clock())
-            except Exception:
-                # The loop's edge: one event that cannot be handled must not end the process and so the service.
-                log.exception("event could not be handled and was dropped, please report this as a bug: %r", event)
-                self._fail(event)
+            self._take(event)
         try:
             return self.machine.decide(self._clock())
         except Exception:
             # The same edge; what was decided before belongs to changes that were made.
             log.exception("what to do could not be decided in full, please report this as a bug")
             return self.machine.abandon()
+        finally:
+            for app_id, error in self.machine.faults:
+                log.error("an app could not be looked after, please report this as a bug %s", fields(app=app_id), exc_info=error)
+            self.machine.faults.clear()
 
     def _summary(
         self, batch: Sequence[events.Event], out: Sequence[actions.Action], calls: Counter[str], decide_s: float, perform_s: float
@@ -184,7 +200,7 @@ class Loop:
             for app_id in itertools.islice(state.in_need, WAITING_MOST):
                 reason = state.launches_of(app_id).waiting
                 waiting.append(f"{app_id}:{len(state.fleet(app_id).waiting)}:{reason.value if reason else 'New'}")
-            apps_waiting, launching = len(state.in_need), state.launching
+            apps_waiting, launching = len(state.in_need), state.unanswered
         return fields(
             events=len(batch),
             writes=sum(isinstance(action, actions.Write) for action in out),
@@ -209,7 +225,8 @@ class Loop:
                 if self._stopping.wait(delay_s):
                     raise Aborted("stopped while the store was unavailable; nothing was sent") from error
 
-    def _perform(self, action: actions.Action, calls: Counter[str]) -> None:
+    def _perform(self, action: actions.Action, calls: Counter[str], unsent: list[str]) -> None:
+        """Perform one action; adds the tasks of launches that could not be sent to ``unsent``."""
         assert self._driver is not None
         match action:
             case actions.Put() | actions.Forget() | actions.Acknowledge():
@@ -226,6 +243,8 @@ class Loop:
                 calls.update(_counted(action))
                 if not self._driver.perform(action):
                     log.info("not sent, the core repeats it from the wanted state %s", fields(call=type(action).__name__))
+                    if isinstance(action, actions.Accept):
+                        unsent += [launch.task_id for launch in action.launches]
 
     def _answer(self, token: int, answer: actions.Reply | Exception) -> None:
         future = self._waiting.pop(token, None)

@@ -201,6 +201,8 @@ def core_settings(config: Config, executor_id: str, executor_resources: Resource
         executor_id,
         executor_resources,
         launching_most=config.launch_limit,
+        launch_confirm_timeout_s=config.launch_confirm_timeout_s,
+        launch_timeout_s=config.launch_timeout_s,
         placement="pack" if config.placement == "pack" else "spread",
         maintenance_lead_s=config.maintenance_lead_s,
         brake_share=config.brake_share,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from eratos.common import names
 from eratos.common.log import fields
 
-from .core import events
+from .core import constraints, events
 from .core.mesos import TaskState, TaskStatus
 from .core.records import INSTANCES, Stored
 from .core.state import State
@@ -25,6 +25,12 @@ def examine(stored: Stored) -> None:
     """Tell what is unusual about a store. Raises StoreUnusable where its tasks would be abandoned (rule 2)."""
     for key, why in stored.spoilt.items():
         log.error("a record cannot be read and is left as it is; its tasks are not touched %s", fields(key=key, error=why))
+    for app in stored.apps:
+        for refused in constraints.refusals(app):
+            log.warning(
+                "an app has a constraint that this version refuses: what runs goes on, nothing is placed until it is mended %s",
+                fields(app=app.id, constraint=refused),
+            )
     if stored.framework_id:
         return
     instances = len(stored.instances) + sum(key.startswith(INSTANCES) for key in stored.spoilt)

@@ -32,6 +32,7 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
     """
     fleet = state.fleet(app.id)
     counts = rollout.count(app, fleet.tally)
+    launches = state.launches.get(app.id)
     return {
         "app": app.id,
         "version": app.version,
@@ -40,7 +41,7 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
         "ready": counts.ready,
         "current": counts.current,
         "old": counts.old,
-        "waiting": len(fleet.waiting),
+        "waiting": len(fleet.waiting) + (launches.unmade if launches is not None else 0),
         "stopping": counts.stopping,
         "reasons": [*_reasons(state, app, now), *_left_out(state, app, left_out)],
         "queue": next(iter(queue.queue(state, now, offers=False, only=app.id)), {}).get("processedOffersSummary"),
@@ -53,7 +54,9 @@ def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
     if fleet.waiting:
         kind = launches.waiting if launches is not None else None
         until = launches.delayed_until if launches is not None and kind is Waiting.BACK_OFF else None
-        yield _reason(kind.value if kind else "New", queue.why(state, app, now), fleet.waiting.values(), until)
+        reason = _reason(kind.value if kind else "New", queue.why(state, app, now), fleet.waiting.values(), until)
+        reason["count"] += launches.unmade if launches is not None else 0
+        yield reason
     others = [instance for instance in fleet.instances.values() if not instance.waiting]
     for name, belongs, message, until_of in _kinds(state, app, checked):
         found = [instance for instance in others if belongs(instance)]
@@ -84,12 +87,14 @@ def _kinds(
         begins = [window.begin for i in found if (window := state.windows.get(i.agent_id))]
         return min(begins, default=None)
 
+    launches = state.launches.get(app.id)
+    failed = queue.failed(launches) if launches is not None else ""
     never: Callable[[Group], float | None] = lambda found: None  # noqa: E731
     return (
         (
             "Launching",
             lambda i: i.launching,
-            lambda found: "sent to their agents, which have not said yet that they run" + _notes(found),
+            lambda found: failed + "sent to their agents, which have not said yet that they run" + _notes(found),
             never,
         ),
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -22,8 +22,9 @@ _Counts = tuple[dict[str, float], Counter[tuple[str, str]], dict[str, tuple[int,
 class StateCollector(Collector):
     """Reads the core's state anew for every scrape. A follower knows nothing of apps and reports none."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: Controller, clock: Callable[[], float]) -> None:
         self._controller = controller
+        self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
         leading = self._controller.is_leader
@@ -31,7 +32,7 @@ class StateCollector(Collector):
         if not leading:
             return
         try:
-            totals, instances, apps = self._controller.read(_count)
+            totals, instances, apps = self._controller.read(lambda state: _count(state, self._clock()))
         except Unavailable:
             return
         for name, value in totals.items():
@@ -52,18 +53,22 @@ _HELP = {
     "deployments": "Deployments under way",
     "instances_waiting": "Instances that wait for an offer",
     "tasks_unknown": "Running tasks that the store knows nothing of",
+    "instances_unmade": "Instances that are wanted and are made once those before them are placed",
+    "hosts_left_alone": "Hosts that take nothing for a while, because starts of several apps failed there",
     "brake_engaged": "1 while the disaster brake holds launches and kills back",
     "records_spoilt": "Records in the store that cannot be read",
 }
 
 
-def _count(state: State) -> _Counts:
+def _count(state: State, now: float) -> _Counts:
     totals = {
         "connected": float(state.connected),
         "apps": float(len(state.apps)),
         "deployments": float(len(state.deployments)),
         "instances_waiting": float(sum(len(state.fleet(app_id).waiting) for app_id in state.in_need)),
         "tasks_unknown": float(len(state.unknown) + len(state.returned)),
+        "instances_unmade": float(sum(launches.unmade for launches in state.launches.values())),
+        "hosts_left_alone": float(sum(trouble.until > now for trouble in state.troubles.values())),
         "brake_engaged": float(state.brake.engaged),
         "records_spoilt": float(len(state.spoilt)),
     }
@@ -86,10 +91,10 @@ def _per_state(instances: Counter[tuple[str, str]]) -> GaugeMetricFamily:
     return family
 
 
-def registry(controller: Controller) -> CollectorRegistry:
+def registry(controller: Controller, clock: Callable[[], float]) -> CollectorRegistry:
     """Return the registry behind ``/metrics``; the process may register counters of its own in it."""
     made = CollectorRegistry()
-    made.register(StateCollector(controller))
+    made.register(StateCollector(controller, clock))
     ProcessCollector(registry=made)
     return made
 

@@ -15,6 +15,10 @@ from .render import timestamp
 
 Json = dict[str, Any]
 
+#: Offers come within some seconds of being asked for: the allocator makes them each second, and a REVIVE may wait for five.
+#: Only after this long without any is there something to look after.
+OFFERS_COME_S = 15.0
+
 _FUNNEL = {reason: place for place, reason in enumerate(Reason)}
 
 
@@ -29,7 +33,9 @@ def queue(state: State, now: float, *, offers: bool, only: str = "") -> list[Jso
         if app is not None:
             waiting = state.fleet(app_id).waiting.values()
             since = min(instance.waiting_since for instance in waiting)
-            items.append(_item(state, app, len(waiting), since, now, offers))
+            launches = state.launches.get(app_id)
+            count = len(waiting) + (launches.unmade if launches is not None else 0)
+            items.append(_item(state, app, count, since, now, offers))
     return items
 
 
@@ -79,8 +85,12 @@ def _unused(agent_id: str, refusal: Refusal) -> Json:
 
 
 def why(state: State, app: App, now: float) -> str:
-    """Say in one sentence what an app's waiting instances wait for."""
+    """Say in one sentence what an app's waiting instances wait for, and what went wrong before, until the next attempt runs."""
     launches = state.launches.get(app.id) or Launches()
+    return failed(launches) + _waits(state, launches, now)
+
+
+def _waits(state: State, launches: Launches, now: float) -> str:
     match launches.waiting:
         case Waiting.BRAKE:
             return f"the disaster brake is engaged: {state.brake.reason}"
@@ -90,20 +100,25 @@ def why(state: State, app: App, now: float) -> str:
         case Waiting.DEPENDENCY:
             return "an app named in its dependencies has no ready instance yet"
         case Waiting.BACK_OFF:
-            return f"{_failed(launches)}next launch in {max(0, math.ceil(launches.delayed_until - now))} s"
+            return f"next launch in {max(0, math.ceil(launches.delayed_until - now))} s"
         case Waiting.LAUNCH_LIMIT:
             return "many launches are on their way and not confirmed yet: this one follows"
+        case Waiting.NO_OFFER if now - launches.no_offer_since < OFFERS_COME_S:
+            return "starting: offers were asked for and come within seconds"
         case Waiting.NO_OFFER:
             return "no agent has offered anything since: are agents registered, and is there room left on them?"
+        case Waiting.FAULT:
+            return f"eratos itself broke over this app, please report it as a bug; see the scheduler's log: {launches.fault}"
         case Waiting.NO_FIT:
             return _misfit(list(launches.refusals.values()))
     return "about to be placed"
 
 
-def _failed(launches: Launches) -> str:
+def failed(launches: Launches) -> str:
+    """Return what the last attempt ended with, to come before a sentence; nothing once a later one has run."""
     failure = launches.last_failure
-    if failure is None:
-        return "the last task ended early; "
+    if failure is None or not launches.failing:
+        return ""
     said = f": {failure.message}" if failure.message else ""
     return f"the last task ended as {failure.state.value} on {failure.hostname}{said}; "
 
@@ -116,4 +131,7 @@ def _misfit(refusals: list[Refusal]) -> str:
     nearest = min(refusals, key=lambda refusal: (-_FUNNEL[refusal.reason], refusal.missing))
     counted = Counter(refusal.reason.value for refusal in refusals)
     reasons = ", ".join(f"{count} x {reason}" for reason, count in counted.most_common())
-    return f"no offer of {agents} fits ({reasons}); nearest: {nearest.detail}"
+    # A host that is left alone may be the only one that would do, though its offer was looked at no further.
+    alone = next((refusal for refusal in refusals if refusal.reason is Reason.FAILING_HOST), nearest)
+    also = f"; {alone.detail}" if alone is not nearest else ""
+    return f"no offer of {agents} fits ({reasons}); nearest: {nearest.detail}{also}"

@@ -35,7 +35,7 @@ def create_api(
     """
     api = FastAPI(title="eratos", description="Marathon's API", docs_url=None, redoc_url=None, redirect_slashes=False)
     errors.install(api)
-    exposed = registry if registry is not None else metrics.registry(controller)
+    exposed = registry if registry is not None else metrics.registry(controller, clock)
 
     @api.get("/metrics", include_in_schema=False)
     def show_metrics() -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -129,8 +130,17 @@ def _store(machine: Machine, app: App, *, reset: bool) -> list[Action]:
 
 
 def _deployed(machine: Machine, token: int, version: str, app_ids: Iterable[str], now: float) -> Reply:
+    """Answer with the deployment of a change. What an older one still had to do for the same apps is done no more, so each
+    app is in one deployment at most."""
     deployment = Deployment(machine.new_id(), version, frozenset(app_ids), now)
-    machine.state.deployments[deployment.deployment_id] = deployment
+    deployments = machine.state.deployments
+    for older in [found for found in deployments.values() if not deployment.app_ids.isdisjoint(found.app_ids)]:
+        left = older.app_ids - deployment.app_ids
+        if left:
+            deployments[older.deployment_id] = replace(older, app_ids=left)
+        else:
+            del deployments[older.deployment_id]
+    deployments[deployment.deployment_id] = deployment
     return Reply(token, version, deployment.deployment_id)
 
 

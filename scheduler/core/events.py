@@ -15,6 +15,7 @@ class Subscribed:
 
     framework_id: str
     master: str  #: host:port
+    region: str = ""  #: of the master's fault domain; empty: it names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,13 @@ class ExecutorLost:
     agent_id: str
     executor_id: str
     status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NotLaunched:
+    """Launches that the core decided on were never sent, so their tasks do not exist."""
+
+    task_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +163,7 @@ Event = (
     | StatusChanged
     | AgentLost
     | ExecutorLost
+    | NotLaunched
     | MasterError
     | Tick
     | Command

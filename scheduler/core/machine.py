@@ -36,10 +36,14 @@ class Settings:
     idle_refuse_s: float = 3600.0
     #: How long an offer is refused that did not fit something waiting.
     misfit_refuse_s: float = 5.0
-    #: Launches without any update yet, at most (rule 56).
+    #: Launches that no executor has answered yet, at most (rule 56).
     launching_most: int = 2000
-    #: After this long without an update, Mesos is asked about a launch (rule 7).
+    #: After this long without an update, Mesos is asked about a launch (rule 7); then each time after twice as long.
     launch_timer_s: float = 30.0
+    #: How long an executor may take to answer a launch, before it is given up.
+    launch_confirm_timeout_s: float = 300.0
+    #: How long a start may go on after the last news of it, such as the pull of an image, before it is given up.
+    launch_timeout_s: float = 1800.0
     #: A kill is repeated at this pace until a terminal update arrives (rule 42).
     kill_retry_s: float = 10.0
     #: REVIVE clears all filters in the allocator: this many may follow each other, then one per ``revive_every_s`` (rule 28).
@@ -61,6 +65,10 @@ class Settings:
 _RECONCILE = "reconcile"
 
 
+#: Instances of one app that wait at a time, beside those that are not made yet.
+WAITING_MOST = 10_000
+
+
 class Machine:
     """The scheduler core. Not thread-safe: one caller at a time.
 
@@ -78,7 +86,10 @@ class Machine:
         self.next_ports: dict[str, int] = {}
         self.revives_left = settings.revive_burst
         self.revived_at = now
+        self.subscribed_at = now
         self.turn = 0
+        self.faults: list[tuple[str, Exception]] = []  #: apps that something broke over, for the loop to log once
+        self._told: dict[str, str] = {}  #: app -> what broke over it last; "" for what is of no app
         self._dirty: set[str] = set()
         for app in stored.apps:
             self.state.apps[app.id] = app
@@ -94,6 +105,7 @@ class Machine:
             agent = Agent(record.agent_id, record.hostname, record.region, record.zone, record.attributes)
             self.state.agents[record.agent_id] = agent
         instance = Instance.from_record(record, agent)
+        instance.news_at = now
         self.state.add(instance)
         self._dirty.add(instance.app_id)
         self.watch(instance, now)
@@ -126,6 +138,8 @@ class Machine:
                 self.state.not_subscribed = event.reason
             case events.AgentLost():
                 self._agent_lost(event.agent_id)
+            case events.NotLaunched():
+                tasks.not_launched(self, event.task_ids, now)
             case events.ExecutorLost():
                 tasks.ask_about(self, self.state.on_agent.get(event.agent_id, {}).values())
             case events.MasterError():
@@ -137,12 +151,20 @@ class Machine:
 
     def decide(self, now: float) -> list[Action]:
         """Return what to do about all events since the last time, and about the time that went by."""
+        launches: list[Instance] = []
         for key in self.timers.pop_due(now):
-            self._due(key, now)
+            try:
+                self._due(key, now, launches)
+            except Exception as error:
+                self.broke(self._app_of(key), error)
+                self.timers.set(key, now + self.settings.kill_retry_s)  # what it stands for is still to be done
+        tasks.launches_due(self, launches, now)
         if self.state.brake.assess(len(self.state.unknown), len(self.state.instances), now):
             self._dirty.update(self.state.fleets, self.state.apps)
         self._roll_out(now)
         offers.place(self, now)
+        if self._dirty:
+            self._roll_out(now)  # what was placed made room for instances that are not made yet
         offers.ask(self, now)
         return self.abandon()
 
@@ -170,10 +192,31 @@ class Machine:
         if self.state.connected or isinstance(call, Resubscribe):
             self.out.append(call)
 
+    def broke(self, app_id: str, error: Exception) -> None:
+        """Note that something broke over one app; it is logged once and shown by explain, and the others go on."""
+        fault = f"{type(error).__name__}: {error}"
+        if fault != self._told.get(app_id):
+            self._told[app_id] = fault
+            self.faults.append((app_id, error))
+        if app_id in self.state.apps:
+            self.state.launches_of(app_id).fault = fault
+
+    def mended(self, app_id: str) -> None:
+        """Note that an app was looked after without a fault."""
+        if self._told.pop(app_id, ""):
+            self.state.launches_of(app_id).fault = ""
+
+    def _app_of(self, key: object) -> str:
+        """Return the app that a timer is about, or nothing."""
+        name = key[1] if isinstance(key, tuple) else ""
+        instance = self.state.instances.get(name)
+        return instance.app_id if instance is not None else name if name in self.state.apps else ""
+
     def watch(self, instance: Instance, now: float) -> None:
         """Set the timers that belong to an instance just loaded or just launched."""
         if instance.launching:
-            self.timers.set((tasks.LAUNCH, instance.instance_id), now + self.settings.launch_timer_s)
+            instance.news_at = now
+            tasks.watch_launch(self, instance, now)
         elif instance.state is TaskState.UNREACHABLE:
             tasks.watch_unreachable(self, instance, now)
 
@@ -182,7 +225,8 @@ class Machine:
     def _subscribed(self, event: events.Subscribed, now: float) -> None:
         state = self.state
         state.connected, state.master, state.suppressed = True, event.master, False
-        state.not_subscribed = ""
+        self.subscribed_at = now
+        state.not_subscribed, state.region = "", event.region
         state.offers.clear()
         if event.framework_id != state.framework_id:
             state.framework_id = event.framework_id
@@ -233,7 +277,7 @@ class Machine:
 
     # Timers
 
-    def _due(self, key: object, now: float) -> None:
+    def _due(self, key: object, now: float, launches: list[Instance]) -> None:
         match key:
             case str():
                 if key == _RECONCILE:
@@ -249,14 +293,14 @@ class Machine:
             case (str(kind), str(instance_id)):
                 instance = self.state.instances.get(instance_id)
                 if instance is not None and not instance.waiting:
-                    self._instance_due(kind, instance, now)
+                    if kind == tasks.LAUNCH:
+                        launches.append(instance)
+                    else:
+                        self._instance_due(kind, instance, now)
 
     def _instance_due(self, kind: str, instance: Instance, now: float) -> None:
         if kind == tasks.KILL:
             tasks.kill(self, instance, now)
-        elif kind == tasks.LAUNCH:
-            tasks.ask_about(self, (instance,))
-            self.timers.set((kind, instance.instance_id), now + self.settings.launch_timer_s)
         elif kind == tasks.UNREACHABLE:
             tasks.unreachable_due(self, instance, now)
 
@@ -267,9 +311,12 @@ class Machine:
         if state.brake.engaged:
             return  # and what is dirty stays so until it is released
         for app_id in sorted(self._dirty):
-            # A waiting instance that is stopped is gone at once and no event will tell of it, so look again.
-            while self._step_out(app_id, now):
-                pass
+            try:
+                # A waiting instance that is stopped is gone at once and no event will tell of it, so look again.
+                while self._step_out(app_id, now):
+                    pass
+            except Exception as error:
+                self.broke(app_id, error)  # and the others go on
             if app_id not in state.apps and app_id not in state.fleets:
                 state.launches.pop(app_id, None)
         for deployment in list(state.deployments.values()):
@@ -289,7 +336,11 @@ class Machine:
         return room
 
     def _start(self, app_id: str, version: str, count: int, now: float) -> None:
-        for _ in range(count):
+        """Make instances to be started, no more than can be placed soon: the others are made as these are placed."""
+        made = min(count, max(0, WAITING_MOST - len(self.state.fleet(app_id).waiting)))
+        if count > made or app_id in self.state.launches:
+            self.state.launches_of(app_id).unmade = count - made
+        for _ in range(made):
             instance_id = names.instance_id(app_id, self.new_id())
             self.state.add(Instance(instance_id, app_id, version, waiting_since=now))
 

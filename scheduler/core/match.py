@@ -23,11 +23,15 @@ from eratos.marathon.app import App
 from . import constraints
 from .mesos import Agent, Offer, Window
 from .reasons import Reason, Refusal
-from .state import Instance
+from .state import Instance, Trouble
 
+#: Bytes of instructions that one agent gets in one pass, and so one executor in one message.
+HOST_BYTES = 4 * 1024 * 1024
 #: Hosts found to do before placing begins: so many, and so many for each instance.
 FOUND_LEAST = 64
 FOUND_EACH = 2
+#: No host has failed to start the app.
+NOTHING_FAILED: Mapping[str, int] = {}
 #: Looks at hosts in one pass, over all apps: many apps that fit nowhere must not hold up the others.
 LOOKS_MOST = 200_000
 
@@ -46,13 +50,15 @@ class Host:
     used: bool = True  #: our executor runs there already
     first_port: int = 0  #: dynamic ports are taken from here on, so that a port just freed is not the next one taken
     window: Window | None = None  #: maintenance ahead
+    bytes_left: int = HOST_BYTES
 
-    def take(self, resources: Resources, ports: Sequence[int]) -> None:
+    def take(self, resources: Resources, ports: Sequence[int], size: int = 0) -> None:
         self.cpus_m -= resources.cpus_m
         self.mem_mib -= resources.mem_mib
         self.disk_mib -= resources.disk_mib
         self.gpus -= resources.gpus
         self.used = True
+        self.bytes_left -= size
         if ports:
             self.ports = self.ports.without(ports)
             self.first_port = ports[-1] + 1
@@ -76,6 +82,7 @@ class Candidates:
     executor_resources: Resources
     first_ports: Mapping[str, int] = field(default_factory=dict)
     looks_left: int = LOOKS_MOST
+    left_alone: Mapping[str, Trouble] = field(default_factory=dict)  #: hosts that take nothing at present
     _ids: list[str] = field(init=False)
     _hosts: list[Host | None] = field(init=False)
 
@@ -141,32 +148,40 @@ def place(
     *,
     pack: bool = False,
     lead_s: float = 0.0,
+    home: str = "",
+    failed: Mapping[str, int] = NOTHING_FAILED,
 ) -> tuple[list[Placement], dict[str, Refusal]]:
     """Place up to ``count`` instances; hosts are changed by :meth:`Host.take`.
 
     ``existing`` are the app's instances that have a place already; ``lead_s`` is how long before its maintenance a host is
-    closed. Returns the placements, and by agent id why a host took none or no more, if instances are left over.
+    closed, ``home`` the master's region, ``failed`` the app's failed starts by host name: the more, the later a choice.
+    Returns the placements, and by agent id why a host took none or no more, if instances are left over. Without a reason are
+    only hosts that got as many instructions as one pass sends them.
     """
     existing = list(existing)
     agents = Counter(instance.agent.agent_id for instance in existing)
     zones: Counter[str] = Counter() if pack else Counter(instance.agent.spread_zone for instance in existing)
-    limits = constraints.Constraints(app, (instance.agent for instance in existing))
+    limits = constraints.Constraints(app, (instance.agent for instance in existing), home)
     refusals: dict[str, Refusal] = {}
     # Refused for a constraint: another placement may change that (GROUP_BY), so they are looked at again.
     held_back: list[Host] = []
-    # Hosts that will do, best first, by whether maintenance lies ahead and by zone: the zone with the fewest comes next.
-    groups: dict[tuple[bool, str], list[tuple[int, int, int, str, Host]]] = {}
+    # Hosts that will do, best first, by what speaks against them (starts that failed, maintenance ahead) and by zone: the
+    # zone with the fewest comes next.
+    groups: dict[tuple[int, str], list[tuple[int, int, int, str, Host]]] = {}
     looking = candidates.look(mixed=not pack)
 
     def push(host: Host) -> bool:
-        refusal = refuse(app, host, limits, now, lead_s)
         agent = host.agent
+        trouble = candidates.left_alone.get(agent.hostname)
+        if host.bytes_left < app.launch_bytes:
+            return False  # its next offer follows soon
+        refusal = refuse(app, host, limits, now, lead_s) if trouble is None else _left_alone(agent, trouble, now)
         if refusal is not None:
             refusals[agent.agent_id] = refusal
             if refusal.reason is Reason.CONSTRAINT:
                 held_back.append(host)
             return False
-        late = host.window is not None
+        late = 2 * failed.get(agent.hostname, 0) + (host.window is not None)
         if pack:
             group, entry = (late, ""), (int(not host.used), host.cpus_m, host.mem_mib, agent.agent_id, host)
         else:
@@ -208,7 +223,7 @@ def place(
             continue
         ports = choose_ports(app, host)
         assert ports is not None, "refuse() let a host without the ports through"
-        host.take(app.resources, ports)
+        host.take(app.resources, ports, app.launch_bytes)
         placed.append(Placement(host, ports))
         agents[host.agent.agent_id] += 1
         if not pack:
@@ -216,6 +231,13 @@ def place(
         limits.add(host.agent)
         push(host)
     return placed, refusals if len(placed) < count else {}
+
+
+def _left_alone(agent: Agent, trouble: Trouble, now: float) -> Refusal:
+    apps = f"{', '.join(trouble.against[:3])}{' and others' if len(trouble.against) > 3 else ''}"
+    again = f"{agent.hostname} is left alone and tried again in {trouble.until - now:.0f} s"
+    note = f"{again}: starts of {apps} failed there and nowhere else"
+    return Refusal(Reason.FAILING_HOST, agent.hostname, now, note=note)
 
 
 def refuse(app: App, host: Host, limits: constraints.Constraints, now: float, lead_s: float = 0.0) -> Refusal | None:
@@ -226,10 +248,7 @@ def refuse(app: App, host: Host, limits: constraints.Constraints, now: float, le
         return Refusal(Reason.MAINTENANCE, hostname, now, note=f"maintenance of {hostname} {begins}")
     violated = limits.violated(host.agent)
     if violated is not None:
-        actual = constraints.value_at(host.agent, violated.field)
-        value = "no such attribute" if actual is None else f"{violated.field}={actual}"
-        note = f"constraints: {' '.join(filter(None, violated))} not fulfilled by {hostname} ({value})"
-        return Refusal(Reason.CONSTRAINT, hostname, now, note=note)
+        return Refusal(Reason.CONSTRAINT, hostname, now, note=limits.explain(violated, host.agent))
     want = app.resources
     if want.cpus_m > host.cpus_m:
         return Refusal(Reason.CPUS, hostname, now, want.cpus_m / 1000, host.cpus_m / 1000)

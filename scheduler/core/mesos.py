@@ -54,6 +54,12 @@ _TERMINAL = frozenset(
 NO_PORTS = PortRanges()
 
 
+def number_text(value: float) -> str:
+    """Return a number as constraints compare it: to the nearest thousandth, without zeros at the end (Constraints.scala)."""
+    text = f"{value:.3f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """When an agent's host is down for maintenance, in seconds since the epoch (mesos.proto, Unavailability)."""
@@ -74,8 +80,12 @@ class Agent:
 
     @property
     def spread_zone(self) -> str:
-        """The zone to spread over: that of the fault domain, or where none is configured, an attribute of this name."""
-        return self.zone or self.attributes.get("zone", "")
+        """The zone to spread over: that of the fault domain, or where none is configured, an attribute of this name.
+
+        Regions may have zones of the same names.
+        """
+        zone = self.zone or self.attributes.get("zone", "")
+        return f"{self.region}/{zone}" if self.region and zone else zone
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eratos.marathon import ids
 from eratos.marathon.app import App
 
-from . import maintenance, match
+from . import hosts, maintenance, match
 from .actions import Accept, Decline, Launch, Revive, Suppress
 from .launch import payload
 from .mesos import Offer, TaskState
 from .reasons import Waiting
-from .state import Instance
+from .state import NOWHERE, Instance
 
 if TYPE_CHECKING:
     from .machine import Machine
 
+#: Bytes of instructions that one pass sends to all agents together: more would fill the way to the master.
+PASS_BYTES = 48 * 1024 * 1024
 #: After this long a small instance no longer gives way to large ones where instances are packed.
 PATIENCE_S = 60.0
 
@@ -46,44 +49,75 @@ def place(machine: Machine, now: float) -> None:
     if not state.offers:
         return
     candidates = match.Candidates(
-        _by_agent(state.offers), state.known_agent, settings.executor_id, settings.executor_resources, machine.next_ports
+        _by_agent(state.offers),
+        state.known_agent,
+        settings.executor_id,
+        settings.executor_resources,
+        machine.next_ports,
+        left_alone=dict(hosts.left_alone(state, now)),
     )
-    accepted: dict[str, tuple[match.Host, list[Launch]]] = {}
+    made = _Pass(candidates, PASS_BYTES)
     misfit, limited = state.brake.engaged, False
     for app_id in _in_turn(machine, now):
-        app, launches = state.apps[app_id], state.launches_of(app_id)
-        waiting = list(state.fleet(app_id).waiting.values())
-        launches.offers_seen += len(state.offers)
-        launches.waiting = held_back(machine, app_id, now)
-        if launches.waiting is not None:
-            continue
-        room = settings.launching_most - state.launching
-        if room <= 0:
-            launches.waiting, limited = Waiting.LAUNCH_LIMIT, True
-            continue
-        placed, refusals = match.place(
-            app,
-            min(len(waiting), room),
-            candidates,
-            _placed(machine, app_id),
-            now,
-            pack=packs(machine, app),
-            lead_s=settings.maintenance_lead_s,
-        )
-        launches.refuse(refusals)
-        for instance, placement in zip(waiting, placed, strict=False):
-            host = placement.host
-            launched = accepted.setdefault(host.agent.agent_id, (host, []))[1]
-            launched.append(_launch(machine, app, instance, placement, now))
-        if len(placed) == len(waiting):
-            launches.placed()
-        elif refusals:
-            launches.waiting, misfit = Waiting.NO_FIT, True
-        else:
-            launches.waiting, limited = Waiting.LAUNCH_LIMIT, True
+        launches = state.launches_of(app_id)
+        try:
+            _place_app(machine, app_id, made, now)
+        except Exception as error:
+            # One app that cannot be placed, whatever is wrong with it, must not keep the others from it.
+            machine.broke(app_id, error)
+            launches.waiting = Waiting.FAULT
+        misfit = misfit or launches.waiting in (Waiting.NO_FIT, Waiting.FAULT)
+        limited = limited or launches.waiting is Waiting.LAUNCH_LIMIT
     # What could be used in a moment, once launches are confirmed, is wanted back with the next round of offers.
     refuse_s = 0.0 if limited else settings.misfit_refuse_s if misfit else settings.idle_refuse_s
-    _answer(machine, accepted, refuse_s)
+    _answer(machine, made.accepted, refuse_s)
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one pass has to give, and what it gave."""
+
+    candidates: match.Candidates
+    bytes_left: int
+    accepted: dict[str, tuple[match.Host, list[Launch]]] = field(default_factory=dict)  #: by agent id
+
+
+def _place_app(machine: Machine, app_id: str, made: _Pass, now: float) -> None:
+    """Place what waits of one app as far as it fits, and note why the rest waits on."""
+    state, settings = machine.state, machine.settings
+    app, launches = state.apps[app_id], state.launches_of(app_id)
+    waiting = list(state.fleet(app_id).waiting.values())
+    launches.offers_seen += len(state.offers)
+    launches.waiting = held_back(machine, app_id, now)
+    if launches.waiting is not None:
+        return
+    room = min(settings.launching_most - state.unanswered, made.bytes_left // app.launch_bytes)
+    if room <= 0:
+        launches.waiting = Waiting.LAUNCH_LIMIT
+        return
+    placed, refusals = match.place(
+        app,
+        min(len(waiting), room),
+        made.candidates,
+        _placed(machine, app_id),
+        now,
+        pack=packs(machine, app),
+        lead_s=settings.maintenance_lead_s,
+        home=state.region,
+        failed=launches.failed_on(now) if launches.failed_starts else match.NOTHING_FAILED,
+    )
+    launches.refuse(refusals)
+    made.bytes_left -= len(placed) * app.launch_bytes
+    for instance, placement in zip(waiting, placed, strict=False):
+        launch, host = _launch(machine, app, instance, placement, now), placement.host
+        made.accepted.setdefault(host.agent.agent_id, (host, []))[1].append(launch)
+    machine.mended(app_id)
+    if launches.unmade:
+        machine.touch(app_id)
+    if len(placed) == len(waiting):
+        launches.placed()
+    else:
+        launches.waiting = Waiting.NO_FIT if refusals else Waiting.LAUNCH_LIMIT
 
 
 def _in_turn(machine: Machine, now: float) -> list[str]:
@@ -129,9 +163,14 @@ def _launch(machine: Machine, app: App, instance: Instance, placement: match.Pla
     machine.state.alter(
         instance, state=TaskState.STAGING, agent=host.agent, ports=placement.ports, launched_at=now, started_at=0.0
     )
+    try:
+        launch = Launch(instance.task_id, payload(app, instance, machine.state.framework_id))
+    except Exception:
+        machine.state.alter(instance, state=None, agent=NOWHERE, ports=(), launched_at=0.0)  # it was never on its way
+        raise
     machine.put(instance)
     machine.watch(instance, now)
-    return Launch(instance.task_id, payload(app, instance, machine.state.framework_id))
+    return launch
 
 
 def _answer(machine: Machine, accepted: dict[str, tuple[match.Host, list[Launch]]], refuse_s: float) -> None:
@@ -165,7 +204,10 @@ def ask(machine: Machine, now: float) -> None:
     # While the brake is engaged an offer is a sign of life, and whoever rebalances wants to know what agents there are.
     wanting = state.brake.engaged or state.looking
     for app_id in state.in_need:
-        wanting = _wants_offers(machine, app_id, now) or wanting
+        try:
+            wanting = _wants_offers(machine, app_id, now) or wanting
+        except Exception as error:
+            machine.broke(app_id, error)
     if not wanting:
         if not state.suppressed:
             state.suppressed = True
@@ -194,9 +236,9 @@ def _wants_offers(machine: Machine, app_id: str, now: float) -> bool:
     if reason is not None:
         launches.waiting = reason
         return False
-    if launches.waiting not in (Waiting.NO_FIT, Waiting.LAUNCH_LIMIT):
-        launches.waiting = Waiting.NO_OFFER
-    return machine.state.launching < machine.settings.launching_most
+    if launches.waiting not in (Waiting.NO_FIT, Waiting.LAUNCH_LIMIT, Waiting.FAULT, Waiting.NO_OFFER):
+        launches.waiting, launches.no_offer_since = Waiting.NO_OFFER, now
+    return machine.state.unanswered < machine.settings.launching_most
 
 
 def held_back(machine: Machine, app_id: str, now: float) -> Waiting | None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 
 class Reason(enum.Enum):
-    """Why an offer was refused, under Marathon's names, in funnel order."""
+    """Why an offer was refused, under Marathon's names where it has one, in funnel order."""
 
     MAINTENANCE = "AgentMaintenance"
+    FAILING_HOST = "FailingHost"
     CONSTRAINT = "UnfulfilledConstraint"
     CPUS = "InsufficientCpus"
     MEMORY = "InsufficientMemory"
@@ -31,6 +32,7 @@ class Waiting(enum.Enum):
     BACK_OFF = "BackOff"  #: its last tasks failed, the next launch is delayed
     LAUNCH_LIMIT = "LaunchLimit"  #: too many launches are unconfirmed
     NO_OFFER = "NoOffer"  #: no agent has offered anything since
+    FAULT = "InternalError"  #: eratos itself broke over it
     NO_FIT = "NoFittingOffer"  #: offers came, none fitted
 
 

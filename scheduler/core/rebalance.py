@@ -53,7 +53,10 @@ def _crowded(machine: Machine, app: App) -> Instance | None:
     """Return an instance of the app whose zone, or else host, has two more than another one has."""
     state = machine.state
     instances = list(state.instances_of(app.id))
-    open_agents = {a: agent for a, agent in state.agents.items() if a not in state.windows}
+    home = ("", state.region) if state.region else None
+    open_agents = {
+        a: agent for a, agent in state.agents.items() if a not in state.windows and (home is None or agent.region in home)
+    }
     by_zone: Callable[[Agent], str] = lambda agent: agent.spread_zone  # noqa: E731
     by_host: Callable[[Agent], str] = lambda agent: agent.agent_id  # noqa: E731
     for place in (by_zone, by_host):

@@ -60,6 +60,10 @@ class Instance:
     inactive: bool = False  #: unreachable for so long that a replacement is wanted
     moving: bool = False  #: to be replaced by one on another agent, and only then stopped
     waiting_since: float = 0.0
+    news_at: float = 0.0  #: when its executor last said something new of its start; not stored, as the next four
+    ran_from: float = 0.0  #: since when its task runs, by the clock here; ``started_at`` is by that of its host
+    proven: bool = False  #: its task was ready at some time
+    spared: bool = False  #: the crash of its former task delayed nothing
     note: str = ""  #: what its executor last said of a start, checks or a stop that take long; not stored
 
     @property
@@ -85,6 +89,11 @@ class Instance:
     @property
     def launching(self) -> bool:
         return self.state in (TaskState.STAGING, TaskState.STARTING)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether it was launched and its executor has not said a word of it."""
+        return self.state is TaskState.STAGING
 
     def ready(self, checked: bool) -> bool:
         """Tell whether it may get traffic; ``checked``: its app has health checks."""
@@ -129,6 +138,8 @@ class Instance:
             unreachable_at=record.unreachable_at,
             healthy=record.healthy,
             stopping=record.stopping,
+            ran_from=record.started_at,
+            proven=record.healthy is True,
         )
 
 
@@ -168,6 +179,23 @@ GIVEN_UP_MOST = 100_000
 REFUSALS_MOST = 1000
 
 
+#: A failed start makes a host a later choice for its app: each counts for so long at least.
+FAILED_START_S = 600.0
+#: More failed starts than these on one host say nothing more.
+FAILED_STARTS_MOST = 10
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Starts that failed on a host; see :mod:`hosts`."""
+
+    apps: dict[str, None] = field(default_factory=dict)  #: whose starts failed there
+    failed_at: float = 0.0  #: the last time
+    until: float = 0.0  #: it is left alone until then
+    times: int = 0  #: that it was left alone in a row
+    against: tuple[str, ...] = ()  #: apps for whose failures it is left alone
+
+
 @dataclass(slots=True)
 class Launches:
     """How an app's launches go: its back-off after failures, and what its waiting instances wait for."""
@@ -175,10 +203,29 @@ class Launches:
     delay_s: float = 0.0
     delayed_until: float = 0.0
     last_failure: Failure | None = None
+    failing: bool = False  #: nothing that was launched after the last failure has run yet
     waiting: Waiting | None = None
+    no_offer_since: float = 0.0  #: since when it waits for offers and none came
     refusals: dict[str, Refusal] = field(default_factory=dict)  #: agent id -> why its latest offer did not do
     offers_seen: int = 0  #: since the first instance of this wait began to wait
     refused: Counter[Reason] = field(default_factory=Counter)  #: of ``offers_seen``, by reason
+    unmade: int = 0  #: instances that are wanted and have no record yet: they are made as others are placed
+    fault: str = ""  #: what broke when the app was last looked at, in a word for the log and for explain
+    #: host name -> starts that failed there, when the last one did, and how long one counts
+    failed_starts: dict[str, tuple[int, float, float]] = field(default_factory=dict)
+
+    def start_failed(self, hostname: str, now: float, counts_s: float) -> None:
+        """Note a failed start; each counts for ``counts_s``, and no less than ``FAILED_START_S``."""
+        number = min(self.failed_on(now).get(hostname, 0) + 1, FAILED_STARTS_MOST)
+        self.failed_starts.pop(hostname, None)
+        self.failed_starts[hostname] = number, now, max(FAILED_START_S, counts_s)
+        while len(self.failed_starts) > REFUSALS_MOST:
+            del self.failed_starts[next(iter(self.failed_starts))]
+
+    def failed_on(self, now: float) -> dict[str, int]:
+        """Return how many failed starts count against each host; one is forgotten after another."""
+        left = {name: number - int((now - at) / counts_s) for name, (number, at, counts_s) in self.failed_starts.items()}
+        return {name: number for name, number in left.items() if number > 0}
 
     def refuse(self, refusals: Mapping[str, Refusal]) -> None:
         for agent_id, refusal in refusals.items():
@@ -211,6 +258,7 @@ class State:
 
     framework_id: str = ""
     master: str = ""
+    region: str = ""  #: the master's, where apps run that ask for no other; empty: it names none, so all are as good
     connected: bool = False
     not_subscribed: str = ""  #: why not connected, where that is known
     apps: dict[str, App] = field(default_factory=dict)
@@ -225,7 +273,8 @@ class State:
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
     looking: bool = False  #: offers are wanted although nothing waits
-    launching: int = 0  #: launches without any update that says they run
+    unanswered: int = 0  #: launches of which no executor has said a word
+    troubles: dict[str, Trouble] = field(default_factory=dict)  #: host name -> starts that failed there
     unknown: dict[str, str] = field(default_factory=dict)  #: running task that no record stands for -> its agent
     returned: dict[str, str] = field(default_factory=dict)  #: the same, for tasks that were given up and came back
     given_up: dict[str, None] = field(default_factory=dict)  #: tasks whose agents were out of reach for too long
@@ -245,7 +294,13 @@ class State:
     def known_agent(self, offer: Offer) -> Agent:
         """Return the one object for the agent of an offer; the newest description of it counts."""
         known = self.agents.get(offer.agent_id)
-        if known is None or known.hostname != offer.hostname or known.attributes != offer.attributes:
+        domain = offer.region, offer.zone
+        if (
+            known is None
+            or known.hostname != offer.hostname
+            or known.attributes != offer.attributes
+            or (known.region, known.zone) != domain
+        ):
             known = Agent(offer.agent_id, offer.hostname, offer.region, offer.zone, offer.attributes)
             self.agents[offer.agent_id] = known
         return known
@@ -256,13 +311,13 @@ class State:
             fleet = self.fleets[instance.app_id] = Fleet()
         self.instances[instance.instance_id] = fleet.instances[instance.instance_id] = instance
         fleet.count(instance.kind, 1)
-        self.launching += instance.launching
+        self.unanswered += instance.unanswered
         self._index(fleet, instance)
 
     def remove(self, instance: Instance) -> None:
         fleet = self.fleets[instance.app_id]
         fleet.count(instance.kind, -1)
-        self.launching -= instance.launching
+        self.unanswered -= instance.unanswered
         self._unindex(fleet, instance)
         del self.instances[instance.instance_id]
         del fleet.instances[instance.instance_id]
@@ -272,7 +327,7 @@ class State:
     def alter(self, instance: Instance, **changes: Any) -> None:
         """Change fields of an instance, and whatever is counted by them."""
         fleet, before, waited = self.fleets[instance.app_id], instance.kind, instance.waiting
-        self.launching -= instance.launching
+        self.unanswered -= instance.unanswered
         moved = waited != (changes.get("state", instance.state) is None)
         if moved:
             self._unindex(fleet, instance)
@@ -280,7 +335,7 @@ class State:
             setattr(instance, name, value)
         if moved:
             self._index(fleet, instance)
-        self.launching += instance.launching
+        self.unanswered += instance.unanswered
         after = instance.kind
         if after != before:
             fleet.count(before, -1)
@@ -308,7 +363,7 @@ class State:
         return self.launches.setdefault(app_id, Launches())
 
     def check(self) -> None:
-        """Raise AssertionError where the state contradicts itself. For tests; see style.md section 6."""
+        """Raise AssertionError where the state contradicts itself. For tests."""
         assert not NO_FLEET.instances, "an instance was added to no app"
         for app_id, fleet in self.fleets.items():
             assert fleet.instances, f"empty fleet of {app_id}"
@@ -320,7 +375,7 @@ class State:
                 assert self.instances.get(instance_id) is instance, f"{instance_id} is indexed but unknown"
         assert self.in_need.keys() <= self.fleets.keys(), "an app without instances waits"
         assert len(self.instances) == sum(len(fleet.instances) for fleet in self.fleets.values()), "an instance is not indexed"
-        assert self.launching == sum(i.launching for i in self.instances.values()), "launches are counted wrongly"
+        assert self.unanswered == sum(i.unanswered for i in self.instances.values()), "launches are counted wrongly"
         there = {(agent_id, instance_id) for agent_id, found in self.on_agent.items() for instance_id in found}
         assert there == {(i.agent_id, i.instance_id) for i in self.with_task()}, "agents hold other instances"
         for instance in self.instances.values():

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from eratos.common import names
-from eratos.marathon.app import UnreachableStrategy
+from eratos.marathon.app import App, UnreachableStrategy
 
-from . import restarts
+from . import hosts, reconcile, restarts
 from .actions import Acknowledge, Forget, Kill, Reconcile
 from .mesos import TaskState, TaskStatus
 from .records import INSTANCES
@@ -98,13 +98,21 @@ def _alive(machine: Machine, instance: Instance, update: TaskStatus, now: float)
         changes["state"] = state
     if update.state is TaskState.RUNNING and not instance.started_at:
         changes["started_at"] = update.timestamp or now
+        instance.ran_from = now
+        launches = machine.state.launches.get(instance.app_id)
+        if launches is not None and launches.last_failure is not None and instance.launched_at >= launches.last_failure.at:
+            launches.failing = False
     # A reconcile answer carries no more than the state (rule 15).
     if update.reason != "REASON_RECONCILIATION":
         if update.healthy is not None and update.healthy != instance.healthy:
             changes["healthy"] = update.healthy
         if update.addresses and update.addresses != instance.addresses:
             changes["addresses"] = update.addresses
+        if update.message != instance.note or state is not instance.state:
+            instance.news_at = now
         instance.note = update.message
+        if update.healthy:
+            instance.proven = True
     if instance.unreachable_at:
         changes["unreachable_at"] = 0.0
     if changes or instance.inactive:
@@ -114,6 +122,8 @@ def _alive(machine: Machine, instance: Instance, update: TaskStatus, now: float)
     machine.timers.clear((UNREACHABLE, instance.instance_id))
     if not instance.launching:
         machine.timers.clear((LAUNCH, instance.instance_id))
+    elif instance.news_at == now:
+        watch_launch(machine, instance, now)
     if changes:
         machine.put(instance)
     machine.touch(instance.app_id)
@@ -170,14 +180,10 @@ def _ended(machine: Machine, instance: Instance, update: TaskStatus, now: float)
     state = machine.state
     machine.out.append(Forget(INSTANCES + instance.instance_id))
     app = state.apps.get(instance.app_id)
+    spared = False
     if app is not None and not instance.stopping:
-        launches = state.launches_of(app.id)
-        delay_s = restarts.next_delay_s(app, launches.delay_s, update, instance, now)
-        if delay_s is not None:
-            launches.delay_s, launches.delayed_until = delay_s, now + delay_s
-            machine.timers.set(("delay", app.id), launches.delayed_until)
-        if delay_s is not None or update.state in VANISHED:
-            launches.last_failure = Failure(update.task_id, update.state, update.message, instance.hostname, now)
+        spared = restarts.spared(app, update, instance, now)
+        _note_end(machine, app, instance, update, now)
     if update.state in VANISHED and not instance.stopping and instance.started_at:
         state.brake.lose(instance.hostname, len(state.on_agent), len(state.instances), now)
     machine.touch(instance.app_id)
@@ -194,8 +200,23 @@ def _ended(machine: Machine, instance: Instance, update: TaskStatus, now: float)
                 version=instance.version,
                 attempt=instance.attempt + 1,
                 waiting_since=now,
+                spared=spared,
             )
         )
+
+
+def _note_end(machine: Machine, app: App, instance: Instance, update: TaskStatus, now: float) -> None:
+    """Note what the end of a task that nobody asked for says of its app and of its host."""
+    launches = machine.state.launches_of(app.id)
+    delay_s = restarts.next_delay_s(app, launches.delay_s, update, instance, now)
+    if delay_s is not None:
+        launches.delay_s, launches.delayed_until = delay_s, now + delay_s
+        machine.timers.set(("delay", app.id), launches.delayed_until)
+    if update.state in restarts.BAD_ENDS and update.reason != "REASON_INVALID_OFFERS":
+        launches.last_failure = Failure(update.task_id, update.state, update.message, instance.hostname, now)
+        launches.failing = True
+    if restarts.start_failed(app, update, instance, now):
+        hosts.start_failed(machine.state, app, instance, now)
 
 
 def kill(machine: Machine, instance: Instance, now: float) -> None:
@@ -215,7 +236,59 @@ def stop(machine: Machine, instance: Instance, now: float) -> None:
 
 
 def ask_about(machine: Machine, instances: Iterable[Instance]) -> None:
-    """Ask Mesos for the states of tasks that something is odd about."""
+    """Ask Mesos for the states of tasks that something is odd about, many at once."""
     asked = tuple((i.task_id, i.agent_id) for i in instances if not i.waiting)
-    if asked:
-        machine.call(Reconcile(asked))
+    for begin in range(0, len(asked), reconcile.BATCH):
+        machine.call(Reconcile(asked[begin : begin + reconcile.BATCH]))
+
+
+def watch_launch(machine: Machine, instance: Instance, now: float) -> None:
+    """Set the timer of an instance on its way: to ask about it, each time after twice as long, or to give it up."""
+    due = now + max(machine.settings.launch_timer_s, min(now - instance.launched_at, reconcile.PERIOD_S))
+    deadline = _start_deadline(machine, instance)
+    machine.timers.set((LAUNCH, instance.instance_id), due if deadline <= now else min(due, deadline))
+
+
+def launches_due(machine: Machine, instances: Iterable[Instance], now: float) -> None:
+    """Ask about launches that nothing was heard of for a while (rule 7); give up those that have had their time."""
+    asked = []
+    for instance in instances:
+        held = machine.state.brake.engaged or not machine.state.connected
+        if not held and now >= _start_deadline(machine, instance):
+            _give_up_start(machine, instance, now)
+            continue
+        asked.append(instance)
+        watch_launch(machine, instance, now)
+    ask_about(machine, asked)
+
+
+def _start_deadline(machine: Machine, instance: Instance) -> float:
+    """Return until when an instance may be on its way. A subscription is new: agents may first have to come back (rule 17)."""
+    settings = machine.settings
+    limit_s = settings.launch_confirm_timeout_s if instance.unanswered else settings.launch_timeout_s
+    return max(instance.news_at, machine.subscribed_at) + limit_s
+
+
+def _give_up_start(machine: Machine, instance: Instance, now: float) -> None:
+    """Stop a start that takes too long; the app's next one goes to another host if it can."""
+    app = machine.state.apps.get(instance.app_id)
+    settings = machine.settings
+    if instance.unanswered:
+        said = f"no executor has answered for {settings.launch_confirm_timeout_s:.0f} s (--launch-confirm-timeout-s)"
+    else:
+        last = f"; the last was: {instance.note}" if instance.note else ""
+        said = f"not started, and no news of it for {settings.launch_timeout_s:.0f} s (--launch-timeout-s){last}"
+    if app is not None and not instance.stopping:
+        update = TaskStatus(instance.task_id, TaskState.FAILED, instance.agent_id, message=f"given up: {said}")
+        _note_end(machine, app, instance, update, now)
+    stop(machine, instance, now)
+    machine.touch(instance.app_id)
+
+
+def not_launched(machine: Machine, task_ids: Iterable[str], now: float) -> None:
+    """Take back launches that were stored and never sent: their instances wait again, for another offer."""
+    for task_id in task_ids:
+        instance = instance_of(machine, task_id)
+        if instance is not None and instance.unanswered:
+            agent_id = instance.agent_id
+            _ended(machine, instance, TaskStatus(task_id, TaskState.DROPPED, agent_id, reason="REASON_INVALID_OFFERS"), now)

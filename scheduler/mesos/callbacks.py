@@ -36,10 +36,10 @@ class Callbacks(Scheduler):  # type: ignore[misc]
         self._rescind = rescind
 
     def registered(self, driver: Any, framework_id: Wire, master_info: Wire) -> None:
-        self._emit(events.Subscribed(framework_id["value"], master_info["address"]))
+        self._emit(events.Subscribed(framework_id["value"], master_info["address"], master_info["region"]))
 
     def reregistered(self, driver: Any, master_info: Wire) -> None:
-        self._emit(events.Subscribed(driver.framework_id, master_info["address"]))
+        self._emit(events.Subscribed(driver.framework_id, master_info["address"], master_info["region"]))
 
     def disconnected(self, driver: Any) -> None:
         self._emit(events.Disconnected())

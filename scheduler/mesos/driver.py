@@ -87,7 +87,9 @@ class SchedulerDriver:
             raise TemporaryError("the Mesos master did not confirm the teardown; see its list of frameworks")
 
     def perform(self, call: actions.Call) -> bool:
-        """Send a call. False: it was not sent, and the core must repeat it from the wanted state."""
+        """Send a call. False: it was not sent. Launches are to be taken back then, their offers are declined already; the
+        others are without a subscription, after which the core says everything anew.
+        """
         master = self._master
         if master is None:
             return False
@@ -105,7 +107,8 @@ class SchedulerDriver:
             case actions.Kill():
                 return master.send(translate.kill(call))
             case actions.Reconcile():
-                return master.send(translate.reconcile(call))
+                # Asked again anyway; thousands of tasks are not to take the room that kills need.
+                return master.send(translate.reconcile(call), bulky=True)
             case actions.Resubscribe():
                 master.resubscribe(call.reason)
                 return True
@@ -118,16 +121,23 @@ class SchedulerDriver:
         return self._master is not None and self._master.send(translate.acknowledge(status))
 
     def _accept(self, master: MasterDriver, call: actions.Accept) -> bool:
+        reason: object = ""
         with self._lock:
+            left = [offer_id for offer_id in call.offer_ids if offer_id in self._offers]
             try:
                 operation = self._offers.operation(call, master.framework_id or "")
+                if not master.send(translate.accept(call.offer_ids, operation, call.refuse_s), bulky=True):
+                    reason = "too many calls wait for the master" if master.connected else "not subscribed"
             except CannotAccept as error:
-                log.warning("launch not sent %s", fields(agent_id=call.agent_id, reason=error))
-                return False
-            if not master.send(translate.accept(call.offer_ids, operation, call.refuse_s)):
-                return False
+                reason = error
             self._offers.discard(call.offer_ids)
+        if not reason:
             return True
+        log.warning("launch not sent %s", fields(agent_id=call.agent_id, tasks=len(call.launches), reason=reason))
+        # The core has forgotten these offers; unanswered they would keep their agent from everyone (rule 26).
+        if left:
+            master.send(translate.decline(actions.Decline(tuple(left), refuse_s=0.0)))
+        return False
 
     def _decline(self, master: MasterDriver, call: actions.Decline) -> bool:
         with self._lock:

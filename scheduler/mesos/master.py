@@ -77,9 +77,17 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         self._started = False
         self._subscription.stop()
 
-    def send(self, body: Wire) -> bool:
-        """Send a call; False: not subscribed, so not sent."""
-        return self._subscription.post(msgspec.json.encode({"framework_id": {"value": self.framework_id}, **body}))
+    def send(self, body: Wire, *, bulky: bool = False) -> bool:
+        """Send a call; False: not sent, for there is no subscription, or for a ``bulky`` one no room.
+
+        Where even a short one finds no room the master takes nothing any more: the subscription ends, and everything is
+        said anew after the next.
+        """
+        data = msgspec.json.encode({"framework_id": {"value": self.framework_id}, **body})
+        sent = self._subscription.post(data, bulky=bulky)
+        if not sent and not bulky and self._subscription.open:
+            self._subscription.end("calls pile up: the master does not take them")
+        return sent
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until the master has answered every call."""
@@ -206,11 +214,11 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         self._subscription.open_calls()
         self._subscribed = True
         log.info("subscribed %s", fields(master=self._endpoint, framework_id=self.framework_id))
-        address = {"address": str(self._endpoint)}
+        master = {"address": str(self._endpoint), "region": translate.region(info.get("master_info", {}))}
         if first:
-            self.sched.registered(self, {"value": self.framework_id}, address)
+            self.sched.registered(self, {"value": self.framework_id}, master)
         else:
-            self.sched.reregistered(self, address)
+            self.sched.reregistered(self, master)
 
     def on_inverse_offers(self, event: Wire) -> None:
         # pymesos hands every OFFERS event over as well, which has none.

@@ -132,6 +132,9 @@ class OfferBook:
     def __len__(self) -> int:
         return len(self._offers)
 
+    def __contains__(self, offer_id: object) -> bool:
+        return offer_id in self._offers
+
     def add(self, raw: Mapping[str, Any]) -> Offer:
         """Record an offer and return it as the core sees it.
 

@@ -11,8 +11,9 @@ from eratos.common.resources import Resources
 WEEK_S = 7 * 24 * 3600.0
 
 #: PARTITION_AWARE: partitioned tasks are ours to judge (rule 19). MULTI_ROLE: ``roles`` instead of the deprecated
-#: ``role``. TASK_KILLING_STATE: the executor sends TASK_KILLING while it drains. No GPU_RESOURCES (rule 50).
-CAPABILITIES = ("PARTITION_AWARE", "MULTI_ROLE", "TASK_KILLING_STATE")
+#: ``role``. TASK_KILLING_STATE: the executor sends TASK_KILLING while it drains. REGION_AWARE: agents of all regions are
+#: offered, and used where an app asks for them (rule 49). No GPU_RESOURCES (rule 50).
+CAPABILITIES = ("PARTITION_AWARE", "MULTI_ROLE", "TASK_KILLING_STATE", "REGION_AWARE")
 
 #: A Python process with a Docker and a Consul client.
 EXECUTOR_RESOURCES = Resources(cpus_m=100, mem_mib=96)

@@ -17,7 +17,7 @@ from eratos.common.payload import TaskPayload
 from eratos.common.resources import PortRanges, Resources
 
 from ..core import actions
-from ..core.mesos import InverseOffer, Offer, TaskState, TaskStatus, Window
+from ..core.mesos import InverseOffer, Offer, TaskState, TaskStatus, Window, number_text
 from .executor_info import Wire, duration
 from .settings import MesosSettings
 
@@ -61,10 +61,16 @@ def offer(raw: Mapping[str, Any], executor_ids: Iterable[str]) -> Offer:
         ports=PortRanges(ports),
         attributes=dict(_attribute(a) for a in raw.get("attributes", ()) if "type" in a),
         executor_ids=frozenset(executor_ids),
-        region=domain.get("region", {}).get("name", ""),
+        region=region(raw),
         zone=domain.get("zone", {}).get("name", ""),
         window=_window(raw["unavailability"]) if "unavailability" in raw else None,
     )
+
+
+def region(raw: Mapping[str, Any]) -> str:
+    """Return the region in the fault domain of an offer or a master, empty where there is none."""
+    name: str = raw.get("domain", {}).get("fault_domain", {}).get("region", {}).get("name", "")
+    return name
 
 
 def inverse_offer(raw: Mapping[str, Any]) -> InverseOffer:
@@ -79,21 +85,21 @@ def _window(raw: Mapping[str, Any]) -> Window:
 
 
 def port_ranges(resource: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Return the ranges of a ``ports`` resource."""
+    """Return the ranges of a ``ports`` resource, or of an attribute."""
     return [(int(r["begin"]), int(r["end"])) for r in resource["ranges"].get("range", ())]
 
 
 def _attribute(raw: Mapping[str, Any]) -> tuple[str, str]:
-    """Return an attribute as text: ``text``, ``1.5``, ``[1-2,5-5]`` or ``{a,b}``, as Marathon compares them."""
+    """Return an attribute as text: ``text``, ``1.5``, ``[1-2,5-5]`` or ``{a,b}`` in order, as Marathon compares them."""
     match raw["type"]:
         case "TEXT":
             text = raw["text"]["value"]
         case "SCALAR":
-            text = f"{raw['scalar']['value']:g}"
+            text = number_text(raw["scalar"]["value"])
         case "RANGES":
-            text = "[" + ",".join(f"{r['begin']}-{r['end']}" for r in raw["ranges"].get("range", ())) + "]"
+            text = "[" + ",".join(f"{begin}-{end}" for begin, end in sorted(port_ranges(raw))) + "]"
         case "SET":
-            text = "{" + ",".join(raw["set"].get("item", ())) + "}"
+            text = "{" + ",".join(sorted(raw["set"].get("item", ()))) + "}"
         case _:
             text = ""
     return raw["name"], text

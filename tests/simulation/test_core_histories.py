@@ -81,6 +81,10 @@ class Histories(RuleBasedStateMachine):
     def subscribe(self) -> None:
         self.world.subscribe()
 
+    @rule(sends=st.booleans())
+    def launches_find_room_or_not(self, sends: bool) -> None:
+        self.world.sends = sends
+
     @rule()
     def crash(self) -> None:
         self.world.start()

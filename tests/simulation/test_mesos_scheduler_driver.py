@@ -6,12 +6,14 @@ Faults are in ``test_mesos_scheduler_faults.py``. Rule numbers are those of the 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 from support.mesos_master import SimulatedMaster, some_resources
 
+from eratos.common import callpipe
 from eratos.common.errors import TemporaryError
 from eratos.common.payload import Port, TaskPayload
 from eratos.common.resources import PortRanges, Resources
@@ -48,7 +50,7 @@ def test_first_subscribe_carries_no_id_and_the_framework_as_set(master, events, 
     assert "id" not in info and "framework_id" not in request.call
     assert info["failover_timeout"] == 7 * 24 * 3600 and info["checkpoint"] is True
     assert info["roles"] == ["batch", "web"]
-    assert {c["type"] for c in info["capabilities"]} == {"PARTITION_AWARE", "MULTI_ROLE", "TASK_KILLING_STATE"}
+    assert {c["type"] for c in info["capabilities"]} == {"PARTITION_AWARE", "MULTI_ROLE", "TASK_KILLING_STATE", "REGION_AWARE"}
     assert (info["principal"], info["webui_url"], info["hostname"]) == ("eratos", "http://here", "here")
     assert request.headers["authorization"] == "Basic " + base64.b64encode(b"eratos:hush").decode()
     assert "mesos-stream-id" not in request.headers
@@ -60,6 +62,12 @@ def test_stored_id_is_sent_in_both_places(master, events, drive):
     request = master.await_call("SUBSCRIBE")
     assert request.call["framework_id"] == {"value": "framework-7"} == request.content["framework_info"]["id"]
     assert events.await_event(e.Subscribed).framework_id == "framework-7"
+
+
+def test_the_masters_region_is_told(master, events, drive):
+    master.region = "eu"
+    drive()
+    assert events.await_event(e.Subscribed).region == "eu"
 
 
 def test_subscribes_suppressed_where_asked(master, events, drive):
@@ -241,6 +249,48 @@ def test_rescinded_offer_cannot_be_accepted(master, events, drive):
     driver.perform(actions.Revive())
     master.await_call("REVIVE")
     assert master.calls("ACCEPT") == []
+
+
+def test_what_is_left_of_offers_whose_launch_cannot_be_sent_is_declined(master, events, drive):
+    driver = drive()
+    master.add_agent()
+    events.await_event(e.Subscribed)
+    master.offer()
+    master.offer()
+    first, second = (events.await_event(e.OffersReceived, number).offers[0] for number in (1, 2))
+    master.rescind(first.offer_id)
+    events.await_event(e.OfferRescinded)
+    call = an_accept(first, a_payload())
+    assert driver.perform(dataclasses.replace(call, offer_ids=(first.offer_id, second.offer_id))) is False
+    declined = master.await_call("DECLINE").content
+    assert declined["offer_ids"] == [{"value": second.offer_id}]
+    assert declined["filters"] == {"refuse_seconds": 0.0}, "it is wanted back at once"
+    assert master.calls("ACCEPT") == []
+
+
+def test_offers_of_a_launch_that_finds_no_room_are_declined_and_short_calls_get_through(master, events, drive, monkeypatch):
+    monkeypatch.setattr(callpipe, "RESERVED_BYTES", callpipe.OUTBOX_BYTES_MAX - 1000)
+    driver = drive()
+    master.add_agent()
+    events.await_event(e.Subscribed)
+    master.offer()
+    (offer,) = events.await_event(e.OffersReceived).offers
+    assert driver.perform(an_accept(offer, a_payload(env={"BIG": "x" * 1000}))) is False
+    assert driver.perform(actions.Kill("some-task"))
+    assert driver.acknowledge(TaskStatus("some-task", TaskState.RUNNING, "agent-1", "AAAA"))
+    assert master.await_call("DECLINE").content["offer_ids"] == [{"value": offer.offer_id}]
+    assert master.await_call("KILL") and master.await_call("ACKNOWLEDGE")
+    assert master.calls("ACCEPT") == []
+
+
+def test_a_master_that_takes_not_even_short_calls_is_left(master, events, drive, monkeypatch):
+    driver = drive()
+    events.await_event(e.Subscribed)
+    monkeypatch.setattr(callpipe, "OUTBOX_BYTES_MAX", 10)
+    assert driver.perform(actions.Revive()) is False
+    events.await_event(e.Disconnected)
+    monkeypatch.undo()
+    events.await_event(e.Subscribed)
 
 
 def test_agent_and_executor_losses_are_told(master, events, drive):

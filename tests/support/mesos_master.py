@@ -73,6 +73,7 @@ class SimulatedMaster(EventStreamServer):
     ) -> None:
         self.random = random.Random(seed)
         self.heartbeat_s = heartbeat_s
+        self.region = ""  #: of its fault domain; empty: it names none
         self.cut_probability = cut_probability  #: of the stream, before each event
         self.framework_id = ""
         self.framework_info: Wire = {}
@@ -285,6 +286,9 @@ class SimulatedMaster(EventStreamServer):
             return
         self.stream = request.connection
         subscribed = {"framework_id": {"value": self.framework_id}, "heartbeat_interval_seconds": self.heartbeat_s}
+        if self.region:
+            domain = {"fault_domain": {"region": {"name": self.region}, "zone": {"name": "z"}}}
+            subscribed["master_info"] = {"id": "m", "ip": 0, "port": 5050, "domain": domain}
         self.stream.event({"type": "SUBSCRIBED", "subscribed": subscribed})
         self.stream.event({"type": "HEARTBEAT"})
 

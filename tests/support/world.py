@@ -54,6 +54,8 @@ class World:
         self.unacknowledged: dict[str, TaskStatus] = {}  #: uuid -> update that the agent repeats
         self.suppressed = False
         self.connected = False
+        self.sends = True  #: whether launches find room on their way to the master
+        self._unsent: list[str] = []
         self.ever_launched: set[str] = set()
         self._numbers = itertools.count(1)
         self._tokens = itertools.count(1)
@@ -69,6 +71,7 @@ class World:
         self.machine = a_machine(Stored(self.store.get(FRAMEWORK_ID, ""), apps, instances), self.now, kill_retry_s=5.0)
         self.machine.new_id = lambda: f"n{next(self._numbers)}"
         self.connected = False
+        self._unsent = []
         self.drop_offers()
 
     def handle(self, event: events.Event, crash_after: int | None = None) -> None:
@@ -83,6 +86,9 @@ class World:
                 self.start()
                 return
             self._perform(action)
+        unsent, self._unsent = tuple(self._unsent), []
+        if unsent:
+            self.handle(events.NotLaunched(unsent))
 
     def _perform(self, action: actions.Action) -> None:
         match action:
@@ -117,6 +123,9 @@ class World:
         valid = [o for o in accept.offer_ids if self.offers.get(o) == accept.agent_id]
         for offer_id in accept.offer_ids:
             self.offers.pop(offer_id, None)
+        if not self.sends:
+            self._unsent += [launch.task_id for launch in accept.launches]
+            return
         for launch in accept.launches:
             parsed = names.parse_task_id(launch.task_id)
             assert parsed is not None
@@ -279,6 +288,7 @@ class World:
 
     def heal(self) -> None:
         """Let nothing go wrong any more, and wait until everything is as it should be; AssertionError if it never is."""
+        self.sends = True
         if self.connected:
             self._deliver_all()  # lost agents are still lost: that must come to rest as well
         for agent in self.agents.values():

@@ -13,7 +13,8 @@ from support.controller import FakeController
 from eratos.cli.main import Session, run
 from eratos.cli.output import Output
 from eratos.marathon.client import MarathonClient
-from eratos.scheduler.core.events import InverseOffersReceived, OffersReceived, PutApps, ReleaseBrake, ScaleApp
+from eratos.scheduler.core import offers
+from eratos.scheduler.core.events import InverseOffersReceived, OffersReceived, PutApps, ReleaseBrake, ScaleApp, Tick
 from eratos.scheduler.core.mesos import InverseOffer, Window
 
 CHECKS = [{"protocol": "MESOS_HTTP", "path": "/"}]
@@ -135,3 +136,93 @@ def test_the_command_line_explains_and_releases(controller: FakeController, caps
     assert run(["brake", "show"], session) == 0
     assert "not engaged" in capsys.readouterr().out
     assert run(["brake", "release"], session) == 0
+
+
+def failing(controller: FakeController, **fields: Any) -> str:
+    controller.submit(lambda token: PutApps(token, (an_app("/web", **fields),)))
+    (task,) = controller.launch(an_offer())
+    controller.update(task, "FAILED", message="exit code 7")
+    return task
+
+
+def test_the_last_failure_stays_in_the_sentence_until_a_later_attempt_runs(api: ApiClient, controller: FakeController) -> None:
+    failing(controller, backoffSeconds=2)
+    last = "the last task ended as TASK_FAILED on host-a1: exit code 7; "
+    assert reasons(api)["BackOff"]["message"] == last + "next launch in 2 s"
+    controller.now += 2
+    controller.handle(Tick())
+    assert reasons(api)["NoOffer"]["message"] == last + "starting: offers were asked for and come within seconds"
+    assert api.get("/v2/queue").json()["queue"][0]["waiting"]["message"].startswith(last)
+    controller.handle(OffersReceived((an_offer(cpus=0.01),)))
+    assert reasons(api)["NoFittingOffer"]["message"].startswith(last + "no offer of the 1 agent fits")
+    (again,) = controller.launch(an_offer())
+    assert reasons(api)["Launching"]["message"].startswith(last + "sent to their agents")
+    controller.update(again, "RUNNING")
+    assert reasons(api) == {}
+    controller.submit(lambda token: ScaleApp(token, "/web", 2))
+    assert "TASK_FAILED" not in reasons(api)["NoOffer"]["message"]
+
+
+def test_an_older_instance_that_says_it_runs_ends_no_failure(api: ApiClient, controller: FakeController) -> None:
+    (old,) = running(controller, an_app("/web"))
+    controller.now += 1
+    controller.submit(lambda token: PutApps(token, (an_app("/web", cpus=0.2, backoffSeconds=0),)))
+    [new] = set(controller.launch(an_offer())) - {old}
+    controller.update(new, "FAILED", message="no such image")
+    controller.update(old, "RUNNING", agent="a0", message="health check 0: slow", uuid="2")
+    assert "no such image" in reasons(api)["NoOffer"]["message"]
+
+
+def test_an_attempt_of_before_the_failure_that_runs_late_ends_no_failure(api: ApiClient, controller: FakeController) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/web", instances=2),)))
+    slow, failed = controller.launch(an_offer())
+    controller.now += 1
+    controller.update(failed, "FAILED", message="exit code 7")
+    controller.update(slow, "RUNNING")
+    assert "exit code 7" in reasons(api)["BackOff"]["message"]
+
+
+def test_a_fresh_wait_has_no_advice_and_a_long_one_does(api: ApiClient, controller: FakeController) -> None:
+    controller.launch()  # to subscribe
+    controller.submit(lambda token: PutApps(token, (an_app("/web"),)))
+    controller.now += 0.5
+    assert reasons(api)["NoOffer"]["message"] == "starting: offers were asked for and come within seconds"
+    controller.now += 20
+    controller.handle(Tick())
+    assert "are agents registered" in reasons(api)["NoOffer"]["message"]
+    # After a pause without any, the wait for offers is fresh again.
+    (task,) = controller.launch(an_offer())
+    controller.update(task, "FAILED")
+    controller.now += 5
+    controller.handle(Tick())
+    assert "are agents registered" not in reasons(api)["NoOffer"]["message"]
+
+
+def test_what_broke_over_an_app_is_said(api: ApiClient, controller: FakeController, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offers, "payload", lambda *_: {}["a cause"])
+    controller.submit(lambda token: PutApps(token, (an_app("/web"),)))
+    controller.launch(an_offer())
+    assert "KeyError: 'a cause'" in reasons(api)["InternalError"]["message"]
+
+
+def test_instances_that_are_not_made_yet_count_as_waiting(api: ApiClient, controller: FakeController) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/web", instances=20_000),)))
+    found = api.get("/v2/apps/web/explain").json()
+    assert (found["waiting"], found["reasons"][0]["count"], found["atRest"]) == (20_000, 20_000, False)
+    assert api.get("/v2/queue").json()["queue"][0]["count"] == 20_000
+    assert "eratos_instances_unmade 10000.0" in api.get("/metrics").text
+
+
+def test_a_host_that_is_left_alone_is_in_the_metrics_and_in_the_sentence(api: ApiClient, controller: FakeController) -> None:
+    controller.machine.state.known_agent(an_offer("a2"))
+    controller.submit(lambda token: PutApps(token, tuple(an_app(f"/{name}", backoffSeconds=0) for name in ("web", "b"))))
+    for task in controller.launch(an_offer("a1")):
+        controller.update(task, "FAILED")
+    assert "eratos_hosts_left_alone 1.0" in api.get("/metrics").text
+    controller.handle(OffersReceived((an_offer("a1"), an_offer("a2", cpus=0.01))))
+    assert reasons(api)["NoFittingOffer"]["message"].endswith(
+        "nearest: cpus: 0.1 wanted, 0.01 free on host-a2; "
+        "host-a1 is left alone and tried again in 60 s: starts of /b, /web failed there and nowhere else"
+    )
+    controller.now += 61
+    assert "eratos_hosts_left_alone 0.0" in api.get("/metrics").text

@@ -37,7 +37,7 @@ _API = frozenset({"fastapi", "starlette", "uvicorn", "prometheus_client"})
 
 LAYERS = (
     Layer("eratos.common"),
-    Layer("eratos.marathon", ("eratos.common",), frozenset({"pydantic", "requests"})),
+    Layer("eratos.marathon", ("eratos.common",), frozenset({"pydantic", "re2", "requests"})),
     Layer("eratos.scheduler.core", ("eratos.common", "eratos.marathon"), stdlib=DATA),
     Layer("eratos.scheduler.mesos", ("eratos.scheduler.core", "eratos.common"), frozenset({"pymesos", "msgspec"})),
     Layer(

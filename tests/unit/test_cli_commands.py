@@ -12,6 +12,7 @@ from support import api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
+from eratos.cli import wait
 from eratos.cli.main import Session, run
 from eratos.cli.output import Output
 from eratos.marathon.client import MarathonClient
@@ -284,3 +285,32 @@ def test_options_of_the_whole_command_may_stand_anywhere(capsys: pytest.CaptureF
     for arguments in (["--url", "nonsense", "info"], ["info", "--url", "nonsense"], ["info", "--url=nonsense", "--json"]):
         assert run(arguments) == 1
         assert "nonsense is no URL" in capsys.readouterr().err
+
+
+def state_shown(session: Session, capsys: pytest.CaptureFixture[str]) -> str:
+    assert run(["app", "show", "/a"], session) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("state")]
+    return line.partition(" ")[2].strip()
+
+
+def test_an_app_is_at_rest_for_show_list_and_wait_where_explain_says_so(
+    session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (task,) = running(controller, an_app("/a", backoffSeconds=60))
+    assert state_shown(session, capsys) == "at rest"
+    controller.update(task, "FAILED", message="exit code 7")
+    # No deployment is under way, and yet it is not as it was asked to be.
+    assert state_shown(session, capsys) == "not at rest"
+    assert run(["app", "explain", "/a"], session) == 0
+    assert "is not at rest" in capsys.readouterr().out
+    assert run(["app", "list"], session) == 0
+    assert "not at rest" in capsys.readouterr().out
+
+
+def test_waiting_goes_on_while_an_instance_is_of_an_earlier_version(session: Session, controller: FakeController) -> None:
+    running(controller, an_app("/a"))
+    assert wait.progress(session.client, ["/a"])[0].done
+    controller.submit(lambda token: PutApps(token, (an_app("/a", cpus=0.2),)))
+    controller.machine.state.deployments.clear()  # as after a failover, which forgets them
+    [found] = wait.progress(session.client, ["/a"])
+    assert (found.running, found.wanted, found.done) == (1, 1, False)

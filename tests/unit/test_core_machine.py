@@ -2,62 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeVar
-
 import pytest
-from support.builders import a_machine, a_status, an_app, an_offer
+from support.builders import a_machine, an_app, an_offer
+from support.core import Core as Driven
+from support.core import of
 
 from eratos.scheduler.core import actions, events
-from eratos.scheduler.core.machine import Machine
-from eratos.scheduler.core.mesos import Offer, TaskState
+from eratos.scheduler.core.mesos import InverseOffer, TaskState, Window
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.records import InstanceRecord, Stored
-
-T = TypeVar("T")
-
-
-def of(kind: type[T], out: Iterable[Any]) -> list[T]:
-    return [action for action in out if isinstance(action, kind)]
-
-
-class Driven:
-    """A core with a clock of its own, a token source, and the invariants checked after each step."""
-
-    def __init__(self, machine: Machine, now: float = 1000.0) -> None:
-        self.machine, self.now, self.token = machine, now, 0
-
-    def handle(self, event: Any) -> list[actions.Action]:
-        out = self.machine.handle(event, self.now)
-        self.machine.state.check()
-        return out
-
-    def subscribe(self) -> list[actions.Action]:
-        return self.handle(events.Subscribed("fw1", "master:5050"))
-
-    def put(self, *apps: Any, create_only: bool = False) -> list[actions.Action]:
-        self.token += 1
-        return self.handle(events.PutApps(self.token, apps, create_only))
-
-    def offer(self, *offers: Offer) -> list[actions.Action]:
-        return self.handle(events.OffersReceived(offers))
-
-    def status(self, task_id: str, state: str, **fields: Any) -> list[actions.Action]:
-        return self.handle(events.StatusChanged(a_status(task_id, state, **fields)))
-
-    def tick(self, seconds: float) -> list[actions.Action]:
-        self.now += seconds
-        return self.handle(events.Tick())
-
-    def launch(self, *offers: Offer) -> list[str]:
-        out = self.offer(*(offers or (an_offer(),)))
-        return [launch.task_id for accept in of(actions.Accept, out) for launch in accept.launches]
-
-    def run(self, *offers: Offer) -> list[str]:
-        tasks = self.launch(*offers)
-        for task_id in tasks:
-            self.status(task_id, "RUNNING")
-        return tasks
 
 
 @pytest.fixture
@@ -345,13 +298,18 @@ def test_removed_framework_aborts_and_touches_nothing(core: Driven):
 def test_reconcile_answer_does_not_erase_health(core: Driven):
     core.put(an_app(healthChecks=[{"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0}]))
     [task] = core.launch()
-    core.status(task, "RUNNING", healthy=True)
+    core.status(task, "RUNNING", healthy=True, addresses=("10.0.0.1",), message="slow: health check 0")
     core.status(task, "RUNNING", reason="REASON_RECONCILIATION", uuid="")
+    # Whatever else it may hold is of no account: a master tells what it heard last, and not always the whole of it.
+    core.status(task, "RUNNING", reason="REASON_RECONCILIATION", uuid="", healthy=False, addresses=("10.9.9.9",))
     [instance] = core.machine.state.instances.values()
     assert instance.healthy is True and instance.state is TaskState.RUNNING
+    assert (instance.addresses, instance.note) == (("10.0.0.1",), "slow: health check 0")
 
 
-def test_revives_are_bounded(core: Driven):
+@pytest.mark.parametrize("idle_s", [0, 24 * 3600])
+def test_revives_are_bounded(core: Driven, idle_s: float):
+    core.tick(idle_s)  # a day without any earns no more than the burst
     revives = 0
     for number in range(40):
         revives += len(of(actions.Revive, core.put(an_app(f"/app{number}"))))
@@ -372,6 +330,8 @@ def test_revives_are_bounded(core: Driven):
         (["rack", "LIKE", "r[3-9]|r2"], {"a3": 6}),
         (["rack", "UNLIKE", "r1"], {"a3": 6}),
         (["hostname", "IS", "host-a2"], {"a2": 6}),
+        (["@hostname", "UNIQUE"], {"a1": 1, "a2": 1, "a3": 1}),
+        (["@hostname", "UNLIKE", "host-a1|host-a2"], {"a3": 6}),
         (["colour", "UNIQUE"], {}),
         (["colour", "UNLIKE", "red"], {"a1": 2, "a2": 2, "a3": 2}),
     ],
@@ -417,3 +377,24 @@ def test_failing_dependency_does_not_keep_a_dependent_app_from_being_repaired(co
     core.status(databases[0], "FAILED")
     core.status(web, "FAILED")
     assert [task.split(".")[0] for task in core.launch()] == ["web"]
+
+
+def test_the_next_attempt_of_an_instance_that_ended_out_of_reach_is_not_taken_for_unreachable(core: Driven):
+    core.put(an_app(backoffSeconds=0, unreachableStrategy={"inactiveAfterSeconds": 100, "expungeAfterSeconds": 200}))
+    [task] = core.run()
+    core.status(task, "UNREACHABLE")
+    core.tick(10)
+    core.status(task, "GONE")
+    [again] = core.launch()  # and nothing is heard of it while the former task's time runs out
+    core.tick(100)
+    core.tick(100)
+    assert [(i.task_id, i.inactive) for i in core.machine.state.instances.values()] == [(again, False)]
+
+
+def test_an_instance_that_ends_while_it_is_to_move_is_not_started_again_beside_its_replacement(core: Driven):
+    core.put(an_app(backoffSeconds=0))
+    [task] = core.run()
+    core.handle(events.InverseOffersReceived((InverseOffer("i", "a1", Window(core.now + 10)),)))
+    [replacement] = core.machine.state.fleet("/prime").waiting
+    core.status(task, "FAILED")
+    assert list(core.machine.state.instances) == [replacement]

@@ -82,6 +82,23 @@ def test_offer_tells_region_and_zone():
 
 
 @pytest.mark.parametrize(
+    ("attribute", "text"),
+    [
+        ({"type": "TEXT", "text": {"value": "rack-1"}}, "rack-1"),
+        ({"type": "SCALAR", "scalar": {"value": 0.80}}, "0.8"),
+        ({"type": "SCALAR", "scalar": {"value": 1234567.0}}, "1234567"),
+        ({"type": "SCALAR", "scalar": {"value": 1.00051}}, "1.001"),
+        ({"type": "SCALAR", "scalar": {"value": 1000}}, "1000"),
+        ({"type": "RANGES", "ranges": {"range": [{"begin": 5, "end": 5}, {"begin": 1, "end": 2}]}}, "[1-2,5-5]"),
+        ({"type": "SET", "set": {"item": ["b", "a"]}}, "{a,b}"),
+    ],
+)
+def test_attributes_are_written_as_marathon_compares_them(attribute, text):
+    raw = {"id": {"value": "o"}, "agent_id": {"value": "a"}, "hostname": "h", "attributes": [{"name": "x", **attribute}]}
+    assert translate.offer(raw, ()).attributes == {"x": text}
+
+
+@pytest.mark.parametrize(
     ("changes", "complaint"),
     [({"master": " "}, "master is empty"), ({"roles": ()}, "roles is empty"), ({"secret": "s"}, "secret without principal")],
 )

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from eratos.common.resources import Resources
 from eratos.executor.config import read as read_executor_config
 from eratos.scheduler.config import BadConfig, read
-from eratos.scheduler.process import mesos_settings
+from eratos.scheduler.process import core_settings, mesos_settings
 
 GOOD = ["--master", "zk://zk1:2181/mesos", "--zk", "zk://zk1:2181/eratos"]
 
@@ -103,3 +104,23 @@ def test_commands_for_the_store_read_the_environment_that_the_scheduler_has():
 def test_commands_for_the_store_refuse_what_they_cannot_work_on(command: str, argv: list[str], complaint: str):
     with pytest.raises(BadConfig, match=complaint):
         read([command, "f", *argv], {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--launch-confirm-timeout-s", "59"], "--launch-confirm-timeout-s"),
+        (["--launch-timeout-s", "5"], "--launch-timeout-s"),
+        (["--launch-limit", "0"], "--launch-limit"),
+        (["--launch-timeout-s", "soon"], "'soon' is not a number"),
+    ],
+)
+def test_limits_of_launches_that_cannot_work_are_refused(flags: list[str], complaint: str):
+    with pytest.raises(BadConfig, match=complaint):
+        read([*GOOD, *flags], {})
+
+
+def test_limits_of_launches_reach_the_core():
+    flags = ["--launch-limit", "7", "--launch-confirm-timeout-s", "70", "--launch-timeout-s", "77"]
+    settings = core_settings(read([*GOOD, *flags], {}).config, "executor", Resources())
+    assert (settings.launching_most, settings.launch_confirm_timeout_s, settings.launch_timeout_s) == (7, 70.0, 77.0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from support.builders import a_machine, a_status, an_app, an_offer
 
 from eratos.scheduler.api.controller import CommandRefused
-from eratos.scheduler.core import actions, events
+from eratos.scheduler.core import actions, events, offers
 from eratos.scheduler.core.actions import Write
 from eratos.scheduler.loop import Aborted, Loop
 from eratos.scheduler.store.base import StoreUnavailable
@@ -23,6 +24,7 @@ class Journal:
         self.lines: list[str] = []
         self.store_fails = store_fails
         self.connected = connected
+        self.on_write: Callable[[], None] = lambda: None
 
     def write(self, batch: Sequence[Write]) -> None:
         if self.store_fails:
@@ -30,6 +32,7 @@ class Journal:
             self.lines.append("store fails")
             raise StoreUnavailable("away")
         self.lines += [f"store {write.key}" for write in batch]
+        self.on_write()
 
     def perform(self, call: actions.Call) -> bool:
         self.lines.append(type(call).__name__.lower())
@@ -128,3 +131,93 @@ def test_removed_framework_ends_the_process():
     loop = a_loop(Journal())
     with pytest.raises(Aborted, match="removed"):
         loop.step([events.MasterError("Framework has been removed")])
+
+
+# Leadership that is lost, or in doubt, while the store is written (rule 40)
+
+
+def test_nothing_is_sent_where_the_end_came_while_the_store_was_written():
+    journal = Journal()
+    loop = a_loop(journal)
+    submit(loop, lambda token: events.PutApps(token, (an_app(),)))
+    journal.lines.clear()
+    journal.on_write = loop.stop
+    loop.step([events.OffersReceived((an_offer(),))])
+    assert [line.partition("/")[0] for line in journal.lines] == ["store instances"]
+
+
+def test_nothing_is_sent_while_leadership_is_in_doubt_since_the_store_was_written():
+    journal = Journal()
+    loop = a_loop(journal)
+    submit(loop, lambda token: events.PutApps(token, (an_app(),)))
+    journal.lines.clear()
+    written = threading.Event()
+
+    def in_doubt() -> None:
+        loop.hold()
+        written.set()
+
+    journal.on_write = in_doubt
+    step = threading.Thread(target=loop.step, args=([events.OffersReceived((an_offer(),))],), daemon=True)
+    step.start()
+    assert written.wait(10)
+    # The step waits: it neither ends nor sends, however often one looks.
+    for _ in range(100):
+        step.join(0.001)
+        assert step.is_alive() and "accept" not in journal.lines
+    loop.release()
+    step.join(10)
+    assert not step.is_alive() and "accept" in journal.lines
+
+
+def test_what_was_decided_before_something_broke_is_stored(monkeypatch: pytest.MonkeyPatch, caplog: Any):
+    journal = Journal()
+    loop = a_loop(journal)
+
+    def broken(machine: Any, now: float) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(offers, "ask", broken)
+    future = submit(loop, lambda token: events.PutApps(token, (an_app(),)))
+    assert "store apps//prime" in journal.lines and future.result(0).deployment_id
+    assert "could not be decided in full" in caplog.text
+
+
+def test_an_app_that_broke_is_logged_once_with_its_cause_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch, caplog: Any):
+    journal = Journal()
+    loop = a_loop(journal)
+    payload = offers.payload
+    monkeypatch.setattr(offers, "payload", lambda app, *rest: {}["cause"] if app.id == "/bad" else payload(app, *rest))
+    submit(loop, lambda token: events.PutApps(token, (an_app("/bad"), an_app("/good"))))
+    for _ in range(3):
+        loop.step([events.OffersReceived((an_offer(),))])
+    assert "accept" in journal.lines
+    [record] = [record for record in caplog.records if "could not be looked after" in record.getMessage()]
+    assert "/bad" in record.getMessage() and record.exc_info is not None and record.exc_info[0] is KeyError
+
+
+def test_a_launch_that_could_not_be_sent_is_taken_back_and_tried_with_the_next_offer():
+    journal = Journal()
+    loop = a_loop(journal)
+    journal.connected = False
+    first = launch(loop)
+    journal.lines.clear()
+    loop.step([events.Tick()])
+    [instance] = loop.machine.state.instances.values()
+    assert instance.waiting and instance.task_id == first[:-1] + "2"
+    assert journal.lines[0] == f"store instances/{instance.instance_id}"
+    journal.connected = True
+    loop.step([events.OffersReceived((an_offer(),))])
+    assert not instance.waiting
+
+
+def test_a_host_that_is_left_alone_is_logged(caplog: Any):
+    loop = a_loop(Journal())
+    apps = tuple(an_app(f"/{name}", backoffSeconds=0) for name in "ab")
+    submit(loop, lambda token: events.PutApps(token, apps))
+    loop.machine.state.known_agent(an_offer("a2"))
+    loop.step([events.OffersReceived((an_offer("a1"),))])
+    for instance in list(loop.machine.state.with_task()):
+        loop.step([events.StatusChanged(a_status(instance.task_id, "FAILED"))])
+    [record] = [record for record in caplog.records if "left alone" in record.getMessage()]
+    assert "host-a1" in record.getMessage() and "/a,/b" in record.getMessage()

@@ -8,6 +8,7 @@ import pytest
 from support.records import an_instance
 
 from eratos.common import names
+from eratos.marathon.app import App
 from eratos.scheduler.core import events
 from eratos.scheduler.core.mesos import TaskState, TaskStatus
 from eratos.scheduler.core.records import INSTANCES, Stored
@@ -26,6 +27,14 @@ def test_spoilt_records_are_named_with_the_reason(caplog: pytest.LogCaptureFixtu
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     assert "apps//bad" in caplog.text
     assert "JSON is malformed" in caplog.text
+
+
+def test_apps_with_a_constraint_that_is_refused_now_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    definition = {"id": "/old", "cmd": "x", "constraints": [["@hostname", "LIKE", "(?=a)b"]]}
+    examine(Stored("f-0001", apps=(App.restore(definition), App.parse({"id": "/new", "cmd": "x"}))))
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "/old" in record.getMessage() and "(?=a)b" in record.getMessage() and "look-ahead" in record.getMessage()
 
 
 @pytest.mark.parametrize("stored", [Stored(instances=(an_instance(1),)), Stored(spoilt={INSTANCES + "bad": "why"})])
