@@ -7,6 +7,8 @@ against the rules between fields (:mod:`.rules`), and every problem is reported 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -18,10 +20,10 @@ from pydantic import Field, ValidationError
 from eratos.common import names
 from eratos.common.resources import Resources
 
-from . import documents, ids, messages, rules
+from . import bounds, documents, ids, messages, rules
 from . import labels as known_labels
-from .errors import InvalidApp, Problem
-from .normalise import LEGACY_FIELDS, normalise
+from .errors import PROBLEMS_MOST, InvalidApp, Problem
+from .normalise import LEGACY_FIELDS, OUTPUT_ONLY, normalise
 from .parts import (
     DISABLED,
     Constraint,
@@ -115,12 +117,28 @@ class App(Part):
     version: str = ""
 
     @classmethod
-    def parse(cls, data: Any, base: str = "/") -> Self:
-        """Read a user's definition; relative ids are taken below the group ``base``. Raises InvalidApp."""
+    def parse(cls, data: Any, base: str = "/", before: App | None = None) -> Self:
+        """Read a user's definition; relative ids are taken below the group ``base``. Raises InvalidApp.
+
+        Of the app that there is ``before``, what goes beyond today's bounds may stay.
+        """
         if not isinstance(data, Mapping):
             raise InvalidApp([Problem("/", f"must be an object with the app's fields, not {messages.kind(data)}")])
         documents.check(data)
-        raw, problems = normalise(data)
+        return cls._read(data, base, _beyond(data, base, before))
+
+    @classmethod
+    def restore(cls, data: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` wrote, version included. Raises InvalidApp.
+
+        Bounds are for what is asked for (:meth:`parse`): what an older version stored is read whatever its size.
+        """
+        return cls._read(data, "/", []).with_version(str(data.get("version") or ""))
+
+    @classmethod
+    def _read(cls, data: Mapping[str, Any], base: str, problems: list[Problem]) -> Self:
+        raw, found = normalise(data)
+        problems += found
         problems += _resolve_ids(raw, base)
         app, unreadable, found = _read(cls, raw)
         problems += found
@@ -128,11 +146,6 @@ class App(Part):
         if problems:
             raise InvalidApp(problems)
         return app
-
-    @classmethod
-    def restore(cls, data: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote, version included. Raises InvalidApp."""
-        return cls.parse(data).with_version(str(data.get("version") or ""))
 
     def to_json(self) -> dict[str, Any]:
         """Return Marathon's JSON in canonical form: parsing it gives an equal app."""
@@ -186,9 +199,7 @@ class App(Part):
                 for p in self.port_definitions
             )
         mappings = self.container.port_mappings or ()
-        return tuple(
-            AppPort(p.host_port, p.container_port, p.protocol, p.name or "", p.labels, p.service_port) for p in mappings
-        )
+        return tuple(AppPort(p.host_port, p.container_port, p.protocol, p.name or "", p.labels, p.service_port) for p in mappings)
 
     @property
     def network(self) -> Literal["host", "bridge"]:
@@ -240,6 +251,19 @@ class App(Part):
         return tuple(
             names.service_name(self.id, "" if index == 0 else port.name or str(index)) for index, port in enumerate(self.ports)
         )
+
+
+def _beyond(data: Mapping[str, Any], base: str, before: App | None) -> list[Problem]:
+    """Return what is too large in a definition and was not so before."""
+    given = {key: value for key, value in data.items() if key not in OUTPUT_ONLY}
+    if isinstance(given.get("id"), str):
+        with contextlib.suppress(ValueError):
+            given["id"] = ids.absolute(given["id"], base)
+    found = list(itertools.islice(bounds.problems(given), PROBLEMS_MOST))
+    if not found or before is None:
+        return found
+    kept = set(bounds.problems(before.to_json()))
+    return [problem for problem in found if problem not in kept]
 
 
 def _field(problem: Problem) -> str:

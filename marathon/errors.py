@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from eratos.common.errors import PermanentError
+
+#: Problems named in one answer; a document may have a hundred thousand.
+PROBLEMS_MOST: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,14 @@ class Problem:
 
 
 class InvalidApp(PermanentError):
-    """A definition was refused. ``problems`` names everything that is wrong with it."""
+    """A definition was refused. ``problems`` names everything that is wrong with it, up to ``PROBLEMS_MOST``."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+        found = tuple(dict.fromkeys(problems))
+        if len(found) > PROBLEMS_MOST:
+            more = Problem("/", f"has {len(found) - PROBLEMS_MOST} problems or more beside these: correct these first")
+            found = (*found[:PROBLEMS_MOST], more)
+        self.problems = found
         super().__init__("; ".join(f"{problem.path} {problem.message}" for problem in self.problems))
 
 

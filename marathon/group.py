@@ -88,7 +88,10 @@ def _id(value: Any, base: str, path: str, problems: list[Problem]) -> str:
     try:
         if not isinstance(value, str):
             raise ValueError(f"must be text such as /shop, not {kind(value)}")
-        return ids.absolute(value, base)
+        whole = ids.absolute(value, base)
+        if path == "/id" and (message := ids.reserved(whole)):
+            raise ValueError(message)
+        return whole
     except ValueError as error:
         problems.append(Problem(path, str(error)))
         return base

@@ -23,6 +23,8 @@ _RIVALS = (
     frozenset({"cmd", "args"}),
 )
 
+SCALE_BY_MAX = 1_000_000
+
 
 def updated(existing: App | None, body: Any, app_id: str, *, partial: bool) -> App:
     """Return the app that a PUT asks for. ``partial``: fields that the body leaves out stay as they are. Raises InvalidApp."""
@@ -33,8 +35,8 @@ def updated(existing: App | None, body: Any, app_id: str, *, partial: bool) -> A
     if "version" in given and not given.keys() - {"id", "version"}:
         raise invalid("/version", "is refused: eratos keeps no former versions; apply the former definition instead")
     if existing is None or not partial:
-        return App.parse({**given, "id": app_id})
-    return App.parse({**_kept(existing, given), **given, "id": app_id})
+        return App.parse({**given, "id": app_id}, before=existing)
+    return App.parse({**_kept(existing, given), **given, "id": app_id}, before=existing)
 
 
 def _own_id(body: Mapping[str, Any], app_id: str) -> None:
@@ -66,7 +68,7 @@ def _kept(existing: App, given: Mapping[str, Any]) -> dict[str, Any]:
     if _mode(kept | dict(given)) != existing.network:
         # Another network has its ports in another place.
         kept.pop("portDefinitions", None)
-        kept["container"].pop("portMappings", None)
+        kept.get("container", {}).pop("portMappings", None)
     return kept
 
 
@@ -77,6 +79,20 @@ def _mode(app: Mapping[str, Any]) -> str:
         return "host" if app["container"]["docker"]["network"] == "HOST" else "bridge"
     except (LookupError, TypeError):
         return "host"
+
+
+def check_instances(apps: Mapping[str, App], wanted: Iterable[App], most: int) -> None:
+    """Refuse more instances than the scheduler may have; what brings them down is taken whatever they are. Raises InvalidApp."""
+    wanted = tuple(wanted)
+    now = sum(app.instances for app in apps.values())
+    after = now + sum(app.instances - (apps[app.id].instances if app.id in apps else 0) for app in wanted)
+    if after > max(now, most):
+        message = (
+            f"would make {after} instances of all apps together, and this scheduler has {most} at most: ask for fewer, "
+            "or raise its setting --instances-limit"
+        )
+        place = f"of {wanted[0].id} and {len(wanted) - 1} more " if len(wanted) > 1 else ""
+        raise InvalidApp([Problem("/instances", place + message)])
 
 
 def check(apps: Mapping[str, App], wanted: Iterable[App], role: str | None) -> None:
@@ -137,6 +153,7 @@ def dropped(apps: Iterable[str], group: Group) -> Iterator[str]:
 
 def scaled(apps: Iterable[App], factor: Any) -> tuple[App, ...]:
     """Return apps with their instances multiplied, as ``scaleBy`` asks; fractions count as whole instances."""
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= 1e6:
-        raise invalid("/scaleBy", f"must be a number from 0 on, not {factor!r}")
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= SCALE_BY_MAX:
+        given = kind(factor) if isinstance(factor, str | list | Mapping) else repr(factor)
+        raise invalid("/scaleBy", f"must be a number from 0 to {SCALE_BY_MAX}, not {given}")
     return tuple(app.with_instances(math.ceil(app.instances * factor)) for app in apps)

@@ -1,0 +1,86 @@
+"""How large a definition may be, whatever it says: what nobody needs and would cost every part that handles it.
+
+Only what is asked for now is held against these, never what a store holds: :meth:`.app.App.restore` reads what an older
+version took, and an update may keep what the app has already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from . import ids
+from .errors import InvalidApp, Problem, json_path
+
+#: Apps in one request.
+APPS_MOST: Final = 5000
+#: What Linux takes of one argument of a program, and of one variable with its name (MAX_ARG_STRLEN), less the final NUL.
+STRING_BYTES_MAX: Final = 128 * 1024 - 1
+KEY_CHARACTERS_MAX: Final = 1024
+#: Entries of a list or an object; the fields below have bounds of their own.
+ENTRIES_MOST: Final = 1000
+_ENTRIES: Final[Mapping[str, int]] = {
+    "args": 10_000,
+    "constraints": 100,
+    "healthChecks": 100,
+    "readinessChecks": 100,
+    "portDefinitions": 100,
+    "portMappings": 100,
+    "ports": 100,
+}
+#: A constraint's field and value.
+CONSTRAINT_CHARACTERS_MAX: Final = 1024
+#: Of whole numbers and seconds: 68 years, the most that Mesos' nanoseconds and everybody's clocks bear.
+NUMBER_MAX: Final = 2**31 - 1
+BACKOFF_FACTOR_MAX: Final = 1000
+#: These have bounds of their own (:mod:`.parts`).
+_UNBOUNDED: Final = frozenset({"cpus", "mem", "disk", "gpus"})
+
+
+def check_count(place: str, what: str, count: int, most: int) -> None:
+    """Refuse too long a list before it is read. Raises InvalidApp."""
+    if count > most:
+        raise InvalidApp([Problem(place, f"holds {count} {what}: send {most} at most at a time")])
+
+
+def problems(app: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what is too large in an app's JSON, in whatever spelling."""
+    if isinstance(app.get("id"), str) and (message := ids.reserved(app["id"])):
+        yield Problem("/id", message)
+    for field, value in app.items():
+        yield from _problems(value, (field,))
+
+
+def _problems(value: Any, place: tuple[str | int, ...]) -> Iterator[Problem]:
+    if isinstance(value, str):
+        if message := _text(value, CONSTRAINT_CHARACTERS_MAX if place[0] == "constraints" else STRING_BYTES_MAX):
+            yield Problem(json_path(place), message)
+    elif isinstance(value, Mapping | list):
+        most = _ENTRIES.get(str(place[-1]), ENTRIES_MOST)
+        if len(value) > most:
+            yield Problem(json_path(place), f"has {len(value)} entries: {most} are the most")
+            return
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            if isinstance(key, str) and (message := _key(key)):
+                yield Problem(json_path(place), message)
+            else:
+                yield from _problems(item, (*place, key))
+    elif not isinstance(value, bool) and isinstance(value, int | float):
+        most = BACKOFF_FACTOR_MAX if place[-1] == "backoffFactor" else NUMBER_MAX
+        if place[-1] not in _UNBOUNDED and value > most:
+            yield Problem(json_path(place), f"must be at most {most}, not {value:.12g}")
+
+
+def _text(value: str, most: int) -> str:
+    if "\0" in value:
+        return "holds a NUL character, which no program can be given: remove it"
+    length = len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+    return f"takes {length} bytes: {most} are the most; move large values into files that the app reads" if length > most else ""
+
+
+def _key(key: str) -> str:
+    if "\0" in key:
+        return f"has a name with a NUL character, {key[:40]!r}: remove it"
+    if len(key) > KEY_CHARACTERS_MAX:
+        return f"has a name of {len(key)} characters, '{key[:40]}…': {KEY_CHARACTERS_MAX} are the most"
+    return ""
