@@ -72,7 +72,7 @@ def test_a_body_without_end_is_refused(api: ApiClient) -> None:
 
 
 def test_a_definition_too_large_for_the_store_is_refused(api: ApiClient) -> None:
-    answer = api.post("/v2/apps", json=definition(env={"TEXT": "x" * RECORD_BYTES_MAX}))
+    answer = api.post("/v2/apps", json=definition(env={f"TEXT_{n}": "x" * (RECORD_BYTES_MAX // 5) for n in range(5)}))
     assert "the store keeps" in errors(answer)["/"][0]
 
 
