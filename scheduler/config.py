@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from eratos.common import names
 from eratos.common.errors import PermanentError
@@ -58,6 +59,9 @@ class Config:
     failover_timeout_s: float = _setting(WEEK_S, "how long Mesos keeps the tasks while no scheduler is there", float)
     placement: str = _setting("spread", "spread over zones and hosts, or pack onto few hosts, where an app says nothing")
     launch_limit: int = _setting(2000, "launches without any answer from their agent yet, at most", int)
+    instances_limit: int = _setting(
+        100_000, "instances of all apps together, at most: each takes memory and time of the one that leads", int
+    )
     maintenance_lead_s: float = _setting(300.0, "how long before its scheduled maintenance a host is emptied", float)
     brake_share: float = _setting(
         0.2, "share of hosts or tasks whose loss within a minute stops launches and kills until most are back; 0: never", float
@@ -76,6 +80,11 @@ class Config:
     def url(self) -> str:
         """The API's URL that other schedulers and users are told."""
         return self.advertise_url or f"http://{socket.gethostname()}:{self.http_port}"
+
+    @property
+    def hostname(self) -> str:
+        """The host of the API's URL, as Mesos' pages and ``/v2/info`` show it."""
+        return urlsplit(self.url).hostname or ""
 
     @property
     def store_url(self) -> str:
@@ -212,6 +221,10 @@ def _problems_to_run(config: Config) -> list[str]:
         found.append(f"--placement: {config.placement!r} is neither spread nor pack")
     if config.launch_limit < 1:
         found.append("--launch-limit: at least 1, or nothing is ever launched")
+    if config.instances_limit < 1:
+        found.append("--instances-limit: at least 1, or no app can run")
+    if config.advertise_url and not re.match(r"^https?://[^/\s]+/?$", config.advertise_url):
+        found.append(f"--advertise-url: {config.advertise_url!r} is no address like http://scheduler1:8080")
     if config.maintenance_lead_s < 0 or config.rebalance_budget < 0:
         found.append("--maintenance-lead-s and --rebalance-budget: not below 0")
     if not 0 <= config.brake_share <= 1:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from eratos.common import names
 from eratos.common.log import fields
+from eratos.marathon import bounds, ids
 
 from .core import events
 from .core.mesos import TaskState, TaskStatus
@@ -25,6 +26,20 @@ def examine(stored: Stored) -> None:
     """Tell what is unusual about a store. Raises StoreUnusable where its tasks would be abandoned (rule 2)."""
     for key, why in stored.spoilt.items():
         log.error("a record cannot be read and is left as it is; its tasks are not touched %s", fields(key=key, error=why))
+    for app in stored.apps:
+        if ids.reserved(app.id):
+            log.warning(
+                "an app has a last name that the API now reserves: %s; rename it, and until then reach it at /v2/apps/%s",
+                app.id,
+                app.id.replace("/", "%2F"),
+            )
+        elif beyond := next(bounds.problems(app.to_json()), None):
+            log.warning(
+                "an app is larger than one may be now, and is kept until it is changed there: %s %s %s",
+                app.id,
+                beyond.path,
+                beyond.message,
+            )
     if stored.framework_id:
         return
     instances = len(stored.instances) + sum(key.startswith(INSTANCES) for key in stored.spoilt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,7 +19,21 @@ if TYPE_CHECKING:
 
 
 def carry_out(machine: Machine, command: events.Command, now: float) -> list[Action]:
-    """Change the wanted state, and answer with one Reply or Refuse; a refused command changed nothing."""
+    """Change the wanted state, and answer with one Reply or Refuse; a refused command, or one that raises, changed no app."""
+    state = machine.state
+    apps, deployments = dict(state.apps), dict(state.deployments)
+    try:
+        return _carry_out(machine, command, now)
+    except Exception:
+        # Nothing of it will be stored, so nothing may stay in memory either.
+        state.apps.clear()
+        state.apps.update(apps)
+        state.deployments.clear()
+        state.deployments.update(deployments)
+        raise
+
+
+def _carry_out(machine: Machine, command: events.Command, now: float) -> list[Action]:
     match command:
         case events.PutApps():
             return _put(machine, command, now)
@@ -34,7 +49,7 @@ def carry_out(machine: Machine, command: events.Command, now: float) -> list[Act
             return _reset_delay(machine, command)
         case events.ReleaseBrake():
             return _release_brake(machine, command)
-    raise TypeError(f"unknown command: {command!r}")
+    raise TypeError(f"unknown command: {type(command).__name__}")
 
 
 def _put(machine: Machine, command: events.PutApps, now: float) -> list[Action]:
@@ -45,13 +60,15 @@ def _put(machine: Machine, command: events.PutApps, now: float) -> list[Action]:
                 return [Refuse(command.token, 409, f"An app with id [{app.id}] already exists.")]
     version = new_version(machine, now)
     out: list[Action] = []
+    newest = ""
     for app in command.apps:
         before = state.apps.get(app.id)
         # Scaling is no new version: the instances that run are as good as new ones.
         unchanged = before is not None and before.same_definition(app)
         stored = app.with_version(before.version if before is not None and unchanged else version)
         out += _store(machine, stored, reset=not unchanged)
-    return [*out, _deployed(machine, command.token, version, (app.id for app in command.apps), now)]
+        newest = max(newest, stored.version)
+    return [*out, _deployed(machine, command.token, version, (app.id for app in command.apps), now, newest)]
 
 
 def _scale(machine: Machine, command: events.ScaleApp, now: float) -> list[Action]:
@@ -59,7 +76,7 @@ def _scale(machine: Machine, command: events.ScaleApp, now: float) -> list[Actio
     if app is None:
         return [_missing(command.token, command.app_id)]
     out = _store(machine, app.with_instances(command.instances), reset=False)
-    return [*out, _deployed(machine, command.token, new_version(machine, now), (app.id,), now)]
+    return [*out, _deployed(machine, command.token, new_version(machine, now), (app.id,), now, app.version)]
 
 
 def _delete(machine: Machine, command: events.DeleteApps, now: float) -> list[Action]:
@@ -128,10 +145,11 @@ def _store(machine: Machine, app: App, *, reset: bool) -> list[Action]:
     return [Put(APPS + app.id, app)]
 
 
-def _deployed(machine: Machine, token: int, version: str, app_ids: Iterable[str], now: float) -> Reply:
+def _deployed(machine: Machine, token: int, version: str, app_ids: Iterable[str], now: float, answered: str = "") -> Reply:
+    """Begin a deployment. ``answered``: the version that its apps have now, where that is not the deployment's own."""
     deployment = Deployment(machine.new_id(), version, frozenset(app_ids), now)
     machine.state.deployments[deployment.deployment_id] = deployment
-    return Reply(token, version, deployment.deployment_id)
+    return Reply(token, answered or version, deployment.deployment_id)
 
 
 def _missing(token: int, app_id: str) -> Refuse:
@@ -140,7 +158,8 @@ def _missing(token: int, app_id: str) -> Refuse:
 
 def new_version(machine: Machine, now: float) -> str:
     """Return a Marathon version: the time, made unique and growing, as ``2026-01-31T12:00:00.123Z``."""
-    newest = max((app.version for app in machine.state.apps.values()), default="")
+    apps = (app.version for app in machine.state.apps.values())
+    newest = max(itertools.chain(apps, (change.version for change in machine.state.deployments.values())), default="")
     now_ms = int(now * 1000)
     if newest:
         now_ms = max(now_ms, _milliseconds(newest) + 1)

@@ -417,3 +417,15 @@ def test_failing_dependency_does_not_keep_a_dependent_app_from_being_repaired(co
     core.status(databases[0], "FAILED")
     core.status(web, "FAILED")
     assert [task.split(".")[0] for task in core.launch()] == ["web"]
+
+
+def test_the_answer_to_a_change_names_a_version_that_is_there() -> None:
+    core = Driven(a_machine())
+    [created] = of(actions.Reply, core.put(an_app("/a"), an_app("/b")))
+    [scaled] = of(actions.Reply, core.handle(events.ScaleApp(7, "/a", 3)))
+    [together] = of(actions.Reply, core.put(an_app("/a", 4), an_app("/b", 4)))
+    assert created.version == scaled.version == together.version == core.machine.state.apps["/a"].version
+    [changed] = of(actions.Reply, core.put(an_app("/a", 4), an_app("/b", 4, cpus=0.2)))
+    assert changed.version == core.machine.state.apps["/b"].version > created.version
+    versions = [change.version for change in core.machine.state.deployments.values()]
+    assert len(set(versions)) == len(versions) == 4, "no two deployments bear the same version"

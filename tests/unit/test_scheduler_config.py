@@ -8,7 +8,7 @@ import pytest
 
 from eratos.executor.config import read as read_executor_config
 from eratos.scheduler.config import BadConfig, read
-from eratos.scheduler.process import mesos_settings
+from eratos.scheduler.process import Process, mesos_settings
 
 GOOD = ["--master", "zk://zk1:2181/mesos", "--zk", "zk://zk1:2181/eratos"]
 
@@ -40,6 +40,8 @@ def test_executors_serve_logs_where_the_api_asks_for_them():
         (["--master", "m:5050", "--zk", "zk1:2181"], "zk://"),
         ([*GOOD, "--secret-file", "/no/such/file", "--principal", "p"], "no readable file"),
         ([*GOOD, "--secret-file", "/etc/hostname"], "--principal"),
+        ([*GOOD, "--instances-limit", "0"], "--instances-limit"),
+        ([*GOOD, "--advertise-url", "scheduler1:8080"], "--advertise-url"),
         ([*GOOD, "--executor-cpus", "0"], "--executor-cpus"),
         ([*GOOD, "--executor-http-port", "70000"], "--executor-http-port"),
         ([*GOOD, "--executor-disk-mib", "-1"], "--executor-disk-mib"),
@@ -103,3 +105,22 @@ def test_commands_for_the_store_read_the_environment_that_the_scheduler_has():
 def test_commands_for_the_store_refuse_what_they_cannot_work_on(command: str, argv: list[str], complaint: str):
     with pytest.raises(BadConfig, match=complaint):
         read([command, "f", *argv], {})
+
+
+@pytest.mark.parametrize(
+    ("url", "hostname", "leader"),
+    [
+        ("https://sched1.example:8443", "sched1.example", "sched1.example:8443"),
+        ("http://sched1:8080/", "sched1", "sched1:8080"),
+        ("https://[fd00::1]:8443", "fd00::1", "[fd00::1]:8443"),
+    ],
+)
+def test_the_host_and_the_leader_are_told_without_the_scheme(
+    url: str, hostname: str, leader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read([*GOOD, "--advertise-url", url], {}).config
+    assert (mesos_settings(config).hostname, mesos_settings(config).webui_url) == (hostname, url)
+    process = Process(config)
+    monkeypatch.setattr(process, "leader", lambda: url)
+    info = process.info()
+    assert (info["leader"], info["marathon_config"]["hostname"]) == (leader, hostname)

@@ -128,3 +128,22 @@ def test_removed_framework_ends_the_process():
     loop = a_loop(Journal())
     with pytest.raises(Aborted, match="removed"):
         loop.step([events.MasterError("Framework has been removed")])
+
+
+def test_a_command_that_breaks_changes_nothing_and_its_secrets_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal()
+    loop = a_loop(journal)
+
+    def broken() -> str:
+        raise RuntimeError("no more ids")
+
+    loop.machine.new_id = broken
+    future = submit(loop, lambda token: events.PutApps(token, (an_app("/shop", env={"PASSWORD": "hunter2"}),)))
+    with pytest.raises(CommandRefused, match="could not be handled"):
+        future.result(0)
+    assert not loop.machine.state.apps, "what is told to have failed must not be there"
+    assert not loop.machine.state.deployments
+    assert not journal.lines
+    assert "event=PutApps about=/shop" in caplog.text
+    assert "hunter2" not in caplog.text
+    assert "PASSWORD" not in caplog.text
