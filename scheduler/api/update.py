@@ -136,19 +136,23 @@ def _size(app: App) -> Iterator[Problem]:
 
 def dropped(apps: Iterable[str], group: Group) -> Iterator[str]:
     """Yield the apps that a PUT of a group removes: those in a list it gives, and not given again."""
-    apps = tuple(apps)
-    own = {app.id for app in group.own_apps}
-    children = {child.id: child for child in group.groups}
+    given = {group.id: group}
+    kept: set[str] = set()
+    waiting = [group]
+    while waiting:
+        one = waiting.pop()
+        kept.update(app.id for app in one.own_apps)
+        given.update((child.id, child) for child in one.groups)
+        waiting += one.groups
     for app_id in apps:
-        if not ids.within(app_id, group.id) or app_id == group.id:
-            continue
-        if ids.parent(app_id) == group.id:
-            if "apps" in group.given and app_id not in own:
-                yield app_id
-        elif "groups" in group.given and not any(ids.within(app_id, child) for child in children):
+        # The nearest group that the document speaks of decides.
+        place = ids.parent(app_id)
+        direct = place in given
+        while place not in given and place != "/":
+            place = ids.parent(place)
+        spoken_of = place in given and ("apps" if direct else "groups") in given[place].given
+        if spoken_of and app_id not in kept and (direct or app_id not in given):
             yield app_id
-    for child in children.values():
-        yield from dropped(apps, child)
 
 
 def scaled(apps: Iterable[App], factor: Any) -> tuple[App, ...]:
