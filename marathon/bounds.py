@@ -47,8 +47,19 @@ def problems(app: Mapping[str, Any]) -> Iterator[Problem]:
     """Find what is too large in an app's JSON, in whatever spelling."""
     if isinstance(app.get("id"), str) and (message := ids.reserved(app["id"])):
         yield Problem("/id", message)
+    yield from _places_in_the_sandbox(app.get("container"))
     for field, value in app.items():
         yield from _problems(value, (field,))
+
+
+def _places_in_the_sandbox(container: Any) -> Iterator[Problem]:
+    """Find relative paths that lead out of the sandbox; of absolute ones every container has its own."""
+    volumes = container.get("volumes") if isinstance(container, Mapping) else None
+    for index, volume in enumerate(volumes if isinstance(volumes, list) else ()):
+        path = volume.get("containerPath") if isinstance(volume, Mapping) else None
+        if isinstance(path, str) and not path.startswith("/") and (".." in path.split("/") or not path.strip("./")):
+            place = json_path(("container", "volumes", index, "containerPath"))
+            yield Problem(place, "must lie in the sandbox where it is relative, such as data: write it without ..")
 
 
 def _problems(value: Any, place: tuple[str | int, ...]) -> Iterator[Problem]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
 from support.builders import a_machine, a_status, an_app, an_offer
 
+from eratos.common.resources import PortRanges
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.machine import Machine
 from eratos.scheduler.core.mesos import Offer, TaskState
@@ -326,6 +328,18 @@ def test_misfit_is_explained_by_field(core: Driven):
     [refusal] = core.machine.state.launches_of("/prime").refusals.values()
     assert refusal.reason.value == "InsufficientCpus"
     assert "64 wanted, 3.9 free on host-a1" in refusal.detail
+
+
+def test_a_port_that_a_host_never_offers_is_told_with_what_it_offers(core: Driven):
+    core.put(
+        an_app(requirePorts=True, portDefinitions=[{"port": 80}]),
+        an_app("/near", requirePorts=True, portDefinitions=[{"port": 31050}]),
+    )
+    core.offer(replace(an_offer("a1"), ports=PortRanges([(31000, 31049), (31051, 32000)])))
+    details = {app: next(iter(core.machine.state.launches_of(app).refusals.values())).detail for app in ("/prime", "/near")}
+    assert "80 not among those that host-a1 offers, 31000 to 32000" in details["/prime"]
+    assert "--resources" in details["/prime"]
+    assert details["/near"] == "ports: 31050 not free on host-a1"
 
 
 def test_offers_die_with_the_subscription(core: Driven):
