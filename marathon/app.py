@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
@@ -254,16 +254,20 @@ class App(Part):
 
 
 def _beyond(data: Mapping[str, Any], base: str, before: App | None) -> list[Problem]:
-    """Return what is too large in a definition and was not so before."""
+    """Return what goes beyond the bounds and did not before. Raises InvalidApp where reading on would cost too much."""
     given = {key: value for key, value in data.items() if key not in OUTPUT_ONLY}
     if isinstance(given.get("id"), str):
         with contextlib.suppress(ValueError):
             given["id"] = ids.absolute(given["id"], base)
-    found = list(itertools.islice(bounds.problems(given), PROBLEMS_MOST))
-    if not found or before is None:
-        return found
-    kept = set(bounds.problems(before.to_json()))
-    return [problem for problem in found if problem not in kept]
+
+    def new(rule: Callable[[Mapping[str, Any]], Iterable[Problem]]) -> list[Problem]:
+        problems = list(itertools.islice(rule(given), PROBLEMS_MOST + 1))
+        kept = set(rule(before.to_json())) if problems and before is not None else set()
+        return [problem for problem in problems if problem not in kept]
+
+    if too_large := new(bounds.sizes):
+        raise InvalidApp(too_large)
+    return new(bounds.values)
 
 
 def _field(problem: Problem) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from .errors import InvalidApp, Problem, json_path
+from .errors import InvalidApp, Problem
 
 #: A tree of groups takes two levels for each group; no definition comes near.
 DEPTH_MAX: Final = 64
@@ -71,44 +70,28 @@ def _float(digits: str) -> float:
 
 def check(data: Any) -> None:
     """Refuse what no JSON document may hold, or none that anybody wrote on purpose. Raises InvalidApp."""
-    try:
-        if _depth(data) > DEPTH_MAX:
-            raise RecursionError
-        if key := next(_foreign_keys(data), None):
-            raise InvalidApp([key])
-        json.dumps(data, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise InvalidApp([Problem("/", f"holds a half character, {error.object[error.start]!r}: write whole ones")]) from error
-    except RecursionError:
-        raise InvalidApp([Problem("/", f"is nested too deeply: {DEPTH_MAX} levels are plenty")]) from None
-    except (TypeError, ValueError) as error:
-        raise InvalidApp([Problem("/", f"is no JSON: {error}")]) from error
-
-
-def _depth(data: Any) -> int:
     level, depth = [data], 0
     while level := [item for holder in level if isinstance(holder, dict | list) for item in _items(holder)]:
         depth += 1
         if depth > DEPTH_MAX:
-            break
-    return depth
+            raise InvalidApp([Problem("/", f"is nested too deeply: {DEPTH_MAX} levels are plenty")])
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidApp([Problem("/", f"holds a half character, {error.object[error.start]!r}: write whole ones")]) from error
+    except (TypeError, ValueError) as error:
+        raise InvalidApp([Problem("/", f"is no JSON: {error}")]) from error
 
 
 def _items(holder: Any) -> Any:
-    return holder.values() if isinstance(holder, dict) else holder
-
-
-def _foreign_keys(data: Any, place: tuple[str | int, ...] = ()) -> Iterator[Problem]:
-    """Find keys that are no text: no JSON has any, but YAML does."""
-    if isinstance(data, Mapping):
-        for key, item in data.items():
-            if not isinstance(key, str):
-                reads = ", as YAML reads on, off, yes, no and the like" if isinstance(key, bool) else ""
-                yield Problem(json_path((*place, str(key))), f"has a key that is no text{reads}: put quotes around the key")
-            yield from _foreign_keys(item, (*place, str(key)))
-    elif isinstance(data, list):
-        for index, item in enumerate(data):
-            yield from _foreign_keys(item, (*place, index))
+    """Return what an object or a list holds. Raises InvalidApp for keys that are no text: no JSON has any, but YAML does."""
+    if not isinstance(holder, dict):
+        return holder
+    for key in holder:
+        if not isinstance(key, str):
+            reads = ", as YAML reads on, off, yes, no and the like" if isinstance(key, bool) else ""
+            raise InvalidApp([Problem("/", f"has the key {key}, which is no text{reads}: put quotes around it")])
+    return holder.values()
 
 
 def shortened(text: str, most: int = 60) -> str:

@@ -62,9 +62,7 @@ def _parse(data: Any, base: str, inherited: tuple[str, ...], problems: list[Prob
     dependencies = inherited + wanted
     if len(dependencies) > bounds.ENTRIES_MOST:
         problems.append(
-            Problem(
-                "/dependencies", f"are {len(dependencies)} with those of the groups around: {bounds.ENTRIES_MOST} are the most"
-            )
+            Problem("/dependencies", f"are {len(dependencies)} with those of groups around: {bounds.ENTRIES_MOST} are the most")
         )
         return Group(group_id)
     apps: list[App] = []
@@ -101,9 +99,7 @@ def _count(data: Any) -> int:
 def _fields(data: Mapping[str, Any]) -> Iterator[Problem]:
     for field, value in itertools.islice(data.items(), PROBLEMS_MOST):
         if field not in _FIELDS:
-            yield Problem(
-                f"/{documents.shortened(field)}", f"is no field of a group, which has {', '.join(_FIELDS[:4])}: remove it"
-            )
+            yield Problem(f"/{documents.shortened(field)}", f"is no field of a group, as {', '.join(_FIELDS[:4])} are: remove it")
         elif value and field in _REFUSED:
             yield Problem(f"/{field}", f"is refused: {_REFUSED[field]}")
 

@@ -295,7 +295,7 @@ def parse_constraint(raw: Any) -> Constraint:
             raise ValueError(f"{operator} takes a regular expression")
         try:
             re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"'{value}' is no valid regular expression: {error}") from None
     if operator == "IS" and not re.fullmatch(r"[a-zA-Z0-9_/.-]*", value):
         raise ValueError(f"IS takes a Mesos text or number value, not '{value}'")
