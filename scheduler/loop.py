@@ -19,7 +19,7 @@ from eratos.common.backoff import exponential_s
 from eratos.common.errors import FatalError
 from eratos.common.log import fields
 
-from .api.controller import CommandRefused
+from .api.controller import CommandRefused, Unavailable
 from .core import actions, events
 from .core.machine import Machine
 from .core.mesos import TaskStatus
@@ -77,11 +77,18 @@ class Loop:
         self._queue.put(event)
 
     def submit(self, make: Callable[[int], events.Command]) -> Future[actions.Reply]:
-        """Enqueue a command; the future yields its Reply once stored, or raises :class:`CommandRefused`."""
+        """Enqueue a command; the future yields its Reply once stored, or raises :class:`CommandRefused`.
+
+        Raises Unavailable while the queue is full: events of Mesos wait there for a store that is away.
+        """
         token = next(self._tokens)
         future: Future[actions.Reply] = Future()
         self._waiting[token] = future
-        self.emit(make(token))
+        try:
+            self._queue.put_nowait(make(token))
+        except queue.Full:
+            del self._waiting[token]
+            raise Unavailable(f"{QUEUE_MOST} events wait already, and nothing was changed: is the store reachable?") from None
         return future
 
     def read(self, fn: Callable[[State], T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -101,8 +102,9 @@ def check(apps: Mapping[str, App], wanted: Iterable[App], role: str | None) -> N
     after = {**apps, **{app.id: app for app in wanted}}
     problems: list[Problem] = []
     owners: dict[str, str] = {}
-    new = {app.id for app in wanted}
-    for app in sorted(after.values(), key=lambda app: app.id in new):
+    new = dict.fromkeys(app.id for app in wanted)
+    there = (app for app_id, app in apps.items() if app_id not in new)
+    for app in itertools.chain(there, (after[app_id] for app_id in new)):
         for name in app.service_names:
             if owners.setdefault(name, app.id) != app.id:
                 message = f"gives the Consul service {name}, which {owners[name]} has already: choose another id or port name"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.builders import a_machine, a_status, an_app, an_offer
 
-from eratos.scheduler.api.controller import CommandRefused
+from eratos.scheduler.api.controller import CommandRefused, Unavailable
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.actions import Write
 from eratos.scheduler.loop import Aborted, Loop
@@ -147,3 +147,13 @@ def test_a_command_that_breaks_changes_nothing_and_its_secrets_stay_out_of_the_l
     assert "event=PutApps about=/shop" in caplog.text
     assert "hunter2" not in caplog.text
     assert "PASSWORD" not in caplog.text
+
+
+def test_a_command_does_not_wait_for_a_queue_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eratos.scheduler.loop.QUEUE_MOST", 1)
+    loop = a_loop(Journal())
+    loop.emit(events.Tick())
+    with pytest.raises(Unavailable, match="nothing was changed"):
+        loop.submit(lambda token: events.ScaleApp(token, "/a", 1))
+    loop.step([loop._queue.get_nowait()])
+    assert submit(loop, lambda token: events.PutApps(token, (an_app(),))).result(0).version
