@@ -103,7 +103,13 @@ class MarathonClient:
 
     def explain(self, app_id: str) -> Json:
         """Ask why an app is not as it should be; eratos only."""
-        return self._object("GET", "/v2/explain/" + quote(app_id.strip("/")))
+        try:
+            return self._object("GET", "/v2/explain/" + quote(app_id.strip("/")))
+        except Refused as error:
+            if error.status != 404:
+                raise
+            # A scheduler of the version before has it behind the app's own address only.
+            return self._object("GET", _app(app_id) + "/explain")
 
     def brake(self) -> Json:
         """Ask for the disaster brake; eratos only."""

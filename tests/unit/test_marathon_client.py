@@ -132,3 +132,10 @@ def test_ids_that_end_in_a_reserved_name_are_addressed_without_doubt() -> None:
         "/v2/explain/shop/tasks",
         "/v2/apps/tasks/shop",
     ]
+
+
+def test_a_scheduler_of_before_explains_at_the_address_of_before() -> None:
+    client, recorder = a_client(404, {"message": "GET /v2/explain/shop: Not Found"})
+    with pytest.raises(Refused):
+        client.explain("/shop")
+    assert [request.path_url for request in recorder.asked] == ["/v2/explain/shop", "/v2/apps/shop/explain"]
