@@ -10,7 +10,7 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ BODY_MAX = 64 * 1024
 #: Longest piece of a streamed body.
 PIECE_MAX = 64 * 1024
 _HEADERS_MAX = 100
+_INTERIM_MAX = 10
 #: The system's own two hours are too long. It then asks nine times, every 75 s.
 _KEEP_ALIVE_IDLE_S = 60
 
@@ -112,9 +113,11 @@ async def ask(
     tls: ssl.SSLContext | None = None,
     unix: str = "",
     with_headers: bool = True,
+    connected: Callable[[], object] = lambda: None,
 ) -> AsyncIterator[Answer]:
     """Make one request and give its answer, connected until the block ends; set a timeout around what may not last.
 
+    ``connected`` is called once there is a connection, for a caller who bounds what follows differently.
     ``unix`` is the path of a socket to connect to instead of host and port. Raises one of Failure; a ValueError says that
     the answer is no HTTP.
     """
@@ -123,6 +126,7 @@ async def ask(
     else:
         reader, writer = await asyncio.open_connection(host, port, ssl=tls)
     try:
+        connected()
         sent = {"host": f"{host}:{port}", "user-agent": "eratos", "accept": "*/*"}
         sent |= {name.lower(): value for name, value in (headers or {}).items()} | {"connection": "close"}
         if body is not None:
@@ -131,7 +135,7 @@ async def ask(
         if any("\r" in line or "\n" in line for line in lines):
             raise ValueError("line break in an HTTP request")
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
-        status = _status(await reader.readline())
+        status = await _final_status(reader)
         if with_headers:
             keep_alive(writer)
         yield Answer(
@@ -165,6 +169,16 @@ def keep_alive(writer: asyncio.StreamWriter) -> None:
     if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_IDLE_S)
+
+
+async def _final_status(reader: asyncio.StreamReader) -> int:
+    """Return the status of the answer itself: interim ones (1xx) may come before it (RFC 9110, 15.2)."""
+    for _ in range(_INTERIM_MAX):
+        status = _status(await reader.readline())
+        if not 100 <= status < 200 or status == 101:
+            return status
+        await _headers(reader)
+    raise ValueError(f"the answer begins with more than {_INTERIM_MAX} interim ones")
 
 
 def _status(line: bytes) -> int:

@@ -7,9 +7,11 @@ against the rules between fields (:mod:`.rules`), and every problem is reported 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
@@ -18,10 +20,10 @@ from pydantic import Field, ValidationError
 from eratos.common import names
 from eratos.common.resources import Resources
 
-from . import documents, ids, messages, rules
+from . import bounds, documents, ids, messages, rules
 from . import labels as known_labels
-from .errors import InvalidApp, Problem
-from .normalise import LEGACY_FIELDS, normalise
+from .errors import PROBLEMS_MOST, InvalidApp, Problem
+from .normalise import LEGACY_FIELDS, OUTPUT_ONLY, normalise
 from .parts import (
     DISABLED,
     Constraint,
@@ -115,16 +117,28 @@ class App(Part):
     version: str = ""
 
     @classmethod
-    def parse(cls, data: Any, base: str = "/") -> Self:
-        """Read a user's definition; relative ids are taken below the group ``base``. Raises InvalidApp."""
-        return cls._checked(data, base, stored=False)
+    def parse(cls, data: Any, base: str = "/", before: App | None = None) -> Self:
+        """Read a user's definition; relative ids are taken below the group ``base``. Raises InvalidApp.
 
-    @classmethod
-    def _checked(cls, data: Any, base: str, *, stored: bool) -> Self:
+        Of the app that there is ``before``, what goes beyond today's bounds may stay.
+        """
         if not isinstance(data, Mapping):
             raise InvalidApp([Problem("/", f"must be an object with the app's fields, not {messages.kind(data)}")])
         documents.check(data)
-        raw, problems = normalise(data)
+        return cls._read(data, base, _beyond(data, base, before), stored=False)
+
+    @classmethod
+    def restore(cls, data: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` wrote, version included. Raises InvalidApp.
+
+        Bounds, and rules that came later, are for what is asked for (:meth:`parse`): what an older version stored is read.
+        """
+        return cls._read(data, "/", [], stored=True).with_version(str(data.get("version") or ""))
+
+    @classmethod
+    def _read(cls, data: Mapping[str, Any], base: str, problems: list[Problem], *, stored: bool) -> Self:
+        raw, found = normalise(data)
+        problems += found
         problems += _resolve_ids(raw, base)
         app, unreadable, found = _read(cls, raw)
         problems += found
@@ -132,11 +146,6 @@ class App(Part):
         if problems:
             raise InvalidApp(problems)
         return app
-
-    @classmethod
-    def restore(cls, data: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote, version included; rules that came since do not apply. Raises InvalidApp."""
-        return cls._checked(data, "/", stored=True).with_version(str(data.get("version") or ""))
 
     def to_json(self) -> dict[str, Any]:
         """Return Marathon's JSON in canonical form: parsing it gives an equal app."""
@@ -195,9 +204,7 @@ class App(Part):
                 for p in self.port_definitions
             )
         mappings = self.container.port_mappings or ()
-        return tuple(
-            AppPort(p.host_port, p.container_port, p.protocol, p.name or "", p.labels, p.service_port) for p in mappings
-        )
+        return tuple(AppPort(p.host_port, p.container_port, p.protocol, p.name or "", p.labels, p.service_port) for p in mappings)
 
     @property
     def network(self) -> Literal["host", "bridge"]:
@@ -249,6 +256,23 @@ class App(Part):
         return tuple(
             names.service_name(self.id, "" if index == 0 else port.name or str(index)) for index, port in enumerate(self.ports)
         )
+
+
+def _beyond(data: Mapping[str, Any], base: str, before: App | None) -> list[Problem]:
+    """Return what goes beyond the bounds and did not before. Raises InvalidApp where reading on would cost too much."""
+    given = {key: value for key, value in data.items() if key not in OUTPUT_ONLY}
+    if isinstance(given.get("id"), str):
+        with contextlib.suppress(ValueError):
+            given["id"] = ids.absolute(given["id"], base)
+
+    def new(rule: Callable[[Mapping[str, Any]], Iterable[Problem]]) -> list[Problem]:
+        problems = list(itertools.islice(rule(given), PROBLEMS_MOST + 1))
+        kept = set(rule(before.to_json())) if problems and before is not None else set()
+        return [problem for problem in problems if problem not in kept]
+
+    if too_large := new(bounds.sizes):
+        raise InvalidApp(too_large)
+    return new(bounds.values)
 
 
 def _field(problem: Problem) -> str:

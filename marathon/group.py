@@ -6,13 +6,14 @@ of each app in it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from . import documents, ids
+from . import bounds, documents, ids
 from .app import App
-from .errors import InvalidApp, Problem
+from .errors import PROBLEMS_MOST, InvalidApp, Problem
 from .messages import kind
 
 _FIELDS: Final = ("id", "apps", "groups", "dependencies", "pods", "version", "enforceRole", "scaleBy")
@@ -36,6 +37,7 @@ class Group:
     def parse(cls, data: Any, base: str = "/") -> Group:
         """Read a group below the group ``base``. Raises InvalidApp with the problems of every app in it."""
         documents.check(data)
+        bounds.check_count("/", "apps and groups", _count(data), bounds.APPS_MOST)
         problems: list[Problem] = []
         group = _parse(data, base, (), problems)
         everything = group.apps() if not problems else ()
@@ -58,8 +60,15 @@ def _parse(data: Any, base: str, inherited: tuple[str, ...], problems: list[Prob
     group_id = _id(data.get("id", ""), base, "/id", problems)
     wanted = tuple(_id(item, group_id, f"/dependencies({i})", problems) for i, item in _items(data, "dependencies", problems))
     dependencies = inherited + wanted
+    if len(dependencies) > bounds.ENTRIES_MOST:
+        problems.append(
+            Problem("/dependencies", f"are {len(dependencies)} with those of groups around: {bounds.ENTRIES_MOST} are the most")
+        )
+        return Group(group_id)
     apps: list[App] = []
     for index, item in _items(data, "apps", problems):
+        if len(problems) >= PROBLEMS_MOST:
+            break
         try:
             app = App.parse(item, group_id)
             if not ids.within(app.id, group_id):
@@ -69,6 +78,8 @@ def _parse(data: Any, base: str, inherited: tuple[str, ...], problems: list[Prob
             problems += [problem.below(f"/apps({index})") for problem in error.problems]
     groups: list[Group] = []
     for index, item in _items(data, "groups", problems):
+        if len(problems) >= PROBLEMS_MOST:
+            break
         below: list[Problem] = []
         groups.append(_parse(item, group_id, dependencies, below))
         problems += [problem.below(f"/groups({index})") for problem in below]
@@ -76,10 +87,19 @@ def _parse(data: Any, base: str, inherited: tuple[str, ...], problems: list[Prob
     return Group(group_id, tuple(apps), tuple(groups), given)
 
 
+def _count(data: Any) -> int:
+    """Count what a document lists as apps and groups, whatever it is."""
+    if not isinstance(data, Mapping):
+        return 0
+    apps, groups = data.get("apps"), data.get("groups")
+    own = len(apps) if isinstance(apps, list) else 0
+    return own + sum(1 + _count(group) for group in groups) if isinstance(groups, list) else own
+
+
 def _fields(data: Mapping[str, Any]) -> Iterator[Problem]:
-    for field, value in data.items():
+    for field, value in itertools.islice(data.items(), PROBLEMS_MOST):
         if field not in _FIELDS:
-            yield Problem(f"/{field}", f"is no field of a group, which has {', '.join(_FIELDS[:4])}: remove it")
+            yield Problem(f"/{documents.shortened(field)}", f"is no field of a group, as {', '.join(_FIELDS[:4])} are: remove it")
         elif value and field in _REFUSED:
             yield Problem(f"/{field}", f"is refused: {_REFUSED[field]}")
 
@@ -88,7 +108,10 @@ def _id(value: Any, base: str, path: str, problems: list[Problem]) -> str:
     try:
         if not isinstance(value, str):
             raise ValueError(f"must be text such as /shop, not {kind(value)}")
-        return ids.absolute(value, base)
+        whole = ids.absolute(value, base)
+        if path == "/id" and (message := ids.reserved(whole)):
+            raise ValueError(message)
+        return whole
     except ValueError as error:
         problems.append(Problem(path, str(error)))
         return base
@@ -119,28 +142,43 @@ def _cyclic(apps: Iterable[App]) -> Iterator[Problem]:
 
 def dependency_cycle(apps: Mapping[str, App]) -> tuple[str, ...]:
     """Return apps that depend on each other in a circle, or nothing. A dependency may name a group: all apps in it."""
+    inside = _inside(apps) if any(app.dependencies for app in apps.values()) else {}
     done: set[str] = set()
     for start in apps:
-        trail: list[str] = []
-        stack: list[tuple[str, Iterator[str]]] = []
+        trail: dict[str, None] = {}  # an app, or a group behind a blank; in order
+        stack: list[Iterator[str]] = []
         visit = start
         while visit:
             if visit in trail:
-                return (*trail[trail.index(visit) :], visit)
+                trail_apps = [*trail]
+                circle = [step for step in trail_apps[trail_apps.index(visit) :] if step in apps]
+                return (*circle, circle[0])
             if visit not in done:
-                trail.append(visit)
-                stack.append((visit, _needed(apps, visit)))
+                trail[visit] = None
+                stack.append(iter(inside[visit] if visit.startswith(" ") else [f" {d}" for d in apps[visit].dependencies]))
             visit = ""
             while stack and not visit:
-                visit = next(stack[-1][1], "")
+                visit = next((step for step in stack[-1] if step in apps or step in inside), "")
                 if not visit:
-                    done.add(stack.pop()[0])
-                    trail.pop()
+                    stack.pop()
+                    done.add(trail.popitem()[0])
     return ()
 
 
-def _needed(apps: Mapping[str, App], app_id: str) -> Iterator[str]:
-    for dependency in apps[app_id].dependencies:
-        for other in apps:
-            if ids.within(other, dependency):
-                yield other
+def _inside(apps: Mapping[str, App]) -> dict[str, list[str]]:
+    """Return what lies directly in each group, apps and groups, by the group's id behind a blank.
+
+    So a dependency on a group costs one step, however many apps are in it. An app is a group of itself and what lies below.
+    """
+    inside: dict[str, list[str]] = {}
+    for app_id in apps:
+        inside.setdefault(f" {app_id}", []).append(app_id)
+        below = app_id
+        while below != "/":
+            group = ids.parent(below)
+            known = f" {group}" in inside
+            inside.setdefault(f" {group}", []).append(f" {below}")
+            if known:
+                break
+            below = group
+    return inside

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 #: One name between slashes (stringTypes.raml, PathId): lowercase letters, digits, dashes inside, dots between names.
-_NAME = re.compile(r"^(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])(?:\.(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]))*$")
+_NAME = re.compile(r"(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])(?:\.(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]))*")
 
 #: With the instance's UUID and the attempt behind it, a task id must stay a file name (255 bytes) on the agent.
 ID_LENGTH_MAX = 180
+#: A longer text is not even looked at: with ``..`` in it a longer one may name a shorter id.
+LENGTH_READ = 4096
+
+
+#: No id may end in one of these (PathId.scala): in an address they ask for something of the app before them.
+RESERVED: Final = ("restart", "tasks", "versions")
 
 
 def absolute(path: str, base: str = "/") -> str:
     """Return the absolute form of an id that is relative to the group ``base``. Raises ValueError with the reason."""
+    if len(path) > LENGTH_READ:
+        raise ValueError(f"is {len(path)} characters long: use at most {ID_LENGTH_MAX}")
     names: list[str] = [] if path.startswith("/") else [name for name in base.split("/") if name]
     for name in path.strip("/").split("/"):
         if name == "..":
@@ -21,7 +30,7 @@ def absolute(path: str, base: str = "/") -> str:
             names.pop()
         elif name in ("", "."):
             continue
-        elif not _NAME.match(name):
+        elif not _NAME.fullmatch(name):
             raise ValueError(
                 f"'{name}' is no valid name: use lowercase letters, digits, dashes and dots, with a letter or digit at both ends"
             )
@@ -39,6 +48,14 @@ def app_id(path: str, base: str = "/") -> str:
     if whole == "/":
         raise ValueError("must name an app, such as /shop/cart")
     return whole
+
+
+def reserved(path: str) -> str:
+    """Say what is wrong with the last name of an id, or nothing."""
+    last = path.rstrip("/").rpartition("/")[2]
+    if last not in RESERVED:
+        return ""
+    return f"must not end in '{last}': {', '.join(RESERVED)} have a meaning of their own behind an id; choose another last name"
 
 
 def parent(path: str) -> str:

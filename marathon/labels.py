@@ -5,6 +5,7 @@ A label of these families that eratos does not know is refused, never ignored.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,11 @@ DRAIN_S_MAX: Final = 3600.0
 
 PLACEMENTS: Final = ("spread", "pack")
 
+_OWN: Final = (DRAIN_SECONDS, PLACEMENT)
+#: Characters of a label's name that are compared with the known ones.
+_NAME_COMPARED: Final = 64
+_PORT_INDEX = re.compile(r"_[0-9]+_")
+
 _TAG = re.compile(r"^[\x21-\x2b\x2d-\x7e]+$")
 
 
@@ -41,7 +47,24 @@ def problems(labels: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[Pr
     for key, value in labels.items():
         if message := _wrong(key, value):
             yield Problem(f"/labels/{key}", message)
+    yield from _unknown(labels)
     yield from routing.problems(labels, ports)
+
+
+def _unknown(labels: Mapping[str, str]) -> Iterator[Problem]:
+    """Refuse what looks like one of ours and is none: each with the labels nearest to it, the whole list once."""
+    listed: set[str] = set()
+    for key in labels:
+        prefix = next((prefix for prefix in routing.PREFIXES if key.startswith(prefix)), "")
+        if not prefix or routing.known(key) or key in _OWN:
+            continue
+        names = [name for name in _OWN if name.startswith(prefix)] + routing.known_names(prefix)
+        near = difflib.get_close_matches(_PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1), names, 2, 0.75)
+        message = "is no label that eratos knows: " + (f"did you mean {' or '.join(near)}?" if near else "remove it")
+        if not near and prefix not in listed:
+            listed.add(prefix)
+            message += f", or use one of {', '.join(names)}, where n is the port's index"
+        yield Problem(f"/labels/{key}", message)
 
 
 def _wrong(key: str, value: str) -> str:
@@ -53,9 +76,4 @@ def _wrong(key: str, value: str) -> str:
         return "" if good else f"must be a number of seconds from 0 to {DRAIN_S_MAX:.0f}, not '{value}'"
     if key == PLACEMENT:
         return "" if value in PLACEMENTS else f"must be one of {', '.join(PLACEMENTS)}, not '{value}'"
-    for prefix in routing.PREFIXES:
-        if key.startswith(prefix) and not routing.known(key):
-            others = [name for name in (DRAIN_SECONDS, PLACEMENT) if name.startswith(prefix)]
-            names = ", ".join(others + routing.known_names(prefix))
-            return f"is no label that eratos knows: remove it, or use one of {names}, where n is the port's index"
     return ""

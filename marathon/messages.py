@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+import functools
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from .errors import Problem, json_path
+from .documents import shortened
+from .errors import PROBLEMS_MOST, Problem, json_path
+from .parts import PATTERNS
 
 _KINDS: Final = (
     (bool, "true or false"),
@@ -31,6 +35,10 @@ _WORDS: Final[Mapping[str, str]] = {
     "model_attributes_type": "must be an object",
     "finite_number": "must be a finite number",
 }
+#: Places named for a field that belongs elsewhere.
+_PLACES_MOST: Final = 3
+#: A longer name is no misspelling of ours, and comparing it costs its square.
+_FIELD_CHARACTERS_MAX: Final = 64
 
 
 def kind(value: Any) -> str:
@@ -38,53 +46,102 @@ def kind(value: Any) -> str:
     return next((words for types, words in _KINDS if isinstance(value, types)), "nothing")
 
 
-def problems(error: ValidationError, model: type[BaseModel], shown: Collection[str] = ()) -> Iterable[Problem]:
-    """Translate all of pydantic's findings; ``shown`` are further fields a user may have meant by an unknown one."""
-    for detail in error.errors(include_url=False):
-        location = detail["loc"]
-        yield Problem(json_path(location), _message(detail, model, shown))
+def problems(error: ValidationError, model: type[BaseModel], shown: Mapping[str, str] | None = None) -> Iterable[Problem]:
+    """Translate pydantic's findings, up to ``PROBLEMS_MOST``.
+
+    ``shown``: further fields that a user may have meant by an unknown one, and their places.
+    """
+    for detail in islice(error.errors(include_url=False), PROBLEMS_MOST + 1):
+        location = tuple(shortened(step) if isinstance(step, str) else step for step in detail["loc"])
+        yield Problem(json_path(location), _message(detail, model, shown or {}))
 
 
-def _message(detail: Any, model: type[BaseModel], shown: Collection[str]) -> str:
+def _message(detail: Any, model: type[BaseModel], shown: Mapping[str, str]) -> str:
     code, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     if code == "missing":
         return "is missing: add it"
     if code == "extra_forbidden":
-        return _unknown(str(detail["loc"][-1]), [*_aliases(model), *shown])
+        return _unknown(detail["loc"], model, shown)
     if code in _WORDS:
-        return f"{_WORDS[code]}, not {kind(given) if isinstance(given, list | Mapping) else repr(given)}"
+        return _WORDS[code] + _instead(code, given)
     if code == "literal_error":
-        return f"must be {context['expected']}, not {given!r}"
+        return f"must be {context['expected']}, not {_quoted(given)}"
     if code in ("greater_than_equal", "less_than_equal"):
         limit = "at least" if code == "greater_than_equal" else "at most"
-        return f"must be {limit} {next(iter(context.values()))}, not {given}"
+        return f"must be {limit} {next(iter(context.values())):.12g}, not {given:.12g}"
     if code == "string_too_short":
         return "must not be empty"
+    if code == "string_too_long":
+        return f"is {len(given)} characters long: use at most {context['max_length']}"
     if code == "string_pattern_mismatch":
-        return f"must match {context['pattern']}, which '{given}' does not"
+        return f"{PATTERNS.get(context['pattern'], 'must match ' + context['pattern'])}, not '{shortened(given)}'"
     return str(detail["msg"]).removeprefix("Value error, ")
 
 
-def _unknown(field: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(field, known, 1)
-    return "is no field that eratos knows: " + (f"did you mean {close[0]}?" if close else "remove it")
+def _instead(code: str, given: Any) -> str:
+    """Say what was given where another type is wanted, and how to write what was meant."""
+    if code == "string_type" and isinstance(given, bool | int | float):
+        return f': put quotes around it, "{str(given).lower()}"'
+    if isinstance(given, str) and code in ("int_type", "float_type", "bool_type") and _reads_as(code, given):
+        return f", not {given!r}: write {given.strip()} without quotes"
+    return f", not {_quoted(given)}"
 
 
-def _aliases(model: type[BaseModel]) -> Iterable[str]:
-    """Every field name of a model and of the models in it."""
-    seen: set[type[BaseModel]] = set()
-    waiting = [model]
+def _reads_as(code: str, text: str) -> bool:
+    text = text.strip()
+    if code == "bool_type":
+        return text in ("true", "false")
+    digits = text.removeprefix("-") if code == "int_type" else text.removeprefix("-").replace(".", "", 1)
+    return len(text) < 20 and digits.isascii() and digits.isdigit()
+
+
+def _quoted(given: Any) -> str:
+    return kind(given) if isinstance(given, list | Mapping) else shortened(repr(given))
+
+
+def _unknown(location: tuple[str | int, ...], model: type[BaseModel], shown: Mapping[str, str]) -> str:
+    field, here = str(location[-1]), _pattern(location[:-1])
+    if len(field) > _FIELD_CHARACTERS_MAX:
+        return "is no field that eratos knows: remove it"
+    known = {**{name: [place] for name, place in shown.items()}, **_places(model)}
+    if places := known.get(field):
+        more = " or elsewhere" if len(places) > _PLACES_MOST else ""
+        return f"belongs in {' or '.join(places[:_PLACES_MOST])}{more}: move it there"
+    beside = [name for name, places in known.items() if f"{here}/{name}" in places]
+    if close := difflib.get_close_matches(field, beside, 1) or _other_case(field, beside):
+        return f"is no field that eratos knows: did you mean {close[0]}?"
+    if close := difflib.get_close_matches(field, known, 1) or _other_case(field, known):
+        return f"is no field that eratos knows: did you mean {close[0]}, which belongs in {known[close[0]][0]}?"
+    return "is no field that eratos knows: remove it"
+
+
+def _other_case(field: str, known: Iterable[str]) -> list[str]:
+    return [name for name in known if name.lower() == field.lower().replace("_", "")]
+
+
+def _pattern(location: Iterable[str | int]) -> str:
+    """Return a place with ``n`` for each index, as :func:`_places` writes it."""
+    return "".join("(n)" if isinstance(step, int) else f"/{step}" for step in location)
+
+
+@functools.cache
+def _places(model: type[BaseModel]) -> Mapping[str, list[str]]:
+    """Return every field of a model and of the models in it, with the places where it belongs."""
+    found: dict[str, list[str]] = {}
+    waiting: list[tuple[str, Any]] = [("", model)]
     while waiting:
-        current = waiting.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        for field in current.model_fields.values():
-            yield field.alias or ""
-            waiting += _models_in(field.annotation)
+        place, current = waiting.pop(0)
+        for name, field in current.model_fields.items():
+            own = f"{place}/{field.alias or name}"
+            found.setdefault(field.alias or name, []).append(own)
+            waiting += [(own + index, inner) for index, inner in _models_in(field.annotation)]
+    return found
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _models_in(annotation: Any, index: str = "") -> list[tuple[str, type[BaseModel]]]:
+    """Return the models in a field's type, each with ``(n)`` where the field is a list of them."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
+        return [(index, annotation)]
+    if getattr(annotation, "__origin__", None) is tuple:
+        index = "(n)"
+    return [found for argument in getattr(annotation, "__args__", ()) for found in _models_in(argument, index)]

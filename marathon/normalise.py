@@ -62,7 +62,13 @@ REFUSED: Final[Mapping[tuple[str, ...], str]] = {
 _DEFAULT_EXECUTORS: Final = ("", "//cmd")
 
 #: Fields that users may write and no model has.
-LEGACY_FIELDS: Final = frozenset({"ports", "executor", "uris", *(path[-1] for path in REFUSED)})
+LEGACY_FIELDS: Final[Mapping[str, str]] = {
+    "ports": "/ports",
+    "executor": "/executor",
+    "uris": "/uris",
+    "network": "/container/docker/network",
+    **{path[-1]: json_path(path) for path in REFUSED},
+}
 
 _REFUSED_VOLUMES: Final = {
     "persistent": 'eratos keeps no persistent volumes: use hostPath, or an external volume with "dvdi/driver": "local"',
@@ -127,7 +133,7 @@ def _check_env(app: Json, refuse: Refuse) -> None:
         elif not isinstance(value, str):
             refuse(("env", name), "must be a string: put quotes around it")
             del env[name]
-        elif not name or "=" in name or "\0" in name + value:
+        elif not name or "=" in name:
             refuse(("env", name), "is no name of an environment variable: use letters, digits and underscores")
             del env[name]
 

@@ -8,21 +8,38 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 from pydantic.alias_generators import to_camel
 
 PORT_MAX = 65535
+#: Where a task finds its files: a relative path in a container lies below it (Marathon's external-volumes.md).
+SANDBOX: Final = "/mnt/mesos/sandbox"
+
+PORT_NAME: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+PATH: Final = r"^/[^\s]*$"
+IMAGE: Final = r"^\S+$"
+VOLUME_NAME: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"
+HOST_PATH: Final = r"^/"
 
 AnyPort = Annotated[int, Field(ge=0, le=PORT_MAX)]
-PortName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+PortName = Annotated[str, Field(pattern=PORT_NAME, max_length=63)]
 Protocol = Literal["tcp", "udp", "udp,tcp"]
 Labels = Mapping[str, str]
 Seconds = Annotated[int, Field(ge=0)]
 PositiveSeconds = Annotated[int, Field(ge=1)]
 HttpStatus = Annotated[int, Field(ge=100, le=999)]
+
+#: What the patterns of this module mean, for messages.
+PATTERNS: Final[Mapping[str, str]] = {
+    PORT_NAME: "must be lowercase letters, digits and dashes, with a letter or digit at both ends, such as http-api",
+    PATH: "must be a path such as /health, without blanks",
+    IMAGE: "must be an image such as nginx:1.27, without blanks",
+    VOLUME_NAME: "must be a volume's name: letters, digits, dots, dashes and underscores, a letter or digit first",
+    HOST_PATH: "must be an absolute path of the agent's host, such as /var/data",
+}
 
 
 class Part(BaseModel):
@@ -59,7 +76,7 @@ class Parameter(Part):
 
 
 class Docker(Part):
-    image: Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
+    image: Annotated[str, Field(min_length=1, pattern=IMAGE)]
     force_pull_image: bool = False
     privileged: bool = False
     parameters: tuple[Parameter, ...] = ()
@@ -68,7 +85,7 @@ class Docker(Part):
 class ExternalVolume(Part):
     """A Docker volume by name, as Marathon's ``dvdi`` provider writes it."""
 
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=VOLUME_NAME)]
     provider: Literal["dvdi"]
     options: Labels = {}
     shared: bool = False
@@ -85,7 +102,7 @@ class Volume(Part):
     """A mount: a path of the agent's host or a Docker volume."""
 
     container_path: Annotated[str, Field(min_length=1)]
-    host_path: Annotated[str, Field(pattern=r"^/")] | None = None
+    host_path: Annotated[str, Field(pattern=HOST_PATH)] | None = None
     external: ExternalVolume | None = None
     mode: Literal["RO", "RW"]
 
@@ -94,6 +111,11 @@ class Volume(Part):
         if (self.host_path is None) == (self.external is None):
             raise ValueError("needs exactly one of hostPath and external")
         return self
+
+    @property
+    def target(self) -> str:
+        """The absolute path in the container."""
+        return str(PurePosixPath(SANDBOX, self.container_path))
 
     @property
     def source(self) -> str:
@@ -133,7 +155,7 @@ class HealthCheck(Part):
     marathon_protocol: Literal["HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP"] = Field(
         default="HTTP", alias="protocol"
     )
-    path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=1024)] | None = None
+    path: Annotated[str, Field(pattern=PATH, max_length=1024)] | None = None
     port_index: AnyPort | None = None
     port: Annotated[int, Field(ge=1, le=PORT_MAX)] | None = None
     command: Command | None = None
@@ -174,7 +196,7 @@ class ReadinessCheck(Part):
 
     name: Annotated[str, Field(min_length=1)] = "readinessCheck"
     protocol: Literal["HTTP", "HTTPS"] = "HTTP"
-    path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=1024)] = "/"
+    path: Annotated[str, Field(pattern=PATH, max_length=1024)] = "/"
     port_name: str = "http-api"
     interval_seconds: PositiveSeconds = 30
     timeout_seconds: PositiveSeconds = 10

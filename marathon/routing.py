@@ -181,7 +181,7 @@ def _rivalry(labels: Mapping[str, str], key: str) -> str:
 def _contradictions(labels: Mapping[str, str], index: int, port: AppPort) -> Iterator[Problem]:
     """Find labels of one port that make no sense together; one that makes none alone has been found already."""
     given = _given(labels, index)
-    mode = labels.get(given.get("MODE", ""), "http")
+    mode = labels[given["MODE"]] if "MODE" in given else "http"
     if mode not in ("http", "tcp"):
         return
     for name, key in given.items():

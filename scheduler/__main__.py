@@ -33,7 +33,9 @@ def main() -> None:
     logger = logging.getLogger("eratos.scheduler")
 
     def serve(process: Process) -> Callable[[], None]:
-        api = create_api(process, executor_port=settings.executor_http_port)
+        api = create_api(
+            process, process.clock, executor_port=settings.executor_http_port, instances_most=settings.instances_limit
+        )
         server = ApiServer(api, settings.http_host, settings.http_port)
         server.start()
         return server.stop

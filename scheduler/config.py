@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from eratos.common import names
 from eratos.common.errors import PermanentError
@@ -66,6 +67,9 @@ class Config:
         "seconds without news of a start, such as the pull of an image, after which it is given up; each news begins them anew",
         float,
     )
+    instances_limit: int = _setting(
+        100_000, "instances of all apps together, at most: each takes memory and time of the one that leads", int
+    )
     maintenance_lead_s: float = _setting(300.0, "how long before its scheduled maintenance a host is emptied", float)
     brake_share: float = _setting(
         0.2, "share of hosts or tasks whose loss within a minute stops launches and kills until most are back; 0: never", float
@@ -84,6 +88,11 @@ class Config:
     def url(self) -> str:
         """The API's URL that other schedulers and users are told."""
         return self.advertise_url or f"http://{socket.gethostname()}:{self.http_port}"
+
+    @property
+    def hostname(self) -> str:
+        """The host of the API's URL, as Mesos' pages and ``/v2/info`` show it."""
+        return urlsplit(self.url).hostname or ""
 
     @property
     def store_url(self) -> str:
@@ -222,6 +231,10 @@ def _problems_to_run(config: Config) -> list[str]:
         found.append("--launch-limit: at least 1, or nothing is ever launched")
     if config.launch_confirm_timeout_s < 60 or config.launch_timeout_s < 60:
         found.append("--launch-confirm-timeout-s and --launch-timeout-s: at least 60: executors and images take their time")
+    if config.instances_limit < 1:
+        found.append("--instances-limit: at least 1, or no app can run")
+    if config.advertise_url and not re.match(r"^https?://[^/\s]+/?$", config.advertise_url):
+        found.append(f"--advertise-url: {config.advertise_url!r} is no address like http://scheduler1:8080")
     if config.maintenance_lead_s < 0 or config.rebalance_budget < 0:
         found.append("--maintenance-lead-s and --rebalance-budget: not below 0")
     if not 0 <= config.brake_share <= 1:

@@ -19,7 +19,7 @@ from eratos.common.backoff import exponential_s
 from eratos.common.errors import FatalError
 from eratos.common.log import fields
 
-from .api.controller import CommandRefused
+from .api.controller import CommandRefused, Unavailable
 from .core import actions, events
 from .core.machine import Machine
 from .core.mesos import TaskStatus
@@ -36,6 +36,8 @@ QUEUE_MOST = 100_000
 BATCH_MOST = 1000
 #: Apps named in a pass's line as waiting; the others are counted.
 WAITING_MOST = 5
+#: Apps named of an event that could not be handled.
+TOLD_MOST = 5
 #: Longest sleep without a deadline of the core.
 IDLE_S = 1.0
 
@@ -75,11 +77,18 @@ class Loop:
         self._queue.put(event)
 
     def submit(self, make: Callable[[int], events.Command]) -> Future[actions.Reply]:
-        """Enqueue a command; the future yields its Reply once stored, or raises :class:`CommandRefused`."""
+        """Enqueue a command; the future yields its Reply once stored, or raises :class:`CommandRefused`.
+
+        Raises Unavailable while the queue is full: events of Mesos wait there for a store that is away.
+        """
         token = next(self._tokens)
         future: Future[actions.Reply] = Future()
         self._waiting[token] = future
-        self.emit(make(token))
+        try:
+            self._queue.put_nowait(make(token))
+        except queue.Full:
+            del self._waiting[token]
+            raise Unavailable(f"{QUEUE_MOST} events wait already, and nothing was changed: is the store reachable?") from None
         return future
 
     def read(self, fn: Callable[[State], T]) -> T:
@@ -171,7 +180,7 @@ class Loop:
             self.machine.take(event, self._clock())
         except Exception:
             # The loop's edge: one event that cannot be handled must not end the process and so the service.
-            log.exception("event could not be handled and was dropped, please report this as a bug: %r", event)
+            log.exception("event could not be handled and was dropped, please report this as a bug %s", told(event))
             self._fail(event)
 
     def _decide(self, batch: Sequence[events.Event]) -> list[actions.Action]:
@@ -275,6 +284,23 @@ def _counted(call: actions.Call) -> dict[str, int]:
         case actions.Suppress():
             return {"suppresses": 1}
     return {type(call).__name__.lower() + "s": 1}
+
+
+def told(event: events.Event) -> str:
+    """Return an event's kind and what it is about, for the log: never a definition, which may hold secrets."""
+    match event:
+        case events.PutApps():
+            about = [app.id for app in event.apps]
+        case events.DeleteApps():
+            about = list(event.app_ids)
+        case events.ScaleApp() | events.RestartApp() | events.ResetDelay():
+            about = [event.app_id]
+        case events.StatusChanged():
+            about = [event.status.task_id]
+        case _:
+            about = []
+    more = len(about) - TOLD_MOST
+    return fields(event=type(event).__name__, about=",".join(about[:TOLD_MOST]) or None, more=more if more > 0 else None)
 
 
 def _ending(status: TaskStatus) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from eratos.common import names
 from eratos.common.log import fields
+from eratos.marathon import bounds, ids
 
 from .core import constraints, events
 from .core.mesos import TaskState, TaskStatus
@@ -30,6 +31,19 @@ def examine(stored: Stored) -> None:
             log.warning(
                 "an app has a constraint that this version refuses: what runs goes on, nothing is placed until it is mended %s",
                 fields(app=app.id, constraint=refused),
+            )
+        if ids.reserved(app.id):
+            log.warning(
+                "an app has a last name that the API now reserves: %s; rename it, and until then reach it at /v2/apps/%s",
+                app.id,
+                app.id.replace("/", "%2F"),
+            )
+        elif beyond := next(bounds.problems(app.to_json()), None):
+            log.warning(
+                "an app is larger than one may be now, and is kept until it is changed there: %s %s %s",
+                app.id,
+                beyond.path,
+                beyond.message,
             )
     if stored.framework_id:
         return

@@ -17,6 +17,10 @@ _HINTS: Final = {
     126: "the command is not executable",
     127: "the command was not found in the image",
 }
+_HINTS_OF_PROCESSES: Final = _HINTS | {
+    125: "the process could not be set up",
+    127: "the command was not found on the agent's host",
+}
 
 
 def cut(message: str) -> str:
@@ -24,8 +28,8 @@ def cut(message: str) -> str:
     return message if len(message) <= MESSAGE_MAX else "..." + message[3 - MESSAGE_MAX :]
 
 
-def death(task_id: str, exit_code: int | None, out_of_memory: bool, log_tail: str) -> StatusUpdate:
-    """Return the terminal update of a container that ended by itself."""
+def death(task_id: str, image: str, exit_code: int | None, out_of_memory: bool, log_tail: str) -> StatusUpdate:
+    """Return the terminal update of a container that ended by itself, or of a process, which has no image."""
     # Docker sets the mark for any process of the container, a child that was survived included.
     if out_of_memory and exit_code != 0:
         message = "out of memory: the container hit its limit; raise the app's mem"
@@ -33,9 +37,9 @@ def death(task_id: str, exit_code: int | None, out_of_memory: bool, log_tail: st
     if exit_code == 0:
         return StatusUpdate(task_id, "TASK_FINISHED", "exit code 0")
     if exit_code is None:
-        message = "the container is gone: somebody removed it"
+        message = f"the {'container' if image else 'process'} is gone: somebody removed it"
     else:
-        hint = _HINTS.get(exit_code) or _signal(exit_code)
+        hint = (_HINTS if image else _HINTS_OF_PROCESSES).get(exit_code) or _signal(exit_code)
         message = f"exit code {exit_code} ({hint})" if hint else f"exit code {exit_code}"
     return StatusUpdate(task_id, "TASK_FAILED", _with_log(message, log_tail))
 

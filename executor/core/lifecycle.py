@@ -189,7 +189,7 @@ class Machine:
                 return self._died(task, exit_code, now)
             case on.ContainerExamined() if task.phase is Phase.EXAMINING:
                 exit_code = task.exit_code if event.exit_code is None else event.exit_code
-                found = explain.death(task.task_id, exit_code, event.out_of_memory, event.log_tail)
+                found = explain.death(task.task_id, task.payload.image, exit_code, event.out_of_memory, event.log_tail)
                 return self._finish(task, found, now)
             case on.ProbeDone() if task.phase is Phase.RUNNING:
                 return self._probed(task, event, now)
@@ -358,7 +358,7 @@ class Machine:
                 out += self._deregister(task, now)
             return out + self._stop(task, now)
         if task.phase is Phase.EXAMINING:
-            return self._finish(task, explain.death(task.task_id, task.exit_code, False, ""), now)
+            return self._finish(task, explain.death(task.task_id, task.payload.image, task.exit_code, False, ""), now)
         task.deadline = now + KILL_AGAIN_S
         return [do.KillContainer(task.task_id)]
 

@@ -7,35 +7,44 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 
-from eratos.marathon import ids
+from eratos.marathon import bounds, ids
 from eratos.marathon.app import App
-from eratos.marathon.errors import InvalidApp
+from eratos.marathon.errors import PROBLEMS_MOST, InvalidApp, Problem
 from eratos.marathon.messages import kind
 from eratos.scheduler.core.events import DeleteApps, RestartApp, ScaleApp
+from eratos.scheduler.core.state import State
 
 from . import explain, readiness, render, update
-from .context import Body, Context, deployed, path_id, unknown_app
+from .addresses import SLASH
+from .context import Body, Context, deployed, path_id, read_json, unknown_app
 from .errors import ApiError, invalid
+
+#: Label selectors in one request.
+SELECTORS_MOST = 100
 
 Embed = Annotated[list[str], Query()]
 
 
 def router(ctx: Context) -> APIRouter:
-    routes = APIRouter(prefix="/v2/apps", tags=["apps"])
+    routes = APIRouter(tags=["apps"])
 
-    @routes.get("")
+    @routes.get("/v2/explain/{app_id:path}")
+    def explain_app(app_id: str) -> JSONResponse:
+        return _explained(ctx, path_id(app_id))
+
+    @routes.get("/v2/apps")
     def list_apps(cmd: str = "", id: str = "", label: str = "", embed: Embed = []) -> JSONResponse:  # noqa: B006
         wanted = render.embeds(embed, render.LIST_EMBEDS)
         fits = _filter(cmd, id, label)
-        apps = ctx.controller.read(lambda s: [render.app(s, a, wanted) for _, a in sorted(s.apps.items()) if fits(a)])
-        return JSONResponse({"apps": apps})
+        return JSONResponse({"apps": _shown(ctx, fits, wanted)})
 
-    @routes.post("")
+    @routes.post("/v2/apps")
+    @ctx.change
     def create_app(body: Body, force: bool = False) -> JSONResponse:
-        app = App.parse(body)
-        with ctx.turn():
-            reply = ctx.put(ctx.apps(), (app,), force=force, create_only=True)
+        app = App.parse(read_json(body))
+        reply = ctx.put(ctx.apps(), (app,), force=force, create_only=True)
         shown = {
             **app.with_version(reply.version).to_json(),
             **dict.fromkeys(("tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy"), 0),
@@ -43,34 +52,27 @@ def router(ctx: Context) -> APIRouter:
         }
         return deployed(reply, 201, shown, location=app.id)
 
-    @routes.put("")
+    @routes.put("/v2/apps")
+    @ctx.change
     def put_apps(body: Body, force: bool = False, partialUpdate: bool = True) -> JSONResponse:  # noqa: N803
-        return _put_many(ctx, body, force, partial=partialUpdate, create=True)
+        return _put_many(ctx, read_json(body), force, partial=partialUpdate, create=True)
 
-    @routes.patch("")
+    @routes.patch("/v2/apps")
+    @ctx.change
     def patch_apps(body: Body, force: bool = False) -> JSONResponse:
-        return _put_many(ctx, body, force, partial=True, create=False)
+        return _put_many(ctx, read_json(body), force, partial=True, create=False)
 
-    @routes.post("/{app_id:path}/restart")
+    @routes.post("/v2/apps/{app_id:path}/restart")
+    @ctx.change
     def restart_app(app_id: str, force: bool = False) -> JSONResponse:
-        name = path_id(app_id)
-        with ctx.turn():
-            return deployed(ctx.submit(lambda token: RestartApp(token, name, force)))
+        name = ctx.owner(app_id, "restart", change=True)
+        return deployed(ctx.submit(lambda token: RestartApp(token, name, force)))
 
-    @routes.get("/{app_id:path}/explain")
-    def explain_app(app_id: str) -> JSONResponse:
-        name, now = path_id(app_id), ctx.clock()
-        left_out = ctx.controller.left_out()
-        found = ctx.controller.read(lambda s: explain.explain(s, s.apps[name], now, left_out) if name in s.apps else None)
-        if found is None:
-            raise unknown_app(name)
-        return JSONResponse(found)
-
-    @routes.get("/{app_id:path}/versions")
+    @routes.get("/v2/apps/{app_id:path}/versions")
     def list_versions(app_id: str) -> JSONResponse:
-        return JSONResponse({"versions": [ctx.app(path_id(app_id)).version]})
+        return JSONResponse({"versions": [ctx.app(ctx.owner(app_id, "versions")).version]})
 
-    @routes.get("/{app_id:path}/versions/{version}")
+    @routes.get("/v2/apps/{app_id:path}/versions/{version:version}")
     def show_version(app_id: str, version: str) -> JSONResponse:
         app = ctx.app(path_id(app_id))
         if app.version != version:
@@ -79,41 +81,46 @@ def router(ctx: Context) -> APIRouter:
             )
         return JSONResponse(app.to_json())
 
-    @routes.get("/{app_id:path}")
-    def show_app(app_id: str, embed: Embed = []) -> JSONResponse:  # noqa: B006
+    @routes.get("/v2/apps/{app_id:path}")
+    async def show_app(app_id: str, embed: Embed = []) -> JSONResponse:  # noqa: B006
         wanted = render.embeds(embed, render.SHOW_EMBEDS)
         if app_id.rstrip("/").endswith("*"):
             group = path_id(app_id.rstrip("/*"), "Group")
-            inside = _filter_group(group)
-            apps = ctx.controller.read(lambda s: [render.app(s, a, wanted) for _, a in sorted(s.apps.items()) if inside(a)])
-            return JSONResponse({"*": apps})
+            return JSONResponse({"*": await run_in_threadpool(_shown, ctx, lambda app: ids.within(app.id, group), wanted)})
         name = path_id(app_id)
-        shown = ctx.controller.read(lambda s: render.app(s, s.apps[name], wanted) if name in s.apps else None)
+        shown = await run_in_threadpool(_one_shown, ctx, name, wanted)
+        if shown is None and name.endswith("/explain") and SLASH not in app_id:
+            return await run_in_threadpool(_explained, ctx, ids.parent(name))
         if shown is None:
             raise unknown_app(name)
         if "readiness" in wanted:
-            shown["readinessCheckResults"] = readiness.results(ctx, name)
+            shown["readinessCheckResults"] = await readiness.results(ctx, name)
         return JSONResponse({"app": shown})
 
-    @routes.put("/{app_id:path}")
+    @routes.put("/v2/apps/{app_id:path}")
+    @ctx.change
     def put_app(app_id: str, body: Body, force: bool = False, partialUpdate: bool = True) -> JSONResponse:  # noqa: N803
-        return _put_one(ctx, app_id, body, force, partial=partialUpdate, create=True)
+        return _put_one(ctx, app_id, read_json(body), force, partial=partialUpdate, create=True)
 
-    @routes.patch("/{app_id:path}")
+    @routes.patch("/v2/apps/{app_id:path}")
+    @ctx.change
     def patch_app(app_id: str, body: Body, force: bool = False) -> JSONResponse:
-        return _put_one(ctx, app_id, body, force, partial=True, create=False)
+        return _put_one(ctx, app_id, read_json(body), force, partial=True, create=False)
 
-    @routes.delete("/{app_id:path}")
+    @routes.delete("/v2/apps/{app_id:path}")
+    @ctx.change
     def delete_app(app_id: str, force: bool = True) -> JSONResponse:
         name = path_id(app_id)
-        with ctx.turn():
-            return deployed(ctx.submit(lambda token: DeleteApps(token, (name,), force)))
+        return deployed(ctx.submit(lambda token: DeleteApps(token, (name,), force)))
 
     return routes
 
 
 def _filter(cmd: str, app_id: str, label: str) -> Callable[[App], bool]:
-    selectors = [_selector(item) for item in label.split(",") if item.strip()]
+    wanted = [item for item in label.split(",") if item.strip()]
+    if len(wanted) > SELECTORS_MOST:
+        raise invalid("/label", f"holds {len(wanted)} selectors: {SELECTORS_MOST} are the most")
+    selectors = [_selector(item) for item in wanted]
 
     def fits(app: App) -> bool:
         found = cmd in (app.cmd or "") and app_id in app.id
@@ -133,44 +140,66 @@ def _selector(text: str) -> Callable[[App], bool]:
     return lambda app: key in app.labels and (app.labels[key] == value) is (operator == "==")
 
 
-def _filter_group(group: str) -> Callable[[App], bool]:
-    return lambda app: ids.within(app.id, group)
+def _shown(ctx: Context, fits: Callable[[App], bool], embed: frozenset[str]) -> list[dict[str, Any]]:
+    wanted = {app.id for app in ctx.apps().values() if fits(app)}
+
+    def look(state: State) -> list[render.Look]:
+        return render.look(state, (app for app in state.apps.values() if app.id in wanted), embed)
+
+    return [render.app(seen, embed) for seen in sorted(ctx.controller.read(look), key=lambda seen: seen.app.id)]
+
+
+def _one_shown(ctx: Context, name: str, embed: frozenset[str]) -> dict[str, Any] | None:
+    def look(state: State) -> list[render.Look]:
+        return render.look(state, (state.apps[name],) if name in state.apps else (), embed)
+
+    return next((render.app(seen, embed) for seen in ctx.controller.read(look)), None)
+
+
+def _explained(ctx: Context, name: str) -> JSONResponse:
+    now, left_out = ctx.clock(), ctx.controller.left_out()
+    found = ctx.controller.read(lambda s: explain.explain(s, s.apps[name], now, left_out) if name in s.apps else None)
+    if found is None:
+        raise unknown_app(name)
+    return JSONResponse(found)
 
 
 def _put_one(ctx: Context, address: str, body: Any, force: bool, *, partial: bool, create: bool) -> JSONResponse:
     try:
-        app_id = ids.app_id("/" + address.strip("/"))
+        app_id = ids.app_id("/" + address.replace(SLASH, "/").strip("/"))
     except ValueError as error:
         raise invalid("/id", str(error)) from None
-    with ctx.turn():
-        apps = ctx.apps()
-        existing = apps.get(app_id)
-        if existing is None and not create:
-            raise unknown_app(app_id)
-        wanted = update.updated(existing, body, app_id, partial=partial)
-        if existing is not None and wanted == existing.with_instances(wanted.instances).with_version(wanted.version):
-            return deployed(ctx.submit(lambda token: ScaleApp(token, app_id, wanted.instances, force)))
-        reply = ctx.put(apps, (wanted,), force=force)
+    apps = ctx.apps()
+    existing = apps.get(app_id)
+    if existing is None and not create:
+        raise unknown_app(app_id)
+    wanted = update.updated(existing, body, app_id, partial=partial)
+    if existing is not None and wanted == existing.with_instances(wanted.instances).with_version(wanted.version):
+        update.check_instances(apps, (wanted,), ctx.instances_most)
+        return deployed(ctx.submit(lambda token: ScaleApp(token, app_id, wanted.instances, force)))
+    reply = ctx.put(apps, (wanted,), force=force)
     return deployed(reply) if existing is not None else deployed(reply, 201, location=app_id)
 
 
 def _put_many(ctx: Context, body: Any, force: bool, *, partial: bool, create: bool) -> JSONResponse:
     if not isinstance(body, list):
         raise invalid("/", f"must be a list of apps, not {kind(body)}; a single app goes to /v2/apps/<its id>")
-    with ctx.turn():
-        apps = ctx.apps()
-        problems, wanted = [], []
-        for index, item in enumerate(body):
-            try:
-                wanted.append(_one_of_many(apps, item, partial=partial, create=create))
-            except InvalidApp as error:
-                problems += [problem.below(f"({index})") for problem in error.problems]
-        repeated = {app.id for app in wanted if [other.id for other in wanted].count(app.id) > 1}
-        if problems:
-            raise InvalidApp(problems)
-        if repeated:
-            raise invalid("/", f"holds {', '.join(sorted(repeated))} twice: keep one")
-        return deployed(ctx.put(apps, tuple(wanted), force=force))
+    bounds.check_count("/", "apps", len(body), bounds.APPS_MOST)
+    apps = ctx.apps()
+    problems: list[Problem] = []
+    wanted: dict[str, App] = {}
+    for index, item in enumerate(body):
+        try:
+            app = _one_of_many(apps, item, partial=partial, create=create)
+            if wanted.setdefault(app.id, app) is not app:
+                problems.append(Problem("/", f"holds {app.id} twice: keep one"))
+        except InvalidApp as error:
+            problems += [problem.below(f"({index})") for problem in error.problems]
+        if len(problems) >= PROBLEMS_MOST:
+            break
+    if problems:
+        raise InvalidApp(problems)
+    return deployed(ctx.put(apps, tuple(wanted.values()), force=force))
 
 
 def _one_of_many(apps: dict[str, App], item: Any, *, partial: bool, create: bool) -> App:

@@ -14,7 +14,7 @@ from . import queue, render
 from .context import Context, path_id
 from .errors import ApiError
 
-#: Parts of Marathon's API that eratos refuses, each with the reason.
+#: Parts of Marathon's API that eratos has not, each with the reason. Not found, never a 5xx: clients take that for a dead host.
 _REFUSED = {
     "/v2/pods": "eratos runs apps only: write each container of a pod as an app of its own",
     "/v2/events": "eratos sends no event stream: poll /v2/deployments and /v2/tasks",
@@ -44,8 +44,8 @@ def router(ctx: Context) -> APIRouter:
 
     @routes.get("/v2/deployments")
     def list_deployments() -> JSONResponse:
-        found = ctx.controller.read(lambda s: [render.deployment(change) for change in s.deployments.values()])
-        return JSONResponse(found)
+        found = ctx.controller.read(lambda s: list(s.deployments.values()))
+        return JSONResponse([render.deployment(change) for change in found])
 
     @routes.delete("/v2/deployments/{deployment_id}")
     def cancel_deployment(deployment_id: str) -> JSONResponse:
@@ -56,9 +56,11 @@ def router(ctx: Context) -> APIRouter:
     @routes.get("/v2/queue")
     def show_queue(embed: Annotated[list[str], Query()] = []) -> JSONResponse:  # noqa: B006
         now, offers = ctx.clock(), "lastUnusedOffers" in embed
-        return JSONResponse({"queue": ctx.controller.read(lambda s: queue.queue(s, now, offers=offers))})
+        items = ctx.controller.read(lambda s: queue.queue(s, now, offers=offers))
+        return JSONResponse({"queue": [{**item, "app": item["app"].to_json()} for item in items]})
 
     @routes.delete("/v2/queue/{app_id:path}/delay")
+    @ctx.change
     def reset_delay(app_id: str) -> Response:
         name = path_id(app_id)
         ctx.submit(lambda token: ResetDelay(token, name))
@@ -69,17 +71,23 @@ def router(ctx: Context) -> APIRouter:
         return JSONResponse(ctx.controller.read(render.brake))
 
     @routes.delete("/v2/brake")
+    @ctx.change
     def release_brake() -> JSONResponse:
         ctx.submit(ReleaseBrake)
         return JSONResponse(ctx.controller.read(render.brake))
 
+    @routes.get("/v2/plugins")
+    async def list_plugins() -> JSONResponse:
+        return JSONResponse({"plugins": []})
+
     for path, reason in _REFUSED.items():
-        routes.add_api_route(path, _refusal(reason), methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
+        for address in (path, path + "/{rest:path}"):
+            routes.add_api_route(address, _refusal(reason), methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
     return routes
 
 
 def _refusal(reason: str):  # type: ignore[no-untyped-def]
-    def refuse() -> JSONResponse:
-        raise ApiError(501, reason)
+    async def refuse() -> JSONResponse:
+        raise ApiError(404, reason)
 
     return refuse

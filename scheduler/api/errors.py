@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from eratos.marathon import documents
 from eratos.marathon.errors import InvalidApp, Problem, json_path
 
 from .controller import CommandRefused, Unavailable
@@ -72,18 +73,24 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(RequestValidationError)
     def _bad_parameter(_: Request, failure: RequestValidationError) -> JSONResponse:
-        return not_valid(Problem(json_path(item["loc"][1:]), item["msg"]) for item in failure.errors())
+        return not_valid(Problem(json_path(item["loc"][1:]), _parameter(item)) for item in failure.errors())
 
     @api.exception_handler(HTTPException)
     def _http(request: Request, failure: HTTPException) -> JSONResponse:
-        message = f"{request.method} {request.url.path}: {failure.detail}"
+        message = f"{request.method} {request.scope['path']}: {failure.detail}"
         return error(failure.status_code, message, failure.headers)
 
     @api.exception_handler(Exception)
     def _bug(request: Request, failure: Exception) -> JSONResponse:
         # The HTTP edge: a request that fails unexpectedly must not take the scheduler with it.
-        log.error(
-            "request failed, state is unchanged unless a command was sent method=%s path=%s", request.method, request.url.path
-        )
+        where = f"method={request.method} path={request.scope['path']}"
+        log.error("request failed, state is unchanged unless a command was sent %s", where)
         log.error("please report this as a bug", exc_info=failure)
         return error(500, f"{type(failure).__name__}: please report this as a bug; the scheduler's log has the details")
+
+
+def _parameter(detail: Mapping[str, Any]) -> str:
+    """Say what is wrong with a parameter of an address."""
+    if detail["type"].startswith("bool"):
+        return f"must be true or false, not {documents.shortened(str(detail['input']))!r}"
+    return str(detail["msg"])

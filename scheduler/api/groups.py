@@ -12,9 +12,10 @@ from eratos.marathon.app import App
 from eratos.marathon.group import Group
 from eratos.scheduler.core.actions import Reply
 from eratos.scheduler.core.events import DeleteApps
+from eratos.scheduler.core.state import State
 
 from . import render, update
-from .context import Body, Context, deployed, path_id
+from .context import Body, Context, deployed, path_id, read_json
 from .errors import ApiError, invalid
 
 
@@ -26,46 +27,51 @@ def router(ctx: Context) -> APIRouter:
     def show_group(group_id: str = "", embed: Annotated[list[str], Query()] = []) -> JSONResponse:  # noqa: B006
         name = path_id(group_id, "Group")
         wanted = render.embeds([item for item in embed if item.startswith("group.apps.")], render.LIST_EMBEDS)
-        shown = ctx.controller.read(lambda s: render.group(s, name, wanted) if _exists(s.apps, name) else None)
-        if shown is None:
+
+        def look(state: State) -> list[render.Look]:
+            inside = (app for app in state.apps.values() if ids.within(app.id, name) and app.id != name)
+            return render.look(state, inside, wanted)
+
+        found = ctx.controller.read(look)
+        if not found and name != "/":
             raise ApiError(404, f"Group '{name}' does not exist")
-        return JSONResponse(shown)
+        return JSONResponse(render.group(sorted(found, key=lambda seen: seen.app.id), name, wanted))
 
     @routes.post("")
     @routes.post("/{group_id:path}")
+    @ctx.change
     def create_group(body: Body, group_id: str = "", force: bool = False) -> JSONResponse:
-        group = Group.parse(body, path_id(group_id, "Group"))
-        with ctx.turn():
-            apps = ctx.apps()
-            if group.id in apps:
-                raise ApiError(409, f"An app with the path {group.id} already exists.")
-            if any(ids.within(app_id, group.id) for app_id in apps):
-                raise ApiError(409, f"Group {group.id} is already created. Use PUT to change this group.")
-            return deployed(ctx.put(apps, group.apps(), force=force, create_only=True), 201, location=group.id)
+        group = Group.parse(read_json(body), path_id(group_id, "Group"))
+        apps = ctx.apps()
+        if group.id in apps:
+            raise ApiError(409, f"An app with the path {group.id} already exists.")
+        if any(ids.within(app_id, group.id) for app_id in apps):
+            raise ApiError(409, f"Group {group.id} is already created. Use PUT to change this group.")
+        return deployed(ctx.put(apps, group.apps(), force=force, create_only=True), 201, location=group.id)
 
     @routes.put("")
     @routes.put("/{group_id:path}")
+    @ctx.change
     def put_group(body: Body, group_id: str = "", force: bool = False, dryRun: bool = False) -> JSONResponse:  # noqa: N803
         base = path_id(group_id, "Group")
-        with ctx.turn():
-            apps = ctx.apps()
-            wanted, dropped = _wanted(apps, body, base)
-            if dryRun:
-                return JSONResponse({"steps": _steps(apps, wanted, dropped)})
-            return deployed(_carry_out(ctx, apps, wanted, dropped, force))
+        apps = ctx.apps()
+        wanted, dropped = _wanted(apps, read_json(body), base)
+        if dryRun:
+            return JSONResponse({"steps": _steps(apps, wanted, dropped)})
+        return deployed(_carry_out(ctx, apps, wanted, dropped, force))
 
     @routes.delete("")
     @routes.delete("/{group_id:path}")
+    @ctx.change
     def delete_group(group_id: str = "", force: bool = False) -> JSONResponse:
         name = path_id(group_id, "Group")
         if name == "/" and not force:
             raise ApiError(422, "this would delete every app there is: add ?force=true if that is meant")
-        with ctx.turn():
-            apps = ctx.apps()
-            if not _exists(apps, name):
-                raise ApiError(404, f"Group '{name}' does not exist")
-            doomed = tuple(sorted(app_id for app_id in apps if ids.within(app_id, name)))
-            return deployed(ctx.submit(lambda token: DeleteApps(token, doomed, force)))
+        apps = ctx.apps()
+        if not _exists(apps, name):
+            raise ApiError(404, f"Group '{name}' does not exist")
+        doomed = tuple(sorted(app_id for app_id in apps if ids.within(app_id, name)))
+        return deployed(ctx.submit(lambda token: DeleteApps(token, doomed, force)))
 
     return routes
 

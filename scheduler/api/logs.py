@@ -29,7 +29,7 @@ from .errors import ApiError
 log = logging.getLogger(__name__)
 
 #: For the executor's first word; the log itself may take as long as it likes.
-ANSWER_S = 15.0
+ANSWER_S = 10.0
 _STRANGER = "its answer is no executor's: does another program listen there?"
 
 
@@ -52,7 +52,7 @@ def router(ctx: Context) -> APIRouter:
         task = await run_in_threadpool(ctx.controller.read, lambda state: _find(state, task_id))
         if task is None:
             raise ApiError(404, f"Task '{task_id}' does not exist, or it ended and another one came after it")
-        return await _read(task, ctx.executor_port, request.url.query)
+        return await _read(task, ctx.executor_port, request.scope["query_string"].decode("latin-1"))
 
     return routes
 

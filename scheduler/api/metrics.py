@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,8 +16,6 @@ from eratos.scheduler.core import rollout
 from eratos.scheduler.core.state import State
 
 from .controller import Controller, Unavailable
-
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _Counts = tuple[dict[str, float], Counter[tuple[str, str]], dict[str, tuple[int, int]]]
 
@@ -99,5 +100,28 @@ def registry(controller: Controller, clock: Callable[[], float]) -> CollectorReg
     return made
 
 
-def exposition(registry: CollectorRegistry) -> bytes:
-    return generate_latest(registry)
+def router(exposed: CollectorRegistry) -> APIRouter:
+    """Return the two addresses at which Marathon has metrics; ``Accept: application/json`` gives its JSON."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/metrics")
+    @routes.get("/metrics/prometheus")
+    def show_metrics(request: Request) -> Response:
+        if "application/json" in request.headers.get("accept", "") and not request.scope["path"].endswith("/prometheus"):
+            return JSONResponse(_json(exposed))
+        return Response(generate_latest(exposed), media_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+def _json(exposed: CollectorRegistry) -> dict[str, Any]:
+    """Return the metrics as Dropwizard's reporter writes them, labels behind the name."""
+    shown: dict[str, Any] = {"version": "4.0.0", "gauges": {}, "counters": {}, "histograms": {}, "meters": {}, "timers": {}}
+    for family in exposed.collect():
+        for sample in family.samples:
+            name = ".".join([sample.name, *sample.labels.values()])
+            if family.type == "counter":
+                shown["counters"][name] = {"count": sample.value}
+            else:
+                shown["gauges"][name] = {"value": sample.value}
+    return shown

@@ -6,9 +6,11 @@ Some paths speak of the process itself and are answered where they arrive.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import ssl
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, aclosing
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -20,26 +22,37 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from eratos.common import async_http
 from eratos.common.log import fields
 
-from . import context
+from . import addresses, context
 from .controller import Controller
 from .errors import ApiError, error, unavailable
 
 log = logging.getLogger(__name__)
 
-LOCAL: Final = frozenset({"/ping", "/metrics", "/v2/info", "/v2/leader", "/openapi.json"})
+LOCAL: Final = frozenset({"/ping", "/metrics", "/metrics/prometheus", "/v2/info", "/v2/leader", "/openapi.json"})
 
 #: Marathon's own names (LeaderProxyFilter.scala).
 VIA: Final = "X-Marathon-Via"
 LEADER: Final = "X-Marathon-Leader"
 
-#: A change may wait for its turn and for the store; the leader answers with a reason before this is over. The answer's body
-#: may take longer: it may be a log that is followed.
-TIMEOUT_S: Final = 60.0
+#: To connect; a leader that is there takes milliseconds.
+CONNECT_S: Final = 5.0
+#: A change may wait for its turn and for the store; the leader answers with a reason before this is over.
+CHANGE_S: Final = 60.0
+#: For the answer to a reading, which waits for nobody but a log's executor (:data:`.logs.ANSWER_S`).
+READ_S: Final = 15.0
+#: Between two pieces of an answer's body. Of a log that is followed they may come as they like, while the leader stays the same.
+PIECE_S: Final = 15.0
 
-#: These belong to one connection and are not handed on (RFC 9110, 7.6.1).
-_HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+#: These belong to one connection and are not handed on, nor is what a Connection header names (RFC 9110, 7.6.1). The body is
+#: here before it is handed on, so nobody waits for a 100 (Continue).
+_HOP_BY_HOP: Final = frozenset(
+    {"connection", "expect", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"}
+    | {"transfer-encoding", "upgrade"}
 )
+#: This process's own server sets these on every answer.
+_OWN: Final = frozenset({"date", "server", LEADER.lower()})
 
 
 class LeaderProxy:
@@ -50,7 +63,7 @@ class LeaderProxy:
         self._controller = controller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in LOCAL or self._controller.is_leader:
+        if scope["type"] != "http" or addresses.path(scope) in LOCAL or self._controller.is_leader:
             await self._app(scope, receive, self._named(send))
             return
         async with AsyncExitStack() as stack:
@@ -78,13 +91,14 @@ class LeaderProxy:
         if leader is None:
             return unavailable("there is no leader yet, an election is under way: try again")
         body = await context.raw_body(request)
-        headers = {key: value for key, value in request.headers.items() if key not in _HOP_BY_HOP | {"host", "content-length"}}
+        headers = _handed_on(request.headers.items(), frozenset({"host", "content-length"}))
         query = request.scope["query_string"].decode("latin-1")
         target = request.scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
         url = urlsplit(leader)
-        tls = ssl.create_default_context() if url.scheme == "https" else None
+        tls = _tls() if url.scheme == "https" else None
+        answered = asyncio.timeout(CONNECT_S)
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with answered:
                 answer = await stack.enter_async_context(
                     async_http.ask(
                         url.hostname or "",
@@ -94,11 +108,44 @@ class LeaderProxy:
                         headers=headers | {VIA: "1.1 eratos"},
                         body=body or None,
                         tls=tls,
+                        connected=lambda: answered.reschedule(
+                            asyncio.get_running_loop().time() + (READ_S if request.method in _READS else CHANGE_S)
+                        ),
                     )
                 )
         except async_http.Failure as failure:
             reason = str(failure) or type(failure).__name__
             log.warning("leader does not answer %s", fields(leader=leader, error=reason))
             return unavailable(f"the leader {leader} does not answer ({reason}): try again, another may be elected soon")
-        kept = {key.lower(): value for key, value in answer.headers if key.lower() not in _HOP_BY_HOP}
-        return StreamingResponse(answer.pieces(), answer.status, {**kept, LEADER: leader})
+        kept = _handed_on(answer.headers, _OWN)
+        follows = addresses.path(request.scope).endswith("/logs")
+        return StreamingResponse(self._pieces(answer, leader, follows), answer.status, {**kept, LEADER: leader})
+
+    async def _pieces(self, answer: async_http.Answer, leader: str, follows: bool) -> AsyncIterator[bytes]:
+        """Yield an answer's body; one that stops coming is cut short, which its reader sees by its missing end."""
+        async with aclosing(answer.pieces()) as pieces:
+            while True:
+                piece = asyncio.ensure_future(anext(pieces, None))
+                try:
+                    while not (await asyncio.wait({piece}, timeout=PIECE_S))[0]:
+                        if not follows or self._controller.leader() != leader:
+                            log.warning("the leader's answer stopped coming and is cut short %s", fields(leader=leader))
+                            raise TimeoutError(f"the leader {leader} sent nothing more")
+                finally:
+                    piece.cancel()
+                    await asyncio.wait({piece})
+                if (found := await piece) is None:
+                    return
+                yield found
+
+
+def _handed_on(headers: Iterable[tuple[str, str]], without: frozenset[str]) -> dict[str, str]:
+    """Return headers by their names in small letters, less those that belong to one connection."""
+    found = [(name.lower(), value) for name, value in headers]
+    named = {word.strip().lower() for name, value in found if name == "connection" for word in value.split(",")}
+    return {name: value for name, value in found if name not in _HOP_BY_HOP | named | without}
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()

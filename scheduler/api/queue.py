@@ -23,7 +23,7 @@ _FUNNEL = {reason: place for place, reason in enumerate(Reason)}
 
 
 def queue(state: State, now: float, *, offers: bool, only: str = "") -> list[Json]:
-    """Return every app with waiting instances, or ``only`` one.
+    """Return every app with waiting instances, or ``only`` one; ``app`` is the definition itself, to be shown later.
 
     ``offers`` adds the latest offer of each agent that did not do.
     """
@@ -52,7 +52,7 @@ def _item(state: State, app: App, count: int, since: float, now: float, offers: 
     if refusals:
         summary["lastUnusedOfferAt"] = timestamp(max(refusal.at for refusal in refusals))
     item: Json = {
-        "app": app.to_json(),
+        "app": app,
         "count": count,
         "role": app.role or "*",
         "since": timestamp(since),

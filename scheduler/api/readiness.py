@@ -7,6 +7,8 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
+
 from eratos.common import async_http
 from eratos.scheduler.core.state import State
 
@@ -18,9 +20,10 @@ ANSWERS_S = 5.0
 _AT_ONCE = 20
 
 
-def results(ctx: Context, app_id: str) -> list[dict[str, Any]]:
-    """Return the results in Marathon's form. Waits; not for the API's own thread."""
-    return asyncio.run(_all(ctx.controller.read(lambda state: _tasks(state, app_id)), ctx.executor_port))
+async def results(ctx: Context, app_id: str) -> list[dict[str, Any]]:
+    """Return the results in Marathon's form."""
+    tasks = await run_in_threadpool(ctx.controller.read, lambda state: _tasks(state, app_id))
+    return await _all(tasks, ctx.executor_port)
 
 
 def _tasks(state: State, app_id: str) -> list[tuple[str, str]]:

@@ -1,16 +1,18 @@
-"""From the state to Marathon's JSON. Pure functions, run while the state stands still; they keep nothing that can change."""
+"""From the state to Marathon's JSON. Pure, and in two steps: what can change is copied while the state stands still
+(:func:`look`, :func:`rows`), and made into JSON afterwards, when the loop goes on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from eratos.common import names
-from eratos.marathon import ids
 from eratos.marathon.app import App
-from eratos.scheduler.core.mesos import TaskState
-from eratos.scheduler.core.state import Deployment, Instance, Launches, State
+from eratos.scheduler.core.mesos import Agent, TaskState
+from eratos.scheduler.core.state import Deployment, Failure, Instance, Kind, State
 
 Json = dict[str, Any]
 
@@ -18,6 +20,7 @@ Json = dict[str, Any]
 LIST_EMBEDS = frozenset({"counts", "deployments"})
 SHOW_EMBEDS = frozenset({"counts", "deployments", "tasks", "lastTaskFailure"})
 
+_STAGED = (TaskState.STAGING, TaskState.STARTING)
 _RUNNING = (TaskState.RUNNING, TaskState.KILLING)
 
 
@@ -39,38 +42,91 @@ def timestamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def app(state: State, definition: App, embed: frozenset[str]) -> Json:
-    """Return one app; ``embed`` is a result of :func:`embeds`."""
-    shown = definition.to_json()
-    if definition.version:
-        shown["versionInfo"] = {"lastScalingAt": definition.version, "lastConfigChangeAt": definition.version}
+class Row(NamedTuple):
+    """What is shown of an instance's task, at one moment."""
+
+    instance_id: str
+    task_id: str
+    app_id: str
+    version: str
+    state: TaskState
+    agent: Agent
+    ports: tuple[int, ...]
+    addresses: tuple[str, ...]
+    launched_at: float
+    started_at: float
+    healthy: bool | None
+    stopping: bool
+
+
+_row = attrgetter(*Row._fields)
+
+
+def rows(instances: Iterable[Instance]) -> list[Row]:
+    """Copy what is shown of instances; those that wait for an offer have no task. While the state stands still."""
+    return [Row._make(_row(instance)) for instance in instances if instance.state is not None]
+
+
+class Look(NamedTuple):
+    """What is shown of an app, at one moment."""
+
+    app: App
+    tally: Mapping[Kind, int]
+    deployments: tuple[str, ...]
+    tasks: list[Row]
+    failure: Failure | None
+
+
+def look(state: State, definitions: Iterable[App], embed: frozenset[str]) -> list[Look]:
+    """Copy what is shown of apps; ``embed`` is a result of :func:`embeds`. While the state stands still."""
+    of_app: dict[str, list[str]] = {}
+    for change in state.deployments.values():
+        for app_id in change.app_ids:
+            of_app.setdefault(app_id, []).append(change.deployment_id)
+    found = []
+    for definition in definitions:
+        fleet, launches = state.fleet(definition.id), state.launches.get(definition.id)
+        found.append(
+            Look(
+                definition,
+                dict(fleet.tally),
+                tuple(of_app.get(definition.id, ())),
+                rows(fleet.instances.values()) if "tasks" in embed else [],
+                launches.last_failure if launches is not None else None,
+            )
+        )
+    return found
+
+
+def app(seen: Look, embed: frozenset[str]) -> Json:
+    """Return one app; ``embed`` is what it was looked at with."""
+    shown = seen.app.to_json()
+    if seen.app.version:
+        shown["versionInfo"] = {"lastScalingAt": seen.app.version, "lastConfigChangeAt": seen.app.version}
     if "counts" in embed:
-        shown |= counts(state, definition.id)
+        shown |= counts(seen.tally)
     if "deployments" in embed:
-        found = (d.deployment_id for d in state.deployments.values() if definition.id in d.app_ids)
-        shown["deployments"] = [{"id": deployment_id} for deployment_id in found]
+        shown["deployments"] = [{"id": deployment_id} for deployment_id in seen.deployments]
     if "tasks" in embed:
-        shown["tasks"] = tasks(state, definition.id)
-    launches = state.launches.get(definition.id)
-    if "lastTaskFailure" in embed and launches is not None and launches.last_failure is not None:
-        shown["lastTaskFailure"] = _failure(definition, launches)
+        shown["tasks"] = [task(row) for row in seen.tasks]
+    if "lastTaskFailure" in embed and seen.failure is not None:
+        shown["lastTaskFailure"] = _failure(seen.app, seen.failure)
     return shown
 
 
-def counts(state: State, app_id: str) -> Json:
-    with_task = [i for i in state.instances_of(app_id) if not i.waiting]
-    running = [i for i in with_task if i.state in _RUNNING]
-    return {
-        "tasksStaged": sum(i.launching for i in with_task),
-        "tasksRunning": len(running),
-        "tasksHealthy": sum(i.healthy is True for i in running),
-        "tasksUnhealthy": sum(i.healthy is False for i in running),
-    }
+def counts(tally: Mapping[Kind, int]) -> Json:
+    found = dict.fromkeys(("tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy"), 0)
+    for kind, count in tally.items():
+        if kind.state in _STAGED:
+            found["tasksStaged"] += count
+        elif kind.state in _RUNNING:
+            found["tasksRunning"] += count
+            found["tasksHealthy"] += count if kind.healthy is True else 0
+            found["tasksUnhealthy"] += count if kind.healthy is False else 0
+    return found
 
 
-def _failure(definition: App, launches: Launches) -> Json:
-    failure = launches.last_failure
-    assert failure is not None
+def _failure(definition: App, failure: Failure) -> Json:
     return {
         "appId": definition.id,
         "host": failure.hostname,
@@ -82,46 +138,41 @@ def _failure(definition: App, launches: Launches) -> Json:
     }
 
 
-def tasks(state: State, app_id: str) -> list[Json]:
-    return [task(instance) for instance in state.instances_of(app_id) if not instance.waiting]
-
-
-def task(instance: Instance) -> Json:
-    """Return one task. An instance that waits for an offer has none."""
-    assert instance.state is not None
+def task(row: Row) -> Json:
+    """Return one task."""
     shown: Json = {
-        "id": instance.task_id,
-        "appId": instance.app_id,
-        "host": instance.hostname,
-        "slaveId": instance.agent_id,
-        "ports": list(instance.ports),
-        "ipAddresses": [{"ipAddress": a, "protocol": "IPv6" if ":" in a else "IPv4"} for a in instance.addresses],
+        "id": row.task_id,
+        "appId": row.app_id,
+        "host": row.agent.hostname,
+        "slaveId": row.agent.agent_id,
+        "ports": list(row.ports),
+        "ipAddresses": [{"ipAddress": a, "protocol": "IPv6" if ":" in a else "IPv4"} for a in row.addresses],
         "servicePorts": [],
         "localVolumes": [],
         "healthCheckResults": [],
-        "state": (TaskState.KILLING if instance.stopping else instance.state).value,
-        "stagedAt": timestamp(instance.launched_at),
-        "version": instance.version,
-        "region": instance.agent.region or None,
-        "zone": instance.agent.zone or None,
+        "state": (TaskState.KILLING if row.stopping else row.state).value,
+        "stagedAt": timestamp(row.launched_at),
+        "version": row.version,
+        "region": row.agent.region or None,
+        "zone": row.agent.zone or None,
     }
-    if instance.started_at:
-        shown["startedAt"] = timestamp(instance.started_at)
-    if instance.healthy is not None:
-        shown["healthCheckResults"] = [{"alive": instance.healthy, "instanceId": instance.instance_id}]
+    if row.started_at:
+        shown["startedAt"] = timestamp(row.started_at)
+    if row.healthy is not None:
+        shown["healthCheckResults"] = [{"alive": row.healthy, "instanceId": row.instance_id}]
     return {key: value for key, value in shown.items() if value is not None}
 
 
-def endpoints(state: State) -> str:
+def endpoints(seen: Iterable[Look]) -> str:
     """Return the running tasks as the tab-separated lines that load balancer scripts read (EndpointsHelper.scala)."""
     lines = []
-    for definition in sorted(state.apps.values(), key=lambda app: app.id):
-        running = [i for i in state.instances_of(definition.id) if i.state is TaskState.RUNNING and not i.stopping]
+    for definition, _, _, tasks, _ in seen:
+        running = [row for row in tasks if row.state is TaskState.RUNNING and not row.stopping]
         name = names.safe_app_id(definition.id)
         if not definition.ports:
-            lines.append("\t".join([name, " ", *(i.hostname for i in running)]))
+            lines.append("\t".join([name, " ", *(row.agent.hostname for row in running)]))
         for index, _ in enumerate(definition.ports):
-            hosts = (f"{i.hostname}:{i.ports[index]}" for i in running if index < len(i.ports))
+            hosts = (f"{row.agent.hostname}:{row.ports[index]}" for row in running if index < len(row.ports))
             lines.append("\t".join([name, str(_service_port(definition, index)), *hosts]))
     return "".join(line + "\n" for line in lines)
 
@@ -163,18 +214,33 @@ def brake(state: State) -> Json:
     }
 
 
-def group(state: State, group_id: str, embed: frozenset[str]) -> Json:
-    """Return the tree of groups below an id, built from the apps' ids: eratos keeps apps, not groups."""
-    inside = sorted(app_id for app_id in state.apps if ids.within(app_id, group_id) and app_id != group_id)
-    own = [app_id for app_id in inside if ids.parent(app_id) == group_id]
-    prefix = "" if group_id == "/" else group_id
-    below = dict.fromkeys(f"{prefix}/{i.removeprefix(prefix).split('/')[1]}" for i in inside if ids.parent(i) != group_id)
+def group(seen: Iterable[Look], group_id: str, embed: frozenset[str]) -> Json:
+    """Return the tree of groups below an id, built from the ids of the apps in it: eratos keeps apps, not groups."""
+    root = _group(group_id)
+    nodes = {group_id: root}
+    prefix = group_id.rstrip("/")
+    for item in seen:
+        node, place = root, prefix
+        node["version"] = max(node["version"], item.app.version)
+        for name in item.app.id.removeprefix(prefix).split("/")[1:-1]:
+            place += f"/{name}"
+            below = nodes.get(place)
+            if below is None:
+                below = nodes[place] = _group(place)
+                node["groups"].append(below)
+            node = below
+            node["version"] = max(node["version"], item.app.version)
+        node["apps"].append(app(item, embed))
+    return root
+
+
+def _group(group_id: str) -> Json:
     return {
         "id": group_id,
-        "apps": [app(state, state.apps[app_id], embed) for app_id in own],
-        "groups": [group(state, name, embed) for name in below],
+        "apps": [],
+        "groups": [],
         "pods": [],
         "dependencies": [],
-        "version": max((state.apps[app_id].version for app_id in inside), default=""),
+        "version": "",
         "enforceRole": False,
     }

@@ -8,19 +8,22 @@ from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import Response
 from prometheus_client import CollectorRegistry
 
 from eratos.common import names
 from eratos.common.errors import FatalError
 
 from . import apps, cluster, errors, groups, logs, metrics, tasks
-from .context import Context
+from .addresses import Addresses
+from .context import INSTANCES_MOST, Context
 from .controller import Controller
 from .proxy import LeaderProxy
 
 #: How long requests under way may go on when the process stops.
 STOP_S = 5
+
+#: A request's first line and its headers.
+HEADERS_BYTES_MAX = 64 * 1024
 
 
 def create_api(
@@ -28,23 +31,23 @@ def create_api(
     clock: Callable[[], float] = time.time,
     registry: CollectorRegistry | None = None,
     executor_port: int = names.EXECUTOR_PORT,
+    instances_most: int = INSTANCES_MOST,
 ) -> FastAPI:
-    """Return the whole API of one scheduler process. ``registry`` takes the place of :func:`metrics.registry`'s.
+    """Return the whole API of one scheduler process. ``clock`` is the core's, ``registry`` takes the place of
+    :func:`metrics.registry`'s.
 
-    ``executor_port`` is where executors serve their tasks' logs.
+    ``executor_port`` is where executors serve their tasks' logs, ``instances_most`` bounds the instances of all apps together.
     """
     api = FastAPI(title="eratos", description="Marathon's API", docs_url=None, redoc_url=None, redirect_slashes=False)
     errors.install(api)
-    exposed = registry if registry is not None else metrics.registry(controller, clock)
-
-    @api.get("/metrics", include_in_schema=False)
-    def show_metrics() -> Response:
-        return Response(metrics.exposition(exposed), media_type=metrics.CONTENT_TYPE)
-
-    ctx = Context(controller, clock, executor_port)
+    ctx = Context(controller, clock, executor_port, instances_most)
+    routers = [metrics.router(registry if registry is not None else metrics.registry(controller, clock))]
     # Tasks first: /v2/apps/{id}/tasks would be an app's id as well.
-    for module in (logs, tasks, apps, groups, cluster):
-        api.include_router(module.router(ctx))
+    routers += [module.router(ctx) for module in (logs, tasks, apps, groups, cluster)]
+    for router in routers:
+        api.include_router(router)
+    # The one added last stands in front: followers hand on what they are asked as it is.
+    api.add_middleware(Addresses, routes=[*api.router.routes, *(route for router in routers for route in router.routes)])
     api.add_middleware(LeaderProxy, controller=controller)
     return api
 
@@ -55,7 +58,16 @@ class ApiServer:
     def __init__(self, api: FastAPI, host: str, port: int) -> None:
         # Logging is set up by the process; uvicorn's own handlers would write every line twice.
         config = uvicorn.Config(
-            api, host, port, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_S, loop="asyncio"
+            api,
+            host,
+            port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=STOP_S,
+            loop="asyncio",
+            http="h11",  # the other one takes headers without end
+            h11_max_incomplete_event_size=HEADERS_BYTES_MAX,
         )
         self._where = f"{host}:{port}"
         self._server = uvicorn.Server(config)

@@ -14,7 +14,7 @@ from eratos.scheduler.core.mesos import TaskState
 from eratos.scheduler.core.state import Instance, State
 
 from . import render
-from .context import Body, Context, deployed, path_id, unknown_app
+from .context import Body, Context, deployed, path_id, read_json, unknown_app
 from .errors import ApiError, invalid
 
 _STATUS = {"running": (TaskState.RUNNING,), "staging": (TaskState.STAGING, TaskState.STARTING)}
@@ -30,14 +30,18 @@ def router(ctx: Context) -> APIRouter:
         statuses: Annotated[list[str], Query(alias="status[]")] = [],  # noqa: B006
     ) -> Response:
         if "text/plain" in request.headers.get("accept", ""):
-            return PlainTextResponse(ctx.controller.read(render.endpoints))
+            everything = ctx.controller.read(lambda s: render.look(s, s.apps.values(), frozenset({"tasks"})))
+            return PlainTextResponse(render.endpoints(sorted(everything, key=lambda seen: seen.app.id)))
         asked = {state for word in (*status, *statuses) for state in _STATUS.get(word, ())}
         wanted = asked or set(TaskState)
-        return JSONResponse({"tasks": ctx.controller.read(lambda s: _shown(i for i in _all(s) if i.state in wanted))})
+        found = ctx.controller.read(lambda s: render.rows(s.instances.values()))
+        return JSONResponse({"tasks": [render.task(row) for row in found if row.state in wanted]})
 
     @routes.post("/tasks/delete")
+    @ctx.change
     def kill_tasks(body: Body, scale: bool = False) -> JSONResponse:
-        ids = body.get("ids") if isinstance(body, dict) else None
+        document = read_json(body)
+        ids = document.get("ids") if isinstance(document, dict) else None
         if not isinstance(ids, list) or not all(isinstance(item, str) for item in ids):
             raise invalid("/ids", 'must be a list of task ids: {"ids": ["..."]}')
         wanted = {_instance_id(item) for item in ids}
@@ -45,15 +49,18 @@ def router(ctx: Context) -> APIRouter:
 
     @routes.get("/apps/{app_id:path}/tasks")
     def list_app_tasks(app_id: str) -> JSONResponse:
-        name = ctx.app(path_id(app_id)).id
-        return JSONResponse({"tasks": ctx.controller.read(lambda s: render.tasks(s, name))})
+        name = ctx.owner(app_id, "tasks")
+        found = ctx.controller.read(lambda s: render.rows(s.instances_of(name)))
+        return JSONResponse({"tasks": [render.task(row) for row in found]})
 
     @routes.delete("/apps/{app_id:path}/tasks")
+    @ctx.change
     def kill_app_tasks(app_id: str, host: str = "", scale: bool = False) -> JSONResponse:
-        name = ctx.app(path_id(app_id)).id
+        name = ctx.owner(app_id, "tasks", change=True)
         return _kill(ctx, lambda s: [i for i in _of(s, name) if not host or i.hostname == host], scale=scale)
 
-    @routes.delete("/apps/{app_id:path}/tasks/{task_id}")
+    @routes.delete("/apps/{app_id:path}/tasks/{task_id:task_id}")
+    @ctx.change
     def kill_app_task(app_id: str, task_id: str, scale: bool = False) -> JSONResponse:
         name, wanted = path_id(app_id), _instance_id(task_id)
         if not ctx.controller.read(lambda s: name in s.apps):
@@ -73,10 +80,6 @@ def _of(state: State, app_id: str) -> Iterable[Instance]:
     return (instance for instance in state.instances_of(app_id) if not instance.waiting)
 
 
-def _shown(instances: Iterable[Instance]) -> list[dict[str, Any]]:
-    return [render.task(instance) for instance in instances]
-
-
 def _instance_id(task_id: str) -> str:
     """Return the instance of a task id; an instance's own id stands for itself."""
     parsed = names.parse_task_id(task_id)
@@ -85,12 +88,11 @@ def _instance_id(task_id: str) -> str:
 
 def _kill(ctx: Context, select: Any, *, scale: bool, single: bool = False) -> JSONResponse:
     """Kill what ``select`` finds. Marathon answers with the tasks, or with a deployment where it scales down as well."""
-    with ctx.turn():
-        found = ctx.controller.read(lambda s: [(i.instance_id, render.task(i)) for i in select(s)])
-        killed = [task for _, task in found]
-        if not found and not scale:
-            return JSONResponse({"tasks": []})
-        reply = ctx.submit(lambda token: KillInstances(token, tuple(instance_id for instance_id, _ in found), scale))
+    found = ctx.controller.read(lambda s: render.rows(select(s)))
+    if not found and not scale:
+        return JSONResponse({"tasks": []})
+    reply = ctx.submit(lambda token: KillInstances(token, tuple(row.instance_id for row in found), scale))
     if scale:
         return deployed(reply)
+    killed = [render.task(row) for row in found]
     return deployed(reply, body={"task": killed[0]} if single else {"tasks": killed})

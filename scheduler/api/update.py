@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,8 @@ _RIVALS = (
     frozenset({"cmd", "args"}),
 )
 
+SCALE_BY_MAX = 1_000_000
+
 
 def updated(existing: App | None, body: Any, app_id: str, *, partial: bool) -> App:
     """Return the app that a PUT asks for. ``partial``: fields that the body leaves out stay as they are. Raises InvalidApp."""
@@ -33,8 +36,8 @@ def updated(existing: App | None, body: Any, app_id: str, *, partial: bool) -> A
     if "version" in given and not given.keys() - {"id", "version"}:
         raise invalid("/version", "is refused: eratos keeps no former versions; apply the former definition instead")
     if existing is None or not partial:
-        return App.parse({**given, "id": app_id})
-    return App.parse({**_kept(existing, given), **given, "id": app_id})
+        return App.parse({**given, "id": app_id}, before=existing)
+    return App.parse({**_kept(existing, given), **given, "id": app_id}, before=existing)
 
 
 def _own_id(body: Mapping[str, Any], app_id: str) -> None:
@@ -66,7 +69,7 @@ def _kept(existing: App, given: Mapping[str, Any]) -> dict[str, Any]:
     if _mode(kept | dict(given)) != existing.network:
         # Another network has its ports in another place.
         kept.pop("portDefinitions", None)
-        kept["container"].pop("portMappings", None)
+        kept.get("container", {}).pop("portMappings", None)
     return kept
 
 
@@ -79,14 +82,29 @@ def _mode(app: Mapping[str, Any]) -> str:
         return "host"
 
 
+def check_instances(apps: Mapping[str, App], wanted: Iterable[App], most: int) -> None:
+    """Refuse more instances than the scheduler may have; what brings them down is taken whatever they are. Raises InvalidApp."""
+    wanted = tuple(wanted)
+    now = sum(app.instances for app in apps.values())
+    after = now + sum(app.instances - (apps[app.id].instances if app.id in apps else 0) for app in wanted)
+    if after > max(now, most):
+        message = (
+            f"would make {after} instances of all apps together, and this scheduler has {most} at most: ask for fewer, "
+            "or raise its setting --instances-limit"
+        )
+        place = f"of {wanted[0].id} and {len(wanted) - 1} more " if len(wanted) > 1 else ""
+        raise InvalidApp([Problem("/instances", place + message)])
+
+
 def check(apps: Mapping[str, App], wanted: Iterable[App], role: str | None) -> None:
     """Hold apps that are wanted against all others there are. Raises InvalidApp."""
     wanted = tuple(wanted)
     after = {**apps, **{app.id: app for app in wanted}}
     problems: list[Problem] = []
     owners: dict[str, str] = {}
-    new = {app.id for app in wanted}
-    for app in sorted(after.values(), key=lambda app: app.id in new):
+    new = dict.fromkeys(app.id for app in wanted)
+    there = (app for app_id, app in apps.items() if app_id not in new)
+    for app in itertools.chain(there, (after[app_id] for app_id in new)):
         for name in app.service_names:
             if owners.setdefault(name, app.id) != app.id:
                 message = f"gives the Consul service {name}, which {owners[name]} has already: choose another id or port name"
@@ -120,23 +138,28 @@ def _size(app: App) -> Iterator[Problem]:
 
 def dropped(apps: Iterable[str], group: Group) -> Iterator[str]:
     """Yield the apps that a PUT of a group removes: those in a list it gives, and not given again."""
-    apps = tuple(apps)
-    own = {app.id for app in group.own_apps}
-    children = {child.id: child for child in group.groups}
+    given = {group.id: group}
+    kept: set[str] = set()
+    waiting = [group]
+    while waiting:
+        one = waiting.pop()
+        kept.update(app.id for app in one.own_apps)
+        given.update((child.id, child) for child in one.groups)
+        waiting += one.groups
     for app_id in apps:
-        if not ids.within(app_id, group.id) or app_id == group.id:
-            continue
-        if ids.parent(app_id) == group.id:
-            if "apps" in group.given and app_id not in own:
-                yield app_id
-        elif "groups" in group.given and not any(ids.within(app_id, child) for child in children):
+        # The nearest group that the document speaks of decides.
+        place = ids.parent(app_id)
+        direct = place in given
+        while place not in given and place != "/":
+            place = ids.parent(place)
+        spoken_of = place in given and ("apps" if direct else "groups") in given[place].given
+        if spoken_of and app_id not in kept and (direct or app_id not in given):
             yield app_id
-    for child in children.values():
-        yield from dropped(apps, child)
 
 
 def scaled(apps: Iterable[App], factor: Any) -> tuple[App, ...]:
     """Return apps with their instances multiplied, as ``scaleBy`` asks; fractions count as whole instances."""
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= 1e6:
-        raise invalid("/scaleBy", f"must be a number from 0 on, not {factor!r}")
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= SCALE_BY_MAX:
+        given = kind(factor) if isinstance(factor, str | list | Mapping) else repr(factor)
+        raise invalid("/scaleBy", f"must be a number from 0 to {SCALE_BY_MAX}, not {given}")
     return tuple(app.with_instances(math.ceil(app.instances * factor)) for app in apps)

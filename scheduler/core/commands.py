@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +20,21 @@ if TYPE_CHECKING:
 
 
 def carry_out(machine: Machine, command: events.Command, now: float) -> list[Action]:
-    """Change the wanted state, and answer with one Reply or Refuse; a refused command changed nothing."""
+    """Change the wanted state, and answer with one Reply or Refuse; a refused command, or one that raises, changed no app."""
+    state = machine.state
+    apps, deployments = dict(state.apps), dict(state.deployments)
+    try:
+        return _carry_out(machine, command, now)
+    except Exception:
+        # Nothing of it will be stored, so nothing may stay in memory either.
+        state.apps.clear()
+        state.apps.update(apps)
+        state.deployments.clear()
+        state.deployments.update(deployments)
+        raise
+
+
+def _carry_out(machine: Machine, command: events.Command, now: float) -> list[Action]:
     match command:
         case events.PutApps():
             return _put(machine, command, now)
@@ -35,7 +50,7 @@ def carry_out(machine: Machine, command: events.Command, now: float) -> list[Act
             return _reset_delay(machine, command)
         case events.ReleaseBrake():
             return _release_brake(machine, command)
-    raise TypeError(f"unknown command: {command!r}")
+    raise TypeError(f"unknown command: {type(command).__name__}")
 
 
 def _put(machine: Machine, command: events.PutApps, now: float) -> list[Action]:
@@ -46,13 +61,15 @@ def _put(machine: Machine, command: events.PutApps, now: float) -> list[Action]:
                 return [Refuse(command.token, 409, f"An app with id [{app.id}] already exists.")]
     version = new_version(machine, now)
     out: list[Action] = []
+    newest = ""
     for app in command.apps:
         before = state.apps.get(app.id)
         # Scaling is no new version: the instances that run are as good as new ones.
         unchanged = before is not None and before.same_definition(app)
         stored = app.with_version(before.version if before is not None and unchanged else version)
         out += _store(machine, stored, reset=not unchanged)
-    return [*out, _deployed(machine, command.token, version, (app.id for app in command.apps), now)]
+        newest = max(newest, stored.version)
+    return [*out, _deployed(machine, command.token, version, (app.id for app in command.apps), now, newest)]
 
 
 def _scale(machine: Machine, command: events.ScaleApp, now: float) -> list[Action]:
@@ -60,7 +77,7 @@ def _scale(machine: Machine, command: events.ScaleApp, now: float) -> list[Actio
     if app is None:
         return [_missing(command.token, command.app_id)]
     out = _store(machine, app.with_instances(command.instances), reset=False)
-    return [*out, _deployed(machine, command.token, new_version(machine, now), (app.id,), now)]
+    return [*out, _deployed(machine, command.token, new_version(machine, now), (app.id,), now, app.version)]
 
 
 def _delete(machine: Machine, command: events.DeleteApps, now: float) -> list[Action]:
@@ -129,9 +146,11 @@ def _store(machine: Machine, app: App, *, reset: bool) -> list[Action]:
     return [Put(APPS + app.id, app)]
 
 
-def _deployed(machine: Machine, token: int, version: str, app_ids: Iterable[str], now: float) -> Reply:
-    """Answer with the deployment of a change. What an older one still had to do for the same apps is done no more, so each
-    app is in one deployment at most."""
+def _deployed(machine: Machine, token: int, version: str, app_ids: Iterable[str], now: float, answered: str = "") -> Reply:
+    """Begin a deployment, and answer with it. ``answered``: the version that its apps have now, where that is not its own.
+
+    What an older one still had to do for the same apps is done no more, so each app is in one deployment at most.
+    """
     deployment = Deployment(machine.new_id(), version, frozenset(app_ids), now)
     deployments = machine.state.deployments
     for older in [found for found in deployments.values() if not deployment.app_ids.isdisjoint(found.app_ids)]:
@@ -141,7 +160,7 @@ def _deployed(machine: Machine, token: int, version: str, app_ids: Iterable[str]
         else:
             del deployments[older.deployment_id]
     deployments[deployment.deployment_id] = deployment
-    return Reply(token, version, deployment.deployment_id)
+    return Reply(token, answered or version, deployment.deployment_id)
 
 
 def _missing(token: int, app_id: str) -> Refuse:
@@ -150,7 +169,8 @@ def _missing(token: int, app_id: str) -> Refuse:
 
 def new_version(machine: Machine, now: float) -> str:
     """Return a Marathon version: the time, made unique and growing, as ``2026-01-31T12:00:00.123Z``."""
-    newest = max((app.version for app in machine.state.apps.values()), default="")
+    apps = (app.version for app in machine.state.apps.values())
+    newest = max(itertools.chain(apps, (change.version for change in machine.state.deployments.values())), default="")
     now_ms = int(now * 1000)
     if newest:
         now_ms = max(now_ms, _milliseconds(newest) + 1)

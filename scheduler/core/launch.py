@@ -38,8 +38,7 @@ def payload(app: App, instance: Instance, framework_id: str) -> TaskPayload:
         network=app.network,
         ports=ports,
         volumes=tuple(
-            Volume(container_path=v.container_path, source=v.source, read_only=v.read_only, named=v.named)
-            for v in app.container.volumes
+            Volume(container_path=v.target, source=v.source, read_only=v.read_only, named=v.named) for v in app.container.volumes
         ),
         health_checks=tuple(_health_check(check, ports) for check in app.health_checks),
         readiness_checks=tuple(_readiness_check(check, ports) for check in app.readiness_checks),

@@ -261,7 +261,7 @@ def refuse(app: App, host: Host, limits: constraints.Constraints, now: float, le
     if app.ports:
         taken = [port for port in _fixed_ports(app) if port not in host.ports]
         if taken:
-            return Refusal(Reason.PORTS, hostname, now, note=f"ports: {', '.join(map(str, taken))} not free on {hostname}")
+            return Refusal(Reason.PORTS, hostname, now, note=_not_free(taken, host.ports, hostname))
         if len(app.ports) > len(host.ports):
             return Refusal(Reason.PORTS, hostname, now, len(app.ports), len(host.ports))
     return None
@@ -279,6 +279,17 @@ def choose_ports(app: App, host: Host) -> tuple[int, ...] | None:
         return None
     source = iter(dynamic)
     return tuple(port.host_port or next(source) for port in app.ports)
+
+
+def _not_free(ports: list[int], offered: PortRanges, hostname: str) -> str:
+    listed = ", ".join(map(str, ports))
+    span = offered.ranges and (offered.ranges[0][0], offered.ranges[-1][1])
+    if not span or any(span[0] <= port <= span[1] for port in ports):
+        return f"ports: {listed} not free on {hostname}"
+    return (
+        f"ports: {listed} not among those that {hostname} offers, {span[0]} to {span[1]}: unless a task has it now, "
+        "have its agent offer it (--resources), or leave requirePorts or hostPort out"
+    )
 
 
 def _fixed_ports(app: App) -> list[int]:

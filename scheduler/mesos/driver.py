@@ -112,7 +112,7 @@ class SchedulerDriver:
             case actions.Resubscribe():
                 master.resubscribe(call.reason)
                 return True
-        raise TypeError(f"not a call: {call!r}")
+        raise TypeError(f"not a call: {type(call).__name__}")
 
     def acknowledge(self, status: TaskStatus) -> bool:
         """Acknowledge an update after it was stored; one without uuid needs none (rule 9). False: not sent."""

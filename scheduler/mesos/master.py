@@ -159,7 +159,7 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
             self.on_event(msgspec.json.decode(data))
         except Exception:
             # The callback edge: one event that cannot be understood must not end the subscription.
-            log.exception("event could not be handled and was dropped %r", data[:1000])
+            log.exception("event could not be handled and was dropped %s", fields(bytes=len(data)))
 
     def redirected(self, location: str) -> None:
         try:

@@ -72,7 +72,7 @@ def test_a_body_without_end_is_refused(api: ApiClient) -> None:
 
 
 def test_a_definition_too_large_for_the_store_is_refused(api: ApiClient) -> None:
-    answer = api.post("/v2/apps", json=definition(env={"TEXT": "x" * RECORD_BYTES_MAX}))
+    answer = api.post("/v2/apps", json=definition(env={f"TEXT_{n}": "x" * (RECORD_BYTES_MAX // 5) for n in range(5)}))
     assert "the store keeps" in errors(answer)["/"][0]
 
 
@@ -252,3 +252,29 @@ def test_the_last_failure_is_shown(api: ApiClient, controller: FakeController) -
 
 def test_a_parameter_of_the_wrong_type_is_answered_in_marathons_form(api: ApiClient) -> None:
     assert "/force" in errors(api.delete("/v2/apps/shop/cart?force=perhaps"))
+
+
+BRIDGE = {"type": "DOCKER", "docker": {"image": "x", "network": "BRIDGE"}}
+
+
+@pytest.mark.parametrize("way", ["PUT", "PATCH", "PUT of a list", "PATCH of a list"])
+def test_a_process_may_be_given_a_container_with_another_network(api: ApiClient, way: str) -> None:
+    api.post("/v2/apps", json={"id": "/mv", "cmd": "sleep 1000"})
+    method, _, many = way.partition(" of ")
+
+    def change(**fields: Any) -> Any:
+        if many:
+            return api.request(method, "/v2/apps", json=[{"id": "/mv", **fields}])
+        return api.request(method, "/v2/apps/mv", json=fields)
+
+    assert "/networks" in str(errors(change(networks=[{"mode": "container/bridge"}])))
+    assert change(container=BRIDGE).status_code == 200
+    shown = api.get("/v2/apps/mv").json()["app"]
+    assert shown["networks"] == [{"mode": "container/bridge"}]
+    assert "portDefinitions" not in shown
+    assert change(networks=[{"mode": "host"}]).status_code == 200
+    assert "portMappings" not in api.get("/v2/apps/mv").json()["app"]["container"]
+
+
+def test_a_label_without_a_name_states_nothing(api: ApiClient) -> None:
+    assert api.post("/v2/apps", json=definition(labels={"": "tcp"})).status_code == 201

@@ -36,3 +36,13 @@ def test_a_readiness_check_gets_the_port_that_its_name_stands_for() -> None:
     check = {"name": "warm", "protocol": "HTTPS", "path": "/ready", "portName": "http", "httpStatusCodesForReady": [200, 204]}
     found = launched(portDefinitions=ports, healthChecks=[{}], readinessChecks=[check | {"preserveLastResponse": True}])
     assert found.readiness_checks == (ReadinessCheck("warm", "https", "/ready", 31000, 30, 10, (200, 204), True),)
+
+
+def test_a_relative_path_in_the_container_lies_in_the_sandbox() -> None:
+    volumes = [
+        {"containerPath": "data", "hostPath": "/srv/data", "mode": "RW"},
+        {"containerPath": "./a//b/", "hostPath": "/srv/b", "mode": "RO"},
+        {"containerPath": "/etc/shop", "hostPath": "/srv/shop", "mode": "RO"},
+    ]
+    found = launched(container={"docker": {"image": "x"}, "volumes": volumes}).volumes
+    assert [volume.container_path for volume in found] == ["/mnt/mesos/sandbox/data", "/mnt/mesos/sandbox/a/b", "/etc/shop"]

@@ -157,7 +157,7 @@ def test_a_launch_that_was_never_sent_waits_again_without_a_delay(core: Core) ->
 
 def test_one_agent_gets_no_more_instructions_in_a_pass_than_its_executor_can_take() -> None:
     core = small(10_000)
-    core.put(an_app(instances=20, cpus=0.01, env={"BIG": "x" * 400_000}, portDefinitions=[]))
+    core.put(an_app(instances=20, cpus=0.01, env={f"BIG{n}": "x" * 100_000 for n in range(4)}, portDefinitions=[]))
     sent = [len(accept.launches) for accept in of(actions.Accept, core.offer(an_offer("a1"), an_offer("a2")))]
     assert sent == [5, 5]
     launches = core.machine.state.launches_of("/prime")
@@ -168,8 +168,8 @@ def test_one_agent_gets_no_more_instructions_in_a_pass_than_its_executor_can_tak
 def test_all_instructions_of_a_pass_fit_on_the_way_to_the_master(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offers, "PASS_BYTES", 3_000_000)
     core = small(10_000)
-    core.put(an_app(instances=20, cpus=0.01, env={"BIG": "x" * 400_000}, portDefinitions=[]))
-    core.put(an_app("/other", instances=20, cpus=0.01, env={"BIG": "x" * 400_000}, portDefinitions=[]))
+    core.put(an_app(instances=20, cpus=0.01, env={f"BIG{n}": "x" * 100_000 for n in range(4)}, portDefinitions=[]))
+    core.put(an_app("/other", instances=20, cpus=0.01, env={f"BIG{n}": "x" * 100_000 for n in range(4)}, portDefinitions=[]))
     assert len(core.launch(*(an_offer(f"a{n}") for n in range(20)))) == 3
 
 

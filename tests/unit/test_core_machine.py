@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.builders import a_machine, an_app, an_offer
 from support.core import Core as Driven
 from support.core import of
 
+from eratos.common.resources import PortRanges
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.mesos import InverseOffer, TaskState, Window
 from eratos.scheduler.core.reasons import Waiting
@@ -281,6 +284,18 @@ def test_misfit_is_explained_by_field(core: Driven):
     assert "64 wanted, 3.9 free on host-a1" in refusal.detail
 
 
+def test_a_port_that_a_host_never_offers_is_told_with_what_it_offers(core: Driven):
+    core.put(
+        an_app(requirePorts=True, portDefinitions=[{"port": 80}]),
+        an_app("/near", requirePorts=True, portDefinitions=[{"port": 31050}]),
+    )
+    core.offer(replace(an_offer("a1"), ports=PortRanges([(31000, 31049), (31051, 32000)])))
+    details = {app: next(iter(core.machine.state.launches_of(app).refusals.values())).detail for app in ("/prime", "/near")}
+    assert "80 not among those that host-a1 offers, 31000 to 32000" in details["/prime"]
+    assert "--resources" in details["/prime"]
+    assert details["/near"] == "ports: 31050 not free on host-a1"
+
+
 def test_offers_die_with_the_subscription(core: Driven):
     core.put(an_app(backoffSeconds=0))
     core.handle(events.Disconnected())
@@ -398,3 +413,13 @@ def test_an_instance_that_ends_while_it_is_to_move_is_not_started_again_beside_i
     [replacement] = core.machine.state.fleet("/prime").waiting
     core.status(task, "FAILED")
     assert list(core.machine.state.instances) == [replacement]
+def test_the_answer_to_a_change_names_a_version_that_is_there() -> None:
+    core = Driven(a_machine())
+    [created] = of(actions.Reply, core.put(an_app("/a"), an_app("/b")))
+    [scaled] = of(actions.Reply, core.handle(events.ScaleApp(7, "/a", 3)))
+    [together] = of(actions.Reply, core.put(an_app("/a", 4), an_app("/b", 4)))
+    assert created.version == scaled.version == together.version == core.machine.state.apps["/a"].version
+    [changed] = of(actions.Reply, core.put(an_app("/a", 4), an_app("/b", 4, cpus=0.2)))
+    assert changed.version == core.machine.state.apps["/b"].version > created.version
+    # Of both apps it takes the place of the deployments before.
+    assert [change.version > changed.version for change in core.machine.state.deployments.values()] == [False]

@@ -12,6 +12,7 @@ from support.executor import HOST, PORT, TASK, a_payload
 from eratos.common import names
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
+from eratos.executor.core import explain
 from eratos.executor.core.kept import KEPT_MAX, KEPT_PER_APP_MAX, KEPT_S
 from eratos.executor.core.lifecycle import EXAMINE_S, KILL_AGAIN_S
 
@@ -244,6 +245,16 @@ def test_a_death_is_explained(driven: Driven, found: on.ContainerExamined, state
     sent = update(driven.handle(found))
     assert (sent.state, sent.reason) == (state, reason)
     assert words in sent.message
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "words"), [(127, "the command was not found on the agent's host"), (None, "process is gone")]
+)
+def test_the_death_of_a_process_speaks_of_no_image(exit_code: int | None, words: str) -> None:
+    message = explain.death(TASK, "", exit_code, False, "").message
+    assert words in message
+    assert "image" not in message
+    assert "container" not in message
 
 
 def test_a_long_log_is_cut_to_its_end(driven: Driven) -> None:

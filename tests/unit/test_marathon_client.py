@@ -116,3 +116,26 @@ def test_an_answer_that_is_not_marathons_is_named(body: bytes) -> None:
 def test_no_answer_at_all_is_temporary_and_says_why() -> None:
     with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:1: Connection refused"):
         MarathonClient("http://127.0.0.1:1").info()
+
+
+def test_ids_that_end_in_a_reserved_name_are_addressed_without_doubt() -> None:
+    client, recorder = a_client(body={"app": {}, "tasks": []})
+    client.app("/shop/tasks")
+    client.delete_app("/shop/restart")
+    client.tasks("/shop/tasks")
+    client.explain("/shop/tasks")
+    client.app("/tasks/shop")
+    assert [request.path_url.partition("?")[0] for request in recorder.asked] == [
+        "/v2/apps/%2Fshop%2Ftasks",
+        "/v2/apps/%2Fshop%2Frestart",
+        "/v2/apps/%2Fshop%2Ftasks/tasks",
+        "/v2/explain/shop/tasks",
+        "/v2/apps/tasks/shop",
+    ]
+
+
+def test_a_scheduler_of_before_explains_at_the_address_of_before() -> None:
+    client, recorder = a_client(404, {"message": "GET /v2/explain/shop: Not Found"})
+    with pytest.raises(Refused):
+        client.explain("/shop")
+    assert [request.path_url for request in recorder.asked] == ["/v2/explain/shop", "/v2/apps/shop/explain"]

@@ -9,7 +9,7 @@ import pytest
 from eratos.common.resources import Resources
 from eratos.executor.config import read as read_executor_config
 from eratos.scheduler.config import BadConfig, read
-from eratos.scheduler.process import core_settings, mesos_settings
+from eratos.scheduler.process import Process, core_settings, mesos_settings
 
 GOOD = ["--master", "zk://zk1:2181/mesos", "--zk", "zk://zk1:2181/eratos"]
 
@@ -41,6 +41,8 @@ def test_executors_serve_logs_where_the_api_asks_for_them():
         (["--master", "m:5050", "--zk", "zk1:2181"], "zk://"),
         ([*GOOD, "--secret-file", "/no/such/file", "--principal", "p"], "no readable file"),
         ([*GOOD, "--secret-file", "/etc/hostname"], "--principal"),
+        ([*GOOD, "--instances-limit", "0"], "--instances-limit"),
+        ([*GOOD, "--advertise-url", "scheduler1:8080"], "--advertise-url"),
         ([*GOOD, "--executor-cpus", "0"], "--executor-cpus"),
         ([*GOOD, "--executor-http-port", "70000"], "--executor-http-port"),
         ([*GOOD, "--executor-disk-mib", "-1"], "--executor-disk-mib"),
@@ -124,3 +126,22 @@ def test_limits_of_launches_reach_the_core():
     flags = ["--launch-limit", "7", "--launch-confirm-timeout-s", "70", "--launch-timeout-s", "77"]
     settings = core_settings(read([*GOOD, *flags], {}).config, "executor", Resources())
     assert (settings.launching_most, settings.launch_confirm_timeout_s, settings.launch_timeout_s) == (7, 70.0, 77.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "hostname", "leader"),
+    [
+        ("https://sched1.example:8443", "sched1.example", "sched1.example:8443"),
+        ("http://sched1:8080/", "sched1", "sched1:8080"),
+        ("https://[fd00::1]:8443", "fd00::1", "[fd00::1]:8443"),
+    ],
+)
+def test_the_host_and_the_leader_are_told_without_the_scheme(
+    url: str, hostname: str, leader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read([*GOOD, "--advertise-url", url], {}).config
+    assert (mesos_settings(config).hostname, mesos_settings(config).webui_url) == (hostname, url)
+    process = Process(config)
+    monkeypatch.setattr(process, "leader", lambda: url)
+    info = process.info()
+    assert (info["leader"], info["marathon_config"]["hostname"]) == (leader, hostname)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.builders import a_machine, a_status, an_app, an_offer
 
-from eratos.scheduler.api.controller import CommandRefused
+from eratos.scheduler.api.controller import CommandRefused, Unavailable
 from eratos.scheduler.core import actions, events, offers
 from eratos.scheduler.core.actions import Write
 from eratos.scheduler.loop import Aborted, Loop
@@ -221,3 +221,30 @@ def test_a_host_that_is_left_alone_is_logged(caplog: Any):
         loop.step([events.StatusChanged(a_status(instance.task_id, "FAILED"))])
     [record] = [record for record in caplog.records if "left alone" in record.getMessage()]
     assert "host-a1" in record.getMessage() and "/a,/b" in record.getMessage()
+def test_a_command_that_breaks_changes_nothing_and_its_secrets_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal()
+    loop = a_loop(journal)
+
+    def broken() -> str:
+        raise RuntimeError("no more ids")
+
+    loop.machine.new_id = broken
+    future = submit(loop, lambda token: events.PutApps(token, (an_app("/shop", env={"PASSWORD": "hunter2"}),)))
+    with pytest.raises(CommandRefused, match="could not be handled"):
+        future.result(0)
+    assert not loop.machine.state.apps, "what is told to have failed must not be there"
+    assert not loop.machine.state.deployments
+    assert not journal.lines
+    assert "event=PutApps about=/shop" in caplog.text
+    assert "hunter2" not in caplog.text
+    assert "PASSWORD" not in caplog.text
+
+
+def test_a_command_does_not_wait_for_a_queue_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eratos.scheduler.loop.QUEUE_MOST", 1)
+    loop = a_loop(Journal())
+    loop.emit(events.Tick())
+    with pytest.raises(Unavailable, match="nothing was changed"):
+        loop.submit(lambda token: events.ScaleApp(token, "/a", 1))
+    loop.step([loop._queue.get_nowait()])
+    assert submit(loop, lambda token: events.PutApps(token, (an_app(),))).result(0).version

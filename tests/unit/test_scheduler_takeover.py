@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from support.builders import an_app
 from support.records import an_instance
 
 from eratos.common import names
@@ -100,3 +101,15 @@ def test_a_thousand_tasks_without_records_make_few_lines(tasks: UnrecordedTasks,
     for number in range(1000):
         tasks.look(answer(f"a.instance-{number}"))
     assert [record.getMessage().partition("so_far=")[2].split()[0] for record in caplog.records] == ["1", "10", "100", "1000"]
+
+
+def test_apps_that_would_be_refused_today_are_named_with_the_way_to_them(caplog: pytest.LogCaptureFixture) -> None:
+    of_before = [
+        App.restore(an_app().to_json() | {"id": "/shop/tasks"}),
+        App.restore(an_app().to_json() | {"cmd": "x" * 200_000}),
+    ]
+    examine(Stored("f-0001", apps=(an_app("/good"), *of_before)))
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "/shop/tasks; rename it, and until then reach it at /v2/apps/%2Fshop%2Ftasks" in caplog.text
+    assert "/prime /cmd takes 200000 bytes" in caplog.text
+    assert "/good" not in caplog.text
