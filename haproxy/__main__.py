@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 
 from eratos.common import log as logs
 from eratos.common.errors import FatalError
+from eratos.common.signals import on_signal
 
 from . import api, config, renderer
 from .access_log import AccessLog
@@ -54,8 +54,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"eratos-companion: port {settings.port}: {error}")
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    on_signal(stop.set)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     threading.Thread(target=applier.watch, args=(stop,), name="watch", daemon=True).start()
     threading.Thread(target=certificates.watch, args=(stop,), name="certificates", daemon=True).start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ def main() -> None:
     try:
         from eratos.common import log
         from eratos.common.errors import EratosError, PermanentError
+        from eratos.common.signals import on_signal
 
         from . import backup, config
         from .api.server import ApiServer, create_api
@@ -33,7 +33,7 @@ def main() -> None:
     logger = logging.getLogger("eratos.scheduler")
 
     def serve(process: Process) -> Callable[[], None]:
-        api = create_api(process, executor_port=settings.executor_http_port)
+        api = create_api(process, process.clock, executor_port=settings.executor_http_port)
         server = ApiServer(api, settings.http_host, settings.http_port)
         server.start()
         return server.stop
@@ -41,8 +41,7 @@ def main() -> None:
     def run() -> None:
         logger.info("starting with %s", settings)
         process = Process(settings)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: process.stop())
+        on_signal(process.stop)
         process.run(serve)
         logger.info("stopped; tasks go on")
 

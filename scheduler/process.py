@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from eratos.common.errors import FatalError
 from eratos.common.log import fields
@@ -46,7 +47,7 @@ class Process:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._clock = Clock()
+        self.clock = Clock()  #: the core's and the API's: what one says the other shows
         self._election: Election | None = None
         self._loop: Loop | None = None
         self._catalogue: Catalogue | None = None
@@ -69,7 +70,7 @@ class Process:
             "name": "eratos",
             "version": importlib.metadata.version("eratos"),
             "elected": leading,
-            "leader": (self.leader() or "").removeprefix("http://") or None,
+            "leader": urlsplit(self.leader() or "").netloc or None,
             "frameworkId": state[0] or None,
             "connected": state[1],
             "mesos_leader": state[2] or None,
@@ -83,7 +84,7 @@ class Process:
                 "failover_timeout": config.failover_timeout_s,
                 "checkpoint": True,
                 "ha": bool(config.zk),
-                "hostname": config.url.removeprefix("http://").partition(":")[0],
+                "hostname": urlsplit(config.url).hostname,
             },
             "zookeeper_config": {"zk": _without_credentials(config.zk) or None},
         }
@@ -113,7 +114,7 @@ class Process:
     # The life of the process
 
     def stop(self) -> None:
-        """End soon and cleanly; called by signal handlers. Tasks go on."""
+        """End soon and cleanly; never called in a signal handler, see :mod:`eratos.common.signals`. Tasks go on."""
         self._stopping.set()
         if self._loop is not None:
             self._loop.stop()
@@ -136,9 +137,10 @@ class Process:
             if not self._stopping.is_set():
                 self._lead(store, election)
         finally:
-            stop_serving()
+            # Whoever follows a log keeps the API busy for seconds: another scheduler leads meanwhile.
             store.close()
             election.close()
+            stop_serving()
 
     def _lead(self, store: Store, election: Election) -> None:
         store.begin_term(election.ballot)
@@ -151,7 +153,7 @@ class Process:
 
         driver = SchedulerDriver(mesos_settings(self._config), hear)
         settings = core_settings(self._config, driver.executor_id, driver.executor_resources)
-        loop = Loop(Machine(stored, settings, lambda: str(uuid.uuid4()), self._clock()), store, self._clock)
+        loop = Loop(Machine(stored, settings, lambda: str(uuid.uuid4()), self.clock()), store, self.clock)
         unrecorded = UnrecordedTasks(loop.read)
         log.info(
             "leading %s",
@@ -216,7 +218,7 @@ def mesos_settings(config: Config) -> MesosSettings:
         user=config.user,
         roles=(config.role,),
         failover_timeout_s=config.failover_timeout_s,
-        hostname=config.url.removeprefix("http://").partition(":")[0],
+        hostname=urlsplit(config.url).hostname or "",
         webui_url=config.url,
         principal=config.principal,
         secret=config.secret(),
