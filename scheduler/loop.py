@@ -165,7 +165,8 @@ class Loop:
                 self.machine.take(event, self._clock())
             except Exception:
                 # The loop's edge: one event that cannot be handled must not end the process and so the service.
-                log.exception("event could not be handled and was dropped, please report this as a bug: %r", event)
+                # Its name alone: an app's definition may hold secrets.
+                log.exception("event could not be handled, please report this as a bug %s", fields(event=type(event).__name__))
                 self._fail(event)
         try:
             return self.machine.decide(self._clock())

@@ -1,7 +1,12 @@
-"""What users ask for: commands change the wanted state or are refused, whole. Called by :mod:`machine` only."""
+"""What users ask for: commands change the wanted state or are refused, whole. Called by :mod:`machine` only.
+
+Each first makes all that it needs, which is what may raise, and changes the state after that: a command that fails for a
+fault of ours is then neither carried out nor half of it.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -44,22 +49,24 @@ def _put(machine: Machine, command: events.PutApps, now: float) -> list[Action]:
             if app.id in state.apps:
                 return [Refuse(command.token, 409, f"An app with id [{app.id}] already exists.")]
     version = new_version(machine, now)
-    out: list[Action] = []
+    deployment = _deployment(machine, version, (app.id for app in command.apps), now)
+    changes: list[tuple[App, bool]] = []
     for app in command.apps:
         before = state.apps.get(app.id)
         # Scaling is no new version: the instances that run are as good as new ones.
         unchanged = before is not None and before.same_definition(app)
-        stored = app.with_version(before.version if before is not None and unchanged else version)
-        out += _store(machine, stored, reset=not unchanged)
-    return [*out, _deployed(machine, command.token, version, (app.id for app in command.apps), now)]
+        changes.append((app.with_version(before.version if before is not None and unchanged else version), not unchanged))
+    out = [action for stored, reset in changes for action in _store(machine, stored, reset=reset)]
+    return [*out, _deployed(machine, command.token, deployment)]
 
 
 def _scale(machine: Machine, command: events.ScaleApp, now: float) -> list[Action]:
     app = machine.state.apps.get(command.app_id)
     if app is None:
         return [_missing(command.token, command.app_id)]
+    deployment = _deployment(machine, new_version(machine, now), (app.id,), now)
     out = _store(machine, app.with_instances(command.instances), reset=False)
-    return [*out, _deployed(machine, command.token, new_version(machine, now), (app.id,), now)]
+    return [*out, _deployed(machine, command.token, deployment)]
 
 
 def _delete(machine: Machine, command: events.DeleteApps, now: float) -> list[Action]:
@@ -67,12 +74,13 @@ def _delete(machine: Machine, command: events.DeleteApps, now: float) -> list[Ac
     for app_id in command.app_ids:
         if app_id not in state.apps:
             return [_missing(command.token, app_id)]
+    deployment = _deployment(machine, new_version(machine, now), command.app_ids, now)
     out: list[Action] = []
-    for app_id in command.app_ids:
+    for app_id in dict.fromkeys(command.app_ids):
         del state.apps[app_id]
         out.append(Forget(APPS + app_id))
         machine.touch(app_id)
-    return [*out, _deployed(machine, command.token, new_version(machine, now), command.app_ids, now)]
+    return [*out, _deployed(machine, command.token, deployment)]
 
 
 def _restart(machine: Machine, command: events.RestartApp, now: float) -> list[Action]:
@@ -80,8 +88,9 @@ def _restart(machine: Machine, command: events.RestartApp, now: float) -> list[A
     if app is None:
         return [_missing(command.token, command.app_id)]
     version = new_version(machine, now)
+    deployment = _deployment(machine, version, (app.id,), now)
     out = _store(machine, app.with_version(version), reset=True)
-    return [*out, _deployed(machine, command.token, version, (app.id,), now)]
+    return [*out, _deployed(machine, command.token, deployment)]
 
 
 def _kill(machine: Machine, command: events.KillInstances, now: float) -> list[Action]:
@@ -90,17 +99,16 @@ def _kill(machine: Machine, command: events.KillInstances, now: float) -> list[A
     if unknown:
         return [Refuse(command.token, 404, f"Instance '{unknown[0]}' does not exist")]
     instances = [state.instances[instance_id] for instance_id in dict.fromkeys(command.instance_ids)]
-    out: list[Action] = []
-    touched = {instance.app_id for instance in instances if not instance.stopping}
-    for app_id in sorted(touched):
-        app = state.apps.get(app_id)
-        killed = sum(i.app_id == app_id and not i.stopping for i in instances)
-        if command.scale and app is not None:
-            out += _store(machine, app.with_instances(max(0, app.instances - killed)), reset=False)
+    killed = Counter(instance.app_id for instance in instances if not instance.stopping)
+    deployment = _deployment(machine, new_version(machine, now), killed, now)
+    found = [app for app_id in sorted(killed) if command.scale and (app := state.apps.get(app_id)) is not None]
+    scaled = [app.with_instances(max(0, app.instances - killed[app.id])) for app in found]
+    out = [action for app in scaled for action in _store(machine, app, reset=False)]
+    for app_id in killed:
         machine.touch(app_id)
     # The machine's own actions of the stops come before those returned here, so the order within the batch stays whole.
     machine.stop_all(instances, now)
-    return [*out, _deployed(machine, command.token, new_version(machine, now), touched, now)]
+    return [*out, _deployed(machine, command.token, deployment)]
 
 
 def _reset_delay(machine: Machine, command: events.ResetDelay) -> list[Action]:
@@ -128,10 +136,13 @@ def _store(machine: Machine, app: App, *, reset: bool) -> list[Action]:
     return [Put(APPS + app.id, app)]
 
 
-def _deployed(machine: Machine, token: int, version: str, app_ids: Iterable[str], now: float) -> Reply:
-    deployment = Deployment(machine.new_id(), version, frozenset(app_ids), now)
+def _deployment(machine: Machine, version: str, app_ids: Iterable[str], now: float) -> Deployment:
+    return Deployment(machine.new_id(), version, frozenset(app_ids), now)
+
+
+def _deployed(machine: Machine, token: int, deployment: Deployment) -> Reply:
     machine.state.deployments[deployment.deployment_id] = deployment
-    return Reply(token, version, deployment.deployment_id)
+    return Reply(token, deployment.version, deployment.deployment_id)
 
 
 def _missing(token: int, app_id: str) -> Refuse:
