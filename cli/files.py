@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from eratos.common.errors import PermanentError
 from eratos.marathon import ids
 
@@ -40,6 +38,8 @@ class Document:
 
 def load(path: str) -> list[Document]:
     """Read a file, ``-`` being standard input; YAML may hold several documents. Raises Unreadable."""
+    import yaml  # takes longer to import than most commands to run
+
     source = "standard input" if path == "-" else path
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text()

@@ -6,8 +6,10 @@ SIGTERM deregisters the balancer and ends it; HAProxy is not touched, it is supe
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
+import shutil
 import sys
 import threading
 
@@ -29,6 +31,13 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; exits with a sentence where the settings are wrong or the port is taken."""
+    argparse.ArgumentParser(
+        "eratos-companion",
+        description="The companion of a balancer: checks and applies what consul-template rendered, and answers executors. "
+        "It runs beside HAProxy in the balancer's image; its settings are environment variables, see docs/architecture.md.",
+    ).parse_args()
+    if shutil.which("haproxy") is None:
+        sys.exit("eratos-companion: haproxy is not installed here: the companion runs beside it, in the image eratos/balancer")
     try:
         settings = config.read(os.environ)
     except FatalError as error:

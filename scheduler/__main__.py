@@ -7,13 +7,15 @@ import os
 import sys
 from collections.abc import Callable
 
+from eratos.common.halves import half
+
 
 def main() -> None:
     """Run one scheduler until it is told to stop (0), must be started anew (1), or its settings cannot work (2).
 
     Or back up or restore its store: done (0), not possible now or with this store (1), not possible as asked for (2).
     """
-    try:
+    with half("eratos-scheduler", "scheduler"):
         from eratos.common import log
         from eratos.common.errors import EratosError, PermanentError
         from eratos.common.signals import on_signal
@@ -21,8 +23,6 @@ def main() -> None:
         from . import backup, config
         from .api.server import ApiServer, create_api
         from .process import Process
-    except ModuleNotFoundError as error:
-        sys.exit(f"eratos-scheduler: {error.name} is not installed: pip install ./compat/http-parser '.[scheduler]'")
     try:
         invocation = config.read(sys.argv[1:], os.environ)
     except PermanentError as error:
