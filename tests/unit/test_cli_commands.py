@@ -71,6 +71,33 @@ def test_apply_reads_yaml_with_several_documents(session: Session, controller: F
     assert sorted(controller.machine.state.apps) == ["/a", "/b"]
 
 
+def test_keys_of_yaml_are_the_text_that_stands_there(session: Session, controller: FakeController, tmp_path: Path) -> None:
+    text = """
+id: /a
+container: {docker: {image: x}}
+env: &env
+  ON: "1"
+  no: "2"
+  8080: "3"
+  2026-01-01: "4"
+labels:
+  <<: *env
+  ON: "5"
+"""
+    assert run(["app", "apply", write(tmp_path, "a.yaml", text)], session) == 0
+    app = controller.machine.state.apps["/a"]
+    assert app.env == {"ON": "1", "no": "2", "8080": "3", "2026-01-01": "4"}
+    assert app.labels == {"ON": "5", "no": "2", "8080": "3", "2026-01-01": "4"}
+
+
+@pytest.mark.parametrize("text", ['{"id": "/a", "env": {"A": "1", "A": "2"}}', "id: /a\nenv:\n  A: '1'\n  A: '2'\n"])
+def test_a_key_that_stands_twice_is_wrong_usage(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    assert run(["app", "apply", write(tmp_path, "a.json", text)], session) == 2
+    assert "'A' stands twice" in capsys.readouterr().err
+
+
 def test_apply_takes_a_group_for_what_it_is(session: Session, controller: FakeController, tmp_path: Path) -> None:
     group = {"id": "shop", "apps": [{"id": "cart", "container": CONTAINER}], "groups": [{"id": "x", "apps": []}]}
     assert run(["app", "apply", write(tmp_path, "g.json", group)], session) == 0
