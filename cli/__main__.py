@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 
+from eratos.common.halves import half
+
 
 def main() -> None:
-    """Run the command and exit: 0 done, 1 refused or failed, 2 wrong usage."""
-    try:
+    """Run the command and exit with the status that ``eratos --help`` explains."""
+    with half("eratos", "cli"):
         from .main import run
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("eratos"):
-            raise
-        sys.exit(f"eratos: {error.name} is not installed; get what the command needs with: pip install 'eratos[cli]'")
     sys.exit(run(sys.argv[1:]))
 
 

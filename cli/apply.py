@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eratos.marathon.app import App
 from eratos.marathon.client import MarathonClient, Refused
 from eratos.marathon.errors import InvalidApp
-from eratos.marathon.group import Group
 
 from .files import Document
+
+if TYPE_CHECKING:
+    from eratos.marathon.app import App  # the models take longer to import than most commands to run
 
 Json = dict[str, Any]
 
@@ -58,6 +59,9 @@ def plan(client: MarathonClient, document: Document) -> Iterator[tuple[str, list
 
 
 def _parsed(document: Document) -> Iterable[App]:
+    from eratos.marathon.app import App
+    from eratos.marathon.group import Group
+
     if document.kind == "group":
         return Group.parse(document.body).apps()
     items = document.body if document.kind == "apps" else [document.body]
@@ -74,6 +78,8 @@ def _parsed(document: Document) -> Iterable[App]:
 
 def _changes(present: Json, app: App) -> Iterator[str]:
     """Compare in canonical form where that is possible, so that defaults written out are no change."""
+    from eratos.marathon.app import App
+
     try:
         before: Json = App.parse(present).to_json()
     except InvalidApp:

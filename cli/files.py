@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from eratos.common.errors import PermanentError
 from eratos.marathon import ids
 
@@ -40,6 +38,8 @@ class Document:
 
 def load(path: str) -> list[Document]:
     """Read a file, ``-`` being standard input; YAML may hold several documents. Raises Unreadable."""
+    import yaml  # takes longer to import than most commands to run
+
     source = "standard input" if path == "-" else path
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text()
@@ -47,13 +47,40 @@ def load(path: str) -> list[Document]:
         raise Unreadable(f"{source}: {getattr(error, 'strerror', None) or error}") from error
     try:
         # JSON first: YAML takes nearly all of it, but no tabs.
-        bodies = [json.loads(text)] if text.lstrip()[:1] in ("{", "[") else list(yaml.safe_load_all(text))
+        is_json = text.lstrip()[:1] in ("{", "[")
+        bodies = [json.loads(text, object_pairs_hook=_once)] if is_json else list(yaml.load_all(text, _yaml_loader()))
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise Unreadable(f"{source} is neither JSON nor YAML: {error}") from error
     found = [_document(source, _plain(body)) for body in bodies if body is not None]
     if not found:
         raise Unreadable(f"{source} is empty: write an app, a list of apps or a group")
     return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Json:
+    """Make an object of its pairs. Raises ValueError for a key that stands there twice: one of the two would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object: keep one")
+    return found
+
+
+def _yaml_loader() -> Any:
+    """Return a loader for which keys are the text that stands there: to YAML itself ON is true, and 8080 a number."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                    key.tag = "tag:yaml.org,2002:str"
+            # Before merges ("<<") are resolved, whose keys may well be there already.
+            _once([(key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
+            return node
+
+    return Loader
 
 
 def _document(source: str, body: Any) -> Document:

@@ -11,6 +11,9 @@ from eratos.common import names
 from eratos.common.errors import EratosError
 from eratos.marathon.client import MarathonClient, Refused
 
+from . import tasks
+from .tasks import short
+
 #: More lines than this wait nowhere: who writes faster than is read here waits.
 _LINES_MAX = 1000
 #: A longer line, in bytes, is broken.
@@ -19,8 +22,9 @@ _LINE_MAX = 64 * 1024
 
 def tasks_of(client: MarathonClient, name: str) -> list[str]:
     """Return the task that ``name`` is, or the tasks of the app; where none runs, the one that failed last. Raises Refused."""
-    if names.parse_task_id(name):
-        return [name]
+    (task_id,) = tasks.whole(client, [name])
+    if names.parse_task_id(task_id):
+        return [task_id]
     app = client.app(name)
     found = [str(task["id"]) for task in app.get("tasks") or ()]
     failed = (app.get("lastTaskFailure") or {}).get("taskId")
@@ -28,12 +32,12 @@ def tasks_of(client: MarathonClient, name: str) -> list[str]:
 
 
 def opened(
-    client: MarathonClient, tasks: Iterable[str], tell: Callable[[str], object], *, stderr: bool, tail: int, follow: bool
+    client: MarathonClient, task_ids: Iterable[str], tell: Callable[[str], object], *, stderr: bool, tail: int, follow: bool
 ) -> dict[str, Iterator[bytes]]:
     """Open the tasks' logs; ``tell`` gets a line for each without one. Raises Refused where none has one."""
     found: dict[str, Iterator[bytes]] = {}
     refusals: list[Refused] = []  # each names its task
-    for task_id in tasks:
+    for task_id in task_ids:
         try:
             found[task_id] = client.logs(task_id, stderr=stderr, tail=tail, follow=follow)
         except Refused as refused:
@@ -53,7 +57,7 @@ def show(logs: Mapping[str, Iterator[bytes]], write: Callable[[str], object]) ->
             for text in _texts(pieces):
                 write(text)
         except EratosError as error:
-            return [f"{_short(task_id)}: {error}"]
+            return [f"{short(task_id)}: {error}"]
         return []
     failures: list[str] = []
     lines: queue.Queue[str | None] = queue.Queue(_LINES_MAX)
@@ -61,9 +65,9 @@ def show(logs: Mapping[str, Iterator[bytes]], write: Callable[[str], object]) ->
     def read(task_id: str, pieces: Iterator[bytes]) -> None:
         try:
             for line in _lines(pieces):
-                lines.put(f"{_short(task_id)} | {line}\n")
+                lines.put(f"{short(task_id)} | {line}\n")
         except EratosError as error:
-            failures.append(f"{_short(task_id)}: {error}")
+            failures.append(f"{short(task_id)}: {error}")
         lines.put(None)
 
     for task_id, pieces in logs.items():
@@ -92,12 +96,3 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
         yield from (line.decode(errors="replace") for line in whole)
     if rest:
         yield rest.decode(errors="replace")
-
-
-def _short(task_id: str) -> str:
-    """Shorten an id to app, begin of the instance's and attempt: shop_cart.6f1c0a52.1."""
-    parsed = names.parse_task_id(task_id)
-    if parsed is None:
-        return task_id
-    app, _, unique = parsed[0].rpartition(".instance-")
-    return f"{app}.{unique[:8]}.{parsed[1]}"

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from eratos.common.errors import EratosError
 from eratos.marathon.client import MarathonClient, Refused, Unreachable
 from eratos.marathon.errors import InvalidApp
 
-from . import apply, files, logs, output, wait
+from . import apply, files, logs, output, tasks, wait
 from .output import Output
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 WAIT_S = 600.0
+#: A shell waits for what completes a word.
+COMPLETE_S = 2.0
 
 #: Options of the whole command, which may stand behind the subcommand too.
 _GLOBAL_FLAGS = ("--json",)
@@ -35,38 +42,114 @@ class Session:
     sleep: Callable[[float], None] = time.sleep
 
 
-eratos = typer.Typer(
-    help="Run apps on eratos, or on anything else that speaks Marathon's API.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+class _InOrder(TyperGroup):
+    """Lists its commands by name, however the code puts them."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(super().list_commands(ctx))
+
+
+class _Counted(TyperCommand):
+    """Takes ``-1`` for a number that is too small, not for an option that nobody knows."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        for before, item in zip(["", *args], args, strict=False):
+            if re.fullmatch(r"-\d+", item) and not before.startswith("--"):
+                raise typer.BadParameter(f"{item} is too few: 0 or more", param_hint="N")
+        return super().parse_args(ctx, args)
+
+
+def _commands(help_text: str, epilog: str = "") -> typer.Typer:
+    # Help without markup: boxes do not survive a pipe or a narrow terminal, and what draws them takes long to import.
+    return typer.Typer(
+        cls=_InOrder,
+        help=help_text,
+        epilog=epilog,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+eratos = _commands(
+    "Run apps on eratos, or on anything else that speaks Marathon's API.",
+    "Ends with 0: done; 1: refused, failed or not ready in time; 2: wrong usage; 130: waiting was interrupted; 141: nobody "
+    "read the result to its end.",
 )
-_app = typer.Typer(help="Create, show, scale and delete apps.", no_args_is_help=True)
-_task = typer.Typer(help="List and kill tasks.", no_args_is_help=True)
-_group = typer.Typer(help="Show and delete groups of apps.", no_args_is_help=True)
-_deployment = typer.Typer(help="Changes under way.", no_args_is_help=True)
-_brake = typer.Typer(help="The disaster brake, which holds launches and kills back after a large loss.", no_args_is_help=True)
-for _name, _commands in (
+_app = _commands("Create, show, scale and delete apps.")
+_task = _commands("List and kill tasks.")
+_group = _commands("Show and delete groups of apps.")
+_deployment = _commands("Changes under way.")
+_brake = _commands("Show and release the disaster brake.")
+for _name, _part in (
     ("app", _app),
     ("task", _task),
     ("group", _group),
     ("deployment", _deployment),
     ("brake", _brake),
 ):
-    eratos.add_typer(_commands, name=_name)
+    eratos.add_typer(_part, name=_name)
 
 Context = typer.Context
-AppId = Annotated[str, typer.Argument(metavar="APP", help="id of an app, such as /shop/cart")]
+
+
+def _complete(known: Callable[[MarathonClient], list[str]], ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete an id by those the API knows; where it does not answer soon there is nothing to complete."""
+    url = str(ctx.find_root().params.get("url") or os.environ.get("ERATOS_URL") or DEFAULT_URL)
+    try:
+        found = known(MarathonClient(url, timeout_s=COMPLETE_S))
+    except EratosError:
+        return []
+    return [name for name in found if name.startswith(incomplete)]
+
+
+def _complete_app(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _complete(lambda client: [str(app["id"]) for app in client.apps()], ctx, incomplete)
+
+
+def _complete_task(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _complete(lambda client: [tasks.short(str(task["id"])) for task in client.tasks()], ctx, incomplete)
+
+
+def _complete_log(ctx: typer.Context, incomplete: str) -> list[str]:
+    return (_complete_app if incomplete.startswith("/") or not incomplete else _complete_task)(ctx, incomplete)
+
+
+def _complete_group(ctx: typer.Context, incomplete: str) -> list[str]:
+    def groups(client: MarathonClient) -> list[str]:
+        parents = (str(app["id"]).split("/")[:-1] for app in client.apps())
+        return sorted({"/".join(names[:count]) for names in parents for count in range(2, len(names) + 1)})
+
+    return _complete(groups, ctx, incomplete)
+
+
+AppId = Annotated[str, typer.Argument(metavar="APP", help="id of an app, such as /shop/cart", autocompletion=_complete_app)]
+AppIds = Annotated[list[str], typer.Argument(metavar="APP...", autocompletion=_complete_app)]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="without asking")]
 Force = Annotated[bool, typer.Option("--force", help="also while a deployment touches it")]
 Wait = Annotated[bool, typer.Option("--wait", help="until every instance runs and is healthy")]
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="longest wait with --wait", min=0)]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        import importlib.metadata
+
+        sys.stdout.write(f"eratos {importlib.metadata.version('eratos')}\n")
+        raise typer.Exit
+
+
 @eratos.callback()
 def _root(
     ctx: Context,
-    url: Annotated[str, typer.Option("--url", envvar="ERATOS_URL", help="where the API is")] = DEFAULT_URL,
+    url: Annotated[
+        str, typer.Option("--url", envvar="ERATOS_URL", help="where the API is; several schedulers' with commas between")
+    ] = DEFAULT_URL,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, for scripts")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="show this command's version and exit", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     if ctx.obj is None:
         ctx.obj = Session(MarathonClient(url), Output(as_json=as_json))
@@ -90,16 +173,17 @@ def apply_files(
     if dry_run:
         _show_plan(session, documents)
         return
+    patience = _patience(session, wait_, timeout)
     answers = []
     for document in documents:
         try:
-            answers.append(apply.apply(session.client, document, force=force))
+            answers.append(wait.until_taken(partial(apply.apply, session.client, document, force=force), patience))
         except Refused as refused:
             raise Refused(refused.status, f"{document.source}: {refused}", refused.problems) from refused
         session.out.say(f"{document.source}: applied {', '.join(app_id for app_id, _ in document.apps()) or 'no app'}")
     app_ids = dict.fromkeys(app_id for document in documents for app_id, _ in document.apps())
-    if wait_:
-        _wait(session, app_ids, timeout)
+    if patience is not None:
+        wait.until_ready(session.client, app_ids, patience)
     session.out.result(answers)
 
 
@@ -129,7 +213,7 @@ def show_app(ctx: Context, app_id: AppId) -> None:
     shown = session.client.app(app_id)
     queue = [] if session.out.as_json else session.client.queue()
     rest = session.out.as_json or wait.at_rest(session.client, shown)
-    session.out.result(shown, *output.app(shown, queue, at_rest=rest))
+    session.out.result(shown, *output.app(shown, queue, session.out, at_rest=rest))
 
 
 @_app.command("explain")
@@ -140,7 +224,7 @@ def explain_app(ctx: Context, app_id: AppId) -> None:
     session.out.result(found, *output.explained(found))
 
 
-@_app.command("scale")
+@_app.command("scale", cls=_Counted)
 def scale_app(
     ctx: Context,
     app_id: AppId,
@@ -151,21 +235,38 @@ def scale_app(
 ) -> None:
     """Set the number of an app's instances."""
     session: Session = ctx.obj
-    apply.required(session.client, app_id)
-    _finish(session, session.client.scale(app_id, instances, force=force), app_id, f"scaled to {instances}", wait_, timeout)
+
+    def scale() -> Any:
+        apply.required(session.client, app_id)
+        return session.client.scale(app_id, instances, force=force)
+
+    _change(session, scale, app_id, f"scaled to {instances}", _patience(session, wait_, timeout))
 
 
 @_app.command("restart")
 def restart_app(ctx: Context, app_id: AppId, force: Force = False, wait_: Wait = False, timeout: Timeout = WAIT_S) -> None:
     """Replace every instance of an app, step by step, by one of the same definition."""
     session: Session = ctx.obj
-    _finish(session, session.client.restart(app_id, force=force), app_id, "restarting", wait_, timeout)
+    restart = partial(session.client.restart, app_id, force=force)
+    _change(session, restart, app_id, "restarting", _patience(session, wait_, timeout))
+
+
+@_app.command("wait")
+def wait_for_apps(ctx: Context, app_ids: AppIds, timeout: Timeout = WAIT_S) -> None:
+    """Wait until every instance of the apps runs and is healthy, as --wait does."""
+    session: Session = ctx.obj
+    patience = _patience(session, True, timeout)
+    assert patience is not None
+    found = wait.until_ready(session.client, app_ids, patience)
+    session.out.result([{"id": item.app_id, "running": item.running, "healthy": item.healthy} for item in found])
 
 
 @_app.command("delete")
-def delete_app(ctx: Context, app_ids: Annotated[list[str], typer.Argument(metavar="APP...")], force: Force = False) -> None:
+def delete_app(ctx: Context, app_ids: AppIds, force: Force = False, yes: Yes = False) -> None:
     """Delete apps; their instances are drained and stopped."""
     session: Session = ctx.obj
+    if not yes:
+        _confirm([str(session.client.app(app_id)["id"]) for app_id in app_ids])
     answers = []
     for app_id in app_ids:
         answers.append(session.client.delete_app(app_id, force=force))
@@ -174,22 +275,24 @@ def delete_app(ctx: Context, app_ids: Annotated[list[str], typer.Argument(metava
 
 
 @_task.command("list")
-def list_tasks(ctx: Context, app_id: Annotated[str | None, typer.Argument(metavar="[APP]")] = None) -> None:
+def list_tasks(
+    ctx: Context, app_id: Annotated[str | None, typer.Argument(metavar="[APP]", autocompletion=_complete_app)] = None
+) -> None:
     """List the tasks of an app, or of all."""
     session: Session = ctx.obj
     found = session.client.tasks(app_id)
-    session.out.result(found, output.tasks(found))
+    session.out.result(found, output.tasks(found, session.out))
 
 
 @_task.command("kill")
 def kill_tasks(
     ctx: Context,
-    task_ids: Annotated[list[str], typer.Argument(metavar="TASK...")],
+    task_ids: Annotated[list[str], typer.Argument(metavar="TASK...", autocompletion=_complete_task)],
     scale: Annotated[bool, typer.Option("--scale", help="and want as many instances fewer")] = False,
 ) -> None:
     """Kill tasks; each is replaced, unless --scale is given."""
     session: Session = ctx.obj
-    answer = session.client.kill_tasks(task_ids, scale=scale)
+    answer = session.client.kill_tasks(tasks.whole(session.client, task_ids), scale=scale)
     if not scale and not answer.get("tasks"):
         raise Refused(404, "none of these tasks exists: see eratos task list")
     session.out.say("killing " + ", ".join(task_ids))
@@ -197,7 +300,9 @@ def kill_tasks(
 
 
 @_group.command("show")
-def show_group(ctx: Context, group_id: Annotated[str, typer.Argument(metavar="[GROUP]")] = "/") -> None:
+def show_group(
+    ctx: Context, group_id: Annotated[str, typer.Argument(metavar="[GROUP]", autocompletion=_complete_group)] = "/"
+) -> None:
     """List the apps of a group and of the groups below it."""
     session: Session = ctx.obj
     group = session.client.group(group_id)
@@ -211,15 +316,14 @@ def _below(group: dict[str, Any]) -> list[dict[str, Any]]:
 @_group.command("delete")
 def delete_group(
     ctx: Context,
-    group_id: Annotated[str, typer.Argument(metavar="GROUP")],
+    group_id: Annotated[str, typer.Argument(metavar="GROUP", autocompletion=_complete_group)],
     force: Force = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="without asking")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete every app of a group."""
     session: Session = ctx.obj
-    doomed = [app["id"] for app in _below(session.client.group(group_id))]
     if not yes:
-        typer.confirm(f"Delete {len(doomed)} apps: {', '.join(doomed)}?", abort=True, err=True)
+        _confirm([str(app["id"]) for app in _below(session.client.group(group_id))])
     answer = session.client.delete_group(group_id, force=force)
     session.out.say(f"{group_id}: deleted")
     session.out.result(answer)
@@ -261,17 +365,20 @@ def show_queue(ctx: Context) -> None:
 @eratos.command("logs")
 def show_logs(
     ctx: Context,
-    name: Annotated[str, typer.Argument(metavar="APP|TASK", help="an app, for all its tasks of now, or one task")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="APP|TASK", help="an app, for all its tasks of now, or one task", autocompletion=_complete_log),
+    ],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until the tasks end")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="standard error instead of standard output")] = False,
     tail: Annotated[int, typer.Option("--tail", "-n", metavar="LINES", help="how many lines to begin with", min=0)] = 100,
 ) -> None:
     """Show what tasks write. Of several tasks each line names its own."""
     session: Session = ctx.obj
-    tasks = logs.tasks_of(session.client, name)
-    if not tasks:
+    found_tasks = logs.tasks_of(session.client, name)
+    if not found_tasks:
         raise Refused(404, f"{name} has no task that runs and none that failed: see eratos app show {name}")
-    found = logs.opened(session.client, tasks, session.out.say, stderr=stderr, tail=tail, follow=follow)
+    found = logs.opened(session.client, found_tasks, session.out.say, stderr=stderr, tail=tail, follow=follow)
     try:
         failures = logs.show(found, session.out.raw)
     except KeyboardInterrupt:
@@ -288,26 +395,47 @@ def show_info(ctx: Context) -> None:
     session.out.result(info, output.pairs(info))
 
 
-def _finish(session: Session, answer: Any, app_id: str, done: str, wait_: bool, timeout_s: float) -> None:
+def _patience(session: Session, wait_: bool, timeout_s: float) -> wait.Patience | None:
+    """Return how long a command waits, from now on; None: not at all."""
+    if not wait_:
+        return None
+    return wait.Patience(session.clock() + timeout_s, timeout_s, session.out.say, session.clock, session.sleep)
+
+
+def _change(session: Session, change: Callable[[], Any], app_id: str, done: str, patience: wait.Patience | None) -> None:
+    answer = wait.until_taken(change, patience)
     session.out.say(f"{app_id}: {done}")
-    if wait_:
-        _wait(session, [app_id], timeout_s)
+    if patience is not None:
+        wait.until_ready(session.client, [app_id], patience)
     session.out.result(answer)
 
 
-def _wait(session: Session, app_ids: Any, timeout_s: float) -> None:
-    wait.until_ready(session.client, app_ids, timeout_s, session.out.say, session.clock, session.sleep)
+def _confirm(doomed: Sequence[str]) -> None:
+    """Ask before apps are deleted. Raises Refused unless the answer is yes."""
+    what = f"{len(doomed)} app{'' if len(doomed) == 1 else 's'}: {', '.join(doomed)}"
+    try:
+        agreed = typer.confirm(f"Delete {what}?", err=True)
+    except typer.Abort:
+        raise Refused(0, "nobody answered, so nothing was deleted: give --yes where nobody can") from None
+    if not agreed:
+        raise Refused(0, "nothing was deleted")
 
 
 def run(argv: Sequence[str], session: Session | None = None) -> int:
-    """Run the command and return its exit status: 0 done, 1 refused or failed, 2 wrong usage."""
+    """Run the command and return its exit status, as ``eratos --help`` lists them."""
     arguments = _globals_first(argv)
     out = session.out if session is not None else Output(as_json=False)
     try:
-        eratos(arguments, prog_name="eratos", obj=session)
+        try:
+            eratos(arguments, prog_name="eratos", obj=session)
+        finally:
+            sys.stdout.flush()  # here, where it can be told that nobody reads any more
     except SystemExit as done:
         # How typer ends, help and wrong usage included.
         return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except wait.Interrupted as error:
+        out.fail(str(error))
+        return 128 + signal.SIGINT
     except files.Unreadable as error:
         out.fail(str(error))
         return 2
@@ -316,7 +444,9 @@ def run(argv: Sequence[str], session: Session | None = None) -> int:
     except EratosError as error:
         out.fail(str(error))
     except BrokenPipeError:
-        sys.stderr.close()
+        # As of any command whose reader left; what is still to be written goes nowhere instead of failing once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return 1
 
 

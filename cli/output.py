@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, TextIO
 
 from eratos.marathon.errors import Problem
 
+from .table import Column, Table
+from .tasks import short
 from .wait import reason, seems_at_rest
 
 Json = Mapping[str, Any]
-
-#: Into a pipe nothing is cut off or folded.
-_PIPE_WIDTH = 10_000
 
 
 class Output:
@@ -26,41 +25,68 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._out = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        for stream in (sys.stdout, sys.stderr):
+            # What a locale has no letter for is spelt out instead of ending the command.
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        #: Of the terminal; None in a pipe, where nothing is cut off, folded or shortened.
+        self.width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
     def say(self, message: str) -> None:
         """Tell of progress or of success; not a result."""
-        self._err.print(Text(message))
+        self._write(sys.stderr, message)
 
     def fail(self, message: str, problems: Iterable[Problem] = ()) -> None:
-        self._err.print(Text(f"eratos: {message}", style="red"))
+        self._write(sys.stderr, _styled(f"eratos: {message}", "31", sys.stderr))
         rows = [(problem.path, problem.message) for problem in problems]
         if rows:
-            self._err.print(_table(("FIELD", "PROBLEM AND FIX"), rows))
+            width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+            columns = (Column("FIELD", "never"), Column("PROBLEM AND FIX", "fold"))
+            for line in Table(columns, rows).lines(width):
+                self._write(sys.stderr, line)
 
     def raw(self, text: str) -> None:
         """Pass on what a task wrote, at once and as it is."""
         sys.stdout.write(text)
         sys.stdout.flush()
 
+    def task(self, task_id: str) -> str:
+        """Return a task's id as it is shown here: short in a terminal. Commands take either."""
+        return task_id if self.width is None else short(task_id)
+
     def result(self, data: Any, *tables: Table | str) -> None:
         """Show a result: ``data`` as JSON, or else the tables and lines."""
         if self.as_json:
-            sys.stdout.write(json.dumps(data, indent=2) + "\n")
+            self._write(sys.stdout, json.dumps(data, indent=2))
             return
+        more = "…" if (sys.stdout.encoding or "").lower().startswith("utf") else "..."
         for table in tables:
-            self._out.print(Text(table) if isinstance(table, str) else table)
+            if isinstance(table, str):
+                self._write(sys.stdout, table)
+                continue
+            for number, line in enumerate(table.lines(self.width, more)):
+                self._write(sys.stdout, line if number or not table.header else _styled(line, "1", sys.stdout))
+
+    def _write(self, stream: TextIO, line: str) -> None:
+        stream.write(line + "\n")
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Text, because what comes from definitions and agents is no markup.
-        table.add_row(*(Text("-" if item in (None, "") else str(item)) for item in row))
-    return table
+def _styled(text: str, code: str, stream: TextIO) -> str:
+    """Colour text for a terminal whose user did not ask for none (https://no-color.org)."""
+    plain = not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else f"\033[{code}m{text}\033[0m"
+
+
+def _age(moment: object) -> str:
+    """Return how long ago an ISO time was, in one unit: 45s, 12m, 3h, 20d; an empty text for none."""
+    try:
+        seconds = int(time.time() - datetime.fromisoformat(str(moment).replace("Z", "+00:00")).timestamp())
+    except ValueError:
+        return ""
+    sign, seconds = "-" if seconds < 0 else "", abs(seconds)
+    for most, unit, size in ((120, "s", 1), (7200, "m", 60), (172_800, "h", 3600)):
+        if seconds < most:
+            return f"{sign}{seconds // size}{unit}"
+    return f"{sign}{seconds // 86_400}d"
 
 
 def apps(found: Iterable[Json]) -> Table:
@@ -70,22 +96,28 @@ def apps(found: Iterable[Json]) -> Table:
         rows.append(
             (
                 app["id"],
-                _image(app),
                 f"{app.get('tasksRunning', 0)}/{app['instances']}",
                 app.get("tasksHealthy") if checked else None,
+                _state(app),
                 f"{app['cpus']:g}",
                 f"{app['mem']:g}",
-                "deploying" if app.get("deployments") else "" if seems_at_rest(app) else "not at rest",
+                _image(app),
             )
         )
-    return _table(("ID", "IMAGE", "RUNNING", "HEALTHY", "CPUS", "MEM", "STATE"), rows)
+    names = ("RUNNING", "HEALTHY", "STATE", "CPUS", "MEM", "IMAGE")
+    return Table((Column("ID", "never"), *map(Column, names)), rows)
 
 
 def _image(app: Json) -> str:
     return str(((app.get("container") or {}).get("docker") or {}).get("image") or "")
 
 
-def app(shown: Json, queue: Iterable[Json], *, at_rest: bool) -> list[Table | str]:
+def _state(app: Json) -> str:
+    """Say whether an app is what it was asked to be, as far as its counts tell."""
+    return "deploying" if app.get("deployments") else "at rest" if seems_at_rest(app) else "not at rest"
+
+
+def app(shown: Json, queue: Iterable[Json], out: Output, *, at_rest: bool) -> list[Table | str]:
     """Return one app in full: what it is, what it waits for, its tasks."""
     why = next((reason(dict(item)) for item in queue if (item.get("app") or {}).get("id") == shown["id"]), "")
     failure = shown.get("lastTaskFailure") or {}
@@ -101,12 +133,8 @@ def app(shown: Json, queue: Iterable[Json], *, at_rest: bool) -> list[Table | st
         *([("waits for", why)] if why else []),
         *([("last failure", f"{failure['timestamp']} {failure['state']} {failure['message']}")] if failure else []),
     ]
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(name, Text(str(value or "-")))
-    return [table, "", tasks(shown.get("tasks") or ())]
+    table = Table((Column("", "never"), Column("", "fold")), rows, header=False)
+    return [table, "", tasks(shown.get("tasks") or (), out)]
 
 
 def _health(shown: Json) -> str:
@@ -115,20 +143,20 @@ def _health(shown: Json) -> str:
     return f"{shown.get('tasksHealthy', 0)} healthy, {shown.get('tasksUnhealthy', 0)} unhealthy"
 
 
-def tasks(found: Iterable[Json]) -> Table:
+def tasks(found: Iterable[Json], out: Output) -> Table:
     rows = [
         (
-            task["id"],
-            task["appId"],
+            out.task(task["id"]),
             task["state"].removeprefix("TASK_").lower(),
             {True: "yes", False: "no", None: ""}[_alive(task)],
             task.get("host"),
             ",".join(map(str, task.get("ports") or ())),
-            task.get("startedAt") or task.get("stagedAt"),
+            _age(task.get("startedAt") or task.get("stagedAt")),
+            task["appId"],
         )
         for task in found
     ]
-    return _table(("TASK", "APP", "STATE", "HEALTHY", "HOST", "PORTS", "SINCE"), rows)
+    return Table((Column("TASK", "never"), *map(Column, ("STATE", "HEALTHY", "HOST", "PORTS", "AGE", "APP"))), rows)
 
 
 def _alive(task: Json) -> bool | None:
@@ -137,13 +165,13 @@ def _alive(task: Json) -> bool | None:
 
 
 def deployments(found: Iterable[Json]) -> Table:
-    rows = ((item["id"], item.get("version"), ", ".join(item.get("affectedApps") or ())) for item in found)
-    return _table(("DEPLOYMENT", "VERSION", "APPS"), rows)
+    rows = [(item["id"], _age(item.get("version")), ", ".join(item.get("affectedApps") or ())) for item in found]
+    return Table((Column("DEPLOYMENT", "never"), Column("AGE"), Column("APPS", "fold")), rows)
 
 
 def queue(found: Iterable[Json]) -> Table:
-    rows = (((item.get("app") or {}).get("id"), item.get("count"), item.get("since"), reason(dict(item))) for item in found)
-    return _table(("APP", "WAITING", "SINCE", "REASON"), rows)
+    rows = [((item.get("app") or {}).get("id"), item.get("count"), _age(item.get("since")), reason(dict(item))) for item in found]
+    return Table((Column("APP", "never"), Column("WAITING"), Column("AGE"), Column("REASON", "fold")), rows)
 
 
 def explained(found: Json) -> list[Table | str]:
@@ -151,18 +179,24 @@ def explained(found: Json) -> list[Table | str]:
     state = "at rest" if found["atRest"] else "not at rest"
     counts = f"{found['ready']} of {found['wanted']} ready, {found['waiting']} waiting, {found['old']} old"
     head = f"{found['app']} is {state}: {counts}"
-    rows = [(item["reason"], item["count"], item.get("until"), item["message"]) for item in found["reasons"]]
-    return [head, *([_table(("REASON", "COUNT", "UNTIL", "WHAT IT MEANS"), rows)] if rows else [])]
+    rows = [(item["reason"], item["count"], _until(item.get("until")), item["message"]) for item in found["reasons"]]
+    columns = (Column("REASON", "never"), Column("COUNT"), Column("UNTIL"), Column("WHAT IT MEANS", "fold"))
+    return [head, *([Table(columns, rows)] if rows else [])]
+
+
+def _until(moment: object) -> str:
+    age = _age(moment) if moment else ""
+    return f"in {age[1:]}" if age.startswith("-") else "now" if age else ""
 
 
 def brake(found: Json) -> list[Table | str]:
     """Return the state of the disaster brake and the hosts that are missed."""
     head = f"engaged since {found['since']}: {found['reason']}" if found["engaged"] else "not engaged"
-    rows = [(item["host"], item["tasks"], item["since"]) for item in found["lost"]]
-    return [head, *([_table(("HOST", "TASKS LOST", "SINCE"), rows)] if rows else [])]
+    rows = [(item["host"], item["tasks"], _age(item["since"])) for item in found["lost"]]
+    return [head, *([Table((Column("HOST", "never"), Column("TASKS LOST"), Column("AGE")), rows)] if rows else [])]
 
 
 def pairs(data: Json) -> Table:
     """Return a flat object as two columns; nested ones are left to --json."""
     rows = [(key, value) for key, value in data.items() if not isinstance(value, dict | list)]
-    return _table(("WHAT", "VALUE"), rows)
+    return Table((Column("WHAT", "never"), Column("VALUE", "fold")), rows)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from eratos.common.errors import TemporaryError
+from eratos.common.errors import EratosError, TemporaryError
 from eratos.marathon.client import MarathonClient, Refused, Unreachable
+
+T = TypeVar("T")
 
 POLL_S = 1.0
 _SECONDS = re.compile(r"\bin \d+ s\b")
@@ -16,6 +18,47 @@ _SECONDS = re.compile(r"\bin \d+ s\b")
 
 class TookTooLong(TemporaryError):
     """The time given is over; the change goes on all the same."""
+
+
+class Interrupted(EratosError):
+    """The user waits no longer; the change goes on all the same."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, by a clock, whom to tell meanwhile, and how to sleep."""
+
+    deadline: float
+    timeout_s: float
+    tell: Callable[[str], None]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+
+    @property
+    def over(self) -> bool:
+        return self.clock() >= self.deadline
+
+
+def until_taken(change: Callable[[], T], patience: Patience | None) -> T:
+    """Make a change; while nobody answers or leads, make it again, but only if it certainly was not made.
+
+    Raises Unreachable where it may have been made, and once the patience is over, at once without one. Raises Refused.
+    """
+    told = False
+    while True:
+        try:
+            return change()
+        except Unreachable as error:
+            if patience is None or error.perhaps_made or patience.over:
+                raise
+            if not told:
+                patience.tell(_away(error))
+                told = True
+            patience.sleep(POLL_S)
+
+
+def _away(error: Unreachable) -> str:
+    return f"no scheduler can do it just now, as in an election; still waiting: {error}"
 
 
 @dataclass(frozen=True)
@@ -41,44 +84,44 @@ class Progress:
         return f"{self.app_id} {state}, {self.running}/{self.wanted} running{healthy}{reason}"
 
 
-def until_ready(
-    client: MarathonClient,
-    app_ids: Iterable[str],
-    timeout_s: float,
-    tell: Callable[[str], None],
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-) -> list[Progress]:
-    """Return once every app is done; ``tell`` gets a line for each change. Raises TookTooLong, Refused.
+def until_ready(client: MarathonClient, app_ids: Iterable[str], patience: Patience) -> list[Progress]:
+    """Return once every app is done, having told of each change. Raises TookTooLong, Interrupted, Refused.
 
     A scheduler that is away for a moment is waited for as well: a new leader takes over.
     """
     app_ids = tuple(app_ids)
-    deadline = clock() + timeout_s
+    again = f"the change goes on; wait again with: eratos app wait {' '.join(app_ids)}"
+    try:
+        return _until_ready(client, app_ids, patience, again)
+    except KeyboardInterrupt:
+        raise Interrupted(f"waiting no longer; {again}") from None
+
+
+def _until_ready(client: MarathonClient, app_ids: Sequence[str], patience: Patience, again: str) -> list[Progress]:
     told: dict[str, str] = {}
     while True:
         try:
             found: Sequence[Progress] = progress(client, app_ids)
             lines = {item.app_id: str(item) for item in found}
         except Unreachable as error:
-            found, lines = (), {"": str(error)}
+            found, lines = (), {"": _away(error)}
         for key, line in lines.items():
             # "next launch in 58 s" is no news after "in 59 s".
             if told.get(key) != (lasting := _SECONDS.sub("", line)):
                 told[key] = lasting
-                tell(line)
+                patience.tell(line)
         if found and all(item.done for item in found):
             return list(found)
         if not app_ids:
             return []
-        if clock() >= deadline:
+        if patience.over:
             late = ", ".join(item.app_id for item in found if not item.done) or ", ".join(app_ids)
-            raise TookTooLong(f"not ready after {timeout_s:g} s: {late}; the change goes on, see eratos app show")
-        sleep(POLL_S)
+            raise TookTooLong(f"not ready after {patience.timeout_s:g} s: {late}; {again}")
+        patience.sleep(POLL_S)
 
 
 def progress(client: MarathonClient, app_ids: Iterable[str]) -> list[Progress]:
-    """Ask how far apps are. An app that is gone is done with none running."""
+    """Ask how far apps are. Raises Refused for one that is gone, Unreachable."""
     reasons = {item["app"]["id"]: reason(item) for item in client.queue() if "app" in item}
     return [_progress(client, app_id, reasons.get(app_id, "")) for app_id in app_ids]
 
@@ -88,21 +131,22 @@ def _progress(client: MarathonClient, app_id: str, why: str) -> Progress:
         app = client.app(app_id)
     except Refused as refused:
         if refused.status == 404:
-            return Progress(app_id, 0, 0, None, settled=True)
+            raise Refused(404, f"{app_id} is gone: it was deleted meanwhile") from refused
         raise
     healthy = int(app.get("tasksHealthy") or 0) if app.get("healthChecks") else None
     running = int(app.get("tasksRunning") or 0)
-    settled = not app.get("deployments") and at_rest(client, app)
-    found = Progress(app_id, int(app["instances"]), running, healthy, settled, why)
-    return found if found.done or why else replace(found, reason=_explained(client, app))
+    found = Progress(app_id, int(app["instances"]), running, healthy, not app.get("deployments"), why)
+    if why and not found.done:
+        return found
+    # A new leader knows of no deployment, and the counts may be right amid a rollout: eratos itself says what is at rest.
+    explained = _explained(client, app_id)
+    found = replace(found, settled=found.settled and bool(explained.get("atRest", seems_at_rest(app))))
+    return found if found.done else replace(found, reason=_reasons(explained, app))
 
 
 def at_rest(client: MarathonClient, app: dict[str, Any]) -> bool:
-    """Return whether an app is as it was asked to be, with nothing on its way: eratos' own word, or what counts tell."""
-    try:
-        return bool(client.explain(str(app["id"]))["atRest"])
-    except (Refused, KeyError):
-        return seems_at_rest(app)
+    """Return whether an app is as it was asked to be, with nothing on its way: the word of eratos, or what counts tell."""
+    return bool(_explained(client, str(app["id"])).get("atRest", seems_at_rest(app)))
 
 
 def seems_at_rest(app: Mapping[str, Any]) -> bool:
@@ -113,13 +157,17 @@ def seems_at_rest(app: Mapping[str, Any]) -> bool:
     return not app.get("deployments") and not app.get("tasksStaged") and len(set(counts)) == 1
 
 
-def _explained(client: MarathonClient, app: dict[str, Any]) -> str:
-    """Return why an app is not at rest although nothing waits for an offer; Marathon tells no more than what went wrong last."""
+def _explained(client: MarathonClient, app_id: str) -> dict[str, Any]:
+    """Return what eratos says of an app, nothing where Marathon answers."""
     try:
-        reasons = client.explain(str(app["id"])).get("reasons") or ()
+        return client.explain(app_id)
     except Refused:
-        reasons = ()
-    if reasons:
+        return {}
+
+
+def _reasons(explained: dict[str, Any], app: dict[str, Any]) -> str:
+    """Return why an app is not at rest although nothing waits for an offer; Marathon tells no more than what went wrong last."""
+    if reasons := explained.get("reasons"):
         return "; ".join(str(reason["message"]) for reason in reasons)
     failure = app.get("lastTaskFailure") or {}
     if failure.get("version") != app.get("version"):

@@ -7,11 +7,11 @@ import os
 import random
 import signal
 import sys
-import threading
 from functools import partial
 
 from eratos.common.errors import EratosError, FatalError
 from eratos.common.log import fields, setup
+from eratos.common.signals import on_signal
 
 from .balancers import Balancers
 from .config import Config, read
@@ -96,17 +96,12 @@ def _run(config: Config) -> str:
     loop.connect(containers, Prober(io, containers, readiness, loop.emit), services, balancers)
     for part in (io, services, containers, endpoint, driver):
         part.start()
-    signal.signal(signal.SIGTERM, lambda *_: _leave(loop))
+    on_signal(lambda: loop.emit(Shutdown("terminated by a signal")), (signal.SIGTERM,))
     reason = loop.run()
     containers.stop(_REMOVE_S)
     driver.flush(_FLUSH_S)
     driver.stop()
     return reason
-
-
-def _leave(loop: Loop) -> None:
-    """Take SIGTERM for a Shutdown. On a thread: the handler interrupts the loop, which may be holding its queue's lock."""
-    threading.Thread(target=loop.emit, args=(Shutdown("terminated by a signal"),)).start()
 
 
 if __name__ == "__main__":

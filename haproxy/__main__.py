@@ -6,14 +6,16 @@ SIGTERM deregisters the balancer and ends it; HAProxy is not touched, it is supe
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
-import signal
+import shutil
 import sys
 import threading
 
 from eratos.common import log as logs
 from eratos.common.errors import FatalError
+from eratos.common.signals import on_signal
 
 from . import api, config, renderer
 from .access_log import AccessLog
@@ -29,6 +31,13 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; exits with a sentence where the settings are wrong or the port is taken."""
+    argparse.ArgumentParser(
+        "eratos-companion",
+        description="The companion of a balancer: checks and applies what consul-template rendered, and answers executors. "
+        "It runs beside HAProxy in the balancer's image; its settings are environment variables, see docs/architecture.md.",
+    ).parse_args()
+    if shutil.which("haproxy") is None:
+        sys.exit("eratos-companion: haproxy is not installed here: the companion runs beside it, in the image eratos/balancer")
     try:
         settings = config.read(os.environ)
     except FatalError as error:
@@ -54,8 +63,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"eratos-companion: port {settings.port}: {error}")
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    on_signal(stop.set)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     threading.Thread(target=applier.watch, args=(stop,), name="watch", daemon=True).start()
     threading.Thread(target=certificates.watch, args=(stop,), name="certificates", daemon=True).start()

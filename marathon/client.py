@@ -2,22 +2,39 @@
 
 Used by the command line and open to users' own programs. One method per call, plain JSON in and out; failures become
 errors that say what to do.
+
+Of several schedulers each answers, followers through the leader. Given all of their URLs the client asks the one that
+answered last, and goes on to the next where there is no answer. A change goes on only if it was certainly not made: else
+it might be made twice, and that is the caller's to judge.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-from urllib.parse import quote
-
-import requests
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
 
 from eratos.common.errors import PermanentError, TemporaryError
 
 from . import ids
 from .errors import Problem
 
+if TYPE_CHECKING:
+    import requests  # what it imports takes longer than most commands; so it is imported with the first call
+
 Json = dict[str, Any]
+
+#: With several URLs, in seconds: a scheduler that is gone, or stands still, is left for the next one.
+CONNECT_S: Final = 3.0
+READ_S: Final = 10.0
+
+#: Answers with 503 that say for certain that a change was not made: eratos' own, and Marathon's (LeaderProxyFilter.scala).
+_NOT_MADE: Final = re.compile(
+    "there is no leader|leader just changed|does not lead|other changes took|Could not determine the current leader"
+    # No connection to the leader came about, or its name has no address.
+    r"|does not answer \((Multiple exceptions: )?\[Errno (-\d+\]|\d+\] Connect call failed)"
+)
 
 
 class Refused(PermanentError):
@@ -32,15 +49,26 @@ class Refused(PermanentError):
 class Unreachable(TemporaryError):
     """No answer came, or one that says *not now*."""
 
+    def __init__(self, message: str, retry_after_s: float | None = None, *, perhaps_made: bool = False) -> None:
+        """``perhaps_made``: what was asked for may have been done all the same."""
+        super().__init__(message, retry_after_s)
+        self.perhaps_made = perhaps_made
+
 
 class MarathonClient:
-    """Calls one Marathon-compatible API. Raises :class:`Refused` and :class:`Unreachable`; not for several threads."""
+    """Calls a Marathon-compatible API. Raises :class:`Refused` and :class:`Unreachable`; not for several threads."""
 
     def __init__(self, url: str, timeout_s: float = 30.0, session: requests.Session | None = None) -> None:
-        """``url`` is the API's root such as http://127.0.0.1:8080; ``timeout_s`` bounds every single call."""
-        self.url = url.rstrip("/")
+        """``url`` is the API's root such as http://127.0.0.1:8080, or several of one cluster with commas between.
+
+        ``timeout_s`` bounds every single call to one of them. Raises Refused for what is no URL.
+        """
+        self.urls = [part.strip().rstrip("/") for part in url.split(",") if part.strip()] or [""]
+        for part in self.urls:
+            if not re.match(r"https?://[^/]", part):
+                raise Refused(0, f"{_shown(part) or 'nothing'} is no URL of an API: write it like http://127.0.0.1:8080")
         self._timeout_s = timeout_s
-        self._session = session or requests.Session()
+        self._session = session
 
     def apps(self, **filters: str) -> list[Json]:
         """List the apps; ``filters`` are Marathon's: id, cmd, label, embed."""
@@ -84,7 +112,7 @@ class MarathonClient:
         """
         path = f"/v2/tasks/{quote(task_id, safe='')}/logs"
         query = {"stream": "stderr" if stderr else "stdout", "tail": tail, "follow": follow}
-        return _pieces(self._ask("GET", path, query, stream=True), self.url)
+        return _pieces(self._ask("GET", path, query, stream=True))
 
     def group(self, group_id: str = "/") -> Json:
         return self._object("GET", _group(group_id))
@@ -137,7 +165,7 @@ class MarathonClient:
         return answer[key]
 
     def _strange(self, path: str) -> Refused:
-        return Refused(200, f"{self.url} answered {path} in another form than Marathon does: is it Marathon's API?")
+        return Refused(200, f"{_shown(self.urls[0])} answered {path} in another form than Marathon does: is it Marathon's API?")
 
     def _call(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         answer = self._ask(method, path, params, body)
@@ -151,34 +179,90 @@ class MarathonClient:
     ) -> requests.Response:
         """``stream``: leave the body to come, however long that takes."""
         query = {key: str(value).lower() if isinstance(value, bool) else value for key, value in (params or {}).items()}
+        failures: list[Unreachable] = []
+        for url in tuple(self.urls):
+            # A change's answer is waited for: where it does not come, nobody knows whether it was made.
+            others = url != self.urls[-1]
+            connect_s = min(CONNECT_S, self._timeout_s) if others else self._timeout_s
+            read_s = min(READ_S, self._timeout_s) if others and method == "GET" else self._timeout_s
+            try:
+                answer = self._once(url, method, path, query, body, (connect_s, None if stream else read_s), stream)
+            except Unreachable as failure:
+                failures.append(failure)
+                if failure.perhaps_made and method != "GET":
+                    raise
+                continue
+            self.urls.remove(url)
+            self.urls.insert(0, url)
+            return answer
+        if len(failures) == 1:
+            raise failures[0]
+        raise Unreachable("; ".join(dict.fromkeys(map(str, failures))), max(f.retry_after_s or 0 for f in failures) or None)
+
+    def _once(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Any,
+        timeout: tuple[float, float | None],
+        stream: bool,
+    ) -> requests.Response:
+        import requests
+
+        if self._session is None:
+            self._session = requests.Session()
+        headers = {"Accept": "*/*" if stream else "application/json"}
         try:
             answer = self._session.request(
-                method,
-                self.url + path,
-                params=query,
-                json=body,
-                headers={"Accept": "*/*" if stream else "application/json"},
-                timeout=(self._timeout_s, None) if stream else self._timeout_s,
-                stream=stream,
+                method, url + path, params=query, json=body, headers=headers, timeout=timeout, stream=stream
             )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
-            raise Refused(0, f"{self.url} is no URL of an API: write it like http://127.0.0.1:8080") from None
+            raise Refused(0, f"{_shown(url)} is no URL of an API: write it like http://127.0.0.1:8080") from None
         except requests.RequestException as error:
-            raise Unreachable(f"no answer from {self.url}: {_cause(error)}") from error
+            raise _unreachable(method, f"no answer from {_shown(url)}: {_cause(error)}", made=not _never_sent(error)) from error
         if answer.status_code in (502, 503, 504):
-            retry_after = answer.headers.get("Retry-After", "")
-            raise Unreachable(_message(answer), float(retry_after) if retry_after.isdigit() else None)
+            message, retry_after = _message(answer), answer.headers.get("Retry-After", "")
+            made = answer.status_code != 503 or not _NOT_MADE.search(message)
+            raise _unreachable(method, message, float(retry_after) if retry_after.isdigit() else None, made=made)
         if not answer.ok:
             raise Refused(answer.status_code, _message(answer), _details(answer))
         return answer
 
 
-def _pieces(answer: requests.Response, url: str) -> Iterator[bytes]:
+def _unreachable(method: str, message: str, retry_after_s: float | None = None, *, made: bool) -> Unreachable:
+    if method == "GET" or not made:
+        return Unreachable(message, retry_after_s)
+    doubt = "" if "may still be made" in message else "; the change may have been made: look before you repeat it"
+    return Unreachable(message + doubt, retry_after_s, perhaps_made=True)
+
+
+def _never_sent(error: requests.RequestException) -> bool:
+    """Tell whether a request failed before anything of it left: nobody was there, or not to be found."""
+    import requests
+    import urllib3
+
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError):
+        return True
+    inner = error.args[0] if error.args else None
+    return isinstance(getattr(inner, "reason", inner), urllib3.exceptions.NewConnectionError)
+
+
+def _shown(url: str) -> str:
+    """Return a URL without what it may hold of a password."""
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
+def _pieces(answer: requests.Response) -> Iterator[bytes]:
+    import requests
+
     with answer:
         try:
             yield from answer.iter_content(None)
         except requests.RequestException as error:
-            raise Unreachable(f"the log was cut short: the connection to {url} was lost") from error
+            url = "{0.scheme}://{0.netloc}".format(urlsplit(str(answer.url)))
+            raise Unreachable(f"the log was cut short: the connection to {_shown(url)} was lost") from error
 
 
 def _app(app_id: str) -> str:
@@ -192,6 +276,8 @@ def _group(group_id: str) -> str:
 
 def _cause(error: requests.RequestException) -> str:
     """Say in a few words why a call got no answer; requests wraps the reason several times."""
+    import requests
+
     if isinstance(error, requests.Timeout):
         return "it took too long"
     cause: BaseException = error

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
+
+from eratos.common.halves import half
 
 
 def main() -> None:
@@ -14,15 +15,14 @@ def main() -> None:
 
     Or back up or restore its store: done (0), not possible now or with this store (1), not possible as asked for (2).
     """
-    try:
+    with half("eratos-scheduler", "scheduler"):
         from eratos.common import log
         from eratos.common.errors import EratosError, PermanentError
+        from eratos.common.signals import on_signal
 
         from . import backup, config
         from .api.server import ApiServer, create_api
         from .process import Process
-    except ModuleNotFoundError as error:
-        sys.exit(f"eratos-scheduler: {error.name} is not installed: pip install ./compat/http-parser '.[scheduler]'")
     try:
         invocation = config.read(sys.argv[1:], os.environ)
     except PermanentError as error:
@@ -43,8 +43,7 @@ def main() -> None:
     def run() -> None:
         logger.info("starting with %s", settings)
         process = Process(settings)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: process.stop())
+        on_signal(process.stop)
         process.run(serve)
         logger.info("stopped; tasks go on")
 

@@ -47,7 +47,7 @@ class Process:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.clock = Clock()  #: the core's, which the API shares
+        self.clock = Clock()  #: the core's and the API's: what one says the other shows
         self._election: Election | None = None
         self._loop: Loop | None = None
         self._catalogue: Catalogue | None = None
@@ -114,7 +114,7 @@ class Process:
     # The life of the process
 
     def stop(self) -> None:
-        """End soon and cleanly; called by signal handlers. Tasks go on."""
+        """End soon and cleanly; never called in a signal handler, see :mod:`eratos.common.signals`. Tasks go on."""
         self._stopping.set()
         if self._loop is not None:
             self._loop.stop()
@@ -137,9 +137,10 @@ class Process:
             if not self._stopping.is_set():
                 self._lead(store, election)
         finally:
-            stop_serving()
+            # Whoever follows a log keeps the API busy for seconds: another scheduler leads meanwhile.
             store.close()
             election.close()
+            stop_serving()
 
     def _lead(self, store: Store, election: Election) -> None:
         store.begin_term(election.ballot)

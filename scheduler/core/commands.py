@@ -1,8 +1,13 @@
-"""What users ask for: commands change the wanted state or are refused, whole. Called by :mod:`machine` only."""
+"""What users ask for: commands change the wanted state or are refused, whole. Called by :mod:`machine` only.
+
+Each first makes all that it needs, which is what may raise, and changes the state after that: a command that fails for a
+fault of ours is then neither carried out nor half of it.
+"""
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -60,24 +65,25 @@ def _put(machine: Machine, command: events.PutApps, now: float) -> list[Action]:
             if app.id in state.apps:
                 return [Refuse(command.token, 409, f"An app with id [{app.id}] already exists.")]
     version = new_version(machine, now)
-    out: list[Action] = []
-    newest = ""
+    deployment = _deployment(machine, version, (app.id for app in command.apps), now)
+    changes: list[tuple[App, bool]] = []
     for app in command.apps:
         before = state.apps.get(app.id)
         # Scaling is no new version: the instances that run are as good as new ones.
         unchanged = before is not None and before.same_definition(app)
-        stored = app.with_version(before.version if before is not None and unchanged else version)
-        out += _store(machine, stored, reset=not unchanged)
-        newest = max(newest, stored.version)
-    return [*out, _deployed(machine, command.token, version, (app.id for app in command.apps), now, newest)]
+        changes.append((app.with_version(before.version if before is not None and unchanged else version), not unchanged))
+    newest = max((stored.version for stored, _ in changes), default="")
+    out = [action for stored, reset in changes for action in _store(machine, stored, reset=reset)]
+    return [*out, _deployed(machine, command.token, deployment, newest)]
 
 
 def _scale(machine: Machine, command: events.ScaleApp, now: float) -> list[Action]:
     app = machine.state.apps.get(command.app_id)
     if app is None:
         return [_missing(command.token, command.app_id)]
+    deployment = _deployment(machine, new_version(machine, now), (app.id,), now)
     out = _store(machine, app.with_instances(command.instances), reset=False)
-    return [*out, _deployed(machine, command.token, new_version(machine, now), (app.id,), now, app.version)]
+    return [*out, _deployed(machine, command.token, deployment, app.version)]
 
 
 def _delete(machine: Machine, command: events.DeleteApps, now: float) -> list[Action]:
@@ -85,12 +91,13 @@ def _delete(machine: Machine, command: events.DeleteApps, now: float) -> list[Ac
     for app_id in command.app_ids:
         if app_id not in state.apps:
             return [_missing(command.token, app_id)]
+    deployment = _deployment(machine, new_version(machine, now), command.app_ids, now)
     out: list[Action] = []
-    for app_id in command.app_ids:
+    for app_id in dict.fromkeys(command.app_ids):
         del state.apps[app_id]
         out.append(Forget(APPS + app_id))
         machine.touch(app_id)
-    return [*out, _deployed(machine, command.token, new_version(machine, now), command.app_ids, now)]
+    return [*out, _deployed(machine, command.token, deployment)]
 
 
 def _restart(machine: Machine, command: events.RestartApp, now: float) -> list[Action]:
@@ -98,8 +105,9 @@ def _restart(machine: Machine, command: events.RestartApp, now: float) -> list[A
     if app is None:
         return [_missing(command.token, command.app_id)]
     version = new_version(machine, now)
+    deployment = _deployment(machine, version, (app.id,), now)
     out = _store(machine, app.with_version(version), reset=True)
-    return [*out, _deployed(machine, command.token, version, (app.id,), now)]
+    return [*out, _deployed(machine, command.token, deployment)]
 
 
 def _kill(machine: Machine, command: events.KillInstances, now: float) -> list[Action]:
@@ -108,17 +116,16 @@ def _kill(machine: Machine, command: events.KillInstances, now: float) -> list[A
     if unknown:
         return [Refuse(command.token, 404, f"Instance '{unknown[0]}' does not exist")]
     instances = [state.instances[instance_id] for instance_id in dict.fromkeys(command.instance_ids)]
-    out: list[Action] = []
-    touched = {instance.app_id for instance in instances if not instance.stopping}
-    for app_id in sorted(touched):
-        app = state.apps.get(app_id)
-        killed = sum(i.app_id == app_id and not i.stopping for i in instances)
-        if command.scale and app is not None:
-            out += _store(machine, app.with_instances(max(0, app.instances - killed)), reset=False)
+    killed = Counter(instance.app_id for instance in instances if not instance.stopping)
+    deployment = _deployment(machine, new_version(machine, now), killed, now)
+    found = [app for app_id in sorted(killed) if command.scale and (app := state.apps.get(app_id)) is not None]
+    scaled = [app.with_instances(max(0, app.instances - killed[app.id])) for app in found]
+    out = [action for app in scaled for action in _store(machine, app, reset=False)]
+    for app_id in killed:
         machine.touch(app_id)
     # The machine's own actions of the stops come before those returned here, so the order within the batch stays whole.
     machine.stop_all(instances, now)
-    return [*out, _deployed(machine, command.token, new_version(machine, now), touched, now)]
+    return [*out, _deployed(machine, command.token, deployment)]
 
 
 def _reset_delay(machine: Machine, command: events.ResetDelay) -> list[Action]:
@@ -146,12 +153,15 @@ def _store(machine: Machine, app: App, *, reset: bool) -> list[Action]:
     return [Put(APPS + app.id, app)]
 
 
-def _deployed(machine: Machine, token: int, version: str, app_ids: Iterable[str], now: float, answered: str = "") -> Reply:
+def _deployment(machine: Machine, version: str, app_ids: Iterable[str], now: float) -> Deployment:
+    return Deployment(machine.new_id(), version, frozenset(app_ids), now)
+
+
+def _deployed(machine: Machine, token: int, deployment: Deployment, answered: str = "") -> Reply:
     """Begin a deployment, and answer with it. ``answered``: the version that its apps have now, where that is not its own.
 
     What an older one still had to do for the same apps is done no more, so each app is in one deployment at most.
     """
-    deployment = Deployment(machine.new_id(), version, frozenset(app_ids), now)
     deployments = machine.state.deployments
     for older in [found for found in deployments.values() if not deployment.app_ids.isdisjoint(found.app_ids)]:
         left = older.app_ids - deployment.app_ids
@@ -160,7 +170,7 @@ def _deployed(machine: Machine, token: int, version: str, app_ids: Iterable[str]
         else:
             del deployments[older.deployment_id]
     deployments[deployment.deployment_id] = deployment
-    return Reply(token, answered or version, deployment.deployment_id)
+    return Reply(token, answered or deployment.version, deployment.deployment_id)
 
 
 def _missing(token: int, app_id: str) -> Refuse:

@@ -6,18 +6,24 @@ lives: two schedulers with one memory would undo each other's work, and there is
 
 Whoever only reads takes no lock and changes nothing: in WAL mode it sees the file as of the moment it begins, and neither
 waits for the scheduler nor makes it wait (https://www.sqlite.org/wal.html#concurrency).
+
+Only their owner may read the files, for apps' environments hold secrets.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import quote
+
+from eratos.common.log import fields
 
 from ..core.actions import Write
 from ..core.records import Stored
@@ -26,8 +32,13 @@ from .base import checked_records, final_values
 from .checksum import Ledger
 from .errors import StoreUnavailable, StoreUnusable
 
+log = logging.getLogger(__name__)
+
 #: "erat" in ASCII: marks the file as ours (https://www.sqlite.org/pragma.html#pragma_application_id).
 APPLICATION_ID: Final = 0x65726174
+
+#: Of every file: SQLite gives its own beside the database, -wal and -shm, the database's mode.
+_MODE: Final = 0o600
 
 #: Result codes after which trying again cannot help (https://www.sqlite.org/rescode.html).
 _DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")
@@ -117,7 +128,7 @@ class SqliteStore:
     def _lock(self) -> TextIO:
         lock_path = self._path.with_name(self._path.name + ".lock")
         try:
-            file = lock_path.open("a+")
+            file = os.fdopen(os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE), "r+")
         except OSError as error:
             raise StoreUnusable(
                 f"{lock_path} cannot be opened ({error.strerror}): create the folder and let the scheduler write there"
@@ -156,6 +167,7 @@ class SqliteStore:
             )
 
     def _open(self) -> sqlite3.Connection:
+        self._make_private()
         with self._told():
             # One thread at a time uses it, but not always the one that opened it.
             db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -173,6 +185,22 @@ class SqliteStore:
                 db.close()
                 raise
         return db
+
+    def _make_private(self) -> None:
+        """Make the database's file, or take it from everybody else: versions before left it to the umask."""
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
+        except OSError as error:
+            raise StoreUnavailable(f"{self._path} cannot be opened: {error.strerror}") from error
+        for name in ("", "-wal", "-shm", ".lock"):
+            path = self._path.with_name(self._path.name + name)
+            # Whoever let only a group in meant to.
+            if path.exists() and path.stat().st_mode & stat.S_IRWXO:
+                try:
+                    path.chmod(_MODE)
+                    log.warning("could be read by everybody, now by its owner alone %s", fields(file=path))
+                except OSError as error:
+                    log.warning("can be read by everybody, let only the scheduler %s", fields(file=path, error=error.strerror))
 
     def _open_to_read(self) -> sqlite3.Connection:
         with self._told():

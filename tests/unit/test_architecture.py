@@ -37,7 +37,7 @@ _API = frozenset({"fastapi", "starlette", "uvicorn", "prometheus_client"})
 
 LAYERS = (
     Layer("eratos.common"),
-    Layer("eratos.marathon", ("eratos.common",), frozenset({"pydantic", "re2", "requests"})),
+    Layer("eratos.marathon", ("eratos.common",), frozenset({"pydantic", "re2", "requests", "urllib3"})),
     Layer("eratos.scheduler.core", ("eratos.common", "eratos.marathon"), stdlib=DATA),
     Layer("eratos.scheduler.mesos", ("eratos.scheduler.core", "eratos.common"), frozenset({"pymesos", "msgspec"})),
     Layer(
@@ -51,7 +51,7 @@ LAYERS = (
     Layer("eratos.executor.mesos", ("eratos.executor.core", "eratos.common"), frozenset({"pymesos"})),
     Layer("eratos.executor", ("eratos.executor", "eratos.common"), frozenset({"docker", "consul", "requests"})),
     Layer("eratos.haproxy", ("eratos.common",)),
-    Layer("eratos.cli", ("eratos.common", "eratos.marathon"), frozenset({"typer", "rich", "yaml"})),
+    Layer("eratos.cli", ("eratos.common", "eratos.marathon"), frozenset({"typer", "yaml"})),
 )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,10 @@ from support import api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
-from eratos.cli import wait
+from eratos.cli import tasks, wait
 from eratos.cli.main import Session, run
 from eratos.cli.output import Output
-from eratos.marathon.client import MarathonClient
+from eratos.marathon.client import MarathonClient, Refused
 from eratos.scheduler.core.events import PutApps
 
 URL = "http://api.test"
@@ -66,6 +69,33 @@ def test_apply_reads_yaml_with_several_documents(session: Session, controller: F
     text = first + "---\n- {id: /b, container: {docker: {image: y}}}\n"
     assert run(["app", "apply", write(tmp_path, "a.yaml", text)], session) == 0
     assert sorted(controller.machine.state.apps) == ["/a", "/b"]
+
+
+def test_keys_of_yaml_are_the_text_that_stands_there(session: Session, controller: FakeController, tmp_path: Path) -> None:
+    text = """
+id: /a
+container: {docker: {image: x}}
+env: &env
+  ON: "1"
+  no: "2"
+  8080: "3"
+  2026-01-01: "4"
+labels:
+  <<: *env
+  ON: "5"
+"""
+    assert run(["app", "apply", write(tmp_path, "a.yaml", text)], session) == 0
+    app = controller.machine.state.apps["/a"]
+    assert app.env == {"ON": "1", "no": "2", "8080": "3", "2026-01-01": "4"}
+    assert app.labels == {"ON": "5", "no": "2", "8080": "3", "2026-01-01": "4"}
+
+
+@pytest.mark.parametrize("text", ['{"id": "/a", "env": {"A": "1", "A": "2"}}', "id: /a\nenv:\n  A: '1'\n  A: '2'\n"])
+def test_a_key_that_stands_twice_is_wrong_usage(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    assert run(["app", "apply", write(tmp_path, "a.json", text)], session) == 2
+    assert "'A' stands twice" in capsys.readouterr().err
 
 
 def test_apply_takes_a_group_for_what_it_is(session: Session, controller: FakeController, tmp_path: Path) -> None:
@@ -190,6 +220,167 @@ def test_waiting_outlives_a_change_of_leaders(controller: FakeController) -> Non
     assert run(["app", "scale", "/a", "2", "--wait"], session) == 0
 
 
+def test_a_new_leader_that_knows_no_deployment_does_not_end_the_wait(controller: FakeController) -> None:
+    """In the midst of a rolling restart the counts may be right; only the old instances tell that it goes on."""
+    controller.submit(lambda token: PutApps(token, (an_app("/a", 2),)))
+    for task in controller.launch(an_offer()):
+        controller.update(task, "RUNNING")
+    old = set(controller.machine.state.instances)
+    left = 100
+
+    def sleep(seconds: float) -> None:
+        nonlocal left
+        left -= 1
+        assert left, "it never ends"
+        controller.now += 10
+        controller.machine.state.deployments.clear()  # as of a leader elected since
+        controller.launch(an_offer())
+        for instance in list(controller.machine.state.instances.values()):
+            if instance.stopping:
+                controller.update(instance.task_id, "KILLED", uuid="k")
+            elif not instance.waiting:
+                controller.update(instance.task_id, "RUNNING", uuid=f"r{left}")
+
+    assert run(["app", "restart", "/a", "--wait"], a_session(controller, sleep=sleep)) == 0
+    assert not old & set(controller.machine.state.instances), "it was done while old instances ran"
+
+
+def test_a_change_is_made_once_somebody_leads(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    (task,) = running(controller, an_app("/a"))
+    controller.is_leader, controller._leader = False, None
+    steps: list[Callable[[], Any]] = [
+        lambda: None,
+        lambda: setattr(controller, "is_leader", True),
+        lambda: [controller.update(t, "RUNNING") for t in controller.launch(an_offer()) if t != task],
+    ]
+    session = a_session(controller, sleep=lambda _: steps.pop(0)())
+    assert run(["app", "scale", "/a", "2", "--wait"], session) == 0
+    assert not steps
+    assert capsys.readouterr().err.count("still waiting: there is no leader yet") == 1
+
+
+def test_a_change_without_wait_says_at_once_that_nobody_leads(
+    session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.is_leader, controller._leader = False, None
+    assert run(["app", "restart", "/a"], session) == 1
+    told = capsys.readouterr().err
+    assert "there is no leader yet" in told
+    assert "may have been made" not in told
+
+
+def test_a_change_in_doubt_is_not_made_twice(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    running(controller, an_app("/a"))
+    session = a_session(controller)  # which nobody waits with
+    session.client.app = lambda app_id: {}  # type: ignore[method-assign]
+    controller.down = "the change was not stored within 20 s and may still be made: is the store reachable?"
+    assert run(["app", "scale", "/a", "2", "--wait"], session) == 1
+    assert "may still be made" in capsys.readouterr().err
+
+
+def test_an_app_deleted_meanwhile_is_not_ready(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/a"),)))
+    session = a_session(controller, sleep=lambda _: controller.machine.state.apps.clear())
+    assert run(["app", "scale", "/a", "2", "--wait"], session) == 1
+    assert "/a is gone: it was deleted meanwhile" in capsys.readouterr().err
+
+
+def test_an_interrupted_wait_says_how_to_go_on(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    (task,) = running(controller, an_app("/a"))
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    assert run(["app", "scale", "/a", "2", "--wait"], a_session(controller, sleep=interrupt)) == 130
+    assert "the change goes on; wait again with: eratos app wait /a" in capsys.readouterr().err
+    steps = [lambda: [controller.update(t, "RUNNING") for t in controller.launch(an_offer()) if t != task]]
+    assert run(["app", "wait", "/a"], a_session(controller, sleep=lambda _: steps.pop(0)())) == 0
+    assert run(["app", "wait", "/no"], a_session(controller)) == 1
+
+
+def test_an_app_that_keeps_failing_is_not_at_rest(
+    session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (task,) = running(controller, an_app("/a"))
+    controller.machine.state.deployments.clear()
+    assert run(["app", "show", "/a"], session) == 0
+    assert "  at rest" in capsys.readouterr().out
+    controller.update(task, "FAILED", uuid="f")
+    for command in (["app", "show", "/a"], ["app", "list"]):
+        assert run(command, session) == 0
+        assert "not at rest" in capsys.readouterr().out
+
+
+def test_short_ids_name_tasks(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    (task,) = running(controller, an_app("/a"))
+    session = a_session(controller)
+    session.out.width = 80
+    assert run(["task", "list"], session) == 0
+    name = capsys.readouterr().out.splitlines()[1].split()[0]
+    assert name == tasks.short(task) != task
+    assert run(["task", "kill", name, "--scale"], session) == 0
+    assert controller.machine.state.apps["/a"].instances == 0
+
+
+def test_a_short_id_of_two_tasks_is_refused(session: Session) -> None:
+    class Twins:
+        def tasks(self) -> list[dict[str, str]]:
+            return [{"id": f"a.instance-12345678-{number}._app.1"} for number in (1, 2)]
+
+    with pytest.raises(Refused, match=r"short for several tasks.*12345678-1.*12345678-2"):
+        tasks.whole(Twins(), ["a.12345678.1"])  # type: ignore[arg-type]
+    assert tasks.whole(Twins(), ["a.instance-12345678-2._app.1", "x.12345678.1"]) == [  # type: ignore[arg-type]
+        "a.instance-12345678-2._app.1",
+        "x.12345678.1",
+    ]
+
+
+def complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    line = ["eratos", *words]
+    for name, value in {"_ERATOS_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(line), "COMP_CWORD": len(line) - 1}.items():
+        monkeypatch.setenv(name, str(value))
+    run([])
+    return capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (("app", "show", "/pr"), ["/prime"]),
+        (("app", "scale", "/"), ["/prime", "/shop/cart"]),
+        (("app", "delete", "/prime", "/s"), ["/shop/cart"]),
+        (("group", "delete", "/s"), ["/shop"]),
+        (("logs", "/p"), ["/prime"]),
+        (("task", "kill", "pri"), ["prime.i2.1"]),
+        (("app", "show", "/none"), []),
+    ],
+)
+def test_completion_knows_what_there_is(
+    controller: FakeController,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    completed: list[str],
+) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/prime"), an_app("/shop/cart"))))
+    controller.launch(an_offer())
+
+    def client(url: str, timeout_s: float) -> MarathonClient:
+        assert url == "http://elsewhere.test"
+        return MarathonClient(URL, timeout_s, session=api.session(api.an_api(controller)))
+
+    monkeypatch.setattr("eratos.cli.main.MarathonClient", client)
+    monkeypatch.setenv("ERATOS_URL", "http://elsewhere.test")
+    assert complete(monkeypatch, capsys, *words) == completed
+
+
+def test_completion_of_an_api_that_is_away_is_empty(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ERATOS_URL", "http://127.0.0.1:1")
+    assert complete(monkeypatch, capsys, "app", "show", "/") == []
+
+
 def test_list_and_show_tell_what_runs(session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
     (task,) = running(controller, an_app("/a"))
     assert run(["app", "list"], session) == 0
@@ -226,7 +417,7 @@ def test_scale_restart_and_delete(session: Session, controller: FakeController) 
     controller.now += 5
     assert run(["app", "restart", "/a"], session) == 0
     assert controller.machine.state.apps["/a"].version > before
-    assert run(["app", "delete", "/a"], session) == 0
+    assert run(["app", "delete", "/a", "--yes"], session) == 0
     assert not controller.machine.state.apps
 
 
@@ -262,6 +453,43 @@ def test_groups_are_shown_and_deleted(session: Session, controller: FakeControll
     assert sorted(controller.machine.state.apps) == ["/shop/cart"]
 
 
+@pytest.mark.parametrize(
+    ("command", "doomed"),
+    [
+        (["app", "delete", "/shop/cart"], "1 app: /shop/cart"),
+        (["app", "delete", "/shop/cart", "shop/db"], "2 apps: /shop/cart, /shop/db"),
+        (["group", "delete", "/shop"], "2 apps: /shop/cart, /shop/db"),
+    ],
+)
+@pytest.mark.parametrize("answer", ["n\n", "\n", "", "y\n"])
+def test_every_delete_asks_the_same_question(
+    session: Session,
+    controller: FakeController,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    doomed: str,
+    answer: str,
+) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/shop/cart"), an_app("/shop/db"))))
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    agreed = answer == "y\n"
+    assert run(command, session) == (0 if agreed else 1)
+    assert len(controller.machine.state.apps) == (2 - int(doomed[0]) if agreed else 2)
+    told = capsys.readouterr()
+    assert f"Delete {doomed}?" in told.err
+    assert ("--yes" in told.err) == (answer == ""), "who cannot be asked is told how to say it"
+    assert not agreed or "nothing was deleted" not in told.err
+
+
+@pytest.mark.parametrize("flag", ["-y", "--yes"])
+def test_a_delete_that_was_agreed_to_asks_nothing(session: Session, controller: FakeController, flag: str) -> None:
+    controller.submit(lambda token: PutApps(token, (an_app("/shop/cart"), an_app("/shop/db"))))
+    assert run(["app", "delete", "/shop/cart", flag], session) == 0
+    assert run(["group", "delete", flag, "/shop"], session) == 0
+    assert not controller.machine.state.apps
+
+
 def test_deployments_and_info(session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
     controller.submit(lambda token: PutApps(token, (an_app("/a"),)))
     assert run(["deployment", "list"], session) == 0
@@ -273,7 +501,26 @@ def test_deployments_and_info(session: Session, controller: FakeController, caps
 def test_wrong_usage_ends_with_2(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["app", "scale", "/a", "many"], session) == 2
     assert run(["app", "nosuch"], session) == 2
-    assert run(["app", "scale", "/a", "-1"], session) == 2
+    for below in (["-1"], ["-10", "--wait"]):
+        assert run(["app", "scale", "/a", *below], session) == 2
+        assert "0 or more" in capsys.readouterr().err
+    assert run(["app", "scale", "/a", "2", "--wiat"], session) == 2
+    assert "--wait" in capsys.readouterr().err
+
+
+def test_help_shows_no_types_on_flags_and_the_commands_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    commands = re.findall(r"^  ([a-z]+)  ", shown.partition("Commands:")[2], re.MULTILINE)
+    assert {"app", "task", "logs"} <= set(commands)
+    assert commands == sorted(commands)
+    assert "<bool>" not in shown
+    assert "Ends with 0" in shown
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"eratos {importlib.metadata.version('eratos')}\n"
 
 
 def test_an_api_out_of_reach_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,20 +1,101 @@
-"""``python -m eratos.cli`` where the command's own dependencies are missing."""
+"""The scripts that pip installs, where the half of eratos that they need is not."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
-_WITHOUT_TYPER = """
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: Import and run a script's function with one of its libraries away; an import then fails as if it were not installed.
+_WITHOUT = """
 import sys
-sys.modules["typer"] = None  # makes the import fail as if it were not installed
-from eratos.cli.__main__ import main
+sys.modules[{library!r}] = None
+sys.argv = [{script!r}, *{arguments!r}]
+from {module} import main
 main()
+"""
+SCRIPTS = {
+    "eratos": ("eratos.cli.__main__", "typer", "cli"),
+    "eratos-scheduler": ("eratos.scheduler.__main__", "fastapi", "scheduler"),
+    "eratos-executor": ("eratos.executor.script", "consul", "executor"),
+}
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | environment)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_missing_libraries_are_named_with_the_command_to_install_them(script: str) -> None:
+    module, library, extra = SCRIPTS[script]
+    ended = run(_WITHOUT.format(script=script, module=module, library=library, arguments=[]))
+    assert ended.returncode == 1
+    assert ended.stderr == f"{script}: {library} is not installed: pip install ./compat/http-parser '.[{extra}]'\n"
+
+
+def companion(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    code = _WITHOUT.format(script="eratos-companion", module="eratos.haproxy.__main__", library="none", arguments=arguments)
+    return run(code, **environment)
+
+
+def test_the_companion_explains_itself_instead_of_starting() -> None:
+    shown = companion("--help")
+    assert shown.returncode == 0
+    assert "beside HAProxy" in shown.stdout
+    assert companion("start").returncode == 2
+
+
+def test_a_companion_without_a_balancer_does_not_start(tmp_path: Path) -> None:
+    ended = companion(PATH=str(tmp_path))
+    assert ended.returncode == 1
+    assert "haproxy is not installed here" in ended.stderr
+
+
+def test_every_script_is_covered() -> None:
+    named = (ROOT / "setup.cfg").read_text().partition("console_scripts =")[2].split("\n\n")[0]
+    assert {line.split("=")[0].strip() for line in named.strip().splitlines()} == {*SCRIPTS, "eratos-companion"}
+
+
+#: What takes longer to import than a command that only shows takes to run. typer itself brings pydantic, for options of
+#: some commands; what costs most of that, our models, is another matter.
+_HEAVY = ("pydantic", "requests", "rich", "yaml", "eratos.marathon.app")
+_IMPORTED = """
+import sys
+from eratos.cli.main import run
+run({arguments!r})
+print("IMPORTED", *(name for name in {heavy!r} if name in sys.modules))
 """
 
 
-def test_missing_dependencies_are_named_with_the_command_to_install_them() -> None:
-    ended = subprocess.run([sys.executable, "-P", "-c", _WITHOUT_TYPER], capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert "pip install 'eratos[cli]'" in ended.stderr
-    assert "Traceback" not in ended.stderr
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["--help"], set()),
+        (["--version"], set()),
+        (["app", "scale", "--help"], {"pydantic"}),
+        (["app", "list", "--url", "http://127.0.0.1:1"], {"pydantic", "requests"}),
+        (["queue", "--url", "http://127.0.0.1:1"], {"pydantic", "requests"}),
+    ],
+)
+def test_no_command_waits_for_a_library_that_it_does_not_need(arguments: list[str], allowed: set[str]) -> None:
+    ended = run(_IMPORTED.format(arguments=arguments, heavy=_HEAVY))
+    imported = ended.stdout.splitlines()[-1].split()
+    assert imported[0] == "IMPORTED", ended.stderr
+    assert set(imported[1:]) <= allowed
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
+    """As with ``eratos --help | head -1``; the pipe's reading end is closed before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-P", "-m", "eratos.cli", "--help"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writing)
+    assert ended.stderr == ""
+    assert ended.returncode in (1, 141)

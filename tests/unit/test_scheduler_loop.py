@@ -13,6 +13,7 @@ from support.builders import a_machine, a_status, an_app, an_offer
 from eratos.scheduler.api.controller import CommandRefused, Unavailable
 from eratos.scheduler.core import actions, events, offers
 from eratos.scheduler.core.actions import Write
+from eratos.scheduler.core.machine import Machine
 from eratos.scheduler.loop import Aborted, Loop
 from eratos.scheduler.store.base import StoreUnavailable
 
@@ -125,6 +126,66 @@ def test_event_that_cannot_be_handled_ends_neither_the_loop_nor_the_others(monke
     loop.step([events.AgentLost("a1"), loop._queue.get_nowait()])
     assert "store apps//prime" in journal.lines
     assert "please report" in caplog.text
+
+
+def test_whether_it_may_act_is_asked_again_after_the_store_was_waited_for():
+    """Rule 40: ZooKeeper may have gone out of sight meanwhile, and another scheduler may lead."""
+    journal = Journal()
+    loop = a_loop(journal)
+
+    class Gate:
+        def wait(self) -> None:
+            journal.lines.append("may it act?")
+
+    loop._may_act = Gate()  # type: ignore[assignment]
+    launch(loop)
+    sent = journal.lines.index("accept")
+    stored = max(i for i, line in enumerate(journal.lines[:sent]) if line.startswith("store instances/"))
+    assert "may it act?" in journal.lines[stored:sent]
+
+
+def test_a_leader_told_to_stop_while_it_stored_sends_nothing_more():
+    journal = Journal()
+    loop = a_loop(journal)
+    submit(loop, lambda token: events.PutApps(token, (an_app(),)))
+    journal.lines.clear()
+    write = journal.write
+
+    def write_and_lose(batch: Sequence[Write]) -> None:
+        write(batch)
+        loop.stop()
+
+    journal.write = write_and_lose  # type: ignore[method-assign]
+    loop.step([events.OffersReceived((an_offer(),))])
+    assert journal.lines
+    assert all(line.startswith("store ") for line in journal.lines), journal.lines
+
+
+def test_what_was_decided_before_a_fault_is_stored_and_answered(monkeypatch: pytest.MonkeyPatch):
+    """The state holds those changes already: not stored they would vanish with the next leader."""
+    journal = Journal()
+    loop = a_loop(journal)
+
+    def broken(machine: Machine, now: float) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("eratos.scheduler.core.machine.offers.place", broken)
+    future = submit(loop, lambda token: events.PutApps(token, (an_app(),)))
+    assert "store apps//prime" in journal.lines
+    assert future.result(0).deployment_id
+
+
+def test_the_log_of_a_fault_names_no_secret_of_the_event(monkeypatch: pytest.MonkeyPatch, caplog: Any):
+    loop = a_loop(Journal())
+
+    def broken() -> str:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(loop.machine, "new_id", broken)
+    future = submit(loop, lambda token: events.PutApps(token, (an_app(env={"PASSWORD": "hunter2"}),)))
+    assert isinstance(future.exception(0), CommandRefused)
+    assert "PutApps" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def test_removed_framework_ends_the_process():

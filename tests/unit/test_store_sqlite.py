@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,50 @@ def test_every_commit_reaches_the_disk(path: Path) -> None:
     with closing(SqliteStore(path)) as store:
         assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def modes(path: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+
+
+@contextmanager
+def mask(value: int) -> Iterator[None]:
+    before = os.umask(value)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_nobody_else_may_read_the_files(path: Path, umask: int) -> None:
+    """Apps' environments hold secrets."""
+    with mask(umask), closing(SqliteStore(path)) as store:
+        store.write([put(an_instance(1))])
+        found = modes(path)
+    assert found.keys() == {"store.db", "store.db-wal", "store.db-shm", "store.db.lock"}
+    assert set(found.values()) == {0o600}
+
+
+def test_files_of_a_version_before_are_taken_from_everybody_else(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(SqliteStore(path)) as store:
+        store.write([put(an_instance(1))])
+        left = {file: file.read_bytes() for file in path.parent.iterdir()}
+    for file, data in left.items():  # as a killed scheduler leaves them
+        file.write_bytes(data)
+        file.chmod(0o644)
+    with closing(SqliteStore(path)) as store:
+        assert len(store.load().instances) == 1
+        assert set(modes(path).values()) == {0o600}
+    assert "could be read by everybody" in caplog.text
+
+
+def test_a_group_that_was_let_in_stays_in(path: Path) -> None:
+    fill(path)
+    path.chmod(0o640)
+    with closing(SqliteStore(path)) as store:
+        store.write([put(an_instance(1))])
+        assert {modes(path)[name] for name in ("store.db", "store.db-wal", "store.db-shm")} == {0o640}
 
 
 @pytest.mark.parametrize("damage", ["page", "header", "text"])
