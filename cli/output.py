@@ -152,7 +152,8 @@ def explained(found: Json) -> list[Table | str]:
     counts = f"{found['ready']} of {found['wanted']} ready, {found['waiting']} waiting, {found['old']} old"
     head = f"{found['app']} is {state}: {counts}"
     rows = [(item["reason"], item["count"], item.get("until"), item["message"]) for item in found["reasons"]]
-    return [head, *([_table(("REASON", "COUNT", "UNTIL", "WHAT IT MEANS"), rows)] if rows else [])]
+    balancers = [f"balancers: {line}" for line in found.get("balancers", ())]
+    return [head, *balancers, *([_table(("REASON", "COUNT", "UNTIL", "WHAT IT MEANS"), rows)] if rows else [])]
 
 
 def brake(found: Json) -> list[Table | str]:

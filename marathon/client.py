@@ -40,6 +40,8 @@ class MarathonClient:
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._session = session or requests.Session()
+        #: What the API said beside its answers that a user should know; eratos only. Whoever shows it, empties it.
+        self.notices: list[str] = []
 
     def apps(self, **filters: str) -> list[Json]:
         """List the apps; ``filters`` are Marathon's: id, cmd, label, embed."""
@@ -161,6 +163,8 @@ class MarathonClient:
         if answer.status_code in (502, 503, 504):
             retry_after = answer.headers.get("Retry-After", "")
             raise Unreachable(_message(answer), float(retry_after) if retry_after.isdigit() else None)
+        if answer.headers.get("Eratos-Notice"):
+            self.notices += answer.headers["Eratos-Notice"].split("; ")
         if not answer.ok:
             raise Refused(answer.status_code, _message(answer), _details(answer))
         return answer

@@ -14,7 +14,7 @@ from eratos.marathon.errors import InvalidApp
 from eratos.marathon.messages import kind
 from eratos.scheduler.core.events import DeleteApps, RestartApp, ScaleApp
 
-from . import explain, readiness, render, update
+from . import claims, explain, readiness, render, update
 from .context import Body, Context, deployed, path_id, unknown_app
 from .errors import ApiError, invalid
 
@@ -35,13 +35,14 @@ def router(ctx: Context) -> APIRouter:
     def create_app(body: Body, force: bool = False) -> JSONResponse:
         app = App.parse(body)
         with ctx.turn():
-            reply = ctx.put(ctx.apps(), (app,), force=force, create_only=True)
+            apps = ctx.apps()
+            reply = ctx.put(apps, (app,), force=force, create_only=True)
         shown = {
             **app.with_version(reply.version).to_json(),
             **dict.fromkeys(("tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy"), 0),
             "deployments": [{"id": reply.deployment_id}],
         }
-        return deployed(reply, 201, shown, location=app.id)
+        return deployed(reply, 201, shown, location=app.id, notices=claims.notices(apps, app))
 
     @routes.put("")
     def put_apps(body: Body, force: bool = False, partialUpdate: bool = True) -> JSONResponse:  # noqa: N803
@@ -64,7 +65,8 @@ def router(ctx: Context) -> APIRouter:
         found = ctx.controller.read(lambda s: explain.explain(s, s.apps[name], now, left_out) if name in s.apps else None)
         if found is None:
             raise unknown_app(name)
-        return JSONResponse(found)
+        apps = ctx.apps()
+        return JSONResponse({**found, "balancers": list(claims.notices(apps, apps[name])) if name in apps else []})
 
     @routes.get("/{app_id:path}/versions")
     def list_versions(app_id: str) -> JSONResponse:
@@ -147,11 +149,14 @@ def _put_one(ctx: Context, address: str, body: Any, force: bool, *, partial: boo
         existing = apps.get(app_id)
         if existing is None and not create:
             raise unknown_app(app_id)
-        wanted = update.updated(existing, body, app_id, partial=partial)
+        (wanted,) = update.keeping(apps, (update.updated(existing, body, app_id, partial=partial),))
         if existing is not None and wanted == existing.with_instances(wanted.instances).with_version(wanted.version):
             return deployed(ctx.submit(lambda token: ScaleApp(token, app_id, wanted.instances, force)))
         reply = ctx.put(apps, (wanted,), force=force)
-    return deployed(reply) if existing is not None else deployed(reply, 201, location=app_id)
+    notices = claims.notices(apps, wanted)
+    if existing is not None:
+        return deployed(reply, notices=notices)
+    return deployed(reply, 201, location=app_id, notices=notices)
 
 
 def _put_many(ctx: Context, body: Any, force: bool, *, partial: bool, create: bool) -> JSONResponse:
@@ -170,7 +175,7 @@ def _put_many(ctx: Context, body: Any, force: bool, *, partial: bool, create: bo
             raise InvalidApp(problems)
         if repeated:
             raise invalid("/", f"holds {', '.join(sorted(repeated))} twice: keep one")
-        return deployed(ctx.put(apps, tuple(wanted), force=force))
+        return deployed(ctx.put(apps, tuple(wanted), force=force), notices=claims.of_changed(apps, wanted))
 
 
 def _one_of_many(apps: dict[str, App], item: Any, *, partial: bool, create: bool) -> App:
