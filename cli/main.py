@@ -181,6 +181,9 @@ def apply_files(
         except Refused as refused:
             raise Refused(refused.status, f"{document.source}: {refused}", refused.problems) from refused
         session.out.say(f"{document.source}: applied {', '.join(app_id for app_id, _ in document.apps()) or 'no app'}")
+        for notice in session.client.notices:
+            session.out.say(f"  {notice}")
+        session.client.notices.clear()
     app_ids = dict.fromkeys(app_id for document in documents for app_id, _ in document.apps())
     if patience is not None:
         wait.until_ready(session.client, app_ids, patience)

@@ -181,7 +181,8 @@ def explained(found: Json) -> list[Table | str]:
     head = f"{found['app']} is {state}: {counts}"
     rows = [(item["reason"], item["count"], _until(item.get("until")), item["message"]) for item in found["reasons"]]
     columns = (Column("REASON", "never"), Column("COUNT"), Column("UNTIL"), Column("WHAT IT MEANS", "fold"))
-    return [head, *([Table(columns, rows)] if rows else [])]
+    balancers = [f"balancers: {line}" for line in found.get("balancers", ())]
+    return [head, *balancers, *([Table(columns, rows)] if rows else [])]
 
 
 def _until(moment: object) -> str:

@@ -11,7 +11,8 @@ Task ids follow Marathon's own form, so tools that parse those go on working::
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 PREFIX: Final = "eratos"
 
@@ -43,7 +44,15 @@ META_APP: Final = "eratos-app"
 META_INSTANCE: Final = "eratos-instance"
 META_TASK: Final = "eratos-task"
 META_VERSION: Final = "eratos-version"
-#: In a balancer's meta: its name for people.
+#: On the entries in Consul's catalogue that stand for an app's service while no instance does, and since when they do.
+META_PLACEHOLDER: Final = "eratos-placeholder"
+META_SINCE: Final = "eratos-since"
+#: Ids of those entries, and the node that they are on, begin so.
+PLACEHOLDER: Final = "eratos-app-"
+PLACEHOLDER_NODE: Final = "eratos-apps-"
+#: Service names that belong to Consul, to this protocol or to balancers, and so to no app.
+RESERVED_SERVICES: Final = frozenset({"consul", "eratos", BALANCER_SERVICE, "eratos-executor", "eratos-scheduler", "static"})
+#: In a balancer's meta: its name for people. It marks a balancer: no instance's meta can have it.
 META_HOST: Final = "eratos-host"
 #: In a balancer's meta, each followed by a number: a service that it leaves out, and why, as ``service: reason``.
 META_LEFT_OUT: Final = "eratos-left-out-"
@@ -84,6 +93,12 @@ def service_name(app_id: str, port_name: str = "") -> str:
 def service_id(task: str, port_index: int = 0) -> str:
     """Return the Consul service id of one port of a task. It is also the server's name in HAProxy."""
     return f"{PREFIX}-{task}" if port_index == 0 else f"{PREFIX}-{task}-{port_index}"
+
+
+def is_balancer(service: Mapping[str, Any]) -> bool:
+    """Tell whether a service in Consul is a balancer's: by its mark, as anybody may take the name."""
+    meta = service.get("Meta") or {}
+    return bool(meta.get(META_HOST)) and META_TASK not in meta
 
 
 def container_name(task: str) -> str:

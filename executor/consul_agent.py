@@ -98,11 +98,12 @@ class ConsulApi:
         self._call(self._consul.agent.service.deregister, service_id)
 
     def balancers(self) -> list[Balancer]:
-        """Return the balancers whose health check passes."""
+        """Return the balancers whose health check passes, known by their mark: an app may have the service's name."""
         _, found = self._call(self._consul.health.service, names.BALANCER_SERVICE, passing=True)
         return [
             Balancer(entry["Node"]["Node"], entry["Service"]["Address"] or entry["Node"]["Address"], entry["Service"]["Port"])
             for entry in found
+            if names.is_balancer(entry["Service"])
         ]
 
     def _call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from eratos.common import names
 from eratos.common.resources import Resources
@@ -115,6 +115,8 @@ class App(Part):
     unreachable_strategy: UnreachableChoice = UnreachableStrategy()
     resource_limits: ResourceLimits | None = None
     version: str = ""
+    #: Stored by a version that balanced every app, and not changed since: it keeps what it had. No user can state it.
+    _unasked: bool = PrivateAttr(default=False)
 
     @classmethod
     def parse(cls, data: Any, base: str = "/", before: App | None = None) -> Self:
@@ -162,6 +164,20 @@ class App(Part):
 
     def with_version(self, version: str) -> Self:
         return self.model_copy(update={"version": version})
+
+    @property
+    def unasked(self) -> bool:
+        """Whether balancers serve it by the rules of the version that stored it, which did not wait to be asked."""
+        return self._unasked
+
+    def with_unasked(self, unasked: bool) -> Self:
+        """Return the app with the rules for balancing of the version that stored it, or of this one."""
+        # Not a copy of what was computed by the other rules.
+        copy = type(self).model_construct(
+            self.model_fields_set, **{name: getattr(self, name) for name in type(self).model_fields}
+        )
+        copy._unasked = unasked
+        return copy
 
     def with_instances(self, instances: int) -> Self:
         return self.model_copy(update={"instances": instances})
@@ -243,7 +259,17 @@ class App(Part):
     @cached_property
     def routings(self) -> tuple[Routing, ...]:
         """How balancers route to each port."""
-        return tuple(routing(self.labels, index, port) for index, port in enumerate(self.ports))
+        checked = {self._port_of(check) for check in self.health_checks if check.protocol in ("http", "https")}
+        return tuple(
+            routing(self.labels, index, port, http_checked=index in checked, unasked=self._unasked)
+            for index, port in enumerate(self.ports)
+        )
+
+    def _port_of(self, check: HealthCheck) -> int | None:
+        """Return the index of the port that a check asks; None: none of the app's."""
+        if check.port is None:
+            return check.port_index
+        return next((i for i, port in enumerate(self.ports) if check.port in (port.host_port, port.container_port)), None)
 
     @cached_property
     def routing_meta(self) -> tuple[Mapping[str, str], ...]:

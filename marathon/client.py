@@ -69,6 +69,8 @@ class MarathonClient:
                 raise Refused(0, f"{_shown(part) or 'nothing'} is no URL of an API: write it like http://127.0.0.1:8080")
         self._timeout_s = timeout_s
         self._session = session
+        #: What the API said beside its answers that a user should know; eratos only. Whoever shows it, empties it.
+        self.notices: list[str] = []
 
     def apps(self, **filters: str) -> list[Json]:
         """List the apps; ``filters`` are Marathon's: id, cmd, label, embed."""
@@ -226,6 +228,8 @@ class MarathonClient:
             message, retry_after = _message(answer), answer.headers.get("Retry-After", "")
             made = answer.status_code != 503 or not _NOT_MADE.search(message)
             raise _unreachable(method, message, float(retry_after) if retry_after.isdigit() else None, made=made)
+        if answer.headers.get("Eratos-Notice"):
+            self.notices += answer.headers["Eratos-Notice"].split("; ")
         if not answer.ok:
             raise Refused(answer.status_code, _message(answer), _details(answer))
         return answer

@@ -1,5 +1,5 @@
-"""Removes from Consul's catalogue what a lost host left there, and reads what balancers leave out. Runs beside the loop
-while this process leads.
+"""Looks after Consul's catalogue beside the loop while this process leads: removes what a lost host left there, keeps what
+stands for apps without instances (:mod:`placeholder_keeper`), and reads what balancers leave out.
 
 A Consul agent that is gone cannot deregister its services, and Consul itself keeps them for 72 hours. So every few seconds
 the leader looks at the nodes whose agent is dead, and deregisters there the services of its own framework whose tasks it
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,13 +23,20 @@ import consul
 import requests
 
 from eratos.common import names
+from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
+
+from .placeholder_keeper import PlaceholderKeeper
 
 log = logging.getLogger(__name__)
 
 PERIOD_S = 5.0
+#: How soon a change of the apps is seen.
+CHANGES_S = 0.25
+#: Between two rounds of asking while no Consul answers.
+PAUSE_S = 1.0
 _ANSWER_S = 5.0
-_Failure = (consul.ConsulException, requests.RequestException, OSError, ValueError)
+_Failure = (consul.ConsulException, requests.RequestException, OSError, ValueError, TemporaryError)
 
 
 class Catalogue:
@@ -38,6 +46,7 @@ class Catalogue:
         self,
         urls: Sequence[str],
         live_tasks: Callable[[], tuple[str, Collection[str]]],
+        placeholders: PlaceholderKeeper,
         token: str = "",
         *,
         ca_file: str = "",
@@ -48,6 +57,7 @@ class Catalogue:
         """
         self._clients = [_client(url, token, ca_file, cert_file) for url in urls]
         self._live_tasks = live_tasks
+        self._placeholders = placeholders
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
         self._told = False
@@ -66,11 +76,17 @@ class Catalogue:
         self._thread.join(_ANSWER_S)
 
     def _run(self) -> None:
-        while not self._stopping.wait(PERIOD_S):
+        looked_at = -PERIOD_S
+        while not self._stopping.wait(CHANGES_S):
+            in_full = time.monotonic() - looked_at >= PERIOD_S
+            if not in_full and not self._placeholders.changed():
+                continue
             for _ in self._clients:
                 try:
-                    self._sweep(self._clients[0])
-                    self._left_out = left_out(self._clients[0].health.service(names.BALANCER_SERVICE, passing=True)[1])
+                    self._placeholders.keep(self._clients[0], in_full=in_full)
+                    if in_full:
+                        self._look(self._clients[0])
+                        looked_at = time.monotonic()
                     self._told = False
                     break
                 except _Failure as error:
@@ -80,6 +96,11 @@ class Catalogue:
                 if not self._told:
                     log.warning("no Consul answers, what lost hosts left stays until one does %s", fields(error=repr(failure)))
                     self._told = True
+                self._stopping.wait(PAUSE_S)
+
+    def _look(self, client: consul.Consul) -> None:
+        self._sweep(client)
+        self._left_out = left_out(client.health.service(names.BALANCER_SERVICE, passing=True)[1])
 
     def _sweep(self, client: consul.Consul) -> None:
         for node in sorted(dead_nodes(client.health.state("critical")[1])):
@@ -108,6 +129,8 @@ def left_out(balancers: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Return service -> ``balancer: reason`` of each balancer that leaves it out, out of Consul's answer about balancers."""
     found: dict[str, list[str]] = {}
     for entry in balancers:
+        if not names.is_balancer(entry["Service"]):
+            continue
         meta = entry["Service"].get("Meta") or {}
         for key, text in sorted(meta.items()):
             service, _, reason = text.partition(": ")

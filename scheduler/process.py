@@ -31,6 +31,7 @@ from .election import Election, Leadership, open_store_and_election
 from .loop import Loop
 from .mesos.driver import SchedulerDriver
 from .mesos.settings import ExecutorSettings, MesosSettings
+from .placeholder_keeper import Fleet, PlaceholderKeeper
 from .store.base import Store
 from .takeover import UnrecordedTasks, examine
 
@@ -165,6 +166,7 @@ class Process:
         catalogue = Catalogue(
             self._config.consul_urls,
             lambda: loop.read(_live_tasks),
+            PlaceholderKeeper(lambda: loop.read(_fleet)),
             self._config.consul_token(),
             ca_file=self._config.consul_ca_file,
             cert_file=self._config.consul_cert_file,
@@ -195,6 +197,10 @@ class Process:
 
 def _live_tasks(state: State) -> tuple[str, set[str]]:
     return state.framework_id, {instance.task_id for instance in state.with_task()}
+
+
+def _fleet(state: State) -> Fleet:
+    return Fleet(state.framework_id, dict(state.apps), frozenset(state.fleets))
 
 
 def core_settings(config: Config, executor_id: str, executor_resources: Resources) -> Settings:

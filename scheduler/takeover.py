@@ -45,6 +45,18 @@ def examine(stored: Stored) -> None:
                 beyond.path,
                 beyond.message,
             )
+    if unasked := sorted(app.id for app in stored.apps if app.unasked):
+        log.warning(
+            "these apps are served by balancers by the rules of an earlier version, until they are changed: state HAPROXY_GROUP, "
+            "and HAPROXY_n_VHOST, HAPROXY_n_PATH or HAPROXY_n_MODE, where that is meant to stay so %s",
+            fields(apps=",".join(unasked)),
+        )
+    if taken := sorted(app.id for app in stored.apps if names.RESERVED_SERVICES.intersection(app.service_names)):
+        log.warning(
+            "these apps have Consul services of names that are none of an app's, which holds up whoever looks for the true ones: "
+            "move them to other ids %s",
+            fields(apps=",".join(taken)),
+        )
     if stored.framework_id:
         return
     instances = len(stored.instances) + sum(key.startswith(INSTANCES) for key in stored.spoilt)

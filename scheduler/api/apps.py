@@ -16,7 +16,7 @@ from eratos.marathon.messages import kind
 from eratos.scheduler.core.events import DeleteApps, RestartApp, ScaleApp
 from eratos.scheduler.core.state import State
 
-from . import explain, readiness, render, update
+from . import claims, explain, readiness, render, update
 from .addresses import SLASH
 from .context import Body, Context, deployed, path_id, read_json, unknown_app
 from .errors import ApiError, invalid
@@ -44,13 +44,14 @@ def router(ctx: Context) -> APIRouter:
     @ctx.change
     def create_app(body: Body, force: bool = False) -> JSONResponse:
         app = App.parse(read_json(body))
-        reply = ctx.put(ctx.apps(), (app,), force=force, create_only=True)
+        apps = ctx.apps()
+        reply = ctx.put(apps, (app,), force=force, create_only=True)
         shown = {
             **app.with_version(reply.version).to_json(),
             **dict.fromkeys(("tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy"), 0),
             "deployments": [{"id": reply.deployment_id}],
         }
-        return deployed(reply, 201, shown, location=app.id)
+        return deployed(reply, 201, shown, location=app.id, notices=claims.notices(apps, app))
 
     @routes.put("/v2/apps")
     @ctx.change
@@ -161,7 +162,8 @@ def _explained(ctx: Context, name: str) -> JSONResponse:
     found = ctx.controller.read(lambda s: explain.explain(s, s.apps[name], now, left_out) if name in s.apps else None)
     if found is None:
         raise unknown_app(name)
-    return JSONResponse(found)
+    apps = ctx.apps()
+    return JSONResponse({**found, "balancers": list(claims.notices(apps, apps[name])) if name in apps else []})
 
 
 def _put_one(ctx: Context, address: str, body: Any, force: bool, *, partial: bool, create: bool) -> JSONResponse:
@@ -173,12 +175,15 @@ def _put_one(ctx: Context, address: str, body: Any, force: bool, *, partial: boo
     existing = apps.get(app_id)
     if existing is None and not create:
         raise unknown_app(app_id)
-    wanted = update.updated(existing, body, app_id, partial=partial)
+    (wanted,) = update.keeping(apps, (update.updated(existing, body, app_id, partial=partial),))
     if existing is not None and wanted == existing.with_instances(wanted.instances).with_version(wanted.version):
         update.check_instances(apps, (wanted,), ctx.instances_most)
         return deployed(ctx.submit(lambda token: ScaleApp(token, app_id, wanted.instances, force)))
     reply = ctx.put(apps, (wanted,), force=force)
-    return deployed(reply) if existing is not None else deployed(reply, 201, location=app_id)
+    notices = claims.notices(apps, wanted)
+    if existing is not None:
+        return deployed(reply, notices=notices)
+    return deployed(reply, 201, location=app_id, notices=notices)
 
 
 def _put_many(ctx: Context, body: Any, force: bool, *, partial: bool, create: bool) -> JSONResponse:
@@ -199,7 +204,8 @@ def _put_many(ctx: Context, body: Any, force: bool, *, partial: bool, create: bo
             break
     if problems:
         raise InvalidApp(problems)
-    return deployed(ctx.put(apps, tuple(wanted.values()), force=force))
+    reply = ctx.put(apps, tuple(wanted.values()), force=force)
+    return deployed(reply, notices=claims.of_changed(apps, wanted.values()))
 
 
 def _one_of_many(apps: dict[str, App], item: Any, *, partial: bool, create: bool) -> App:

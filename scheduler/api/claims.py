@@ -1,8 +1,8 @@
 """What apps claim of the balancers, host names, paths and service ports, and who has it already. Pure.
 
 Balancers themselves leave out whoever comes second, so that nothing stated behind the API's back can harm; but a user
-who asks for what is taken should hear it at once, with both names. Only what labels state is a claim: an app without
-vhost and path answers on ``/`` where nobody else does.
+who asks for what is taken should hear it at once, with both names. What an app asks for and can do without is no claim: the
+service port of one that is reached by host name or path, and ``/`` for one that states neither. Who gets it is told as a notice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from eratos.marathon.app import App
 from eratos.marathon.errors import Problem
-from eratos.marathon.routing import label
+from eratos.marathon.routing import Routing, label
+
+#: Ports that balancers have for themselves unless their settings say otherwise: traffic, TLS, statistics, companion, Consul.
+BALANCER_PORTS = frozenset({"8000", "8443", "9090", "9100", "8500"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,12 @@ class Claim:
 
         Apps with tags that have none in common, such as ``staging`` and ``prod``, are meant for different balancers.
         """
-        if (self.what, self.weight) != (other.what, other.weight) or self.groups.isdisjoint(other.groups):
-            return False
-        return not (self.tags and other.tags and self.tags.isdisjoint(other.tags))
+        return (self.what, self.weight) == (other.what, other.weight) and self.meets(other)
+
+    def meets(self, other: Claim) -> bool:
+        """Tell whether a balancer may meet both at all."""
+        tagged_apart = self.tags and other.tags and self.tags.isdisjoint(other.tags)
+        return not self.groups.isdisjoint(other.groups) and not tagged_apart
 
 
 def problems(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[Problem]:
@@ -58,17 +64,51 @@ def problems(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[Problem
 
 
 def claims(app: App) -> Iterator[Claim]:
-    """Yield what an app's labels claim."""
+    """Yield what an app claims."""
     for index, routing in enumerate(app.routings):
-        if routing.enabled == "false":
-            continue
         groups, tags = frozenset(routing.groups), frozenset(app.consul_tags)
-        if routing.mode == "tcp":
+        if routing.port and not _spares_port(app, index):
             yield Claim(app.id, index, groups, tags, f"port {routing.port}", 0, _port_place(app, index))
-        elif place := label(app.labels, index, "PATH") or label(app.labels, index, "VHOST"):
+        if routing.routed and routing.stated:
+            place = label(app.labels, index, "PATH") or label(app.labels, index, "VHOST")
             for host in routing.hosts or ("",):
                 what = f"{host}{routing.path.rstrip('/')}" or "/"
                 yield Claim(app.id, index, groups, tags, what, routing.weight, f"/labels/{place}")
+
+
+def _spares_port(app: App, index: int) -> bool:
+    """Tell whether a port is reached in another way as well, and its service port was not stated for balancers."""
+    return app.routings[index].stated and not label(app.labels, index, "PORT")
+
+
+def notices(apps: Mapping[str, App], app: App) -> Iterator[str]:
+    """Yield, for each port of an app, what it gets from the balancers, and who has what it does not get."""
+    taken = [claim for other in apps.values() if other.id != app.id for claim in claims(other)]
+    for index, routing in enumerate(app.routings):
+        yield f"port {index}: {'; '.join((routing.described(), *_lacks(app, index, routing, taken)))}"
+
+
+def of_changed(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[str]:
+    """Yield the notices of the apps among several that are new or changed, each with its app."""
+    for app in wanted:
+        if app.id not in apps or not apps[app.id].same_definition(app):
+            for notice in notices(apps, app):
+                yield f"{app.id} {notice}"
+
+
+def _lacks(app: App, index: int, routing: Routing, taken: Iterable[Claim]) -> Iterator[str]:
+    groups, tags = frozenset(routing.groups), frozenset(app.consul_tags)
+
+    def holder(what: str) -> str:
+        own = Claim(app.id, index, groups, tags, what, 0, "")
+        return next((claim.app_id for claim in taken if claim.what == what and claim.meets(own)), "")
+
+    if routing.port in BALANCER_PORTS:
+        yield f"balancers use port {routing.port} themselves unless their settings say otherwise"
+    elif routing.port and (other := holder(f"port {routing.port}")):
+        yield f"port {routing.port} is {other}'s"
+    if routing.routed and not routing.stated and (other := holder("/")):
+        yield f"/ is {other}'s: state HAPROXY_{index}_VHOST or HAPROXY_{index}_PATH"
 
 
 def _port_place(app: App, index: int) -> str:

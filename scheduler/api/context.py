@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -33,6 +33,10 @@ INSTANCES_MOST = 100_000
 
 #: A body has to be here within this time.
 BODY_S = 60.0
+
+#: Header with what a user should know of a change that was made: what the app gets from the balancers.
+NOTICE = "Eratos-Notice"
+NOTICE_CHARACTERS = 4000
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Context:
     def put(self, apps: dict[str, App], wanted: tuple[App, ...], *, force: bool, create_only: bool = False) -> Reply:
         """Check apps against those there are, and have them stored."""
         update.check_instances(apps, wanted, self.instances_most)
+        wanted = update.keeping(apps, wanted)
         update.check(apps, wanted, self.controller.info().get("marathon_config", {}).get("mesos_role"))
         return self.submit(lambda token: PutApps(token, wanted, create_only=create_only, force=force))
 
@@ -94,13 +99,30 @@ class Context:
         return self.controller.submit(make_command)
 
 
-def deployed(reply: Reply, status: int = 200, body: dict[str, Any] | None = None, location: str = "") -> JSONResponse:
-    """Answer a command that was carried out."""
+def deployed(
+    reply: Reply, status: int = 200, body: dict[str, Any] | None = None, location: str = "", notices: Iterable[str] = ()
+) -> JSONResponse:
+    """Answer a command that was carried out. ``notices`` are for the user, and no reason to refuse anything.
+
+    They go into a header: clients of Marathon do not take further fields in a body.
+    """
     headers = {"Marathon-Deployment-Id": reply.deployment_id}
+    if said := _within(notices, NOTICE_CHARACTERS):
+        headers[NOTICE] = said
     if location:
         headers["Location"] = location
     content = {"version": reply.version, "deploymentId": reply.deployment_id} if body is None else body
     return JSONResponse(content, status, headers)
+
+
+def _within(notices: Iterable[str], most: int) -> str:
+    """Join notices as far as there is room in a header."""
+    said = ""
+    for notice in notices:
+        if len(said) + len(notice) + 2 > most:
+            return f"{said}; ..." if said else ""
+        said = f"{said}; {notice}" if said else notice
+    return said
 
 
 def unknown_app(app_id: str) -> ApiError:

@@ -14,7 +14,7 @@ from eratos.scheduler.core.actions import Reply
 from eratos.scheduler.core.events import DeleteApps
 from eratos.scheduler.core.state import State
 
-from . import render, update
+from . import claims, render, update
 from .context import Body, Context, deployed, path_id, read_json
 from .errors import ApiError, invalid
 
@@ -47,7 +47,8 @@ def router(ctx: Context) -> APIRouter:
             raise ApiError(409, f"An app with the path {group.id} already exists.")
         if any(ids.within(app_id, group.id) for app_id in apps):
             raise ApiError(409, f"Group {group.id} is already created. Use PUT to change this group.")
-        return deployed(ctx.put(apps, group.apps(), force=force, create_only=True), 201, location=group.id)
+        reply = ctx.put(apps, group.apps(), force=force, create_only=True)
+        return deployed(reply, 201, location=group.id, notices=claims.of_changed(apps, group.apps()))
 
     @routes.put("")
     @routes.put("/{group_id:path}")
@@ -58,7 +59,8 @@ def router(ctx: Context) -> APIRouter:
         wanted, dropped = _wanted(apps, read_json(body), base)
         if dryRun:
             return JSONResponse({"steps": _steps(apps, wanted, dropped)})
-        return deployed(_carry_out(ctx, apps, wanted, dropped, force))
+        reply = _carry_out(ctx, apps, wanted, dropped, force)
+        return deployed(reply, notices=claims.of_changed(apps, wanted))
 
     @routes.delete("")
     @routes.delete("/{group_id:path}")

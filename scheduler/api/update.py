@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from eratos.common import names
 from eratos.marathon import ids
 from eratos.marathon.app import App
 from eratos.marathon.errors import InvalidApp, Problem
@@ -96,6 +97,18 @@ def check_instances(apps: Mapping[str, App], wanted: Iterable[App], most: int) -
         raise InvalidApp([Problem("/instances", place + message)])
 
 
+def keeping(apps: Mapping[str, App], wanted: Iterable[App]) -> tuple[App, ...]:
+    """Return apps that are wanted, each that is not changed by the rules for balancing that it has."""
+    return tuple(_keeping(apps.get(app.id), app) for app in wanted)
+
+
+def _keeping(existing: App | None, app: App) -> App:
+    if existing is None or not existing.unasked:
+        return app
+    as_before = app.with_unasked(True)
+    return as_before if as_before.same_definition(existing) else app
+
+
 def check(apps: Mapping[str, App], wanted: Iterable[App], role: str | None) -> None:
     """Hold apps that are wanted against all others there are. Raises InvalidApp."""
     wanted = tuple(wanted)
@@ -106,6 +119,8 @@ def check(apps: Mapping[str, App], wanted: Iterable[App], role: str | None) -> N
     there = (app for app_id, app in apps.items() if app_id not in new)
     for app in itertools.chain(there, (after[app_id] for app_id in new)):
         for name in app.service_names:
+            if name in names.RESERVED_SERVICES and app.id in new and name not in _services(apps.get(app.id)):
+                problems.append(Problem("/id", f"gives the Consul service {name}, which is none of an app's: choose another id"))
             if owners.setdefault(name, app.id) != app.id:
                 message = f"gives the Consul service {name}, which {owners[name]} has already: choose another id or port name"
                 problems.append(Problem("/id", message))
@@ -117,6 +132,10 @@ def check(apps: Mapping[str, App], wanted: Iterable[App], role: str | None) -> N
         problems.append(Problem("/dependencies", f"wait for each other in a circle, {' -> '.join(cycle)}: remove one"))
     if problems:
         raise InvalidApp(problems)
+
+
+def _services(app: App | None) -> tuple[str, ...]:
+    return app.service_names if app is not None else ()
 
 
 def _role(app: App, role: str | None) -> Iterator[Problem]:

@@ -21,10 +21,25 @@ from .errors import StoreUnusable
 
 #: The form that is written, and the newest one that is read. Each back end also notes the newest form ever written to
 #: it and refuses to open where that is newer than this: an older version would drop what it does not know.
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+
+#: Beside an app's definition in its record: balancers serve it by the rules of schema 1, which did not wait to be asked.
+_UNASKED: Final = "balancedUnasked"
+
+
+def _apps_of_1(fields: dict[str, Any]) -> dict[str, Any]:
+    return {**fields, _UNASKED: True}
+
+
+def _unchanged(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields
+
 
 #: (kind, schema) -> the step that makes a record of that schema one of the next; kind is ``apps/`` or ``instances/``.
-MIGRATIONS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+MIGRATIONS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    (APPS, 1): _apps_of_1,
+    (INSTANCES, 1): _unchanged,
+}
 
 
 class _Envelope(msgspec.Struct):
@@ -47,7 +62,8 @@ def encode(key: str, record: str | App | InstanceRecord) -> bytes:
         case InstanceRecord() if key == INSTANCES + record.instance_id:
             return _encoder.encode({"schema": SCHEMA, "record": record})
         case App() if key == APPS + record.id:
-            return _encoder.encode({"schema": SCHEMA, "record": record.to_json()})
+            mark = {_UNASKED: True} if record.unasked else {}
+            return _encoder.encode({"schema": SCHEMA, "record": record.to_json() | mark})
     raise ValueError(f"a record of type {type(record).__name__} cannot be stored under {key!r}")
 
 
@@ -117,7 +133,13 @@ def _sharing(record: InstanceRecord, shared: dict[Any, Any]) -> InstanceRecord:
 
 
 def _app(key: str, data: bytes) -> App:
-    app = App.restore(_migrated(APPS, _envelope_decoder.decode(data)))
+    fields = _migrated(APPS, _envelope_decoder.decode(data))
+    unasked = bool(fields.pop(_UNASKED, False))
+    app = App.restore(fields)
+    if unasked:
+        # Where it changes nothing, nothing has to be remembered.
+        as_before = app.with_unasked(True)
+        app = as_before if as_before.routing_meta != app.routing_meta else app
     if key != APPS + app.id:
         raise ValueError(f"holds the record of app {app.id}")
     return app

@@ -126,7 +126,7 @@ class Rig:
                 "Port": port,
                 "Address": options.get("address", self.workers_address),
                 "Tags": options.get("tags", ["eratos"]),
-                "Meta": options.get("meta", {}),
+                "Meta": {"haproxy-group": "external"} | options.get("meta", {}),
             }
             if "check" in options:
                 service["Check"] = options["check"]

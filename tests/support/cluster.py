@@ -163,12 +163,13 @@ class Cluster:
         return max(by_host.items(), key=lambda host: len(host[1]))
 
     def services(self, name: str, *, passing: bool = True) -> list[str]:
-        """Ids of a service's instances in Consul."""
+        """Ids of a service's instances in Consul: without what stands for them while there are none."""
         answer = requests.get(
             f"{self.url('ERATOS_CONSUL_PORT')}/v1/health/service/{name}", params={"passing": "1"} if passing else {}, timeout=10
         )
         answer.raise_for_status()
-        return sorted(entry["Service"]["ID"] for entry in answer.json())
+        ids = (entry["Service"]["ID"] for entry in answer.json())
+        return sorted(service_id for service_id in ids if not service_id.startswith("eratos-app-"))
 
     def servers(self, balancer: int, backend: str) -> list[str]:
         """Names of a backend's servers that are up, by HAProxy's statistics."""

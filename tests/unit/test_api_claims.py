@@ -9,6 +9,7 @@ from support.builders import an_app
 
 from eratos.marathon.app import App
 from eratos.marathon.errors import InvalidApp
+from eratos.scheduler.api import claims
 from eratos.scheduler.api.update import check
 
 
@@ -97,3 +98,41 @@ def test_a_claim_can_be_kept_taken_over_and_exchanged() -> None:
     assert problems((one,), one) == {}
     swapped = app("/one", HAPROXY_0_PATH="/b"), app("/other", HAPROXY_0_PATH="/a")
     assert problems((one, app("/other", HAPROXY_0_PATH="/b")), *swapped) == {}
+
+
+# What an app gets, told at once -------------------------------------------------------------------------------------------------
+
+
+def web(app_id: str, service_port: int = 0, **labels: str) -> App:
+    check = {"protocol": "MESOS_HTTP", "path": "/"}
+    return App.parse(
+        {"id": app_id, "cmd": "x", "portDefinitions": [{"port": service_port}], "healthChecks": [check], "labels": labels}
+    )
+
+
+def notices(app: App, *others: App) -> str:
+    (notice,) = claims.notices({other.id: other for other in (*others, app)}, app)
+    return notice
+
+
+def test_an_app_that_asks_for_nothing_hears_that_it_is_not_balanced():
+    assert notices(web("/a")).startswith("port 0: not balanced: nothing asks for it: state HAPROXY_GROUP")
+
+
+def test_an_unstated_claim_hears_who_has_the_root():
+    root = web("/root", HAPROXY_0_PATH="/")
+    assert notices(web("/a", HAPROXY_GROUP="external"), root).endswith("/ is /root's: state HAPROXY_0_VHOST or HAPROXY_0_PATH")
+    assert "/root" not in notices(web("/a", HAPROXY_GROUP="internal"), root)
+    assert "/root" not in notices(web("/a", HAPROXY_0_VHOST="a.test"), root)
+
+
+def test_an_app_that_can_do_without_its_service_port_hears_who_has_it():
+    other = web("/b", 10000, HAPROXY_0_VHOST="b.test", HAPROXY_0_PORT="10000")
+    assert notices(web("/a", 10000, HAPROXY_0_VHOST="a.test"), other).endswith("port 10000 is /b's")
+    # One that has no other way is refused instead.
+    (problem,) = claims.problems({"/b": other}, [web("/a", 10000, HAPROXY_GROUP="external")])
+    assert "claims port 10000" in problem.message
+
+
+def test_a_port_of_the_balancers_own_is_named():
+    assert "balancers use port 8000 themselves" in notices(web("/a", 8000, HAPROXY_GROUP="external"))

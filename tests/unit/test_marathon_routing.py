@@ -30,17 +30,81 @@ def problems(**labels: str) -> dict[str, str]:
 
 def test_routing_is_read_per_port_with_defaults() -> None:
     made = app(
-        HAPROXY_GROUP="internal", HAPROXY_1_VHOST="a.example,b.example", HAPROXY_1_PATH="/cart", HAPROXY_1_BALANCE="leastconn"
+        HAPROXY_GROUP="internal", HAPROXY_1_VHOST="a.example, b.example", HAPROXY_1_PATH="/cart", HAPROXY_1_BALANCE="leastconn"
     )
-    assert made.routings[0] == Routing(group="internal", mode="http")
     assert made.routings[1] == Routing("internal", "http", vhost="a.example,b.example", path="/cart", balance="leastconn")
-    assert app().routings[0] == Routing(group="external", mode="http")
+    assert app(HAPROXY_0_PATH="/").routings[0] == Routing(group="external", mode="http", path="/")
+
+
+def http(path: str = "/", **fields: Any) -> dict[str, Any]:
+    return {"protocol": "MESOS_HTTP", "path": path, **fields}
+
+
+@pytest.mark.parametrize(
+    ("labels", "service_port", "checks", "what"),
+    [
+        ({}, 0, [], "not balanced: nothing asks"),
+        ({}, 10000, [http()], "not balanced: nothing asks"),
+        ({"HAPROXY_0_STICKY": "true"}, 0, [http()], "not balanced: nothing asks"),
+        ({"HAPROXY_GROUP": ""}, 0, [http()], "not balanced: nothing asks"),
+        ({"HAPROXY_GROUP": "external", "HAPROXY_0_ENABLED": "false"}, 0, [http()], "not balanced: HAPROXY_0_ENABLED is false"),
+        ({"HAPROXY_GROUP": "external"}, 0, [http()], "http on / unless another app claims it of group external"),
+        ({"HAPROXY_GROUP": "external"}, 10000, [http()], "http on port 10000 of group external"),
+        ({"HAPROXY_GROUP": "external"}, 10000, [], "tcp on port 10000 of group external"),
+        ({"HAPROXY_GROUP": "external"}, 10000, [{"protocol": "TCP"}], "tcp on port 10000 of group external"),
+        ({"HAPROXY_GROUP": "external"}, 10000, [http(portIndex=1)], "tcp on port 10000 of group external"),
+        (
+            {"HAPROXY_GROUP": "external"},
+            0,
+            [],
+            "not balanced: without a VHOST, a PATH or an HTTP health check it is a TCP service",
+        ),
+        ({"HAPROXY_GROUP": "external", "HAPROXY_0_MODE": "http"}, 0, [], "http on / unless another app claims it"),
+        ({"HAPROXY_GROUP": "a,b", "HAPROXY_0_VHOST": "a.example"}, 0, [], "http on a.example/ of group a,b"),
+        ({"HAPROXY_0_VHOST": "a.example,b.example"}, 10000, [], "http on a.example/, b.example/, port 10000 of group external"),
+        ({"HAPROXY_0_PATH": "/cart"}, 0, [], "http on /cart of group external"),
+        ({"HAPROXY_0_PORT": "5432"}, 0, [], "tcp on port 5432 of group external"),
+        ({"HAPROXY_0_PORT": "81", "HAPROXY_0_VHOST": "a.example"}, 0, [], "http on a.example/, port 81 of group external"),
+        ({"HAPROXY_0_MODE": "tcp"}, 5432, [http()], "tcp on port 5432 of group external"),
+        ({"HAPROXY_0_ENABLED": "true"}, 5432, [], "tcp on port 5432 of group external"),
+        ({"HAPROXY_GROUP": "external", "HAPROXY_0_STICKY": "true"}, 0, [], "http on / unless another app claims it"),
+    ],
+)
+def test_what_a_port_gets(labels: dict[str, str], service_port: int, checks: list[Any], what: str) -> None:
+    definitions = [{"port": service_port}, {"port": 0}]
+    made = App.parse({"id": "/x", "container": DOCKER, "portDefinitions": definitions, "labels": labels, "healthChecks": checks})
+    assert made.routings[0].described().startswith(what)
+    assert bool(made.routing_meta[0]) is not what.startswith("not balanced")
+
+
+def test_a_check_by_its_port_counts_for_that_port() -> None:
+    mappings = {"portMappings": [{"containerPort": 80}, {"containerPort": 81, "hostPort": 31081}]}
+    made = App.parse(
+        {
+            "id": "/x",
+            "container": DOCKER | mappings,
+            "networks": [{"mode": "container/bridge"}],
+            "healthChecks": [http(port=81)],
+            "labels": {"HAPROXY_GROUP": "external"},
+        }
+    )
+    assert [routing.mode for routing in made.routings] == ["", "http"]
+
+
+def test_an_app_of_a_version_that_did_not_wait_to_be_asked_keeps_what_it_had() -> None:
+    made = app(ports=1).with_unasked(True)
+    assert made.routing_meta == ({"haproxy-group": "external", "haproxy-mode": "http"},)
+    assert made.to_json() == app(ports=1).to_json()
+    assert made.with_instances(7).with_version("v").unasked
+    assert not made.same_definition(app(ports=1))
+    assert not app(ports=1).unasked
+    with pytest.raises(InvalidApp, match="unasked"):
+        App.parse({"id": "/x", "cmd": "x", "unasked": True})
 
 
 def test_a_port_may_have_a_group_of_its_own_or_none() -> None:
-    made = app(HAPROXY_GROUP="external", HAPROXY_1_GROUP="internal", HAPROXY_0_ENABLED="false")
-    assert [made.routings[index].group for index in (0, 1)] == ["external", "internal"]
-    assert [made.routings[index].enabled for index in (0, 1)] == ["false", ""]
+    made = app(HAPROXY_GROUP="external", HAPROXY_1_GROUP="internal", HAPROXY_0_ENABLED="false", HAPROXY_1_PATH="/")
+    assert [made.routings[index].group for index in (0, 1)] == ["", "internal"]
 
 
 def test_consul_gets_the_keys_that_say_something() -> None:
@@ -66,8 +130,8 @@ EVERY = {
 @pytest.mark.parametrize("prefix", ["HAPROXY_", "ERATOS_"])
 def test_both_vocabularies_say_the_same(prefix: str) -> None:
     routing = app(**{f"{prefix}1_{name}": value for name, value in EVERY.items()}).routings[1]
-    assert routing == Routing(mode="http", **{name.lower(): value for name, value in EVERY.items()})
-    assert app(**{f"{prefix}GROUP": "internal"}).routings[1].group == "internal"
+    assert routing == Routing(mode="http", **{name.lower(): value for name, value in EVERY.items() if name != "ENABLED"})
+    assert app(**{f"{prefix}GROUP": "internal", f"{prefix}1_PATH": "/"}).routings[1].group == "internal"
     tcp = app(**{f"{prefix}0_MODE": "tcp", f"{prefix}0_PORT": "5432"}).routings[0]
     assert (tcp.mode, tcp.port) == ("tcp", "5432")
 
@@ -94,13 +158,13 @@ def test_a_tcp_service_is_offered_on_its_service_port() -> None:
     assert App.parse(bridged | {"labels": tcp | {"HAPROXY_0_PORT": "5432"}}).routings[0].port == "5432"
     on_host = {"id": "/db", "container": DOCKER, "portDefinitions": [{"port": 10002}]}
     assert App.parse(on_host | {"labels": tcp}).routings[0].port == "10002"
-    # In mode http a service port has no meaning, and Marathon's own definitions are full of them.
-    assert App.parse(on_host).routings[0].port == ""
 
 
 def test_a_udp_port_is_not_balanced() -> None:
     udp = {"id": "/dns", "container": DOCKER, "portDefinitions": [{"port": 53, "protocol": "udp"}]}
-    assert App.parse(udp).routings[0].enabled == "false"
+    assert (
+        App.parse(udp | {"labels": {"HAPROXY_GROUP": "external"}}).routings[0].described().startswith("not balanced: a UDP port")
+    )
     with pytest.raises(InvalidApp, match="a UDP port"):
         App.parse(udp | {"labels": {"HAPROXY_0_MODE": "tcp"}})
 
@@ -110,7 +174,7 @@ LIMITS = {
     "MODE": ("http", "tcp"),
     "PORT": ("1", "9999", "10000", "59999", "60000", "64999", "65499", "65529", "65535"),
     "PATH": ("/", "/a", "/a/b/", "/" + "a" * 128, "/_~%20+@:,=-", "/a" * 16),
-    "BACKEND_WEIGHT": ("0", "9999"),
+    "BACKEND_WEIGHT": ("-1", "0", "9999"),
     "REDIRECT_TO_HTTPS": ("true", "false"),
     "STICKY": ("true", "false"),
     "BALANCE": ("roundrobin", "leastconn", "random", "source"),
@@ -123,7 +187,7 @@ LIMITS = {
 def test_the_balancers_template_takes_whatever_the_api_lets_through() -> None:
     patterns = dict(re.findall(r'^  "([a-z-]+)" "(\^.+\$)"', TEMPLATE.read_text(), re.MULTILINE))
     assert set(patterns) == {name.lower().replace("_", "-") for name in LIMITS}
-    assert set(patterns) | {"vhost", "group", "enabled"} == {field.name.replace("_", "-") for field in fields(Routing)}
+    assert set(patterns) | {"vhost", "group", "why-not"} == {field.name.replace("_", "-") for field in fields(Routing)}
     for name, values in LIMITS.items():
         mode = "tcp" if name == "PORT" else "http"
         for value in values:
@@ -148,14 +212,13 @@ def test_the_balancers_template_takes_whatever_the_api_lets_through() -> None:
         ("HAPROXY_0_PATH", "/a b", "path"),
         ("HAPROXY_0_PATH", "/a\n", "path"),
         ("HAPROXY_0_PATH", "//", "path"),
-        ("HAPROXY_0_PATH", "", "path"),
         ("HAPROXY_0_BALANCE", "uri whole", "leastconn"),
         ("HAPROXY_0_ENABLED", "yes", "true or false"),
         ("HAPROXY_0_STICKY", "1", "true or false"),
         ("ERATOS_0_SERVER_WEIGHT", "257", "from 1 to 256"),
         ("ERATOS_0_TIMEOUT_S", "0", "from 1 to 86400"),
         ("ERATOS_0_MAXCONN", "0", "from 1 to"),
-        ("HAPROXY_0_BACKEND_WEIGHT", "-1", "from 0 to 9999"),
+        ("HAPROXY_0_BACKEND_WEIGHT", "-2", "from -1 to 9999"),
         ("HAPROXY_GROUP", "a b", "group"),
         ("HAPROXY_0_GROUP", "a,", "group"),
         ("HAPROXY_0_USE_HSTS", "true", "HAPROXY_n_VHOST"),
@@ -174,11 +237,12 @@ def test_a_label_for_a_port_of_an_app_without_ports_is_refused() -> None:
 
 
 def test_labels_that_contradict_each_other_are_refused_with_the_way_out() -> None:
-    found = problems(HAPROXY_0_MODE="tcp", HAPROXY_0_PORT="5432", HAPROXY_0_VHOST="db.example", HAPROXY_1_PORT="80")
-    assert found == {
-        "HAPROXY_0_VHOST": "is for mode http only: remove it, or set HAPROXY_0_MODE to http",
-        "HAPROXY_1_PORT": "is for mode tcp only: remove it, or set HAPROXY_1_MODE to tcp",
-    }
+    found = problems(HAPROXY_0_MODE="tcp", HAPROXY_0_PORT="5432", HAPROXY_0_VHOST="db.example")
+    assert found == {"HAPROXY_0_VHOST": "is for mode http only: remove it, or set HAPROXY_0_MODE to http"}
+
+
+def test_an_empty_label_states_nothing() -> None:
+    assert app(HAPROXY_GROUP="", HAPROXY_0_VHOST="", ERATOS_0_PATH="/a", HAPROXY_0_PATH="").routings[0].path == "/a"
 
 
 def test_a_wrong_label_brings_no_false_alarm() -> None:

@@ -44,8 +44,13 @@ def test_what_is_not_ours_is_never_touched():
 def test_what_balancers_leave_out_is_found_by_service():
     balancers = [
         {"Node": {"Node": "n1"}, "Service": {"Meta": {"eratos-host": "b1", "eratos-left-out-0": "db: port 5432: taken"}}},
-        {"Node": {"Node": "n2"}, "Service": {"Meta": {"eratos-left-out-0": "a: mode", "eratos-left-out-1": "db: taken"}}},
+        {
+            "Node": {"Node": "n2"},
+            "Service": {"Meta": {"eratos-host": "b2", "eratos-left-out-0": "a: mode", "eratos-left-out-1": "db: taken"}},
+        },
         {"Node": {"Node": "n3"}, "Service": {"Meta": None}},
-        {"Node": {"Node": "n4"}, "Service": {"Meta": {"eratos-left-out-0": "in another form"}}},
+        {"Node": {"Node": "n4"}, "Service": {"Meta": {"eratos-host": "b4", "eratos-left-out-0": "in another form"}}},
+        # An app that has the balancers' name.
+        {"Node": {"Node": "n5"}, "Service": {"Meta": {"eratos-host": "b", "eratos-task": "t", "eratos-left-out-0": "db: x"}}},
     ]
-    assert left_out(balancers) == {"db": ["b1: port 5432: taken", "n2: taken"], "a": ["n2: mode"]}
+    assert left_out(balancers) == {"db": ["b1: port 5432: taken", "b2: taken"], "a": ["b2: mode"]}

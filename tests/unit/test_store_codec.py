@@ -45,6 +45,19 @@ def test_records_of_the_first_schema_are_read_for_ever() -> None:
     assert (stored.apps[0].id, stored.apps[0].version, stored.apps[0].instances) == ("/a", "v1", 2)
 
 
+def test_apps_of_the_first_schema_are_balanced_as_they_were_until_they_change() -> None:
+    """Never change these bytes: they lie in users' stores."""
+    plain = b'{"schema":1,"record":{"id":"/a","cmd":"x","version":"v1","portDefinitions":[{"port":0}]}}'
+    stated = plain.replace(b'"/a"', b'"/b"').replace(
+        b'"cmd"', b'"labels":{"HAPROXY_GROUP":"external","HAPROXY_0_PATH":"/b"},"cmd"'
+    )
+    apps = codec.decode_all([(APPS + "/a", plain), (APPS + "/b", stated)]).apps
+    assert [app.unasked for app in apps] == [True, False]
+    assert apps[0].routing_meta == ({"haproxy-group": "external", "haproxy-mode": "http"},)
+    again = codec.decode_all([(APPS + app.id, codec.encode(APPS + app.id, app)) for app in apps]).apps
+    assert again == apps
+
+
 @pytest.mark.parametrize(
     ("key", "record"),
     [
@@ -62,7 +75,9 @@ def test_a_record_under_a_key_not_its_own_is_refused(key: str, record: Any) -> N
 
 
 def test_a_record_of_an_older_schema_is_brought_up_to_date_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = codec.encode(KEY, an_instance(1)).replace(b'"hostname"', b'"host"')
+    old = (
+        codec.encode(KEY, an_instance(1)).replace(b'"hostname"', b'"host"').replace(b'"schema":%d' % codec.SCHEMA, b'"schema":1')
+    )
     monkeypatch.setattr(codec, "SCHEMA", 3)
     monkeypatch.setitem(codec.MIGRATIONS, (INSTANCES, 1), lambda fields: fields | {"hostname": fields["host"]})
     monkeypatch.setitem(codec.MIGRATIONS, (INSTANCES, 2), lambda fields: fields | {"hostname": fields["hostname"].upper()})
@@ -73,7 +88,7 @@ def test_a_record_of_an_older_schema_is_brought_up_to_date_step_by_step(monkeypa
 
 def test_a_record_without_its_migration_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     old = codec.encode(KEY, an_instance(1))
-    monkeypatch.setattr(codec, "SCHEMA", 2)
+    monkeypatch.setattr(codec, "SCHEMA", codec.SCHEMA + 1)
     assert list(codec.decode_all([(KEY, old)]).spoilt) == [KEY]
 
 
@@ -82,7 +97,7 @@ def test_a_record_without_its_migration_is_set_aside(monkeypatch: pytest.MonkeyP
     [
         (b"not json", "JSON is malformed"),
         (codec.encode(KEY, an_instance(1)).replace(b'"attempt":1', b'"attempt":"1"'), r"Expected `int`.*attempt"),
-        (codec.encode(KEY, an_instance(1)).replace(b'"schema":1', b'"schema":7'), "is of schema 7, this version reads 1 to 1"),
+        (codec.encode(KEY, an_instance(1)).replace(b'"schema":2', b'"schema":7'), "is of schema 7, this version reads 1 to 2"),
         (codec.encode(INSTANCES + an_instance(2).instance_id, an_instance(2)), "holds the record of instance"),
     ],
 )

@@ -149,8 +149,8 @@ def test_damage_met_while_reading_is_told_as_such(path: Path) -> None:
 def test_a_newer_schema_is_refused(path: Path) -> None:
     fill(path)
     with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 2")
-    with pytest.raises(StoreUnusable, match=r"newer eratos \(schema 2.*run that version"):
+        db.execute("PRAGMA user_version = 3")
+    with pytest.raises(StoreUnusable, match=r"newer eratos \(schema 3.*run that version"):
         SqliteStore(path)
 
 

@@ -1,0 +1,118 @@
+"""Keeps an entry in Consul's catalogue for each balanced service of each app: what :mod:`placeholders` decides.
+
+Called by the catalogue.
+
+Level-triggered: what is there is read now and then in full, so that a Consul that lost its data has everything back, and in
+between only what the scheduler changed is written.
+
+Needs of Consul's ACL: ``node:write`` for the framework's own node, and ``service:write``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import consul
+from consul.callback import CB
+
+from eratos.common.errors import TemporaryError
+from eratos.common.log import fields
+from eratos.marathon.app import App
+
+from . import placeholders
+from .placeholders import Placeholder
+
+log = logging.getLogger(__name__)
+
+#: Consul takes 64 operations in a transaction, or 128; each entry needs two, and the node one.
+ENTRIES_AT_ONCE = 30
+#: An app that is gone keeps its entries for so long: a delete and a create may be one change.
+GONE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the scheduler has: its framework's id, its apps, and the ids of apps that still have instances."""
+
+    framework_id: str
+    apps: Mapping[str, App]
+    with_instances: Collection[str]
+
+
+class PlaceholderKeeper:
+    """The entries of one framework. For one thread."""
+
+    def __init__(self, fleet: Callable[[], Fleet], clock: Callable[[], float] = time.time) -> None:
+        self._fleet = fleet
+        self._clock = clock
+        self._seen: Fleet | None = None
+        self._by_app: dict[str, tuple[App, tuple[Placeholder, ...]]] = {}
+        self._there: dict[str, tuple[Placeholder, str]] = {}
+        self._gone_at: dict[str, float] = {}
+
+    def changed(self) -> bool:
+        """Tell whether the scheduler has other apps than at the last :meth:`keep`, or some that go have gone."""
+        return self._gone_at != {} or self._fleet() != self._seen
+
+    def keep(self, client: consul.Consul, *, in_full: bool) -> None:
+        """Make the entries what they should be; ``in_full``: look at what is there first.
+
+        Raises TemporaryError and the errors of Consul's library.
+        """
+        fleet = self._fleet()
+        if not fleet.framework_id:
+            return
+        if in_full:
+            answer = client.catalog.node(placeholders.node(fleet.framework_id))[1] or {}
+            self._there = placeholders.present((answer.get("Services") or {}).values())
+        wanted = [*self._of_apps(fleet), *self._of_gone(fleet)]
+        since = f"{self._clock() * 1000:015.0f}"
+        changes = list(placeholders.operations(wanted, self._there, fleet.framework_id, since))
+        for begin in range(0, len(changes), ENTRIES_AT_ONCE):
+            part = [operation for change in changes[begin : begin + ENTRIES_AT_ONCE] for operation in change]
+            _carry_out(client, [placeholders.node_operation(fleet.framework_id), *part])
+        if changes:
+            log.info("the catalogue's entries of apps were changed %s", fields(changes=len(changes), entries=len(wanted)))
+            there = {entry.service_id: entry for entry in wanted}
+            self._there = {key: (entry, self._since(key, entry, since)) for key, entry in there.items()}
+        self._seen = fleet
+
+    def _since(self, key: str, entry: Placeholder, new: str) -> str:
+        found, since = self._there.get(key, (None, new))
+        return since if found is not None and found.app_id == entry.app_id else new
+
+    def _of_apps(self, fleet: Fleet) -> list[Placeholder]:
+        """Return the entries of the apps that there are; worked out anew for those that have changed only."""
+        by_app = {}
+        for app_id, app in fleet.apps.items():
+            known = self._by_app.get(app_id)
+            by_app[app_id] = known if known and known[0] is app else (app, placeholders.of_app(app, fleet.framework_id))
+        self._by_app = by_app
+        return [entry for _, entries in by_app.values() for entry in entries]
+
+    def _of_gone(self, fleet: Fleet) -> list[Placeholder]:
+        """Return the entries of apps that are gone, while they have instances and for a while afterwards."""
+        now = self._clock()
+        gone = [entry for entry, _ in self._there.values() if entry.app_id not in fleet.apps]
+        names = {service for app in fleet.apps.values() for service in app.service_names}
+        kept = []
+        gone_at = {}
+        for entry in gone:
+            at = now if entry.app_id in fleet.with_instances else self._gone_at.get(entry.service_id, now)
+            # Never in the way of an app that has the name now.
+            if now - at < GONE_S and entry.service not in names:
+                gone_at[entry.service_id] = at
+                kept.append(entry)
+        self._gone_at = gone_at
+        return kept
+
+
+def _carry_out(client: consul.Consul, operations: list[dict[str, Any]]) -> None:
+    done = client.http.put(CB.boolean(), "/v1/txn", headers=client.prepare_headers(), data=json.dumps(operations))
+    if not done:
+        raise TemporaryError("Consul did not carry out a transaction on the catalogue's entries of apps")

@@ -1,0 +1,111 @@
+"""What stands in Consul for each balanced port of each app, whether it has instances or not. Pure.
+
+Balancers make routes of what Consul knows. An app whose only instance has just died, or that is scaled to 0, has nothing there,
+and its visitors would be answered by whoever has the path above or ``/``. So the leader keeps an entry in the catalogue for each
+service: it has the routes, a check that is never well, and so no server.
+
+All entries of a framework are on one node of their own, which no agent has: nothing but the leader changes it. They say since
+when they are there, so that of two apps which claim the same with the same weight, the older one keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eratos.common import names
+from eratos.marathon.app import App
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """One entry."""
+
+    service: str
+    app_id: str
+    tags: tuple[str, ...]
+    meta: tuple[tuple[str, str], ...]  #: without since when
+
+    @property
+    def service_id(self) -> str:
+        return names.PLACEHOLDER + self.service
+
+
+def node(framework_id: str) -> str:
+    """Return the name of the node that a framework's entries are on."""
+    return names.PLACEHOLDER_NODE + framework_id.lower()
+
+
+def of_app(app: App, framework_id: str) -> tuple[Placeholder, ...]:
+    """Return an app's entries, one for each balanced port."""
+    return tuple(
+        Placeholder(
+            service,
+            app.id,
+            (names.SERVICE_TAG, *app.consul_tags),
+            tuple(
+                sorted(
+                    {**meta, names.META_FRAMEWORK: framework_id, names.META_APP: app.id, names.META_PLACEHOLDER: "true"}.items()
+                )
+            ),
+        )
+        for service, meta in zip(app.service_names, app.routing_meta, strict=True)
+        if meta
+    )
+
+
+def present(services: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Placeholder, str]]:
+    """Read what is on the node: service id -> the entry, and since when it is there. What is no entry is left out."""
+    found = {}
+    for service in services:
+        meta = dict(service.get("Meta") or {})
+        since = meta.pop(names.META_SINCE, "")
+        if str(service.get("ID", "")).startswith(names.PLACEHOLDER) and since:
+            entry = Placeholder(
+                str(service["Service"]),
+                meta.get(names.META_APP, ""),
+                tuple(service.get("Tags") or ()),
+                tuple(sorted(meta.items())),
+            )
+            found[service["ID"]] = (entry, since)
+    return found
+
+
+def operations(
+    wanted: Iterable[Placeholder], there: Mapping[str, tuple[Placeholder, str]], framework_id: str, since: str
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the operations of Consul's ``/v1/txn`` that make what is there what is wanted, those of one entry together.
+
+    ``since``: what new entries say, a text that sorts by time.
+    """
+    on = node(framework_id)
+    by_id = {entry.service_id: entry for entry in wanted}
+    for service_id, entry in by_id.items():
+        found, older = there.get(service_id, (None, since))
+        if found == entry:
+            continue
+        # Another app's name, taken over: it is as new as any.
+        at = older if found is not None and found.app_id == entry.app_id else since
+        body = {
+            "ID": service_id,
+            "Service": entry.service,
+            "Tags": list(entry.tags),
+            "Meta": {**dict(entry.meta), names.META_SINCE: at},
+        }
+        check = {
+            "Node": on,
+            "CheckID": f"{service_id}-check",
+            "Name": "stands for an app's instances, and is none",
+            "Status": "critical",
+            "ServiceID": service_id,
+        }
+        yield [{"Service": {"Verb": "set", "Node": on, "Service": body}}, {"Check": {"Verb": "set", "Check": check}}]
+    for service_id in there.keys() - by_id.keys():
+        yield [{"Service": {"Verb": "delete", "Node": on, "Service": {"ID": service_id}}}]
+
+
+def node_operation(framework_id: str) -> dict[str, Any]:
+    """Return the operation that makes the node. Its address leads nowhere: Consul wants one."""
+    body = {"Node": node(framework_id), "Address": "127.0.0.1", "Meta": {names.META_FRAMEWORK: framework_id}}
+    return {"Node": {"Verb": "set", "Node": body}}
