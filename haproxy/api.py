@@ -36,7 +36,10 @@ _CONNECTION_MAX_S = 60.0
 _SERVER = re.compile(r"^/servers/([^/]{1,600})$")
 
 _TOO_MANY = b'{"reason": "too many connections"}\n'
-_FULL = b"HTTP/1.1 503 Full\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_TOO_MANY), _TOO_MANY)
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_TOO_MANY), _TOO_MANY)
+)
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -50,7 +53,10 @@ class Companion:
         self._certificates = certificates
 
     def answer(self, method: str, path: str, body: bytes, caller: str) -> Answer:
-        """Return status and JSON body for one request from the address ``caller``. Trouble with HAProxy or the disk is an answer, too."""
+        """Return status and JSON body for one request from the address ``caller``.
+
+        Trouble with HAProxy or the disk is an answer, too.
+        """
         try:
             if (method, path) == ("GET", "/health"):
                 return self._health()

@@ -50,8 +50,9 @@ def sharp_losses(
 ) -> dict[str, set[str]]:
     """Return backend -> servers whose removal needs a second look before it is made.
 
-    A loss is sharp where, confirmed removals left aside, a pool is emptied or one of three or more loses over half. ``held`` are the servers already held back: they stay so for as long as they are missing, but a loss is not
-    measured with them, or one sharp loss would make each ordinary one after it sharp as well.
+    A loss is sharp where, confirmed removals left aside, a pool is emptied or one of three or more loses over half. ``held``
+    are the servers already held back: they stay so for as long as they are missing, but a loss is not measured with them, or
+    one sharp loss would make each ordinary one after it sharp as well.
     """
     sharp: dict[str, set[str]] = {}
     for backend, servers in running.items():

@@ -34,7 +34,7 @@ _COLUMNS = ("pxname", "svname", "scur", "qcur", "status", "addr", "mode", "type"
 # Of a line of `show fd`; the numbers are from HAProxy's mux_h1-t.h and mux_h2-t.h.
 _FRONTEND = re.compile(r" fe=(\S+)")
 _HTTP1 = re.compile(r" mux=H1 .* h1s\.flg=0x([0-9a-f]+) .*\.req\.state=(\w+) \.res\.state=(\w+)")
-_WANTS, _WANTS_TUNNEL, _WANTS_CLOSE = 0x70, 0x20, 0x40
+_WANTS, _WANTS_CLOSE = 0x70, 0x40
 #: States of a request whose head has been read.
 _READ = frozenset(["MSG_DATA", "MSG_CHUNK_SIZE", "MSG_CHUNK_CRLF", "MSG_TRAILERS", "MSG_DONE", "MSG_TUNNEL"])
 _HTTP2 = re.compile(r" mux=H2 .* h2c\.st0=\S+ .*\.flg=0x([0-9a-f]+) \.nbst=([0-9]+)")
@@ -145,7 +145,7 @@ def may_ask_again(connection: str, *, told: bool) -> bool:
     """
     if (http1 := _HTTP1.search(connection)) is not None:
         wants, request, response = int(http1[1], 16) & _WANTS, http1[2], http1[3]
-        if wants in (_WANTS_CLOSE, _WANTS_TUNNEL):
+        if wants == _WANTS_CLOSE or response == "MSG_TUNNEL":
             return False
         # Its head has been read, and that of the answer not been written: then `Connection: close` will be in there.
         return request not in _READ or response != "MSG_RPBEFORE"

@@ -35,7 +35,7 @@ db,BACKEND,0,2,UP,,,tcp,1
 # What HAProxy 3.0.11 writes, addresses of memory left out.
 START = "22 : st=0x20(cl heopi) gid=1 back=0 cflg=0x80000300 fam=ipv4 lport=8000 rport=44522 fe=eratos:traffic mux="
 H1 = "H1 ctx=0x7 h1c.flg=0x0 .sub=0 .ibuf=0@(nil)+0/0 .obuf=0@(nil)+0/0 .task=0x7 .exp=<NEVER>"
-H2 = "H2 ctx=0x7 h2c.st0=FRH .err=0 .maxid=3 .lastid=2147483647 .flg={} .nbst={} .nbsc=2, .glitches=0 .dsi=3 .task=0x7 .exp=<NEVER>"
+H2 = "H2 ctx=0x7 h2c.st0=FRH .err=0 .maxid=3 .lastid=2147483647 .flg={} .nbst={} .nbsc=2, .glitches=0 .dsi=3 .exp=<NEVER>"
 STREAM = " last_h2s=0x7 h2s.id=3 .st=HCR .flg=0x207001 .rxbuf=0@(nil)+0/0 .sc=0x7(.flg=0x482 .app=0x7) .subs=(nil)"
 
 
@@ -59,7 +59,7 @@ H2_BUSY = START + H2.format("0x1e00", 2) + STREAM + " xprt=SSL"
         (h1("0x124010", "MSG_DONE", "MSG_CHUNK_SIZE"), True, True, 1),  # its answer has begun without `Connection: close`
         (h1("0x124010", "MSG_DONE", "MSG_DONE"), True, True, 1),
         (h1("0x100040", "MSG_DONE", "MSG_DATA"), False, False, 1),
-        (h1("0x100020", "MSG_TUNNEL", "MSG_TUNNEL"), False, False, 1),
+        (h1("0xc010", "MSG_TUNNEL", "MSG_TUNNEL"), False, False, 1),  # a WebSocket
         (START + H2.format("0x1600", 0) + " xprt=SSL", True, False, 0),
         (START + H2.format("0x1600", 0) + " xprt=SSL", False, True, 0),  # what it has sent before it could know may arrive
         (START + H2.format("0x600", 0) + " xprt=SSL", True, True, 0),  # it was not told
