@@ -18,7 +18,7 @@ _MARK = "# Which shape this is, told by `show info`."
 _SECTIONS = frozenset(["global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "cache", "ring"])
 
 #: An address that is a port alone. Others come from the balancer's own settings, never from a service.
-_PORT = re.compile(r":([0-9]{1,5})")
+_PORT = re.compile(r":([0-9]{1,5})( tcp-ut \S+)?")
 
 #: server name -> what follows it on its line: the address, then any settings
 Servers = dict[str, str]

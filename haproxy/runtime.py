@@ -33,6 +33,8 @@ _SHOW_CONNECTIONS = "show fd f"
 _STOPPING = re.compile(r"^Stopping: [1-9]", re.MULTILINE)
 #: How long a client may take to read that it should open no more streams, or to send one that it had begun before.
 _TOLD_S = 2.0
+#: Settings that `add server` refuses.
+_STATIC = re.compile(r"\btcp-ut \S+ ?")
 #: An old process that ends just now may take a question and never answer; meanwhile no reload is made.
 _OLD_ANSWER_S = 1.0
 
@@ -122,10 +124,12 @@ class Haproxy:
             for name, rest in servers.items():
                 server = f"{backend}/{name}"
                 address, _, own = rest.partition(" ")
+                # HAProxy knows it for servers of its files alone (3.0): this one has it from the next reload on.
+                common = _STATIC.sub("", settings.get(backend, ""))
                 # One that left and is back at the same address is still there in maintenance, and one elsewhere makes
                 # way where it can.
                 commands.append(
-                    f"del server {server}; add server {server} {address} {settings.get(backend, '')} {own}; "
+                    f"del server {server}; add server {server} {address} {common} {own}; "
                     f"enable health {server}; enable server {server}"
                 )
         # New servers first: a pool that is replaced as a whole is never empty.

@@ -61,7 +61,7 @@ def haproxy(master: Any) -> Haproxy:
 def test_new_servers_are_added_with_their_backends_settings_before_old_ones_leave() -> None:
     master = FakeMaster()
     haproxy(master).change_servers(
-        {"app": {"b": "10.0.0.2:80", "c": "10.0.0.3:80 weight 7"}}, {"app": {"a"}}, {"app": "check weight 100"}
+        {"app": {"b": "10.0.0.2:80", "c": "10.0.0.3:80 weight 7"}}, {"app": {"a"}}, {"app": "check tcp-ut 4s weight 100"}
     )
     assert master.told == [
         (1, "del server app/b"),
