@@ -16,7 +16,7 @@ frontend eratos:traffic from traffic
   default_backend prime
 
 frontend eratos:tcp:5432:cart from tcp
-  bind :5432
+  bind :5432 tcp-ut 900s
   default_backend cart
 
 backend prime from traffic
