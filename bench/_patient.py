@@ -40,7 +40,8 @@ async def main():
 
 asyncio.run(main())
 """
-COMMAND = f"exec python3 -c 'import base64; exec(base64.b64decode(\"{base64.b64encode(_SERVER.encode()).decode()}\"))'"
+#: With the executor's Python, as a process of the agent's host.
+COMMAND = f"exec /opt/eratos/bin/python3 -c 'import base64; exec(base64.b64decode(\"{base64.b64encode(_SERVER.encode()).decode()}\"))'"
 
 _UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -50,7 +51,7 @@ _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x0
 
 def app(**changes: Any) -> dict[str, Any]:
     """Return what makes of a fleet of :class:`_fleet.Fleet` such servers."""
-    return {"cmd": COMMAND, "cpus": 0.02, **changes}
+    return {"cmd": COMMAND, "container": None, **changes}
 
 
 @contextlib.contextmanager

@@ -47,7 +47,9 @@ def test_servers_comments_and_blank_lines_are_no_part_of_the_shape(line: str) ->
     assert parse(TEXT.replace(line, "")).shape == parse(TEXT).shape
 
 
-@pytest.mark.parametrize("line", ["  default-server check inter 500ms\n", "  bind :5432 tcp-ut 900s\n", "backend cart from traffic\n"])
+@pytest.mark.parametrize(
+    "line", ["  default-server check inter 500ms\n", "  bind :5432 tcp-ut 900s\n", "backend cart from traffic\n"]
+)
 def test_everything_else_is_part_of_the_shape(line: str) -> None:
     assert parse(TEXT.replace(line, "")).shape != parse(TEXT).shape
 
