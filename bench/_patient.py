@@ -40,8 +40,10 @@ async def main():
 
 asyncio.run(main())
 """
-#: With the executor's Python, as a process of the agent's host.
-COMMAND = f"exec /opt/eratos/bin/python3 -c 'import base64; exec(base64.b64decode(\"{base64.b64encode(_SERVER.encode()).decode()}\"))'"
+_ENCODED = base64.b64encode(_SERVER.encode()).decode()
+COMMAND = f"exec python3 -c 'import base64; exec(base64.b64decode(\"{_ENCODED}\"))'"
+#: The balancer's image, for its Python: the worker's has no more of the standard library than a worker needs.
+CONTAINER = {"type": "DOCKER", "docker": {"image": "eratos/balancer"}}
 
 _UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -51,7 +53,7 @@ _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x0
 
 def app(**changes: Any) -> dict[str, Any]:
     """Return what makes of a fleet of :class:`_fleet.Fleet` such servers."""
-    return {"cmd": COMMAND, "container": None, **changes}
+    return {"cmd": COMMAND, "container": CONTAINER, **changes}
 
 
 @contextlib.contextmanager
