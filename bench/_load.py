@@ -1,10 +1,10 @@
-"""A steady load of GETs from a process of its own, and what became of each of them.
+"""A steady load of GETs, or POSTs, from a process of its own, and what became of each of them.
 
 The load is open: requests start when they are due, however long earlier ones take, and a latency counts from when its request was
 due. Half of the requests have a connection of their own, the others share kept ones, as browsers and proxies do. Nothing is
 forgiven: any other answer than 200, a refused, reset or cut connection and silence are failures. There is one exception, which
 RFC 9112 (9.3.1) asks of clients: where a kept connection turns out closed before any byte of an answer, the GET is sent once
-more, and counted as ``retried``.
+more, and counted as ``retried``. POSTs, which nobody may send twice, have a connection of their own each.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Report:
 class Load:
     """A load that runs from entering to :meth:`stop`, or to leaving."""
 
-    def __init__(self, urls: Sequence[str], host: str, *, rate_per_s: float = 0.0, path: str = "/") -> None:
+    def __init__(self, urls: Sequence[str], host: str, *, rate_per_s: float = 0.0, path: str = "/", method: str = "GET") -> None:
         """Ask each of ``urls`` in turn for ``path`` with a ``Host`` header.
 
         Without a rate, CLIENTS ask as fast as they get answers.
         """
-        self._plan = json.dumps({"urls": list(urls), "host": host, "rate_per_s": rate_per_s, "path": path})
+        self._plan = json.dumps({"urls": list(urls), "host": host, "rate_per_s": rate_per_s, "path": path, "method": method})
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Load:
@@ -101,8 +101,9 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Client:
-    def __init__(self, urls: list[str], host: str, path: str) -> None:
-        self._request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n".encode()
+    def __init__(self, urls: list[str], host: str, path: str, method: str) -> None:
+        self._may_keep = method == "GET"
+        self._request = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n".encode()
         self._targets = itertools.cycle([(split.hostname or "", split.port or 80) for split in map(urlsplit, urls)])
         self._kept: dict[tuple[str, int], list[Connection]] = {}
         self._number = 0
@@ -114,7 +115,7 @@ class Client:
     async def get(self, due: float) -> None:
         """Make one request and note its end."""
         self._number += 1
-        keep = self._number % 4 >= 2  # with two targets, both get both kinds
+        keep = self._may_keep and self._number % 4 >= 2  # with two targets, both get both kinds
         target = next(self._targets)
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -194,12 +195,12 @@ async def closed(client: Client, stop: asyncio.Event) -> None:
     await asyncio.gather(*(ask() for _ in range(CLIENTS)))
 
 
-async def run(urls: list[str], host: str, rate_per_s: float, path: str) -> Report:
+async def run(urls: list[str], host: str, rate_per_s: float, path: str, method: str) -> Report:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # The end of its input is the sign to stop, so that a load never outlives whoever started it.
     loop.add_reader(sys.stdin.fileno(), stop.set)
-    client = Client(urls, host, path)
+    client = Client(urls, host, path, method)
     print("running", flush=True)
     began = time.monotonic()
     await (steady(client, rate_per_s, stop) if rate_per_s else closed(client, stop))

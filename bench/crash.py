@@ -4,7 +4,8 @@ Under a steady load through both balancers: one worker killed every second for a
 a Consul agent, a Consul server, consul-template, HAProxy's worker process, and a whole agent host (its Mesos agent, Consul agent
 and workers at once). All by SIGKILL. What its supervisor starts again comes back by itself; a Consul container, whose only
 process that is, is started again at once, as its host's supervisor would; the host stays off until its workers run elsewhere.
-Each request not answered with 200 counts as failed.
+Each request not answered with 200 counts as failed. Beside it go POSTs to an app of
+their own, which a balancer must not repeat elsewhere once they have reached an instance: what counts is that they fail soon.
 
 Run by ``./dev bench crash`` on a running cluster; it uses an app of its own and leaves the cluster as it was. The last line is
 one JSON object.
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import _patient
 from _fleet import Fleet, machine
 from _load import Load, Report, carried_per_s
 from support.cluster import AFTER_HOST_LOSS_S
@@ -28,6 +30,9 @@ from support.containers import docker, processes
 
 WORK_S = 0.02
 COUNT = 20
+#: Of these some are always under way, and they cost next to nothing.
+POSTS_PER_S = 10.0
+PATIENT = 6
 #: The fleet is whole when nothing is amiss for this long: some faults are noticed late.
 CALM_S = 10.0
 PACE_S = 0.1
@@ -123,18 +128,23 @@ def whole_again_s(fleet: Fleet, within_s: float) -> float:
         time.sleep(PACE_S)
 
 
-def suffer(fleet: Fleet, fault: Fault, rate_per_s: float) -> tuple[Report, float]:
-    """Let one fault happen under load; return what became of the requests, and the seconds from its end to full strength."""
-    with Load(fleet.cluster.balancers, fleet.host, rate_per_s=rate_per_s) as load, fault.strike(fleet):
+def suffer(fleet: Fleet, patient: Fleet, fault: Fault, rate_per_s: float) -> tuple[Report, Report, float]:
+    """Let one fault happen under load; return what became of GETs and POSTs, and the seconds from its end to full strength."""
+    with (
+        Load(fleet.cluster.balancers, fleet.host, rate_per_s=rate_per_s) as load,
+        Load(fleet.cluster.balancers, patient.host, rate_per_s=POSTS_PER_S, method="POST") as posting,
+        fault.strike(fleet),
+    ):
         strength_s = whole_again_s(fleet, fault.within_s)
-        report = load.stop()
+        report, posts = load.stop(), posting.stop()
     print(
         f"{fault.name}: {report.failed} of {report.requests} requests failed {report.reasons or ''}, "
         f"whole again after {strength_s:.1f} s; {report.retried} retried, p99 {report.p99_s * 1000:.0f} ms, "
-        f"slowest {report.slowest_s * 1000:.0f} ms",
+        f"slowest {report.slowest_s * 1000:.0f} ms; of {posts.requests} POSTs {posts.failed} failed {posts.reasons or ''}, "
+        f"slowest {posts.slowest_s * 1000:.0f} ms",
         flush=True,
     )
-    return report, strength_s
+    return report, posts, strength_s
 
 
 def main() -> None:
@@ -145,16 +155,25 @@ def main() -> None:
     options = parser.parse_args()
     figures: dict[str, Any] = {}
     # The fleet dies on purpose here, which no crash-loop back-off should answer.
-    with Fleet("bench-crash", work_s=WORK_S, backoffSeconds=1, backoffFactor=1.0) as fleet:
+    hasty = {"backoffSeconds": 1, "backoffFactor": 1.0}
+    with (
+        Fleet("bench-crash", work_s=WORK_S, **hasty) as fleet,
+        Fleet("bench-crash-posts", work_s=0, **_patient.app(**hasty)) as patient,
+    ):
         fleet.scale(COUNT)
+        patient.scale(PATIENT)
         carried = carried_per_s(fleet.cluster.balancers, fleet.host)
         rate_per_s = options.share * carried
         print(f"the machine carries {carried:.0f} requests/s; the load is {rate_per_s:.0f}/s", flush=True)
         for fault in FAULTS:
             if fault.name in (options.only or names):
-                report, strength_s = suffer(fleet, fault, rate_per_s)
+                report, posts, strength_s = suffer(fleet, patient, fault, rate_per_s)
                 figures[f"failed_{fault.name}"] = report.failed
                 figures[f"requests_{fault.name}"] = report.requests
+                figures[f"slowest_{fault.name}_s"] = report.slowest_s
+                figures[f"failed_posts_{fault.name}"] = posts.failed
+                figures[f"requests_posts_{fault.name}"] = posts.requests
+                figures[f"slowest_posts_{fault.name}_s"] = posts.slowest_s
                 figures[f"strength_{fault.name}_s"] = round(strength_s, 2)
                 fleet.cluster.settle(fleet.app, COUNT)
     print(json.dumps({**figures, "carried_per_s": round(carried, 1), "rate_per_s": round(rate_per_s, 1), **machine()}))

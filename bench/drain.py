@@ -2,18 +2,23 @@
 
 First the machine's own limit is measured: what the fleet answers when clients ask as fast as they can. Then a load of 60% of it
 or more (``--share``) goes through both balancers, half of it on kept connections, while the fleet is scaled and replaced. Each
-request that was not answered with 200 counts as ``failed``. Run by ``./dev bench drain`` on a running cluster; it uses an app of
-its own and leaves the cluster as it was. The last line is one JSON object.
+request that was not answered with 200 counts as ``failed``. Beside it, each round has clients that stay, with a WebSocket, a long
+poll and an HTTP/2 stream to another app, in HAProxy processes that a reload has made old (``--without-staying-clients``). Run by
+``./dev bench drain`` on a running cluster; it uses apps of its own and leaves the cluster as it was. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 
+import _patient
 from _fleet import Fleet, machine
 from _load import Load, Report, carried_per_s
 
@@ -44,18 +49,43 @@ def round_of_stops(fleet: Fleet, number: int, rate_per_s: float) -> Report:
     return report
 
 
+@contextlib.contextmanager
+def staying(fleet: Fleet, patient: Fleet | None, number: int) -> Iterator[None]:
+    """Have clients that stay, in processes that a new app's routes have made old."""
+    if patient is None:
+        yield
+        return
+    with (
+        _patient.staying_clients(fleet.cluster.balancers, patient.host),
+        Fleet(f"bench-drain-another{number}", work_s=0, **_patient.app()) as another,
+    ):
+        another.scale(1)
+        yield
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench drain", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is repeated (default: 5)")
     parser.add_argument("--share", type=float, default=0.65, help="of what the machine carries (default: 0.65)")
+    parser.add_argument("--without-staying-clients", action="store_true")
     options = parser.parse_args()
     strategy = {"minimumHealthCapacity": 1.0, "maximumOverCapacity": 0.2}
-    with Fleet("bench-drain", work_s=WORK_S, upgradeStrategy=strategy, taskKillGracePeriodSeconds=10) as fleet:
+    with contextlib.ExitStack() as stack:
+        fleet = stack.enter_context(
+            Fleet("bench-drain", work_s=WORK_S, upgradeStrategy=strategy, taskKillGracePeriodSeconds=10)
+        )
         fleet.scale(MANY)
+        patient = None
+        if not options.without_staying_clients:
+            patient = stack.enter_context(Fleet("bench-drain-patient", work_s=0, **_patient.app(taskKillGracePeriodSeconds=1)))
+            patient.scale(2)
         carried = carried_per_s(fleet.cluster.balancers, fleet.host)
         rate_per_s = options.share * carried
         print(f"the machine carries {carried:.0f} requests/s; the load is {rate_per_s:.0f}/s", flush=True)
-        reports = [round_of_stops(fleet, number + 1, rate_per_s) for number in range(options.rounds)]
+        reports = []
+        for number in range(options.rounds):
+            with staying(fleet, patient, number):
+                reports.append(round_of_stops(fleet, number + 1, rate_per_s))
     reasons = sum((Counter(report.reasons) for report in reports), Counter())
     print(
         json.dumps(

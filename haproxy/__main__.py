@@ -51,6 +51,7 @@ def main() -> None:
         accepting,
         taken,
         guard_hold_s=settings.guard_hold_s,
+        guard_hold_wholesale_s=settings.guard_hold_wholesale_s,
         reload_interval_s=settings.reload_interval_s,
     )
     certificates = Certificates(settings.certs_dir, settings.state_dir, haproxy.check)

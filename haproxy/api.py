@@ -5,9 +5,13 @@ Consul calls ``/health``, executors ``/servers/<id>`` and ``/confirm``. Nothing 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
+import socket
+import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
@@ -20,7 +24,22 @@ from .sockets import HaproxyUnavailableError
 log = logging.getLogger(__name__)
 
 _BODY_MAX_BYTES = 1024 * 1024
+#: The template leaves out servers with longer ids.
+_ID_MAX = 512
+#: Half of what counts of one caller.
+_CONFIRMED_AT_ONCE = 1000
+#: Connections, each with a thread: in all, and of one address, so that nobody keeps Consul's check and executors out.
+_CONNECTIONS_MAX = 256
+_CONNECTIONS_OF_ONE_MAX = 64
+#: A connection ends after so long, also one whose request trickles in byte by byte.
+_CONNECTION_MAX_S = 60.0
 _SERVER = re.compile(r"^/servers/([^/]{1,600})$")
+
+_TOO_MANY = b'{"reason": "too many connections"}\n'
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_TOO_MANY), _TOO_MANY)
+)
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -33,15 +52,18 @@ class Companion:
         self._haproxy = haproxy
         self._certificates = certificates
 
-    def answer(self, method: str, path: str, body: bytes) -> Answer:
-        """Return status and JSON body for one request. Trouble with HAProxy or the disk is an answer, too."""
+    def answer(self, method: str, path: str, body: bytes, caller: str) -> Answer:
+        """Return status and JSON body for one request from the address ``caller``.
+
+        Trouble with HAProxy or the disk is an answer, too.
+        """
         try:
             if (method, path) == ("GET", "/health"):
                 return self._health()
             if (method, path) == ("GET", "/status"):
                 return 200, self._status()
             if (method, path) == ("POST", "/confirm"):
-                return self._confirm(body)
+                return self._confirm(body, caller)
             if method == "GET" and (match := _SERVER.match(path)):
                 return self._server(unquote(match[1]))
         except HaproxyUnavailableError as error:
@@ -80,14 +102,18 @@ class Companion:
             },
         }
 
-    def _confirm(self, body: bytes) -> Answer:
+    def _confirm(self, body: bytes, caller: str) -> Answer:
         try:
             servers = json.loads(body)["services"]
             if not isinstance(servers, list) or not all(isinstance(server, str) and server for server in servers):
                 raise TypeError
         except (ValueError, TypeError, KeyError):
             return 400, {"reason": 'the body must be {"services": [ids of Consul services]}'}
-        self._applier.confirm(servers)
+        if len(servers) > _CONFIRMED_AT_ONCE:
+            return 413, {"reason": f"services: {len(servers)} ids; announce at most {_CONFIRMED_AT_ONCE} in one call"}
+        if too_long := [server for server in servers if len(server) > _ID_MAX]:
+            return 400, {"reason": f"services: {too_long[0][:40]}...: an id has at most {_ID_MAX} characters here"}
+        self._applier.confirm(servers, caller)
         return 200, {"confirmed": len(servers)}
 
     def _server(self, server: str) -> Answer:
@@ -103,9 +129,15 @@ def server(companion: Companion, port: int) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        timeout = 30  # seconds that a silent connection keeps its thread
+        timeout = 10  # seconds that a silent connection keeps its thread
+
+        def setup(self) -> None:
+            super().setup()
+            self._since_s = time.monotonic()
 
         def _handle(self) -> None:
+            # Long before the connection would be cut.
+            self.close_connection |= time.monotonic() - self._since_s > _CONNECTION_MAX_S / 2
             try:
                 length = int(self.headers.get("Content-Length") or 0)
             except ValueError:
@@ -116,7 +148,7 @@ def server(companion: Companion, port: int) -> ThreadingHTTPServer:
                 return
             body = self.rfile.read(length)
             try:
-                status, answer = companion.answer(self.command, self.path.partition("?")[0], body)
+                status, answer = companion.answer(self.command, self.path.partition("?")[0], body, self.client_address[0])
             except Exception:  # the HTTP edge: the caller gets an answer, the log the traceback
                 log.exception("request failed; please report this path=%s", self.path)
                 status, answer = 500, {"reason": "internal error, see the companion's log"}
@@ -129,6 +161,8 @@ def server(companion: Companion, port: int) -> ThreadingHTTPServer:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
+            if self.close_connection:
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(data)
 
@@ -139,4 +173,39 @@ def server(companion: Companion, port: int) -> ThreadingHTTPServer:
         daemon_threads = True
         request_queue_size = 128  # 20 executors that drain at once ask together
 
-    return Server(("", port), Handler)
+        def __init__(self) -> None:
+            self._open: dict[Any, tuple[str, float]] = {}  #: connection -> caller and when it came
+            self._lock = threading.Lock()
+            super().__init__(("", port), Handler)
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            caller = client_address[0]
+            with self._lock:
+                of_one = sum(address == caller for address, _ in self._open.values())
+                admitted = len(self._open) < _CONNECTIONS_MAX and of_one < _CONNECTIONS_OF_ONE_MAX
+                if admitted:
+                    self._open[request] = (caller, time.monotonic())
+            if admitted:
+                super().process_request(request, client_address)
+                return
+            # Never waits: the answer fits into an empty buffer. Executors take it for no answer, and ask again.
+            request.setblocking(False)
+            with contextlib.suppress(OSError):
+                request.send(_FULL)
+            self.shutdown_request(request)
+
+        def shutdown_request(self, request: Any) -> None:
+            with self._lock:
+                self._open.pop(request, None)
+            super().shutdown_request(request)
+
+        def service_actions(self) -> None:
+            # Called twice a second. One whose request trickles in would else keep its thread for ever.
+            too_old_s = time.monotonic() - _CONNECTION_MAX_S
+            with self._lock:
+                for request, (_, since_s) in self._open.items():
+                    if since_s < too_old_s:
+                        with contextlib.suppress(OSError):
+                            request.shutdown(socket.SHUT_RDWR)
+
+    return Server()

@@ -8,9 +8,10 @@ consul-template or an HAProxy that was killed at any point is made good by the n
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -18,8 +19,9 @@ from typing import Any, Final, Protocol
 from eratos.common.errors import PermanentError
 from eratos.common.log import fields
 
-from .guard import Confirmations, Holds, sharp_losses
-from .rendered import Pools, Rendered, normal_address, parse, with_servers, without_frontends
+from . import files
+from .guard import Confirmations, Holds, sharp_losses, wholesale
+from .rendered import Pools, Rendered, normal_address, parse, with_servers, without_frontends, without_servers
 from .runtime import Running
 from .sockets import HaproxyUnavailableError
 from .usage import ServerRow
@@ -97,10 +99,12 @@ class Applier:
         taken: Callable[[Collection[int]], Mapping[int, str]],
         *,
         guard_hold_s: float,
+        guard_hold_wholesale_s: float,
         reload_interval_s: float,
     ) -> None:
         self._candidate = candidate
         self._live = live
+        self._good = live.with_name(f"{live.name}.good")
         self._haproxy = haproxy
         self._accepting = accepting
         self._taken = taken
@@ -108,7 +112,7 @@ class Applier:
         self._wake = threading.Event()
         self._confirmations = Confirmations()
         self._confirmations_lock = threading.Lock()
-        self._holds = Holds(guard_hold_s)
+        self._holds = Holds(guard_hold_s, guard_hold_wholesale_s)
         self._held: tuple[str, ...] = ()
         self._seen: object = None
         self._refused = _Refused("", "", 0)
@@ -118,10 +122,10 @@ class Applier:
         self.counters = Counters()
         self.changing = False  #: HAProxy is being brought in line right now: what it serves and the file may differ
 
-    def confirm(self, servers: Iterable[str]) -> None:
-        """Note that these servers are about to leave Consul on purpose."""
+    def confirm(self, servers: Iterable[str], caller: str) -> None:
+        """Note that these servers are about to leave Consul on purpose, as somebody at this address says."""
         with self._confirmations_lock:
-            self._confirmations.add(servers, time.monotonic())
+            self._confirmations.add(servers, caller, time.monotonic())
         if self._held:
             self._wake.set()
 
@@ -153,9 +157,9 @@ class Applier:
         try:
             running = self._haproxy.running()
         except HaproxyUnavailableError:
-            self._write(self._guarded(live.addresses(), live, wanted))
+            self._write(self._guarded(live.addresses(), frozenset(), live, wanted))
             raise
-        wanted = self._guarded(running.addresses(), live, wanted)
+        wanted = self._guarded(running.addresses(), running.dead(), live, wanted)
         result = UNCHANGED
         if running.shape != wanted.shape or live.pools != wanted.pools or not self._serves(running, wanted):
             self.changing = True
@@ -226,17 +230,20 @@ class Applier:
         }
         return without_frontends(wanted, reasons) if reasons else wanted
 
-    def _guarded(self, served: dict[str, dict[str, str]], live: Rendered, wanted: Rendered) -> Rendered:
-        """Return what may be served of the candidate now."""
+    def _guarded(
+        self, served: dict[str, dict[str, str]], dead: Set[tuple[str, str]], live: Rendered, wanted: Rendered
+    ) -> Rendered:
+        """Return what may be served of the candidate now. ``dead`` are servers that HAProxy's own checks have found so."""
         now_s = time.monotonic()
         with self._confirmations_lock:
             confirmed = self._confirmations.current(now_s)
         lost = sharp_losses(served, wanted.pools, confirmed, self._holds.known())
+        asked = {b: left for b, names in lost.items() if (left := {n for n in names if (b, n) not in dead})}
         alive: dict[str, set[str]] = {}
-        if lost:
-            accepting = self._accepting({served[backend][name] for backend, names in lost.items() for name in names})
-            alive = {b: kept for b, names in lost.items() if (kept := {n for n in names if served[b][n] in accepting})}
-        held = self._holds.update(alive, now_s)
+        if asked:
+            accepting = self._accepting({served[backend][name] for backend, names in asked.items() for name in names})
+            alive = {b: kept for b, names in asked.items() if (kept := {n for n in names if served[b][n] in accepting})}
+        held = self._holds.update(alive, now_s, wholesale=wholesale(served, alive))
         names = tuple(sorted(name for servers in held.values() for name in servers))
         if names and names != self._held:
             log.warning(
@@ -246,20 +253,19 @@ class Applier:
         self._held = names
         if not held:
             return wanted
-        if any(backend not in wanted.pools for backend in held):
-            # With its service the backend's routes went, too; they cannot be told from the candidate, so nothing moves
-            # for now.
-            return live
         lines = {b: {n: _line(live, b, n, served[b][n]) for n in sorted(kept)} for b, kept in held.items()}
+        if any(backend not in wanted.pools for backend in held):
+            # With its service the backend's routes went, too; they cannot be told from the candidate. So everything but
+            # servers stays as it is for now.
+            return _servers_alone(live, wanted, lines)
         return with_servers(wanted, lines)
 
     def _write(self, wanted: Rendered, *, check: bool = True) -> None:
         """Make a configuration the one that HAProxy reads when it starts; raises RefusedError."""
-        fresh = self._live.with_suffix(".new")
-        fresh.write_text(wanted.described())
+        fresh = files.beside(self._live, wanted.described())
         if check and (reason := self._haproxy.check(fresh)):
             raise self._refuse(wanted, reason)
-        fresh.replace(self._live)
+        files.put(fresh, self._live)
 
     def _change(self, running: Running, live: Rendered, wanted: Rendered) -> tuple[str, Running]:
         """Make HAProxy serve a configuration, now and when it starts; return how, and what it serves then.
@@ -282,8 +288,9 @@ class Applier:
                 self.counters.updates += 1
                 return UPDATED, changed
             log.info("servers could not all be changed in place, hence a reload")
+        self._keep_good()
         self._write(wanted)
-        self._reload(live, wanted, removed)
+        self._reload(wanted, removed)
         # Another reload would do no better, so what HAProxy makes of an odd address counts as served.
         changed = self._haproxy.running()
         self._odd = wanted.text if changed.addresses() != wanted.addresses() else ""
@@ -292,7 +299,13 @@ class Applier:
     def _serves(self, running: Running, wanted: Rendered) -> bool:
         return running.addresses() == wanted.addresses() or wanted.text == self._odd
 
-    def _reload(self, live: Rendered, wanted: Rendered, removed: dict[str, set[str]]) -> None:
+    def _keep_good(self) -> None:
+        """Keep the last good configuration under a second name: to return to it takes no room on the disk."""
+        self._good.unlink(missing_ok=True)
+        if self._live.exists():
+            os.link(self._live, self._good)
+
+    def _reload(self, wanted: Rendered, removed: dict[str, set[str]]) -> None:
         # Every old process costs memory until its clients have gone: the more there are, the slower new ones are made.
         interval_s = self._reload_interval_s * (1 + self._haproxy.old_processes() // 8)
         wait_s = self._reloaded_at_s + interval_s - time.monotonic()
@@ -305,7 +318,7 @@ class Applier:
             self.counters.reloads += 1
             return
         # HAProxy's master waits with the old process; a second reload, from the good file, makes a whole one.
-        self._live.write_text(live.described())
+        files.put(self._good, self._live)
         self._haproxy.reload()
         raise self._refuse(wanted, f"HAProxy could not start with it: {words}")
 
@@ -327,6 +340,14 @@ class Applier:
         except OSError:
             return None
         return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _servers_alone(live: Rendered, wanted: Rendered, held: Pools) -> Rendered:
+    """Return the last good configuration with the candidate's servers, as far as it has their backends, and those held."""
+    pools = {b: {**wanted.pools.get(b, {}), **held.get(b, {})} for b in live.pools}
+    gone = {b: {n for n, rest in servers.items() if pools[b].get(n) != rest} for b, servers in live.pools.items()}
+    new = {b: {n: rest for n, rest in pools[b].items() if live.pools[b].get(n) != rest} for b in live.pools}
+    return with_servers(without_servers(live, gone), new)
 
 
 def _line(live: Rendered, backend: str, server: str, address: str) -> str:

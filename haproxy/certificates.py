@@ -21,6 +21,8 @@ from typing import Any
 
 from eratos.common.log import fields
 
+from . import files
+
 log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
@@ -155,18 +157,16 @@ class Certificates:
             folder = self._state_dir / f"certificates-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
             text = f"{folder / 'list'}\n"
             if not folder.exists():
-                fresh = self._state_dir / "certificates.new"
+                fresh = self._state_dir / "certificates-fresh"
                 shutil.rmtree(fresh, ignore_errors=True)
                 fresh.mkdir(mode=0o700)
                 for name, data in good.items():
                     _write_secret(fresh / name, data)
                 # Of several that fit a host name HAProxy takes the first, and for a client without one the first of all.
-                (fresh / "list").write_text("".join(f"{folder / name}\n" for name in sorted(good)))
-                fresh.rename(folder)
+                files.replace(fresh / "list", "".join(f"{folder / name}\n" for name in sorted(good)))
+                files.put(fresh, folder)
         if not self._current.exists() or self._current.read_text() != text:
-            fresh = self._state_dir / "certificates.tmp"
-            fresh.write_text(text)
-            fresh.replace(self._current)
+            files.replace(self._current, text)
 
     def _tidy(self) -> None:
         """Remove sets that nothing names any more: they hold keys."""
@@ -188,3 +188,5 @@ def _write_secret(path: Path, content: bytes) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

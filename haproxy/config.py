@@ -27,6 +27,7 @@ class Config:
     servers_file: str  #: ``ERATOS_SERVERS_FILE``: servers' addresses, one a line, in place of Consul; or empty
     host: str  #: ``ERATOS_HOST``: the balancer's name in Consul's meta; by default the container's host name
     guard_hold_s: float  #: ``ERATOS_GUARD_HOLD_S``: longest time that an unconfirmed sharp loss of servers is held back
+    guard_hold_wholesale_s: float  #: ``ERATOS_GUARD_HOLD_WHOLESALE_S``: the same for a loss of over half of all servers
     reload_interval_s: float  #: ``ERATOS_RELOAD_INTERVAL_S``: shortest time between two reloads
     log_level: str  #: ``ERATOS_LOG_LEVEL``
     log_dir: Path  #: ``ERATOS_LOG_DIR``: the access log's files
@@ -88,6 +89,7 @@ def read(env: Mapping[str, str]) -> Config:
     log_requests = env.get("ERATOS_LOG_REQUESTS") or "failed"
     if log_requests not in {"failed", "all"}:
         problems.append(f"ERATOS_LOG_REQUESTS={log_requests}: must be failed or all")
+    number("ERATOS_DEAD_HOST_S", 4, 3600)  # the template's
     config = Config(
         state_dir=Path(env.get("ERATOS_STATE_DIR") or "/var/lib/eratos-balancer"),
         certs_dir=Path(env.get("ERATOS_CERTS_DIR") or "/etc/eratos-balancer/certs"),
@@ -98,6 +100,7 @@ def read(env: Mapping[str, str]) -> Config:
         servers_file=env.get("ERATOS_SERVERS_FILE", ""),
         host=env.get("ERATOS_HOST") or socket.gethostname(),
         guard_hold_s=number("ERATOS_GUARD_HOLD_S", 5, 3600),
+        guard_hold_wholesale_s=number("ERATOS_GUARD_HOLD_WHOLESALE_S", 90, 3600),
         reload_interval_s=number("ERATOS_RELOAD_INTERVAL_S", 0.25, 60),
         log_level=level,
         log_dir=Path(env.get("ERATOS_LOG_DIR") or "/var/log/eratos-balancer"),

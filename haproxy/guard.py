@@ -12,29 +12,34 @@ from collections.abc import Iterable, Mapping, Set
 
 #: How long a confirmation counts: longer than any way from the executor through Consul to the candidate.
 CONFIRMED_FOR_S = 60.0
-#: Confirmations kept at most, so that a caller gone wild cannot eat the memory.
-CONFIRMED_MAX = 10_000
+#: Confirmations of one caller that count at a time, and callers: a caller gone wild displaces its own, and eats no memory.
+CONFIRMED_MAX = 2_000
+CALLERS_MAX = 500
 
 
 class Confirmations:
     """Ids of servers whose removal was announced. Not thread-safe; its owner holds a lock."""
 
     def __init__(self) -> None:
-        self._until_s: dict[str, float] = {}
+        self._until_s: dict[str, dict[str, float]] = {}  #: caller -> id -> until when
 
-    def add(self, ids: Iterable[str], now_s: float) -> None:
-        """Remember that these servers are about to be removed on purpose."""
+    def add(self, ids: Iterable[str], caller: str, now_s: float) -> None:
+        """Remember that these servers are about to be removed on purpose, as this caller says."""
+        # A dict keeps the order of insertion: the oldest come first.
+        said = self._until_s[caller] = self._until_s.pop(caller, {})
         for server in ids:
-            self._until_s.pop(server, None)  # a dict keeps the order of insertion: the oldest come first
-            self._until_s[server] = now_s + CONFIRMED_FOR_S
-        while len(self._until_s) > CONFIRMED_MAX:
+            said.pop(server, None)
+            said[server] = now_s + CONFIRMED_FOR_S
+        while len(said) > CONFIRMED_MAX:
+            del said[next(iter(said))]
+        while len(self._until_s) > CALLERS_MAX:
             del self._until_s[next(iter(self._until_s))]
 
     def current(self, now_s: float) -> frozenset[str]:
         """Return the ids whose announcement still counts."""
-        for server in [s for s, until_s in self._until_s.items() if until_s <= now_s]:
-            del self._until_s[server]
-        return frozenset(self._until_s)
+        left = {caller: {s: until_s for s, until_s in said.items() if until_s > now_s} for caller, said in self._until_s.items()}
+        self._until_s = {caller: said for caller, said in left.items() if said}
+        return frozenset(server for said in self._until_s.values() for server in said)
 
 
 def sharp_losses(
@@ -45,9 +50,9 @@ def sharp_losses(
 ) -> dict[str, set[str]]:
     """Return backend -> servers whose removal needs a second look before it is made.
 
-    A loss is sharp where, confirmed removals left aside, a pool of two or more is emptied or one of four or more loses
-    over half. ``held`` are the servers already held back: they stay so for as long as they are missing, but a loss is not
-    measured with them, or one sharp loss would make each ordinary one after it sharp as well.
+    A loss is sharp where, confirmed removals left aside, a pool is emptied or one of three or more loses over half. ``held``
+    are the servers already held back: they stay so for as long as they are missing, but a loss is not measured with them, or
+    one sharp loss would make each ordinary one after it sharp as well.
     """
     sharp: dict[str, set[str]] = {}
     for backend, servers in running.items():
@@ -56,32 +61,47 @@ def sharp_losses(
         known = lost & held.get(backend, frozenset())
         fresh_before, fresh_lost = len(before) - len(known), len(lost) - len(known)
         # New servers do not count: all servers of a pool replaced at once without a word is as odd as all of them gone.
-        emptied = len(before) >= 2 and lost == before
-        shrunken = fresh_before >= 4 and 2 * fresh_lost > fresh_before
+        emptied = bool(before) and lost == before
+        shrunken = fresh_before >= 3 and 2 * fresh_lost > fresh_before
         if looked_at := lost if emptied or shrunken else known:
             sharp[backend] = looked_at
     return sharp
 
 
-class Holds:
-    """Since when each server is held back. Not thread-safe; its owner holds a lock."""
+def wholesale(running: Mapping[str, Iterable[str]], lost: Mapping[str, Iterable[str]]) -> bool:
+    """Tell whether so many living servers are lost that most likely not their apps are unwell, but Consul has lost its data.
 
-    def __init__(self, hold_s: float) -> None:
+    That is over half of all, of several apps; of one app alone, every server that there is.
+    """
+    count = sum(len(set(servers)) for servers in running.values())
+    missing = sum(len(set(servers)) for servers in lost.values())
+    return missing > 0 and (2 * missing > count if len(lost) > 1 else missing == count)
+
+
+class Holds:
+    """Until when each server is held back. Not thread-safe; its owner holds a lock."""
+
+    def __init__(self, hold_s: float, wholesale_s: float) -> None:
+        """The longest time for a loss as registrars make it, and for one of over half of all that Consul had named."""
         self._hold_s = hold_s
+        self._wholesale_s = max(hold_s, wholesale_s)
         self._since_s: dict[tuple[str, str], float] = {}
+        self._for_s: dict[tuple[str, str], float] = {}
 
     def known(self) -> dict[str, set[str]]:
         """Return backend -> the servers held back at the last look, those whose time was up included."""
         return _by_backend(self._since_s)
 
-    def update(self, alive: Mapping[str, Iterable[str]], now_s: float) -> dict[str, set[str]]:
+    def update(self, alive: Mapping[str, Iterable[str]], now_s: float, *, wholesale: bool = False) -> dict[str, set[str]]:
         """Take the servers that are lost and yet alive; return those to hold back, without those held long enough.
 
-        The time runs from the first loss: a stream of new candidates does not prolong it.
+        The time runs from the first loss: a stream of new candidates does not prolong it. Of a wholesale loss each server
+        keeps the longer time also when most of the others are back.
         """
         current = {(backend, server) for backend, servers in alive.items() for server in servers}
         self._since_s = {key: self._since_s.get(key, now_s) for key in current}
-        return _by_backend(key for key, since_s in self._since_s.items() if now_s - since_s < self._hold_s)
+        self._for_s = {key: self._wholesale_s if wholesale else self._for_s.get(key, self._hold_s) for key in current}
+        return _by_backend(key for key, since_s in self._since_s.items() if now_s - since_s < self._for_s[key])
 
 
 def _by_backend(keys: Iterable[tuple[str, str]]) -> dict[str, set[str]]:

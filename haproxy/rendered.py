@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 #: What :meth:`Rendered.described` adds begins with this line.
@@ -18,7 +18,7 @@ _MARK = "# Which shape this is, told by `show info`."
 _SECTIONS = frozenset(["global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "cache", "ring"])
 
 #: An address that is a port alone. Others come from the balancer's own settings, never from a service.
-_PORT = re.compile(r":([0-9]{1,5})")
+_PORT = re.compile(r":([0-9]{1,5})( tcp-ut \S+)?")
 
 #: server name -> what follows it on its line: the address, then any settings
 Servers = dict[str, str]
@@ -123,6 +123,19 @@ def with_servers(rendered: Rendered, added: Pools) -> Rendered:
                 pending.update(added.get(words[1], {}))
         lines.append(line)
     flush()
+    return parse("\n".join(lines) + "\n")
+
+
+def without_servers(rendered: Rendered, gone: Mapping[str, Set[str]]) -> Rendered:
+    """Return the configuration without these servers of its backends."""
+    lines: list[str] = []
+    leaving: Set[str] = frozenset()
+    for line in rendered.text.splitlines():
+        words = line.split()
+        if words and words[0] in _SECTIONS:
+            leaving = gone.get(words[1], frozenset()) if words[0] == "backend" and len(words) > 1 else frozenset()
+        if not (words[:1] == ["server"] and words[1:2] != [] and words[1] in leaving):
+            lines.append(line)
     return parse("\n".join(lines) + "\n")
 
 

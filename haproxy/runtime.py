@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import files
 from .rendered import Pools, normal_address
 from .sockets import HaproxyUnavailableError, MasterSocket, ProcessGoneError
 from .usage import Process, ServerRow, Usage, parse_process, parse_rows, usage
@@ -23,9 +24,17 @@ log = logging.getLogger(__name__)
 _LINE_MAX = 12_000
 #: What HAProxy finds wrong, without what it says afterwards in any case.
 _ALERT = re.compile(r"\[ALERT\]\s+\(\d+\) : (?:config : )?(?!Error\(s\) found|Fatal errors found)(.*)")
-#: Of all proxies the servers (4), or those and the frontends (1).
+#: Of all proxies the servers (4), or those, the backends (2) and the frontends (1).
 _SHOW_SERVERS = "show stat -1 4 -1"
-_SHOW_CLIENTS = "show stat -1 5 -1"
+_SHOW_ALL = "show stat -1 7 -1"
+#: Each connection of a client.
+_SHOW_CONNECTIONS = "show fd f"
+#: Line of ``show info`` of a process that no longer accepts clients, and ends each connection as soon as it can.
+_STOPPING = re.compile(r"^Stopping: [1-9]", re.MULTILINE)
+#: How long a client may take to read that it should open no more streams, or to send one that it had begun before.
+_TOLD_S = 2.0
+#: Settings that `add server` refuses.
+_STATIC = re.compile(r"\btcp-ut \S+ ?")
 #: An old process that ends just now may take a question and never answer; meanwhile no reload is made.
 _OLD_ANSWER_S = 1.0
 
@@ -45,6 +54,10 @@ class Running:
                 pools.setdefault(row.backend, {})[row.name] = normal_address(row.address)
         return pools
 
+    def dead(self) -> frozenset[tuple[str, str]]:
+        """Return backend and name of the servers that HAProxy's checks have found dead."""
+        return frozenset((row.backend, row.name) for row in self.rows if row.status.startswith("DOWN"))
+
 
 class Haproxy:
     """Commands to one HAProxy. Not thread-safe where it changes something: :class:`.apply.Applier` serialises that."""
@@ -54,6 +67,7 @@ class Haproxy:
         self._base = base
         self._servers_state = servers_state
         self._program = program
+        self._stopping_since_s: dict[int, float] = {}  #: process -> when it was first seen stopping
 
     def check(self, path: Path) -> str:
         """Let ``haproxy -c`` judge a configuration together with the fixed half; return what is wrong, or nothing."""
@@ -110,10 +124,12 @@ class Haproxy:
             for name, rest in servers.items():
                 server = f"{backend}/{name}"
                 address, _, own = rest.partition(" ")
+                # HAProxy knows it for servers of its files alone (3.0): this one has it from the next reload on.
+                common = _STATIC.sub("", settings.get(backend, ""))
                 # One that left and is back at the same address is still there in maintenance, and one elsewhere makes
                 # way where it can.
                 commands.append(
-                    f"del server {server}; add server {server} {address} {settings.get(backend, '')} {own}; "
+                    f"del server {server}; add server {server} {address} {common} {own}; "
                     f"enable health {server}; enable server {server}"
                 )
         # New servers first: a pool that is replaced as a whole is never empty.
@@ -167,19 +183,31 @@ class Haproxy:
         found = []
         with self._master.without_reload():
             processes = self._master.processes()
-            for process in processes.all:
-                old = process in processes.old
+            self._stopping_since_s = {p: since_s for p, since_s in self._stopping_since_s.items() if p in processes.old}
+            found.append(parse_process(self._master.ask(_SHOW_ALL, process=processes.current)))
+            for process in processes.old:
                 try:
-                    answer = self._master.ask(_SHOW_CLIENTS, process=process, timeout_s=_OLD_ANSWER_S if old else None)
+                    found.append(self._old_process(process))
                 except ProcessGoneError:
                     continue
-                found.append(parse_process(answer, old=old))
         return found
+
+    def _old_process(self, process: int) -> Process:
+        info = self._master.ask("show info", process=process, timeout_s=_OLD_ANSWER_S)
+        if not _STOPPING.search(info):
+            # The new one has just begun to run, and this one not been told.
+            return parse_process(self._master.ask(_SHOW_ALL, process=process, timeout_s=_OLD_ANSWER_S))
+        now_s = time.monotonic()
+        told = now_s - self._stopping_since_s.setdefault(process, now_s) >= _TOLD_S
+        # In this order: see parse_process.
+        connections = self._master.ask(_SHOW_CONNECTIONS, process=process, timeout_s=_OLD_ANSWER_S)
+        statistics = self._master.ask(_SHOW_ALL, process=process, timeout_s=_OLD_ANSWER_S)
+        return parse_process(statistics, connections, stopping=True, told=told)
 
     def _keep_dead_servers(self) -> None:
         current = self._master.processes().current
         dump = self._master.ask("show servers state", process=current)
-        self._servers_state.write_text(dead_servers(dump))
+        files.replace(self._servers_state, dead_servers(dump))
 
 
 def retirable(rows: Iterable[ServerRow], servers: Mapping[str, Iterable[str]]) -> list[ServerRow]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import pytest
 from support.balancer import FIRST_PORT, STATE, Response, Rig, a_balancer, server_id
+from support.containers import docker
 from support.waiting import until
 
 PORTS = tuple(range(FIRST_PORT, FIRST_PORT + 8))
@@ -31,6 +32,10 @@ def client(rig: Rig) -> Iterator[http.client.HTTPConnection]:
     connection.getresponse().read()
     yield connection
     connection.close()
+
+
+#: Asks a worker, past the balancer, to make another one stop listening.
+STOP = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:{}/kill?port={}').read()"
 
 
 class SlowRequest:
@@ -295,3 +300,35 @@ def test_dead_servers_are_not_held_back(rig: Rig) -> None:
     rig.deregister(*PORTS[1:])
     until(lambda: list(rig.status()["backends"]["prime"]) == [server_id(PORTS[0])], 5, "they are gone")
     assert rig.status()["held"] == []
+
+
+def test_a_consul_that_has_lost_its_data_empties_no_app_and_single_stops_and_crashes_still_go_at_once() -> None:
+    apps = {f"app{number}": FIRST_PORT + 60 + number for number in range(4)}
+    # As long as an ordinary loss is held, nothing is: all that holds here is the time for a wholesale one.
+    with a_balancer(ERATOS_GUARD_HOLD_S="0") as rig:
+
+        def register(names: Iterable[str]) -> None:
+            for name in names:
+                rig.register(apps[name], app=name, meta={"haproxy-path": f"/{name}"})
+
+        def answering() -> set[str]:
+            return {name for name in apps if rig.get(f"/{name}").status == 200}
+
+        register(apps)
+        until(lambda: answering() == set(apps), 10, "all apps answer")
+        # As a Consul does that has lost its data, all at once.
+        template = rig.pid("consul-template")
+        rig.shell(f"kill -STOP {template}")
+        for name, port in apps.items():
+            rig.deregister(port, app=name)
+        rig.shell(f"kill -CONT {template}")
+        held = until(lambda: len(rig.status()["held"]) == len(apps) and rig.status()["held"], 30, "all are held back")
+        assert held == sorted(server_id(port, name) for name, port in apps.items())
+        assert answering() == set(apps)
+        rig.companion("POST", "/confirm", {"services": [server_id(apps["app0"], "app0")]})
+        # The worker stops listening: a path of its own, as the others lead to their apps with all that is below.
+        docker("exec", rig.workers.id, "python3", "-c", STOP.format(FIRST_PORT, apps["app1"]))
+        until(lambda: answering() == {"app2", "app3"}, 10, "what was confirmed or has died is gone")
+        register(["app2", "app3"])
+        until(lambda: not rig.status()["held"], 10, "nothing has to be held any more")
+        assert answering() == {"app2", "app3"}

@@ -26,11 +26,19 @@ FIRST_PORT = 9000
 #: Ports of TCP services that a test can reach.
 TCP_PORTS = (10000, 10001)
 
-#: /?s=2 answers after two seconds, /kill?port=9003 stops listening there, /drop?port=9003 makes that worker hang up.
+#: What a client of a WebSocket adds to its request. The workers' answer fits this key alone.
+WEBSOCKET = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+#: /?s=2 answers after two seconds, /kill?port=9003 stops listening there, /drop?port=9003 makes that worker hang up. /hold
+#: answers when somebody asks for /go, and /begin likewise, but begins to answer at once; with ?type=text/event-stream as such a
+#: stream. /ws sends back whatever comes, as a WebSocket would.
 WORKERS = """
 import asyncio, urllib.parse
 
 servers = {}
+go = asyncio.Event()
 
 async def serve(reader, writer):
     port = writer.get_extra_info("sockname")[1]
@@ -41,6 +49,25 @@ async def serve(reader, writer):
             url = urllib.parse.urlsplit(target)
             query = dict(urllib.parse.parse_qsl(url.query))
             await asyncio.sleep(float(query.get("s", 0)))
+            if url.path == "/go":
+                go.set()
+            if url.path == "/hold":
+                await go.wait()
+            if url.path == "/begin":
+                kind = query.get("type", "text/plain").encode()
+                writer.write(b"HTTP/1.1 200 -\\r\\nContent-Type: " + kind + b"\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n")
+                writer.write(b"5\\r\\n%d \\r\\n" % port)
+                await writer.drain()
+                await go.wait()
+                writer.write(b"0\\r\\n\\r\\n")
+                continue
+            if url.path == "/ws":
+                writer.write(b"HTTP/1.1 101 -\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n")
+                writer.write(b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\\r\\n\\r\\n")
+                writer.write(b"%d\\n" % port)
+                while data := await reader.read(100):
+                    writer.write(data)
+                break
             if url.path == "/drop" and query["port"] == str(port):
                 break
             if url.path == "/kill":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from support.waiting import until
 
 from eratos.haproxy import api
 from eratos.haproxy.rendered import Rendered, parse
@@ -24,6 +26,7 @@ class FakeApplier:
     def __init__(self) -> None:
         self.failure: Exception | None = None
         self.confirmed: list[str] = []
+        self.callers: set[str] = set()
         self.changing = False
         self.looked: Callable[[], None] = lambda: None
 
@@ -33,8 +36,9 @@ class FakeApplier:
         self.looked()
         return LIVE
 
-    def confirm(self, servers: Iterable[str]) -> None:
+    def confirm(self, servers: Iterable[str], caller: str) -> None:
         self.confirmed += servers
+        self.callers.add(caller)
 
     def status(self) -> dict[str, Any]:
         return {"reloads": 3}
@@ -140,6 +144,56 @@ def test_trouble_is_an_answer(rig: Rig, failure: Exception) -> None:
 def test_removals_are_confirmed_by_id(rig: Rig) -> None:
     assert rig.call("POST", "/confirm", b'{"services": ["a", "b"]}') == (200, {"confirmed": 2})
     assert rig.applier.confirmed == ["a", "b"]
+    assert rig.applier.callers == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(("ids", "status"), [(["x" * 512], 200), (["x" * 513], 400), (["x"] * 1000, 200), (["x"] * 1001, 413)])
+def test_a_confirmation_is_bounded(rig: Rig, ids: list[str], status: int) -> None:
+    found, answer = rig.call("POST", "/confirm", json.dumps({"services": ids}).encode())
+    assert found == status
+    if status != 200:
+        assert answer["reason"].startswith("services: ")
+        assert len(answer["reason"]) < 200
+        assert rig.applier.confirmed == []
+
+
+def test_one_caller_has_so_many_connections_and_the_next_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_CONNECTIONS_OF_ONE_MAX", 3)
+    threads = threading.active_count()
+    silent = [socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=5) for _ in range(3)]
+    assert rig.call("GET", "/health") == (503, {"reason": "too many connections"})
+    assert threading.active_count() == threads + 3
+    silent.pop().close()
+    until(lambda: rig.call("GET", "/health")[0] == 200, 5, "there is room again")
+    for connection in silent:
+        connection.close()
+
+
+def test_all_callers_together_have_so_many_connections(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_CONNECTIONS_MAX", 1)
+    with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=5, source_address=("127.0.0.2", 0)):
+        assert rig.call("GET", "/health")[0] == 503
+    until(lambda: rig.call("GET", "/health")[0] == 200, 5, "there is room again")
+
+
+def test_a_request_that_trickles_in_is_cut(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_CONNECTION_MAX_S", 0)
+    with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=5) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nX: ")
+        assert client.recv(1) == b""
+
+
+def test_a_connection_that_is_old_is_closed_after_an_answer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", rig.server.server_port, timeout=5)
+    connection.request("GET", "/health")
+    response = connection.getresponse()
+    assert response.read()
+    assert response.getheader("connection") is None
+    monkeypatch.setattr(api.time, "monotonic", lambda now=api.time.monotonic: now() + 0.6 * api._CONNECTION_MAX_S)
+    connection.request("GET", "/health")
+    response = connection.getresponse()
+    assert response.read()
+    assert response.getheader("connection") == "close"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"services": "a"}', b'{"services": [1]}', b'{"services": [""]}', b"\xff"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ class FakeHaproxy:
         self.calls: list[str] = []
         self.swept: list[list[str]] = []
         self.retired: dict[str, set[str]] = {}
+        self.before_reload: Callable[[], None] = lambda: None
+        self.statuses: dict[str, str] = {}  # server -> what HAProxy's check says, where it is not up
         self._running = Running("", ())
 
     def check(self, path: Path) -> str:
@@ -63,6 +66,7 @@ class FakeHaproxy:
 
     def reload(self) -> tuple[bool, str]:
         self.calls.append("reload")
+        self.before_reload()
         if self.reload_fails:
             self.reload_fails = False
             return False, "cannot bind"
@@ -76,7 +80,7 @@ class FakeHaproxy:
 
     def _rows(self, pools: Pools) -> list[ServerRow]:
         return [
-            ServerRow(backend, name, self.shown.get(rest.split()[0], rest.split()[0]), "UP", 0)
+            ServerRow(backend, name, self.shown.get(rest.split()[0], rest.split()[0]), self.statuses.get(name, "UP"), 0)
             for backend, servers in pools.items()
             for name, rest in servers.items()
         ]
@@ -86,7 +90,7 @@ class FakeHaproxy:
 
 
 class Rig:
-    def __init__(self, folder: Path, hold_s: float = 60) -> None:
+    def __init__(self, folder: Path, hold_s: float = 60, wholesale_s: float = 0, reload_interval_s: float = 0) -> None:
         self.candidate = folder / "candidate.cfg"
         self.live = folder / "live.cfg"
         self.haproxy = FakeHaproxy(self.live)
@@ -99,7 +103,8 @@ class Rig:
             self._accepting,
             lambda ports: {port: "Address already in use" for port in ports if port in self.taken},
             guard_hold_s=hold_s,
-            reload_interval_s=0,
+            guard_hold_wholesale_s=wholesale_s,
+            reload_interval_s=reload_interval_s,
         )
 
     def _accepting(self, addresses: Collection[str]) -> set[str]:
@@ -193,6 +198,35 @@ def test_a_reload_after_a_change_in_place_is_checked(rig: Rig) -> None:
     assert rig.live.read_text() == good
 
 
+def test_a_refused_candidate_is_tried_again_after_a_while(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = config("a", "b", "c", "x", balance="first")
+    rig.haproxy.refusal = "no space left on device"
+    monkeypatch.setattr(apply, "_REFUSED_FOR_S", 0)
+    with pytest.raises(RefusedError):
+        rig.apply(text)
+    rig.haproxy.refusal = ""
+    assert rig.apply(text).result == RELOADED
+
+
+def test_a_reload_waits_until_enough_time_has_passed_since_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, slept = [100.0], []
+    monkeypatch.setattr(apply.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(apply.time, "sleep", slept.append)
+    rig = Rig(tmp_path, reload_interval_s=2)
+    rig.apply(config("a"))
+    assert slept == []
+    now[0] += 0.5
+    rig.apply(config("a", balance="leastconn"))
+    assert slept == [1.5]
+    # Old processes cost memory: the more there are, the longer the pause.
+    rig.haproxy.old = 8
+    now[0] += 0.5
+    rig.apply(config("a", balance="first"))
+    assert slept == [1.5, 3.5]
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "backend app\n  server a 10.0.0.1:80\n"])
 def test_half_a_file_is_refused(rig: Rig, text: str) -> None:
     with pytest.raises(RefusedError, match="no frontend"):
@@ -219,6 +253,38 @@ def test_a_failed_reload_returns_to_the_last_good_one(rig: Rig) -> None:
     assert rig.haproxy.calls == ["check", "reload", "reload"]
     assert rig.live.read_text() == good
     assert rig.haproxy.running().shape == parse(good).shape
+
+
+def test_a_failed_reload_on_a_full_disk_returns_to_the_last_good_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = rig.live.read_text()
+
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: object, **options: object) -> object:
+        if mode != "r":
+            raise OSError(28, "No space left on device")
+        return opened(path, mode, *rest, **options)  # type: ignore[call-overload]
+
+    rig.haproxy.before_reload = lambda: monkeypatch.setattr(Path, "open", full)
+    rig.haproxy.reload_fails = True
+    with pytest.raises(RefusedError, match="cannot bind"):
+        rig.apply(config("a", "b", "c", "d", balance="leastconn"))
+    monkeypatch.undo()
+    assert rig.live.read_text() == good
+
+
+@pytest.mark.parametrize("text", [config("a", "b", "c", "e"), config("a", "b", balance="leastconn")], ids=["in place", "reload"])
+def test_a_full_disk_leaves_the_last_good_file_whole_and_no_other(rig: Rig, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    good = rig.live.read_text()
+    before = {path.name for path in rig.live.parent.iterdir()} | {"live.cfg.good"}
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        rig.apply(text)
+    assert rig.live.read_text() == good
+    assert {path.name for path in rig.live.parent.iterdir()} <= before
+    monkeypatch.undo()
+    assert rig.apply(text).result in (UPDATED, RELOADED, UNCHANGED)
+    assert set(rig.applier.live().pools["app"]) == rig.haproxy.serves()
 
 
 def test_while_haproxy_is_away_the_file_is_ready_for_its_return(rig: Rig) -> None:
@@ -263,7 +329,7 @@ def test_of_a_sharp_loss_the_dead_go_at_once(rig: Rig) -> None:
 
 def test_a_confirmed_removal_is_made_at_once(rig: Rig) -> None:
     rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
-    rig.applier.confirm(["b", "c", "d"])
+    rig.applier.confirm(["b", "c", "d"], "executor")
     assert rig.apply(config("a")) == Outcome(UPDATED)
     assert rig.haproxy.serves() == {"a"}
 
@@ -272,7 +338,7 @@ def test_a_candidate_that_lost_a_whole_living_app_waits_as_a_whole(rig: Rig) -> 
     rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
     assert rig.apply(config("x", app="other")) == Outcome(UNCHANGED, ("a", "b", "c", "d"))
     assert rig.haproxy.serves() == {"a", "b", "c", "d"}
-    rig.applier.confirm(["a", "b", "c", "d"])
+    rig.applier.confirm(["a", "b", "c", "d"], "executor")
     assert rig.apply(config("x", app="other")) == Outcome(RELOADED)
     assert rig.haproxy.serves() == {"x"}
 
@@ -283,6 +349,79 @@ def test_what_was_held_long_enough_goes(tmp_path: Path) -> None:
     rig.apply(config("a", "b", "c", "d"))
     rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
     assert rig.apply(config("a")) == Outcome(UPDATED)
+
+
+def apps(*names: str) -> str:
+    """Return a configuration of apps with one instance each."""
+    routes = "".join(f"  use_backend {name} if {{ path /{name} }}\n" for name in names)
+    backends = "".join(f"\nbackend {name}\n  balance roundrobin\n  server {name}1 10.0.0.{ord(name)}:80\n" for name in names)
+    return f"frontend http\n{routes}{backends}"
+
+
+@pytest.fixture
+def single(tmp_path: Path) -> Rig:
+    """A balancer of four apps with one instance each, all of which live."""
+    rig = Rig(tmp_path, hold_s=0, wholesale_s=60)
+    rig.apply(apps("a", "b", "c", "d"))
+    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
+    return rig
+
+
+ALL = {"a1", "b1", "c1", "d1"}
+
+
+@pytest.mark.parametrize("kept", ["", "a"], ids=["nothing", "little"])
+@pytest.mark.parametrize("placeholders", [False, True], ids=["bare", "placeholders"])
+def test_an_answer_of_consul_that_lost_most_empties_nothing(single: Rig, kept: str, placeholders: bool) -> None:
+    text = apps(*kept)
+    if placeholders:  # apps whose route stays, although no instance is left
+        text = "".join(
+            line for line in apps("a", "b", "c", "d").splitlines(True) if "server" not in line or f"server {kept or '-'}1" in line
+        )
+    outcome = single.apply(text)
+    assert set(outcome.held) == {name for name in ALL if name[0] != kept}
+    assert single.haproxy.serves() == ALL
+    assert set(single.applier.live().pools) == set("abcd")
+    # They come back one by one, with new ones among them; those that are not back yet stay.
+    assert set(single.apply(apps("a", "b", "c")).held) == {"d1"}
+    assert single.haproxy.serves() == ALL
+    assert single.apply(apps("a", "b", "c", "d")).held == ()
+
+
+def test_while_most_is_held_planned_stops_and_crashes_go_at_once_and_known_apps_get_new_instances(single: Rig) -> None:
+    single.apply(apps())
+    single.applier.confirm(["a1"], "executor")
+    single.alive.discard(f"10.0.0.{ord('b')}:80")
+    single.apply(apps())
+    assert single.haproxy.serves() == {"c1", "d1"}
+    fresh = apps("c").replace(f"server c1 10.0.0.{ord('c')}:80", "server c2 10.0.0.9:80")
+    single.apply(fresh)
+    assert single.haproxy.serves() == {"c1", "c2", "d1"}
+
+
+def test_what_haproxys_checks_have_found_dead_is_not_held(single: Rig) -> None:
+    single.haproxy.statuses = {"a1": "DOWN"}
+    single.apply(apps("a", "b", "c", "d") + "\nbackend more\n")  # a reload, so that the fake shows it
+    assert set(single.apply(apps()).held) == ALL - {"a1"}
+
+
+@pytest.mark.parametrize("confirmed", [True, False], ids=["confirmed", "crashed"])
+def test_the_one_instance_of_an_app_goes_at_once_when_confirmed_or_dead(tmp_path: Path, confirmed: bool) -> None:
+    rig = Rig(tmp_path, hold_s=60, wholesale_s=60)
+    rig.apply(apps("a", "b"))
+    if confirmed:
+        rig.alive = {f"10.0.0.{ord('a')}:80"}
+        rig.applier.confirm(["a1"], "executor")
+    assert rig.apply(apps("b")).held == ()
+    assert rig.haproxy.serves() == {"b1"}
+
+
+def test_the_one_instance_of_an_app_that_vanishes_alive_is_held_as_long_as_any_other(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, hold_s=60, wholesale_s=60)
+    rig.apply(apps("a", "b"))
+    rig.alive = {f"10.0.0.{ord('a')}:80"}
+    assert rig.apply(apps("b")).held == ("a1",)
+    assert rig.haproxy.serves() == {"a1", "b1"}
 
 
 # -- watch -------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eratos.haproxy.guard import CONFIRMED_FOR_S, CONFIRMED_MAX, Confirmations, Holds, sharp_losses
+from eratos.haproxy.guard import CALLERS_MAX, CONFIRMED_FOR_S, CONFIRMED_MAX, Confirmations, Holds, sharp_losses, wholesale
 
 
 def pool(count: int) -> list[str]:
@@ -16,10 +16,11 @@ def pool(count: int) -> list[str]:
 @pytest.mark.parametrize(
     ("before", "after", "sharp"),
     [
-        (1, 0, False),  # the last instance of a small app: nothing to compare with
+        (1, 0, True),  # of an app with one instance as well: an empty answer of Consul is no word of its end
         (2, 0, True),
         (2, 1, False),
-        (3, 1, False),
+        (3, 2, False),
+        (3, 1, True),
         (3, 0, True),
         (4, 2, False),
         (4, 1, True),
@@ -82,25 +83,37 @@ def test_only_lost_and_unconfirmed_servers_are_ever_named(
 
 def test_a_confirmation_counts_for_a_while() -> None:
     confirmations = Confirmations()
-    confirmations.add(["a"], 0)
-    confirmations.add(["b"], 10)
+    confirmations.add(["a"], "one", 0)
+    confirmations.add(["b"], "one", 10)
     assert confirmations.current(10) == {"a", "b"}
     assert confirmations.current(CONFIRMED_FOR_S) == {"b"}
-    confirmations.add(["b"], 65)
+    confirmations.add(["b"], "another", 65)
     assert confirmations.current(100) == {"b"}
 
 
-def test_confirmations_are_bounded_and_the_oldest_go_first() -> None:
+def test_confirmations_of_one_caller_are_bounded_and_displace_none_of_others() -> None:
     confirmations = Confirmations()
-    confirmations.add(["first"], 0)
-    confirmations.add((f"s{number}" for number in range(CONFIRMED_MAX)), 1)
+    confirmations.add(["theirs"], "quiet", 0)
+    confirmations.add(["first"], "wild", 0)
+    confirmations.add((f"s{number}" for number in range(CONFIRMED_MAX)), "wild", 1)
     current = confirmations.current(2)
-    assert len(current) == CONFIRMED_MAX
+    assert len(current) == CONFIRMED_MAX + 1
+    assert "theirs" in current
     assert "first" not in current
 
 
+def test_callers_are_bounded_and_the_longest_silent_go_first() -> None:
+    confirmations = Confirmations()
+    confirmations.add(["old"], "old", 0)
+    confirmations.add(["a"], "a", 0)
+    confirmations.add(["older"], "old", 0)
+    for number in range(CALLERS_MAX - 1):
+        confirmations.add(["x"], f"caller{number}", 0)
+    assert confirmations.current(1) == {"old", "older", "x"}
+
+
 def test_a_server_is_held_from_its_first_loss_on_and_no_longer_than_the_limit() -> None:
-    holds = Holds(hold_s=5)
+    holds = Holds(hold_s=5, wholesale_s=60)
     assert holds.update({"app": ["a"]}, 0) == {"app": {"a"}}
     assert holds.update({"app": ["a", "b"]}, 3) == {"app": {"a", "b"}}
     assert holds.update({"app": ["a", "b"]}, 5) == {"app": {"b"}}
@@ -108,7 +121,35 @@ def test_a_server_is_held_from_its_first_loss_on_and_no_longer_than_the_limit() 
 
 
 def test_a_server_that_came_back_is_held_anew_when_it_is_lost_again() -> None:
-    holds = Holds(hold_s=5)
+    holds = Holds(hold_s=5, wholesale_s=60)
     holds.update({"app": ["a"]}, 0)
     holds.update({}, 4)
     assert holds.update({"app": ["a"]}, 8) == {"app": {"a"}}
+
+
+def test_of_a_wholesale_loss_each_server_is_held_longer_also_when_others_are_back() -> None:
+    holds = Holds(hold_s=5, wholesale_s=60)
+    assert holds.update({"a": ["a1"]}, 0) == {"a": {"a1"}}
+    both = {"a": ["a1"], "b": ["b1"]}
+    assert holds.update(both, 1, wholesale=True) == {"a": {"a1"}, "b": {"b1"}}
+    assert holds.update({"a": ["a1"]}, 50) == {"a": {"a1"}}
+    assert holds.update({"a": ["a1"]}, 60) == {}
+
+
+@pytest.mark.parametrize(
+    ("running", "lost", "expected"),
+    [
+        ({"a": 1, "b": 1, "c": 1}, {"a": 1, "b": 1, "c": 1}, True),
+        ({"a": 1, "b": 1, "c": 1}, {"a": 1, "b": 1}, True),
+        ({"a": 1, "b": 1, "c": 1}, {"a": 1}, False),
+        ({"a": 2, "b": 1, "c": 1}, {"a": 1, "b": 1}, False),  # a half
+        ({"a": 20, "b": 1}, {"a": 20}, False),  # most, and yet one app's loss
+        ({"a": 20}, {"a": 20}, True),  # nothing is left
+        ({"a": 20}, {"a": 19}, False),
+        ({"a": 20}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_loss_of_most_is_wholesale(running: dict[str, int], lost: dict[str, int], expected: bool) -> None:
+    of = {backend: pool(count) for backend, count in running.items()}
+    assert wholesale(of, {backend: of[backend][:count] for backend, count in lost.items()}) is expected

@@ -16,7 +16,7 @@ frontend eratos:traffic from traffic
   default_backend prime
 
 frontend eratos:tcp:5432:cart from tcp
-  bind :5432
+  bind :5432 tcp-ut 900s
   default_backend cart
 
 backend prime from traffic
@@ -47,7 +47,9 @@ def test_servers_comments_and_blank_lines_are_no_part_of_the_shape(line: str) ->
     assert parse(TEXT.replace(line, "")).shape == parse(TEXT).shape
 
 
-@pytest.mark.parametrize("line", ["  default-server check inter 500ms\n", "  bind :5432\n", "backend cart from traffic\n"])
+@pytest.mark.parametrize(
+    "line", ["  default-server check inter 500ms\n", "  bind :5432 tcp-ut 900s\n", "backend cart from traffic\n"]
+)
 def test_everything_else_is_part_of_the_shape(line: str) -> None:
     assert parse(TEXT.replace(line, "")).shape != parse(TEXT).shape
 
