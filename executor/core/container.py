@@ -55,10 +55,13 @@ def container_config(payload: TaskPayload, host: Host) -> dict[str, Any]:
         config["User"] = payload.user
     if payload.network == "bridge":
         config["ExposedPorts"] = {key: {} for port in payload.ports for key in _port_keys(port)}
-        config["HostConfig"]["PortBindings"] = {
-            key: [{"HostPort": str(port.host_port)}] for port in payload.ports for key in _port_keys(port)
-        }
+        if host.real:
+            config["HostConfig"]["PortBindings"] = {
+                key: [{"HostPort": str(port.host_port)}] for port in payload.ports for key in _port_keys(port)
+            }
     apply_parameters(config, payload.parameters)
+    if payload.network == "bridge" and host.dns:
+        config["HostConfig"].setdefault("Dns", [host.dns])
     return config
 
 
@@ -75,11 +78,16 @@ def labels(payload: TaskPayload, host: Host) -> dict[str, str]:
     }
 
 
-def tcp_host_ports(payload: TaskPayload) -> tuple[int, ...]:
-    """Return the TCP ports the task needs on the host."""
+def host_ports(payload: TaskPayload, protocol: str) -> tuple[int, ...]:
+    """Return the ports of a protocol that the task needs on the host."""
     if payload.network == "none":
         return ()
-    return tuple(port.host_port for port in payload.ports if "tcp" in port.protocol.split(","))
+    return tuple(port.host_port for port in payload.ports if protocol in port.protocol.split(","))
+
+
+def published(payload: TaskPayload, host: Host) -> tuple[Port, ...]:
+    """Return the ports that are to be published beside Docker, which does so on real hosts only."""
+    return payload.ports if payload.network == "bridge" and not host.real else ()
 
 
 def probe_target(payload: TaskPayload, port: int, address: str) -> tuple[str, int]:
@@ -115,12 +123,14 @@ def _network(payload: TaskPayload, host: Host) -> str:
         return "none"
     if payload.network != "bridge":
         raise PermanentError(f"network {payload.network!r} is unknown: use host, bridge or none")
-    if not host.real:
+    if host.real:
+        return "bridge"
+    if not host.bridge:
         raise PermanentError(
-            f"network bridge does not work where a container plays the host ({host.network}): "
-            "Docker publishes ports on the real host only; use network host"
+            f"network bridge needs a Docker network of its own where a container plays the host ({host.network}): "
+            "name it by ERATOS_HOST_BRIDGE, or use network host"
         )
-    return "bridge"
+    return host.bridge
 
 
 def _bind(volume: Volume) -> str:
