@@ -257,15 +257,24 @@ def stop(compose: Compose, volumes: bool) -> None:
     remove(workers(compose.settings))
     if late is not None:
         compose.run(*down)
-    _remove_left(compose.settings)
+    _remove_left(compose.settings, volumes)
 
 
-def _remove_left(settings: Settings) -> None:
-    """Remove the networks of agents that there were once: compose does not know of them."""
+def _remove_left(settings: Settings, volumes: bool) -> None:
+    """Remove what compose does not know of: what agents had that there were once, and with `volumes` the disks of workers."""
     made = ["--filter", f"label={PROJECT_LABEL}={settings.project}"]
-    networks = run(["docker", "network", "ls", "-q", *made], timeout_s=60).split()
-    if networks:
-        run(["docker", "network", "rm", *networks], check=False, timeout_s=60)
+    left = {"network": run(["docker", "network", "ls", "-q", *made], timeout_s=60).split()}
+    if volumes:
+        of_workers = worker_volumes(settings, run(["docker", "volume", "ls", "-q"], timeout_s=60).split())
+        left["volume"] = run(["docker", "volume", "ls", "-q", *made], timeout_s=60).split() + of_workers
+    for kind, unwanted in left.items():
+        if unwanted:
+            run(["docker", kind, "rm", *unwanted], check=False, timeout_s=60)
+
+
+def worker_volumes(settings: Settings, found: Iterable[str]) -> list[str]:
+    """Return which of these volumes are on the disks of the cluster's hosts: executors name them after their host."""
+    return [name for name in found if re.match(rf"{re.escape(settings.project)}-agent\d+_", name)]
 
 
 def kill(settings: Settings, service: str) -> list[str]:

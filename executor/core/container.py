@@ -62,6 +62,8 @@ def container_config(payload: TaskPayload, host: Host) -> dict[str, Any]:
     apply_parameters(config, payload.parameters)
     if payload.network == "bridge" and host.dns:
         config["HostConfig"].setdefault("Dns", [host.dns])
+    if not host.real:
+        config["HostConfig"]["Binds"] = [_on_this_host(bind, host) for bind in config["HostConfig"]["Binds"]]
     return config
 
 
@@ -137,6 +139,12 @@ def _bind(volume: Volume) -> str:
     if not volume.named and not volume.source.startswith("/"):
         raise PermanentError(f"volume {volume.source!r}: a host path must be absolute")
     return f"{volume.source}:{volume.container_path}:{'ro' if volume.read_only else 'rw'}"
+
+
+def _on_this_host(bind: str, host: Host) -> str:
+    """Name a Docker volume after the played host: played hosts share a Docker daemon, and no disk."""
+    source, separator, rest = bind.partition(":")
+    return bind if source.startswith("/") or not separator else f"{host.name.replace(':', '-')}_{source}:{rest}"
 
 
 def _port_keys(port: Port) -> list[str]:

@@ -75,6 +75,7 @@ def hello() -> dict[str, Any]:
 
 
 def _remove_workers() -> None:
-    left = Cluster(PROJECT, PORTS).all_worker_containers()
-    if left:
-        docker("rm", "-f", *left)
+    cluster = Cluster(PROJECT, PORTS)
+    for kind, left in (("container", cluster.all_worker_containers()), ("volume", cluster.worker_volumes())):
+        if left:
+            docker(kind, "rm", "-f", *left)

@@ -214,6 +214,12 @@ def test_restart_policy_and_log_limits_hold_for_every_service(compose: dict[str,
         assert "max-size" in service["logging"]["options"], name
 
 
+def test_volumes_of_workers_are_those_on_the_disks_of_this_clusters_hosts() -> None:
+    found = ["eratos-agent1_db", "eratos-agent12_db", "eratos_agent1", "eratos-test-agent1_db", "db", "x-eratos-agent1_db"]
+    assert cluster.worker_volumes(Settings(), found) == ["eratos-agent1_db", "eratos-agent12_db"]
+    assert cluster.worker_volumes(Settings(project="eratos-test"), found) == ["eratos-test-agent1_db"]
+
+
 def test_each_host_of_the_compose_file_has_a_network_inside_that_docker_puts_after_the_clusters_own() -> None:
     config = yaml.safe_load(COMPOSE_FILE.read_text())
     for agent in ("agent1", "agent2", "agent3"):

@@ -160,6 +160,15 @@ def test_volumes_are_bound() -> None:
     assert found["Binds"] == ["/srv:/a:ro", "cache:/b:rw"]
 
 
+def test_docker_volumes_of_played_hosts_are_apart_however_an_app_asks_for_them() -> None:
+    volumes = (Volume("/a", "/srv", read_only=True), Volume("/b", "cache", named=True))
+    asked: Any = {"volumes": volumes, "parameters": (("volume", "other:/c:ro"), ("volume", "/etc:/d"))}
+    first, second = (config(replace(PLAYED, name=name), **asked)["HostConfig"]["Binds"] for name in ("x-agent1", "x-agent2:5052"))
+    assert first == ["/srv:/a:ro", "x-agent1_cache:/b:rw", "x-agent1_other:/c:ro", "/etc:/d"]
+    assert second[1:3] == ["x-agent2-5052_cache:/b:rw", "x-agent2-5052_other:/c:ro"]
+    assert host_config(**asked)["Binds"] == ["/srv:/a:ro", "cache:/b:rw", "other:/c:ro", "/etc:/d"]
+
+
 def test_a_bridged_container_of_a_played_host_is_on_that_hosts_bridge_and_docker_publishes_nothing() -> None:
     payload = replace(a_payload(network="bridge"), ports=(Port(31000, 80), Port(31001, 53, "udp,tcp")))
     found = container_config(payload, PLAYED)
