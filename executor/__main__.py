@@ -27,6 +27,7 @@ from .io_thread import IoThread
 from .logs import LogSource
 from .loop import Loop
 from .mesos.driver import ExecutorDriver
+from .played_host import PlayedHost
 from .probes import Prober
 from .process_logs import ProcessLogs
 from .process_runtime import ProcessRuntime
@@ -72,19 +73,24 @@ def _run(config: Config) -> str:
         address=config.address,
         runtimes=config.runtimes,
         network=config.host_network,
+        bridge=config.host_bridge,
+        dns=config.host_dns,
     )
+    played = PlayedHost() if config.host_bridge else None
     loop = Loop(Machine(host, driver.shutdown_grace_s, random.random), driver.send)
     siblings = Siblings(config.sandbox, host.executor_id)
     io = IoThread()
     found: dict[str, Runtime] = {}
     sources: list[LogSource] = []
     if "process" in config.runtimes:
-        processes = ProcessRuntime(config.sandbox, config.variables, host, loop.emit, siblings.alive)
+        processes = ProcessRuntime(config.sandbox, config.variables, host, loop.emit, siblings.alive, played=played)
         found["process"] = processes
         sources.append(ProcessLogs(processes.folder, processes.running))
     if "docker" in config.runtimes:
         docker = DockerClient(config.docker_host)
-        found["docker"] = DockerRuntime(docker, config.sandbox, host, loop.emit, siblings.alive, logins_file=config.docker_config)
+        found["docker"] = DockerRuntime(
+            docker, config.sandbox, host, loop.emit, siblings.alive, logins_file=config.docker_config, played=played
+        )
         sources.append(DockerLogs(docker, host.framework_id))
     containers = Runtimes(found)
     readiness = ReadinessResults()

@@ -6,6 +6,7 @@ Called by ``__main__``; nothing else in the executor looks at the environment, t
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
 import socket
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,8 @@ class Config:
     docker_host: str  #: URL of the Docker daemon
     docker_config: str  #: file with logins to registries; empty: where docker login leaves it
     host_network: str  #: what "host network" means: ``host``, or ``container:<name>`` where a container plays the host
+    host_bridge: str  #: Docker network of bridged containers where a container plays the host; empty: there are none then
+    host_dns: str  #: address of the resolver that they ask, empty for Docker's choice
     host: str  #: the host's name in container labels, one for each agent: a later executor finds this one's containers by it
     http_host: str  #: address to serve logs on
     http_port: int  #: and port, the one that the scheduler asks
@@ -61,6 +64,8 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         ("docker-host", "unix:///var/run/docker.sock", "URL of the Docker daemon"),
         ("docker-config", "", "file with logins to private registries (default: where docker login leaves it)"),
         ("host-network", "host", "what host networking means: host, or container:<name> where a container plays the host"),
+        ("host-bridge", "", "Docker network for bridged containers where a container plays the host"),
+        ("host-dns", "", "address of the resolver that those ask (default: Docker's choice)"),
         ("host", _host(endpoint), "name of this host in container labels, one for each agent"),
         ("http-host", "0.0.0.0", "address that the tasks' logs are served on"),
         ("http-port", str(names.EXECUTOR_PORT), "port that they are served on; set by the scheduler's --executor-http-port"),
@@ -87,6 +92,14 @@ def _host(agent_endpoint: str) -> str:
     return socket.gethostname() + (f":{port}" if port not in ("", "5051") else "")
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _problems(given: argparse.Namespace) -> list[str]:
     problems = []
     if not re.match(r"^https?://[^/]+", given.consul):
@@ -100,6 +113,12 @@ def _problems(given: argparse.Namespace) -> list[str]:
         problems.append(f"--docker-host {given.docker_host!r} must be a URL such as unix:///var/run/docker.sock")
     if given.host_network != "host" and not re.match(r"^container:.", given.host_network):
         problems.append(f"--host-network {given.host_network!r} must be host or container:<name>")
+    if given.host_network == "host":
+        for flag, value in (("--host-bridge", given.host_bridge), ("--host-dns", given.host_dns)):
+            if value:
+                problems.append(f"{flag} {value!r} goes with --host-network container:<name>: on a real host Docker decides")
+    if given.host_dns and not _is_address(given.host_dns):
+        problems.append(f"--host-dns {given.host_dns!r} must be an IP address")
     if not (given.http_port.isascii() and given.http_port.isdigit() and 0 < int(given.http_port) < 65536):
         problems.append(f"--http-port {given.http_port!r} must be a port from 1 to 65535")
     if given.log_level.upper() not in _LEVELS:

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from docker import errors
@@ -28,6 +29,7 @@ from .docker_client import DockerClient, DockerFailure, status
 from .docker_files import DockerFiles
 from .docker_pulls import ImagePulls
 from .docker_watch import DockerWatch
+from .played_host import PlayedHost
 from .runtimes import ContainerAction
 
 log = logging.getLogger(__name__)
@@ -52,16 +54,19 @@ class DockerRuntime:
         *,
         logins_file: str = "",
         port_wait_s: float = ports.WAIT_S,
+        played: PlayedHost | None = None,
     ) -> None:
         """Files are fetched into ``sandbox``; ``alive`` tells whether another executor of this agent is; ``logins_file`` is
-        as in :mod:`registry_logins`.
+        as in :mod:`registry_logins`; ``played`` is the host where a container plays it.
         """
         self._files = DockerFiles(client, sandbox, emit)
+        self._played = played
+        self._host_label = f"{names.LABEL_HOST}={host.name}"
         self._logins_file = logins_file
         self._client = client
-        self._emit = emit
+        self._emit = emit if played is None else partial(self._emit_closed, played, emit)
         self._port_wait_s = port_wait_s
-        self._watch = DockerWatch(client, host, emit, alive)
+        self._watch = DockerWatch(client, host, self._emit, alive)
         self._starts = ThreadPoolExecutor(START_THREADS, "start")
         self._controls = ThreadPoolExecutor(CONTROL_THREADS, "control")
         self._pulls = ImagePulls(client, emit, lambda action: self._starts.submit(self._start, action, pulled=True))
@@ -104,6 +109,8 @@ class DockerRuntime:
 
     def _start(self, action: do.StartContainer, *, pulled: bool = False) -> None:
         try:
+            if self._played is not None:
+                self._played.claim((*action.host_ports, *action.udp_ports))
             if taken := ports.taken_ports(action.host_ports, self._port_wait_s):
                 self._emit(on.StartFailed(action.task_id, taken))
             elif not self._files.ready(action):
@@ -117,6 +124,8 @@ class DockerRuntime:
                 self._emit(on.StartFailed(action.task_id, self._client.explain(error)))
             else:
                 self._pull(action)
+        except TemporaryError as error:
+            self._emit(on.StartFailed(action.task_id, f"the ports of the task cannot be published: {error}"))
         except DockerFailure as error:
             self._emit(on.StartFailed(action.task_id, self._start_message(action, error)))
         except Exception:  # thread edge: the machine waits for an answer (rule 60)
@@ -127,7 +136,7 @@ class DockerRuntime:
         self._pulls.wait_for(action, self._files.logins_file(action) or self._logins_file)
 
     def _create_and_start(self, action: do.StartContainer) -> str:
-        """Return the container's own address, or an empty text where it shares the host's."""
+        """Return the container's own address, or an empty text where it shares the host's. Raises TemporaryError too."""
         api = self._client.api
         try:
             container = api.create_container_from_config(action.config, action.name)
@@ -141,10 +150,30 @@ class DockerRuntime:
         api.start(container["Id"])
         if action.fetch:
             self._files.remove(action.task_id)
-        if action.config["HostConfig"]["NetworkMode"] != "bridge":
+        network = action.config["HostConfig"]["NetworkMode"]
+        if network in ("host", "none") or network.startswith("container:"):
             return ""
-        # The field of the same name above it is deprecated (docs.docker.com/engine/deprecated).
-        return str(api.inspect_container(container["Id"])["NetworkSettings"]["Networks"]["bridge"]["IPAddress"])
+        # The field of the same name above it is deprecated (docs.docker.com/engine/deprecated). It is empty once the task ended.
+        address = str(api.inspect_container(container["Id"])["NetworkSettings"]["Networks"][network]["IPAddress"])
+        if self._played is not None and action.publish and address:
+            self._played.publish(action.task_id, address, action.publish)
+            if not api.inspect_container(container["Id"])["State"]["Running"]:
+                self._played.withdraw(action.task_id)  # its end was reported before there was anything to close
+        return address
+
+    def _emit_closed(self, played: PlayedHost, emit: Emit, event: on.Event) -> None:
+        """Emit an event, but close a task's ports before anybody hears of its end: they may be another's right afterwards."""
+        match event:
+            case on.ContainerDied(task_id):
+                played.withdraw(task_id)
+            case on.ContainersListed():
+                played.sweep(self._running_on_host)
+        emit(event)
+
+    def _running_on_host(self) -> set[str]:
+        """Return the tasks that run on this host, whosever they are. Raises one of DockerFailure."""
+        found = self._client.api.containers(filters={"label": self._host_label})
+        return {container["Labels"].get(names.LABEL_TASK, "") for container in found}
 
     def _start_message(self, action: do.StartContainer, error: Exception) -> str:
         text = self._client.explain(error)
@@ -191,6 +220,8 @@ class DockerRuntime:
         try:
             self._files.remove(task_id)
             self._client.api.remove_container(names.container_name(task_id), force=True, v=True)
+            if self._played is not None:
+                self._played.withdraw(task_id)  # its end is not reported any more when the executor is leaving
         except DockerFailure as error:
             if status(error) not in (404, 409):  # gone, or being removed
                 # The next listing shows it again, and the machine asks again.

@@ -32,6 +32,7 @@ from .core import events as on
 from .core.host import Host
 from .core.mark import Mark
 from .fetcher import Fetches
+from .played_host import PlayedHost
 from .process_logs import STREAMS, LogPump, last_lines, output_file
 from .runtimes import ContainerAction
 
@@ -74,10 +75,12 @@ class ProcessRuntime:
         alive: Callable[[str], bool],
         *,
         port_wait_s: float = ports.WAIT_S,
+        played: PlayedHost | None = None,
     ) -> None:
         """``variables`` are those of the executor's environment that every process gets; no secret may be among them.
-        ``alive`` tells whether another executor of this agent is.
+        ``alive`` tells whether another executor of this agent is; ``played`` is the host where a container plays it.
         """
+        self._played = played
         self._sandbox = sandbox
         self._variables = dict(variables)
         self._host = host
@@ -171,6 +174,8 @@ class ProcessRuntime:
 
     def _start(self, action: do.StartProcess) -> None:
         try:
+            if self._played is not None:
+                self._played.claim((*action.host_ports, *action.udp_ports))
             problem = ports.taken_ports(action.host_ports, self._port_wait_s) or self._spawn(self._tasks[action.task_id], action)
         except OSError as error:
             problem = f"{action.args[0]} cannot be started: {error.strerror}"

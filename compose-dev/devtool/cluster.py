@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .settings import COMPOSE_FILE, DEFAULT_AGENTS, DEFAULT_BALANCERS, GENERATED, Settings
-from .shell import run
+from .shell import CommandFailed, run
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -88,12 +88,14 @@ def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]
     services = {}
     # Null, as in compose.yaml: volumes with no settings of their own.
     volumes: dict[str, None] = {}
+    networks: dict[str, Any] = {}
     for number in range(DEFAULT_AGENTS + 1, settings.agents + 1):
         host = f"agent{number}"
         services[host] = _clone(config, "agent1", "agent1", host)
         volumes[host] = None
         services[host]["environment"]["MESOS_ATTRIBUTES"] = attributes(number)
         _move(services[host], 100 + number)
+        networks[f"docker0-{host}"], services[host]["environment"]["ERATOS_HOST_DNS"] = _docker0(config, number)
         services[f"consul-{host}"] = _clone(config, "consul-agent1", "agent1", host)
     for number in range(DEFAULT_BALANCERS + 1, settings.balancers + 1):
         host = f"balancer{number}"
@@ -104,7 +106,7 @@ def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]
         published = {8000: settings.port("BALANCER", number), 9090: settings.port("STATS", number)}
         for port in services[host]["ports"]:
             port["published"] = str(published[port["target"]])
-    return {"services": services, "volumes": volumes}
+    return {"services": services, "volumes": volumes, "networks": networks}
 
 
 def attributes(agent: int) -> str:
@@ -118,6 +120,20 @@ def _clone(config: dict[str, Any], service: str, host: str, other_host: str) -> 
     # Built under the original's name; and never a second time.
     clone.pop("build", None)
     return clone
+
+
+def _docker0(config: dict[str, Any], agent: int) -> tuple[dict[str, Any], str]:
+    """Return the network inside another agent, whose number is the third of its addresses, and the agent's address there."""
+    network = json.loads(re.sub(r"\bagent1\b", f"agent{agent}", json.dumps(config["networks"]["docker0-agent1"])))
+    for part in network["ipam"]["config"]:
+        part["subnet"] = _in_agent(part["subnet"], agent)
+        part["aux_addresses"] = {name: _in_agent(address, agent) for name, address in part["aux_addresses"].items()}
+    return network, _in_agent(config["services"]["agent1"]["environment"]["ERATOS_HOST_DNS"], agent)
+
+
+def _in_agent(address: str, agent: int) -> str:
+    first, second, _, last = address.split(".")
+    return f"{first}.{second}.{agent}.{last}"
 
 
 def _move(service: dict[str, Any], last_number: int) -> None:
@@ -231,9 +247,34 @@ def stop(compose: Compose, volumes: bool) -> None:
     # First, so that nobody replaces the workers that go next.
     remove(schedulers)
     remove(workers(compose.settings))
-    compose.run("down", "--remove-orphans", "-t", "5", *(["--volumes"] if volumes else []))
-    # Those that an executor started while it was being stopped.
+    down = ["down", "--remove-orphans", "-t", "5", *(["--volumes"] if volumes else [])]
+    late = None
+    try:
+        compose.run(*down)
+    except CommandFailed as error:
+        late = error
+    # Those that an executor started while it was being stopped; the network of such a one could not go before it.
     remove(workers(compose.settings))
+    if late is not None:
+        compose.run(*down)
+    _remove_left(compose.settings, volumes)
+
+
+def _remove_left(settings: Settings, volumes: bool) -> None:
+    """Remove what compose does not know of: what agents had that there were once, and with `volumes` the disks of workers."""
+    made = ["--filter", f"label={PROJECT_LABEL}={settings.project}"]
+    left = {"network": run(["docker", "network", "ls", "-q", *made], timeout_s=60).split()}
+    if volumes:
+        of_workers = worker_volumes(settings, run(["docker", "volume", "ls", "-q"], timeout_s=60).split())
+        left["volume"] = run(["docker", "volume", "ls", "-q", *made], timeout_s=60).split() + of_workers
+    for kind, unwanted in left.items():
+        if unwanted:
+            run(["docker", kind, "rm", *unwanted], check=False, timeout_s=60)
+
+
+def worker_volumes(settings: Settings, found: Iterable[str]) -> list[str]:
+    """Return which of these volumes are on the disks of the cluster's hosts: executors name them after their host."""
+    return [name for name in found if re.match(rf"{re.escape(settings.project)}-agent\d+_", name)]
 
 
 def kill(settings: Settings, service: str) -> list[str]:

@@ -136,7 +136,7 @@ def up(settings: Settings, options: argparse.Namespace) -> None:
     progress = Progress()
     with _alone(settings):
         engine.ensure(progress)
-        network.choose(settings, os.environ.get(network.VARIABLE, ""))
+        network.choose(settings, os.environ)
         compose = Compose(settings)
         built = images.ensure(settings, compose, progress, options.force)
         ports.check(settings, cluster.containers(settings.project))

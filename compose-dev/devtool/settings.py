@@ -30,7 +30,7 @@ MASTERS = 2
 CONSUL_SERVERS = 3
 
 #: Variables of compose.yaml that describe the cluster, and so are remembered with it.
-_REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK|LOG_REQUESTS)")
+_REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK|BRIDGES|LOG_REQUESTS)")
 #: First port of each numbered kind: balancer1 has 8000, balancer2 8001 and so on.
 _FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050}
 _CONSUL_PORT = 8500

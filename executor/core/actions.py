@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from eratos.common.payload import Fetch, ReadinessCheck
+from eratos.common.payload import Fetch, Port, ReadinessCheck
 
 from .updates import StatusUpdate
 
@@ -28,6 +28,8 @@ class StartContainer:
     host_ports: tuple[int, ...] = ()  #: TCP ports that must be free on the host
     force_pull: bool = False
     fetch: tuple[Fetch, ...] = ()
+    udp_ports: tuple[int, ...] = ()  #: of the host, the task's own from now on
+    publish: tuple[Port, ...] = ()  #: to be published beside Docker: see played_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class StartProcess:
     user: str = ""  #: empty: the executor's own
     host_ports: tuple[int, ...] = ()
     fetch: tuple[Fetch, ...] = ()
+    udp_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

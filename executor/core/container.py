@@ -55,10 +55,15 @@ def container_config(payload: TaskPayload, host: Host) -> dict[str, Any]:
         config["User"] = payload.user
     if payload.network == "bridge":
         config["ExposedPorts"] = {key: {} for port in payload.ports for key in _port_keys(port)}
-        config["HostConfig"]["PortBindings"] = {
-            key: [{"HostPort": str(port.host_port)}] for port in payload.ports for key in _port_keys(port)
-        }
+        if host.real:
+            config["HostConfig"]["PortBindings"] = {
+                key: [{"HostPort": str(port.host_port)}] for port in payload.ports for key in _port_keys(port)
+            }
     apply_parameters(config, payload.parameters)
+    if payload.network == "bridge" and host.dns:
+        config["HostConfig"].setdefault("Dns", [host.dns])
+    if not host.real:
+        config["HostConfig"]["Binds"] = [_on_this_host(bind, host) for bind in config["HostConfig"]["Binds"]]
     return config
 
 
@@ -75,11 +80,16 @@ def labels(payload: TaskPayload, host: Host) -> dict[str, str]:
     }
 
 
-def tcp_host_ports(payload: TaskPayload) -> tuple[int, ...]:
-    """Return the TCP ports the task needs on the host."""
+def host_ports(payload: TaskPayload, protocol: str) -> tuple[int, ...]:
+    """Return the ports of a protocol that the task needs on the host."""
     if payload.network == "none":
         return ()
-    return tuple(port.host_port for port in payload.ports if "tcp" in port.protocol.split(","))
+    return tuple(port.host_port for port in payload.ports if protocol in port.protocol.split(","))
+
+
+def published(payload: TaskPayload, host: Host) -> tuple[Port, ...]:
+    """Return the ports that are to be published beside Docker, which does so on real hosts only."""
+    return payload.ports if payload.network == "bridge" and not host.real else ()
 
 
 def probe_target(payload: TaskPayload, port: int, address: str) -> tuple[str, int]:
@@ -115,18 +125,26 @@ def _network(payload: TaskPayload, host: Host) -> str:
         return "none"
     if payload.network != "bridge":
         raise PermanentError(f"network {payload.network!r} is unknown: use host, bridge or none")
-    if not host.real:
+    if host.real:
+        return "bridge"
+    if not host.bridge:
         raise PermanentError(
-            f"network bridge does not work where a container plays the host ({host.network}): "
-            "Docker publishes ports on the real host only; use network host"
+            f"network bridge needs a Docker network of its own where a container plays the host ({host.network}): "
+            "name it by ERATOS_HOST_BRIDGE, or use network host"
         )
-    return "bridge"
+    return host.bridge
 
 
 def _bind(volume: Volume) -> str:
     if not volume.named and not volume.source.startswith("/"):
         raise PermanentError(f"volume {volume.source!r}: a host path must be absolute")
     return f"{volume.source}:{volume.container_path}:{'ro' if volume.read_only else 'rw'}"
+
+
+def _on_this_host(bind: str, host: Host) -> str:
+    """Name a Docker volume after the played host: played hosts share a Docker daemon, and no disk."""
+    source, separator, rest = bind.partition(":")
+    return bind if source.startswith("/") or not separator else f"{host.name.replace(':', '-')}_{source}:{rest}"
 
 
 def _port_keys(port: Port) -> list[str]:

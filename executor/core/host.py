@@ -22,6 +22,8 @@ class Host:
     address: str = ""  #: the host's IP address as the agent knows it
     runtimes: tuple[str, ...] = RUNTIMES  #: what is switched on
     network: str = REAL_HOST_NETWORK  #: what "host network" means: ``host``, or ``container:<name>`` for a played host
+    bridge: str = ""  #: Docker network that bridged containers of a played host join; empty: it can have none
+    dns: str = ""  #: address of the resolver that those ask; empty: Docker's choice
 
     @property
     def real(self) -> bool:

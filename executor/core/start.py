@@ -7,7 +7,7 @@ from eratos.common.errors import PermanentError
 from eratos.common.payload import TaskPayload
 
 from .actions import StartContainer, StartProcess
-from .container import container_config, tcp_host_ports
+from .container import container_config, host_ports, published
 from .environment import environment
 from .host import Host
 from .mark import Mark
@@ -18,15 +18,22 @@ def start_action(payload: TaskPayload, host: Host) -> StartContainer | StartProc
     if payload.runtime not in host.runtimes:
         what = "an image" if payload.runtime == "docker" else "no image"
         raise PermanentError(f"the app has {what}, and runtime {payload.runtime} is switched off on this host (ERATOS_RUNTIMES)")
-    ports = tcp_host_ports(payload)
     if payload.runtime == "process":
-        return _process(payload, host, ports)
-    config = container_config(payload, host)
-    name = names.container_name(payload.task_id)
-    return StartContainer(payload.task_id, name, payload.image, config, ports, payload.force_pull, payload.fetch)
+        return _process(payload, host)
+    return StartContainer(
+        payload.task_id,
+        names.container_name(payload.task_id),
+        payload.image,
+        container_config(payload, host),
+        host_ports(payload, "tcp"),
+        payload.force_pull,
+        payload.fetch,
+        host_ports(payload, "udp"),
+        published(payload, host),
+    )
 
 
-def _process(payload: TaskPayload, host: Host, ports: tuple[int, ...]) -> StartProcess:
+def _process(payload: TaskPayload, host: Host) -> StartProcess:
     if not payload.args:
         raise PermanentError("args are empty: a task without an image needs a command")
     if payload.network != "host":
@@ -37,5 +44,12 @@ def _process(payload: TaskPayload, host: Host, ports: tuple[int, ...]) -> StartP
             raise PermanentError(f"{field} needs a container: give the app an image, or leave it out")
     mark = Mark(host.framework_id, host.name, host.agent_id, host.executor_id, payload.task_id)
     return StartProcess(
-        payload.task_id, payload.args, environment(payload, host.hostname), mark.to_text(), payload.user, ports, payload.fetch
+        payload.task_id,
+        payload.args,
+        environment(payload, host.hostname),
+        mark.to_text(),
+        payload.user,
+        host_ports(payload, "tcp"),
+        payload.fetch,
+        host_ports(payload, "udp"),
     )

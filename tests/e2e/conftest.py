@@ -18,11 +18,13 @@ PROJECT = "eratos-test"
 PORTS = {name: port + 20_000 for name, port in DEFAULT_PORTS.items()}
 #: Beside those that ./dev chooses from.
 NETWORK = "10.87.254"
+BRIDGES = "10.89"
 
 
 @pytest.fixture(scope="session")
 def docker_compose_project_name() -> str:
-    os.environ.update({"ERATOS_PROJECT": PROJECT, "ERATOS_NETWORK": NETWORK} | {name: str(port) for name, port in PORTS.items()})
+    os.environ.update({"ERATOS_PROJECT": PROJECT, "ERATOS_NETWORK": NETWORK, "ERATOS_BRIDGES": BRIDGES})
+    os.environ.update({name: str(port) for name, port in PORTS.items()})
     return PROJECT
 
 
@@ -73,6 +75,7 @@ def hello() -> dict[str, Any]:
 
 
 def _remove_workers() -> None:
-    left = Cluster(PROJECT, PORTS).all_worker_containers()
-    if left:
-        docker("rm", "-f", *left)
+    cluster = Cluster(PROJECT, PORTS)
+    for kind, left in (("container", cluster.all_worker_containers()), ("volume", cluster.worker_volumes())):
+        if left:
+            docker(kind, "rm", "-f", *left)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -149,6 +150,10 @@ class Cluster:
         """Ids of every container that executors of this project started, running or not."""
         lines = docker("ps", "-a", "--no-trunc", "--filter", "label=eratos.task", "--format", '{{.Label "eratos.host"}} {{.ID}}')
         return [line.split()[1] for line in lines.splitlines() if line.startswith(f"{self.project}-")]
+
+    def worker_volumes(self) -> list[str]:
+        """Names of the Docker volumes that tasks have on this project's hosts."""
+        return [name for name in docker("volume", "ls", "-q").split() if re.match(rf"{self.project}-agent\d+_", name)]
 
     def host_of(self, container: str) -> str:
         """The agent, such as ``agent1``, that a worker's container belongs to."""

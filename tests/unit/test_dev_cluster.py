@@ -17,12 +17,14 @@ CONFIG = {
             "build": {"target": "agent"},
             "image": "eratos/agent",
             "hostname": "agent1",
-            "networks": {"default": {"ipv4_address": "10.0.7.101"}},
+            "networks": {"default": {"ipv4_address": "10.0.7.101"}, "docker0-agent1": {}},
             "volumes": [{"type": "volume", "source": "agent1", "target": "/var/lib/mesos"}],
             "environment": {
                 "MESOS_HOSTNAME": "agent1",
                 "MESOS_ATTRIBUTES": "rack:r1;zone:a",
                 "ERATOS_HOST_NETWORK": "container:myagent1-agent1-1",
+                "ERATOS_HOST_BRIDGE": "myagent1_docker0-agent1",
+                "ERATOS_HOST_DNS": "10.9.1.2",
             },
         },
         "consul-agent1": {"network_mode": "service:agent1", "environment": {"CONSUL_NODE": "agent1"}},
@@ -32,29 +34,43 @@ CONFIG = {
             "ports": [{"target": 8000, "published": "8000", "host_ip": "127.0.0.1"}, {"target": 9090, "published": "9090"}],
         },
         "consul-balancer1": {"network_mode": "service:balancer1", "environment": {"CONSUL_NODE": "balancer1"}},
-    }
+    },
+    "networks": {
+        "docker0-agent1": {
+            "name": "myagent1_docker0-agent1",
+            "ipam": {"config": [{"subnet": "10.9.1.0/24", "aux_addresses": {"DefaultGatewayIPv4": "10.9.1.2"}}]},
+        }
+    },
 }
 
 
 def test_no_service_is_added_for_the_default_counts_or_fewer() -> None:
-    assert extra_services(CONFIG, Settings()) == {"services": {}, "volumes": {}}
-    assert extra_services(CONFIG, Settings(agents=1, balancers=1)) == {"services": {}, "volumes": {}}
+    assert extra_services(CONFIG, Settings()) == {"services": {}, "volumes": {}, "networks": {}}
+    assert extra_services(CONFIG, Settings(agents=1, balancers=1)) == {"services": {}, "volumes": {}, "networks": {}}
 
 
 def test_a_further_agent_is_the_first_one_under_its_own_name() -> None:
     added = extra_services(CONFIG, Settings(agents=4))
     assert added["volumes"] == {"agent4": None}
+    assert added["networks"] == {
+        "docker0-agent4": {
+            "name": "myagent1_docker0-agent4",
+            "ipam": {"config": [{"subnet": "10.9.4.0/24", "aux_addresses": {"DefaultGatewayIPv4": "10.9.4.2"}}]},
+        }
+    }
     assert added["services"] == {
         "agent4": {
             "image": "eratos/agent",
             "hostname": "agent4",
-            "networks": {"default": {"ipv4_address": "10.0.7.104"}},
+            "networks": {"default": {"ipv4_address": "10.0.7.104"}, "docker0-agent4": {}},
             "volumes": [{"type": "volume", "source": "agent4", "target": "/var/lib/mesos"}],
             "environment": {
                 "MESOS_HOSTNAME": "agent4",
                 "MESOS_ATTRIBUTES": "rack:r1;zone:b",
                 # Only whole names are replaced: the project's own name stays.
                 "ERATOS_HOST_NETWORK": "container:myagent1-agent4-1",
+                "ERATOS_HOST_BRIDGE": "myagent1_docker0-agent4",
+                "ERATOS_HOST_DNS": "10.9.4.2",
             },
         },
         "consul-agent4": {"network_mode": "service:agent4", "environment": {"CONSUL_NODE": "agent4"}},
@@ -196,3 +212,24 @@ def test_restart_policy_and_log_limits_hold_for_every_service(compose: dict[str,
         service = compose["services"][name]
         assert service["restart"] == "unless-stopped", name
         assert "max-size" in service["logging"]["options"], name
+
+
+def test_volumes_of_workers_are_those_on_the_disks_of_this_clusters_hosts() -> None:
+    found = ["eratos-agent1_db", "eratos-agent12_db", "eratos_agent1", "eratos-test-agent1_db", "db", "x-eratos-agent1_db"]
+    assert cluster.worker_volumes(Settings(), found) == ["eratos-agent1_db", "eratos-agent12_db"]
+    assert cluster.worker_volumes(Settings(project="eratos-test"), found) == ["eratos-test-agent1_db"]
+
+
+def test_each_host_of_the_compose_file_has_a_network_inside_that_docker_puts_after_the_clusters_own() -> None:
+    config = yaml.safe_load(COMPOSE_FILE.read_text())
+    for agent in ("agent1", "agent2", "agent3"):
+        service, number = config["services"][agent], agent.removeprefix("agent")
+        assert set(service["networks"]) == {"default", f"docker0-{agent}"}
+        # Its first interface, its way out, and the address that Consul takes are those of the first network by name.
+        assert min(service["networks"]) == "default"
+        gateway = service["environment"]["ERATOS_HOST_DNS"]
+        assert gateway.endswith(f".{number}.2")
+        [addresses] = config["networks"][f"docker0-{agent}"]["ipam"]["config"]
+        assert addresses["aux_addresses"] == {"DefaultGatewayIPv4": gateway}
+        assert addresses["subnet"] == gateway.removesuffix(".2") + ".0/24"
+        assert service["environment"]["ERATOS_HOST_BRIDGE"] == f"${{ERATOS_PROJECT:-eratos}}_docker0-{agent}"

@@ -48,6 +48,16 @@ def test_all_problems_are_named_at_once() -> None:
         assert flag in str(caught.value)
 
 
+def test_a_played_hosts_bridge_and_resolver_are_read_and_mean_nothing_to_a_real_one() -> None:
+    played = {"ERATOS_HOST_NETWORK": "container:x", "ERATOS_HOST_BRIDGE": "x_docker0", "ERATOS_HOST_DNS": "10.86.1.2"}
+    assert (read([], played).host_bridge, read([], played).host_dns) == ("x_docker0", "10.86.1.2")
+    for flag, value in (("--host-bridge", "x_docker0"), ("--host-dns", "10.86.1.2")):
+        with pytest.raises(FatalError, match=f"{flag} .* goes with --host-network container"):
+            read([flag, value], {})
+    with pytest.raises(FatalError, match="--host-dns 'agent1' must be an IP address"):
+        read(["--host-dns", "agent1"], {"ERATOS_HOST_NETWORK": "container:x"})
+
+
 def test_the_token_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
     config = read([], {"ERATOS_CONSUL_TOKEN": "s3cret"})
     assert config.consul_token == "s3cret"

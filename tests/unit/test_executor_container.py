@@ -13,9 +13,11 @@ from eratos.common.errors import PermanentError
 from eratos.common.payload import Port, Volume
 from eratos.common.resources import Resources
 from eratos.executor.core.actions import StartContainer
-from eratos.executor.core.container import container_config, probe_target, tcp_host_ports
+from eratos.executor.core.container import container_config, host_ports, probe_target, published
 from eratos.executor.core.environment import environment
 from eratos.executor.core.start import start_action
+
+PLAYED = replace(HOST, network="container:x-agent1-1", bridge="x_docker0", dns="10.86.1.2")
 
 
 def config(host: Any = HOST, **changes: Any) -> dict[str, Any]:
@@ -139,7 +141,7 @@ def test_bridged_ports_are_published() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"network": "bridge"}, "use network host"),
+        ({"network": "bridge"}, "name it by ERATOS_HOST_BRIDGE"),
         ({"network": "overlay"}, "use host, bridge or none"),
         ({"volumes": (Volume("/data", "relative"),)}, "must be absolute"),
         ({"parameters": (("teleport", "1"),)}, "'teleport' is not supported; known are: add-host"),
@@ -156,6 +158,33 @@ def test_what_cannot_be_done_is_refused_with_the_reason(changes: dict[str, Any],
 def test_volumes_are_bound() -> None:
     found = host_config(volumes=(Volume("/a", "/srv", read_only=True), Volume("/b", "cache", named=True)))
     assert found["Binds"] == ["/srv:/a:ro", "cache:/b:rw"]
+
+
+def test_docker_volumes_of_played_hosts_are_apart_however_an_app_asks_for_them() -> None:
+    volumes = (Volume("/a", "/srv", read_only=True), Volume("/b", "cache", named=True))
+    asked: Any = {"volumes": volumes, "parameters": (("volume", "other:/c:ro"), ("volume", "/etc:/d"))}
+    first, second = (config(replace(PLAYED, name=name), **asked)["HostConfig"]["Binds"] for name in ("x-agent1", "x-agent2:5052"))
+    assert first == ["/srv:/a:ro", "x-agent1_cache:/b:rw", "x-agent1_other:/c:ro", "/etc:/d"]
+    assert second[1:3] == ["x-agent2-5052_cache:/b:rw", "x-agent2-5052_other:/c:ro"]
+    assert host_config(**asked)["Binds"] == ["/srv:/a:ro", "cache:/b:rw", "other:/c:ro", "/etc:/d"]
+
+
+def test_a_bridged_container_of_a_played_host_is_on_that_hosts_bridge_and_docker_publishes_nothing() -> None:
+    payload = replace(a_payload(network="bridge"), ports=(Port(31000, 80), Port(31001, 53, "udp,tcp")))
+    found = container_config(payload, PLAYED)
+    assert (found["HostConfig"]["NetworkMode"], found["HostConfig"]["Dns"]) == ("x_docker0", ["10.86.1.2"])
+    assert "PortBindings" not in found["HostConfig"]
+    assert set(found["ExposedPorts"]) == {"80/tcp", "53/udp", "53/tcp"}
+    assert published(payload, PLAYED) == payload.ports
+    assert published(payload, HOST) == ()
+    assert published(replace(payload, network="host"), PLAYED) == ()
+    assert "Dns" not in container_config(replace(payload, network="host"), PLAYED)["HostConfig"]
+    assert "Dns" not in container_config(payload, HOST)["HostConfig"]
+
+
+def test_the_apps_own_resolver_wins() -> None:
+    found = config(PLAYED, network="bridge", parameters=(("dns", "9.9.9.9"),))
+    assert found["HostConfig"]["Dns"] == ["9.9.9.9"]
 
 
 def test_parameters_are_translated() -> None:
@@ -202,7 +231,8 @@ def test_a_bridged_port_is_reached_at_the_containers_own_address() -> None:
     assert probe_target(a_payload(), 31000, "") == ("127.0.0.1", 31000)
 
 
-def test_only_tcp_ports_of_a_networked_task_must_be_free() -> None:
+def test_ports_of_a_networked_task_are_told_apart_by_protocol() -> None:
     payload = replace(a_payload(), ports=(Port(31000), Port(31001, protocol="udp"), Port(31002, protocol="udp,tcp")))
-    assert tcp_host_ports(payload) == (31000, 31002)
-    assert tcp_host_ports(replace(payload, network="none")) == ()
+    assert host_ports(payload, "tcp") == (31000, 31002)
+    assert host_ports(payload, "udp") == (31001, 31002)
+    assert host_ports(replace(payload, network="none"), "tcp") == ()
