@@ -213,6 +213,8 @@ def test_a_benchmark_may_clean_up_after_ctrl_c() -> None:
 
         subprocess.Popen = Telling
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        # As from a terminal: in the background, or under nohup, ctrl-C is ignored, and that is inherited.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.exit(to_its_end(sys.argv[1:], {}))
         """
     benchmark = """if True:
