@@ -25,7 +25,7 @@ MADE_LABEL = "com.docker.compose.config-hash"
 HOST_LABEL = "eratos.host"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Attachment:
     """A container in a network."""
 

@@ -43,7 +43,7 @@ def start(compose: Compose, step: Step) -> bool:
     Tell whether anything was done. Raise Problem, with what helps, where it cannot be done.
     """
     settings = compose.settings
-    before = _ids(settings)
+    before = _seen(settings)
     compose.write_override()
     cluster.remove_surplus(settings)
     addresses = fixed_addresses(cluster.config(compose))
@@ -63,7 +63,7 @@ def start(compose: Compose, step: Step) -> bool:
         _compose_up(compose)
     for container in cluster.stranded(cluster.containers(settings.project)):
         run(["docker", "restart", "-t", "1", container.id])
-    return before != _ids(settings)
+    return before != _seen(settings)
 
 
 def remake(compose: Compose, services: set[str]) -> None:
@@ -72,8 +72,9 @@ def remake(compose: Compose, services: set[str]) -> None:
     _compose_up(compose)
 
 
-def _ids(settings: Settings) -> set[tuple[object, ...]]:
-    return {(one.id, one.started_at, one.state) for one in cluster.containers(settings.project)}
+def _seen(settings: Settings) -> set[tuple[object, ...]]:
+    found = cluster.containers(settings.project)
+    return {(one.id, one.started_at, one.state, tuple(sorted(one.networks.items()))) for one in found}
 
 
 def _compose_up(compose: Compose) -> None:
