@@ -17,7 +17,7 @@ from typing import Any
 from .shell import run
 
 #: What Mesos and its ZooKeeper client write to an agent's output; what is left is its executors'.
-_OF_MESOS = re.compile(r"[IWE]\d{4} |.*:ZOO_(INFO|WARN|ERROR)|$")
+_OF_MESOS = re.compile(r"[IWEF]\d{4} |.*:ZOO_(INFO|WARN|ERROR)|WARNING: Logging before InitGoogleLogging|$")
 
 
 def every_line(_line: str) -> bool:

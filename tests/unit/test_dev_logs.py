@@ -36,7 +36,8 @@ t04 executor two
 t05 executor three
 t06 W1126 21:59:00.223917    30 slave.cpp:95] of Mesos
 t07
-t08 E1126 21:59:00.223917    30 slave.cpp:95] of Mesos
+t08 WARNING: Logging before InitGoogleLogging() is written to STDERR
+t09 E1126 21:59:00.223917    30 slave.cpp:95] of Mesos
 """
 
 
@@ -48,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
     (tmp_path / "agent").write_text(AGENT)
-    (tmp_path / "other").write_text("t00 first\nt03 third\nt09 last\n")
+    (tmp_path / "other").write_text("t00 first\nt03 third\nt10 last\n")
     return tmp_path
 
 
@@ -72,14 +73,14 @@ def test_several_are_shown_in_the_order_of_their_lines(capsys: pytest.CaptureFix
     logs.show({"agent1": "agent", "b": "other"}, 2, follow=False)
     assert capsys.readouterr().out.splitlines() == [
         "b      | third",
-        "agent1 | ",
+        "agent1 | WARNING: Logging before InitGoogleLogging() is written to STDERR",
         "agent1 | E1126 21:59:00.223917    30 slave.cpp:95] of Mesos",
         "b      | last",
     ]
 
 
 def test_followed_are_lines_that_come_and_none_twice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "agent.later").write_text("t10 I1126 21:59:00.223917    30 slave.cpp:95] of Mesos\nt11 executor four\n")
+    (folder / "agent.later").write_text("t11 I1126 21:59:00.223917    30 slave.cpp:95] of Mesos\nt12 executor four\n")
     logs.show({"executor1": "agent"}, 1, follow=True, wanted=logs.of_executor)
     assert capsys.readouterr().out.splitlines() == ["executor three", "executor four"]
 
