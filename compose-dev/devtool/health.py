@@ -21,6 +21,8 @@ from .terminal import Problem, Step
 #: Started that often, a container is not coming up: its log says why.
 CRASHES = 3
 POLL_S = 0.3
+#: That often the containers are looked at while something is missing.
+LOOK_S = 5
 #: Everything is on this machine: what takes longer does not answer.
 ANSWER_S = 3
 #: States of Consul's members, as its API numbers them.
@@ -201,14 +203,15 @@ def await_infrastructure(
 ) -> None:
     """Wait until every part is up and stays so for `settle_s`: some still answer while they find out that another was restarted.
 
-    What is not up at half of the time is made anew, once, by `remake`. Raise Problem for a container that keeps crashing, and
-    at the deadline for what is missing.
+    What ended meanwhile, keeps crashing, or is not up at half of the time is made anew by `remake`, once. Raise Problem where it
+    crashes again, and at the deadline for what is missing.
     """
     well_since = None
     began = time.monotonic()
-    next_look = began + 5
-    crashed_before = {container.id: container.restarts for container in cluster.containers(settings.project)}
-    remade = False
+    next_look = began + LOOK_S
+    before = {container.id: container.restarts for container in cluster.containers(settings.project)}
+    remade: set[str] = set()
+    half_time = False
     while True:
         lacking = {name: finding.lacks for name, finding in look(settings).items() if finding.lacks}
         if not lacking:
@@ -222,13 +225,15 @@ def await_infrastructure(
         reason = "; ".join(lack.text for lack in lacks)
         step.detail = f"{name}: {reason}"
         if time.monotonic() > next_look:
-            _raise_for_crashes(settings, crashed_before)
-            next_look = time.monotonic() + 5
-        if time.monotonic() > began + timeout_s / 2 and not remade:
-            remade = True
-            blamed = {service for lacks in lacking.values() for lack in lacks for service in lack.services}
-            step.detail = f"making {', '.join(sorted(blamed))} anew: {name}: {reason}"
-            remake(blamed)
+            blamed = {container.service for container in crashing(cluster.containers(settings.project), before, remade)}
+            if not half_time and time.monotonic() > began + timeout_s / 2:
+                half_time = True
+                blamed |= {service for lacks in lacking.values() for lack in lacks for service in lack.services} - remade
+            if blamed:
+                step.detail = f"making {', '.join(sorted(blamed))} anew: {name}: {reason}"
+                remake(blamed)
+                remade |= blamed
+            next_look = time.monotonic() + LOOK_S
         if time.monotonic() > began + timeout_s:
             raise Problem(
                 f"after {timeout_s:.0f} s, {name} is not up: {reason}",
@@ -237,13 +242,18 @@ def await_infrastructure(
         time.sleep(POLL_S)
 
 
-def _raise_for_crashes(settings: Settings, before: dict[str, int]) -> None:
-    """Raise Problem for a container that ended, or that Docker has started again too often since `before` was counted."""
-    for container in cluster.containers(settings.project):
-        if container.state in ("exited", "dead") or container.restarts - before.get(container.id, 0) >= CRASHES:
+def crashing(found: list[cluster.Container], before: dict[str, int], remade: set[str]) -> list[cluster.Container]:
+    """Return the containers that ended, or that Docker has started again too often since `before` was counted.
+
+    Raise Problem for one whose service was made anew before, without success.
+    """
+    crashed = [one for one in found if one.state in ("exited", "dead") or one.restarts - before.get(one.id, 0) >= CRASHES]
+    for container in crashed:
+        if container.service in remade:
             log = run(["docker", "logs", "--tail", "8", container.id], check=False, with_errors=True).rstrip()
             shown = "".join(f"\n       {line}" for line in log.splitlines())
             raise Problem(
                 f"{container.service} does not stay up (exit code {container.exit_code}){shown}",
                 f"put right what its log says (./dev logs {container.service}), then ./dev up",
             )
+    return crashed

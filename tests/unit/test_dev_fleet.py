@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from devtool import fleet, health, members, report, rotation
+from devtool.cluster import Container
 from devtool.settings import Settings
 from devtool.terminal import Problem, Step
 
@@ -342,3 +343,38 @@ def test_a_dead_host_is_forgotten_once_consul_has_noticed(fake: FakeCluster, set
 def test_only_hosts_are_forgotten() -> None:
     names = ("agent1", "balancer12", "consul1", "scheduler1", "consul-agent1", "master1", "zookeeper")
     assert [name for name in names if members.is_host(name)] == ["agent1", "balancer12"]
+
+
+def a_container(service: str, state: str = "running", restarts: int = 0) -> Container:
+    return Container(f"eratos-{service}-1", service, state, "", 1, "", restarts, id=service)
+
+
+def test_what_ended_or_keeps_crashing_is_found_by_what_happened_since() -> None:
+    found = [a_container("agent1", "exited"), a_container("agent2", restarts=9), a_container("agent3", restarts=5)]
+    before = {"agent2": 8, "agent3": 2}
+    assert [one.service for one in health.crashing(found, before, set())] == ["agent1", "agent3"]
+
+
+def test_what_crashes_again_after_it_was_made_anew_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "run", lambda *_args, **_options: "no space left\n")
+    with pytest.raises(Problem, match="agent1 does not stay up") as caught:
+        health.crashing([a_container("agent1", "exited")], {}, {"agent1"})
+    assert "no space left" in str(caught.value) and "./dev logs agent1" in caught.value.fix
+
+
+def test_what_does_not_come_up_is_made_anew_once(
+    fake: FakeCluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.agents.remove("agent2")
+    ended = [a_container("agent2", "exited")]
+    monkeypatch.setattr(health.cluster, "containers", lambda _project: ended)
+    monkeypatch.setattr(health, "LOOK_S", 0)
+    remade: list[set[str]] = []
+
+    def remake(services: set[str]) -> None:
+        remade.append(services)
+        ended.clear()
+        fake.agents.append("agent2")
+
+    health.await_infrastructure(settings, Step("wait"), 30, 0, remake)
+    assert remade == [{"agent2"}]
