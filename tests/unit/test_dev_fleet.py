@@ -362,9 +362,7 @@ def test_what_crashes_again_after_it_was_made_anew_is_told(monkeypatch: pytest.M
     assert "no space left" in str(caught.value) and "./dev logs agent1" in caught.value.fix
 
 
-def test_what_does_not_come_up_is_made_anew_once(
-    fake: FakeCluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_does_not_come_up_is_made_anew_once(fake: FakeCluster, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.agents.remove("agent2")
     ended = [a_container("agent2", "exited")]
     monkeypatch.setattr(health.cluster, "containers", lambda _project: ended)
