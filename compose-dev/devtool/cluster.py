@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .settings import COMPOSE_FILE, DEFAULT_AGENTS, DEFAULT_BALANCERS, GENERATED, Settings
@@ -25,6 +25,14 @@ MADE_LABEL = "com.docker.compose.config-hash"
 HOST_LABEL = "eratos.host"
 
 
+@dataclass(frozen=True, order=True)
+class Attachment:
+    """A container in a network."""
+
+    network_id: str
+    address: str  #: "" while the container is not running
+
+
 @dataclass
 class Container:
     """What matters of one container."""
@@ -37,6 +45,8 @@ class Container:
     started_at: str  #: ISO time, so that texts compare as times do
     restarts: int
     id: str = ""
+    network_mode: str = ""  #: "container:ID" where it shares another one's network
+    networks: dict[str, Attachment] = field(default_factory=dict)  #: by the network's name
 
     @property
     def running(self) -> bool:
@@ -78,9 +88,8 @@ class Compose:
         if self._override.exists():
             self._override.unlink()
         if settings.agents > DEFAULT_AGENTS or settings.balancers > DEFAULT_BALANCERS:
-            config = json.loads(self.run("config", "--format", "json"))
             GENERATED.mkdir(parents=True, exist_ok=True)
-            self._override.write_text(json.dumps(extra_services(config, settings), indent=2) + "\n")
+            self._override.write_text(json.dumps(extra_services(config(self), settings), indent=2) + "\n")
 
 
 def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -94,7 +103,7 @@ def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]
         services[host] = _clone(config, "agent1", "agent1", host)
         volumes[host] = None
         services[host]["environment"]["MESOS_ATTRIBUTES"] = attributes(number)
-        _move(services[host], 100 + number)
+        _move(services[host], host, 100 + number)
         networks[f"docker0-{host}"], services[host]["environment"]["ERATOS_HOST_DNS"] = _docker0(config, number)
         services[f"consul-{host}"] = _clone(config, "consul-agent1", "agent1", host)
     for number in range(DEFAULT_BALANCERS + 1, settings.balancers + 1):
@@ -102,7 +111,7 @@ def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]
         services[host] = _clone(config, "balancer1", "balancer1", host)
         volumes[f"{host}-log"] = None
         services[f"consul-{host}"] = _clone(config, "consul-balancer1", "balancer1", host)
-        _move(services[host], 40 + number)
+        _move(services[host], host, 40 + number)
         published = {8000: settings.port("BALANCER", number), 9090: settings.port("STATS", number)}
         for port in services[host]["ports"]:
             port["published"] = str(published[port["target"]])
@@ -136,10 +145,12 @@ def _in_agent(address: str, agent: int) -> str:
     return f"{first}.{second}.{agent}.{last}"
 
 
-def _move(service: dict[str, Any], last_number: int) -> None:
+def _move(service: dict[str, Any], host: str, last_number: int) -> None:
     """Give a service an address of its own: the same network, another last number (compose.yaml has the pattern)."""
     network = service["networks"]["default"]
     network["ipv4_address"] = f"{network['ipv4_address'].rpartition('.')[0]}.{last_number}"
+    others = [line for line in service.get("extra_hosts", ()) if re.split("[=:]", line)[0] != host]
+    service["extra_hosts"] = [*others, f"{host}={network['ipv4_address']}"]
 
 
 def containers(project: str) -> list[Container]:
@@ -185,7 +196,18 @@ def parse_container(entry: dict[str, Any], label: str = SERVICE_LABEL) -> Contai
         started_at=state["StartedAt"],
         restarts=entry.get("RestartCount", 0),
         id=entry["Id"],
+        network_mode=entry.get("HostConfig", {}).get("NetworkMode", ""),
+        networks={
+            name: Attachment(found.get("NetworkID") or "", found.get("IPAddress") or "")
+            for name, found in ((entry.get("NetworkSettings") or {}).get("Networks") or {}).items()
+        },
     )
+
+
+def short_name(container: str) -> str:
+    """Return a worker's container by what tells it apart, as `eratos logs` calls its task: shop_cart.6f1c0a52.1."""
+    match = re.fullmatch(r"eratos-(.+)\.instance-([0-9A-Za-z]{1,8})[0-9A-Za-z-]*\._app\.(\d+)", container)
+    return ".".join(match.groups()) if match else container
 
 
 def _natural(name: str) -> list[int | str]:
@@ -210,29 +232,31 @@ def stranded(found: list[Container]) -> list[Container]:
     ]
 
 
-def start(compose: Compose) -> bool:
-    """Create and start whatever is missing, stopped or outdated, and remove what no longer belongs. Tell whether anything was."""
-    settings = compose.settings
-    before = {(container.id, container.started_at) for container in containers(settings.project)}
-    compose.write_override()
-    _remove_surplus(settings)
-    compose.run("up", "-d", "--no-build", *settings.services())
-    for container in stranded(containers(settings.project)):
-        run(["docker", "restart", "-t", "1", container.id])
-    return before != {(container.id, container.started_at) for container in containers(settings.project)}
+def config(compose: Compose) -> dict[str, Any]:
+    """Return what compose makes of its files and variables."""
+    loaded: dict[str, Any] = json.loads(compose.run("config", "--format", "json"))
+    return loaded
 
 
-def _remove_surplus(settings: Settings) -> None:
+def remove_surplus(settings: Settings) -> None:
+    """Stop and remove the parts that this cluster no longer has, in order: what runs on a host ends first."""
     wanted = set(settings.services())
     surplus = [container for container in containers(settings.project) if container.service not in wanted]
     if not surplus:
         return
-    # In order, hosts first: an agent lets its workers finish and tells the master, then its Consul agent says goodbye.
+    # An agent lets its workers finish and tells the master; its Consul agent is still there to take them out of rotation.
     for group in ([one for one in surplus if not host_of(one.service)], [one for one in surplus if host_of(one.service)]):
         if group:
             run(["docker", "stop", "-t", "30", *(container.id for container in group)], check=False, timeout_s=120)
     hosts = [f"{settings.project}-{container.service}" for container in surplus]
     remove([*surplus, *workers(settings, hosts)])
+
+
+def remove_with_host(settings: Settings, services: Iterable[str]) -> None:
+    """Remove the containers of services, and with those of a host all that shares its network: they are lost with it."""
+    wanted = set(services)
+    found = [one for one in containers(settings.project) if one.service in wanted or host_of(one.service) in wanted]
+    remove([*found, *workers(settings, [f"{settings.project}-{one}" for one in wanted])])
 
 
 def remove(unwanted: list[Container]) -> None:

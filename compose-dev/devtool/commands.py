@@ -6,12 +6,14 @@ import argparse
 import contextlib
 import fcntl
 import os
-import shlex
+import re
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
-from . import cluster, development, engine, fleet, health, images, network, ports, report, timings
+from . import cluster, development, engine, fleet, health, images, members, network, ports, repair, report, timings
+from . import logs as log_reader
 from .cluster import Compose
 from .settings import GENERATED, Settings, read_settings
 from .shell import replace_this_process
@@ -90,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--volumes", action="store_true", help="also forget what was deployed and chosen")
     command("status", status, "show whether each part is well, and where it is")
     command("ps", ps, "list the containers, workers included, with their memory")
-    added = command("logs", logs, "show logs: of everything, or of a service, executorN or a worker's container")
+    added = command("logs", logs, "show logs: of everything, or of a service, executorN or a worker")
     added.add_argument("service", nargs="?", metavar="SERVICE")
     added.add_argument("-f", "--follow", action="store_true", help="go on showing what is new")
     added.add_argument(
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the access log of a balancer (balancer1): failed requests, or all after ERATOS_LOG_REQUESTS=all ./dev up",
     )
-    added.add_argument("-n", "--tail", default="100", metavar="N", help="lines to begin with (100)")
+    added.add_argument("-n", "--tail", default="100", metavar="N", help="lines to begin with (100), or all")
     added = command("scale", scale, "change the number of an app's instances and wait until they are in rotation")
     added.add_argument("app", metavar="APP")
     added.add_argument("instances", type=int, metavar="N")
@@ -141,12 +143,14 @@ def up(settings: Settings, options: argparse.Namespace) -> None:
         built = images.ensure(settings, compose, progress, options.force)
         ports.check(settings, cluster.containers(settings.project))
         settings.remember()
-        with progress.step("start the containers"):
-            changed = cluster.start(compose)
+        with progress.step("start the containers") as step:
+            changed = repair.start(compose, step)
             if changed:
                 images.remove_outdated()
         with progress.step("wait until every part is up") as step:
-            health.await_infrastructure(settings, step, INFRASTRUCTURE_S, SETTLE_S if changed else 0)
+            remake = partial(repair.remake, compose)
+            health.await_infrastructure(settings, step, INFRASTRUCTURE_S, SETTLE_S if changed else 0, remake)
+            members.forget_surplus(settings, step)
         with progress.step("wait until all workers are in rotation") as step:
             deadline = time.monotonic() + ROTATION_S
             app_id = fleet.patiently(lambda: fleet.ensure_sample(settings, options.workers), step, deadline)
@@ -180,30 +184,45 @@ def ps(settings: Settings, _options: argparse.Namespace) -> None:
 def logs(settings: Settings, options: argparse.Namespace) -> None:
     """Show logs, and with --follow go on showing them."""
     engine.require()
-    follow = ["--follow"] if options.follow else []
-    compose, service = Compose(settings), options.service or ""
+    tail = _tail(options.tail)
+    service = options.service or ""
     if options.requests:
         balancer = service or "balancer1"
         if not balancer.startswith("balancer"):
             raise Problem(f"{balancer} has no access log", "name a balancer: ./dev logs --requests balancer1")
         _require_running(settings, balancer)
-        shown = ["tail", "-n", options.tail, *(["-F"] if options.follow else []), ACCESS_LOG]
+        first = "+1" if tail is None else str(tail)
+        compose = Compose(settings)
+        shown = ["tail", "-n", first, *(["-F"] if options.follow else []), ACCESS_LOG]
         replace_this_process(compose.command("exec", "-T", balancer, *shown), compose.env)
-    if service.startswith("executor") and service[8:].isdigit():
-        agent = f"agent{service[8:]}"
-        _require_running(settings, agent)
+    found = {container.service: container.name for container in cluster.containers(settings.project)}
+    if not found:
+        raise Problem(f"the cluster {settings.project} is down", "./dev up starts it")
+    if not service:
+        log_reader.show(found, tail, options.follow)
+        return
+    executor = re.fullmatch(r"executor(\d+)", service)
+    if executor or service in settings.services():
+        holder = f"agent{executor[1]}" if executor else service
+        if holder not in found:
+            raise _no_such_service(settings, holder) if executor else Problem(f"{holder} is missing", "./dev up makes it")
         # The executor writes to its agent's output, among what Mesos and its ZooKeeper client write.
-        shown = compose.command("logs", "--no-color", "--no-log-prefix", "--tail", options.tail, *follow, agent)
-        # Compose clears the line before each one, terminal or not.
-        script = shlex.join(shown) + r" | sed -u 's/^\x1b\[2K//' | grep -vE '^([IWE][0-9]{4} |.*:ZOO_(INFO|WARN|ERROR)|$)'"
-        replace_this_process(["sh", "-c", script], compose.env)
-    if service and service not in settings.services():
-        names = [worker.name for worker in cluster.workers(settings)]
-        if service not in names:
-            raise _no_such_service(settings, service, "; or executorN, or a worker's container (./dev ps)")
-        replace_this_process(["docker", "logs", "--tail", options.tail, *follow, service])
-    which = [service] if service else []
-    replace_this_process(compose.command("logs", "--tail", options.tail, *follow, *which), compose.env)
+        wanted = log_reader.of_executor if executor else log_reader.every_line
+        log_reader.show({service: found[holder]}, tail, options.follow, wanted)
+        return
+    workers = [one.name for one in cluster.workers(settings) if service in (one.name, cluster.short_name(one.name))]
+    if not workers:
+        raise _no_such_service(settings, service, "; or executorN, or a worker (./dev ps)")
+    log_reader.show({service: workers[0]}, tail, options.follow)
+
+
+def _tail(given: str) -> int | None:
+    """Return a number of lines, None for all."""
+    if given == "all":
+        return None
+    if not given.isdigit():
+        raise Problem(f"--tail {given} is no number of lines", "choose 0 or more, or all")
+    return int(given)
 
 
 def scale(settings: Settings, options: argparse.Namespace) -> None:
@@ -231,7 +250,15 @@ def kill(settings: Settings, options: argparse.Namespace) -> None:
     _require_running(settings, options.service)
     with _alone(settings):
         dead = cluster.kill(settings, options.service)
-    say(f"killed: {', '.join(dead)}\nheal it with: ./dev up")
+        say(f"killed: {', '.join(dead)}")
+        if members.is_host(options.service):
+            # So that nothing of it is left behind if it never comes back. That it died, Consul has to find out by itself.
+            with Progress().step(f"wait until Consul has noticed the death of {options.service}") as step:
+                try:
+                    members.forget_dead(settings, options.service, step)
+                except Problem as problem:
+                    step.text = f"Consul still lists {options.service}: {problem}"
+    say("heal it with: ./dev up")
 
 
 def test(settings: Settings, options: argparse.Namespace) -> int:

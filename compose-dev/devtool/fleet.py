@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from . import health, web
+from . import health, rotation, web
 from .settings import ROOT, SCHEDULERS, Settings
 from .terminal import Problem, Step
 
@@ -23,9 +23,13 @@ class NoScheduler(Problem):
 
 
 def api(settings: Settings, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """Call the eratos API at whichever scheduler answers. Return (status, JSON or text); raise NoScheduler where none answers."""
+    """Call the eratos API at the leader, else at whichever scheduler answers: those behind it may hang with a leader that does.
+
+    Return (status, JSON or text); raise NoScheduler where none answers.
+    """
     reasons = []
-    for number in range(1, SCHEDULERS + 1):
+    leader = health.scheduler_leader(settings)
+    for number in sorted(range(1, SCHEDULERS + 1), key=lambda number: number != leader):
         try:
             status, text = web.request(method, settings.url("API", number, path), body, timeout_s=15)
         except web.Unanswered as error:
@@ -113,12 +117,20 @@ def patiently(call: Callable[[], T], step: Step, deadline: float) -> T:
 
 
 def await_rotation(settings: Settings, app_id: str, step: Step, timeout_s: float) -> int:
-    """Wait until every balancer has exactly the wanted instances of an app in rotation, and return how many those are."""
-    backend = "-".join(app_id.strip("/").split("/"))
+    """Wait until every balancer has exactly the wanted instances of an app in rotation, and return how many those are.
+
+    A balancer that does not serve the app, because it leaves it out or the app did not ask, is not waited for; where none serves
+    it, its instances have to be ready.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
-        wanted = patiently(lambda: app(settings, app_id) or {}, step, deadline).get("instances", 0)
-        counts = in_rotation(settings, backend)
+        found = patiently(lambda: app(settings, app_id) or {}, step, deadline)
+        wanted = found.get("instances", 0)
+        counts = [
+            count.servers
+            for count in rotation.look(settings).counts(app_id)
+            if count.served or (not count.left_out and rotation.asks_for_balancers(found))
+        ] or [found.get("tasksHealthy" if found.get("healthChecks") else "tasksRunning", 0)]
         if all(count == wanted for count in counts):
             return int(wanted)
         step.detail = (
@@ -131,17 +143,6 @@ def await_rotation(settings: Settings, app_id: str, step: Step, timeout_s: float
                 "see ./dev status and ./dev logs scheduler1; more room: ./dev up --agents N; fewer instances: ./dev scale APP N",
             )
         time.sleep(POLL_S)
-
-
-def in_rotation(settings: Settings, backend: str) -> list[int]:
-    """Return how many servers of a backend each balancer has up; none where it does not answer."""
-    counts = []
-    for number in range(1, settings.balancers + 1):
-        try:
-            counts.append(health.servers_up(settings, number).get(backend, 0))
-        except web.Unanswered:
-            counts.append(0)
-    return counts
 
 
 def waiting_for(settings: Settings, app_id: str) -> str:

@@ -1,129 +1,183 @@
-"""Is the cluster up? Each check asks one part over its published port and returns what is missing, "" when nothing is.
+"""Is the cluster up? Each check asks all of one part over their published ports: what serves, and what is missing.
 
-Used to wait during `up` and to report in `status`. A check is a question about now; `await_infrastructure` waits.
+Used to wait during `up` and to report in `status`. A check is a question about now; `await_infrastructure` waits. One that is
+dead never hides what the others say.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from . import cluster, web
-from .settings import MASTERS, SCHEDULERS, Settings
+from .settings import CONSUL_SERVERS, MASTERS, SCHEDULERS, Settings
 from .shell import run
 from .terminal import Problem, Step
 
 #: Started that often, a container is not coming up: its log says why.
 CRASHES = 3
 POLL_S = 0.3
+#: That often the containers are looked at while something is missing.
+LOOK_S = 5
+#: Everything is on this machine: what takes longer does not answer.
+ANSWER_S = 3
+#: States of Consul's members, as its API numbers them.
+ALIVE, LEFT, FAILED = 1, 3, 4
 
 
-def consul(settings: Settings) -> str:
-    """Consul has a leader and every node is a living member."""
-    leader = web.get_json(settings.url("CONSUL", path="/v1/status/leader"))
-    alive = consul_alive(settings)
-    missing = settings.consul_nodes() - alive
-    return "no leader yet" if not leader else f"not yet there: {', '.join(sorted(missing))}" if missing else ""
+@dataclass(frozen=True)
+class Lack:
+    """One thing that is missing, and the services that may be to blame for it."""
+
+    text: str
+    services: tuple[str, ...] = ()
 
 
-def consul_alive(settings: Settings) -> set[str]:
-    """Return the names of Consul's living members."""
-    alive = 1
-    return {
-        member["Name"] for member in web.get_json(settings.url("CONSUL", path="/v1/agent/members")) if member["Status"] == alive
-    }
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one part: what serves, "" where nothing does, and what is missing."""
+
+    serves: str
+    lacks: tuple[Lack, ...] = ()
 
 
-def mesos(settings: Settings) -> str:
-    """A master leads and every agent is registered with it."""
-    _, state = mesos_leader(settings)
-    active = {agent["hostname"] for agent in state["slaves"] if agent["active"]}
-    missing = {f"agent{n}" for n in range(1, settings.agents + 1)} - active
-    return f"not yet registered: {', '.join(sorted(missing))}" if missing else ""
+def ask_all(kind: str, service: str, count: int, settings: Settings, path: str) -> tuple[dict[int, tuple[int, str]], list[Lack]]:
+    """Ask every one of a kind at once, so that a dead one costs its time limit once. Return the answers, and who gave none."""
 
-
-def mesos_leader(settings: Settings) -> tuple[int, dict[str, Any]]:
-    """Return the number of the leading master and its list of agents. Raise Unanswered where none leads."""
-    reasons = []
-    for number in range(1, MASTERS + 1):
+    def ask(number: int) -> tuple[int, str] | str:
         try:
-            # A master that does not lead redirects to the one that does.
-            return number, web.get_json(settings.url("MASTER", number, "/slaves"))
+            return web.request("GET", settings.url(kind, number, path), timeout_s=ANSWER_S)
         except web.Unanswered as error:
-            reasons.append(str(error))
-    raise web.Unanswered(f"no master leads ({'; '.join(reasons)})")
+            return str(error)
+
+    numbers = range(1, count + 1)
+    with ThreadPoolExecutor(max_workers=count) as pool:
+        asked = {number: pool.submit(ask, number) for number in numbers}
+        results = {number: future.result() for number, future in asked.items()}
+    answers = {number: result for number, result in results.items() if not isinstance(result, str)}
+    silent = [
+        Lack(f"{service}{number} does not answer ({result})", (f"{service}{number}",))
+        for number, result in results.items()
+        if isinstance(result, str)
+    ]
+    return answers, silent
 
 
-def schedulers(settings: Settings) -> str:
-    """Every scheduler answers, and one of them leads."""
-    for number in range(1, SCHEDULERS + 1):
-        status, _ = web.request("GET", settings.url("API", number, "/ping"))
-        if status != 200:
-            return f"scheduler{number} answers HTTP {status}"
-    return "" if scheduler_leader(settings) else "no leader yet"
-
-
-def scheduler_leader(settings: Settings) -> str:
-    """Return who leads, "" if nobody."""
-    status, text = web.request("GET", settings.url("API", 1, "/v2/leader"))
-    return text if status == 200 else ""
-
-
-def balancers(settings: Settings) -> str:
-    """Every balancer serves, and its companion is known to Consul, where executors look for it."""
-    for number in range(1, settings.balancers + 1):
-        servers_up(settings, number)
-    missing = settings.balancers - len({entry["Node"]["Node"] for entry in _passing_balancers(settings)})
-    return f"{missing} not yet registered at Consul" if missing > 0 else ""
-
-
-def left_out(settings: Settings) -> list[str]:
-    """Return what balancers say that they leave out, and why; nothing where Consul does not answer."""
+def consul(settings: Settings) -> Finding:
+    """Every server answers, they have a leader, and every node is a living member."""
+    answers, lacks = ask_all("CONSUL", "consul", CONSUL_SERVERS, settings, "/v1/status/leader")
+    leaders = {_parsed(text) for status, text in answers.values() if status == 200} - {None, ""}
+    if not leaders:
+        return Finding("", (*lacks, Lack("no server leads", tuple(f"consul{n}" for n in range(1, CONSUL_SERVERS + 1)))))
     try:
-        return parse_left_out(_passing_balancers(settings))
+        members = consul_members(settings)
+    except web.Unanswered as error:
+        return Finding("", (*lacks, Lack(str(error))))
+    alive = {name for name, member in members.items() if member["Status"] == ALIVE}
+    leader = next((name for name, member in members.items() if f"{member['Addr']}:8300" in leaders), "a server")
+    silent = {service for lack in lacks for service in lack.services}
+    for name in sorted(settings.consul_nodes() - alive - silent):
+        # A host's Consul agent is a container beside the host's.
+        lacks.append(Lack(f"{name} is no living member", (name if name.startswith("consul") else f"consul-{name}",)))
+    return Finding(f"{leader} leads, {len(alive)} members", tuple(lacks))
+
+
+def consul_get(settings: Settings, path: str) -> Any:
+    """Return what the first Consul server that can tells. Raise Unanswered where none can."""
+    answers, lacks = ask_all("CONSUL", "consul", CONSUL_SERVERS, settings, path)
+    for number, (status, text) in answers.items():
+        if status == 200:
+            return json.loads(text)
+        lacks.append(Lack(f"consul{number} answers HTTP {status}"))
+    raise web.Unanswered(f"no Consul server answers: {'; '.join(lack.text for lack in lacks)}")
+
+
+def consul_members(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return Consul's members by name, those that left excepted. Raise Unanswered."""
+    found: list[dict[str, Any]] = consul_get(settings, "/v1/agent/members")
+    return {member["Name"]: member for member in found if member["Status"] != LEFT}
+
+
+def mesos(settings: Settings) -> Finding:
+    """Every master answers, one of them leads, and every agent is registered with it."""
+    # A master that does not lead redirects to the one that does.
+    answers, lacks = ask_all("MASTER", "master", MASTERS, settings, "/slaves")
+    leading = {number: _parsed(text) for number, (status, text) in answers.items() if status == 200}
+    if not leading:
+        return Finding("", (*lacks, Lack("no master leads", ("zookeeper",))))
+    number, state = next(iter(leading.items()))
+    active = {agent["hostname"] for agent in state["slaves"] if agent["active"]}
+    lacks += [
+        Lack(f"agent{n} is not registered", (f"agent{n}",)) for n in range(1, settings.agents + 1) if f"agent{n}" not in active
+    ]
+    return Finding(f"master{number} leads, {len(active)} agents", tuple(lacks))
+
+
+def schedulers(settings: Settings) -> Finding:
+    """Every scheduler answers, and one of them leads."""
+    answers, lacks = ask_all("API", "scheduler", SCHEDULERS, settings, "/ping")
+    lacks += [
+        Lack(f"scheduler{number} answers HTTP {status}", (f"scheduler{number}",))
+        for number, (status, _) in answers.items()
+        if status != 200
+    ]
+    leader = scheduler_leader(settings)
+    if not leader:
+        return Finding("", (*lacks, Lack("no scheduler leads", ("zookeeper",))))
+    return Finding(f"scheduler{leader} leads", tuple(lacks))
+
+
+def scheduler_leader(settings: Settings) -> int:
+    """Return the number of the scheduler that leads, by its own word, 0 if none does."""
+    answers, _ = ask_all("API", "scheduler", SCHEDULERS, settings, "/v2/info")
+    for number, (status, text) in answers.items():
+        if status == 200 and (_parsed(text) or {}).get("elected"):
+            return number
+    return 0
+
+
+def _parsed(text: str) -> Any:
+    """Return what a JSON text says, None where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def balancers(settings: Settings) -> Finding:
+    """Every balancer serves, and its companion is known to Consul, where executors look for it."""
+    answers, lacks = ask_all("STATS", "balancer", settings.balancers, settings, "/stats;csv")
+    serving = [number for number, (status, _) in answers.items() if status == 200]
+    lacks += [
+        Lack(f"balancer{number}: statistics answer HTTP {status}", (f"balancer{number}",))
+        for number, (status, _) in answers.items()
+        if status != 200
+    ]
+    serves = f"{len(serving)} serve" if serving else ""
+    try:
+        registered = {entry["Node"]["Node"] for entry in passing_balancers(settings)}
     except web.Unanswered:
-        return []  # that it does not is told elsewhere
+        return Finding(serves, tuple(lacks))  # that Consul does not answer is told elsewhere
+    lacks += [
+        Lack(f"balancer{number} is not registered at Consul", (f"consul-balancer{number}",))
+        for number in serving
+        if f"balancer{number}" not in registered
+    ]
+    return Finding(serves, tuple(lacks))
 
 
-def _passing_balancers(settings: Settings) -> list[dict[str, Any]]:
+def passing_balancers(settings: Settings) -> list[dict[str, Any]]:
     """Return Consul's entries of the balancers that are well. Raise Unanswered."""
-    found: list[dict[str, Any]] = web.get_json(settings.url("CONSUL", path="/v1/health/service/eratos-balancer?passing"))
+    found: list[dict[str, Any]] = consul_get(settings, "/v1/health/service/eratos-balancer?passing")
     return found
 
 
-def parse_left_out(balancers: list[dict[str, Any]]) -> list[str]:
-    """Return what balancers leave out, each reason once, out of Consul's answer about balancers."""
-    by_reason: dict[str, list[str]] = {}
-    for entry in balancers:
-        meta = entry["Service"]["Meta"] or {}
-        for key, reason in sorted(meta.items()):
-            if key.startswith("eratos-left-out-"):
-                by_reason.setdefault(reason, []).append(meta["eratos-host"])
-    return [f"left out by {', '.join(sorted(hosts))}: {reason}" for reason, hosts in sorted(by_reason.items())]
-
-
-def servers_up(settings: Settings, balancer: int) -> dict[str, int]:
-    """Return how many servers a balancer has in rotation, by backend. Raise Unanswered where it does not answer."""
-    status, text = web.request("GET", settings.url("STATS", balancer, "/stats;csv"))
-    if status != 200:
-        raise web.Unanswered(f"balancer{balancer}: statistics answer HTTP {status}")
-    return parse_statistics(text)
-
-
-def parse_statistics(text: str) -> dict[str, int]:
-    """Return the number of servers UP by backend, out of HAProxy's CSV."""
-    up: dict[str, int] = {}
-    for row in csv.DictReader(io.StringIO(text.lstrip("# "))):
-        if row["svname"] not in ("FRONTEND", "BACKEND"):
-            up[row["pxname"]] = up.get(row["pxname"], 0) + row["status"].startswith("UP")
-    return up
-
-
 #: What must hold before workers are started, in the order in which it comes true.
-INFRASTRUCTURE: dict[str, Callable[[Settings], str]] = {
+INFRASTRUCTURE: dict[str, Callable[[Settings], Finding]] = {
     "Consul": consul,
     "Mesos": mesos,
     "balancers": balancers,
@@ -131,30 +185,35 @@ INFRASTRUCTURE: dict[str, Callable[[Settings], str]] = {
 }
 
 
-def ask(check: Callable[[Settings], str], settings: Settings) -> str:
-    """Return what a check finds missing; a part that does not answer is missing itself."""
-    try:
-        return check(settings)
-    except web.Unanswered as error:
-        return str(error)
+def look(settings: Settings) -> dict[str, Finding]:
+    """Return what is found of each part."""
+    with ThreadPoolExecutor(max_workers=len(INFRASTRUCTURE)) as pool:
+        checks = {name: pool.submit(check, settings) for name, check in INFRASTRUCTURE.items()}
+        return {name: future.result() for name, future in checks.items()}
 
 
 def missing(settings: Settings) -> dict[str, str]:
     """Return what is missing, by part."""
-    found = {name: ask(check, settings) for name, check in INFRASTRUCTURE.items()}
-    return {name: reason for name, reason in found.items() if reason}
+    found = look(settings)
+    return {name: "; ".join(lack.text for lack in finding.lacks) for name, finding in found.items() if finding.lacks}
 
 
-def await_infrastructure(settings: Settings, step: Step, timeout_s: float, settle_s: float) -> None:
+def await_infrastructure(
+    settings: Settings, step: Step, timeout_s: float, settle_s: float, remake: Callable[[set[str]], None] = lambda services: None
+) -> None:
     """Wait until every part is up and stays so for `settle_s`: some still answer while they find out that another was restarted.
 
-    Raise Problem for a container that keeps crashing, and at the deadline for what is missing.
+    What ended meanwhile, keeps crashing, or is not up at half of the time is made anew by `remake`, once. Raise Problem where it
+    crashes again, and at the deadline for what is missing.
     """
     well_since = None
-    deadline = time.monotonic() + timeout_s
-    next_look = time.monotonic() + 5
+    began = time.monotonic()
+    next_look = began + LOOK_S
+    before = {container.id: container.restarts for container in cluster.containers(settings.project)}
+    remade: set[str] = set()
+    half_time = False
     while True:
-        lacking = missing(settings)
+        lacking = {name: finding.lacks for name, finding in look(settings).items() if finding.lacks}
         if not lacking:
             well_since = well_since or time.monotonic()
             if time.monotonic() - well_since >= settle_s:
@@ -162,25 +221,39 @@ def await_infrastructure(settings: Settings, step: Step, timeout_s: float, settl
             time.sleep(POLL_S)
             continue
         well_since = None
-        name, reason = next(iter(lacking.items()))
+        name, lacks = next(iter(lacking.items()))
+        reason = "; ".join(lack.text for lack in lacks)
         step.detail = f"{name}: {reason}"
         if time.monotonic() > next_look:
-            _raise_for_crashes(settings)
-            next_look = time.monotonic() + 5
-        if time.monotonic() > deadline:
+            blamed = {container.service for container in crashing(cluster.containers(settings.project), before, remade)}
+            if not half_time and time.monotonic() > began + timeout_s / 2:
+                half_time = True
+                blamed |= {service for lacks in lacking.values() for lack in lacks for service in lack.services} - remade
+            if blamed:
+                step.detail = f"making {', '.join(sorted(blamed))} anew: {name}: {reason}"
+                remake(blamed)
+                remade |= blamed
+            next_look = time.monotonic() + LOOK_S
+        if time.monotonic() > began + timeout_s:
             raise Problem(
                 f"after {timeout_s:.0f} s, {name} is not up: {reason}",
-                "look at ./dev status and ./dev logs SERVICE; ./dev up tries again",
+                "look at ./dev status and ./dev logs SERVICE; ./dev up tries again; ./dev down, then ./dev up, makes all anew",
             )
         time.sleep(POLL_S)
 
 
-def _raise_for_crashes(settings: Settings) -> None:
-    for container in cluster.containers(settings.project):
-        if container.state in ("exited", "dead") or container.restarts >= CRASHES:
+def crashing(found: list[cluster.Container], before: dict[str, int], remade: set[str]) -> list[cluster.Container]:
+    """Return the containers that ended, or that Docker has started again too often since `before` was counted.
+
+    Raise Problem for one whose service was made anew before, without success.
+    """
+    crashed = [one for one in found if one.state in ("exited", "dead") or one.restarts - before.get(one.id, 0) >= CRASHES]
+    for container in crashed:
+        if container.service in remade:
             log = run(["docker", "logs", "--tail", "8", container.id], check=False, with_errors=True).rstrip()
             shown = "".join(f"\n       {line}" for line in log.splitlines())
             raise Problem(
                 f"{container.service} does not stay up (exit code {container.exit_code}){shown}",
                 f"put right what its log says (./dev logs {container.service}), then ./dev up",
             )
+    return crashed

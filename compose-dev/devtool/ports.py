@@ -13,9 +13,9 @@ from .shell import run
 from .terminal import Problem
 
 
-def check(settings: Settings, running: list[Container]) -> None:
-    """Raise Problem with every taken port and who has it. Ports that this cluster holds already are its own."""
-    own = {container.service for container in running if container.running}
+def check(settings: Settings, found: list[Container]) -> None:
+    """Raise Problem with every taken port and who has it. Ports that this cluster's containers hold already are its own."""
+    own = {container.service for container in found if container.state in ("running", "paused", "restarting")}
     taken = {
         variable: port for variable, (service, port) in settings.published().items() if service not in own and not is_free(port)
     }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
-from . import cluster, fleet, health, web
-from .settings import SCHEDULERS, Settings
+from . import cluster, fleet, health, rotation
+from .settings import CONSUL_SERVERS, MASTERS, SCHEDULERS, Settings
 from .shell import run
 from .terminal import Problem, say
 
@@ -16,8 +14,8 @@ def addresses(settings: Settings) -> None:
     rows = [
         ("workers, through the balancers", [settings.url("BALANCER", n, "/") for n in balancers]),
         ("eratos API", [settings.url("API", n, "/v2/apps") for n in range(1, SCHEDULERS + 1)]),
-        ("Consul", [settings.url("CONSUL", path="/ui/")]),
-        ("Mesos masters", [settings.url("MASTER", n, "/state") for n in (1, 2)]),
+        ("Consul", [settings.url("CONSUL", n, "/ui/") for n in range(1, CONSUL_SERVERS + 1)]),
+        ("Mesos masters", [settings.url("MASTER", n, "/state") for n in range(1, MASTERS + 1)]),
         ("HAProxy statistics", [settings.url("STATS", n, "/stats") for n in balancers]),
     ]
     say()
@@ -32,14 +30,7 @@ def status(settings: Settings) -> int:
         say(f"the cluster {settings.project} is down; ./dev up starts it")
         return 1
     say(f"cluster {settings.project}: {settings.agents} agents, {settings.balancers} balancers, {len(found)} containers\n")
-    troubles = [*container_troubles(settings, found)]
-    lacking = health.missing(settings)
-    for name in health.INFRASTRUCTURE:
-        say(f"  {name:14}{lacking.get(name) or 'well: ' + _details(settings, name)}")
-    troubles += [f"{name}: {reason}" for name, reason in lacking.items()]
-    if "schedulers" not in lacking:
-        troubles += _apps(settings)
-    troubles += health.left_out(settings)
+    troubles = [*container_troubles(settings, found), *print_parts(settings)]
     addresses(settings)
     if troubles:
         say("\n  trouble:")
@@ -49,43 +40,52 @@ def status(settings: Settings) -> int:
     return 1 if troubles else 0
 
 
+def print_parts(settings: Settings) -> list[str]:
+    """Print how each part serves, and the apps; return what is wrong."""
+    troubles = []
+    for name, finding in health.look(settings).items():
+        for line in part_lines(name, finding):
+            say(line)
+        troubles += [f"{name}: {lack.text}" for lack in finding.lacks]
+    seen = rotation.look(settings)
+    return [*troubles, *_apps(settings, seen), *rotation.sentences(seen.left_out)]
+
+
+def part_lines(name: str, finding: health.Finding) -> list[str]:
+    """Return what to print of a part: how it serves, and below that what is missing of it."""
+    if not finding.serves:
+        return [f"  {name:14}does not serve", *(f"{'':16}{lack.text}" for lack in finding.lacks)]
+    word = "serves, but not all of it is well" if finding.lacks else "well"
+    return [f"  {name:14}{word}: {finding.serves}", *(f"{'':16}{lack.text}" for lack in finding.lacks)]
+
+
 def container_troubles(settings: Settings, found: list[cluster.Container]) -> list[str]:
     """Return what is wrong with the containers themselves."""
     by_service = {container.service: container for container in found}
     troubles = []
     for service in settings.services():
         container = by_service.get(service)
+        shares = bool(cluster.host_of(service))
         if container is None:
             troubles.append(f"{service} is missing")
         elif not container.running:
-            troubles.append(f"{service} is {container.state} (exit code {container.exit_code})")
+            code = f" (exit code {container.exit_code})" if container.state in ("exited", "restarting", "dead") else ""
+            troubles.append(f"{service} is {container.state}{code}")
+        elif container.network_mode and not shares and f"{settings.project}_default" not in container.networks:
+            troubles.append(f"{service} is cut off from the network")
         elif container.health == "unhealthy":
             troubles.append(f"{service} is unhealthy")
     return troubles + [f"{container.service} has lost its host's network" for container in cluster.stranded(found)]
 
 
-def _details(settings: Settings, part: str) -> str:
-    """Return what is worth knowing about a part that is well."""
-    try:
-        if part == "Consul":
-            return f"{len(health.consul_alive(settings))} members"
-        if part == "Mesos":
-            number, state = health.mesos_leader(settings)
-            return f"master{number} leads, {sum(agent['active'] for agent in state['slaves'])} agents"
-        if part == "schedulers":
-            return f"leader {json.loads(health.scheduler_leader(settings)).get('leader', '?')}"
-        return f"{settings.balancers} serve"
-    except (web.Unanswered, ValueError) as error:
-        return str(error)
-
-
-def _apps(settings: Settings) -> list[str]:
+def _apps(settings: Settings, seen: rotation.Rotation) -> list[str]:
     """Print the apps with their instances; return those that do not have what they want."""
     troubles = []
-    say(f"\n  {'app':32}{'running':>9}{'wanted':>8}   in rotation, by balancer")
     try:
-        for app in fleet.apps(settings):
-            counts = fleet.in_rotation(settings, "-".join(app["id"].strip("/").split("/")))
+        apps = fleet.apps(settings)
+        say(f"\n  {'app':32}{'running':>9}{'wanted':>8}   in rotation, by balancer")
+        for app in apps:
+            counts = seen.counts(app["id"])
             running, wanted = app.get("tasksRunning", 0), app["instances"]
             say(f"  {app['id']:32}{running:>9}{wanted:>8}   {' '.join(map(str, counts))}")
             if running != wanted:
@@ -99,15 +99,20 @@ def containers(settings: Settings) -> None:
     """Print every container of the cluster with its state and memory, the workers under their hosts."""
     infrastructure, workers = cluster.containers(settings.project), cluster.workers(settings)
     memory = memory_mib([container.id for container in [*infrastructure, *workers] if container.running])
-    say(f"{'SERVICE':<20}{'STATE':<22}{'MEMORY':>9}  CONTAINER")
+    say(f"{'SERVICE':<18}{'STATE':<19}{'MEMORY':>8}  CONTAINER")
     for container in [*infrastructure, *workers]:
-        state = container.state if container.running else f"{container.state} ({container.exit_code})"
-        if container.health:
-            state += f", {container.health}"
-        used = f"{memory[container.id]:.0f} MiB" if container.id in memory else ""
-        say(f"{container.service:<20}{state:<22}{used:>9}  {container.name}")
+        say(container_line(container, memory.get(container.id)))
     for what, group in (("infrastructure", infrastructure), ("workers", workers)):
         say(f"{len(group)} {what}: {sum(memory.get(container.id, 0) for container in group):.0f} MiB")
+
+
+def container_line(container: cluster.Container, used_mib: float | None) -> str:
+    """Return a container's line, of 80 columns unless its app's name is long; ./dev logs takes what it calls a worker."""
+    state = container.state if container.running else f"{container.state} ({container.exit_code})"
+    if container.health:
+        state += f", {container.health}"
+    used = "" if used_mib is None else f"{used_mib:.0f} MiB"
+    return f"{container.service:<18}{state:<19}{used:>8}  {cluster.short_name(container.name)}"
 
 
 def memory_mib(ids: list[str]) -> dict[str, float]:

@@ -32,8 +32,12 @@ CONSUL_SERVERS = 3
 #: Variables of compose.yaml that describe the cluster, and so are remembered with it.
 _REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK|BRIDGES|LOG_REQUESTS)")
 #: First port of each numbered kind: balancer1 has 8000, balancer2 8001 and so on.
-_FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050}
-_CONSUL_PORT = 8500
+_FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050, "CONSUL": 8500}
+
+
+def port_variable(kind: str, number: int) -> str:
+    """Return the variable that moves a port; the first Consul server's has no number, as it was once the only one."""
+    return "ERATOS_CONSUL_PORT" if (kind, number) == ("CONSUL", 1) else f"ERATOS_{kind}{number}_PORT"
 
 
 @dataclass
@@ -46,10 +50,8 @@ class Settings:
     variables: dict[str, str] = field(default_factory=dict)
 
     def port(self, kind: str, number: int = 1) -> int:
-        """Return the port on this machine of, for instance, ("BALANCER", 2); kinds are those of `_FIRST_PORT` and CONSUL."""
-        if kind == "CONSUL":
-            return int(self.variables.get("ERATOS_CONSUL_PORT") or _CONSUL_PORT)
-        return int(self.variables.get(f"ERATOS_{kind}{number}_PORT") or _FIRST_PORT[kind] + number - 1)
+        """Return the port on this machine of, for instance, ("BALANCER", 2); kinds are those of `_FIRST_PORT`."""
+        return int(self.variables.get(port_variable(kind, number)) or _FIRST_PORT[kind] + number - 1)
 
     def url(self, kind: str, number: int = 1, path: str = "") -> str:
         """Return the address of a published port."""
@@ -57,13 +59,18 @@ class Settings:
 
     def published(self) -> dict[str, tuple[str, int]]:
         """Return every published port: the variable that moves it -> (service, port)."""
-        ports = {"ERATOS_CONSUL_PORT": ("consul1", self.port("CONSUL"))}
-        kinds = {"BALANCER": self.balancers, "STATS": self.balancers, "API": SCHEDULERS, "MASTER": MASTERS}
-        services = {"BALANCER": "balancer", "STATS": "balancer", "API": "scheduler", "MASTER": "master"}
-        for kind, count in kinds.items():
-            for number in range(1, count + 1):
-                ports[f"ERATOS_{kind}{number}_PORT"] = (f"{services[kind]}{number}", self.port(kind, number))
-        return ports
+        kinds = {
+            "CONSUL": ("consul", CONSUL_SERVERS),
+            "BALANCER": ("balancer", self.balancers),
+            "STATS": ("balancer", self.balancers),
+            "API": ("scheduler", SCHEDULERS),
+            "MASTER": ("master", MASTERS),
+        }
+        return {
+            port_variable(kind, number): (f"{service}{number}", self.port(kind, number))
+            for kind, (service, count) in kinds.items()
+            for number in range(1, count + 1)
+        }
 
     def host(self, agent: int) -> str:
         """Return what the executor of an agent calls its host, in the label eratos.host of its workers' containers."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from devtool import cluster, images, report
-from devtool.cluster import Container, attributes, extra_services, host_of, parse_container, stranded
+from devtool.cluster import Attachment, Container, attributes, extra_services, host_of, parse_container, stranded
 from devtool.settings import COMPOSE_FILE, COMPOSE_FOLDER, Settings
 
 CONFIG = {
@@ -18,6 +18,7 @@ CONFIG = {
             "image": "eratos/agent",
             "hostname": "agent1",
             "networks": {"default": {"ipv4_address": "10.0.7.101"}, "docker0-agent1": {}},
+            "extra_hosts": ["zookeeper=10.0.7.10", "agent1=10.0.7.101", "agent2=10.0.7.102"],
             "volumes": [{"type": "volume", "source": "agent1", "target": "/var/lib/mesos"}],
             "environment": {
                 "MESOS_HOSTNAME": "agent1",
@@ -63,6 +64,7 @@ def test_a_further_agent_is_the_first_one_under_its_own_name() -> None:
             "image": "eratos/agent",
             "hostname": "agent4",
             "networks": {"default": {"ipv4_address": "10.0.7.104"}, "docker0-agent4": {}},
+            "extra_hosts": ["zookeeper=10.0.7.10", "agent2=10.0.7.102", "agent4=10.0.7.104"],
             "volumes": [{"type": "volume", "source": "agent4", "target": "/var/lib/mesos"}],
             "environment": {
                 "MESOS_HOSTNAME": "agent4",
@@ -131,6 +133,10 @@ def test_an_entry_of_docker_inspect_is_read() -> None:
     parsed = parse_container(entry)
     assert (parsed.name, parsed.service, parsed.running, parsed.exit_code) == ("eratos-agent1-1", "agent1", False, 137)
     assert (parsed.health, parsed.restarts) == ("", 2)
+    entry["HostConfig"] = {"NetworkMode": "container:def"}
+    entry["NetworkSettings"] = {"Networks": {"eratos_default": {"NetworkID": "n1", "IPAddress": "10.0.7.101"}}}
+    parsed = parse_container(entry)
+    assert (parsed.network_mode, parsed.networks) == ("container:def", {"eratos_default": Attachment("n1", "10.0.7.101")})
 
 
 def test_troubles_name_missing_stopped_and_unhealthy_services() -> None:
@@ -144,6 +150,43 @@ def test_troubles_name_missing_stopped_and_unhealthy_services() -> None:
         "consul2 is unhealthy",
         "agent1 is exited (exit code 0)",
     ]
+
+
+def test_a_part_that_is_cut_off_is_named() -> None:
+    settings = Settings(agents=1, balancers=1)
+    found = [container(service, "2026-01-01T00:00:00Z") for service in settings.services()]
+    for one in found:
+        one.network_mode = "container:h1" if host_of(one.service) else "eratos_default"
+        one.networks = {} if host_of(one.service) or one.service == "agent1" else {"eratos_default": Attachment("n1", "10.0.7.1")}
+    assert report.container_troubles(settings, found) == ["agent1 is cut off from the network"]
+
+
+def test_a_line_of_ps_has_80_columns_at_most() -> None:
+    worker = Container(
+        name="eratos-prime.instance-303385bd-5dac-4f3b-83b0-759df5d25bc8._app.1",
+        service="eratos-agent1",
+        state="running",
+        health="",
+        exit_code=0,
+        started_at="",
+        restarts=0,
+    )
+    assert report.container_line(worker, 12.6).split() == ["eratos-agent1", "running", "13", "MiB", "prime.303385bd.1"]
+    unwell = Container("eratos-consul-balancer10-1", "consul-balancer10", "running", "unhealthy", 0, "", 0)
+    crashing = Container("eratos-consul-balancer10-1", "consul-balancer10", "restarting", "", 137, "", 0)
+    for line in (report.container_line(worker, 12.6), report.container_line(unwell, 1234), report.container_line(crashing, None)):
+        assert len(line) <= 80, line
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("eratos-shop_cart.instance-6f1c0a52-8a0e-4d5b-9f0e-2f4f4f1d7c11._app.12", "shop_cart.6f1c0a52.12"),
+        ("eratos-agent1-1", "eratos-agent1-1"),
+    ],
+)
+def test_workers_are_called_as_the_eratos_command_calls_their_tasks(name: str, short: str) -> None:
+    assert cluster.short_name(name) == short
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +219,15 @@ def test_addresses_are_fixed_and_different_and_leave_room_for_further_hosts(comp
         assert {"agent": range(101, 151), "balancer": range(41, 51)}.get(kind, range(10, 40)).index(number) >= 0
         assert number < 192, "the upper quarter is for addresses that Docker chooses"
     assert len(set(addresses.values())) == len(addresses)
+
+
+def test_every_part_keeps_its_address_and_knows_all_others_without_the_engine(compose: dict[str, Any]) -> None:
+    parts = {name: service for name, service in compose["services"].items() if "networks" in service}
+    addresses = {f"{name}:{service['networks']['default']['ipv4_address']}" for name, service in parts.items()}
+    for name, service in parts.items():
+        assert set(service["extra_hosts"]) == addresses, name
+        assert service["hostname"] == name, "a part finds its own address by its host name"
+        assert service["cap_add"] == ["NET_ADMIN"], name
 
 
 def test_the_compose_file_and_dev_know_the_same_services(compose: dict[str, Any]) -> None:

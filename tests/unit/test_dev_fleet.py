@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from devtool import fleet, health
+from devtool import fleet, health, members, report, rotation
+from devtool.cluster import Container
 from devtool.settings import Settings
 from devtool.terminal import Problem, Step
 
@@ -29,6 +31,11 @@ class FakeCluster:
         self.agents = ["agent1", "agent2", "agent3"]
         self.members = ["consul1", "consul2", "consul3", "agent1", "agent2", "agent3", "balancer1", "balancer2"]
         self.balancers = ["balancer1", "balancer2"]
+        self.leading = True
+        self.forgetting: set[str] = set()  #: failed members, until they are made to leave
+        self.catalogue_only: set[str] = set()  #: nodes that are no members any more
+        self.left_out: list[str] = []  #: of every balancer, as `service: reason`
+        self.metas: dict[str, list[dict[str, str]]] = {}  #: of a service's instances
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         self.asked.append((method, path, body))
@@ -39,19 +46,34 @@ class FakeCluster:
         if path == "/slaves":
             status = 307 if self.redirect_masters else 200
             return status, {"slaves": [{"hostname": name, "active": True} for name in self.agents]}
+        if path.startswith("/v1/agent/force-leave/"):
+            self.forgetting.discard(path.split("/")[-1].partition("?")[0])
+            return 200, None
+        if path == "/v1/catalog/deregister":
+            self.catalogue_only.discard(body["Node"])
+            return 200, True
+        left_out = {f"eratos-left-out-{number}": reason for number, reason in enumerate(self.left_out)}
+        service = path[len("/v1/health/service/") :]
+        if service in self.metas:
+            return 200, [{"Service": {"Meta": meta}} for meta in self.metas[service]]
+        members = [{"Name": name, "Status": 1, "Addr": f"10.0.0.{n}"} for n, name in enumerate(self.members, 1)]
+        failed = [{"Name": name, "Status": 4, "Addr": "10.0.0.99"} for name in ["gone", *sorted(self.forgetting)]]
         return 200, {
             "/ping": "pong",
-            "/v1/status/leader": "10.0.0.1:8300",
-            "/v1/agent/members": [{"Name": name, "Status": 1} for name in self.members] + [{"Name": "gone", "Status": 4}],
-            "/v1/health/service/eratos-balancer?passing": [{"Node": {"Node": name}} for name in self.balancers],
+            "/v1/status/leader": "10.0.0.2:8300" if self.leading else "",
+            "/v1/agent/members": [*members, *failed],
+            "/v1/catalog/nodes": [{"Node": name} for name in [*self.members, *self.forgetting, *self.catalogue_only]],
+            "/v1/health/service/eratos-balancer?passing": [
+                {"Node": {"Node": name}, "Service": {"Meta": {"eratos-host": name, **left_out}}} for name in self.balancers
+            ],
         }[path]
 
     def _api(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        if path == "/v2/info":
+            return 200, {"elected": self.leading}
         if self.unavailable:
             self.unavailable -= 1
             return 503, {"message": "no leader"}
-        if path == "/v2/leader":
-            return 200, {"leader": "scheduler1:8080"}
         if path == "/v2/queue":
             return 200, {"queue": self.queue}
         app_id = path.partition("?")[0][len("/v2/apps") :]
@@ -110,7 +132,13 @@ def settings(fake: FakeCluster) -> Settings:
     port = str(fake.port)
     kinds = ("BALANCER", "STATS", "API", "MASTER")
     variables = {f"ERATOS_{kind}{number}_PORT": port for kind in kinds for number in (1, 2)}
-    return Settings(variables={**variables, "ERATOS_CONSUL_PORT": port})
+    consul = {f"ERATOS_CONSUL{number}_PORT": port for number in ("", 2, 3)}
+    return Settings(variables={**variables, **consul})
+
+
+def dead(settings: Settings, *names: str) -> Settings:
+    """Return the settings with nobody behind some ports."""
+    return Settings(variables={**settings.variables, **{f"ERATOS_{name}_PORT": "1" for name in names}})
 
 
 def test_the_sample_app_is_created_with_twenty_instances(fake: FakeCluster, settings: Settings) -> None:
@@ -186,15 +214,53 @@ def test_a_whole_cluster_lacks_nothing(fake: FakeCluster, settings: Settings) ->
 
 def test_each_part_says_what_it_lacks(fake: FakeCluster, settings: Settings) -> None:
     fake.agents.remove("agent2")
-    fake.members.remove("balancer1")
+    fake.members.remove("agent1")
     fake.balancers.remove("balancer1")
-    fake.unavailable = 1
+    fake.leading = False
     assert health.missing(settings) == {
-        "Consul": "not yet there: balancer1",
-        "Mesos": "not yet registered: agent2",
-        "balancers": "1 not yet registered at Consul",
-        "schedulers": "no leader yet",
+        "Consul": "no server leads",
+        "Mesos": "agent2 is not registered",
+        "balancers": "balancer1 is not registered at Consul",
+        "schedulers": "no scheduler leads",
     }
+    fake.leading = True
+    assert health.missing(settings)["Consul"] == "agent1 is no living member"
+
+
+def test_what_is_missing_names_the_containers_to_blame(fake: FakeCluster, settings: Settings) -> None:
+    fake.agents.remove("agent2")
+    fake.members.remove("agent1")
+    found = health.look(dead(settings, "API2", "CONSUL3"))
+    blamed = {name: {service for lack in finding.lacks for service in lack.services} for name, finding in found.items()}
+    assert blamed.pop("Consul") == {"consul3", "consul-agent1"}
+    assert blamed == {"Mesos": {"agent2"}, "balancers": set(), "schedulers": {"scheduler2"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "serves", "silent"),
+    [
+        ("CONSUL", "Consul", "consul2 leads, 8 members", "consul1 does not answer"),
+        ("CONSUL3", "Consul", "consul2 leads, 8 members", "consul3 does not answer"),
+        ("MASTER1", "Mesos", "master2 leads, 3 agents", "master1 does not answer"),
+        ("API1", "schedulers", "scheduler2 leads", "scheduler1 does not answer"),
+        ("API2", "schedulers", "scheduler1 leads", "scheduler2 does not answer"),
+        ("STATS1", "balancers", "1 serve", "balancer1 does not answer"),
+    ],
+)
+def test_one_dead_hides_nothing_of_the_others(
+    fake: FakeCluster, settings: Settings, capsys: pytest.CaptureFixture[str], name: str, part: str, serves: str, silent: str
+) -> None:
+    fake.apps["/prime"] = {"id": "/prime", "instances": 4, "tasksRunning": 4}
+    settings = dead(settings, name)
+    found = health.look(settings)
+    assert found[part].serves == serves
+    assert [lack.text.partition(" (")[0] for lack in found[part].lacks] == [silent]
+    assert {other for other, finding in found.items() if finding.lacks} == {part}
+    report.print_parts(settings)
+    shown = capsys.readouterr().out
+    assert f"{serves}\n" in shown and silent in shown
+    counts = "? 4" if name == "STATS1" else "4 4"
+    assert re.search(rf"/prime +4 +4 +{re.escape(counts)}\n", shown)
 
 
 def test_masters_that_only_redirect_do_not_lead(fake: FakeCluster, settings: Settings) -> None:
@@ -203,5 +269,110 @@ def test_masters_that_only_redirect_do_not_lead(fake: FakeCluster, settings: Set
 
 
 def test_a_part_that_does_not_answer_is_missing() -> None:
-    unused = {f"ERATOS_{name}_PORT": "1" for name in ("CONSUL", "MASTER1", "MASTER2", "STATS1", "API1", "API2")}
-    assert set(health.missing(Settings(variables=unused))) == {"Consul", "Mesos", "balancers", "schedulers"}
+    names = ("CONSUL", "CONSUL2", "CONSUL3", "MASTER1", "MASTER2", "STATS1", "STATS2", "API1", "API2")
+    found = health.look(dead(Settings(), *names))
+    assert {name: finding.serves for name, finding in found.items()} == dict.fromkeys(found, "")
+    assert set(health.missing(dead(Settings(), *names))) == {"Consul", "Mesos", "balancers", "schedulers"}
+
+
+def test_the_api_is_asked_of_the_leader_first(fake: FakeCluster, settings: Settings) -> None:
+    fake.apps["/prime"] = {"id": "/prime", "instances": 4}
+    assert [app["id"] for app in fleet.apps(dead(settings, "API1"))] == ["/prime"]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "metas", "shown"),
+    [
+        ([], [{"haproxy-path": "/shop"}], ["4", "4"]),
+        (["shop: cart already answers on /shop/"], [{"haproxy-path": "/shop"}], ["-", "-"]),
+        (["shop: cart answers on a.example/ with more weight"], [{"haproxy-vhost": "a.example"}], ["-", "-"]),
+        (["shop: cart already answers on a.example/"], [{"haproxy-vhost": "A.example, b.example"}], ["4", "4"]),
+        (["shop: cart already answers on port 5432"], [{"haproxy-mode": "tcp", "haproxy-port": "5432"}], ["-", "-"]),
+        (["shop: no service port"], [{"haproxy-mode": "tcp"}], ["-", "-"]),
+        (['shop: balance "odd"'], [{}], ["4", "4"]),
+        (['shop: instance "x" at "y":1'], [{}], ["4", "4"]),
+        (["shop-admin: shop already answers on /"], [{}], ["4", "4"]),
+    ],
+)
+def test_instances_that_no_request_can_come_to_are_not_in_rotation(
+    fake: FakeCluster, settings: Settings, left_out: list[str], metas: list[dict[str, str]], shown: list[str]
+) -> None:
+    fake.apps["/shop"] = {"id": "/shop", "instances": 4}
+    fake.left_out, fake.metas["shop"] = left_out, metas
+    assert [str(count) for count in rotation.look(settings).counts("/shop")] == shown
+
+
+def test_an_app_that_all_balancers_leave_out_is_waited_for_by_its_tasks(fake: FakeCluster, settings: Settings) -> None:
+    fake.apps["/shop"] = {"id": "/shop", "instances": 4, "tasksRunning": 3}
+    fake.left_out, fake.metas["shop"] = ["shop: cart already answers on /"], [{}]
+    with pytest.raises(Problem, match="3 of 4"):
+        fleet.await_rotation(settings, "/shop", Step("wait"), timeout_s=0)
+    fake.apps["/shop"]["tasksRunning"] = 4
+    assert fleet.await_rotation(settings, "/shop", Step("wait"), timeout_s=0) == 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "asks"),
+    [
+        ({}, False),
+        ({"HAPROXY_GROUP": "external"}, True),
+        ({"HAPROXY_GROUP": "internal"}, False),
+        ({"HAPROXY_GROUP": "internal,external"}, True),
+        ({"HAPROXY_GROUP": "internal", "HAPROXY_0_GROUP": "external"}, True),
+        ({"HAPROXY_0_VHOST": "a.example"}, True),
+        ({"team": "blue"}, False),
+    ],
+)
+def test_only_apps_that_ask_for_these_balancers_are_waited_for_there(labels: dict[str, str], asks: bool) -> None:
+    assert rotation.asks_for_balancers({"labels": labels}) is asks
+
+
+def test_nodes_that_the_cluster_no_longer_has_are_forgotten(fake: FakeCluster, settings: Settings) -> None:
+    fake.forgetting, fake.catalogue_only = {"balancer3", "agent4"}, {"agent9", "somebody-else"}
+    members.forget_surplus(settings, Step("forget"))
+    assert (fake.forgetting, fake.catalogue_only) == (set(), {"somebody-else"})
+
+
+def test_a_dead_host_is_forgotten_once_consul_has_noticed(fake: FakeCluster, settings: Settings) -> None:
+    fake.members.remove("agent2")
+    fake.forgetting = {"agent2"}
+    members.forget_dead(settings, "agent2", Step("forget"))
+    assert fake.forgetting == set()
+
+
+def test_only_hosts_are_forgotten() -> None:
+    names = ("agent1", "balancer12", "consul1", "scheduler1", "consul-agent1", "master1", "zookeeper")
+    assert [name for name in names if members.is_host(name)] == ["agent1", "balancer12"]
+
+
+def a_container(service: str, state: str = "running", restarts: int = 0) -> Container:
+    return Container(f"eratos-{service}-1", service, state, "", 1, "", restarts, id=service)
+
+
+def test_what_ended_or_keeps_crashing_is_found_by_what_happened_since() -> None:
+    found = [a_container("agent1", "exited"), a_container("agent2", restarts=9), a_container("agent3", restarts=5)]
+    before = {"agent2": 8, "agent3": 2}
+    assert [one.service for one in health.crashing(found, before, set())] == ["agent1", "agent3"]
+
+
+def test_what_crashes_again_after_it_was_made_anew_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "run", lambda *_args, **_options: "no space left\n")
+    with pytest.raises(Problem, match="agent1 does not stay up") as caught:
+        health.crashing([a_container("agent1", "exited")], {}, {"agent1"})
+    assert "no space left" in str(caught.value) and "./dev logs agent1" in caught.value.fix
+
+
+def test_what_does_not_come_up_is_made_anew_once(fake: FakeCluster, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.agents.remove("agent2")
+    ended = [a_container("agent2", "exited")]
+    monkeypatch.setattr(health.cluster, "containers", lambda _project: ended)
+    monkeypatch.setattr(health, "LOOK_S", 0)
+    remade: list[set[str]] = []
+
+    def remake(services: set[str]) -> None:
+        remade.append(services)
+        ended.clear()
+        fake.agents.append("agent2")
+
+    health.await_infrastructure(settings, Step("wait"), 30, 0, remake)
+    assert remade == [{"agent2"}]

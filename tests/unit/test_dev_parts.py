@@ -15,9 +15,9 @@ from devtool import settings as settings_module
 from devtool.base import private_certificates
 from devtool.cluster import Container
 from devtool.development import needs_engine
-from devtool.health import parse_left_out, parse_statistics
 from devtool.images import BuildOutput
 from devtool.report import parse_size_mib
+from devtool.rotation import left_out, parse_statistics, sentences
 from devtool.settings import Settings
 from devtool.shell import CommandFailed, run, stream
 from devtool.terminal import Problem, Progress
@@ -87,7 +87,7 @@ def test_what_balancers_leave_out_is_told_once_for_each_reason() -> None:
         return {"Service": {"Meta": {"eratos-host": host, **{f"eratos-left-out-{i}": text for i, text in enumerate(reasons)}}}}
 
     balancers = [balancer("b2", "db: port 5432: taken"), balancer("b1", "db: port 5432: taken", "a: mode"), balancer("b3")]
-    assert parse_left_out(balancers) == ["left out by b1: a: mode", "left out by b1, b2: db: port 5432: taken"]
+    assert sentences(left_out(balancers)) == ["left out by b1: a: mode", "left out by b1, b2: db: port 5432: taken"]
 
 
 @pytest.mark.parametrize(("text", "mib"), [("512KiB", 0.5), ("37.53MiB", 37.53), ("1.5GiB", 1536.0), ("0B", 0.0)])
@@ -112,10 +112,11 @@ def test_a_taken_port_is_told_with_the_variable_that_moves_it(taken_port: int) -
     assert "ERATOS_BALANCER1_PORT=" in caught.value.fix
 
 
-def test_a_port_that_the_cluster_holds_itself_is_no_problem(taken_port: int) -> None:
+@pytest.mark.parametrize("state", ["running", "paused", "restarting"])
+def test_a_port_that_the_cluster_holds_itself_is_no_problem(taken_port: int, state: str) -> None:
     settings = Settings(variables={"ERATOS_BALANCER1_PORT": str(taken_port)})
     mine = [
-        Container(name=service, service=service, state="running", health="", exit_code=0, started_at="", restarts=0)
+        Container(name=service, service=service, state=state, health="", exit_code=0, started_at="", restarts=0)
         for service in settings.services()
     ]
     ports.check(settings, mine)
@@ -213,6 +214,8 @@ def test_a_benchmark_may_clean_up_after_ctrl_c() -> None:
 
         subprocess.Popen = Telling
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        # As from a terminal: in the background, or under nohup, ctrl-C is ignored, and that is inherited.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.exit(to_its_end(sys.argv[1:], {}))
         """
     benchmark = """if True:

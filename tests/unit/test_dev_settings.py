@@ -22,6 +22,8 @@ def test_defaults_are_those_of_the_compose_file() -> None:
     assert (settings.project, settings.agents, settings.balancers) == ("eratos", 3, 2)
     assert settings.published() == {
         "ERATOS_CONSUL_PORT": ("consul1", 8500),
+        "ERATOS_CONSUL2_PORT": ("consul2", 8501),
+        "ERATOS_CONSUL3_PORT": ("consul3", 8502),
         "ERATOS_BALANCER1_PORT": ("balancer1", 8000),
         "ERATOS_BALANCER2_PORT": ("balancer2", 8001),
         "ERATOS_STATS1_PORT": ("balancer1", 9090),

@@ -1,6 +1,5 @@
-# What servers and clients of the development cluster share.
+# What servers and clients of the development cluster share. Names and addresses come from the command line.
 data_dir             = "/consul"
-bind_addr            = "{{ GetInterfaceIP \"eth0\" }}"
 log_level            = "WARN"
 disable_update_check = true
 # Timings for production machines; the default is five times slower, for the smallest cloud instances.

@@ -1,4 +1,4 @@
-# A Consul server of the development cluster. Addresses and names come from the command line.
+# A Consul server of the development cluster.
 server           = true
 bootstrap_expect = 3
 client_addr      = "0.0.0.0"

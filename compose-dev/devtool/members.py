@@ -1,0 +1,91 @@
+"""Hosts and balancers that were taken away: Consul would list them as failed, with what they had registered, for three days.
+
+Asked of Consul's servers from outside, since whoever is gone cannot say goodbye any more.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+from . import health, web
+from .settings import CONSUL_SERVERS, Settings
+from .terminal import Problem, Step
+
+NOTICE_S = 30
+POLL_S = 0.3
+
+
+def is_host(service: str) -> bool:
+    """Tell whether a service plays a host with a Consul agent: an agent's, or a balancer's."""
+    return re.fullmatch(r"(agent|balancer)\d+", service) is not None
+
+
+def forget_surplus(settings: Settings, step: Step) -> None:
+    """Make Consul forget the hosts and balancers that this cluster no longer has, whenever they left it."""
+    known = known_to_consul(settings)
+    surplus = {name for name in known if is_host(name)} - settings.consul_nodes()
+    _forget(settings, surplus, step)
+
+
+def forget_dead(settings: Settings, node: str, step: Step) -> None:
+    """Wait until Consul has found out by itself that a node died, and make it forget the node."""
+
+    def noticed() -> bool:
+        return health.consul_members(settings).get(node, {}).get("Status") != health.ALIVE
+
+    _await(noticed, step, f"{node} still counts as alive")
+    _forget(settings, {node}, step)
+
+
+def known_to_consul(settings: Settings) -> set[str]:
+    """Return the names of the nodes that Consul lists as members or in its catalogue."""
+    listed = {entry["Node"] for entry in health.consul_get(settings, "/v1/catalog/nodes")}
+    return listed | set(health.consul_members(settings))
+
+
+def _forget(settings: Settings, nodes: set[str], step: Step) -> None:
+    if not nodes:
+        return
+    names = ", ".join(sorted(nodes))
+    step.detail = f"making Consul forget {names}"
+
+    def forgotten() -> bool:
+        # Once is not always enough: gossip of before may still be on its way. So it is asked until it holds.
+        for node in nodes & known_to_consul(settings):
+            _force_leave(settings, node)
+        return not nodes & known_to_consul(settings)
+
+    _await(forgotten, step, f"Consul still lists {names}")
+
+
+def _force_leave(settings: Settings, node: str) -> None:
+    """Ask the first Consul server that does it to forget a node: as a member, or where only the catalogue has it, there."""
+    if node in health.consul_members(settings):
+        path, body = f"/v1/agent/force-leave/{node}?prune=true", None
+    else:
+        path, body = "/v1/catalog/deregister", {"Node": node}
+    for number in range(1, CONSUL_SERVERS + 1):
+        try:
+            # Where the node still counts as alive, Consul waits for its goodbye first.
+            status, _ = web.request("PUT", settings.url("CONSUL", number, path), body, timeout_s=10)
+        except web.Unanswered:
+            continue
+        if status == 200:
+            return
+
+
+def _await(done: Callable[[], bool], step: Step, waiting: str) -> None:
+    deadline = time.monotonic() + NOTICE_S
+    while True:
+        try:
+            if done():
+                return
+            reason = waiting
+        except web.Unanswered as error:
+            reason = str(error)
+        step.detail = reason
+        if time.monotonic() > deadline:
+            raise Problem(f"after {NOTICE_S} s, {reason}", "see ./dev status; ./dev up heals, and tries this again")
+        time.sleep(POLL_S)
