@@ -51,7 +51,8 @@ def main() -> None:
         accepting,
         taken,
         guard_hold_s=settings.guard_hold_s,
-        guard_hold_wholesale_s=settings.guard_hold_wholesale_s,
+        # A file is what somebody wrote: unlike Consul it does not forget.
+        guard_hold_wholesale_s=settings.guard_hold_s if settings.servers_file else settings.guard_hold_wholesale_s,
         reload_interval_s=settings.reload_interval_s,
     )
     certificates = Certificates(settings.certs_dir, settings.state_dir, haproxy.check)

@@ -140,7 +140,7 @@ def test_where_instances_differ_the_newest_version_decides(rig: Rig) -> None:
 
 
 def test_values_that_make_no_sense_are_named_and_do_no_harm(rig: Rig) -> None:
-    odd = {"sticky": "si", "server-weight": "0", "maxconn": "1\n  server x", "timeout-s": "1h", "backend-weight": "-1"}
+    odd = {"sticky": "si", "server-weight": "0", "maxconn": "1\n  server x", "timeout-s": "1h", "backend-weight": "-7"}
     rig.register(9070, app="odd", meta={"haproxy-path": "/odd"} | {f"haproxy-{key}": value for key, value in odd.items()})
     until(lambda: rig.in_rotation("odd"), 10, "the app is there")
     assert rig.get("/odd").port == 9070

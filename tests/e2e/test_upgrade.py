@@ -27,7 +27,9 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 PROJECT = "eratos-upgrade"
 NETWORK = "10.87.253"
-PORTS = {name: port + 30_000 for name, port in DEFAULT_PORTS.items()}
+BRIDGES = "10.90"
+#: Below those that the kernel gives to outgoing connections.
+PORTS = {name: port + 10_000 for name, port in DEFAULT_PORTS.items()}
 CODE = "/opt/eratos/site-packages/eratos"
 
 
@@ -63,7 +65,7 @@ class Upgraded(Cluster):
     """The cluster with the means to change its parts."""
 
     def compose(self, *words: str) -> None:
-        environment = {**os.environ, "ERATOS_PROJECT": PROJECT, "ERATOS_NETWORK": NETWORK}
+        environment = {**os.environ, "ERATOS_PROJECT": PROJECT, "ERATOS_NETWORK": NETWORK, "ERATOS_BRIDGES": BRIDGES}
         environment |= {name: str(port) for name, port in PORTS.items()}
         command = ["docker", "compose", "-p", PROJECT, "-f", str(ROOT / "compose-dev" / "compose.yaml"), *words]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)

@@ -43,6 +43,9 @@ def _build(kind: str, folder: Path) -> str:
     lines = [f"FROM eratos/{kind}", "USER root", f"RUN rm -rf {' '.join(code)}"]
     owner = {"/opt/eratos/services": "--chown=haproxy:haproxy "}
     lines += [f"COPY {owner.get(target, '')}{source} {target}" for target, source in code.items()]
+    if kind == "agent":
+        # Where the present command finds its beginning.
+        lines.append(f"RUN echo 'from eratos.executor.__main__ import main' > {_PYTHON}/executor/script.py")
     if kind == "balancer":
         lines += [
             "RUN rm -rf /etc/eratos-balancer/*.ctmpl /etc/eratos-balancer/*.cfg /etc/eratos-balancer/*.hcl",
