@@ -81,7 +81,7 @@ def _run(config: Config) -> str:
     if "process" in config.runtimes:
         processes = ProcessRuntime(config.sandbox, config.variables, host, loop.emit, siblings.alive)
         found["process"] = processes
-        sources.append(ProcessLogs(processes.folder, processes.running))
+        sources.append(ProcessLogs(processes.logs, processes.running))
     if "docker" in config.runtimes:
         docker = DockerClient(config.docker_host)
         found["docker"] = DockerRuntime(docker, config.sandbox, host, loop.emit, siblings.alive, logins_file=config.docker_config)
