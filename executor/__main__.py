@@ -85,7 +85,7 @@ def _run(config: Config) -> str:
     if "process" in config.runtimes:
         processes = ProcessRuntime(config.sandbox, config.variables, host, loop.emit, siblings.alive, played=played)
         found["process"] = processes
-        sources.append(ProcessLogs(processes.folder, processes.running))
+        sources.append(ProcessLogs(processes.logs, processes.running))
     if "docker" in config.runtimes:
         docker = DockerClient(config.docker_host)
         found["docker"] = DockerRuntime(

@@ -41,7 +41,9 @@ class DockerFiles:
             self._ready.add(action.task_id)
             go_on()
 
-        self._fetches.wait_for(action, self._of(action.task_id), fetched)
+        folder = self._of(action.task_id)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._fetches.wait_for(action, folder, fetched)
 
     def cancel(self, task_id: str) -> None:
         self._fetches.cancel(task_id)

@@ -1,23 +1,28 @@
 """Brings an app's files into a task's folder before it starts: what Mesos' fetcher does for executors, and only for those.
 
-One thread for each task that has files, so that a slow server holds up nobody else, and limits on number, size and time, so that
-a wrong URI does not fill the host. Archives are taken apart by the standard library, which refuses whatever would end up
-elsewhere; what it would do silently is refused here.
+One thread for each task that has files, so that a slow server holds up nobody else, and limits on number, size, time and least
+speed, so that a wrong URI does not fill the host. The folder is the executor's alone until all files are there, so no task can
+lay links in the way; archives are taken apart by a process of their own (:mod:`unpack`). A task with a user gets no file of the
+host that this user could not read.
 """
 
 from __future__ import annotations
 
-import gzip
+import json
 import logging
+import os
+import pwd
+import select
 import stat
-import tarfile
+import subprocess
+import sys
 import threading
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
-from typing import IO
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -26,8 +31,10 @@ from eratos.common.errors import PermanentError
 from eratos.common.log import fields
 from eratos.common.payload import Fetch
 
+from . import unpack
 from .core import actions as do
 from .core import events as on
+from .slots import FairSlots
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +42,50 @@ log = logging.getLogger(__name__)
 BYTES_MAX = 1024**3
 ENTRIES_MAX = 100_000
 TIME_S = 600.0
-#: Tasks whose files are fetched at the same time; further ones wait.
+#: Tasks whose files are fetched at the same time; further ones wait. Of one server fewer, so that a slow one holds up its own.
 TASKS_MAX = 4
+TASKS_OF_ONE_SERVER_MAX = 2
+#: A download that brings less than this in so many seconds is given up.
+LEAST_BYTES, LEAST_EVERY_S = 64 * 1024, 30.0
 _SILENCE_S = 30.0
 _PIECE = 64 * 1024
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_LOOK_S = 0.5
+#: Who takes archives apart where the task has no user of its own.
+_NOBODY = "nobody"
 
 Start = do.StartContainer | do.StartProcess
 
 
 class NotFetched(PermanentError):
     """A file cannot be had; the text names it and the fix, and shows no password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of the host."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+    home: str
+
+    @classmethod
+    def named(cls, name: str) -> Account:
+        """Look a user up. Raises KeyError."""
+        found = pwd.getpwnam(name)
+        groups = tuple(os.getgrouplist(found.pw_name, found.pw_gid))
+        return cls(found.pw_uid, found.pw_gid, groups, found.pw_name, found.pw_dir)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the executor itself runs as this user."""
+        return self.uid == os.geteuid()
+
+    def of_process(self) -> dict[str, Any]:
+        """Return Popen's options to start a process as this user."""
+        return {} if self.is_ours else {"user": self.uid, "group": self.gid, "extra_groups": self.groups}
 
 
 class Fetches:
@@ -55,27 +95,31 @@ class Fetches:
         self._emit = emit
         self._lock = threading.Lock()
         self._waiting: dict[str, threading.Event] = {}  #: set: given up
-        self._slots = threading.Semaphore(TASKS_MAX)
+        self._slots = FairSlots(TASKS_MAX, TASKS_OF_ONE_SERVER_MAX)
 
-    def wait_for(self, action: Start, folder: Path, go_on: Callable[[], object]) -> None:
-        """Fetch a start's files into a folder, and let it go on then, or fail it."""
+    def wait_for(self, action: Start, folder: Path, go_on: Callable[[], object], account: Account | None = None) -> None:
+        """Fetch a start's files into a folder, for the task's user if it has one, and let it go on then, or fail it."""
         cancelled = threading.Event()
         with self._lock:
             self._waiting[action.task_id] = cancelled
         self._emit(on.Preparing(action.task_id, f"fetching {', '.join(shown(file.uri) for file in action.fetch)}"))
-        threading.Thread(target=self._fetch, args=(action, folder, go_on, cancelled), name="fetch", daemon=True).start()
+        arguments = (action, folder, go_on, cancelled, account)
+        threading.Thread(target=self._fetch, args=arguments, name="fetch", daemon=True).start()
 
     def cancel(self, task_id: str) -> None:
         """Fail a start at once if it waits here."""
         if self._leave(task_id):
             self._emit(on.StartFailed(task_id, "cancelled while its files were fetched"))
 
-    def _fetch(self, action: Start, folder: Path, go_on: Callable[[], object], cancelled: threading.Event) -> None:
+    def _fetch(
+        self, action: Start, folder: Path, go_on: Callable[[], object], cancelled: threading.Event, account: Account | None
+    ) -> None:
         problem = ""
         try:
-            with self._slots:
-                log.info("fetching %s", fields(task_id=action.task_id, files=len(action.fetch)))
-                Budget(cancelled).fetch(action.fetch, folder)
+            with self._slots.one({urlsplit(file.uri).netloc for file in action.fetch}, cancelled.is_set) as taken:
+                if taken:
+                    log.info("fetching %s", fields(task_id=action.task_id, files=len(action.fetch)))
+                    Budget(cancelled, account).fetch(action.fetch, folder)
         except NotFetched as error:
             problem = str(error)
         except Exception:  # thread edge: the task waits for its files
@@ -101,35 +145,108 @@ class Fetches:
 class Budget:
     """What one task may still fetch."""
 
-    def __init__(self, cancelled: threading.Event | None = None, *, bytes_max: int = BYTES_MAX, time_s: float = TIME_S) -> None:
+    def __init__(
+        self,
+        cancelled: threading.Event | None = None,
+        account: Account | None = None,
+        *,
+        bytes_max: int = BYTES_MAX,
+        time_s: float = TIME_S,
+    ) -> None:
+        """``account``: whom the files are for; None: nobody in particular, and all that the executor may read is allowed."""
         self._cancelled = cancelled or threading.Event()
+        self._account = account
         self._bytes_left = bytes_max
         self._bytes_max = bytes_max
         self._entries_left = ENTRIES_MAX
         self._time_s = time_s
         self._deadline = time.monotonic() + time_s
+        self._owner = account or _unpacker()
 
     def fetch(self, files: tuple[Fetch, ...], folder: Path) -> None:
-        """Bring files into a folder. Raises NotFetched."""
+        """Bring files into a folder, which nobody else may reach meanwhile. Raises NotFetched."""
+        self._own(folder)
         for file in files:
-            target = _inside(folder, file.path, file)
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._save(_download(file.uri), target, file)
+                path = unpack.inside(file.path)
+                for made in unpack.through_folders(path, make=True, base=folder):
+                    self._own(made)
+                self._save(self._pieces(file), folder / path, file)
                 if file.extract:
-                    self._extract(target, target.parent, file)
+                    self._extract(folder / path, file)
+            except unpack.Refused as error:
+                raise NotFetched(f"{shown(file.uri)} {error}: refused; correct the app's fetch") from None
             except requests.RequestException as error:
                 raise NotFetched(f"{shown(file.uri)} cannot be fetched: {_reason(error)}; correct the app's fetch") from None
-            except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+            except OSError as error:
                 raise NotFetched(f"{shown(file.uri)} cannot be fetched: {error}; correct the app's fetch") from None
             if file.executable:
-                target.chmod(0o755)
+                (folder / path).chmod(0o755)
 
     def _save(self, pieces: Iterator[bytes], target: Path, file: Fetch) -> None:
-        with target.open("wb") as saved:
+        with suppress(FileNotFoundError):
+            target.unlink()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(target, flags, 0o644), "wb") as saved:
             for piece in pieces:
                 self._take(len(piece), file)
                 saved.write(piece)
+        self._own(target)
+
+    def _own(self, path: Path) -> None:
+        """Give what was just made to whom it is for."""
+        if self._owner is not None and not self._owner.is_ours:
+            os.chown(path, self._owner.uid, self._owner.gid, follow_symlinks=False)
+
+    def _pieces(self, file: Fetch) -> Iterator[bytes]:
+        parts = urlsplit(file.uri)
+        if parts.scheme not in ("", "file"):
+            return self._download(file)
+        path = unquote(parts.path) if parts.scheme else file.uri
+        if self._account is None or self._account.is_ours:
+            return _host_file(path)
+        return self._host_file_as(self._account, path, file)
+
+    def _download(self, file: Fetch) -> Iterator[bytes]:
+        with requests.get(file.uri, stream=True, timeout=_SILENCE_S) as answer:
+            answer.raise_for_status()
+            since, brought = time.monotonic(), 0
+            for piece in answer.iter_content(_PIECE):
+                yield piece
+                brought += len(piece)
+                if time.monotonic() - since >= LEAST_EVERY_S:
+                    if brought < LEAST_BYTES:
+                        slow = f"{brought} bytes came within {LEAST_EVERY_S:g} s, and at least {LEAST_BYTES} must"
+                        raise NotFetched(f"{shown(file.uri)} cannot be fetched: {slow}; use a faster server")
+                    since, brought = time.monotonic(), 0
+
+    def _host_file_as(self, account: Account, path: str, file: Fetch) -> Iterator[bytes]:
+        """Read a file of the host as another user: what that user may not read is not for the user's tasks either."""
+        with subprocess.Popen(
+            ["cat", "--", path],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            **account.of_process(),
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            try:
+                while True:
+                    self._take(0, file)
+                    if not select.select([process.stdout], [], [], _LOOK_S)[0]:
+                        continue
+                    piece = os.read(process.stdout.fileno(), _PIECE)
+                    if not piece:
+                        break
+                    yield piece
+            except BaseException:
+                process.kill()
+                raise
+            if process.wait():
+                said = process.stderr.read(500).decode(errors="replace").rpartition(": ")[2].strip()
+                raise OSError(f"{path}: {said}, as user {account.name}, whom the app names")
 
     def _take(self, size: int, file: Fetch) -> None:
         self._bytes_left -= size
@@ -140,45 +257,66 @@ class Budget:
         if self._cancelled.is_set():
             raise NotFetched("cancelled")
 
-    def _enter(self, file: Fetch) -> None:
-        self._entries_left -= 1
-        if self._entries_left < 0:
-            raise NotFetched(f"{shown(file.uri)} holds too many files: {ENTRIES_MAX} are allowed")
-
-    def _extract(self, archive: Path, folder: Path, file: Fetch) -> None:
+    def _extract(self, archive: Path, file: Fetch) -> None:
         """Unpack by the name's ending, as Mesos does; anything else stays as it is."""
         if archive.name.endswith(_TARS):
-            self._untar(archive, folder, file)
+            kind = "tar"
         elif archive.name.endswith(".zip"):
-            self._unzip(archive, folder, file)
+            kind = "zip"
         elif archive.name.endswith(".gz"):
-            with gzip.open(archive) as content:
-                self._save(_pieces(content), archive.with_suffix(""), file)
+            kind = "gz"
+        else:
+            return
+        with archive.open("rb") as content:
+            answer = self._unpacked(kind, content, archive.parent, archive.with_suffix("").name, file)
+        if "problem" in answer:
+            raise NotFetched(f"{shown(file.uri)} {answer['problem']}; {self._allowed()}; correct the app's fetch")
+        self._take(answer["bytes"], file)
+        self._entries_left -= answer["entries"]
 
-    def _untar(self, archive: Path, folder: Path, file: Fetch) -> None:
-        if not hasattr(tarfile, "data_filter"):
-            raise NotFetched(f"{shown(file.uri)} cannot be unpacked safely: the executor's Python must be 3.11.4 or newer")
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                self._enter(file)
-                self._take(member.size, file)
-                _inside(folder, member.name, file)
-                # The filter refuses devices and links that lead out, and drops owners and dangerous modes (PEP 706).
-                tar.extract(member, folder, filter="data")
+    def _allowed(self) -> str:
+        return f"a task's files may take {self._bytes_max} bytes and {ENTRIES_MAX} files, all unpacked"
 
-    def _unzip(self, archive: Path, folder: Path, file: Fetch) -> None:
-        with zipfile.ZipFile(archive) as zipped:
-            for member in zipped.infolist():
-                self._enter(file)
-                target = _inside(folder, member.filename, file)
-                if member.is_dir():
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with zipped.open(member) as content:
-                    self._save(_pieces(content), target, file)
-                if member.external_attr >> 16 & stat.S_IXUSR:
-                    target.chmod(0o755)
+    def _unpacked(self, kind: str, archive: BinaryIO, folder: Path, name: str, file: Fetch) -> dict[str, Any]:
+        """Have an archive taken apart by a process, and return its answer."""
+        seconds = max(1, int(self._deadline - time.monotonic()))
+        job = unpack.Job(kind, name, self._bytes_left, self._entries_left, seconds)
+        if self._owner is not None and not self._owner.is_ours:
+            job = replace(job, uid=self._owner.uid, gid=self._owner.gid, groups=self._owner.groups)
+        with subprocess.Popen(
+            # -I: neither variables nor the folder that it is in have a say in what Python loads.
+            [sys.executable, "-I", "-B", unpack.__file__, json.dumps(asdict(job))],
+            stdin=archive,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env={},
+            start_new_session=True,
+        ) as process:
+            try:
+                while True:
+                    try:
+                        said, _ = process.communicate(timeout=_LOOK_S)
+                        break
+                    except subprocess.TimeoutExpired:
+                        self._take(0, file)
+            except BaseException:
+                process.kill()
+                raise
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            return {"problem": f"cannot be unpacked: what tried ended with {process.returncode}"}
+        return dict(answer)
+
+
+def _unpacker() -> Account | None:
+    """Return who takes archives apart that are for no particular user; None: the executor itself, which is not root."""
+    if os.geteuid() != 0:
+        return None
+    with suppress(KeyError):
+        return Account.named(_NOBODY)
+    return Account(65534, 65534, (), _NOBODY, "/")
 
 
 def shown(uri: str) -> str:
@@ -187,27 +325,12 @@ def shown(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else uri
 
 
-def _download(uri: str) -> Iterator[bytes]:
-    parts = urlsplit(uri)
-    if parts.scheme in ("", "file"):
-        with Path(unquote(parts.path) if parts.scheme else uri).open("rb") as content:
-            yield from _pieces(content)
-        return
-    with requests.get(uri, stream=True, timeout=_SILENCE_S) as answer:
-        answer.raise_for_status()
-        yield from answer.iter_content(_PIECE)
-
-
-def _pieces(content: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    return iter(lambda: content.read(_PIECE), b"")
-
-
-def _inside(folder: Path, name: str, file: Fetch) -> Path:
-    """Return where something goes in a folder. Raises NotFetched for what would go elsewhere."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise NotFetched(f"{shown(file.uri)} would put {name!r} outside of the task's folder: refused")
-    return folder / path
+def _host_file(path: str) -> Iterator[bytes]:
+    # Opening a pipe would wait for its writer, without end.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as content:
+        if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
+            raise OSError(f"{path} is no file")
+        yield from unpack.pieces(content)
 
 
 def _reason(error: requests.RequestException) -> str:

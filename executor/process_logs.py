@@ -1,8 +1,9 @@
 """What processes write: pumped from pipes into rotated files by one thread, and read from there for the log endpoint.
 
-Two files for each task in its folder, ``stdout`` and ``stderr``, as in any Mesos sandbox, so that Mesos' own pages show them too;
-older parts are ``stdout.1`` and ``stdout.2``. The sizes are those of a container's log. A process that writes faster than the
-disk takes it waits, and nobody else with it but other processes' output.
+Two files for each task, ``stdout`` and ``stderr``, in a folder that belongs to the executor alone: what writes and reads them
+may be root, so no task may lay anything there. It is within the executor's sandbox, so Mesos' own pages show them too; older
+parts are ``stdout.1`` and ``stdout.2``. The sizes are those of a container's log. A process that writes faster than the disk
+takes it waits, and nobody else with it but other processes' output.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
 """Runs tasks as processes of the host: performs the machine's actions like :mod:`docker_runtime`, for tasks without an image.
 
-A task is a session of its own, in a folder of its own below the executor's sandbox; its "container" is all processes that carry
-its mark (:mod:`process_table`). Nothing limits what they take: Mesos may limit the executor with all of them together, where the
-agent isolates by cgroups. They outlive an executor that was killed, but nobody can adopt them, for exit codes go to the parent
-alone: the next executor finds them by their mark and ends them.
+A task is a session of its own, in a folder of its own below the executor's sandbox, with its output in another that it cannot
+write to; its "container" is all processes that carry its mark (:mod:`process_table`). Nothing limits what they take: Mesos may
+limit the executor with all of them together, where the agent isolates by cgroups. They outlive an executor that was killed, but
+nobody can adopt them, for exit codes go to the parent alone: the next executor finds them by their mark and ends them.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -31,7 +30,7 @@ from .core import actions as do
 from .core import events as on
 from .core.host import Host
 from .core.mark import Mark
-from .fetcher import Fetches
+from .fetcher import Account, Fetches
 from .played_host import PlayedHost
 from .process_logs import STREAMS, LogPump, last_lines, output_file
 from .runtimes import ContainerAction
@@ -52,6 +51,8 @@ class _Task:
 
     mark: Mark
     folder: Path | None = None
+    logs: Path | None = None  #: the folder of its output
+    account: Account | None = None  #: whom it runs as; None: as whom the executor does
     options: dict[str, Any] = field(default_factory=dict)  #: of Popen, for commands beside the task's own
     process: subprocess.Popen[bytes] | None = None  #: None: not started, left over, or could not be started
     reaped: bool = False  #: the process's id may be another's by now
@@ -129,10 +130,10 @@ class ProcessRuntime:
         """Tell whether a task is a process: started here, or left over."""
         return task_id in self._tasks
 
-    def folder(self, task_id: str) -> Path | None:
-        """Return where a task's logs are; None: nowhere here."""
+    def logs(self, task_id: str) -> Path | None:
+        """Return where a task's output is; None: nowhere here."""
         task = self._tasks.get(task_id)
-        return task.folder if task else None
+        return task.logs if task else None
 
     def running(self, task_id: str) -> bool:
         task = self._tasks.get(task_id)
@@ -158,17 +159,27 @@ class ProcessRuntime:
     # Starting --------------------------------------------------------------------------------------------------------
 
     def _prepare(self, action: do.StartProcess) -> None:
-        """Make the task's folder and have its files fetched, if any."""
+        """Make the task's folders and have its files fetched, if any."""
         task = self._tasks[action.task_id]
-        folder = self._sandbox / "tasks" / Path(action.task_id).name
+        name = Path(action.task_id).name
+        folder, logs = self._sandbox / "tasks" / name, self._sandbox / "logs" / name
         try:
-            folder.mkdir(parents=True)
+            if action.user:
+                task.account = Account.named(action.user)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            # The executor's alone until the process starts: while files are fetched nobody may lay anything there.
+            folder.mkdir(mode=0o700)
+            logs.mkdir(parents=True)
+        except KeyError:
+            missing = f"user {action.user!r} does not exist on this host: create it, or name another one"
+            self._emit(on.StartFailed(action.task_id, missing))
+            return
         except OSError as error:
             self._emit(on.StartFailed(action.task_id, f"the task's folder cannot be made: {error}"))
             return
-        task.folder = folder
+        task.folder, task.logs = folder, logs
         if action.fetch:
-            self._fetches.wait_for(action, folder, lambda: self._pool.submit(self._start, action))
+            self._fetches.wait_for(action, folder, lambda: self._pool.submit(self._start, action), task.account)
         else:
             self._start(action)
 
@@ -188,22 +199,20 @@ class ProcessRuntime:
 
     def _spawn(self, task: _Task, action: do.StartProcess) -> str:
         """Start a process and return what is in its way, if anything. Raises OSError."""
-        folder = task.folder
+        folder, logs, account = task.folder, task.logs, task.account
         assert folder is not None
+        assert logs is not None
         env = self._variables | {"MESOS_SANDBOX": str(folder)} | action.env | {names.PROCESS_MARK: action.mark}
         task.options = {"cwd": folder, "env": env, "stdin": subprocess.DEVNULL, "start_new_session": True}
-        if action.user:
-            try:
-                account = pwd.getpwnam(action.user)
-            except KeyError:
-                return f"user {action.user!r} does not exist on this host: create it, or name another one"
-            env |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name} | action.env
-            if account.pw_uid != os.geteuid():
-                groups = os.getgrouplist(account.pw_name, account.pw_gid)
-                task.options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
-                for path in (folder, *folder.rglob("*")):
-                    os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
-        files = [output_file(folder / stream) for stream in STREAMS]
+        if account is not None:
+            env |= {"HOME": account.home, "USER": account.name, "LOGNAME": account.name} | action.env
+            task.options |= account.of_process()
+        # What was fetched for nobody in particular belongs to whom the process is.
+        uid, gid = (account.uid, account.gid) if account is not None else (os.geteuid(), os.getegid())
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, uid, gid, follow_symlinks=False)
+        folder.chmod(0o755)
+        files = [output_file(logs / stream) for stream in STREAMS]
         pipes = [os.pipe() for _ in STREAMS]
         try:
             process = subprocess.Popen(action.args, stdout=pipes[0][1], stderr=pipes[1][1], **task.options)
@@ -261,8 +270,8 @@ class ProcessRuntime:
         task = self._tasks.get(task_id)
         found = on.ContainerExamined(task_id)
         try:
-            if task is not None and task.folder is not None:
-                tail = last_lines(task.folder, LOG_TAIL_LINES) if task.exit_code else ""
+            if task is not None and task.logs is not None:
+                tail = last_lines(task.logs, LOG_TAIL_LINES) if task.exit_code else ""
                 found = on.ContainerExamined(task_id, task.exit_code, log_tail=tail)
         except OSError as error:
             log.warning("cannot examine %s", fields(task_id=task_id, error=error))
@@ -273,8 +282,9 @@ class ProcessRuntime:
         if task is None:
             return
         self._kill(task)
-        if task.folder is not None:
-            shutil.rmtree(task.folder, ignore_errors=True)
+        for folder in (task.folder, task.logs):
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
         self._tasks.pop(task_id, None)
 
     # Commands beside a task's process, for health checks --------------------------------------------------------------

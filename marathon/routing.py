@@ -131,9 +131,10 @@ class Routing:
         return int(self.backend_weight or bool(self.vhost and self.path.strip("/")))
 
     def meta(self) -> dict[str, str]:
-        """Return the keys for the meta of the port's Consul service, where balancers read them; none: not balanced."""
+        """Return the keys for the meta of the port's Consul service, where balancers read them."""
         if not self.balanced:
-            return {}
+            # Balancers of the version before take silence for their default group.
+            return {"haproxy-enabled": "false"}
         shown = {name: value for name, value in asdict(self).items() if value and name != "why_not"}
         return {f"haproxy-{name.replace('_', '-')}": value for name, value in shown.items()}
 

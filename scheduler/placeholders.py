@@ -50,8 +50,8 @@ def of_app(app: App, framework_id: str) -> tuple[Placeholder, ...]:
                 )
             ),
         )
-        for service, meta in zip(app.service_names, app.routing_meta, strict=True)
-        if meta
+        for service, routing, meta in zip(app.service_names, app.routings, app.routing_meta, strict=True)
+        if routing.balanced
     )
 
 

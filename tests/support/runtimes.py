@@ -84,7 +84,7 @@ class Rig:
 
     def logs(self) -> LogSource:
         if self.kind == "process":
-            return ProcessLogs(self.runtime.folder, self.runtime.running)
+            return ProcessLogs(self.runtime.logs, self.runtime.running)
         return DockerLogs(self.client, self.host.framework_id)
 
     def read_log(self, task_id: str, **wanted: Any) -> bytes:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import resource
+import socket
 import tarfile
+import tempfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +27,7 @@ from eratos.executor import fetcher
 from eratos.executor.core import events as on
 from eratos.executor.core.host import Host
 from eratos.executor.core.start import start_action
-from eratos.executor.fetcher import Budget, Fetches, NotFetched, shown
+from eratos.executor.fetcher import Account, Budget, Fetches, NotFetched, shown
 
 HOST = Host("fw", "e", "a", "h", "h")
 
@@ -213,6 +219,132 @@ def test_what_cannot_be_had_is_named(
         files[f"/{name}"] = content
     with pytest.raises(NotFetched, match=words):
         fetch(folder, f"http://127.0.0.1:{port}/{name}")
+
+
+def bomb(header: bytes) -> bytes:
+    """An archive whose first header announces 400 MiB of zeros."""
+    entry = tarfile.TarInfo("././@LongLink" if header in b"LK" else "pax")
+    entry.type, entry.size = header, 400 * 1024 * 1024
+    packer = zlib.compressobj(wbits=31)
+    begin = packer.compress(entry.tobuf(tarfile.GNU_FORMAT)) + packer.flush(zlib.Z_FULL_FLUSH)
+    # Flushed in full, a piece stands for itself and can be repeated.
+    piece = packer.compress(bytes(1024 * 1024)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return begin + 400 * piece
+
+
+@pytest.mark.parametrize("header", [b"x", b"g", b"L", b"K"], ids=["pax", "global pax", "long name", "long link"])
+def test_a_header_of_any_size_takes_no_memory_of_the_executor(
+    folder: Path, files: dict[str, bytes], port: int, header: bytes
+) -> None:
+    files["/a.tgz"] = bomb(header)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NotFetched, match="of memory to unpack"):
+        fetch(folder, f"http://127.0.0.1:{port}/a.tgz", bytes_max=1024**3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        # A chain of links whose end realpath does not see (CVE-2025-4517 and its kin).
+        [link("a", "b", tarfile.SYMTYPE), link("b", ".", tarfile.SYMTYPE), link("c", "a/..", tarfile.SYMTYPE)],
+        [link("in", ".", tarfile.SYMTYPE), ("in/x", b"x")],
+        [link("in", ".", tarfile.SYMTYPE), link("in/y", "x", tarfile.SYMTYPE)],
+        [link("loop", "loop", tarfile.SYMTYPE), ("loop/x", b"x")],
+        [("d/x", b"x"), link("d/up", "../..", tarfile.SYMTYPE)],
+        [link("hard", "link", tarfile.LNKTYPE), link("link", "/etc/passwd", tarfile.SYMTYPE)],
+        [link("l", "x", tarfile.SYMTYPE), link("hard", "l", tarfile.LNKTYPE)],
+        [link("pipe", "", tarfile.FIFOTYPE)],
+        [link("block", "", tarfile.BLKTYPE)],
+        [("deep/" * 100 + "x", b"x")],
+    ],
+    ids=_id,
+)
+def test_ways_through_links_are_refused(folder: Path, files: dict[str, bytes], port: int, members: list[Any]) -> None:
+    files["/a.tar"] = tar(*members, mode="w")
+    with pytest.raises(NotFetched, match=r"a\.tar"):
+        fetch(folder, f"http://127.0.0.1:{port}/a.tar")
+
+
+def test_links_within_an_archive_are_kept(folder: Path, files: dict[str, bytes], port: int) -> None:
+    members = (
+        ("lib/tool/run", b"x"),
+        link("bin/tool", "../lib/tool/run", tarfile.SYMTYPE),
+        link("same", "lib/tool/run", tarfile.LNKTYPE),
+    )
+    files["/a.tar"] = tar(*members, mode="w")
+    fetch(folder, f"http://127.0.0.1:{port}/a.tar")
+    assert (folder / "bin" / "tool").read_bytes() == (folder / "same").read_bytes() == b"x"
+
+
+def test_dangerous_modes_are_dropped(folder: Path, files: dict[str, bytes], port: int) -> None:
+    entry = tarfile.TarInfo("run")
+    entry.mode = 0o6777
+    files["/a.tar"] = tar(entry, mode="w")
+    fetch(folder, f"http://127.0.0.1:{port}/a.tar")
+    assert (folder / "run").stat().st_mode & 0o7777 == 0o755
+
+
+def test_a_file_goes_nowhere_through_a_link_of_an_earlier_archive(
+    folder: Path, tmp_path: Path, files: dict[str, bytes], port: int
+) -> None:
+    files |= {"/a.tar": tar(link("in", "x", tarfile.SYMTYPE), mode="w"), "/b": b"b"}
+    fetch(folder, f"http://127.0.0.1:{port}/a.tar")
+    (folder / "in").unlink()
+    (folder / "in").symlink_to(tmp_path)
+    with pytest.raises(NotFetched, match="through a link"):
+        fetch(folder, f"http://127.0.0.1:{port}/b", "in/b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_is_no_file_of_the_host_is_refused_and_not_waited_for(folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(NotFetched, match=r"is no file|Is a directory"):
+            fetch(folder, str(path), "x")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become others")
+def test_another_users_pipe_is_given_up_in_time(folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        pipe = Path(place) / "pipe"
+        os.mkfifo(pipe)
+        pipe.chmod(0o644)
+        with pytest.raises(NotFetched, match="too long"):
+            Budget(account=Account.named("nobody"), time_s=1).fetch((Fetch(str(pipe), "x"),), folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become others")
+@pytest.mark.parametrize("user", [None, "nobody"])
+def test_whose_the_files_are(folder: Path, files: dict[str, bytes], port: int, user: str | None) -> None:
+    files["/in/a.tar"] = tar(("deep/x", b"x"), mode="w")
+    account = Account.named(user) if user else None
+    Budget(account=account).fetch((Fetch(f"http://127.0.0.1:{port}/in/a.tar", "in/a.tar"),), folder)
+    owners = {path.owner() for path in folder.rglob("*")}
+    assert owners == {"nobody"}
+
+
+def test_a_download_that_trickles_is_given_up(folder: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetcher, "LEAST_EVERY_S", 0.2)
+    monkeypatch.setattr(fetcher, "_PIECE", 1)
+    ended = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            with suppress(OSError):
+                while not ended.wait(0.01):
+                    connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        served = threading.Thread(target=lambda: trickle(server.accept()[0]))
+        served.start()
+        with pytest.raises(NotFetched, match="bytes came within"):
+            fetch(folder, f"http://127.0.0.1:{server.getsockname()[1]}/a")
+        ended.set()
+        served.join()
 
 
 def test_a_server_that_is_not_there_is_named_without_the_password(folder: Path) -> None:

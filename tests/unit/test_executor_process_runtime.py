@@ -8,6 +8,7 @@ import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from support.executor import HOST
 from support.runtimes import Rig, running
 from support.waiting import until
 
+from eratos.common.payload import Fetch
 from eratos.common.rotated_file import part_of
 from eratos.executor import process_logs, process_table
 from eratos.executor.core import actions as do
@@ -208,7 +210,7 @@ def test_a_log_never_takes_more_than_its_share_of_the_disk(rig: Rig, small: None
     amount = (process_logs.FILES_MAX + 1) * (process_logs.FILE_BYTES_MAX + process_logs._PIECE)
     task_id = rig.start(f"yes | head -c {amount}")
     rig.events.until(on.ContainerDied, task_id=task_id)
-    sizes = [path.stat().st_size for path in (rig.folder / "tasks" / task_id).glob("stdout*")]
+    sizes = [path.stat().st_size for path in (rig.folder / "logs" / task_id).glob("stdout*")]
     assert len(sizes) == process_logs.FILES_MAX
     assert max(sizes) <= process_logs.FILE_BYTES_MAX + process_logs._PIECE
 
@@ -269,3 +271,81 @@ def test_output_that_finds_no_room_is_lost_and_the_process_goes_on(tmp_path: Pat
     for _ in range(3):
         file.write(b"lost\n")
     assert caplog.text.count("is lost") == 1
+
+
+# What a task lays in its folder is never opened by root ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(rig: Rig) -> Iterator[Path]:
+    """A folder that others may look into, as they may into the executor's sandbox."""
+    rig.folder.chmod(0o755)
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture
+def secret(place: Path) -> Path:
+    """A file that only root may read."""
+    path = place / "secret"
+    path.write_text("of root alone\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes for others")
+@pytest.mark.parametrize("name", ["stdout", "stderr", "stdout.1", "../logs/{task}/stdout"])
+def test_a_link_in_place_of_an_output_shows_nothing_of_what_it_leads_to(rig: Rig, secret: Path, name: str) -> None:
+    where = name.format(task="$MESOS_TASK_ID")
+    task_id = rig.start(f"echo mine; rm -f {where}; ln -s {secret} {where}; exit 1", user="nobody")
+    examined = rig.examined(task_id)
+    assert "mine" in examined.log_tail
+    assert "of root" not in examined.log_tail
+    assert rig.read_log(task_id).decode().splitlines()[0] == "mine"
+    assert secret.read_text() == "of root alone\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes for others")
+def test_no_file_comes_to_be_where_a_task_has_laid_a_link(rig: Rig, small: None, place: Path) -> None:
+    victim = place / "victim"
+    amount = (process_logs.FILES_MAX + 1) * (process_logs.FILE_BYTES_MAX + process_logs._PIECE)
+    links = " ".join(f"stdout{end}" for end in ("", ".1", ".2"))
+    task_id = rig.start(f"for n in {links}; do ln -sf {victim} $n; done; yes | head -c {amount}", user="nobody")
+    rig.events.until(on.ContainerDied, task_id=task_id)
+    assert not victim.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes for others")
+def test_the_folder_of_the_outputs_is_not_the_tasks_to_change(rig: Rig, place: Path) -> None:
+    task_id = rig.start("touch ../../logs/x ../x ../../logs/$MESOS_TASK_ID/x; mv ../../logs ../../gone; exit 1", user="nobody")
+    assert rig.examined(task_id).exit_code == 1
+    assert sorted(path.name for path in rig.folder.iterdir()) == ["logs", "tasks"]
+    assert (rig.folder / "logs" / task_id).stat().st_uid == 0
+    assert [path.name for path in (rig.folder / "tasks").iterdir()] == [task_id]
+    assert sorted(path.name for path in (rig.folder / "logs").rglob("*")) == ["stderr", "stdout", task_id]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes for others")
+def test_a_hard_link_to_anothers_file_is_not_given_away(rig: Rig, secret: Path) -> None:
+    """The folder is walked once, before the task's first process: what it lays later keeps its owner."""
+    task_id = rig.start(f"ln {secret} mine 2>/dev/null; exit 1", user="nobody")
+    rig.examined(task_id)
+    assert secret.stat().st_uid == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes for others")
+def test_a_tasks_user_gets_no_file_that_it_may_not_read(rig: Rig, secret: Path) -> None:
+    task_id = rig.start("cat secret", user="nobody", fetch=(Fetch(secret.as_uri(), "secret"),))
+    failed = rig.events.until(on.StartFailed, task_id=task_id)
+    assert "Permission denied, as user nobody" in failed.message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start processes for others")
+def test_fetched_files_are_the_tasks_users(rig: Rig, place: Path) -> None:
+    given = place / "given"
+    given.write_text("for all\n")
+    given.chmod(0o644)
+    task_id = rig.start("cat given; stat -c %U . given; rm given; exit 1", user="nobody", fetch=(Fetch(given.as_uri(), "given"),))
+    assert rig.examined(task_id).exit_code == 1
+    assert rig.read_log(task_id).decode().split("\n")[:3] == ["for all", "nobody", "nobody"]

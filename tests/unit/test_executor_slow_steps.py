@@ -14,6 +14,7 @@ from eratos.executor.core.task import SLOW_S
 def driven() -> Driven:
     return Driven()
 
+
 def test_a_drain_that_takes_long_says_who_holds_it_now_and_then(driven: Driven) -> None:
     driven.ready()
     driven.drain()

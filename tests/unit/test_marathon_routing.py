@@ -74,7 +74,7 @@ def test_what_a_port_gets(labels: dict[str, str], service_port: int, checks: lis
     definitions = [{"port": service_port}, {"port": 0}]
     made = App.parse({"id": "/x", "container": DOCKER, "portDefinitions": definitions, "labels": labels, "healthChecks": checks})
     assert made.routings[0].described().startswith(what)
-    assert bool(made.routing_meta[0]) is not what.startswith("not balanced")
+    assert (made.routing_meta[0] == {"haproxy-enabled": "false"}) is what.startswith("not balanced")
 
 
 def test_a_check_by_its_port_counts_for_that_port() -> None:

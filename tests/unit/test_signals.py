@@ -60,7 +60,9 @@ def test_a_signal_waits_for_no_lock_of_the_thread_that_it_interrupts(script: str
 
 def test_nobody_handles_a_signal_in_another_way() -> None:
     """pymesos sets a handler on import, which ``mesos/library.py`` undoes; the worker's only sets flags for its selector."""
-    allowed = {"common/signals.py", "scheduler/mesos/library.py", "executor/mesos/library.py", "worker/serving.py"}
+    allowed = {"common/signals.py", "scheduler/mesos/library.py", "executor/mesos/library.py"}
+    # The archive's own process ignores the signal of a file that is too large.
+    allowed |= {"worker/serving.py", "executor/unpack.py"}
     found = set()
     for top in ("common", "marathon", "scheduler", "executor", "haproxy", "cli", "worker"):
         for path in (ROOT / top).rglob("*.py"):
