@@ -30,7 +30,7 @@ from .balancers import Balancer
 from .core import actions as do
 from .core import events as on
 from .core.host import Host
-from .core.registration import difference
+from .core.registration import difference, kept_checks
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,12 @@ class ServiceApi(Protocol):
 
     def deregister(self, service_id: str) -> None: ...
 
+    def keep(self, check_id: str) -> None:
+        """Say that a check with a time to live passes; TemporaryError as well where there is no such check."""
+
 
 class ConsulApi:
-    """The four calls in use, over py-consul. Not for several threads at once; each raises TemporaryError."""
+    """The five calls in use, over py-consul. Not for several threads at once; each raises TemporaryError."""
 
     def __init__(self, url: str, token: str = "", ca_file: str = "", cert_file: str = "") -> None:
         """``ca_file`` has the authorities of the agent's certificate, ``cert_file`` what it is shown; empty: none is needed."""
@@ -96,6 +99,10 @@ class ConsulApi:
     def deregister(self, service_id: str) -> None:
         """Deregister a service; one that is not there is fine."""
         self._call(self._consul.agent.service.deregister, service_id)
+
+    def keep(self, check_id: str) -> None:
+        """Say that a check with a time to live passes."""
+        self._call(self._consul.agent.check.ttl_pass, check_id)
 
     def balancers(self) -> list[Balancer]:
         """Return the balancers whose health check passes, known by their mark: an app may have the service's name."""
@@ -211,12 +218,25 @@ class ConsulAgent:
             self._api.register(body)
         for service_id in surplus:
             self._api.deregister(service_id)
+        self._keep(wanted)
         if missing or surplus:
             log.info("Consul set right %s", fields(registered=len(missing), deregistered=len(surplus)))
         if self._failures:
             log.info("the Consul agent answers again")
         self._failures = 0
         self._gone(forgotten)
+
+    def _keep(self, wanted: list[Body]) -> None:
+        """Repeat the executor's word for services that live by it. Raises TemporaryError."""
+        for check_id, body in kept_checks(wanted).items():
+            with self._changed:
+                if body not in self._wanted.get(body["Meta"][names.META_TASK], ()):
+                    continue  # it has just been taken away
+            try:
+                self._api.keep(check_id)
+            except TemporaryError:
+                # The service may be there without its check.
+                self._api.register(body)
 
     def _gone(self, task_ids: set[str] | frozenset[str]) -> None:
         with self._changed:

@@ -1,4 +1,5 @@
-"""Fetched files of Docker tasks: into a folder of the executor's, and from there into the container before it starts.
+"""The sandbox of Docker tasks, with what they fetch: into a folder of the executor's, and from there into the container
+before it starts.
 
 Copied over the Docker API and not mounted: the daemon may be on another machine, or in front of one that only plays a host.
 """
@@ -54,10 +55,10 @@ class DockerFiles:
         return next((str(file) for file in found if file.is_file()), "")
 
     def copy(self, action: do.StartContainer, container_id: str) -> None:
-        """Put the files into a container. Raises one of DockerFailure."""
-        if not action.fetch:
-            return
-        with tempfile.TemporaryFile(dir=self._folder) as file:
+        """Put the sandbox into a container, with the files if there are some. Raises one of DockerFailure."""
+        if not action.fetch and SANDBOX in action.config["HostConfig"].get("Tmpfs", {}):
+            return  # the container makes its own
+        with tempfile.TemporaryFile(dir=self._folder if action.fetch else None) as file:
             with tarfile.open(fileobj=file, mode="w") as tar:
                 sandbox = PurePosixPath(SANDBOX.strip("/"))
                 for folder in (*list(reversed(sandbox.parents))[1:], sandbox):
@@ -66,7 +67,7 @@ class DockerFiles:
                     # The task's user is known in its image only, so all may write, as in /tmp.
                     entry.mode = 0o1777 if folder == sandbox else 0o755
                     tar.addfile(entry)
-                for path in sorted(self._of(action.task_id).iterdir()):
+                for path in sorted(self._of(action.task_id).iterdir()) if action.fetch else ():
                     tar.add(path, str(sandbox / path.name), filter=_of_root)
             file.seek(0)
             self._client.api.put_archive(container_id, "/", file)

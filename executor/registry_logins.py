@@ -15,6 +15,8 @@ from docker.utils.config import find_config_file
 
 from eratos.common.errors import PermanentError
 
+BYTES_MAX = 1024 * 1024
+
 
 def login(repository: str, path: str = "") -> dict[str, Any]:
     """Return the login for a repository's registry, empty where there is none.
@@ -36,7 +38,8 @@ def login(repository: str, path: str = "") -> dict[str, Any]:
 
 def _read(file: str) -> auth.AuthConfig:
     try:
-        content = dict(json.loads(Path(file).read_text()).items())
+        with Path(file).open("rb") as opened:
+            content = dict(json.loads(opened.read(BYTES_MAX)).items())
         # An empty one would send the library to Docker's own file.
         return auth.AuthConfig.load_config(None, content) if content else auth.AuthConfig({})
     except OSError as error:

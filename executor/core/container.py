@@ -16,7 +16,7 @@ from .environment import environment
 from .host import Host
 from .parameters import apply_parameters
 
-#: Where fetched files are in a container, as with Mesos' own Docker executor (--sandbox_directory).
+#: A container's sandbox, with what was fetched, as with Mesos' own Docker executor (--sandbox_directory).
 SANDBOX: Final = "/mnt/mesos/sandbox"
 MIB: Final = 1024 * 1024
 #: Docker's least weight.
@@ -29,10 +29,9 @@ _SHELL: Final = ("/bin/sh", "-c")
 
 def container_config(payload: TaskPayload, host: Host) -> dict[str, Any]:
     """Return the create body for a task. Raises PermanentError naming the field that cannot be honoured."""
-    sandbox = {"MESOS_SANDBOX": SANDBOX} if payload.fetch else {}
     config: dict[str, Any] = {
         "Image": payload.image,
-        "Env": [f"{key}={value}" for key, value in (sandbox | environment(payload, host.hostname)).items()],
+        "Env": [f"{key}={value}" for key, value in ({"MESOS_SANDBOX": SANDBOX} | environment(payload, host.hostname)).items()],
         "Labels": labels(payload, host),
         "HostConfig": {
             "NetworkMode": _network(payload, host),
@@ -60,6 +59,9 @@ def container_config(payload: TaskPayload, host: Host) -> dict[str, Any]:
                 key: [{"HostPort": str(port.host_port)}] for port in payload.ports for key in _port_keys(port)
             }
     apply_parameters(config, payload.parameters)
+    if config["HostConfig"].get("ReadonlyRootfs") and not payload.fetch:
+        # Nothing can be put into such a container beforehand.
+        config["HostConfig"].setdefault("Tmpfs", {}).setdefault(SANDBOX, "mode=1777")
     if payload.network == "bridge" and host.dns:
         config["HostConfig"].setdefault("Dns", [host.dns])
     if not host.real:
@@ -90,6 +92,13 @@ def host_ports(payload: TaskPayload, protocol: str) -> tuple[int, ...]:
 def published(payload: TaskPayload, host: Host) -> tuple[Port, ...]:
     """Return the ports that are to be published beside Docker, which does so on real hosts only."""
     return payload.ports if payload.network == "bridge" and not host.real else ()
+
+
+def stand_in_ports(payload: TaskPayload) -> tuple[int, ...]:
+    """Return the port whose accepting stands in for checks: of an app without any the first TCP port, if there is one."""
+    if payload.readiness_checks or payload.health_checks:
+        return ()
+    return host_ports(payload, "tcp")[:1]
 
 
 def probe_target(payload: TaskPayload, port: int, address: str) -> tuple[str, int]:

@@ -2,9 +2,10 @@
 
 Two questions are kept apart. *Ready* (may get traffic) is true while the last answer of every check was good. *Healthy* is
 what Mesos is told: failures within a check's grace period do not count until its first success, and ``max_failures``
-counted failures in a row end the task (marathon docs/health-checks.md). Readiness checks and the port check that stands in for
-missing ones are asked until their first success and say nothing about health (docs/readiness-checks.md); but a task is not told
-to be healthy before it was ready, so that no deployment goes on without it. Without health checks it then stays so.
+counted failures in a row end the task (marathon docs/health-checks.md). Readiness checks are asked until their first success and
+say nothing about health (docs/readiness-checks.md); but a task is not told to be healthy before it was ready, so that no
+deployment goes on without it. Without health checks it then stays so. The port check that stands in for missing ones says nothing
+about health either, but is asked as long as the task lives: Consul asks the same, and the two must not differ.
 
 Until its first success a check is probed every few milliseconds, so that an instance is in rotation as soon as it can
 answer; such failures count only once per interval, or an impatient probe would kill what merely starts slowly.
@@ -23,6 +24,8 @@ READINESS_FACTOR = 1.2
 #: Longest pause between two readiness probes of a task without health checks.
 PORT_CHECK_INTERVAL_S = 1.0
 PORT_CHECK_TIMEOUT_S = 5.0
+#: From one to the next once the port has accepted: Consul's own pace.
+PORT_CHECK_PASSING_S = 10.0
 
 
 def port_check(port: int) -> HealthCheck:
@@ -75,15 +78,17 @@ class Checks:
             first = not state.passed_once
             state.passed_once = True
             state.failures = 0
-            if not state.health:
+            if isinstance(state.check, ReadinessCheck):
                 state.next_at = None
+            elif not state.health:
+                state.next_at = now + jittered_s(PORT_CHECK_PASSING_S, draw())
             elif first:
                 state.next_at = now + jittered_s(interval_s, draw())
             else:
                 state.next_at = max(now, state.probed_at + interval_s)
             return
         if state.passed_once:
-            state.failures += 1
+            state.failures += state.health
             state.next_at = max(now, state.probed_at + interval_s)
             return
         grace_s = state.check.grace_s if isinstance(state.check, HealthCheck) else 0.0

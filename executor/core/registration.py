@@ -13,12 +13,14 @@ from typing import Any, Final
 from eratos.common import names
 from eratos.common.payload import HealthCheck, Service, TaskPayload
 
-from .container import probe_target
+from .container import probe_target, stand_in_ports
 from .host import Host
 
 #: Consul probes at least as often as this, whatever the app's interval: it is the net under a dead executor.
 CHECK_INTERVAL_MOST_S: Final = 10.0
 CHECK_INTERVAL_LEAST_S: Final = 1.0
+#: The executor repeats its word every few seconds (consul_agent.py); it must survive a restart of the host's Consul agent.
+TTL_S: Final = 40.0
 #: Consul takes no less than a minute (discovery/checks.mdx); the executor's own deregistration is the fast path.
 DEREGISTER_AFTER: Final = "1m"
 
@@ -52,12 +54,25 @@ def _registration(service: Service, payload: TaskPayload, host: Host, address: s
 
 
 def _check(service: Service, payload: TaskPayload, address: str) -> dict[str, Any] | None:
-    """Return Consul's check: the app's first HTTP or TCP check of the port, else that the port accepts a connection."""
+    """Return Consul's check: what the executor asks of the port as well, else that the executor keeps saying so.
+
+    A port that nobody has asked yet may be one that the app never opens, as with workers of a queue: a check of it would take the
+    service away, and the next comparison bring it back, without end. The executor's word is the net under its own death then.
+    """
     chosen = next((c for c in payload.health_checks if c.port == service.port and c.protocol in ("http", "https", "tcp")), None)
+    if chosen is None and service.port in stand_in_ports(payload):
+        chosen = HealthCheck("tcp", port=service.port, interval_s=CHECK_INTERVAL_MOST_S, timeout_s=5)
     if chosen is None:
         if any(port.host_port == service.port and "tcp" not in port.protocol for port in payload.ports):
             return None
-        chosen = HealthCheck("tcp", port=service.port, interval_s=CHECK_INTERVAL_MOST_S, timeout_s=5)
+        return {
+            "CheckID": f"{service.service_id}-check",
+            "Name": "kept by the executor",
+            "TTL": f"{TTL_S:g}s",
+            # Its own word: it is alive, and the app's checks have passed.
+            "Status": "passing",
+            "DeregisterCriticalServiceAfter": DEREGISTER_AFTER,
+        }
     host, port = probe_target(payload, service.port, address)
     interval_s = max(CHECK_INTERVAL_LEAST_S, min(chosen.interval_s, CHECK_INTERVAL_MOST_S))
     check: dict[str, Any] = {
@@ -72,6 +87,12 @@ def _check(service: Service, payload: TaskPayload, address: str) -> dict[str, An
     if chosen.protocol == "tcp":
         return check | {"TCP": f"{host}:{port}"}
     return check | {"HTTP": f"{chosen.protocol}://{host}:{port}{chosen.path}", "TLSSkipVerify": chosen.protocol == "https"}
+
+
+def kept_checks(bodies: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the bodies whose check lives by the executor's word, by the check's id."""
+    checks = ((body.get("Check") or {}, body) for body in bodies)
+    return {check["CheckID"]: body for check, body in checks if "TTL" in check}
 
 
 def difference(

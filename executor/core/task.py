@@ -15,7 +15,7 @@ from enum import StrEnum
 from eratos.common.payload import HealthCheck, ReadinessCheck, TaskPayload
 
 from .actions import Probe
-from .container import probe_target
+from .container import probe_target, stand_in_ports
 from .health import Checks, port_check
 
 
@@ -115,11 +115,8 @@ class Task:
         return self.told
 
     def readiness_checks(self) -> tuple[HealthCheck | ReadinessCheck, ...]:
-        """Return the app's own; where it has no check at all, its first TCP port until it accepts, else nothing."""
-        if self.payload.readiness_checks or self.payload.health_checks or self.payload.network == "none":
-            return self.payload.readiness_checks
-        ports = [port.host_port for port in self.payload.ports if "tcp" in port.protocol.split(",")]
-        return (port_check(ports[0]),) if ports else ()
+        """Return the app's own; where it has no check at all, that its first TCP port accepts."""
+        return self.payload.readiness_checks or tuple(port_check(port) for port in stand_in_ports(self.payload))
 
     def begin_checks(self, now: float) -> Checks:
         self.checks = Checks(self.payload.health_checks, self.readiness_checks(), now)

@@ -15,6 +15,10 @@ TERMINAL_STATES = frozenset(
 )
 
 
+#: While the agent is away the health of a task may change without end: of one state only the newest are kept.
+UPDATES_PER_STATE_MAX = 5
+
+
 @dataclass(frozen=True, slots=True)
 class StatusUpdate:
     """One status update. The maker leaves ``uuid`` and ``timestamp`` empty; the driver fills them in."""
@@ -34,7 +38,7 @@ class StatusUpdate:
 
 
 class Ledger:
-    """Unacknowledged tasks and updates, each in the order of arrival."""
+    """Unacknowledged tasks and updates, each in the order of arrival; bounded for each task."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, Mapping[str, Any]] = {}
@@ -49,6 +53,9 @@ class Ledger:
         if not update.uuid:
             raise ValueError(f"status update of {update.task_id} has no uuid")
         self._updates[update.uuid] = update
+        same = [key for key, other in self._updates.items() if (other.task_id, other.state) == (update.task_id, update.state)]
+        for key in same[:-UPDATES_PER_STATE_MAX]:
+            del self._updates[key]  # a newer one of the state says more
 
     def acknowledge(self, task_id: str, uuid: str) -> bool:
         """Strike out an update, and its task with it: one acknowledged update acknowledges the task.

@@ -131,7 +131,8 @@ class AgentDriver(MesosExecutorDriver):  # type: ignore[misc]
             self.on_event(json.loads(data))
         except Exception:
             # The callback edge: one event that cannot be understood must not end the subscription.
-            log.exception("event could not be handled and was dropped %r", data[:1000])
+            # Nothing of it is shown: a launch carries the app's environment.
+            log.exception("event could not be handled and was dropped %s", fields(bytes=len(data)))
 
     def redirected(self, location: str) -> None:
         log.error("an agent does not redirect; ignored %s", fields(location=location))
@@ -234,7 +235,10 @@ class AgentDriver(MesosExecutorDriver):  # type: ignore[misc]
             self._emit(event)
         except Exception:
             # The callback edge, for events that do not come from record().
-            log.exception("event could not be delivered %r", event)
+            # Its kind only: a launch carries the app's environment.
+            log.exception(
+                "event could not be delivered %s", fields(kind=type(event).__name__, task_id=getattr(event, "task_id", None))
+            )
 
     def _update_body(self, update: StatusUpdate) -> bytes:
         return self._call("UPDATE", update={"status": translate.status(update, self._settings.executor_id)})

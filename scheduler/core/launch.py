@@ -33,7 +33,7 @@ def payload(app: App, instance: Instance, framework_id: str) -> TaskPayload:
         resources=app.resources,
         image=app.image,
         args=app.command_args,
-        env=app.env,
+        env=_requested_ports(app, ports) | dict(app.env),
         labels=app.labels,
         network=app.network,
         ports=ports,
@@ -52,6 +52,17 @@ def payload(app: App, instance: Instance, framework_id: str) -> TaskPayload:
         kill_grace_s=DEFAULT_KILL_GRACE_S if grace_s is None else grace_s,
         drain_s=app.drain_s,
     )
+
+
+def _requested_ports(app: App, ports: tuple[Port, ...]) -> dict[str, str]:
+    """Return ``PORT_<requested port>`` with host networking, as Marathon has it (EnvironmentHelper.scala).
+
+    Among the app's own variables, because executors that run already read payloads with the fields that they know only.
+    """
+    if app.network != "host":
+        return {}  # the executor knows what was asked for: the container's port
+    pairs = zip(app.port_definitions or (), ports, strict=False)
+    return {f"PORT_{asked.port}": str(port.host_port) for asked, port in pairs if asked.port}
 
 
 def _health_check(check: marathon.HealthCheck, ports: tuple[Port, ...]) -> HealthCheck:

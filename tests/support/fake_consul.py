@@ -17,6 +17,8 @@ class FakeConsul:
     def __init__(self) -> None:
         self.away = False
         self.present: dict[str, dict[str, Any]] = {}
+        self.checks: dict[str, Mapping[str, Any]] = {}
+        self.kept: list[str] = []  #: checks of which it was said that they pass
         self._lock = threading.Lock()
 
     def services(self) -> dict[str, dict[str, Any]]:
@@ -27,6 +29,8 @@ class FakeConsul:
     def register(self, body: Mapping[str, Any]) -> None:
         self._answer()
         with self._lock:
+            if "Check" in body:
+                self.checks[body["Check"]["CheckID"]] = body["Check"]
             self.present[body["ID"]] = {
                 "ID": body["ID"],
                 "Service": body["Name"],
@@ -39,6 +43,12 @@ class FakeConsul:
         self._answer()
         with self._lock:
             self.present.pop(service_id, None)
+
+    def keep(self, check_id: str) -> None:
+        self._answer()
+        if "TTL" not in self.checks.get(check_id, {}):
+            raise TemporaryError(f"no check {check_id} with a time to live")
+        self.kept.append(check_id)
 
     def close(self) -> None:
         pass

@@ -46,3 +46,12 @@ def test_a_relative_path_in_the_container_lies_in_the_sandbox() -> None:
     ]
     found = launched(container={"docker": {"image": "x"}, "volumes": volumes}).volumes
     assert [volume.container_path for volume in found] == ["/mnt/mesos/sandbox/data", "/mnt/mesos/sandbox/a/b", "/etc/shop"]
+
+
+def test_a_requested_port_has_a_variable_that_says_which_one_it_became() -> None:
+    """As in Marathon's EnvironmentHelper.scala; the app's own variable of the name wins."""
+    found = launched(portDefinitions=[{"port": 8080}, {"port": 9000}, {"port": 0}], env={"PORT_9000": "mine"})
+    assert {name: value for name, value in found.env.items() if name.startswith("PORT_")} == {
+        "PORT_8080": "31000",
+        "PORT_9000": "mine",
+    }

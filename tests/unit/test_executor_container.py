@@ -236,3 +236,13 @@ def test_ports_of_a_networked_task_are_told_apart_by_protocol() -> None:
     assert host_ports(payload, "tcp") == (31000, 31002)
     assert host_ports(payload, "udp") == (31001, 31002)
     assert host_ports(replace(payload, network="none"), "tcp") == ()
+
+
+def test_every_container_is_told_where_its_sandbox_is() -> None:
+    assert "MESOS_SANDBOX=/mnt/mesos/sandbox" in container_config(a_payload(), HOST)["Env"]
+
+
+def test_a_container_that_cannot_be_written_makes_its_sandbox_itself() -> None:
+    config = container_config(a_payload(parameters=(("read-only", "true"),)), HOST)
+    assert config["HostConfig"]["Tmpfs"] == {"/mnt/mesos/sandbox": "mode=1777"}
+    assert "Tmpfs" not in container_config(a_payload(), HOST)["HostConfig"]

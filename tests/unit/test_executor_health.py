@@ -32,7 +32,22 @@ def test_without_checks_the_first_port_that_accepts_makes_it_ready(driven: Drive
     assert (probe.protocol, probe.host, probe.port) == ("tcp", "127.0.0.1", PORT)
     (register,) = of(do.Register, driven.probe())
     assert [body["ID"] for body in register.services] == [SERVICE, names.service_id(TASK, 1)]
-    assert driven.machine.next_deadline() is None
+
+
+def test_the_port_that_stands_in_for_checks_is_asked_on_at_consuls_pace_and_kills_nobody(driven: Driven) -> None:
+    driven.ready(ports=1)
+    asked_at = driven.machine.next_deadline()
+    assert asked_at is not None
+    assert 0 < asked_at - driven.now <= 10
+    assert len(of(do.Probe, driven.after(asked_at - driven.now))) == 1
+    closed = driven.probe(passed=False)
+    assert len(of(do.Deregister, closed)) == 1
+    for _ in range(20):
+        deadline = driven.machine.next_deadline()
+        assert deadline is not None
+        driven.after(deadline - driven.now)
+        assert of(do.StopContainer, driven.probe(passed=False)) == []
+    assert len(of(do.Register, driven.probe())) == 1
 
 
 def test_a_udp_port_alone_is_ready_at_once(driven: Driven) -> None:

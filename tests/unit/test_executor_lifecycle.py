@@ -12,7 +12,7 @@ from support.executor import HOST, PORT, TASK, a_payload
 from eratos.common import names
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
-from eratos.executor.core import explain
+from eratos.executor.core import explain, updates
 from eratos.executor.core.kept import KEPT_MAX, KEPT_PER_APP_MAX, KEPT_S
 from eratos.executor.core.lifecycle import EXAMINE_S, KILL_AGAIN_S
 
@@ -438,3 +438,13 @@ def test_the_exit_comes_with_the_last_tasks_end(driven: Driven) -> None:
     driven.handle(on.Shutdown("asked"))
     out = driven.handle(on.ContainerDied(TASK, 143))
     assert out[-1] == do.Exit("asked")
+
+
+def test_the_ledger_keeps_the_newest_of_many_updates_of_one_state() -> None:
+    ledger = updates.Ledger()
+    for number in range(1000):
+        ledger.add(updates.StatusUpdate("t", "TASK_RUNNING", healthy=bool(number % 2), uuid=f"u{number}"))
+    ledger.add(updates.StatusUpdate("t", "TASK_FAILED", uuid="end"))
+    ledger.add(updates.StatusUpdate("other", "TASK_RUNNING", uuid="o"))
+    kept = [update.uuid for update in ledger.updates]
+    assert kept == [*(f"u{number}" for number in range(995, 1000)), "end", "o"]

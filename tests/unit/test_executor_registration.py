@@ -13,7 +13,7 @@ from support.executor import HOST, PORT, TASK, a_payload
 from eratos.common import names
 from eratos.common.payload import HealthCheck, Port
 from eratos.executor.core.host import Host
-from eratos.executor.core.registration import difference, registrations
+from eratos.executor.core.registration import difference, kept_checks, registrations
 
 OTHER_TASK = "shop.instance-2._app.1"
 
@@ -55,6 +55,25 @@ def test_consul_probes_by_the_apps_check_at_a_sane_pace(interval_s: float, shown
     found = check(health_checks=(HealthCheck("http", "/up", PORT, interval_s=interval_s, timeout_s=2),))
     assert (found["HTTP"], found["Interval"], found["Timeout"]) == (f"http://127.0.0.1:{PORT}/up", shown, "2s")
     assert (found["Status"], found["DeregisterCriticalServiceAfter"]) == ("passing", "1m")
+
+
+COMMAND = HealthCheck("command", command="true", interval_s=5, timeout_s=1)
+
+
+@pytest.mark.parametrize(
+    ("checks", "kind"),
+    [
+        ((), "TCP"),  # asked by the executor as well, as there is no other check
+        ((HealthCheck("tcp", port=PORT, interval_s=5, timeout_s=1),), "TCP"),
+        ((HealthCheck("http", "/", PORT, interval_s=5, timeout_s=1),), "HTTP"),
+        ((COMMAND,), "TTL"),
+        ((HealthCheck("tcp", port=PORT + 7, interval_s=5, timeout_s=1),), "TTL"),
+    ],
+)
+def test_consul_asks_only_what_the_executor_has_asked(checks: tuple[HealthCheck, ...], kind: str) -> None:
+    found = check(health_checks=checks)
+    assert {"TCP", "HTTP", "TTL"} & found.keys() == {kind}
+    assert list(kept_checks(bodies(health_checks=checks))) == ([found["CheckID"]] if kind == "TTL" else [])
 
 
 def test_the_check_is_the_ports_own() -> None:
