@@ -21,7 +21,9 @@ from eratos.executor.consul_agent import ConsulAgent, ConsulApi
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.registration import difference, registrations
+from eratos.marathon.app import App
 from eratos.scheduler.catalogue import Catalogue
+from eratos.scheduler.placeholder_keeper import GONE_S, Fleet, PlaceholderKeeper
 
 TASK = "shop.instance-1._app.1"
 
@@ -184,9 +186,20 @@ def test_changes_made_while_consul_is_away_arrive_later(rig: Rig) -> None:
 
 def test_only_passing_balancers_are_live(consul_container: Container) -> None:
     rig = Rig(consul_container)
-    for number, status in enumerate(("passing", "critical")):
+    mark = {names.META_HOST: "b"}
+    # The last two are an app of the balancers' name, and somebody's service.
+    for number, (status, meta) in enumerate(
+        [("passing", mark), ("critical", mark), ("passing", mark | {names.META_TASK: TASK}), ("passing", {})]
+    ):
         check = {"TTL": "1h", "Status": status}
-        body = {"ID": f"b{number}", "Name": names.BALANCER_SERVICE, "Port": 9100 + number, "Tags": [], "Meta": {}, "Check": check}
+        body = {
+            "ID": f"b{number}",
+            "Name": names.BALANCER_SERVICE,
+            "Port": 9100 + number,
+            "Tags": [],
+            "Meta": meta,
+            "Check": check,
+        }
         rig.api.register(body)
     found = until(rig.api.balancers, 20, "Consul's catalogue knows the balancer")
     assert [(balancer.host, balancer.port) for balancer in found] == [("127.0.0.1", 9100)]
@@ -201,7 +214,6 @@ def test_the_services_first_status_is_passing(consul_container: Container) -> No
     checks = rig.api._consul.agent.checks()
     assert [found["Status"] for found in checks.values() if found["ServiceID"] == names.service_id(TASK)] == ["passing"]
     rig.close()
-
 
 
 def test_an_agent_behind_tls_that_asks_for_certificate_and_token_is_used(tmp_path: Path) -> None:
@@ -236,7 +248,55 @@ def test_an_agent_behind_tls_that_asks_for_certificate_and_token_is_used(tmp_pat
         assert set(api.services()) == {"eratos-a"}
         meta = {"eratos-host": "b1", "eratos-left-out-0": "a: no service port"}
         api.register({"ID": "b1", "Name": names.BALANCER_SERVICE, "Port": 9100, "Tags": [], "Meta": meta})
-        catalogue = Catalogue([url], lambda: ("framework", ()), token, ca_file=str(secured), cert_file=str(secured))
+        app = App.parse({"id": "/web", "cmd": "x", "portDefinitions": [{}], "labels": {"HAPROXY_0_PATH": "/web"}})
+        keeper = PlaceholderKeeper(lambda: Fleet("framework", {"/web": app}, ()))
+        catalogue = Catalogue([url], lambda: ("framework", ()), keeper, token, ca_file=str(secured), cert_file=str(secured))
         catalogue.start()
         until(lambda: catalogue.left_out, 30, "the scheduler reads it, too")
         catalogue.stop()
+        kept = api._consul.health.service("web")[1]
+        assert [entry["Service"]["ID"] for entry in kept] == ["eratos-app-web"]
+
+
+def test_what_stands_for_apps_is_kept_in_the_catalogue(consul_container: Container) -> None:
+    client = Rig(consul_container).api._consul
+    apps = {
+        f"/app{number}": App.parse(
+            {"id": f"/app{number}", "cmd": "x", "portDefinitions": [{}], "labels": {"HAPROXY_0_PATH": f"/{number}"}}
+        )
+        for number in range(70)
+    }
+    now = [1000.0]
+    keeper = PlaceholderKeeper(lambda: Fleet("fw-1", dict(apps), ()), lambda: now[0])
+    keeper.keep(client, in_full=True)
+
+    def entries(name: str) -> list[tuple[str, str]]:
+        found = client.health.service(name)[1]
+        return [(entry["Node"]["Node"], check["Status"]) for entry in found for check in entry["Checks"]]
+
+    assert entries("app0") == entries("app69") == [("eratos-apps-fw-1", "critical")]
+    assert client.health.service("app0", passing=True)[1] == []
+    del apps["/app0"]
+    keeper.keep(client, in_full=True)
+    assert entries("app0"), "it may be made anew at once"
+    now[0] += GONE_S
+    keeper.keep(client, in_full=True)
+    assert entries("app0") == []
+    assert entries("app1")
+
+
+def test_a_service_that_lives_by_the_executors_word_is_well_while_that_is_given(consul_container: Container) -> None:
+    rig = Rig(consul_container)
+    rig.agent.start()
+    command = HealthCheck("command", command="true")
+    register(rig, health_checks=(command,))
+    checks = rig.api._consul.agent.checks
+    check_id = f"{names.service_id(TASK)}-check"
+    until(lambda: checks().get(check_id, {}).get("Status") == "passing", 10, "it is registered")
+    # Whatever happened to it, the next word sets it right.
+    rig.api._consul.agent.check.ttl_fail(check_id)
+    until(lambda: checks()[check_id]["Status"] == "passing", 10, "the executor has said that it lives")
+    rig.agent.stop()
+    rig.api._consul.agent.check.ttl_fail(check_id)
+    assert checks()[check_id]["Status"] == "critical"
+    rig.close()
