@@ -120,7 +120,8 @@ def rig(consul_container: Container, tmp_path: Path) -> Iterator[Rig]:
 def test_a_task_from_launch_to_confirmed_stop(rig: Rig) -> None:
     companion = FakeCompanion()
     with serve(companion.answer) as port:
-        rig.consul.agent.service.register(names.BALANCER_SERVICE, port=port, check={"TTL": "1h", "Status": "passing"})
+        mark, check = {names.META_HOST: "b1"}, {"TTL": "1h", "Status": "passing"}
+        rig.consul.agent.service.register(names.BALANCER_SERVICE, port=port, meta=mark, check=check)
         until(lambda: rig.consul.health.service(names.BALANCER_SERVICE, passing=True)[1], 20, "the balancer is known")
         task_id = rig.ready()
         service_id = names.service_id(task_id)
@@ -177,7 +178,10 @@ def test_a_task_without_an_image_runs_as_a_process_and_is_swept_when_its_executo
     serve = "exec python3 -m http.server --bind 127.0.0.1 $PORT"
     task_id, port = rig.launch(image="", args=("/bin/sh", "-c", serve), health_checks=())
     until(lambda: rig.registered(task_id), 30, "the task is in Consul")
-    assert "stderr" in requests.get(f"http://127.0.0.1:{port}/", timeout=10).text  # its folder
+    # Its folder, where its output is not: that is the executor's.
+    shown = requests.get(f"http://127.0.0.1:{port}/", timeout=10).text
+    assert "Directory listing" in shown
+    assert "stderr" not in shown
     answer = requests.get(f"http://127.0.0.1:{rig.http_port}/tasks/{task_id}/logs?stream=stderr", timeout=10)
     assert '"GET / HTTP/1.1" 200' in answer.text
     rig.process.kill()

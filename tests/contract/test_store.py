@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 import pytest
-from support.builders import an_app
+from support.builders import a_stored_app, an_app
 from support.records import an_instance, put, put_app
 from support.zookeeper import raw_client
 
@@ -230,7 +230,7 @@ def test_a_damaged_framework_id_stops_the_scheduler_instead_of_abandoning_its_ta
 
 
 def test_a_record_too_large_is_refused_and_takes_its_batch_with_it(place: Place, store: Store) -> None:
-    huge = an_app("/huge", env={"TEXT": "x" * RECORD_BYTES_MAX})
+    huge = a_stored_app("/huge", env={"TEXT": "x" * RECORD_BYTES_MAX})
     with pytest.raises(RecordTooLarge, match="apps//huge takes"):
         store.write([put(an_instance(1)), put_app(huge)])
     store.close()
@@ -241,7 +241,7 @@ def test_the_largest_record_fits(place: Place, store: Store) -> None:
     small = an_app("/large", env={"TEXT": ""})
     store.write([put_app(small)])
     overhead = len(place.raw("apps//large") or b"")
-    large = an_app("/large", env={"TEXT": "x" * (RECORD_BYTES_MAX - overhead)})
+    large = a_stored_app("/large", env={"TEXT": "x" * (RECORD_BYTES_MAX - overhead)})
     store.write([put(an_instance(number)) for number in range(1000)] + [put_app(large)])
     assert len(place.raw("apps//large") or b"") == RECORD_BYTES_MAX
     store.close()

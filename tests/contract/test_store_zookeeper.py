@@ -439,11 +439,11 @@ def test_reading_a_store_that_is_not_there_creates_nothing(world: World) -> None
 def test_a_newer_schema_is_refused_and_left_alone(world: World) -> None:
     store = world.store()
     store.write([put(an_instance(1))])
-    world.raw.set(f"{world.root}/schema", b"2")
+    world.raw.set(f"{world.root}/schema", b"3")
     term = world.raw.get(f"{world.root}/term")
-    with pytest.raises(StoreUnusable, match=r"newer eratos \(schema 2.*run that version"):
+    with pytest.raises(StoreUnusable, match=r"newer eratos \(schema 3.*run that version"):
         world.store()
-    assert world.raw.get(f"{world.root}/schema")[0] == b"2"
+    assert world.raw.get(f"{world.root}/schema")[0] == b"3"
     assert world.raw.get(f"{world.root}/term") == term
 
 

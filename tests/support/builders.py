@@ -30,6 +30,11 @@ def an_app(app_id: str = "/prime", instances: int = 1, **fields: Any) -> App:
     return App.parse(definition | fields)
 
 
+def a_stored_app(app_id: str, **fields: Any) -> App:
+    """Return an app as a store may hold it, whatever the bounds are that the API sets."""
+    return App.restore(an_app(app_id).to_json() | fields)
+
+
 def an_offer(
     agent: str = "a1",
     *,
