@@ -102,7 +102,8 @@ def operations(
         }
         yield [{"Service": {"Verb": "set", "Node": on, "Service": body}}, {"Check": {"Verb": "set", "Check": check}}]
     for service_id in there.keys() - by_id.keys():
-        yield [{"Service": {"Verb": "delete", "Node": on, "Service": {"ID": service_id}}}]
+        body = {"ID": service_id, "Service": there[service_id][0].service}
+        yield [{"Service": {"Verb": "delete", "Node": on, "Service": body}}]
 
 
 def node_operation(framework_id: str) -> dict[str, Any]:

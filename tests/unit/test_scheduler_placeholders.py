@@ -57,6 +57,7 @@ class FakeConsul:
             if kind == "Service" and body["Verb"] == "set":
                 self.services[body["Service"]["ID"]] = body["Service"]
             elif kind == "Service":
+                assert body["Service"]["Service"], "Consul refuses a deletion without the name"
                 del self.services[body["Service"]["ID"]]
             else:
                 assert body["Check"]["Node"] == NODE
