@@ -39,6 +39,7 @@ LAYERS = (
     Layer("eratos.common"),
     Layer("eratos.marathon", ("eratos.common",), frozenset({"pydantic", "re2", "requests", "urllib3"})),
     Layer("eratos.scheduler.core", ("eratos.common", "eratos.marathon"), stdlib=DATA),
+    Layer("eratos.scheduler.access", ("eratos.common", "eratos.marathon")),
     Layer("eratos.scheduler.mesos", ("eratos.scheduler.core", "eratos.common"), frozenset({"pymesos", "msgspec"})),
     Layer(
         "eratos.scheduler.store", ("eratos.scheduler.core", "eratos.common", "eratos.marathon"), frozenset({"kazoo", "msgspec"})
