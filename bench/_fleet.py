@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from devtool.load.plan import instance_prefix
 from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
 from support.waiting import until
 
@@ -26,6 +27,7 @@ class Fleet:
         self.cluster = Cluster.from_environment()
         self.backend = name  #: of HAProxy, and service of Consul
         self.host = f"{name}.localhost"
+        self.instance = instance_prefix(name)  #: what the names of its instances begin with
         self.app: dict[str, Any] = {
             "id": f"/{name}",
             "cpus": CPUS,

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 _SERVER = """
 import asyncio, os
 
+INSTANCE = os.environ["MESOS_TASK_ID"].encode()
+
 async def serve(reader, writer):
     try:
         while True:
@@ -27,7 +29,7 @@ async def serve(reader, writer):
                 break
             if path != "/health":
                 await asyncio.sleep(3600 if path == "/wait" else 0.1)
-            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\n\\r\\nok\\n")
+            writer.write(b"HTTP/1.1 200 OK\\r\\nX-Instance: %s\\r\\nContent-Length: 3\\r\\n\\r\\nok\\n" % INSTANCE)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         pass

@@ -1,4 +1,4 @@
-"""Servers so cheap that what stands before them is measured, and their way into Consul. Used by storm.py and proxy.py.
+"""Servers so cheap that what stands before them is measured, and their way into Consul. Used by storm.py, proxy.py and max.py.
 
 One HAProxy answers by itself, on as many ports as wanted, in a container on the cluster's own network. It is no task of Mesos:
 a benchmark of the balancers registers its ports in Consul, tagged and labelled as executors do it, and balancers serve them like
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import local
 from typing import Any
@@ -39,8 +41,34 @@ defaults
   timeout server 5s
 frontend answering
   bind :{first}-{last}
-  http-request return status 200 content-type text/plain hdr X-Instance "%[dst_port]" string "ok"
+  http-request return status 200 content-type text/plain hdr X-Instance "{name}.%[dst_port]" string "ok"
 """
+
+
+MINIMAL = """\
+global
+  nbthread {threads}
+defaults
+  mode http{repeating}
+  timeout connect 1s
+  timeout client 60s
+  timeout server 60s
+frontend minimal
+  bind :{port}
+  default_backend servers
+backend servers
+{servers}
+"""
+
+
+def minimal(at: Iterable[str], threads: int, port: int, *, repeats: bool = False) -> str:
+    """Return a configuration as a hand would write it, on request one that repeats requests whose server has died.
+
+    ``at`` are the servers' addresses with their ports.
+    """
+    servers = "\n".join(f"  server s{number} {one}" for number, one in enumerate(at))
+    repeating = "\n  option redispatch 1\n  retry-on conn-failure empty-response" if repeats else ""
+    return MINIMAL.format(threads=threads, repeating=repeating, port=port, servers=servers)
 
 
 def network(cluster: Cluster) -> str:
@@ -75,7 +103,7 @@ def haproxy(cluster: Cluster, bench: str, config: str) -> Iterator[str]:
 
 def servers(cluster: Cluster, bench: str, count: int) -> Any:
     """Run a HAProxy that answers on ``count`` ports from FIRST_PORT on; a context with its container's id."""
-    return haproxy(cluster, bench, ANSWERING.format(first=FIRST_PORT, last=FIRST_PORT + count - 1))
+    return haproxy(cluster, bench, ANSWERING.format(name=bench, first=FIRST_PORT, last=FIRST_PORT + count - 1))
 
 
 class Service:
@@ -91,6 +119,7 @@ class Service:
         self._connections = local()
         self.name = name
         self.host = f"{name}.localhost"
+        self.instance = f"{name}."  #: what the names of those that answer begin with
 
     def __enter__(self) -> Service:
         self._remove()
@@ -106,7 +135,7 @@ class Service:
     def register(self, number: int, host: str, port: int) -> None:
         """Register one instance, with a check as those of executors have one."""
         service_id = self.id(number)
-        meta = {"haproxy-vhost": self.host, "eratos-version": "2026-01-01T00:00:00.000Z"}
+        meta = {"haproxy-group": "external", "haproxy-vhost": self.host, "eratos-version": "2026-01-01T00:00:00.000Z"}
         service = {"ID": service_id, "Service": self.name, "Address": host, "Port": port, "Tags": ["eratos"], "Meta": meta}
         check = {"CheckID": f"{service_id}-check", "Name": f"tcp port {port}", "ServiceID": service_id, "Status": "passing"}
         self._call("/v1/catalog/register", {"Node": self._node(number), "Address": host, "Service": service, "Check": check})
@@ -148,3 +177,16 @@ class Service:
             connection.close()
             raise
         assert response.status == 200, f"{path}: {response.status} {answer!r}"
+
+
+def run_with_service(name: str, measure: Callable[[Cluster, Service], dict[str, Any]]) -> None:
+    """Measure with a service that is gone afterwards, also where this is interrupted; print the figures as one JSON object."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cluster = Cluster.from_environment()
+    try:
+        with Service(cluster, name) as service:
+            found = measure(cluster, service)
+    except KeyboardInterrupt:
+        print("interrupted; the cluster is as it was", file=sys.stderr)
+        sys.exit(130)
+    print(json.dumps(found))

@@ -29,9 +29,10 @@ from support.waiting import until
 
 from eratos.common.resources import Resources
 from eratos.scheduler.core.events import PutApps
-from eratos.scheduler.core.machine import Machine, Settings
-from eratos.scheduler.core.mesos import TaskState
+from eratos.scheduler.core.machine import Machine
+from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.state import State
+from eratos.scheduler.core.step import Settings
 from eratos.scheduler.election import open_store_and_election
 from eratos.scheduler.loop import Loop
 from eratos.scheduler.mesos.driver import SchedulerDriver
@@ -80,7 +81,7 @@ def _launch(loop: Loop, app_id: str, count: int) -> float:
         return sum(number for kind, number in state.fleet(app_id).tally.items() if kind.state is TaskState.RUNNING)
 
     began = time.monotonic()
-    loop.submit(lambda token: PutApps(token, (app,))).result(30)
+    loop.submit(PutApps((app,))).result(30)
     until(lambda: loop.read(running) == count, 300, f"{count} tasks run", pace_s=0.01)
     return time.monotonic() - began
 

@@ -29,7 +29,7 @@ WITHIN_S = 180.0
 
 def round_of_stops(fleet: Fleet, number: int, rate_per_s: float) -> Report:
     """Scale down, up again, and replace every instance, all under load."""
-    with Load(fleet.cluster.balancers, fleet.host, rate_per_s=rate_per_s) as load:
+    with Load(fleet.cluster.balancers, fleet.host, fleet.instance, rate_per_s=rate_per_s) as load:
         marks = [time.monotonic()]
         fleet.scale(FEW, WITHIN_S)
         marks.append(time.monotonic())
@@ -79,7 +79,7 @@ def main() -> None:
         if not options.without_staying_clients:
             patient = stack.enter_context(Fleet("bench-drain-patient", work_s=0, **_patient.app(taskKillGracePeriodSeconds=1)))
             patient.scale(2)
-        carried = carried_per_s(fleet.cluster.balancers, fleet.host)
+        carried = carried_per_s(fleet.cluster.balancers, fleet.host, fleet.instance)
         rate_per_s = options.share * carried
         print(f"the machine carries {carried:.0f} requests/s; the load is {rate_per_s:.0f}/s", flush=True)
         reports = []

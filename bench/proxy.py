@@ -19,13 +19,11 @@ import argparse
 import json
 import os
 import re
-import signal
 import statistics
-import sys
 from typing import Any
 
 from _fleet import machine
-from _servers import FIRST_PORT, Service, address, haproxy, network, servers
+from _servers import FIRST_PORT, Service, address, haproxy, minimal, network, run_with_service, servers
 from devtool.cluster import Compose
 from devtool.settings import read_settings
 from support.cluster import Cluster
@@ -35,27 +33,10 @@ NAME = "bench-proxy"
 WRK = "eratos/wrk"
 PORT = 8000
 
-MINIMAL = """\
-global
-  nbthread {threads}
-defaults
-  mode http{repeating}
-  timeout connect 1s
-  timeout client 60s
-  timeout server 60s
-frontend minimal
-  bind :{port}
-  default_backend servers
-backend servers
-{servers}
-"""
 
-
-def minimal(host: str, count: int, threads: int, *, repeats: bool = False) -> str:
-    """Return the hand-written configuration, on request one that repeats requests whose server has died."""
-    lines = [f"  server s{number} {host}:{FIRST_PORT + number}" for number in range(count)]
-    repeating = "\n  option redispatch 1\n  retry-on conn-failure empty-response" if repeats else ""
-    return MINIMAL.format(threads=threads, repeating=repeating, port=PORT, servers="\n".join(lines))
+def where(answering: str, count: int) -> list[str]:
+    """Return the addresses of so many servers of the container that answers."""
+    return [f"{address(answering)}:{FIRST_PORT + number}" for number in range(count)]
 
 
 def threads_of(container: str) -> int:
@@ -100,8 +81,8 @@ def measure(cluster: Cluster, service: Service, options: argparse.Namespace) -> 
     count = options.servers
     with (
         servers(cluster, NAME, count) as answering,
-        haproxy(cluster, NAME, minimal(address(answering), count, threads_of(ours))) as least,
-        haproxy(cluster, NAME, minimal(address(answering), count, threads_of(ours), repeats=True)) as repeating,
+        haproxy(cluster, NAME, minimal(where(answering, count), threads_of(ours), PORT)) as least,
+        haproxy(cluster, NAME, minimal(where(answering, count), threads_of(ours), PORT, repeats=True)) as repeating,
         run_container(
             WRK, "sleep", "infinity", options=["--network", network(cluster), "--init", "--label", f"eratos.bench={NAME}"]
         ) as wrk,
@@ -158,16 +139,8 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64, help="of wrk (default: 64)")
     parser.add_argument("--servers", type=int, default=4, help="behind each proxy (default: 4)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    cluster = Cluster.from_environment()
     Compose(read_settings(os.environ)).run("--profile", "bench", "build", "wrk", timeout_s=600)
-    try:
-        with Service(cluster, NAME) as service:
-            found = measure(cluster, service, options)
-    except KeyboardInterrupt:
-        print("interrupted; the cluster is as it was", file=sys.stderr)
-        sys.exit(130)
-    print(json.dumps(found))
+    run_with_service(NAME, lambda cluster, service: measure(cluster, service, options))
 
 
 if __name__ == "__main__":

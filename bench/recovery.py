@@ -30,7 +30,7 @@ from eratos.common.resources import PortRanges, Resources
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.actions import Put
 from eratos.scheduler.core.machine import Machine
-from eratos.scheduler.core.mesos import Offer, TaskState, TaskStatus
+from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus
 from eratos.scheduler.core.records import APPS, FRAMEWORK_ID, INSTANCES, InstanceRecord
 from eratos.scheduler.store.factory import open_store
 
@@ -132,10 +132,10 @@ def recover(url: str, tasks: int) -> dict[str, float]:
     mesos = Mesos(machine)
     mesos.handle(events.Subscribed("framework", "master:5050"))
     mesos.until(3)
-    assert not machine.reconciliation.unanswered, "not every task was answered for"
+    assert not machine.step.reconciliation.unanswered, "not every task was answered for"
     reconciled = time.perf_counter()
     app = machine.state.apps["/app-0"]
-    mesos.handle(events.ScaleApp(1, app.id, app.instances + SCALED))
+    mesos.handle(events.CommandReceived(1, events.PutApps((app.with_instances(app.instances + SCALED),))))
     ports, free = PortRanges([(32000, 32099)]), Resources(4000, 4096, 10_000)
     fresh = tuple(Offer(f"o{n}", f"new-{n}", f"new-{n}", free, ports, {}, frozenset([EXECUTOR])) for n in range(1000))
     mesos.handle(events.OffersReceived(fresh))

@@ -21,9 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -32,7 +30,7 @@ from typing import Any
 
 from _fleet import machine
 from _load import Load, Report
-from _servers import CALLERS, FIRST_PORT, Service, address, servers
+from _servers import CALLERS, FIRST_PORT, Service, address, run_with_service, servers
 from devtool.commands import ACCESS_LOG
 from support.cluster import Cluster
 from support.containers import docker
@@ -137,7 +135,10 @@ class Announcer:
     """Tells one balancer's companion which instances are about to leave. Its port is not published, so in the container."""
 
     #: Reads what to post from standard input, line by line, and says when it is done.
-    LOOP = 'while read -r line; do curl -sf -o /dev/null -d "$line" http://127.0.0.1:9100/confirm && echo done; done'
+    LOOP = (
+        'while read -r line; do curl -sf -o /dev/null -H "Content-Type: application/json" -d "$line" '
+        "http://127.0.0.1:9100/confirm && echo done; done"
+    )
 
     def __init__(self, cluster: Cluster, balancer: int) -> None:
         command = ["docker", "exec", "-i", cluster.container_of(f"balancer{balancer}"), "sh", "-c", self.LOOP]
@@ -219,7 +220,7 @@ def measure(cluster: Cluster, service: Service, options: argparse.Namespace) -> 
                 announcer.announce([service.id(number) for number in range(options.rate)])
             before = counters(cluster)
             print(f"{standing} instances stand, the storm begins", flush=True)
-            with Load(cluster.balancers, service.host, rate_per_s=options.requests) as load:
+            with Load(cluster.balancers, service.host, service.instance, rate_per_s=options.requests) as load:
                 took_s = rage(storm, rotations, announcers, standing, options.rate, options.seconds)
                 changes = options.rate * options.seconds
                 wanted = {service.id(number) for number in range(changes, changes + standing)}
@@ -290,15 +291,7 @@ def main() -> None:
     parser.add_argument("--life", type=int, default=3, help="seconds that an instance lives (default: 3)")
     parser.add_argument("--requests", type=float, default=100, help="GETs a second, through both balancers (default: 100)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    cluster = Cluster.from_environment()
-    try:
-        with Service(cluster, NAME) as service:
-            found = measure(cluster, service, options)
-    except KeyboardInterrupt:
-        print("interrupted; the cluster is as it was", file=sys.stderr)
-        sys.exit(130)
-    print(json.dumps(found))
+    run_with_service(NAME, lambda cluster, service: measure(cluster, service, options))
 
 
 if __name__ == "__main__":

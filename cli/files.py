@@ -1,4 +1,4 @@
-"""Reads definitions from files: JSON or YAML, one app, a list of apps or a group. Knows nothing of the API."""
+"""Reads definitions from files: JSON or YAML, one app, a pod, a list of apps or a group. Knows nothing of the API."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Document:
     """One definition and where it came from."""
 
     source: str
-    kind: Literal["app", "apps", "group"]
+    kind: Literal["app", "pod", "apps", "group"]
     body: Any
 
     def apps(self) -> Iterator[tuple[str, Json]]:
-        """Yield each app in it with its absolute id. Whatever has no readable id is left for the API to refuse."""
+        """Yield each app and pod in it with its absolute id. Whatever has no readable id is left for the API to refuse."""
         if self.kind == "group":
             yield from _in_group(self.body, "/")
         else:
@@ -38,6 +38,15 @@ class Document:
 
 def load(path: str) -> list[Document]:
     """Read a file, ``-`` being standard input; YAML may hold several documents. Raises Unreadable."""
+    source, bodies = read(path)
+    found = [_document(source, body) for body in bodies]
+    if not found:
+        raise Unreadable(f"{source} is empty: write an app, a list of apps or a group")
+    return found
+
+
+def read(path: str) -> tuple[str, list[Any]]:
+    """Return what a file is called, and what it holds, whatever that is. Raises Unreadable."""
     import yaml  # takes longer to import than most commands to run
 
     source = "standard input" if path == "-" else path
@@ -51,10 +60,7 @@ def load(path: str) -> list[Document]:
         bodies = [json.loads(text, object_pairs_hook=_once)] if is_json else list(yaml.load_all(text, _yaml_loader()))
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise Unreadable(f"{source} is neither JSON nor YAML: {error}") from error
-    found = [_document(source, _plain(body)) for body in bodies if body is not None]
-    if not found:
-        raise Unreadable(f"{source} is empty: write an app, a list of apps or a group")
-    return found
+    return source, [_plain(body) for body in bodies if body is not None]
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Json:
@@ -88,7 +94,7 @@ def _document(source: str, body: Any) -> Document:
         return Document(source, "apps", body)
     if not isinstance(body, dict):
         raise Unreadable(f"{source} holds {type(body).__name__} instead of an app, a list of apps or a group")
-    if body.keys() & {"apps", "groups"}:
+    if body.keys() & {"apps", "pods", "groups"}:
         return Document(source, "group", body)
     if not isinstance(body.get("id"), str):
         raise Unreadable(f'{source} holds no id, so it is no app: add "id": "/name"')
@@ -96,7 +102,12 @@ def _document(source: str, body: Any) -> Document:
         ids.app_id(body["id"])
     except ValueError as error:
         raise Unreadable(f"{source}: /id {error}") from error
-    return Document(source, "app", body)
+    return Document(source, "pod" if is_pod(body) else "app", body)
+
+
+def is_pod(body: Mapping[str, Any]) -> bool:
+    """Return whether a definition is a pod's: no app has containers."""
+    return "containers" in body
 
 
 def _plain(value: Any) -> Any:
@@ -125,6 +136,7 @@ def _in_group(group: Any, base: str) -> Iterator[tuple[str, Json]]:
     except ValueError:
         return
     yield from _in_list(group.get("apps"), name)
+    yield from _in_list(group.get("pods"), name)
     children = group.get("groups")
     for child in children if isinstance(children, list) else ():
         yield from _in_group(child, name)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from eratos.common import names
 from eratos.common.errors import EratosError
-from eratos.marathon.client import MarathonClient, Refused
+from eratos.marathon.client import MarathonClient, Refused, Unreachable
 
 from . import tasks
 from .tasks import short
@@ -25,21 +25,46 @@ def tasks_of(client: MarathonClient, name: str) -> list[str]:
     (task_id,) = tasks.whole(client, [name])
     if names.parse_task_id(task_id):
         return [task_id]
-    app = client.app(name)
+    try:
+        app = client.app(name)
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+        return _of_pod(client, name, refused)
     found = [str(task["id"]) for task in app.get("tasks") or ()]
     failed = (app.get("lastTaskFailure") or {}).get("taskId")
     return found or ([str(failed)] if failed else [])
 
 
+def _of_pod(client: MarathonClient, name: str, unknown: Refused) -> list[str]:
+    """Return the instances of a pod that run, or the task of the one that ended last. Raises ``unknown`` where there is none."""
+    try:
+        status = client.pod_status(name)
+    except Refused:
+        raise unknown from None
+    found = [str(item["id"]) for item in status.get("instances") or () if item["status"] != "PENDING"]
+    ended = [
+        str(item["containers"][0]["containerId"]) for item in status.get("terminationHistory") or () if item.get("containers")
+    ]
+    return found or ended[:1]
+
+
 def opened(
-    client: MarathonClient, task_ids: Iterable[str], tell: Callable[[str], object], *, stderr: bool, tail: int, follow: bool
+    client: MarathonClient,
+    task_ids: Iterable[str],
+    tell: Callable[[str], object],
+    *,
+    stderr: bool,
+    tail: int,
+    follow: bool,
+    container: str = "",
 ) -> dict[str, Iterator[bytes]]:
     """Open the tasks' logs; ``tell`` gets a line for each without one. Raises Refused where none has one."""
     found: dict[str, Iterator[bytes]] = {}
     refusals: list[Refused] = []  # each names its task
     for task_id in task_ids:
         try:
-            found[task_id] = client.logs(task_id, stderr=stderr, tail=tail, follow=follow)
+            found[task_id] = client.logs(task_id, stderr=stderr, tail=tail, follow=follow, container=container)
         except Refused as refused:
             refusals.append(refused)
     if refusals and not found:
@@ -47,6 +72,16 @@ def opened(
     for refusal in refusals:
         tell(str(refusal))
     return found
+
+
+def to_their_end(logs: Mapping[str, Iterator[bytes]], write: Callable[[str], object]) -> None:
+    """Write logs until they end or the user leaves. Raises Unreachable where one was cut short."""
+    try:
+        failures = show(logs, write)
+    except KeyboardInterrupt:
+        return  # how people leave a log that they followed
+    if failures:
+        raise Unreachable("; ".join(failures))
 
 
 def show(logs: Mapping[str, Iterator[bytes]], write: Callable[[str], object]) -> list[str]:

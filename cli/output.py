@@ -7,15 +7,19 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from eratos.marathon.errors import Problem
 
 from .table import Column, Table
 from .tasks import short
 from .wait import reason, seems_at_rest
+
+if TYPE_CHECKING:
+    from .migration import Checked, Plan
 
 Json = Mapping[str, Any]
 
@@ -76,7 +80,7 @@ def _styled(text: str, code: str, stream: TextIO) -> str:
     return text if plain else f"\033[{code}m{text}\033[0m"
 
 
-def _age(moment: object) -> str:
+def age(moment: object) -> str:
     """Return how long ago an ISO time was, in one unit: 45s, 12m, 3h, 20d; an empty text for none."""
     try:
         seconds = int(time.time() - datetime.fromisoformat(str(moment).replace("Z", "+00:00")).timestamp())
@@ -108,12 +112,16 @@ def apps(found: Iterable[Json]) -> Table:
     return Table((Column("ID", "never"), *map(Column, names)), rows)
 
 
+#: What differs between any two versions.
+_OF_VERSIONS = ("version", "versionInfo")
+
+
 def _image(app: Json) -> str:
     return str(((app.get("container") or {}).get("docker") or {}).get("image") or "")
 
 
 def _state(app: Json) -> str:
-    """Say whether an app is what it was asked to be, as far as its counts tell."""
+    """Say whether an app is what it was asked to be, as far as its counts show it."""
     return "deploying" if app.get("deployments") else "at rest" if seems_at_rest(app) else "not at rest"
 
 
@@ -151,7 +159,7 @@ def tasks(found: Iterable[Json], out: Output) -> Table:
             {True: "yes", False: "no", None: ""}[_alive(task)],
             task.get("host"),
             ",".join(map(str, task.get("ports") or ())),
-            _age(task.get("startedAt") or task.get("stagedAt")),
+            age(task.get("startedAt") or task.get("stagedAt")),
             task["appId"],
         )
         for task in found
@@ -164,14 +172,159 @@ def _alive(task: Json) -> bool | None:
     return all(result.get("alive") for result in results) if results else None
 
 
+def versions(definitions: Sequence[Json]) -> Table:
+    """Return the versions of an app, newest first, each with the fields in which it differs from the one before."""
+    rows = []
+    for index, shown in enumerate(definitions):
+        before = definitions[index + 1] if index + 1 < len(definitions) else {}
+        changed = sorted(k for k in shown.keys() | before.keys() if shown.get(k) != before.get(k) and k not in _OF_VERSIONS)
+        rows.append((shown.get("version"), age(shown.get("version")), _image(shown), ", ".join(changed) if before else ""))
+    return Table((Column("VERSION", "never"), Column("AGE"), Column("IMAGE"), Column("CHANGED", "fold")), rows)
+
+
+def agents(found: Json) -> Table:
+    """Return the agents of an overview, with what eratos uses there and what is free."""
+    tasks = Counter(task["agent"] for app in found["apps"] for task in app["tasks"])
+    rows = []
+    for agent in sorted(found["agents"], key=lambda agent: str(agent["host"])):
+        used, free = agent.get("used") or {}, agent.get("free") or {}
+        amounts = [_used(used.get(name, 0), free.get(name)) for name in ("cpus", "mem")]
+        place = "/".join(filter(None, (agent.get("region"), agent.get("zone"))))
+        rows.append((agent["host"], place, tasks[agent["id"]], *amounts, _of_agent(agent)))
+    columns = (Column("HOST", "never"), Column("ZONE"), Column("TASKS"), Column("CPUS"), Column("MEM"), Column("NOTE", "fold"))
+    return Table(columns, rows)
+
+
+def _used(used: float, free: float | None) -> str:
+    return f"{used:g}" if free is None else f"{used:g} of {used + free:g}"
+
+
+def _of_agent(agent: Json) -> str:
+    notes = []
+    if alone := agent.get("leftAlone"):
+        notes.append(f"left alone until {alone['until']}, as starts of {', '.join(alone['startsFailedOf'])} failed")
+    if window := agent.get("maintenance"):
+        notes.append(f"maintenance from {window['begin']}")
+    return "; ".join(notes)
+
+
 def deployments(found: Iterable[Json]) -> Table:
-    rows = [(item["id"], _age(item.get("version")), ", ".join(item.get("affectedApps") or ())) for item in found]
-    return Table((Column("DEPLOYMENT", "never"), Column("AGE"), Column("APPS", "fold")), rows)
+    rows = [(item["id"], age(item.get("version")), _progress(item), ", ".join(_affected(item))) for item in found]
+    return Table((Column("DEPLOYMENT", "never"), Column("AGE"), Column("STATE", "fold"), Column("APPS", "fold")), rows)
+
+
+def _affected(item: Json) -> list[str]:
+    return [*(item.get("affectedApps") or ()), *(item.get("affectedPods") or ())]
+
+
+def pods(found: Iterable[Json]) -> Table:
+    """Return pods by their status."""
+    rows = []
+    for status in found:
+        pod, instances = status["spec"], status.get("instances") or ()
+        stable = sum(item["status"] == "STABLE" for item in instances)
+        wanted = (pod.get("scaling") or {}).get("instances", 1)
+        containers = ", ".join(container["name"] for container in pod["containers"])
+        rows.append((status["id"], f"{stable}/{wanted}", status["status"].lower(), containers))
+    return Table((Column("ID", "never"), Column("STABLE"), Column("STATE"), Column("CONTAINERS", "fold")), rows)
+
+
+def pod(status: Json) -> list[Table | str]:
+    """Return one pod in full: what it is, its instances, their containers."""
+    shown = status["spec"]
+    ended = (status.get("terminationHistory") or [{}])[0]
+    head = [
+        ("id", status["id"]),
+        ("version", shown.get("version")),
+        ("state", status["status"].lower() + (f": {status['message']}" if status.get("message") else "")),
+        *((f"container {c['name']}", f"{_pod_image(c)}, {_resources(c['resources'])}") for c in shown["containers"]),
+        *([("last end", f"{ended['terminatedAt']} {ended.get('message', '')}")] if ended else []),
+    ]
+    rows = [
+        (
+            item["id"],
+            item["status"].lower(),
+            item.get("agentHostname"),
+            ", ".join(f"{e['name']}:{e['allocatedHostPort']}" for e in _endpoints(item) if "allocatedHostPort" in e),
+            age(item.get("statusSince")),
+        )
+        for item in status.get("instances") or ()
+    ]
+    columns = (Column("INSTANCE", "never"), Column("STATE"), Column("HOST"), Column("ENDPOINTS", "fold"), Column("AGE"))
+    return [Table((Column("", "never"), Column("", "fold")), head, header=False), "", Table(columns, rows)]
+
+
+def _pod_image(container: Json) -> str:
+    return str((container.get("image") or {}).get("id") or "no image")
+
+
+def _resources(found: Json) -> str:
+    return f"{found.get('cpus', 0):g} CPUs, {found.get('mem', 0):g} MiB"
+
+
+def _endpoints(instance: Json) -> list[Json]:
+    return [endpoint for container in instance.get("containers") or () for endpoint in container.get("endpoints") or ()]
+
+
+def _progress(item: Json) -> str:
+    """Say how far a deployment is, or how it ended."""
+    more = item.get("eratos") or {}
+    if outcome := more.get("outcome"):
+        return f"{outcome}: {more['reason']}" if more.get("reason") else str(outcome)
+    left = sum((more.get("instancesLeft") or {}).values())
+    at_gate = ", ".join(more.get("atGateSince") or ())
+    state = "paused, " if more.get("paused") else f"at a gate: {at_gate}, " if at_gate else ""
+    step = f"{state}step {item.get('currentStep')} of {item.get('totalSteps')}"
+    return f"{step}, {left} instance{'' if left == 1 else 's'} left" if left else step
+
+
+def deployment(found: Json) -> list[Table | str]:
+    """Return one deployment in full."""
+    more = found.get("eratos") or {}
+    left, waiting = more.get("instancesLeft") or {}, more.get("waiting") or {}
+    head = [
+        ("deployment", found["id"]),
+        ("version", found.get("version")),
+        ("state", _progress(found)),
+        *([("takes back", more["rollsBack"])] if more.get("rollsBack") else []),
+        *([("fails", f"{_until(more['deadline'])} unless it comes further")] if more.get("deadline") else []),
+    ]
+    rows = []
+    for number, step in enumerate(found.get("steps") or (), start=1):
+        for action in step.get("actions") or ():
+            app_id = str(action.get("app") or action.get("pod"))
+            others = ", ".join(waiting.get(app_id) or ())
+            state = f"waits for {others}" if others else f"{left[app_id]} left" if left.get(app_id) else "done" if more else ""
+            rows.append((number, action.get("action"), app_id, state))
+    table = Table((Column("", "never"), Column("", "fold")), head, header=False)
+    columns = (Column("STEP"), Column("ACTION"), Column("APP", "never"), Column("STATE", "fold"))
+    return [table, "", Table(columns, rows)] if rows else [table]
 
 
 def queue(found: Iterable[Json]) -> Table:
-    rows = [((item.get("app") or {}).get("id"), item.get("count"), _age(item.get("since")), reason(dict(item))) for item in found]
+    rows = [
+        ((item.get("app") or item.get("pod") or {}).get("id"), item.get("count"), age(item.get("since")), reason(dict(item)))
+        for item in found
+    ]
     return Table((Column("APP", "never"), Column("WAITING"), Column("AGE"), Column("REASON", "fold")), rows)
+
+
+def needs(found: Iterable[Json]) -> Table:
+    """Return who requires whom; READY of at least so many, where it is an app."""
+    rows = [
+        (
+            need["app"],
+            need["name"],
+            f"key {need['of'].removeprefix('key ')}" if need["kind"] == "key" else need["of"],
+            f"{need['ready']} of {need['atLeast']}" if need.get("ready") is not None else "",
+            "yes" if need["wait"] and need["kind"] != "static" else "no",
+            need["onChange"] if need["kind"] != "static" else "",
+            need["outdated"] or "",
+        )
+        for need in found
+    ]
+    columns = ("APP", "REQUIRES", "OF", "READY", "WAITS", "ON CHANGE", "OUTDATED")
+    return Table([Column(name, "never" if name in ("APP", "REQUIRES") else "cut") for name in columns], rows)
 
 
 def explained(found: Json) -> list[Table | str]:
@@ -182,22 +335,59 @@ def explained(found: Json) -> list[Table | str]:
     rows = [(item["reason"], item["count"], _until(item.get("until")), item["message"]) for item in found["reasons"]]
     columns = (Column("REASON", "never"), Column("COUNT"), Column("UNTIL"), Column("WHAT IT MEANS", "fold"))
     balancers = [f"balancers: {line}" for line in found.get("balancers", ())]
-    return [head, *balancers, *([Table(columns, rows)] if rows else [])]
+    fields = [f"field: {item['path']} {item['verdict']}: {item['message']}" for item in found.get("definition", ())]
+    return [head, *balancers, *fields, *([Table(columns, rows)] if rows else [])]
 
 
 def _until(moment: object) -> str:
-    age = _age(moment) if moment else ""
-    return f"in {age[1:]}" if age.startswith("-") else "now" if age else ""
+    since = age(moment) if moment else ""
+    return f"in {since[1:]}" if since.startswith("-") else "now" if since else ""
 
 
 def brake(found: Json) -> list[Table | str]:
-    """Return the state of the disaster brake and the hosts that are missed."""
+    """Return the state of the disaster brake, the hosts that are missed and those that are left alone."""
     head = f"engaged since {found['since']}: {found['reason']}" if found["engaged"] else "not engaged"
-    rows = [(item["host"], item["tasks"], _age(item["since"])) for item in found["lost"]]
-    return [head, *([Table((Column("HOST", "never"), Column("TASKS LOST"), Column("AGE")), rows)] if rows else [])]
+    rows = [(item["host"], item["tasks"], age(item["since"])) for item in found["lost"]]
+    shown: list[Table | str] = [head]
+    if rows:
+        shown.append(Table((Column("HOST", "never"), Column("TASKS LOST"), Column("AGE")), rows))
+    # A scheduler of an earlier version says nothing of them.
+    if alone := [(item["host"], ", ".join(item["startsFailedOf"]), item["until"]) for item in found.get("leftAlone", ())]:
+        shown.append(Table((Column("LEFT ALONE", "never"), Column("STARTS FAILED OF", "fold"), Column("UNTIL")), alone))
+    return shown
 
 
 def pairs(data: Json) -> Table:
     """Return a flat object as two columns; nested ones are left to --json."""
     rows = [(key, value) for key, value in data.items() if not isinstance(value, dict | list)]
     return Table((Column("WHAT", "never"), Column("VALUE", "fold")), rows)
+
+
+def checked(result: Checked) -> list[Table | str]:
+    """Show what becomes of each field of an app."""
+    head = f"{result.source}: {result.app_id}" if result.app_id else f"{result.source}: no app"
+    if result.problem:
+        return [head, f"  {result.problem}", ""]
+    columns = (Column("FIELD", "never"), Column("VERDICT", "never"), Column("WHY", "fold"))
+    return [head, Table(columns, [(note.path, note.verdict.value, note.text) for note in result.fields]), ""]
+
+
+def imported(plan: Plan, *, start: bool, dry_run: bool) -> list[Table | str]:
+    """Show what was copied, what was not, and what to do next."""
+    done = "would be copied" if dry_run else "copied"
+    pods = {str(pod["id"]) for pod in plan.pods}
+    lines: list[Table | str] = [f"{len(plan.apps)} apps {f'and {len(pods)} pods ' if pods else ''}{done}"]
+    if plan.groups:
+        lines.append(f"groups {done}: {', '.join(str(group['id']) for group in plan.groups)}")
+    for app_id, notes in plan.refused.items():
+        lines += [f"not copied: {app_id}{note.path} {note.text}" for note in notes]
+    lines += [f"left as it is here: {app_id}" for app_id in plan.there_already]
+    running = {app_id: count for app_id, count in plan.instances.items() if count}
+    if running and not start and not dry_run:
+        lines.append("")
+        lines.append("Next, app by app: start it here, have balancers send to it, and stop it there:")
+        lines += [
+            f"  eratos {'pod' if app_id in pods else 'app'} scale {app_id} {count} --wait"
+            for app_id, count in sorted(running.items())
+        ]
+    return lines

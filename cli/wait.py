@@ -26,7 +26,7 @@ class Interrupted(EratosError):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, by a clock, whom to tell meanwhile, and how to sleep."""
+    """How long to wait, by a clock, whom to report to meanwhile, and how to sleep."""
 
     deadline: float
     timeout_s: float
@@ -63,7 +63,7 @@ def _away(error: Unreachable) -> str:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one app is. ``reason`` says why its instances wait, where the API tells."""
+    """How far one app is. ``reason`` says why its instances wait, where the API says so."""
 
     app_id: str
     wanted: int
@@ -84,25 +84,31 @@ class Progress:
         return f"{self.app_id} {state}, {self.running}/{self.wanted} running{healthy}{reason}"
 
 
-def until_ready(client: MarathonClient, app_ids: Iterable[str], patience: Patience) -> list[Progress]:
-    """Return once every app is done, having told of each change. Raises TookTooLong, Interrupted, Refused.
+def until_ready(
+    client: MarathonClient, app_ids: Iterable[str], patience: Patience, deployment_ids: Iterable[str] = ()
+) -> list[Progress]:
+    """Return once every app is done, having reported each change. Raises TookTooLong, Interrupted, Refused.
 
-    A scheduler that is away for a moment is waited for as well: a new leader takes over.
+    A scheduler that is away for a moment is waited for as well: a new leader takes over. Refused is raised as well when one of
+    the deployments that are waited for has failed.
     """
     app_ids = tuple(app_ids)
     again = f"the change goes on; wait again with: eratos app wait {' '.join(app_ids)}"
     try:
-        return _until_ready(client, app_ids, patience, again)
+        return _until_ready(client, app_ids, patience, tuple(deployment_ids), again)
     except KeyboardInterrupt:
         raise Interrupted(f"waiting no longer; {again}") from None
 
 
-def _until_ready(client: MarathonClient, app_ids: Sequence[str], patience: Patience, again: str) -> list[Progress]:
+def _until_ready(
+    client: MarathonClient, app_ids: Sequence[str], patience: Patience, deployment_ids: Sequence[str], again: str
+) -> list[Progress]:
     told: dict[str, str] = {}
     while True:
         try:
             found: Sequence[Progress] = progress(client, app_ids)
             lines = {item.app_id: str(item) for item in found}
+            _check(client, deployment_ids)
         except Unreachable as error:
             found, lines = (), {"": _away(error)}
         for key, line in lines.items():
@@ -120,9 +126,21 @@ def _until_ready(client: MarathonClient, app_ids: Sequence[str], patience: Patie
         patience.sleep(POLL_S)
 
 
+def _check(client: MarathonClient, deployment_ids: Iterable[str]) -> None:
+    """Raise Refused where a deployment has failed; Marathon, and a leader elected since, do not know how one has ended."""
+    for deployment_id in deployment_ids:
+        try:
+            found = client.deployment(deployment_id).get("eratos") or {}
+        except Refused:
+            continue
+        if found.get("outcome") in ("failed", "rolled back"):
+            raise Refused(0, f"deployment {deployment_id}: {found['outcome']}: {found.get('reason')}")
+
+
 def progress(client: MarathonClient, app_ids: Iterable[str]) -> list[Progress]:
     """Ask how far apps are. Raises Refused for one that is gone, Unreachable."""
-    reasons = {item["app"]["id"]: reason(item) for item in client.queue() if "app" in item}
+    queued = ((item.get("app") or item.get("pod"), reason(item)) for item in client.queue())
+    reasons = {definition["id"]: why for definition, why in queued if definition}
     return [_progress(client, app_id, reasons.get(app_id, "")) for app_id in app_ids]
 
 
@@ -130,8 +148,10 @@ def _progress(client: MarathonClient, app_id: str, why: str) -> Progress:
     try:
         app = client.app(app_id)
     except Refused as refused:
+        if refused.status == 404 and (pod := _pod(client, app_id)) is not None:
+            return _of_pod(client, pod, why)
         if refused.status == 404:
-            raise Refused(404, f"{app_id} is gone: it was deleted meanwhile") from refused
+            raise Refused(404, f"{app_id} is not there: it never was, or it was deleted meanwhile") from refused
         raise
     healthy = int(app.get("tasksHealthy") or 0) if app.get("healthChecks") else None
     running = int(app.get("tasksRunning") or 0)
@@ -144,13 +164,30 @@ def _progress(client: MarathonClient, app_id: str, why: str) -> Progress:
     return found if found.done else replace(found, reason=_reasons(explained, app))
 
 
+def _pod(client: MarathonClient, pod_id: str) -> dict[str, Any] | None:
+    try:
+        return client.pod_status(pod_id)
+    except Refused:
+        return None
+
+
+def _of_pod(client: MarathonClient, status: dict[str, Any], why: str) -> Progress:
+    pod, instances = status["spec"], status.get("instances") or ()
+    version = f"::versions/{pod.get('version')}"
+    stable = sum(item["status"] == "STABLE" and str(item.get("specReference", version)).endswith(version) for item in instances)
+    explained = _explained(client, status["id"])
+    settled = bool(explained.get("atRest", status["status"] == "STABLE" and stable == len(instances)))
+    found = Progress(status["id"], int((pod.get("scaling") or {}).get("instances", 1)), stable, None, settled, why)
+    return found if why or found.done else replace(found, reason=_reasons(explained, {}))
+
+
 def at_rest(client: MarathonClient, app: dict[str, Any]) -> bool:
-    """Return whether an app is as it was asked to be, with nothing on its way: the word of eratos, or what counts tell."""
+    """Return whether an app is as it was asked to be, with nothing on its way: the word of eratos, or what counts show."""
     return bool(_explained(client, str(app["id"])).get("atRest", seems_at_rest(app)))
 
 
 def seems_at_rest(app: Mapping[str, Any]) -> bool:
-    """Return what the counts of an app tell of that: they do not know which definition an instance is of."""
+    """Return what the counts of an app show of that: they do not know which definition an instance is of."""
     wanted = int(app["instances"])
     ready = app.get("tasksHealthy") if app.get("healthChecks") or app.get("readinessChecks") else app.get("tasksRunning")
     counts = app.get("tasksRunning") or 0, ready or 0, wanted
@@ -166,7 +203,7 @@ def _explained(client: MarathonClient, app_id: str) -> dict[str, Any]:
 
 
 def _reasons(explained: dict[str, Any], app: dict[str, Any]) -> str:
-    """Return why an app is not at rest although nothing waits for an offer; Marathon tells no more than what went wrong last."""
+    """Return why an app is not at rest although nothing waits for an offer; Marathon says no more than what went wrong last."""
     if reasons := explained.get("reasons"):
         return "; ".join(str(reason["message"]) for reason in reasons)
     failure = app.get("lastTaskFailure") or {}
@@ -176,7 +213,7 @@ def _reasons(explained: dict[str, Any], app: dict[str, Any]) -> str:
 
 
 def reason(item: dict[str, Any]) -> str:
-    """Say why a queue item waits: eratos' own sentence, or what Marathon's numbers tell."""
+    """Say why a queue item waits: eratos' own sentence, or what Marathon's numbers show."""
     if message := (item.get("waiting") or {}).get("message"):
         return str(message)
     left_s = (item.get("delay") or {}).get("timeLeftSeconds") or 0

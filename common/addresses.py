@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 #: Metadata services outside of the link-local networks: AWS' and GCP's over IPv6, Oracle's and Alibaba's.
 _METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "192.0.0.192", "100.100.100.200")))
@@ -58,7 +59,7 @@ def literal(host: str) -> Address | None:
 
 
 def kind_of_host(host: str) -> Kind | None:
-    """Return the kind of a URL's host as far as its spelling tells; None for a name, which has to be resolved first."""
+    """Return the kind of a URL's host as far as its spelling shows it; None for a name, which has to be resolved first."""
     name = host.strip().rstrip(".").lower()
     if name in METADATA_NAMES:
         return Kind.METADATA
@@ -66,6 +67,17 @@ def kind_of_host(host: str) -> Kind | None:
         return Kind.LOOPBACK
     address = literal(host)
     return kind(address) if address is not None else None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this host itself is reached by an address or name."""
+    return kind_of_host(host) is Kind.LOOPBACK and host.strip("[]") not in ("0.0.0.0", "::")
+
+
+def sent_in_clear(url: str) -> bool:
+    """Return whether others may read what is sent to a URL: by http, and to another host."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def _nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

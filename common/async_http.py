@@ -127,7 +127,7 @@ async def ask(
         reader, writer = await asyncio.open_connection(host, port, ssl=tls)
     try:
         connected()
-        sent = {"host": f"{host}:{port}", "user-agent": "eratos", "accept": "*/*"}
+        sent = {"host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "user-agent": "eratos", "accept": "*/*"}
         sent |= {name.lower(): value for name, value in (headers or {}).items()} | {"connection": "close"}
         if body is not None:
             sent["content-length"] = str(len(body))
@@ -152,13 +152,14 @@ async def request(
     path: str,
     *,
     method: str = "GET",
+    headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
     tls: ssl.SSLContext | None = None,
     with_body: bool = True,
 ) -> Response:
     """Make one request with a JSON body, if any, and return its short answer; set a timeout around it. Raises as :func:`ask`."""
-    headers = {} if body is None else {"Content-Type": "application/json"}
-    asked = ask(host, port, path, method=method, headers=headers, body=body, tls=tls, with_headers=with_body)
+    sent = {**(headers or {}), **({} if body is None else {"Content-Type": "application/json"})}
+    asked = ask(host, port, path, method=method, headers=sent, body=body, tls=tls, with_headers=with_body)
     async with asked as answer:
         return Response(answer.status, await answer.body() if with_body else b"")
 

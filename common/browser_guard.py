@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-#: Methods that change nothing, whatever the server does: only what their answers tell has to be kept from pages.
+#: Methods that change nothing, whatever the server does: only what their answers hold has to be kept from pages.
 READING = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
@@ -64,7 +64,7 @@ class BrowserGuard:
         return None
 
     def knows(self, host: str) -> bool:
-        """Tell whether a ``Host`` header, with or without a port, names this server."""
+        """Return whether a ``Host`` header, with or without a port, names this server."""
         name = host_name(host)
         if name is None:
             return False
@@ -102,7 +102,7 @@ def host_name(host: str) -> str | None:
 
 
 def is_json(content_type: str | None) -> bool:
-    """Tell whether a ``Content-Type`` is one of JSON: ``application/json``, or an ``application/...+json``."""
+    """Return whether a ``Content-Type`` is one of JSON: ``application/json``, or an ``application/...+json``."""
     kind = (content_type or "").partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 

@@ -1,4 +1,4 @@
-"""Errors told apart by what the caller must do about them."""
+"""Errors, distinguished by what the caller must do about them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class EratosError(Exception):
 
 
 class PermanentError(EratosError):
-    """Trying again unchanged cannot help: tell the user, who has to change something."""
+    """Trying again unchanged cannot help: report it to the user, who has to change something."""
 
 
 class TemporaryError(EratosError):

@@ -1,21 +1,26 @@
 """The one logging set-up. Called by each process's ``__main__`` and by nothing else.
 
-Lines read ``2026-01-31T12:00:00.123Z INFO eratos.scheduler.loop sentence key=value key=value``. Modules log through
+Lines read ``2026-01-31T12:00:00.123Z INFO eratos.scheduler.loop sentence key=value key=value``, or, where JSON is asked for, are
+objects with ``time``, ``level``, ``logger``, ``message``, ``fields`` where there are any, and ``exception``. Modules log through
 ``logging.getLogger(__name__)``; INFO is for one line per decision pass or state change, DEBUG for payloads.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 import time
+from typing import Any, Final
 
+#: How lines may be written.
+FORMATS: Final = ("text", "json")
 #: A line longer than this is cut: one poisoned payload must not fill a disk.
 LINE_MAX = 10_000
 
 _SECRET = re.compile(
-    r"(://[^:/@\s]*:)[^@/\s]+(@)|((?:secret|token|password|authorization)\"?\s*[=:]\s*\"?)[^\s\",}]+", re.IGNORECASE
+    r"(://[^:/@\s]*:)[^@/\s]+(@)|((?:secret|token|password|authorization)[\"']?\s*[=:]\s*[\"']?)[^\s\",}]+", re.IGNORECASE
 )
 
 
@@ -31,25 +36,61 @@ class _Formatter(logging.Formatter):
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        line = masked(super().format(record))
-        return line if len(line) <= LINE_MAX else f"{line[:LINE_MAX]}... ({len(line)} characters)"
+        return _cut(masked(super().format(record)))
 
 
-def setup(level: str = "INFO") -> None:
-    """Send every logger to standard error. Raises ValueError for an unknown level name."""
+class _JsonFormatter(_Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        args = record.args if isinstance(record.args, tuple) else ()
+        values = {key: value for arg in args if isinstance(arg, Fields) for key, value in arg.values.items()}
+        sentence = record.msg % tuple("" if isinstance(arg, Fields) else arg for arg in args) if values else record.getMessage()
+        shown: dict[str, Any] = {
+            "time": f"{self.formatTime(record, self.datefmt)}.{record.msecs:03.0f}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _cut(masked(sentence.strip())),
+        }
+        if values:
+            shown["fields"] = {key: _field(key, value) for key, value in values.items()}
+        if record.exc_info:
+            shown["exception"] = _cut(masked(self.formatException(record.exc_info)))
+        return json.dumps(shown)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LINE_MAX else f"{text[:LINE_MAX]}... ({len(text)} characters)"
+
+
+def _field(key: str, value: object) -> object:
+    """Return a field's value as JSON has it, without what it may hold of a secret."""
+    if isinstance(value, bool | int | float):
+        return value
+    # Judged with its key, which may be what makes a secret of it.
+    return _cut(masked(f"{key}={value}").removeprefix(f"{key}="))
+
+
+def setup(level: str = "INFO", form: str = "text") -> None:
+    """Send every logger to standard error, in one of FORMATS. Raises ValueError for an unknown level name."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter())
+    handler.setFormatter(_JsonFormatter() if form == "json" else _Formatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
 
 
-def fields(**values: object) -> str:
+class Fields(str):
+    """``key=value`` pairs as text, which remember what they were made of."""
+
+    values: dict[str, object]
+
+
+def fields(**values: object) -> Fields:
     """Render ``key=value`` pairs for a log line; values with blanks are quoted, None is left out."""
+    given = {key: value for key, value in values.items() if value is not None}
     rendered = []
-    for key, value in values.items():
-        if value is None:
-            continue
+    for key, value in given.items():
         text = str(value)
         rendered.append(f'{key}="{text}"' if " " in text or text == "" else f"{key}={text}")
-    return " ".join(rendered)
+    made = Fields(" ".join(rendered))
+    made.values = given
+    return made

@@ -24,6 +24,15 @@ LABEL_HOST: Final = "eratos.host"
 LABEL_APP: Final = "eratos.app"
 LABEL_INSTANCE: Final = "eratos.instance"
 LABEL_TASK: Final = "eratos.task"
+#: How many services a task has in Consul.
+LABEL_SERVICES: Final = "eratos.services"
+#: Label of a status update: why its task does not know what it requires, or nothing where it does.
+LABEL_OUTDATED: Final = "eratos.outdated"
+#: Another one: how its health checks went (check_results.py).
+LABEL_CHECKS: Final = "eratos.checks"
+#: Further ones on the containers of a pod: which of them it is, and how many they are.
+LABEL_CONTAINER: Final = "eratos.container"
+LABEL_CONTAINERS: Final = "eratos.containers"
 
 #: Variable in the environment of every process that an executor starts on its host: the same facts as a container's labels.
 PROCESS_MARK: Final = "ERATOS_PROCESS"
@@ -31,10 +40,15 @@ PROCESS_MARK: Final = "ERATOS_PROCESS"
 #: Where executors serve their tasks' logs on each agent's host, unless a setting says otherwise. Beside Mesos' 5050 and 5051.
 EXECUTOR_PORT: Final = 5052
 
+#: Where balancers' companions listen, unless a setting says otherwise.
+COMPANION_PORT: Final = 9100
+
 #: Tag on every Consul service that stands for an instance; balancers look at tagged services only.
 SERVICE_TAG: Final = "eratos"
 #: Consul service under which each balancer's companion registers itself.
 BALANCER_SERVICE: Final = "eratos-balancer"
+#: Consul service under which an executor is found while tasks of it require others.
+CONSUMER_SERVICE: Final = "eratos-consumer"
 
 #: Keys in a Consul service's meta. Consul allows letters, digits, ``-`` and ``_``.
 META_FRAMEWORK: Final = "eratos-framework"
@@ -44,6 +58,8 @@ META_APP: Final = "eratos-app"
 META_INSTANCE: Final = "eratos-instance"
 META_TASK: Final = "eratos-task"
 META_VERSION: Final = "eratos-version"
+META_PORT: Final = "eratos-port"
+META_ZONE: Final = "eratos-zone"
 #: On the entries in Consul's catalogue that stand for an app's service while no instance does, and since when they do.
 META_PLACEHOLDER: Final = "eratos-placeholder"
 META_SINCE: Final = "eratos-since"
@@ -51,7 +67,9 @@ META_SINCE: Final = "eratos-since"
 PLACEHOLDER: Final = "eratos-app-"
 PLACEHOLDER_NODE: Final = "eratos-apps-"
 #: Service names that belong to Consul, to this protocol or to balancers, and so to no app.
-RESERVED_SERVICES: Final = frozenset({"consul", "eratos", BALANCER_SERVICE, "eratos-executor", "eratos-scheduler", "static"})
+RESERVED_SERVICES: Final = frozenset(
+    {"consul", "eratos", BALANCER_SERVICE, CONSUMER_SERVICE, "eratos-executor", "eratos-scheduler", "static"}
+)
 #: In a balancer's meta: its name for people. It marks a balancer: no instance's meta can have it.
 META_HOST: Final = "eratos-host"
 #: In a balancer's meta, each followed by a number: a service that it leaves out, and why, as ``service: reason``.
@@ -96,11 +114,14 @@ def service_id(task: str, port_index: int = 0) -> str:
 
 
 def is_balancer(service: Mapping[str, Any]) -> bool:
-    """Tell whether a service in Consul is a balancer's: by its mark, as anybody may take the name."""
+    """Return whether a service in Consul is a balancer's: by its mark, as anybody may take the name."""
     meta = service.get("Meta") or {}
     return bool(meta.get(META_HOST)) and META_TASK not in meta
 
 
-def container_name(task: str) -> str:
-    """Return the container's name. Never ``mesos-*``: Mesos' Docker containerizer may stop such containers (rule 69)."""
-    return f"{PREFIX}-{task}"
+def container_name(task: str, container: str = "") -> str:
+    """Return the name of a task's container, or of one of a pod's.
+
+    Never ``mesos-*``: Mesos' Docker containerizer may stop such containers (rule 69).
+    """
+    return f"{PREFIX}-{task}.{container}" if container else f"{PREFIX}-{task}"

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, Literal
 
 from .errors import PermanentError
@@ -33,9 +34,17 @@ class Volume:
     """A mount: a host path or, with ``named``, a Docker volume."""
 
     container_path: str
-    source: str
+    source: str  #: a path that is relative lies in the task's sandbox
     read_only: bool = False
     named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """A secret that must be in a file of the task's container before it starts."""
+
+    path: str  #: in the container, absolute
+    source: str  #: its name in the executor's store of secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +57,24 @@ class Fetch:
     executable: bool = False
 
 
+class CheckKind(StrEnum):
+    """How a health check asks."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    TCP = "tcp"
+    COMMAND = "command"
+
+    @classmethod
+    def over_http(cls) -> tuple[CheckKind, ...]:
+        return (cls.HTTP, cls.HTTPS)
+
+
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
     """One of Marathon's health checks, all times in seconds."""
 
-    protocol: str  #: ``http``, ``https``, ``tcp`` or ``command``
+    protocol: str  #: a :class:`CheckKind`
     path: str = "/"
     port: int = 0  #: the port to connect to, on the task's address
     command: str = ""
@@ -60,6 +82,10 @@ class HealthCheck:
     interval_s: float = 60
     timeout_s: float = 20
     max_failures: int = 3  #: consecutive failures until the task is killed; 0: never
+    delay_s: float = 0  #: from the task's start to the first probe
+    ipv6: bool = False
+    ignore_1xx: bool = False  #: an answer with such a status says nothing
+    container: str = ""  #: of a pod: in which of its containers a command runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +111,86 @@ class Service:
     port: int
     tags: tuple[str, ...] = ()
     meta: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryPort:
+    """A port of the task as Mesos shows it to those who discover by it."""
+
+    number: int
+    name: str
+    protocol: str  #: ``tcp`` or ``udp``
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OnChange:
+    """What becomes of a running task when what it requires has changed."""
+
+    kind: str  #: ``command``, ``signal``, ``restart`` or ``nothing``
+    value: str = ""  #: the command for a shell, or the signal's name
+    timeout_s: float = 60  #: longest that the command may take
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a task needs of others: resolved before it starts, told to it, and followed as long as it runs.
+
+    One of ``services``, ``key`` and ``static`` says where to look.
+    """
+
+    name: str
+    variable: str  #: what it is told by, such as ``REQUIRE_MYSQL``
+    services: tuple[str, ...] = ()  #: Consul services; the first is where instances without a port's mark are looked for
+    datacenter: str = ""  #: Consul's; empty: the agent's own
+    app_id: str = ""  #: only instances of this app; empty: of anybody
+    port: str = ""  #: only the app's port of this name; empty: whatever the services are
+    tags: tuple[str, ...] = ()  #: all of them
+    attributes: Mapping[str, str] = field(default_factory=dict)  #: meta of the services, and an expression for each in RE2
+    zone: str = ""  #: where the task itself is
+    zone_rule: str = "any"  #: ``any``; ``prefer`` or ``require`` instances of that zone
+    key: str = ""  #: in Consul's key-value store
+    static: tuple[str, ...] = ()  #: ``host:port`` of each
+    least: int = 1  #: so many the start waits for
+    wait: bool = True  #: False: it starts with fewer, and with none
+    on_change: OnChange = OnChange("restart")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of a pod. What it does not say of itself, such as the network, is the whole pod's.
+
+    The fields mean what those of the same names mean in :class:`TaskPayload`.
+    """
+
+    name: str
+    resources: Resources
+    image: str
+    args: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
+    fetch: tuple[Fetch, ...] = ()
+    user: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
+    force_pull: bool = False
+    cpus_limit_m: int = 0
+    tty: bool = False
+    mem_limit_mib: int | None = 0
+    secret_env: Mapping[str, str] = field(default_factory=dict)
+    secret_files: tuple[SecretFile, ...] = ()
+    pull_secret: str = ""
+
+
+#: Fields for whoever launches the task; its executor has no use for them.
+_OF_THE_LAUNCH: Final = ("discovery", "accepts")
+#: Fields that came later. They are left out while they say nothing, so that executors which run already go on reading.
+_LATER: Final[Mapping[str, Any]] = {
+    **{"networks": (), "tty": False, "mem_limit_mib": 0},
+    **{"secret_env": {}, "secret_files": (), "check": None, "requires": ()},
+    **{"pull_secret": "", "containers": ()},
+}
+_LATER_OF_CHECKS: Final[Mapping[str, Any]] = {"delay_s": 0, "ipv6": False, "ignore_1xx": False, "container": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +220,33 @@ class TaskPayload:
     cpus_limit_m: int = 0  #: hard limit in thousandths of a CPU; 0: ``resources.cpus_m`` is a weight, no limit
     kill_grace_s: float = 3  #: from SIGTERM to SIGKILL
     drain_s: float = 10  #: longest wait for the balancers to let go of the task before SIGTERM
+    networks: tuple[str, ...] = ()  #: with network ``bridge``: Docker networks to join instead of Docker's own bridge
+    tty: bool = False
+    mem_limit_mib: int | None = 0  #: hard limit; 0: ``resources.mem_mib`` itself, None: there is none
+    secret_env: Mapping[str, str] = field(default_factory=dict)  #: variables that hold secrets, and where these are
+    secret_files: tuple[SecretFile, ...] = ()
+    check: HealthCheck | None = None  #: whose answer is told to Mesos, and says nothing about health
+    requires: tuple[Requirement, ...] = ()
+    pull_secret: str = ""  #: where the logins to the image's registry are in the store of secrets; empty: the host's count
+    containers: tuple[Container, ...] = ()  #: of a pod: what it runs instead of an image, all with one life and one network
+    discovery: tuple[DiscoveryPort, ...] = ()
+    accepts: str = ""  #: ``reserved`` or ``unreserved``: what its resources may be taken from; empty: either
     version: int = VERSION
 
     @property
     def runtime(self) -> Literal["docker", "process"]:
         """What runs the task."""
-        return "docker" if self.image else "process"
+        return "docker" if self.image or self.containers else "process"
+
+    def of_container(self, container: Container) -> TaskPayload:
+        """Return the instruction for one container of a pod, as if it were alone."""
+        own = {each.name: getattr(container, each.name) for each in dataclasses.fields(container) if each.name != "name"}
+        return dataclasses.replace(self, **own, containers=())
 
     def to_bytes(self) -> bytes:
         """Encode for ``TaskInfo.data``."""
-        return json.dumps(dataclasses.asdict(self), separators=(",", ":")).encode()
+        fields = {name: value for name, value in _fields(self).items() if name not in _OF_THE_LAUNCH}
+        return json.dumps(fields, separators=(",", ":"), default=_fields).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> TaskPayload:
@@ -146,7 +269,39 @@ class TaskPayload:
             raw["services"] = tuple(dataclasses.replace(s, tags=tuple(s.tags)) for s in raw["services"])
             raw["readiness_checks"] = tuple(dataclasses.replace(c, statuses=tuple(c.statuses)) for c in raw["readiness_checks"])
             raw["parameters"] = tuple((key, value) for key, value in raw["parameters"])
+            raw["check"] = HealthCheck(**raw["check"]) if raw.get("check") else None
+            raw["secret_files"] = tuple(SecretFile(**item) for item in raw.get("secret_files", ()))
+            raw["requires"] = tuple(_requirement(item) for item in raw.get("requires", ()))
+            raw["networks"] = tuple(raw.get("networks", ()))
+            raw["containers"] = tuple(_container(item) for item in raw.get("containers", ()))
             raw["args"] = None if raw["args"] is None else tuple(raw["args"])
             return cls(**raw)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise PermanentError(f"task payload cannot be read: {error}") from error
+
+
+_LATER_OF: Final[Mapping[type, Mapping[str, Any]]] = {TaskPayload: _LATER, HealthCheck: _LATER_OF_CHECKS}
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    """Return the fields of a payload or of a part as they are sent. ``dataclasses.asdict`` takes ten times as long."""
+    later = _LATER_OF.get(type(part), {})
+    fields = {name: getattr(part, name) for name in part.__slots__}
+    for name, nothing in later.items():
+        if fields[name] == nothing:
+            del fields[name]
+    return fields
+
+
+def _requirement(raw: dict[str, Any]) -> Requirement:
+    lists = {name: tuple(raw[name]) for name in ("services", "tags", "static")}
+    return Requirement(**{**raw, **lists, "on_change": OnChange(**raw["on_change"])})
+
+
+def _container(raw: dict[str, Any]) -> Container:
+    raw["resources"] = Resources(**raw["resources"])
+    for name, kind in (("volumes", Volume), ("fetch", Fetch), ("secret_files", SecretFile)):
+        raw[name] = tuple(kind(**item) for item in raw[name])
+    raw["parameters"] = tuple((key, value) for key, value in raw["parameters"])
+    raw["args"] = None if raw["args"] is None else tuple(raw["args"])
+    return Container(**raw)

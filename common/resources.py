@@ -35,8 +35,17 @@ class Resources:
             self.gpus - other.gpus,
         )
 
+    def least(self, other: Resources) -> Resources:
+        """Return, of each resource, the lesser of both amounts."""
+        return Resources(
+            min(self.cpus_m, other.cpus_m),
+            min(self.mem_mib, other.mem_mib),
+            min(self.disk_mib, other.disk_mib),
+            min(self.gpus, other.gpus),
+        )
+
     def fits(self, wanted: Resources) -> bool:
-        """Tell whether ``wanted`` can be taken out of this amount."""
+        """Return whether ``wanted`` can be taken out of this amount."""
         return (
             wanted.cpus_m <= self.cpus_m
             and wanted.mem_mib <= self.mem_mib

@@ -26,6 +26,8 @@ class RotatedFile:
     def write(self, data: bytes) -> None:
         """Append; a line may be cut in two by a rotation. Where the disk is full the data is lost: its writer must go on."""
         try:
+            if self._file.closed:
+                self._open()  # the last rotation was not finished; another one would cost an older part
             if self._size and self._size + len(data) > self._bytes_max:
                 self._rotate()
             self._file.write(data)

@@ -1,1 +1,1 @@
-"""The executor: runs tasks as Docker containers on one agent, keeps them registered in Consul, stops them gently."""
+"""The executor: runs an agent's tasks as Docker containers or processes, keeps them registered in Consul, stops them gently."""

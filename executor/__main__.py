@@ -6,32 +6,42 @@ import logging
 import os
 import random
 import signal
+import socket
 import sys
 from functools import partial
 
+from eratos.common import exposition, names
+from eratos.common.addresses import sent_in_clear
 from eratos.common.errors import EratosError, FatalError
 from eratos.common.log import fields, setup
 from eratos.common.signals import on_signal
 
+from . import secret_store
 from .balancers import Balancers
+from .commands import CommandRunner
 from .config import Config, read
 from .consul_agent import ConsulAgent, ConsulApi
 from .core.events import Shutdown
 from .core.host import Host
 from .core.lifecycle import Machine
-from .docker_client import DockerClient
-from .docker_logs import DockerLogs
-from .docker_runtime import DockerRuntime
-from .endpoint import Endpoint
+from .docker.client import DockerClient
+from .docker.logs import DockerLogs
+from .docker.runtime import DockerRuntime
+from .endpoint import Access, Endpoint
+from .fetch_rules import FetchRules
+from .figures import Figures
 from .io_thread import IoThread
 from .logs import LogSource
 from .loop import Loop
 from .mesos.driver import ExecutorDriver
 from .played_host import PlayedHost
 from .probes import Prober
-from .process_logs import ProcessLogs
-from .process_runtime import ProcessRuntime
+from .process.logs import ProcessLogs
+from .process.runtime import ProcessRuntime
 from .readiness import ReadinessResults
+from .requirements.consumer import Consumer
+from .requirements.telling import Teller
+from .requirements.watch import ConsulQueries, RequirementWatch
 from .runtimes import Runtime, Runtimes
 from .siblings import Siblings
 
@@ -46,10 +56,14 @@ def main() -> None:
     """Entry point ``eratos-executor``."""
     try:
         config = read(sys.argv[1:], os.environ)
-        setup(config.log_level)
+        setup(config.log_level, config.log_format)
         # It writes whole URLs: those of files to fetch may be signed.
         logging.getLogger("urllib3").setLevel(logging.INFO)
         log.info("starting %s", fields(**config.shown()))
+        if config.exposed:
+            log.warning("process tasks that run as root find Consul's token in /proc: give --consul-token-file instead")
+        if config.consul_token and sent_in_clear(config.consul):
+            log.warning("Consul's token can be read on its way to %s: give https:// and --consul-ca-file", config.consul)
         reason = _run(config)
     except EratosError as error:
         sys.exit(f"eratos-executor: {error}")
@@ -77,29 +91,80 @@ def _run(config: Config) -> str:
         dns=config.host_dns,
     )
     played = PlayedHost() if config.host_bridge else None
-    loop = Loop(Machine(host, driver.shutdown_grace_s, random.random), driver.send)
+    machine = Machine(host, driver.shutdown_grace_s, random.random)
+    figures = Figures()
+    loop = Loop(machine, driver.send, figures)
     siblings = Siblings(config.sandbox, host.executor_id)
     io = IoThread()
+    rules = FetchRules(
+        config.fetch_folders,
+        config.fetch_private,
+        frozenset({config.http_port, names.COMPANION_PORT}),
+        config.fetch_proxy,
+        config.fetch_ca_file,
+    )
     found: dict[str, Runtime] = {}
     sources: list[LogSource] = []
+    store = secret_store.opened(config.secrets)
     if "process" in config.runtimes:
-        processes = ProcessRuntime(config.sandbox, config.variables, host, loop.emit, siblings.alive, played=played)
+        processes = ProcessRuntime(
+            config.sandbox, config.variables, host, loop.emit, siblings.alive, played=played, rules=rules, store=store
+        )
         found["process"] = processes
         sources.append(ProcessLogs(processes.logs, processes.running))
     if "docker" in config.runtimes:
         docker = DockerClient(config.docker_host)
         found["docker"] = DockerRuntime(
-            docker, config.sandbox, host, loop.emit, siblings.alive, logins_file=config.docker_config, played=played
+            docker,
+            config.sandbox,
+            host,
+            loop.emit,
+            siblings.alive,
+            logins_file=config.docker_config,
+            pull_stall_s=config.pull_stall_s,
+            played=played,
+            rules=rules,
+            store=store,
         )
         sources.append(DockerLogs(docker, host.framework_id))
     containers = Runtimes(found)
     readiness = ReadinessResults()
-    endpoint = Endpoint(io, sources, readiness, config.http_host, config.http_port)
+
+    def access() -> Access | None:
+        names = (config.host, socket.gethostname(), driver.hostname, *config.http_hosts)
+        return Access(names, driver.keys.endpoint, driver.keys.peers) if driver.keys is not None else None
+
+    def metrics() -> bytes:
+        return exposition.render([*figures.families(list(machine.tasks.values())), *exposition.of_process()])
+
     consul = partial(ConsulApi, config.consul, config.consul_token, config.consul_ca_file, config.consul_cert_file)
     services = ConsulAgent(consul(), host, loop.emit, siblings.alive)
+    consumer = Consumer(host, services.perform)
+    queries = ConsulQueries(config.consul, config.consul_token, config.consul_ca_file, config.consul_cert_file)
+    requirements = RequirementWatch(io, queries, loop.emit, consumer.consuming)
+    endpoint = Endpoint(
+        io,
+        sources,
+        readiness,
+        config.http_host,
+        config.http_port,
+        access,
+        used=requirements.used,
+        metrics=metrics,
+        listening=consumer.listening,
+    )
     # A client of its own: py-consul's is not for two threads.
-    balancers = Balancers(io, consul().balancers, loop.emit)
-    loop.connect(containers, Prober(io, containers, readiness, loop.emit), services, balancers)
+    asked = consul()
+    balancers = Balancers(
+        io,
+        lambda: asked.balancers() + asked.consumers(host.framework_id),
+        loop.emit,
+        lambda: driver.keys.companion if driver.keys is not None else "",
+        lambda: driver.keys.peers if driver.keys is not None else "",
+    )
+    commands = CommandRunner(containers)
+    prober = Prober(io, commands, readiness, loop.emit)
+    loop.connect(containers, prober, services, balancers, requirements, Teller(io, containers, commands, loop.emit))
     for part in (io, services, containers, endpoint, driver):
         part.start()
     on_signal(lambda: loop.emit(Shutdown("terminated by a signal")), (signal.SIGTERM,))

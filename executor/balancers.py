@@ -1,4 +1,6 @@
-"""The executor's side of the confirmed drain: tells live balancers of a planned removal and asks them until they let go.
+"""The executor's side of the confirmed drain: announces a planned removal to live balancers and asks them until they let go.
+
+Executors whose tasks go by the leaving instances without a balancer, because they require them, are asked in the same way.
 
 Balancers are found through Consul (service ``eratos-balancer``); a companion answers for each. A balancer that is silent and
 no longer passing in Consul is not waited for; one that passes there is waited for until the time is over, and named in the
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from eratos.common import async_http
+from eratos.common import async_http, keys
 from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
 
@@ -45,13 +47,27 @@ class Balancer:
     name: str
     host: str
     port: int
+    executor: bool = False  #: no balancer, but an executor whose tasks go by servers that others run: it is asked alike
 
 
 class Balancers:
     """Performs TellBalancers, AskBalancers and AbandonDrain."""
 
-    def __init__(self, io: IoThread, find: Callable[[], list[Balancer]], emit: Callable[[on.Event], None]) -> None:
-        """``find`` returns the balancers that pass in Consul, or raises TemporaryError; it may wait, on a thread of its own."""
+    def __init__(
+        self,
+        io: IoThread,
+        find: Callable[[], list[Balancer]],
+        emit: Callable[[on.Event], None],
+        token: Callable[[], str] = str,
+        peers: Callable[[], str] = str,
+    ) -> None:
+        """``find`` returns who passes in Consul, or raises TemporaryError; it may wait, on a thread of its own.
+
+        ``token`` returns what this executor was given for companions, ``peers`` the key that executors share; an empty text for
+        nothing.
+        """
+        self._token = token
+        self._peers = peers
         self._io = io
         self._find = find
         self._emit = emit
@@ -78,14 +94,15 @@ class Balancers:
         try:
             async with asyncio.timeout(TELL_S):
                 live = await self._live() or []
-                await asyncio.gather(*(self._tell_one(balancer, body) for balancer in live))
+                await asyncio.gather(*(self._tell_one(balancer, body) for balancer in live if not balancer.executor))
         except TimeoutError:
             log.warning("not every balancer heard of a planned removal %s", fields(task_id=action.task_id))
         self._emit(on.BalancersTold(action.task_id))
 
     async def _tell_one(self, balancer: Balancer, body: bytes) -> None:
         try:
-            await async_http.request(balancer.host, balancer.port, "/confirm", method="POST", body=body)
+            headers = self._headers(balancer, "POST", "/confirm", body)
+            await async_http.request(balancer.host, balancer.port, "/confirm", method="POST", headers=headers, body=body)
         except _Failure as error:
             log.warning("a balancer did not hear of a planned removal %s", fields(balancer=balancer.name, error=error))
 
@@ -122,15 +139,21 @@ class Balancers:
             try:
                 async with asyncio.timeout(ANSWER_S):
                     path = f"/servers/{urllib.parse.quote(service_id, safe='')}"
-                    answer = await async_http.request(balancer.host, balancer.port, path)
+                    headers = self._headers(balancer, "GET", path)
+                    answer = await async_http.request(balancer.host, balancer.port, path, headers=headers)
                 if answer.status != 200:
                     return f"answers with HTTP status {answer.status}"
                 found = json.loads(answer.body)
                 if found["used"]:
-                    return f"still uses {service_id} ({found.get('requests', 0)} requests)"
+                    how = "a task there requires it" if balancer.executor else f"{found.get('requests', 0)} requests"
+                    return f"still uses {service_id} ({how})"
             except (*_Failure, KeyError, TypeError) as error:
                 return f"does not answer ({str(error) or type(error).__name__})"
         return ""
+
+    def _headers(self, balancer: Balancer, method: str, target: str, body: bytes = b"") -> dict[str, str]:
+        agent_id, _, key = ("", "", self._peers()) if balancer.executor else self._token().rpartition(".")
+        return {"Authorization": keys.proof(key, method, target, body, time.time(), agent_id)} if key else {}
 
     async def _live(self) -> list[Balancer] | None:
         """Return the balancers that pass in Consul, as last known where Consul is away; None: never known."""

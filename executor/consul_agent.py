@@ -3,7 +3,7 @@
 The loop says what is wanted (Register, Deregister) and never waits; one thread here makes it so. Each change is tried at once,
 and the whole is compared now and then and after every failure: what is wanted against what the agent holds
 (core/registration.py takes the difference). An agent that is away or restarts without its state delays nothing else, and is
-set right once it answers (F39).
+set right once it answers.
 
 Consul's ACL: the token needs ``service:write`` for the apps' names and ``service:read``, ``node:read`` for finding balancers.
 """
@@ -15,7 +15,7 @@ import random
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import consul
@@ -30,7 +30,7 @@ from .balancers import Balancer
 from .core import actions as do
 from .core import events as on
 from .core.host import Host
-from .core.registration import difference, kept_checks
+from .core.registration import difference, kept_checks, predecessors
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,8 @@ class ServiceApi(Protocol):
 
     def services(self) -> dict[str, dict[str, Any]]: ...
 
+    def checks(self) -> Collection[str]: ...
+
     def register(self, body: Body) -> None: ...
 
     def deregister(self, service_id: str) -> None: ...
@@ -58,7 +60,7 @@ class ServiceApi(Protocol):
 
 
 class ConsulApi:
-    """The five calls in use, over py-consul. Not for several threads at once; each raises TemporaryError."""
+    """The seven calls in use, over py-consul. Not for several threads at once; each raises TemporaryError."""
 
     def __init__(self, url: str, token: str = "", ca_file: str = "", cert_file: str = "") -> None:
         """``ca_file`` has the authorities of the agent's certificate, ``cert_file`` what it is shown; empty: none is needed."""
@@ -83,6 +85,10 @@ class ConsulApi:
         """Return the agent's services by id."""
         return dict(self._call(self._consul.agent.services))
 
+    def checks(self) -> Collection[str]:
+        """Return the ids of the agent's checks."""
+        return frozenset(self._call(self._consul.agent.checks))
+
     def register(self, body: Body) -> None:
         """Register a service, in place of one with the same id."""
         self._call(
@@ -98,10 +104,10 @@ class ConsulApi:
 
     def deregister(self, service_id: str) -> None:
         """Deregister a service; one that is not there is fine."""
-        self._call(self._consul.agent.service.deregister, service_id)
+        self._answer(self._consul.agent.service.deregister, service_id)
 
     def keep(self, check_id: str) -> None:
-        """Say that a check with a time to live passes."""
+        """Say that a check with a time to live passes; TemporaryError as well where there is no such check."""
         self._call(self._consul.agent.check.ttl_pass, check_id)
 
     def balancers(self) -> list[Balancer]:
@@ -113,11 +119,30 @@ class ConsulApi:
             if names.is_balancer(entry["Service"])
         ]
 
+    def consumers(self, framework_id: str) -> list[Balancer]:
+        """Return the framework's executors whose tasks require others."""
+        _, found = self._call(self._consul.health.service, names.CONSUMER_SERVICE, passing=True)
+        return [
+            Balancer(
+                entry["Node"]["Node"], entry["Service"]["Address"] or entry["Node"]["Address"], entry["Service"]["Port"], True
+            )
+            for entry in found
+            if (entry["Service"].get("Meta") or {}).get(names.META_FRAMEWORK) == framework_id
+        ]
+
     def _call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Return what a call brings that has to be known to the agent."""
+        found = self._answer(function, *args, **options)
+        if found is None or found is False or (isinstance(found, tuple) and found[1] is None):
+            raise TemporaryError(f"the Consul agent at {self._url} does not know what it is asked for: {function.__name__}")
+        return found
+
+    def _answer(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Return what a call brings; for HTTP status 404 py-consul raises nothing and returns False or None."""
         try:
             return function(*args, **options)
         except _Failure as error:
-            raise TemporaryError(f"the Consul agent at {self._url} does not do as told: {error}") from error
+            raise TemporaryError(f"the Consul agent at {self._url} does not do as asked: {error}") from error
 
 
 class ConsulAgent:
@@ -132,7 +157,7 @@ class ConsulAgent:
         *,
         sync_s: float = SYNC_S,
     ) -> None:
-        """``alive`` tells whether another executor of this agent is; ``sync_s`` is the pause between two full comparisons."""
+        """``alive`` returns whether another executor of this agent is; ``sync_s`` is the pause between two full comparisons."""
         self._api = api
         self._alive = alive
         self._sync_s = sync_s
@@ -142,6 +167,7 @@ class ConsulAgent:
         self._wanted: dict[str, tuple[Body, ...]] = {}  #: by task id
         self._edges: dict[str, tuple[Body, ...]] = {}  #: tasks to act on now, with what they had before
         self._forgotten: set[str] = set()  #: deregistered tasks whose services may still be there
+        self._present: dict[str, dict[str, Any]] = {}  #: what the agent held at the last comparison
         self._stopped = False
         self._sync_at = time.monotonic()
         self._failures = 0
@@ -197,6 +223,10 @@ class ConsulAgent:
         """Make one change at once. Raises TemporaryError; the full comparison then takes over."""
         with self._changed:
             wanted = self._wanted.get(task_id, ())
+        for service_id in sorted(predecessors(wanted, self._present, self._host)):
+            # At once: until then requests for a dead task reach this one.
+            self._api.deregister(service_id)
+            del self._present[service_id]
         for body in wanted:
             self._api.register(body)
         kept = {body["ID"] for body in wanted}
@@ -213,11 +243,13 @@ class ConsulAgent:
             forgotten = frozenset(self._forgotten)
             # What changes from here on is in ``_edges`` and handled next.
             self._sync_at = time.monotonic() + self._sync_s
-        missing, surplus = difference(wanted, self._api.services(), self._host, self._alive, forgotten)
+        self._present = self._api.services()
+        missing, surplus = difference(wanted, self._present, self._api.checks(), self._host, self._alive, forgotten)
         for body in missing:
             self._api.register(body)
         for service_id in surplus:
             self._api.deregister(service_id)
+            del self._present[service_id]
         self._keep(wanted)
         if missing or surplus:
             log.info("Consul set right %s", fields(registered=len(missing), deregistered=len(surplus)))
@@ -235,7 +267,7 @@ class ConsulAgent:
             try:
                 self._api.keep(check_id)
             except TemporaryError:
-                # The service may be there without its check.
+                # The service may be there without its check, or with another one.
                 self._api.register(body)
 
     def _gone(self, task_ids: set[str] | frozenset[str]) -> None:

@@ -3,12 +3,23 @@
 ``GET /tasks/<task id>/logs``: 200 with the lines as they were written. Parameters are ``stream`` (``stdout``, the default, or
 ``stderr``), ``tail`` (how many of the last lines, at most 10,000; default 100) and ``follow`` (``true``: go on with what is
 written from now on, until the task ends). Reading is as slow as the reader: nothing piles up here, and a reader that takes
-nothing for ``WRITE_S`` is cut off.
+nothing for ``WRITE_S`` is cut off. At most ``FOLLOWERS_MAX`` logs are followed at a time. What comes to an end by itself is
+always answered: where too many read, or have not said yet what they want, the oldest of them is cut off for the newest.
 
 ``GET /tasks/<task id>/readiness``: 200 with ``{"results": [...]}``, what its readiness checks were last answered.
 
-404 where the task has no log here, 422 for a wrong parameter, 503 where Docker does not answer or ``READERS_MAX`` readers are
-there already, each with ``{"message": ...}``. Everything runs on the io thread; a log is only ever a few pieces of it in memory.
+``GET /metrics``: 200 with what this executor counts, in Prometheus' text format.
+
+``GET /servers/<service id>``, for other executors: 200 with ``{"used": ...}``, whether a task of this executor goes by an
+instance that is being stopped.
+
+Whoever asks proves to have the key that the scheduler gave this executor when it started it, where it gave one (``keys.proof``),
+executors the one that they share: 401 else, and 503 until it is known. Pages of strangers are refused as everywhere
+(:mod:`eratos.common.browser_guard`).
+
+404 where the task has no log here, 422 for a wrong parameter, 503 where Docker does not answer or ``FOLLOWERS_MAX`` logs are
+followed already, each with ``{"message": ...}``. Everything runs on the io thread; a log is only ever a few
+pieces of it in memory.
 """
 
 from __future__ import annotations
@@ -17,13 +28,17 @@ import asyncio
 import json
 import logging
 import re
+import socket
+import time
 import urllib.parse
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from eratos.common import async_http
+from eratos.common import async_http, exposition, keys
+from eratos.common.browser_guard import BrowserGuard
 from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
 
@@ -33,25 +48,100 @@ from .readiness import ReadinessResults
 
 log = logging.getLogger(__name__)
 
+FOLLOWERS_MAX = 16
 READERS_MAX = 16
+#: Connections that have not said yet what they want.
+STRANGERS_MAX = 64
 WRITE_S = 60.0
 _HEAD_S = 10.0
 _BIND_AGAIN_S = 5.0
 _HEADERS_MAX = 50
+_LINE_MAX = 8 * 1024
+#: What the kernel holds for one reader; by itself it takes megabytes.
+_SEND_BYTES = 64 * 1024
 _PATH = re.compile(r"^/tasks/(?P<task>[^/]{1,600})/(?P<what>logs|readiness)$")
+_SERVER = re.compile(r"^/servers/(?P<server>[^/?]{1,600})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whom an endpoint answers."""
+
+    names: tuple[str, ...] = ()  #: the host's, by which schedulers call it
+    key: str = field(default="", repr=False)  #: what schedulers prove to have; empty: nothing
+    peers: str = field(default="", repr=False)  #: what other executors do
+
+    def refusal(self, target: str, headers: Mapping[str, str], now: float, *, peer: bool = False) -> tuple[int, str] | None:
+        """Return status and reason where a request is not answered."""
+        guard = BrowserGuard.of(self.names, setting="ERATOS_HTTP_HOSTS")
+        refused = guard.refusal("GET", headers.get("host"), headers.get("origin"), None, False)
+        if refused is not None:
+            return refused.status, refused.reason
+        key = self.peers if peer else self.key
+        if not key:
+            return None
+        why = keys.unproven(headers.get("authorization", ""), lambda who: key, "GET", target, b"", now)
+        whom = "other executors of the framework" if peer else "the schedulers that started this executor"
+        return (401, f"only {whom} may ask it, as which this request does not count: {why}") if why else None
+
+
+class Places:
+    """So many at a time. Whoever comes when all are taken is let in, and the oldest is cancelled."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken: dict[asyncio.Task[Any], None] = {}
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take a place for the current task."""
+        task = asyncio.current_task()
+        assert task is not None
+        while len(self._taken) >= self._most:
+            oldest = next(iter(self._taken))
+            del self._taken[oldest]
+            oldest.cancel()
+        self._taken[task] = None
+        try:
+            yield
+        finally:
+            self._taken.pop(task, None)
 
 
 class Endpoint:
     """Listens and answers. Another executor of this host may have its port: then it is tried for until that one has left."""
 
-    def __init__(self, io: IoThread, sources: Sequence[LogSource], readiness: ReadinessResults, host: str, port: int) -> None:
-        """``sources`` are asked in turn for each log; ``port`` 0 is any free port, see :attr:`port`."""
+    def __init__(
+        self,
+        io: IoThread,
+        sources: Sequence[LogSource],
+        readiness: ReadinessResults,
+        host: str,
+        port: int,
+        access: Callable[[], Access | None] = Access,
+        *,
+        used: Callable[[str], bool] = lambda server: False,
+        metrics: Callable[[], bytes] = bytes,
+        listening: Callable[[int], object] = lambda port: None,
+    ) -> None:
+        """``sources`` are asked in turn for each log; ``port`` 0 is any free port, see :attr:`port`.
+
+        ``access`` says whom to answer, None where that is not known yet; ``used`` whether a task here goes by a server;
+        ``metrics`` returns the answer to a scrape;
+        ``listening`` is told the port once there is one.
+        """
+        self._access = access
+        self._used = used
+        self._metrics = metrics
+        self._listening = listening
         self._io = io
         self._sources = sources
         self._readiness = readiness
         self._host = host
         self._wanted_port = port
-        self._readers = 0
+        self._followers = 0
+        self._readers = Places(READERS_MAX)
+        self._strangers = Places(STRANGERS_MAX)
         self.port = 0  #: 0: not listening
 
     def start(self) -> None:
@@ -61,7 +151,7 @@ class Endpoint:
         told = False
         while True:
             try:
-                server = await asyncio.start_server(self._serve, self._host, self._wanted_port)
+                server = await asyncio.start_server(self._serve, self._host, self._wanted_port, limit=_LINE_MAX)
                 break
             except OSError as error:
                 if not told:
@@ -70,6 +160,7 @@ class Endpoint:
                 told = True
             await asyncio.sleep(_BIND_AGAIN_S)
         self.port = server.sockets[0].getsockname()[1]
+        self._listening(self.port)
         log.info("listening %s", fields(address=f"{self._host}:{self.port}"))
         async with server:
             await server.serve_forever()
@@ -77,19 +168,30 @@ class Endpoint:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async_http.keep_alive(writer)
-            async with asyncio.timeout(_HEAD_S):
-                target = await _target(reader)
-            if self._readers < READERS_MAX:
-                self._readers += 1
-                try:
-                    await self._answer(target, reader, writer)
-                finally:
-                    self._readers -= 1
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+            # Whoever has been written to has taken all but what the kernel holds.
+            writer.transport.set_write_buffer_limits(0)
+            with self._strangers.one():
+                async with asyncio.timeout(_HEAD_S):
+                    target, headers = await _asked(reader)
+            access = self._access()
+            server = _SERVER.match(target)
+            refused = (
+                (503, "this executor has just started: ask again")
+                if access is None
+                else access.refusal(target, headers, time.time(), peer=server is not None)
+            )
+            if refused is not None:
+                _answer(writer, refused[0], {"message": refused[1]})
+            elif server is not None:
+                _answer(writer, 200, {"used": self._used(urllib.parse.unquote(server["server"]))})
             else:
-                _answer(writer, 503, {"message": f"{READERS_MAX} readers are on this host already: try again later"})
+                await self._answer(target, reader, writer)
             writer.close()
             async with asyncio.timeout(WRITE_S):
                 await writer.wait_closed()
+        except asyncio.CancelledError:
+            log.debug("a connection gave way to a newer one")  # or the executor is leaving
         except async_http.Failure as error:
             log.debug("a reader is gone %s", fields(error=error))
         except Exception:  # HTTP edge: other readers go on
@@ -99,6 +201,9 @@ class Endpoint:
 
     async def _answer(self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path, _, query = target.partition("?")
+        if path == "/metrics":
+            _write(writer, 200, exposition.CONTENT_TYPE, self._metrics())
+            return
         found = _PATH.match(path)
         if found is None:
             _answer(writer, 404, {"message": f"there is no {path}: ask for /tasks/<task id>/logs"})
@@ -112,6 +217,19 @@ class Endpoint:
         except ValueError as error:
             _answer(writer, 422, {"message": str(error)})
             return
+        if not request.follow:
+            with self._readers.one():
+                await self._send(request, reader, writer)
+        elif self._followers < FOLLOWERS_MAX:
+            self._followers += 1
+            try:
+                await self._send(request, reader, writer)
+            finally:
+                self._followers -= 1
+        else:
+            _answer(writer, 503, {"message": f"{FOLLOWERS_MAX} logs are followed on this host already: try again later"})
+
+    async def _send(self, request: LogRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with AsyncExitStack() as stack:
             try:
                 pieces = await self._open(request, stack)
@@ -133,29 +251,35 @@ class Endpoint:
         raise missing
 
 
-async def _target(reader: asyncio.StreamReader) -> str:
-    """Return what a GET request asks for. Raises one of async_http.Failure."""
+async def _asked(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
+    """Return what a GET request asks for, and its headers by their names in small letters. Raises one of async_http.Failure."""
     words = (await reader.readline()).decode("latin-1").split()
+    headers: dict[str, str] = {}
     for _ in range(_HEADERS_MAX):
-        if not (await reader.readline()).strip():
+        line = (await reader.readline()).decode("latin-1").strip()
+        if not line:
             break
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
     if len(words) != 3 or words[0] != "GET":
         raise ValueError("not a GET request")
-    return words[1]
+    return words[1], headers
 
 
 async def _copy(pieces: AsyncGenerator[bytes, None], writer: asyncio.StreamWriter) -> None:
-    """Send a log. Its end is marked, so that a reader can tell it from a connection that was lost."""
+    """Send a log. Its end is marked, so that a reader can distinguish it from a connection that was lost."""
     writer.write(_head(200, "Content-Type: text/plain; charset=utf-8", "Transfer-Encoding: chunked"))
     async for piece in pieces:
         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         async with asyncio.timeout(WRITE_S):
             await writer.drain()
     writer.write(b"0\r\n\r\n")
+    async with asyncio.timeout(WRITE_S):
+        await writer.drain()
 
 
 async def _unless_gone(reader: asyncio.StreamReader, work: Coroutine[Any, Any, None]) -> None:
-    """Work until it is done or the client hangs up: a log without new lines would not tell otherwise."""
+    """Work until it is done or the client hangs up: a log without new lines would not show it otherwise."""
     working, gone = asyncio.create_task(work), asyncio.create_task(reader.read(1))
     try:
         await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -169,8 +293,11 @@ async def _unless_gone(reader: asyncio.StreamReader, work: Coroutine[Any, Any, N
 
 
 def _answer(writer: asyncio.StreamWriter, status: int, content: dict[str, Any]) -> None:
-    body = json.dumps(content).encode()
-    writer.write(_head(status, "Content-Type: application/json", f"Content-Length: {len(body)}") + body)
+    _write(writer, status, "application/json", json.dumps(content).encode())
+
+
+def _write(writer: asyncio.StreamWriter, status: int, kind: str, body: bytes) -> None:
+    writer.write(_head(status, f"Content-Type: {kind}", f"Content-Length: {len(body)}") + body)
 
 
 def _head(status: int, *headers: str) -> bytes:

@@ -34,6 +34,7 @@ from eratos.common.payload import Fetch
 from . import unpack
 from .core import actions as do
 from .core import events as on
+from .fetch_rules import FetchRules, RefusedByRules
 from .slots import FairSlots
 
 log = logging.getLogger(__name__)
@@ -91,8 +92,9 @@ class Account:
 class Fetches:
     """Starts by the files they wait for. Used by the runtimes."""
 
-    def __init__(self, emit: Callable[[on.Event], None]) -> None:
+    def __init__(self, emit: Callable[[on.Event], None], rules: FetchRules = FetchRules()) -> None:  # noqa: B008
         self._emit = emit
+        self._rules = rules
         self._lock = threading.Lock()
         self._waiting: dict[str, threading.Event] = {}  #: set: given up
         self._slots = FairSlots(TASKS_MAX, TASKS_OF_ONE_SERVER_MAX)
@@ -119,7 +121,7 @@ class Fetches:
             with self._slots.one({urlsplit(file.uri).netloc for file in action.fetch}, cancelled.is_set) as taken:
                 if taken:
                     log.info("fetching %s", fields(task_id=action.task_id, files=len(action.fetch)))
-                    Budget(cancelled, account).fetch(action.fetch, folder)
+                    Budget(cancelled, account, rules=self._rules).fetch(action.fetch, folder)
         except NotFetched as error:
             problem = str(error)
         except Exception:  # thread edge: the task waits for its files
@@ -133,7 +135,7 @@ class Fetches:
             go_on()
 
     def _leave(self, task_id: str) -> bool:
-        """Strike a task out; tell whether it was still waiting."""
+        """Strike a task out; return whether it was still waiting."""
         with self._lock:
             cancelled = self._waiting.pop(task_id, None)
         if cancelled is None:
@@ -152,6 +154,7 @@ class Budget:
         *,
         bytes_max: int = BYTES_MAX,
         time_s: float = TIME_S,
+        rules: FetchRules = FetchRules(),  # noqa: B008
     ) -> None:
         """``account``: whom the files are for; None: nobody in particular, and all that the executor may read is allowed."""
         self._cancelled = cancelled or threading.Event()
@@ -162,6 +165,7 @@ class Budget:
         self._time_s = time_s
         self._deadline = time.monotonic() + time_s
         self._owner = account or _unpacker()
+        self._rules = rules
 
     def fetch(self, files: tuple[Fetch, ...], folder: Path) -> None:
         """Bring files into a folder, which nobody else may reach meanwhile. Raises NotFetched."""
@@ -174,6 +178,8 @@ class Budget:
                 self._save(self._pieces(file), folder / path, file)
                 if file.extract:
                     self._extract(folder / path, file)
+            except RefusedByRules as error:
+                raise NotFetched(f"{shown(file.uri)} is not fetched: {error}") from None
             except unpack.Refused as error:
                 raise NotFetched(f"{shown(file.uri)} {error}: refused; correct the app's fetch") from None
             except requests.RequestException as error:
@@ -203,12 +209,14 @@ class Budget:
         if parts.scheme not in ("", "file"):
             return self._download(file)
         path = unquote(parts.path) if parts.scheme else file.uri
+        if problem := self._rules.file_problem(path):
+            raise RefusedByRules(problem)
         if self._account is None or self._account.is_ours:
             return _host_file(path)
         return self._host_file_as(self._account, path, file)
 
     def _download(self, file: Fetch) -> Iterator[bytes]:
-        with requests.get(file.uri, stream=True, timeout=_SILENCE_S) as answer:
+        with self._rules.session() as session, session.get(file.uri, stream=True, timeout=_SILENCE_S) as answer:
             answer.raise_for_status()
             since, brought = time.monotonic(), 0
             for piece in answer.iter_content(_PIECE):

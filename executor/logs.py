@@ -21,6 +21,7 @@ class LogRequest:
     stream: str = "stdout"  #: or ``stderr``
     tail: int = TAIL  #: lines
     follow: bool = False
+    container: str = ""  #: which one of a pod's
 
     @classmethod
     def parse(cls, task_id: str, query: Mapping[str, str]) -> LogRequest:
@@ -32,7 +33,7 @@ class LogRequest:
             raise ValueError(f"tail must be a number of lines from 0 to {TAIL_MAX}, not {tail!r}")
         if follow not in ("true", "false"):
             raise ValueError(f"follow must be true or false, not {follow!r}")
-        return cls(task_id, stream, int(tail), follow == "true")
+        return cls(task_id, stream, int(tail), follow == "true", query.get("container", ""))
 
 
 class NoLog(PermanentError):

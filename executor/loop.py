@@ -18,6 +18,7 @@ from .core import actions as do
 from .core import events as on
 from .core.lifecycle import Machine
 from .core.updates import StatusUpdate
+from .figures import Figures
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,14 @@ class Loop:
         self,
         machine: Machine,
         send: Callable[[StatusUpdate], object],
+        figures: Figures,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``send`` hands an update to the driver."""
+        """``send`` hands an update to the driver; ``figures`` are told of everything that happens."""
         self._machine = machine
         self._send = send
+        self._figures = figures
         self._clock = clock
         self._queue: queue.Queue[on.Event] = queue.Queue(QUEUE_MAX)
         self._exit_reason: str | None = None
@@ -53,13 +56,25 @@ class Loop:
         self._probes: Performer
         self._services: Performer
         self._balancers: Performer
+        self._requirements: Performer
+        self._teller: Performer
 
-    def connect(self, containers: Performer, probes: Performer, services: Performer, balancers: Performer) -> None:
+    def connect(
+        self,
+        containers: Performer,
+        probes: Performer,
+        services: Performer,
+        balancers: Performer,
+        requirements: Performer,
+        teller: Performer,
+    ) -> None:
         """Say who performs actions; before :meth:`run`. Apart from the constructor because they need :meth:`emit`."""
         self._containers = containers
         self._probes = probes
         self._services = services
         self._balancers = balancers
+        self._requirements = requirements
+        self._teller = teller
 
     def emit(self, event: on.Event) -> None:
         """Hand in an event, from any thread but the loop's own."""
@@ -83,7 +98,10 @@ class Loop:
     def _handle(self, event: on.Event) -> None:
         log.debug("event %s", _shown(event))
         try:
-            for action in self._machine.handle(event, self._clock()):
+            now = self._clock()
+            actions = self._machine.handle(event, now)
+            self._figures.take(event, actions, now)
+            for action in actions:
                 self._perform(action)
         except Exception:  # loop edge: one broken event must not take every other task down with it
             log.exception("the event was not handled in full, please report this as a bug %s", fields(event=type(event).__name__))
@@ -107,6 +125,10 @@ class Loop:
                 self._containers.perform(action)
             case do.Probe():
                 self._probes.perform(action)
+            case do.Follow() | do.Unfollow() | do.Using():
+                self._requirements.perform(action)
+            case do.TellTask():
+                self._teller.perform(action)
             case do.Register() | do.Deregister():
                 self._services.perform(action)
             case do.TellBalancers() | do.AskBalancers() | do.AbandonDrain():

@@ -55,7 +55,10 @@ class PlayedHost:
         with self._lock:
             for port in ports:
                 for protocol in port.protocol.split(","):
-                    self._run([*_IPTABLES, "-A", CHAIN, *rule(task_id, address, port, protocol)])
+                    try:
+                        self._run([*_IPTABLES, "-A", CHAIN, *rule(task_id, address, port, protocol)])
+                    except TemporaryError as error:
+                        raise TemporaryError(f"the ports of the task cannot be published: {error}") from error
                     self._forget(protocol, port.host_port)
 
     def withdraw(self, task_id: str) -> None:

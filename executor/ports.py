@@ -24,7 +24,7 @@ def taken_ports(ports: Sequence[int], wait_s: float) -> str:
 
 
 def port_taken(port: int) -> bool:
-    """Tell whether a process listens on a TCP port of this network namespace (F32).
+    """Return whether a process listens on a TCP port of this network namespace.
 
     Cheap, and says which port it was; without it the task itself would fail, in its own words or none.
     """

@@ -18,11 +18,14 @@ ContainerAction = (
 )
 
 
+NO_VARIABLES: Mapping[str, str] = {}
+
+
 class Runtime(Protocol):
     """Runs tasks; tests/contract/test_runtimes.py says what that means.
 
     Every start ends in ContainerStarted or StartFailed, every end of a task in ContainerDied, every ExamineContainer in
-    ContainerExamined; after :meth:`start` a ContainersListed tells what a dead executor left.
+    ContainerExamined; after :meth:`start` a ContainersListed names what a dead executor left.
     """
 
     def start(self) -> None: ...
@@ -31,19 +34,31 @@ class Runtime(Protocol):
         """Let what was asked for finish, no longer than ``timeout_s``; accept nothing more."""
 
     def has(self, task_id: str) -> bool:
-        """Tell whether a task is surely this runtime's."""
+        """Return whether a task is surely this runtime's."""
 
     def perform(self, action: ContainerAction) -> None:
         """Carry out an action on another thread. Never raises, never waits."""
 
-    def command_start(self, task_id: str, command: str) -> str:
-        """Start a shell command in a task's container and return its id. Raises TemporaryError."""
+    def put_file(self, task_id: str, path: str, text: str) -> None:
+        """Put a file into a running task's sandbox, in place of one that is there: readers see the one or the other, whole.
+
+        Raises TemporaryError.
+        """
+
+    def signal(self, task_id: str, name: str) -> None:
+        """Send a signal such as ``SIGHUP`` to a running task. Raises TemporaryError."""
+
+    def command_start(self, task_id: str, command: str, container: str = "", env: Mapping[str, str] = NO_VARIABLES) -> str:
+        """Start a shell command in a task's container, or one of a pod's, and return its id; ``env`` beside its own.
+
+        Raises TemporaryError.
+        """
 
     def command_result(self, command_id: str) -> int | None:
         """Return a command's exit code, None while it runs. Raises TemporaryError."""
 
-    def command_stop(self, command_id: str) -> None:
-        """Give up a command that takes too long."""
+    def command_stop(self, command_id: str) -> bool:
+        """End a command that takes too long, with all that it has started; return whether it has ended. Raises TemporaryError."""
 
 
 class Runtimes:
@@ -73,17 +88,23 @@ class Runtimes:
             case _:
                 self._found[self._of(action.task_id)].perform(action)
 
-    def command_start(self, task_id: str, command: str) -> str:
+    def put_file(self, task_id: str, path: str, text: str) -> None:
+        self._found[self._of(task_id)].put_file(task_id, path, text)
+
+    def signal(self, task_id: str, name: str) -> None:
+        self._found[self._of(task_id)].signal(task_id, name)
+
+    def command_start(self, task_id: str, command: str, container: str = "", env: Mapping[str, str] = NO_VARIABLES) -> str:
         name = self._of(task_id)
-        return f"{name} {self._found[name].command_start(task_id, command)}"
+        return f"{name} {self._found[name].command_start(task_id, command, container, env)}"
 
     def command_result(self, command_id: str) -> int | None:
         name, _, own_id = command_id.partition(" ")
         return self._found[name].command_result(own_id)
 
-    def command_stop(self, command_id: str) -> None:
+    def command_stop(self, command_id: str) -> bool:
         name, _, own_id = command_id.partition(" ")
-        self._found[name].command_stop(own_id)
+        return self._found[name].command_stop(own_id)
 
     def _of(self, task_id: str) -> str:
         return next((name for name, runtime in self._found.items() if runtime.has(task_id)), list(self._found)[-1])

@@ -3,7 +3,7 @@
 There are two at times, after a change of the executor's definition (scheduler/mesos/executor_info.py). Each holds a lock on a
 file in its sandbox for as long as it lives; the kernel lets go of it with the process. Sandboxes of one agent lie side by side
 (``.../executors/<executor id>/runs/<run>``, Mesos' docs/sandbox.md). Where they do not, or an executor left no such file because
-it is older than this, nothing can be told, and it counts as alive: an orphan is a smaller evil than a killed task.
+it is older than this, nothing is known, and it counts as alive: an orphan is a smaller evil than a killed task.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Siblings:
             raise FatalError(f"the sandbox {sandbox} (MESOS_SANDBOX) cannot be written: {error.strerror}") from error
 
     def alive(self, executor_id: str) -> bool:
-        """Tell whether another executor is alive, or may be."""
+        """Return whether another executor is alive, or may be."""
         if self._executors is None or Path(executor_id).name != executor_id:
             return True
         folder = self._executors / executor_id

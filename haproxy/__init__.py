@@ -1,7 +1,7 @@
-"""The companion of one balancer: applies, guards and confirms what HAProxy serves.
+"""The balancer companion: decides what one HAProxy serves, applies it, guards it, and says what is still in use.
 
-It runs beside one HAProxy in the same container and is alone in knowing HAProxy's sockets. consul-template hands it
-candidate configurations (:mod:`.apply`), executors ask it whether a server is still used (:mod:`.api`, :mod:`.usage`).
-Standard library only, no state worth keeping: it may be killed at any time, and the next one finds all it needs in
-HAProxy and in the state folder.
+It runs beside that HAProxy in the same container and is alone in knowing its sockets. consul-template hands it facts
+(``facts.ctmpl``), of which :mod:`.core` makes a configuration and :mod:`.apply` what HAProxy runs; executors ask it whether a
+server is still used (:mod:`.api`). Standard library only, no state worth keeping: it may be killed at any time, and the next
+one finds all it needs in HAProxy and in the state folder.
 """

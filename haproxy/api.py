@@ -1,6 +1,9 @@
-"""The companion's HTTP interface; docs/architecture.md, "Companion", is its contract.
+"""The companion's HTTP interface; docs/companion.md is its contract.
 
 Consul calls ``/health``, executors ``/servers/<id>`` and ``/confirm``. Nothing here decides anything.
+
+Where there is a key, everything but ``/health`` is for executors of the framework, each with a token made with it, and for
+whoever holds the key itself. Pages of strangers are refused in any case (:mod:`eratos.common.browser_guard`).
 """
 
 from __future__ import annotations
@@ -12,19 +15,25 @@ import re
 import socket
 import threading
 import time
+from dataclasses import asdict, dataclass, field
+from email.message import Message
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
+from eratos.common import exposition, keys
+from eratos.common.browser_guard import BrowserGuard
+
 from .apply import Applier
 from .certificates import Certificates
-from .runtime import Haproxy
+from .haproxy_process import Haproxy
 from .sockets import HaproxyUnavailableError
 
 log = logging.getLogger(__name__)
 
 _BODY_MAX_BYTES = 1024 * 1024
-#: The template leaves out servers with longer ids.
+#: Servers with longer ids are refused (core/services.py).
 _ID_MAX = 512
 #: Half of what counts of one caller.
 _CONFIRMED_AT_ONCE = 1000
@@ -41,7 +50,8 @@ _FULL = (
     b"Content-Length: %d\r\n\r\n%b" % (len(_TOO_MANY), _TOO_MANY)
 )
 
-Answer = tuple[int, dict[str, Any]]
+#: Status, and a JSON body or, in bytes, the answer to a scrape.
+Answer = tuple[int, dict[str, Any] | bytes]
 
 
 class Companion:
@@ -53,7 +63,7 @@ class Companion:
         self._certificates = certificates
 
     def answer(self, method: str, path: str, body: bytes, caller: str) -> Answer:
-        """Return status and JSON body for one request from the address ``caller``.
+        """Return status and body for one request from the address ``caller``.
 
         Trouble with HAProxy or the disk is an answer, too.
         """
@@ -62,6 +72,8 @@ class Companion:
                 return self._health()
             if (method, path) == ("GET", "/status"):
                 return 200, self._status()
+            if (method, path) == ("GET", "/metrics"):
+                return 200, exposition.render([*self._applier.families(), self._processes(), *exposition.of_process()])
             if (method, path) == ("POST", "/confirm"):
                 return self._confirm(body, caller)
             if method == "GET" and (match := _SERVER.match(path)):
@@ -83,13 +95,17 @@ class Companion:
             # Before consul-template has rendered for the first time HAProxy runs without a described shape, and answers 503
             # on purpose. In the midst of a change a difference is no trouble: a balancer that fails its check is not waited
             # for by drains, and a reload may have to wait for its turn.
-            if running.shape in ("", live.shape) or self._applier.changing:
+            if running.shape in ("", live.shape) or not live.shape or self._applier.changing:
                 return 200, {"status": "ok", "shape": running.shape, "servers": sum(map(len, running.addresses().values()))}
             reason = f"HAProxy serves {running.shape}, the last applied is {live.shape}"
         return 500, {"status": "failing", "reason": reason}
 
+    def _processes(self) -> exposition.Family:
+        text = "Old HAProxy processes that finish what their clients have open."
+        return exposition.gauge("eratos_balancer_old_processes", text, self._haproxy.old_processes())
+
     def _status(self) -> dict[str, Any]:
-        running = self._haproxy.running()
+        running, figures = self._haproxy.running(), self._haproxy.figures()
         return {
             **self._applier.status(),
             "certificates": self._certificates.status(),
@@ -97,7 +113,12 @@ class Companion:
             "old_processes": self._haproxy.old_processes(),
             "backends": {backend: sorted(servers) for backend, servers in self._applier.live().pools.items()},
             "servers": {
-                f"{row.backend}/{row.name}": {"address": row.address, "status": row.status, "requests": row.requests}
+                f"{row.backend}/{row.name}": {
+                    "address": row.address,
+                    "status": row.status,
+                    "requests": row.requests,
+                    **(asdict(counted) if (counted := figures.get((row.backend, row.name))) is not None else {}),
+                }
                 for row in running.rows
             },
         }
@@ -124,88 +145,125 @@ class Companion:
         return 200, {"server": server, "used": used, "requests": found.requests, "configured": configured}
 
 
-def server(companion: Companion, port: int) -> ThreadingHTTPServer:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whom the companion answers."""
+
+    names: tuple[str, ...] = ()  #: by which it may be called, besides its addresses
+    key: str = field(default="", repr=False)  #: empty: executors need no token
+
+    def refusal(self, method: str, target: str, headers: Message, body: bytes) -> Answer | None:
+        """Return the answer to a request that goes no further."""
+        guard = BrowserGuard.of(self.names, setting="ERATOS_COMPANION_HOSTS")
+        refused = guard.refusal(method, headers.get("Host"), headers.get("Origin"), headers.get("Content-Type"), bool(body))
+        if refused is not None:
+            return refused.status, {"reason": refused.reason}
+        shown = headers.get("Authorization", "")
+        if not self.key or target.partition("?")[0] == "/health" or keys.same(shown, f"Bearer {self.key}"):
+            return None  # the last one is an operator, who has the key itself
+        why = keys.unproven(shown, lambda who: keys.companion_key(self.key, who), method, target, body, time.time())
+        if why:
+            return 401, {"reason": f"only executors of this balancer's framework may ask, see ERATOS_COMPANION_KEY_FILE: {why}"}
+        return None
+
+
+def server(companion: Companion, port: int, access: Access = Access()) -> ThreadingHTTPServer:
     """Return the HTTP server, bound to all addresses and not yet serving; raises OSError where the port is taken."""
+    return _Server(companion, port, access)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 10  # seconds that a silent connection keeps its thread
 
-        def setup(self) -> None:
-            super().setup()
-            self._since_s = time.monotonic()
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    timeout = 10  # seconds that a silent connection keeps its thread
 
-        def _handle(self) -> None:
-            # Long before the connection would be cut.
-            self.close_connection |= time.monotonic() - self._since_s > _CONNECTION_MAX_S / 2
-            try:
-                length = int(self.headers.get("Content-Length") or 0)
-            except ValueError:
-                length = -1
-            if not 0 <= length <= _BODY_MAX_BYTES:
-                self.close_connection = True
-                self._send(413, {"reason": f"a body may have {_BODY_MAX_BYTES} bytes"})
-                return
-            body = self.rfile.read(length)
-            try:
-                status, answer = companion.answer(self.command, self.path.partition("?")[0], body, self.client_address[0])
-            except Exception:  # the HTTP edge: the caller gets an answer, the log the traceback
-                log.exception("request failed; please report this path=%s", self.path)
-                status, answer = 500, {"reason": "internal error, see the companion's log"}
-            self._send(status, answer)
+    def setup(self) -> None:
+        super().setup()
+        self._since_s = time.monotonic()
 
-        do_GET = do_POST = _handle  # noqa: N815  the names that http.server looks for
+    def _handle(self) -> None:
+        # Long before the connection would be cut.
+        self.close_connection |= time.monotonic() - self._since_s > _CONNECTION_MAX_S / 2
+        try:
+            length = int(self.headers.get("Content-Length") or 0)
+        except ValueError:
+            length = -1
+        if not 0 <= length <= _BODY_MAX_BYTES:
+            self.close_connection = True
+            self._send(413, {"reason": f"a body may have {_BODY_MAX_BYTES} bytes"})
+            return
+        body, path = self.rfile.read(length), self.path.partition("?")[0]
+        refused = self.server.access.refusal(self.command, self.path, self.headers, body)
+        if refused is not None:
+            self._send(*refused)
+            return
+        try:
+            status, answer = self.server.companion.answer(self.command, path, body, self.client_address[0])
+        except Exception:  # the HTTP edge: the caller gets an answer, the log the traceback
+            log.exception("request failed; please report this path=%s", self.path)
+            status, answer = 500, {"reason": "internal error, see the companion's log"}
+        self._send(status, answer)
 
-        def _send(self, status: int, answer: dict[str, Any]) -> None:
-            data = json.dumps(answer).encode() + b"\n"
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            if self.close_connection:
-                self.send_header("Connection", "close")
-            self.end_headers()
+    do_GET = do_POST = _handle  # noqa: N815  the names that http.server looks for
+
+    def _send(self, status: int, answer: dict[str, Any] | bytes) -> None:
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode() + b"\n"
+        self.send_response(status)
+        self.send_header("Content-Type", exposition.CONTENT_TYPE if isinstance(answer, bytes) else "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
             self.wfile.write(data)
 
-        def log_message(self, format: str, *args: object) -> None:
-            log.debug(format, *args)
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what http.server refuses by itself, such as other methods: in JSON, and never as a fault of this side's."""
+        self.close_connection = True
+        self.request_version = self.protocol_version  # of a line that cannot be read it is HTTP/0.9, which has no status
+        status = 405 if code == HTTPStatus.NOT_IMPLEMENTED else code if code < 500 else 400
+        self._send(status, {"reason": message or HTTPStatus(code).phrase})
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128  # 20 executors that drain at once ask together
+    def log_message(self, format: str, *args: object) -> None:
+        log.debug(format, *args)
 
-        def __init__(self) -> None:
-            self._open: dict[Any, tuple[str, float]] = {}  #: connection -> caller and when it came
-            self._lock = threading.Lock()
-            super().__init__(("", port), Handler)
 
-        def process_request(self, request: Any, client_address: Any) -> None:
-            caller = client_address[0]
-            with self._lock:
-                of_one = sum(address == caller for address, _ in self._open.values())
-                admitted = len(self._open) < _CONNECTIONS_MAX and of_one < _CONNECTIONS_OF_ONE_MAX
-                if admitted:
-                    self._open[request] = (caller, time.monotonic())
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # 20 executors that drain at once ask together
+
+    def __init__(self, companion: Companion, port: int, access: Access) -> None:
+        self.companion, self.access = companion, access
+        self._open: dict[Any, tuple[str, float]] = {}  #: connection -> caller and when it came
+        self._lock = threading.Lock()
+        super().__init__(("", port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        caller = client_address[0]
+        with self._lock:
+            of_one = sum(address == caller for address, _ in self._open.values())
+            admitted = len(self._open) < _CONNECTIONS_MAX and of_one < _CONNECTIONS_OF_ONE_MAX
             if admitted:
-                super().process_request(request, client_address)
-                return
-            # Never waits: the answer fits into an empty buffer. Executors take it for no answer, and ask again.
-            request.setblocking(False)
-            with contextlib.suppress(OSError):
-                request.send(_FULL)
-            self.shutdown_request(request)
+                self._open[request] = (caller, time.monotonic())
+        if admitted:
+            super().process_request(request, client_address)
+            return
+        # Never waits: the answer fits into an empty buffer. Executors take it for no answer, and ask again.
+        request.setblocking(False)
+        with contextlib.suppress(OSError):
+            request.send(_FULL)
+        self.shutdown_request(request)
 
-        def shutdown_request(self, request: Any) -> None:
-            with self._lock:
-                self._open.pop(request, None)
-            super().shutdown_request(request)
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
-        def service_actions(self) -> None:
-            # Called twice a second. One whose request trickles in would else keep its thread for ever.
-            too_old_s = time.monotonic() - _CONNECTION_MAX_S
-            with self._lock:
-                for request, (_, since_s) in self._open.items():
-                    if since_s < too_old_s:
-                        with contextlib.suppress(OSError):
-                            request.shutdown(socket.SHUT_RDWR)
-
-    return Server()
+    def service_actions(self) -> None:
+        # Called twice a second. One whose request trickles in would else keep its thread for ever.
+        too_old_s = time.monotonic() - _CONNECTION_MAX_S
+        with self._lock:
+            for request, (_, since_s) in self._open.items():
+                if since_s < too_old_s:
+                    with contextlib.suppress(OSError):
+                        request.shutdown(socket.SHUT_RDWR)

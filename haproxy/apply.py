@@ -1,7 +1,7 @@
-"""Applies consul-template's candidate to HAProxy: compare, guard, check, change or reload, and keep the last good one.
+"""Brings HAProxy in line with consul-template's facts: decide, guard, check, change or reload, and keep the last good one.
 
-What counts is that the file and the running HAProxy agree; :meth:`Applier.watch` compares them soon after the file has
-changed, and from time to time anyway. Nothing is remembered that HAProxy or a file can tell, so a companion, a
+What counts is that the files and the running HAProxy agree; :meth:`Applier.watch` compares them soon after a file has
+changed, and from time to time anyway. Nothing is remembered that HAProxy or a file knows, so a companion, a
 consul-template or an HAProxy that was killed at any point is made good by the next comparison.
 """
 
@@ -12,38 +12,44 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from eratos.common import exposition
 from eratos.common.errors import PermanentError
 from eratos.common.log import fields
 
 from . import files
-from .guard import Confirmations, Holds, sharp_losses, wholesale
-from .rendered import Pools, Rendered, normal_address, parse, with_servers, without_frontends, without_servers
-from .runtime import Running
+from .config import Config
+from .core import haproxy_text, services
+from .core.guard import Confirmations, Holds, sharp_losses, succeeded, wholesale, with_held
+from .core.haproxy_text import Pools, Rendered
+from .core.services import Facts, Model
+from .core.usage import ServerRow
+from .haproxy_process import Running
+from .network import normal_address, normal_addresses
+from .snippets import REFUSED_FOR_S, Laid
 from .sockets import HaproxyUnavailableError
-from .usage import ServerRow
 
 log = logging.getLogger(__name__)
 
-UNCHANGED: Final = "unchanged"  #: HAProxy serves the candidate already
-UPDATED: Final = "updated"  #: servers were added and removed in the running process
-RELOADED: Final = "reloaded"  #: a new process serves the candidate
+UNCHANGED: Final = "unchanged"  #: HAProxy serves what the facts ask for already
+UPDATED: Final = "updated"  #: servers and routes were changed in the running process
+RELOADED: Final = "reloaded"  #: a new process serves it
 
-#: Between two looks at whether the candidate is another file. consul-template could tell by a command, which takes many
-#: times a look's CPU.
+#: Between two looks at whether a file has changed. consul-template could report it by a command, which takes many times a look's
+#: CPU.
 _LOOK_S = 0.02
 #: Between two comparisons where nothing has changed, and where something is wrong or held.
 _COMPARE_S = 5.0
 _RETRY_S = 0.5
+#: Of the time from consul-template's facts to HAProxy.
+_LAG_BOUNDS_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 #: Servers named in a line of the log at most: a large loss held back must not flood it.
 _NAMED: Final = 5
-#: How long a refused text is refused without another look: a full disk or a busy machine may have been the reason.
-_REFUSED_FOR_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +60,16 @@ class _Refused:
 
 
 class RefusedError(PermanentError):
-    """The candidate was refused; the last good configuration stays."""
+    """What the facts ask for cannot be served; the last good configuration stays."""
 
 
 class HaproxyPort(Protocol):
-    """What this module needs of :class:`.runtime.Haproxy`."""
+    """What this module needs of :class:`.haproxy_process.Haproxy`."""
 
     def check(self, path: Path) -> str: ...
     def running(self) -> Running: ...
     def old_processes(self) -> int: ...
-    def change_servers(self, added: Pools, removed: dict[str, set[str]], settings: dict[str, str]) -> None: ...
+    def change(self, added: Pools, removed: dict[str, set[str]], settings: dict[str, str], map_text: str) -> None: ...
     def sweep(self, rows: Iterable[ServerRow]) -> None: ...
     def reload(self) -> tuple[bool, str]: ...
     def retire(self, servers: dict[str, set[str]]) -> None: ...
@@ -71,10 +77,10 @@ class HaproxyPort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one candidate."""
+    """What came of one comparison."""
 
     result: str
-    held: tuple[str, ...] = ()  #: servers that the candidate lacks and that are kept for now
+    held: tuple[str, ...] = ()  #: servers that Consul no longer names and that are kept for now
 
 
 @dataclass(slots=True)
@@ -88,37 +94,36 @@ class Counters:
 
 
 class Applier:
-    """Brings HAProxy in line with the candidate. For one thread, but for ``confirm`` and what only reads."""
+    """Brings HAProxy in line with the facts. For one thread, but for ``confirm`` and what only reads."""
 
     def __init__(
         self,
-        candidate: Path,
-        live: Path,
+        settings: Config,
         haproxy: HaproxyPort,
         accepting: Callable[[Collection[str]], set[str]],
         taken: Callable[[Collection[int]], Mapping[int, str]],
-        *,
-        guard_hold_s: float,
-        guard_hold_wholesale_s: float,
-        reload_interval_s: float,
     ) -> None:
-        self._candidate = candidate
-        self._live = live
-        self._good = live.with_name(f"{live.name}.good")
+        self._settings = settings
+        self._live = settings.live
+        self._map = Path(settings.text.map_file)
+        self._laid = Laid(settings.snippets_dir)
         self._haproxy = haproxy
         self._accepting = accepting
         self._taken = taken
-        self._reload_interval_s = reload_interval_s
         self._wake = threading.Event()
         self._confirmations = Confirmations()
         self._confirmations_lock = threading.Lock()
-        self._holds = Holds(guard_hold_s, guard_hold_wholesale_s)
+        self._holds = Holds(settings.guard_hold_s, settings.guard_hold_wholesale_s)
         self._held: tuple[str, ...] = ()
         self._seen: object = None
         self._refused = _Refused("", "", 0)
         self._odd = ""
         self._left_out: tuple[str, ...] = ()
         self._reloaded_at_s = float("-inf")
+        self._lag = exposition.Histogram(
+            "eratos_balancer_lag_seconds", "From a change of consul-template's facts to HAProxy serving it.", _LAG_BOUNDS_S
+        )
+        self._applied_facts_s = 0.0  #: when the facts last measured were written
         self.counters = Counters()
         self.changing = False  #: HAProxy is being brought in line right now: what it serves and the file may differ
 
@@ -130,43 +135,43 @@ class Applier:
             self._wake.set()
 
     def left_out(self) -> tuple[str, ...]:
-        """Return what the last candidate had to do without, each as ``service: reason``."""
-        return self._left_out
+        """Return what had to be left out of late, each as ``service: reason``, or ``file: reason`` for a snippet."""
+        return (*self._left_out, *self._laid.refused)
 
     def live(self) -> Rendered:
         """Return the last good configuration; raises OSError where HAProxy was never started."""
-        return parse(self._live.read_text())
+        return haproxy_text.read_back(self._live.read_text())
 
     def apply(self) -> Outcome:
-        """Bring HAProxy in line with the candidate.
+        """Bring HAProxy in line with the facts.
 
-        Raises RefusedError where the candidate cannot be served, HaproxyUnavailableError where HAProxy does not run (it
-        will read the candidate when it starts), OSError where the files cannot be read or written. In all cases the
-        last good one goes on.
+        Raises RefusedError where what they ask for cannot be served, HaproxyUnavailableError where HAProxy does not run (it
+        will read the files when it starts), OSError where they cannot be read or written. In all cases the last good
+        configuration goes on.
         """
         started_s = time.monotonic()
         self._seen = self._signature()
-        wanted = parse(self._candidate.read_text())
-        if not wanted.frontends:
-            raise self._refuse(wanted, "it has no frontend: half a file?")
-        if self._refused.text == wanted.text and time.monotonic() < self._refused.until_s:
-            raise RefusedError(self._refused.reason)
-        wanted = self._listening(wanted)
-        self._left_out = wanted.refused
+        if not self._map.exists():
+            # HAProxy refuses a configuration that names a missing file.
+            files.replace(self._map, "")
         live = self._read_live()
+        facts = self._read_facts()
+        model = self._listening(services.decide(facts, self._settings.scope))
         try:
             running = self._haproxy.running()
         except HaproxyUnavailableError:
-            self._write(self._guarded(live.addresses(), frozenset(), live, wanted))
+            served = normal_addresses(live.pools)
+            self._write(self._render(self._guarded(served, frozenset(), live, model, facts), live))
             raise
-        wanted = self._guarded(running.addresses(), running.dead(), live, wanted)
+        wanted = self._render(self._guarded(running.addresses(), running.dead(), live, model, facts), live)
         result = UNCHANGED
-        if running.shape != wanted.shape or live.pools != wanted.pools or not self._serves(running, wanted):
+        if (running.shape, live.text) != (wanted.shape, wanted.text) or not self._serves(running, wanted):
             self.changing = True
             try:
                 result, running = self._change(running, live, wanted)
             finally:
                 self.changing = False
+            self._measure_lag()
             log.info(
                 "configuration applied %s",
                 fields(
@@ -201,8 +206,33 @@ class Applier:
             "refusals": counters.refusals,
             "last_reason": counters.last_reason,
             "held": list(self._held),
-            "left_out": list(self._left_out),
+            "left_out": list(self.left_out()),
         }
+
+    def families(self) -> list[exposition.Family]:
+        """Return what is counted for Prometheus."""
+        counters, backends = self.counters, self._read_live().model.backends
+        servers = sum(len(backend.servers) for backend in backends.values())
+        return [
+            exposition.counter("eratos_balancer_reloads_total", "Reloads of HAProxy.", counters.reloads),
+            exposition.counter("eratos_balancer_updates_total", "Changes made in the running HAProxy.", counters.updates),
+            exposition.counter("eratos_balancer_refusals_total", "Configurations that could not be served.", counters.refusals),
+            exposition.gauge("eratos_balancer_services", "Services that are served.", len(backends)),
+            exposition.gauge("eratos_balancer_servers", "Servers in rotation.", servers),
+            exposition.gauge("eratos_balancer_held", "Servers that Consul no longer names, kept for now.", len(self._held)),
+            exposition.gauge("eratos_balancer_left_out", "Services and files left out.", len(self.left_out())),
+            self._lag.family(),
+        ]
+
+    def _measure_lag(self) -> None:
+        try:
+            written_s = self._settings.facts.stat().st_mtime
+        except OSError:
+            return
+        # Not twice for the same facts: what is done later is a server let go or a certificate.
+        if written_s != self._applied_facts_s:
+            self._applied_facts_s = written_s
+            self._lag.observe(max(0.0, time.time() - written_s))
 
     def _compare(self, complaint: str) -> str:
         """Do one comparison of :meth:`watch`; return what is wrong, logged once for as long as it stays the same."""
@@ -210,34 +240,60 @@ class Applier:
         try:
             self.apply()
         except (RefusedError, HaproxyUnavailableError, OSError) as error:
-            # No candidate yet is the normal state before consul-template has rendered for the first time.
+            # No facts yet is the normal state before consul-template has rendered for the first time.
             problem = "" if isinstance(error, FileNotFoundError) else str(error)
         except Exception:  # the loop's edge: a bug must not end the watch; HAProxy goes on as it is
-            log.exception("the candidate could not be judged, HAProxy goes on as it is; please report this")
+            log.exception("the facts could not be judged, HAProxy goes on as it is; please report this")
         if problem and problem != complaint:
             log.warning("the last good configuration stays reason=%s", problem)
         return problem
 
-    def _listening(self, wanted: Rendered) -> Rendered:
-        """Return the candidate without frontends that could not listen: HAProxy would refuse all of it for one of them."""
-        taken = self._taken({port for ports in wanted.ports.values() for port in ports})
-        # A frontend's name ends with that of its service (haproxy.ctmpl).
-        reasons = {
-            frontend: f"{frontend.rpartition(':')[2]}: port {port}: {taken[port]}"
-            for frontend, ports in wanted.ports.items()
-            for port in ports
-            if port in taken
-        }
-        return without_frontends(wanted, reasons) if reasons else wanted
+    def _read_facts(self) -> Facts:
+        text = self._settings.facts.read_text()
+        try:
+            return services.read_facts(text)
+        except ValueError as error:
+            raise self._refuse(text, f"{self._settings.facts.name}: {error}") from error
+
+    def _listening(self, model: Model) -> Model:
+        """Return the model without ports that cannot be had: HAProxy would refuse all of it for one of them."""
+        taken = self._taken({int(port) for port in model.ports})
+        if not taken:
+            return model
+        ports = {port: claim for port, claim in model.ports.items() if int(port) not in taken}
+        reasons = [f"{c.name}: port {port}: {taken[int(port)]}" for port, c in model.ports.items() if port not in ports]
+        return replace(model, ports=ports, refused=(*model.refused, *reasons))
+
+    def _render(self, model: Model, live: Rendered) -> Rendered:
+        """Write a model down, with the snippets that HAProxy takes; raises RefusedError where this very text was refused."""
+        try:
+            certificates = self._settings.certificates.read_text().strip()
+        except FileNotFoundError:
+            certificates = ""
+
+        def judge(laid: haproxy_text.Snippets) -> str:
+            trial = haproxy_text.render(model, self._settings.text, certificates, laid)
+            problem = self._haproxy.check(files.beside(self._live, trial.text))
+            return problem and self._count_refusal(problem)
+
+        wanted = haproxy_text.render(model, self._settings.text, certificates, self._laid.good(live.snippets, judge))
+        self._left_out = wanted.refused
+        if self._refused.text == wanted.text and time.monotonic() < self._refused.until_s:
+            raise RefusedError(self._refused.reason)
+        return wanted
 
     def _guarded(
-        self, served: dict[str, dict[str, str]], dead: Set[tuple[str, str]], live: Rendered, wanted: Rendered
-    ) -> Rendered:
-        """Return what may be served of the candidate now. ``dead`` are servers that HAProxy's own checks have found so."""
+        self, served: dict[str, dict[str, str]], dead: Set[tuple[str, str]], live: Rendered, wanted: Model, facts: Facts
+    ) -> Model:
+        """Return what may be served of a model now. ``dead`` are servers that HAProxy's own checks have found so."""
         now_s = time.monotonic()
         with self._confirmations_lock:
             confirmed = self._confirmations.current(now_s)
-        lost = sharp_losses(served, wanted.pools, confirmed, self._holds.known())
+        asked_for = {name: backend.servers for name, backend in wanted.backends.items()}
+        lost = sharp_losses(served, asked_for, confirmed, self._holds.known())
+        if lost:
+            now_at = {normal_address(address): ids for address, ids in services.holders(facts).items()}
+            dead = dead | succeeded(served, now_at)
         asked = {b: left for b, names in lost.items() if (left := {n for n in names if (b, n) not in dead})}
         alive: dict[str, set[str]] = {}
         if asked:
@@ -253,18 +309,16 @@ class Applier:
         self._held = names
         if not held:
             return wanted
-        lines = {b: {n: _line(live, b, n, served[b][n]) for n in sorted(kept)} for b, kept in held.items()}
-        if any(backend not in wanted.pools for backend in held):
-            # With its service the backend's routes went, too; they cannot be told from the candidate. So everything but
-            # servers stays as it is for now.
-            return _servers_alone(live, wanted, lines)
-        return with_servers(wanted, lines)
+        addresses = {b: {n: _address(live, b, n, served[b][n]) for n in kept} for b, kept in held.items()}
+        return with_held(wanted, live.model, addresses)
 
     def _write(self, wanted: Rendered, *, check: bool = True) -> None:
         """Make a configuration the one that HAProxy reads when it starts; raises RefusedError."""
-        fresh = files.beside(self._live, wanted.described())
+        fresh = files.beside(self._live, wanted.text)
         if check and (reason := self._haproxy.check(fresh)):
-            raise self._refuse(wanted, reason)
+            raise self._refuse(wanted.text, reason)
+        if wanted.map_text and self._map.read_text() != wanted.map_text:
+            files.replace(self._map, wanted.map_text)
         files.put(fresh, self._live)
 
     def _change(self, running: Running, live: Rendered, wanted: Rendered) -> tuple[str, Running]:
@@ -274,40 +328,43 @@ class Applier:
         """
         served = running.addresses()
         removed = {b: gone for b, servers in served.items() if (gone := servers.keys() - wanted.pools.get(b, {}).keys())}
-        if running.shape == wanted.shape and wanted.plain and _same_settings(live, wanted):
+        if running.shape == wanted.shape and _same_settings(live, wanted):
             added = {
                 backend: new
                 for backend, servers in wanted.pools.items()
                 if (new := {name: rest for name, rest in servers.items() if name not in served.get(backend, {})})
             }
-            self._haproxy.change_servers(added, removed, wanted.defaults)
+            map_text = wanted.map_text if running.routes != wanted.routes else ""
+            self._haproxy.change(added, removed, wanted.default_servers(self._settings.text), map_text)
             changed = self._haproxy.running()
-            if changed.addresses() == wanted.addresses():
-                # HAProxy has accepted this shape before and these servers just now: there is nothing left to check.
+            if self._serves(changed, wanted):
+                # HAProxy has accepted this shape before and the rest just now: there is nothing left to check.
                 self._write(wanted, check=False)
                 self.counters.updates += 1
                 return UPDATED, changed
-            log.info("servers could not all be changed in place, hence a reload")
+            log.info("not all could be changed in place, hence a reload")
         self._keep_good()
         self._write(wanted)
         self._reload(wanted, removed)
         # Another reload would do no better, so what HAProxy makes of an odd address counts as served.
         changed = self._haproxy.running()
-        self._odd = wanted.text if changed.addresses() != wanted.addresses() else ""
+        self._odd = "" if self._serves(changed, wanted) else wanted.text
         return RELOADED, changed
 
     def _serves(self, running: Running, wanted: Rendered) -> bool:
-        return running.addresses() == wanted.addresses() or wanted.text == self._odd
+        served = (running.routes, running.addresses()) == (wanted.routes, normal_addresses(wanted.pools))
+        return served or wanted.text == self._odd
 
     def _keep_good(self) -> None:
-        """Keep the last good configuration under a second name: to return to it takes no room on the disk."""
-        self._good.unlink(missing_ok=True)
-        if self._live.exists():
-            os.link(self._live, self._good)
+        """Keep the last good files under a second name: to return to them takes no room on the disk."""
+        for path in (self._live, self._map):
+            _good(path).unlink(missing_ok=True)
+            if path.exists():
+                os.link(path, _good(path))
 
     def _reload(self, wanted: Rendered, removed: dict[str, set[str]]) -> None:
         # Every old process costs memory until its clients have gone: the more there are, the slower new ones are made.
-        interval_s = self._reload_interval_s * (1 + self._haproxy.old_processes() // 8)
+        interval_s = self._settings.reload_interval_s * (1 + self._haproxy.old_processes() // 8)
         wait_s = self._reloaded_at_s + interval_s - time.monotonic()
         if wait_s > 0:
             time.sleep(wait_s)
@@ -317,50 +374,57 @@ class Applier:
         if succeeded:
             self.counters.reloads += 1
             return
-        # HAProxy's master waits with the old process; a second reload, from the good file, makes a whole one.
-        files.put(self._good, self._live)
+        # HAProxy's master waits with the old process; a second reload, from the good files, makes a whole one.
+        for path in (self._map, self._live):
+            if _good(path).exists():
+                files.put(_good(path), path)
         self._haproxy.reload()
-        raise self._refuse(wanted, f"HAProxy could not start with it: {words}")
+        raise self._refuse(wanted.text, f"HAProxy could not start with it: {words}")
 
-    def _refuse(self, wanted: Rendered, reason: str) -> RefusedError:
-        self._refused = _Refused(wanted.text, reason, time.monotonic() + _REFUSED_FOR_S)
+    def _refuse(self, text: str, reason: str) -> RefusedError:
+        if text != self._refused.text or time.monotonic() >= self._refused.until_s:
+            self._refused = _Refused(text, self._count_refusal(reason), time.monotonic() + REFUSED_FOR_S)
+        return RefusedError(reason)
+
+    def _count_refusal(self, reason: str) -> str:
         self.counters.refusals += 1
         self.counters.last_reason = reason
-        return RefusedError(reason)
+        return reason
 
     def _read_live(self) -> Rendered:
         try:
             return self.live()
         except FileNotFoundError:
-            return parse("")
+            return Rendered()
 
     def _signature(self) -> object:
-        try:
-            found = self._candidate.stat()
-        except OSError:
-            return None
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
+        found: list[object] = [self._laid.signature()]
+        for path in (self._settings.facts, self._settings.certificates):
+            try:
+                stat = path.stat()
+                found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+            except OSError:
+                found.append(None)
+        return found
 
 
-def _servers_alone(live: Rendered, wanted: Rendered, held: Pools) -> Rendered:
-    """Return the last good configuration with the candidate's servers, as far as it has their backends, and those held."""
-    pools = {b: {**wanted.pools.get(b, {}), **held.get(b, {})} for b in live.pools}
-    gone = {b: {n for n, rest in servers.items() if pools[b].get(n) != rest} for b, servers in live.pools.items()}
-    new = {b: {n: rest for n, rest in pools[b].items() if live.pools[b].get(n) != rest} for b in live.pools}
-    return with_servers(without_servers(live, gone), new)
+def _good(path: Path) -> Path:
+    """Return the second name of the last good content of a file."""
+    return path.with_name(f"{path.name}.good")
 
 
-def _line(live: Rendered, backend: str, server: str, address: str) -> str:
-    """Return what follows a server's name: as in the last good configuration, if its address is still the same."""
-    rest = live.pools.get(backend, {}).get(server, "")
-    return rest if rest and normal_address(rest.split()[0]) == address else address
+def _address(live: Rendered, backend: str, server: str, address: str) -> str:
+    """Return a server's address as in the last good configuration, if it is still the same."""
+    was = live.model.backends[backend].servers.get(server, "") if backend in live.model.backends else ""
+    return was if was and normal_address(was) == address else address
 
 
 def _same_settings(live: Rendered, wanted: Rendered) -> bool:
-    """Tell whether servers in both have the same line: to change more than the address of one takes a reload."""
+    """Return whether servers in both have the same line: to change more than the address of one takes a reload."""
+    before = live.pools
     return all(
-        live.pools[backend][name] == rest
+        before[backend][name] == rest
         for backend, servers in wanted.pools.items()
         for name, rest in servers.items()
-        if name in live.pools.get(backend, {})
+        if name in before.get(backend, {})
     )

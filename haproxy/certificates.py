@@ -3,12 +3,13 @@
 HAProxy refuses a configuration as a whole for one bad file, and reads a folder anew at each reload, whatever has become
 of it. So each file is judged alone, by HAProxy itself, and the good ones are copied into a *set*: a folder of the state
 folder, named by its content and never changed. A small file, ``certificates``, names the list of the current set; the
-template renders it into the configuration, and from there on a change of certificates is a change
+companion writes it into the configuration, and from there on a change of certificates is a change
 like any other, with the set of the last good configuration still at hand.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -174,11 +175,8 @@ class Certificates:
         if len(sets) < 2 and self._current.stat().st_size:
             return
         named = self._current.read_text()
-        for configuration in ("candidate.cfg", "live.cfg"):
-            try:
-                named += (self._state_dir / configuration).read_text()
-            except FileNotFoundError:
-                continue
+        with contextlib.suppress(FileNotFoundError):
+            named += (self._state_dir / "live.cfg").read_text()
         for path in sets:
             if path.name not in named:
                 shutil.rmtree(path, ignore_errors=True)

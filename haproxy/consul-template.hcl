@@ -4,7 +4,7 @@ log_level = "warn"
 kill_signal = "SIGTERM"
 
 consul {
-  # attempts = 0: never give up. Until the agent answers, the candidate and thus HAProxy stay as they are.
+  # attempts = 0: never give up. Until the agent answers, the facts and thus HAProxy stay as they are.
   retry {
     enabled     = true
     attempts    = 0
@@ -14,8 +14,8 @@ consul {
 }
 
 template {
-  source      = "/etc/eratos-balancer/balancer.ctmpl"
-  destination = "/var/lib/eratos-balancer/candidate.cfg"
+  source      = "/etc/eratos-balancer/facts.ctmpl"
+  destination = "/var/lib/eratos-balancer/facts.json"
   perms       = 0644
 
   # Quick when calm, coalescing in a storm: with 80ms:200ms the rotation was a fifth further behind Consul at 50 and at 90 changes a second (a run each),

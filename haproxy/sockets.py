@@ -1,4 +1,4 @@
-"""HAProxy's master socket, through which every HAProxy process, old ones included, can be asked and told.
+"""HAProxy's master socket, through which every HAProxy process, old ones included, can be asked and given orders.
 
 One connection for each exchange, as the master closes all of them whenever it reloads. Management guide, section 9.4.
 """

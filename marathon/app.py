@@ -1,34 +1,30 @@
-"""The app definition: Marathon's, read and checked in one place. Everybody else works with :class:`App` alone.
+"""The app as everybody works with it: Marathon's definition as one frozen model, and what follows from its fields.
 
-Called by the API, the store's codec, the scheduler's core and the command line. One model instead of the four that
-Marathon keeps of an app: raw JSON is normalised (:mod:`.normalise`), read into frozen parts (:mod:`.parts`), held
-against the rules between fields (:mod:`.rules`), and every problem is reported together.
+Called by the API, the store's codec, the scheduler's core and the command line. How JSON becomes one: :mod:`.definition`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr
 
 from eratos.common import names
 from eratos.common.resources import Resources
+from eratos.common.routing import Routing
 
-from . import bounds, documents, ids, messages, rules
 from . import labels as known_labels
-from .errors import PROBLEMS_MOST, InvalidApp, Problem
-from .normalise import LEGACY_FIELDS, OUTPUT_ONLY, normalise
-from .parts import (
+from .app_parts import (
     DISABLED,
-    Constraint,
+    AppPort,
+    Aside,
+    Check,
     ConstraintItem,
     Container,
+    ExecutorResources,
     Fetch,
     HealthCheck,
     Labels,
@@ -38,62 +34,39 @@ from .parts import (
     ReadinessCheck,
     ResourceLimits,
     Seconds,
+    Secret,
+    SecretVariable,
     UnreachableChoice,
     UnreachableStrategy,
     UpgradeStrategy,
 )
-from .routing import Routing, routing
-
-__all__ = [
-    "App",
-    "AppPort",
-    "Constraint",
-    "HealthCheck",
-    "InvalidApp",
-    "Problem",
-    "UnreachableStrategy",
-    "UpgradeStrategy",
-]
+from .extras import Extras
+from .routing import routing
 
 #: The least memory with which Docker starts a container, in MiB (moby, daemon_unix.go, linuxMinMemory).
 MEM_MIB_MIN = 6
 
 #: What Marathon leaves out of an app's JSON while it is empty.
 _OMITTED_WHEN_EMPTY = (
-    *("args", "constraints", "dependencies", "env", "fetch", "healthChecks", "readinessChecks"),
-    *("acceptedResourceRoles", "version"),
+    *("args", "constraints", "dependencies", "env", "secrets", "fetch", "healthChecks", "readinessChecks"),
+    *("acceptedResourceRoles", "version", "tty"),
 )
 
 
-#: Stands in for a required field that could not be read, while the rest is checked.
-_STAND_INS: Mapping[str, Any] = {"id": "/", "container": {"docker": {"image": "-"}}}
-
-A = TypeVar("A", bound="App")
-
-
-class AppPort(NamedTuple):
-    """One port of an app, whatever the network."""
-
-    host_port: int  #: 0: any free port of the agent
-    container_port: int  #: 0: the same as the host port
-    protocol: str
-    name: str
-    labels: Mapping[str, str]
-    service_port: int  #: where balancers may offer it; 0: not stated
-
-
 class App(Part):
-    """An app as Marathon 1.11 defines it, less what eratos refuses. See :meth:`parse`; the core sets ``version``."""
+    """An app as Marathon 1.11 defines it, less what eratos refuses. The core sets ``version``."""
 
     id: str
     cmd: Annotated[str, Field(min_length=1)] | None = None
     args: tuple[str, ...] = ()
     user: Annotated[str, Field(min_length=1)] | None = None
-    env: Labels = {}
+    variables: Mapping[str, str | SecretVariable] = Field(default={}, alias="env")
+    secrets: Mapping[str, Secret] = {}
     instances: Annotated[int, Field(ge=0)] = 1
     cpus: Annotated[float, Field(ge=0.001, le=1e6)] = 1.0
     mem: Annotated[float, Field(ge=MEM_MIB_MIN, le=1e9)] = 128.0
     disk: Annotated[float, Field(ge=0, le=1e12)] = 0.0
+    gpus: Annotated[int, Field(ge=0, le=1000)] = 0
     constraints: tuple[ConstraintItem, ...] = ()
     accepted_resource_roles: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     role: Annotated[str, Field(min_length=1)] | None = None
@@ -106,6 +79,7 @@ class App(Part):
     max_launch_delay_seconds: Seconds = 300
     health_checks: tuple[HealthCheck, ...] = ()
     readiness_checks: tuple[ReadinessCheck, ...] = ()
+    check: Check | None = None
     fetch: tuple[Fetch, ...] = ()
     dependencies: tuple[str, ...] = ()
     upgrade_strategy: UpgradeStrategy = UpgradeStrategy()
@@ -114,40 +88,15 @@ class App(Part):
     kill_selection: Literal["YOUNGEST_FIRST", "OLDEST_FIRST"] = "YOUNGEST_FIRST"
     unreachable_strategy: UnreachableChoice = UnreachableStrategy()
     resource_limits: ResourceLimits | None = None
+    executor_resources: ExecutorResources | None = None
+    tty: bool = False
+    eratos: Extras = Extras()
     version: str = ""
     #: Stored by a version that balanced every app, and not changed since: it keeps what it had. No user can state it.
     _unasked: bool = PrivateAttr(default=False)
-
-    @classmethod
-    def parse(cls, data: Any, base: str = "/", before: App | None = None) -> Self:
-        """Read a user's definition; relative ids are taken below the group ``base``. Raises InvalidApp.
-
-        Of the app that there is ``before``, what goes beyond today's bounds may stay.
-        """
-        if not isinstance(data, Mapping):
-            raise InvalidApp([Problem("/", f"must be an object with the app's fields, not {messages.kind(data)}")])
-        documents.check(data)
-        return cls._read(data, base, _beyond(data, base, before), stored=False)
-
-    @classmethod
-    def restore(cls, data: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote, version included. Raises InvalidApp.
-
-        Bounds, and rules that came later, are for what is asked for (:meth:`parse`): what an older version stored is read.
-        """
-        return cls._read(data, "/", [], stored=True).with_version(str(data.get("version") or ""))
-
-    @classmethod
-    def _read(cls, data: Mapping[str, Any], base: str, problems: list[Problem], *, stored: bool) -> Self:
-        raw, found = normalise(data)
-        problems += found
-        problems += _resolve_ids(raw, base)
-        app, unreadable, found = _read(cls, raw)
-        problems += found
-        problems += rules.problems(app, unreadable | {_field(problem) for problem in problems}, stored=stored)
-        if problems:
-            raise InvalidApp(problems)
-        return app
+    #: Indexes of the ports whose service port the scheduler chose. JSON does not distinguish them from those that were stated.
+    _assigned: frozenset[int] = PrivateAttr(default=frozenset())
+    _aside: Aside = PrivateAttr(default=Aside())
 
     def to_json(self) -> dict[str, Any]:
         """Return Marathon's JSON in canonical form: parsing it gives an equal app."""
@@ -156,10 +105,17 @@ class App(Part):
         for key in _OMITTED_WHEN_EMPTY:
             if not data[key]:
                 del data[key]
+        for volume in data["container"]["volumes"]:
+            if "secret" in volume:
+                del volume["mode"]  # as in Marathon
         if self.network != "host":
             del data["portDefinitions"]
-        if self.container.docker is None:
+        if self.container == Container():
             del data["container"]
+        # Of our own only what is stated: some of it goes with some kinds of requirements alone.
+        data["eratos"] = self.eratos.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        if not data["eratos"]:
+            del data["eratos"]
         return data
 
     def with_version(self, version: str) -> Self:
@@ -172,28 +128,65 @@ class App(Part):
 
     def with_unasked(self, unasked: bool) -> Self:
         """Return the app with the rules for balancing of the version that stored it, or of this one."""
-        # Not a copy of what was computed by the other rules.
-        copy = type(self).model_construct(
-            self.model_fields_set, **{name: getattr(self, name) for name in type(self).model_fields}
-        )
+        copy = self._anew()
         copy._unasked = unasked
+        return copy
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        """Indexes of the ports whose service port the scheduler chose."""
+        return self._assigned
+
+    def with_service_ports(self, service_ports: Sequence[int], assigned: Iterable[int]) -> Self:
+        """Return the app with one service port for each of its ports; ``assigned``: the indexes of those that were chosen."""
+        if self.network == "host":
+            definitions = zip(self.port_definitions, service_ports, strict=True)
+            changed: dict[str, Any] = {"port_definitions": tuple(d.model_copy(update={"port": port}) for d, port in definitions)}
+        else:
+            mappings = zip(self.container.port_mappings or (), service_ports, strict=True)
+            mapped = tuple(mapping.model_copy(update={"service_port": port}) for mapping, port in mappings)
+            changed = {"container": self.container.model_copy(update={"port_mappings": mapped})}
+        copy = self._anew(**changed)
+        copy._assigned = frozenset(assigned)
+        return copy
+
+    def with_assigned(self, assigned: Iterable[int]) -> Self:
+        """Return the app with the same service ports, of which the scheduler chose those of these indexes."""
+        return self.with_service_ports([port.service_port for port in self.ports], assigned)
+
+    @property
+    def dropped(self) -> tuple[tuple[str, str], ...]:
+        """Fields that were given and have no effect here: place and reason. Not in JSON, and no part of the definition."""
+        return self._aside.dropped
+
+    def with_dropped(self, dropped: Iterable[tuple[str, str]]) -> Self:
+        copy = self._anew()
+        copy._aside = Aside(tuple(dropped))
+        return copy
+
+    def _anew(self, **changed: Any) -> Self:
+        """Return a copy with other fields, without what was computed of these."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        copy = type(self).model_construct(self.model_fields_set | changed.keys(), **fields | changed)
+        copy._unasked, copy._assigned, copy._aside = self._unasked, self._assigned, self._aside
         return copy
 
     def with_instances(self, instances: int) -> Self:
         return self.model_copy(update={"instances": instances})
 
-    def with_dependencies(self, dependencies: tuple[str, ...]) -> Self:
-        """Return the app with further dependencies: those of the groups that it lies in."""
-        return self.model_copy(update={"dependencies": tuple(dict.fromkeys((*self.dependencies, *dependencies)))})
-
     def same_definition(self, other: App) -> bool:
-        """Tell whether both describe the same tasks: anything but the number of instances and the version counts."""
+        """Return whether both describe the same tasks: anything but the number of instances and the version counts."""
         return self.with_instances(0).with_version("") == other.with_instances(0).with_version("")
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """The apps and groups that have to be there before it: those it depends on, and those it requires and waits for."""
+        return tuple(dict.fromkeys((*self.dependencies, *self.eratos.awaited())))
 
     @cached_property
     def resources(self) -> Resources:
         """What one instance takes, rounded up to whole MiB and to Mesos' thousandths of a CPU."""
-        return Resources(max(1, round(self.cpus * 1000)), math.ceil(self.mem), math.ceil(self.disk))
+        return Resources(max(1, round(self.cpus * 1000)), math.ceil(self.mem), math.ceil(self.disk), self.gpus)
 
     @cached_property
     def cpus_limit_m(self) -> int:
@@ -202,13 +195,21 @@ class App(Part):
         return 0 if isinstance(limit, str) else round(limit * 1000)
 
     @cached_property
+    def mem_limit_mib(self) -> int | None:
+        """Hard limit in MiB; 0: ``mem`` itself, None: there is none."""
+        limit = self.resource_limits.mem if self.resource_limits else None
+        if limit is None:
+            return 0
+        return None if isinstance(limit, str) else math.ceil(limit)
+
+    @cached_property
     def launch_bytes(self) -> int:
         """About how much one launch takes on the wire: the instruction in base64, and labels and resources beside it."""
         return 2 * len(self.model_dump_json(by_alias=True, exclude_none=True)) + 2048
 
     @property
     def checked(self) -> bool:
-        """Whether its instances have to be told healthy before a deployment counts on them."""
+        """Whether its instances have to be reported healthy before a deployment counts on them."""
         return bool(self.health_checks or self.readiness_checks)
 
     @cached_property
@@ -216,20 +217,39 @@ class App(Part):
         if self.network == "host":
             # Without requirePorts a definition's number is a service port, and any host port will do (app.raml).
             return tuple(
-                AppPort(p.port if self.require_ports else 0, 0, p.protocol, p.name or "", p.labels, p.port)
-                for p in self.port_definitions
+                AppPort(p.port if self.require_ports else 0, 0, p.protocol, p.name or "", p.labels, p.port, i in self._assigned)
+                for i, p in enumerate(self.port_definitions)
             )
-        mappings = self.container.port_mappings or ()
-        return tuple(AppPort(p.host_port, p.container_port, p.protocol, p.name or "", p.labels, p.service_port) for p in mappings)
+        return tuple(
+            AppPort(p.host_port or 0, p.container_port, p.protocol, p.name or "", p.labels, p.service_port, i in self._assigned)
+            for i, p in enumerate(self.container.port_mappings or ())
+        )
 
     @property
     def network(self) -> Literal["host", "bridge"]:
+        """``bridge``: its containers have a network of their own, and ports are published on the host."""
         return "host" if self.networks[0].mode == "host" else "bridge"
+
+    @property
+    def docker_networks(self) -> tuple[str, ...]:
+        """The Docker networks that its containers join; empty: the host's, or Docker's own bridge."""
+        return tuple(network.name for network in self.networks if network.mode == "container" and network.name)
 
     @property
     def image(self) -> str:
         """The Docker image; empty: the command runs as a process of the agent's host."""
         return self.container.docker.image if self.container.docker else ""
+
+    @cached_property
+    def env(self) -> Mapping[str, str]:
+        """The variables that are stated."""
+        return {name: value for name, value in self.variables.items() if isinstance(value, str)}
+
+    @cached_property
+    def secret_env(self) -> Mapping[str, str]:
+        """The variables that hold secrets, with the sources of these."""
+        held = ((name, value.secret) for name, value in self.variables.items() if isinstance(value, SecretVariable))
+        return {name: self.secrets[secret].source for name, secret in held}
 
     @property
     def command_args(self) -> tuple[str, ...] | None:
@@ -246,6 +266,14 @@ class App(Part):
     def drain_s(self) -> float:
         """Longest wait for the balancers to let go of an instance before SIGTERM."""
         return float(self.labels.get(known_labels.DRAIN_SECONDS, known_labels.DEFAULT_DRAIN_S))
+
+    @cached_property
+    def accepts(self) -> str:
+        """Which resources it takes: ``reserved`` for the scheduler's role, ``unreserved``, or empty for either."""
+        roles = set(self.accepted_resource_roles)
+        if len(roles) != 1:
+            return ""
+        return "unreserved" if roles == {"*"} else "reserved"
 
     @property
     def placement(self) -> str:
@@ -282,57 +310,3 @@ class App(Part):
         return tuple(
             names.service_name(self.id, "" if index == 0 else port.name or str(index)) for index, port in enumerate(self.ports)
         )
-
-
-def _beyond(data: Mapping[str, Any], base: str, before: App | None) -> list[Problem]:
-    """Return what goes beyond the bounds and did not before. Raises InvalidApp where reading on would cost too much."""
-    given = {key: value for key, value in data.items() if key not in OUTPUT_ONLY}
-    if isinstance(given.get("id"), str):
-        with contextlib.suppress(ValueError):
-            given["id"] = ids.absolute(given["id"], base)
-
-    def new(rule: Callable[[Mapping[str, Any]], Iterable[Problem]]) -> list[Problem]:
-        problems = list(itertools.islice(rule(given), PROBLEMS_MOST + 1))
-        kept = set(rule(before.to_json())) if problems and before is not None else set()
-        return [problem for problem in problems if problem not in kept]
-
-    if too_large := new(bounds.sizes):
-        raise InvalidApp(too_large)
-    return new(bounds.values)
-
-
-def _field(problem: Problem) -> str:
-    """The top-level field that a problem is about."""
-    return problem.path.split("/")[1].split("(")[0]
-
-
-def _resolve_ids(raw: dict[str, Any], base: str) -> list[Problem]:
-    problems = []
-    if isinstance(raw.get("id"), str):
-        try:
-            raw["id"] = ids.app_id(raw["id"], base)
-        except ValueError as error:
-            problems.append(Problem("/id", str(error)))
-    if isinstance(raw.get("dependencies"), list):
-        for index, dependency in enumerate(raw["dependencies"]):
-            try:
-                raw["dependencies"][index] = ids.absolute(dependency, base) if isinstance(dependency, str) else dependency
-            except ValueError as error:
-                problems.append(Problem(f"/dependencies({index})", str(error)))
-    return problems
-
-
-def _read(cls: type[A], raw: dict[str, Any]) -> tuple[A, set[str], list[Problem]]:
-    """Return the app, the top-level fields that could not be read (others stand in), and what is wrong with them."""
-    try:
-        return _validated(cls, raw), set(), []
-    except ValidationError as error:
-        problems = list(messages.problems(error, cls, LEGACY_FIELDS))
-        unreadable = {str(detail["loc"][0]) for detail in error.errors(include_url=False, include_input=False)}
-    readable = {key: value for key, value in raw.items() if key not in unreadable}
-    return _validated(cls, {**_STAND_INS, **readable}), unreadable, problems
-
-
-def _validated(cls: type[A], raw: dict[str, Any]) -> A:
-    # Through JSON, because pydantic's strict mode takes a list for a tuple only from there.
-    return cls.model_validate_json(json.dumps(raw))

@@ -1,6 +1,6 @@
 """How large a definition may be, whatever it says: what nobody needs and would cost every part that handles it.
 
-Only what is asked for now is held against these, never what a store holds: :meth:`.app.App.restore` reads what an older
+Only what is asked for now is held against these, never what a store holds: :func:`.definition.restore` reads what an older
 version took, and an update may keep what the app has already.
 """
 
@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from . import ids
+from . import expressions, ids
 from .errors import InvalidApp, Problem, json_path
 
 Place = tuple[str | int, ...]
@@ -40,7 +40,7 @@ CONSTRAINT_CHARACTERS_MAX: Final = 1024
 #: Of whole numbers and seconds: 68 years, the most that Mesos' nanoseconds and everybody's clocks bear.
 NUMBER_MAX: Final = 2**31 - 1
 BACKOFF_FACTOR_MAX: Final = 1000
-#: These have bounds of their own (:mod:`.parts`).
+#: These have bounds of their own (:mod:`.app_parts`).
 _UNBOUNDED: Final = frozenset({"cpus", "mem", "disk", "gpus"})
 
 
@@ -48,6 +48,27 @@ def check_count(place: str, what: str, count: int, most: int) -> None:
     """Refuse too long a list before it is read. Raises InvalidApp."""
     if count > most:
         raise InvalidApp([Problem(place, f"holds {count} {what}: send {most} at most at a time")])
+
+
+def check_documents(data: Any, what: str, count: int) -> None:
+    """Refuse a request that many ``what`` come with, where it holds more of them than is read at a time. Raises InvalidApp.
+
+    An expression costs more than its size, once; as many as are kept cost seconds.
+    """
+    check_count("/", what, count, APPS_MOST)
+    check_count("/", "expressions of LIKE and UNLIKE that differ", len(set(_expressions(data))), expressions.KEPT_MAX)
+
+
+def _expressions(data: Any) -> Iterator[str]:
+    waiting = [data]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list) and len(value) == 3 and str(value[1]).upper() in ("LIKE", "UNLIKE"):
+            yield str(value[2])
+        elif isinstance(value, Mapping) and value.get("operator") in ("LIKE", "UNLIKE"):
+            yield str(value.get("value"))
+        elif isinstance(value, Mapping | list):
+            waiting += value.values() if isinstance(value, Mapping) else value
 
 
 def problems(app: Mapping[str, Any]) -> Iterator[Problem]:
@@ -74,7 +95,10 @@ def values(app: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("/id", message)
     yield from _places_in_the_sandbox(app.get("container"))
     for field, value in app.items():
-        yield from _values(value, (field,))
+        if "\0" in field:
+            yield Problem("/", f"has a name with a NUL character, {field[:40]!r}: remove it")
+        else:
+            yield from _values(value, (field,))
 
 
 def _places_in_the_sandbox(container: Any) -> Iterator[Problem]:

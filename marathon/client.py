@@ -10,8 +10,11 @@ it might be made twice, and that is the caller's to judge.
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -29,6 +32,8 @@ Json = dict[str, Any]
 CONNECT_S: Final = 3.0
 READ_S: Final = 10.0
 
+_DEPLOYMENT_ID: Final = "Marathon-Deployment-Id"
+
 #: Answers with 503 that say for certain that a change was not made: eratos' own, and Marathon's (LeaderProxyFilter.scala).
 _NOT_MADE: Final = re.compile(
     "there is no leader|leader just changed|does not lead|other changes took|Could not determine the current leader"
@@ -38,12 +43,16 @@ _NOT_MADE: Final = re.compile(
 
 
 class Refused(PermanentError):
-    """The server answered with an error. ``problems`` holds the details of a 422, one per place in the document."""
+    """The server answered with an error.
 
-    def __init__(self, status: int, message: str, problems: Iterable[Problem] = ()) -> None:
+    ``problems`` holds the details of a 422, one per place in the document, ``deployments`` what locks the app of a 409.
+    """
+
+    def __init__(self, status: int, message: str, problems: Iterable[Problem] = (), deployments: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.status = status
         self.problems = tuple(problems)
+        self.deployments = tuple(deployments)
 
 
 class Unreachable(TemporaryError):
@@ -55,10 +64,29 @@ class Unreachable(TemporaryError):
         self.perhaps_made = perhaps_made
 
 
+@dataclass(frozen=True)
+class Login:
+    """What a client shows an API, and what it wants to see of it."""
+
+    token: str = field(default="", repr=False)  #: for ``Authorization: Bearer``
+    credentials: str = field(default="", repr=False)  #: ``user:password``, for Basic
+    ca_file: str = ""  #: the authorities of an https API's certificate; empty: the public ones
+    cert_file: str = ""  #: a certificate with its key, for an API that asks for one
+
+    @property
+    def header(self) -> str:
+        """The header ``Authorization``, or an empty text."""
+        if self.token:
+            return f"Bearer {self.token}"
+        return "Basic " + base64.b64encode(self.credentials.encode()).decode() if self.credentials else ""
+
+
 class MarathonClient:
     """Calls a Marathon-compatible API. Raises :class:`Refused` and :class:`Unreachable`; not for several threads."""
 
-    def __init__(self, url: str, timeout_s: float = 30.0, session: requests.Session | None = None) -> None:
+    def __init__(
+        self, url: str, timeout_s: float = 30.0, session: requests.Session | None = None, login: Login | None = None
+    ) -> None:
         """``url`` is the API's root such as http://127.0.0.1:8080, or several of one cluster with commas between.
 
         ``timeout_s`` bounds every single call to one of them. Raises Refused for what is no URL.
@@ -69,6 +97,7 @@ class MarathonClient:
                 raise Refused(0, f"{_shown(part) or 'nothing'} is no URL of an API: write it like http://127.0.0.1:8080")
         self._timeout_s = timeout_s
         self._session = session
+        self._login = login or Login()
         #: What the API said beside its answers that a user should know; eratos only. Whoever shows it, empties it.
         self.notices: list[str] = []
 
@@ -92,7 +121,8 @@ class MarathonClient:
     def scale(self, app_id: str, instances: int, *, force: bool = False) -> Json:
         return self.put_app(app_id, {"instances": instances}, force=force)
 
-    def delete_app(self, app_id: str, *, force: bool = False) -> Json:
+    def delete_app(self, app_id: str, *, force: bool = True) -> Json:
+        """Delete an app, as in Marathon whatever a deployment does with it unless ``force`` is False."""
         return self._object("DELETE", _app(app_id), {"force": force})
 
     def restart(self, app_id: str, *, force: bool = False) -> Json:
@@ -101,20 +131,114 @@ class MarathonClient:
     def versions(self, app_id: str) -> list[str]:
         return list(self._part("versions", _app(app_id) + "/versions"))
 
+    def version(self, app_id: str, version: str) -> Json:
+        """Ask for an app as it was in a version."""
+        return self._object("GET", f"{_app(app_id)}/versions/{quote(version)}")
+
+    def put_version(self, app_id: str, version: str, *, force: bool = False) -> Json:
+        """Make an app what it was in a version."""
+        return self._object("PUT", _app(app_id), {"force": force}, {"version": version})
+
+    def pods(self) -> list[Json]:
+        return list(self._call("GET", "/v2/pods"))
+
+    def pod(self, pod_id: str) -> Json:
+        return self._object("GET", _pod(pod_id))
+
+    def create_pod(self, pod: Mapping[str, Any], *, force: bool = False) -> Json:
+        """Create a pod, and return its definition with ``deploymentId``, as the API says that in a header."""
+        return self._deployed("POST", "/v2/pods", force, pod)
+
+    def put_pod(self, pod_id: str, pod: Mapping[str, Any], *, force: bool = False) -> Json:
+        """Create or change a pod, which is always given whole; returns as :meth:`create_pod`."""
+        return self._deployed("PUT", _pod(pod_id), force, pod)
+
+    def delete_pod(self, pod_id: str, *, force: bool = False) -> Json:
+        """Delete a pod, and return the ``deploymentId``."""
+        answer = self._ask("DELETE", _pod(pod_id), {"force": force})
+        return {"deploymentId": answer.headers.get(_DEPLOYMENT_ID)}
+
+    def pod_status(self, pod_id: str) -> Json:
+        return self._object("GET", _pod(pod_id) + "::status")
+
+    def pod_statuses(self) -> list[Json]:
+        return list(self._call("GET", "/v2/pods/::status"))
+
+    def pod_versions(self, pod_id: str) -> list[str]:
+        return list(self._call("GET", _pod(pod_id) + "::versions"))
+
+    def pod_version(self, pod_id: str, version: str) -> Json:
+        """Ask for a pod as it was in a version."""
+        return self._object("GET", f"{_pod(pod_id)}::versions/{quote(version)}")
+
+    def kill_pod_instances(self, pod_id: str, instance_ids: list[str]) -> list[Json]:
+        return list(self._call("DELETE", _pod(pod_id) + "::instances", body=instance_ids))
+
+    def jobs(self, *embeds: str) -> list[Json]:
+        """List the jobs of Metronome's API, with what ``embeds`` name beside each. Only eratos has it at the same URL."""
+        return list(self._call("GET", "/v1/jobs", {"embed": list(embeds)}))
+
+    def job(self, job_id: str, *embeds: str) -> Json:
+        return self._object("GET", _job(job_id), {"embed": list(embeds)})
+
+    def create_job(self, job: Mapping[str, Any]) -> Json:
+        return self._object("POST", "/v1/jobs", body=job)
+
+    def put_job(self, job_id: str, job: Mapping[str, Any]) -> Json:
+        """Change a job; without schedules it keeps those that it has. Raises Refused where there is none."""
+        return self._object("PUT", _job(job_id), body=job)
+
+    def delete_job(self, job_id: str, *, stop: bool = False) -> Json:
+        """Delete a job; with ``stop`` its runs are stopped, else it is refused while there are any."""
+        return self._object("DELETE", _job(job_id), {"stopCurrentJobRuns": stop})
+
+    def start_run(self, job_id: str) -> Json:
+        return self._object("POST", _job(job_id) + "/runs")
+
+    def run(self, job_id: str, run_id: str) -> Json:
+        """Return a run; eratos remembers those that have ended for a while."""
+        return self._object("GET", f"{_job(job_id)}/runs/{quote(run_id, safe='')}")
+
+    def stop_run(self, job_id: str, run_id: str) -> None:
+        self._call("POST", f"{_job(job_id)}/runs/{quote(run_id, safe='')}/actions/stop")
+
+    def _deployed(self, method: str, path: str, force: bool, body: Mapping[str, Any]) -> Json:
+        answer = self._ask(method, path, {"force": force}, body)
+        deployment_id = answer.headers.get(_DEPLOYMENT_ID)
+        return dict(_json(answer)) | ({"deploymentId": deployment_id} if deployment_id else {})
+
     def tasks(self, app_id: str | None = None) -> list[Json]:
         return list(self._part("tasks", _app(app_id) + "/tasks" if app_id else "/v2/tasks"))
 
     def kill_tasks(self, task_ids: list[str], *, scale: bool = False) -> Json:
         return self._object("POST", "/v2/tasks/delete", {"scale": scale}, {"ids": task_ids})
 
-    def logs(self, task_id: str, *, stderr: bool = False, tail: int = 100, follow: bool = False) -> Iterator[bytes]:
+    def logs(
+        self, task_id: str, *, stderr: bool = False, tail: int = 100, follow: bool = False, container: str = ""
+    ) -> Iterator[bytes]:
         """Open a task's log and return its pieces as they come; with ``follow`` until the task ends. Only eratos has this.
 
+        ``container`` names one of a pod's, whose instance's id goes as the task's; without it its first one is read.
         The pieces may be read on any thread. Raises Unreachable, then too where the log is cut short.
         """
         path = f"/v2/tasks/{quote(task_id, safe='')}/logs"
         query = {"stream": "stderr" if stderr else "stdout", "tail": tail, "follow": follow}
+        query |= {"container": container} if container else {}
         return _pieces(self._ask("GET", path, query, stream=True))
+
+    def events(self, *, after: str = "", kinds: Iterable[str] = ()) -> Iterator[tuple[str, Json]]:
+        """Follow what happens: open the stream of events and return each with its id as they come. Marathon's have no ids.
+
+        ``after`` is the id of the last one that is known, which eratos goes on behind; ``kinds`` are the types wanted, none: all
+        of Marathon's. Raises Unreachable, then too where the stream is cut off.
+        """
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
+        answer = self._ask("GET", "/v2/events", {"event_type": list(kinds)}, stream=True, headers=headers)
+        return _events(_pieces(answer))
+
+    def overview(self) -> Json:
+        """Ask for agents, apps and instances in short, and for the event stream's position; eratos only."""
+        return self._object("GET", "/v2/overview")
 
     def group(self, group_id: str = "/") -> Json:
         return self._object("GET", _group(group_id))
@@ -126,7 +250,34 @@ class MarathonClient:
         return self._object("DELETE", _group(group_id), {"force": force})
 
     def deployments(self) -> list[Json]:
-        return list(self._call("GET", "/v2/deployments"))
+        """Ask for the deployments under way, with what eratos alone says of them."""
+        return list(self._call("GET", "/v2/deployments", {"embed": "eratos"}))
+
+    def ended_deployments(self) -> list[Json]:
+        """Ask for the last deployments that have ended; eratos only."""
+        return list(self._call("GET", "/v2/deployments", {"ended": True}))
+
+    def deployment(self, deployment_id: str) -> Json:
+        """Ask for one deployment; where only Marathon answers, one that is under way. Raises Refused where there is none."""
+        try:
+            return self._object("GET", _deployment(deployment_id))
+        except Refused as error:
+            found = [item for item in self.deployments() if item.get("id") == deployment_id] if error.status in (404, 405) else []
+            if not found:
+                raise
+            return dict(found[0])
+
+    def roll_back(self, deployment_id: str) -> Json:
+        """Have a deployment taken back by another one."""
+        return self._object("DELETE", _deployment(deployment_id))
+
+    def steer(self, deployment_id: str, action: str) -> Json:
+        """Have a deployment ``pause``, ``resume``, or ``promote`` its canaries; eratos only."""
+        return self._object("POST", f"{_deployment(deployment_id)}/{action}")
+
+    def cancel(self, deployment_id: str) -> None:
+        """Have a deployment end where it is."""
+        self._ask("DELETE", _deployment(deployment_id), {"force": True})
 
     def queue(self) -> list[Json]:
         return list(self._part("queue", "/v2/queue"))
@@ -140,6 +291,10 @@ class MarathonClient:
                 raise
             # A scheduler of the version before has it behind the app's own address only.
             return self._object("GET", _app(app_id) + "/explain")
+
+    def needs(self) -> list[Json]:
+        """Ask who requires whom; eratos only."""
+        return list(self._part("needs", "/v2/needs"))
 
     def brake(self) -> Json:
         """Ask for the disaster brake; eratos only."""
@@ -177,9 +332,17 @@ class MarathonClient:
             raise self._strange(path) from None
 
     def _ask(
-        self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None, *, stream: bool = False
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        *,
+        stream: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """``stream``: leave the body to come, however long that takes."""
+        """``stream``: leave the body to come, however long that takes. ``headers`` are more than those of every request."""
+        shown = {"Accept": "*/*" if stream else "application/json", **(headers or {})}
         query = {key: str(value).lower() if isinstance(value, bool) else value for key, value in (params or {}).items()}
         failures: list[Unreachable] = []
         for url in tuple(self.urls):
@@ -188,7 +351,7 @@ class MarathonClient:
             connect_s = min(CONNECT_S, self._timeout_s) if others else self._timeout_s
             read_s = min(READ_S, self._timeout_s) if others and method == "GET" else self._timeout_s
             try:
-                answer = self._once(url, method, path, query, body, (connect_s, None if stream else read_s), stream)
+                answer = self._once(url, method, path, query, body, (connect_s, None if stream else read_s), stream, shown)
             except Unreachable as failure:
                 failures.append(failure)
                 if failure.perhaps_made and method != "GET":
@@ -210,29 +373,43 @@ class MarathonClient:
         body: Any,
         timeout: tuple[float, float | None],
         stream: bool,
+        headers: Mapping[str, str],
     ) -> requests.Response:
         import requests
 
         if self._session is None:
             self._session = requests.Session()
-        headers = {"Accept": "*/*" if stream else "application/json"}
         try:
             answer = self._session.request(
-                method, url + path, params=query, json=body, headers=headers, timeout=timeout, stream=stream
+                method,
+                url + path,
+                params=query,
+                json=body,
+                headers=dict(headers),
+                timeout=timeout,
+                stream=stream,
+                auth=self._show_login if self._login.header else None,
+                verify=self._login.ca_file or None,
+                cert=self._login.cert_file or None,
             )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
             raise Refused(0, f"{_shown(url)} is no URL of an API: write it like http://127.0.0.1:8080") from None
         except requests.RequestException as error:
             raise _unreachable(method, f"no answer from {_shown(url)}: {_cause(error)}", made=not _never_sent(error)) from error
-        if answer.status_code in (502, 503, 504):
+        if answer.status_code in (429, 502, 503, 504):
             message, retry_after = _message(answer), answer.headers.get("Retry-After", "")
-            made = answer.status_code != 503 or not _NOT_MADE.search(message)
+            made = answer.status_code != 429 and (answer.status_code != 503 or not _NOT_MADE.search(message))
             raise _unreachable(method, message, float(retry_after) if retry_after.isdigit() else None, made=made)
         if answer.headers.get("Eratos-Notice"):
             self.notices += answer.headers["Eratos-Notice"].split("; ")
         if not answer.ok:
-            raise Refused(answer.status_code, _message(answer), _details(answer))
+            raise Refused(answer.status_code, _message(answer), _details(answer), _deployments(answer))
         return answer
+
+    def _show_login(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        # As authentication, not as a header, which a .netrc file would take the place of.
+        request.headers["Authorization"] = self._login.header
+        return request
 
 
 def _unreachable(method: str, message: str, retry_after_s: float | None = None, *, made: bool) -> Unreachable:
@@ -243,7 +420,7 @@ def _unreachable(method: str, message: str, retry_after_s: float | None = None, 
 
 
 def _never_sent(error: requests.RequestException) -> bool:
-    """Tell whether a request failed before anything of it left: nobody was there, or not to be found."""
+    """Return whether a request failed before anything of it left: nobody was there, or not to be found."""
     import requests
     import urllib3
 
@@ -258,6 +435,23 @@ def _shown(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//", url)
 
 
+def _events(pieces: Iterator[bytes]) -> Iterator[tuple[str, Json]]:
+    """Yield id and document of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+    rest, event_id, data = b"", "", ""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            name, _, value = line.decode(errors="replace").rstrip("\r").partition(":")
+            value = value.removeprefix(" ")
+            if name == "id":
+                event_id = value
+            elif name == "data":
+                data += value
+            elif not name and data:
+                yield event_id, json.loads(data)
+                data = ""
+
+
 def _pieces(answer: requests.Response) -> Iterator[bytes]:
     import requests
 
@@ -270,8 +464,26 @@ def _pieces(answer: requests.Response) -> Iterator[bytes]:
 
 
 def _app(app_id: str) -> str:
-    # What Marathon reserves as a last name it has no app of; eratos tells such ids of before by their encoded slashes.
+    if not app_id.strip("/"):
+        raise Refused(0, f"'{app_id}' names no app: give its id, such as /shop/cart")
+    # What Marathon reserves as a last name it has no app of; eratos knows such ids of before by their encoded slashes.
     return "/v2/apps/" + quote(app_id if ids.reserved(app_id) else app_id.strip("/"), safe="" if ids.reserved(app_id) else "/")
+
+
+def _job(job_id: str) -> str:
+    if not job_id.strip("/"):
+        raise Refused(0, f"'{job_id}' names no job: give its id, such as shop.backup")
+    return "/v1/jobs/" + quote(job_id, safe="")
+
+
+def _pod(pod_id: str) -> str:
+    if not pod_id.strip("/"):
+        raise Refused(0, f"'{pod_id}' names no pod: give its id, such as /shop/cart")
+    return "/v2/pods/" + quote(pod_id.strip("/"))
+
+
+def _deployment(deployment_id: str) -> str:
+    return "/v2/deployments/" + quote(deployment_id, safe="")
 
 
 def _group(group_id: str) -> str:
@@ -301,7 +513,15 @@ def _json(answer: requests.Response) -> Mapping[str, Any]:
 
 
 def _message(answer: requests.Response) -> str:
-    return str(_json(answer).get("message") or f"HTTP {answer.status_code} {answer.reason}")
+    if said := _json(answer).get("message"):
+        return str(said)
+    url, _, path = answer.url.partition("/v2/")
+    return f"{_shown(url)} answered HTTP {answer.status_code} {answer.reason} for /v2/{path}: is it Marathon's API?"
+
+
+def _deployments(answer: requests.Response) -> Iterable[str]:
+    found = _json(answer).get("deployments")
+    return [str(item["id"]) for item in found if isinstance(item, dict) and "id" in item] if isinstance(found, list) else ()
 
 
 def _details(answer: requests.Response) -> Iterable[Problem]:

@@ -25,10 +25,11 @@ LENGTH_MAX: Final = 1024
 REPEAT_MAX: Final = 1000
 #: Groups within each other.
 DEPTH_MAX: Final = 50
-#: Memory that one expression may take, in bytes: its program and the states that matching adds.
-MEMORY_MAX: Final = 1024 * 1024
+#: Memory that one expression may take, in bytes: its program and the states that matching adds. To make such a program takes
+#: 6 ms at the most, and one of a MiB takes 60, which ten characters can ask for (``\P{L}{50}``).
+MEMORY_MAX: Final = 128 * 1024
 #: Compiled expressions that are kept; all of them together take no more than so many times ``MEMORY_MAX``.
-KEPT_MAX: Final = 128
+KEPT_MAX: Final = 1024
 
 Range = tuple[int, int]
 _LAST: Final = 0x10FFFF

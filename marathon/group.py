@@ -1,24 +1,27 @@
 """Groups: a tree of apps in one document, with ids relative to the group that holds them.
 
-A group is a way to write apps down; what the scheduler keeps is the apps. A dependency of a group therefore becomes one
-of each app in it.
+What a group depends on, each app in it waits for.
 """
 
 from __future__ import annotations
 
+import difflib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from . import bounds, documents, ids
+from . import bounds, definition, ids, pod_definition, strict_json
 from .app import App
 from .errors import PROBLEMS_MOST, InvalidApp, Problem
-from .messages import kind
+from .pydantic_errors import kind
 
 _FIELDS: Final = ("id", "apps", "groups", "dependencies", "pods", "version", "enforceRole", "scaleBy")
+#: Where no group depends on anything.
+NO_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {}
+#: A longer name is no misspelling of these.
+_FIELD_CHARACTERS_MAX: Final = 64
 _REFUSED: Final[Mapping[str, str]] = {
-    "pods": "eratos runs apps only: write each container as an app of its own",
     "enforceRole": "eratos offers its apps one role, a setting of the scheduler: remove it",
     "scaleBy": "it goes alone, in a PUT to the group's own address, without apps and groups",
 }
@@ -26,82 +29,111 @@ _REFUSED: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group and what is in it. ``given`` tells which of apps and groups the document spoke of at all."""
+    """A group and what is in it, pods among the apps. ``given`` says which of apps, pods and groups the document spoke of."""
 
     id: str
     own_apps: tuple[App, ...] = ()
     groups: tuple[Group, ...] = ()
     given: frozenset[str] = frozenset()
+    dependencies: tuple[str, ...] | None = None  #: None: the document does not say
+    dropped: tuple[tuple[str, str], ...] = ()  #: fields that have no effect, of this group alone: place and reason
 
     @classmethod
     def parse(cls, data: Any, base: str = "/") -> Group:
         """Read a group below the group ``base``. Raises InvalidApp with the problems of every app in it."""
-        documents.check(data)
-        bounds.check_count("/", "apps and groups", _count(data), bounds.APPS_MOST)
+        strict_json.check(data)
+        bounds.check_documents(data, "apps and groups", _count(data))
         problems: list[Problem] = []
-        group = _parse(data, base, (), problems)
+        group = _parse(data, base, problems)
         everything = group.apps() if not problems else ()
         problems += _repeated(everything)
-        problems += _cyclic(everything)
+        problems += _cyclic(everything, {one.id: one.dependencies for one in group.all() if one.dependencies})
         if problems:
             raise InvalidApp(problems)
         return group
+
+    def all(self) -> Iterator[Group]:
+        """Yield this group and all below it."""
+        yield self
+        for group in self.groups:
+            yield from group.all()
+
+    def all_dropped(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields without effect of this group and of all groups below it."""
+        for group in self.all():
+            for place, reason in group.dropped:
+                yield f"{group.id} {place}", reason
 
     def apps(self) -> tuple[App, ...]:
         """Return the apps of this group and of all groups below it."""
         return self.own_apps + tuple(app for group in self.groups for app in group.apps())
 
 
-def _parse(data: Any, base: str, inherited: tuple[str, ...], problems: list[Problem]) -> Group:
+def _parse(data: Any, base: str, problems: list[Problem]) -> Group:
     if not isinstance(data, Mapping):
         problems.append(Problem("/", f"must be an object with id, apps and groups, not {kind(data)}"))
         return Group(base)
     problems += _fields(data)
     group_id = _id(data.get("id", ""), base, "/id", problems)
-    wanted = tuple(_id(item, group_id, f"/dependencies({i})", problems) for i, item in _items(data, "dependencies", problems))
-    dependencies = inherited + wanted
+    dependencies = tuple(
+        _id(item, group_id, f"/dependencies({i})", problems) for i, item in _items(data, "dependencies", problems)
+    )
     if len(dependencies) > bounds.ENTRIES_MOST:
-        problems.append(
-            Problem("/dependencies", f"are {len(dependencies)} with those of groups around: {bounds.ENTRIES_MOST} are the most")
-        )
+        problems.append(Problem("/dependencies", f"are {len(dependencies)}: {bounds.ENTRIES_MOST} are the most"))
         return Group(group_id)
     apps: list[App] = []
-    for index, item in _items(data, "apps", problems):
+    listed: list[tuple[str, Callable[[Any, str], App], int, Any]]
+    listed = [("apps", definition.parse, *pair) for pair in _items(data, "apps", problems)]
+    listed += [("pods", pod_definition.parse, *pair) for pair in _items(data, "pods", problems)]
+    for field, read, index, item in listed:
         if len(problems) >= PROBLEMS_MOST:
             break
         try:
-            app = App.parse(item, group_id)
+            app = read(item, group_id)
             if not ids.within(app.id, group_id):
                 raise InvalidApp([Problem("/id", f"is {app.id}, outside of the group {group_id}: move it, or shorten the id")])
-            apps.append(app.with_dependencies(dependencies))
+            apps.append(app)
         except InvalidApp as error:
-            problems += [problem.below(f"/apps({index})") for problem in error.problems]
+            problems += [problem.below(f"/{field}({index})") for problem in error.problems]
     groups: list[Group] = []
     for index, item in _items(data, "groups", problems):
         if len(problems) >= PROBLEMS_MOST:
             break
         below: list[Problem] = []
-        groups.append(_parse(item, group_id, dependencies, below))
+        groups.append(_parse(item, group_id, below))
         problems += [problem.below(f"/groups({index})") for problem in below]
-    given = frozenset(field for field in ("apps", "groups") if data.get(field) is not None)
-    return Group(group_id, tuple(apps), tuple(groups), given)
+    given = frozenset(field for field in ("apps", "pods", "groups") if data.get(field) is not None)
+    said = tuple(dict.fromkeys(dependencies)) if data.get("dependencies") is not None else None
+    return Group(group_id, tuple(apps), tuple(groups), given, said, tuple(_dropped(data)))
 
 
 def _count(data: Any) -> int:
     """Count what a document lists as apps and groups, whatever it is."""
     if not isinstance(data, Mapping):
         return 0
-    apps, groups = data.get("apps"), data.get("groups")
-    own = len(apps) if isinstance(apps, list) else 0
+    groups = data.get("groups")
+    own = sum(len(found) for found in (data.get("apps"), data.get("pods")) if isinstance(found, list))
     return own + sum(1 + _count(group) for group in groups) if isinstance(groups, list) else own
 
 
 def _fields(data: Mapping[str, Any]) -> Iterator[Problem]:
     for field, value in itertools.islice(data.items(), PROBLEMS_MOST):
-        if field not in _FIELDS:
-            yield Problem(f"/{documents.shortened(field)}", f"is no field of a group, as {', '.join(_FIELDS[:4])} are: remove it")
+        if field not in _FIELDS and (near := _near(field)):
+            yield Problem(f"/{field}", f"is no field of a group: did you mean {near}?")
         elif value and field in _REFUSED:
             yield Problem(f"/{field}", f"is refused: {_REFUSED[field]}")
+
+
+def _near(field: str) -> str:
+    """Return the field of a group that was meant by another name, or nothing."""
+    if len(field) > _FIELD_CHARACTERS_MAX:
+        return ""
+    return next(iter(difflib.get_close_matches(field.lower(), _FIELDS, 1)), "")
+
+
+def _dropped(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for field in itertools.islice((field for field in data if field not in _FIELDS), PROBLEMS_MOST):
+        yield f"/{strict_json.shortened(field)}", "no field of a group that eratos knows, nor Marathon"
 
 
 def _id(value: Any, base: str, path: str, problems: list[Problem]) -> str:
@@ -135,14 +167,17 @@ def _repeated(apps: Iterable[App]) -> Iterator[Problem]:
         seen.add(app.id)
 
 
-def _cyclic(apps: Iterable[App]) -> Iterator[Problem]:
-    if cycle := dependency_cycle({app.id: app for app in apps}):
+def _cyclic(apps: Iterable[App], groups: Mapping[str, Iterable[str]]) -> Iterator[Problem]:
+    if cycle := dependency_cycle({app.id: app for app in apps}, groups):
         yield Problem("/dependencies", f"wait for each other in a circle, {' -> '.join(cycle)}: remove one")
 
 
-def dependency_cycle(apps: Mapping[str, App]) -> tuple[str, ...]:
-    """Return apps that depend on each other in a circle, or nothing. A dependency may name a group: all apps in it."""
-    inside = _inside(apps) if any(app.dependencies for app in apps.values()) else {}
+def dependency_cycle(apps: Mapping[str, App], groups: Mapping[str, Iterable[str]] = NO_GROUPS) -> tuple[str, ...]:
+    """Return apps that depend on each other in a circle, or nothing. A dependency may name a group: all apps in it.
+
+    ``groups``: group -> what it depends on.
+    """
+    inside = _inside(apps) if groups or any(app.awaited for app in apps.values()) else {}
     done: set[str] = set()
     for start in apps:
         trail: dict[str, None] = {}  # an app, or a group behind a blank; in order
@@ -155,13 +190,46 @@ def dependency_cycle(apps: Mapping[str, App]) -> tuple[str, ...]:
                 return (*circle, circle[0])
             if visit not in done:
                 trail[visit] = None
-                stack.append(iter(inside[visit] if visit.startswith(" ") else [f" {d}" for d in apps[visit].dependencies]))
+                stack.append(iter(inside[visit] if visit.startswith(" ") else [f" {d}" for d in _awaited(apps[visit], groups)]))
             visit = ""
             while stack and not visit:
                 visit = next((step for step in stack[-1] if step in apps or step in inside), "")
                 if not visit:
                     stack.pop()
                     done.add(trail.popitem()[0])
+    return ()
+
+
+def _awaited(app: App, groups: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Yield what an app waits for: what it depends on itself, and what the groups around it do."""
+    yield from app.awaited
+    group = app.id if groups else "/"
+    while group != "/":
+        group = ids.parent(group)
+        yield from groups.get(group, ())
+
+
+def restart_cycle(apps: Mapping[str, App]) -> tuple[str, ...]:
+    """Return apps that require each other in a circle and restart whenever that changes, or nothing."""
+    restarts: dict[str, list[str]] = {}
+    for app_id, app in apps.items():
+        followed = (wanted.app for wanted in app.eratos.requires.values() if wanted.on_change.kind == "restart")
+        restarts[app_id] = [other for other in followed if other is not None and other in apps and other != app_id]
+    done: set[str] = set()
+    for start in restarts:
+        trail: list[str] = []
+        stack = [iter((start,))]
+        while stack:
+            step = next(stack[-1], None)
+            if step is None:
+                stack.pop()
+                if trail:
+                    done.add(trail.pop())
+            elif step in trail:
+                return (*trail[trail.index(step) :], step)
+            elif step not in done:
+                trail.append(step)
+                stack.append(iter(restarts.get(step, ())))
     return ()
 
 

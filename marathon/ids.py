@@ -64,5 +64,5 @@ def parent(path: str) -> str:
 
 
 def within(path: str, group: str) -> bool:
-    """Tell whether an absolute id is the group itself or lies somewhere below it."""
+    """Return whether an absolute id is the group itself or lies somewhere below it."""
     return group == "/" or path == group or path.startswith(group + "/")

@@ -1,32 +1,43 @@
 """Labels that eratos acts on: Consul tags, a fleet's behaviour, and routing (:mod:`.routing`).
 
-A label of these families that eratos does not know is refused, never ignored.
+A label that resembles one of these and is none is refused. What is marathon-lb's alone is kept, and told as not heeded
+(:mod:`.marathon_lb`): it may be there for a marathon-lb beside eratos' balancers.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from . import routing
+from . import marathon_lb, routing, strict_json
+from .app_parts import AppPort
 from .errors import Problem
-
-if TYPE_CHECKING:
-    from .app import AppPort
 
 CONSUL_TAGS: Final = "CONSUL_TAGS"
 SINGLE_INSTANCE: Final = "MARATHON_SINGLE_INSTANCE_APP"
 DRAIN_SECONDS: Final = "ERATOS_DRAIN_SECONDS"
 PLACEMENT: Final = "ERATOS_PLACEMENT"
+DEADLINE: Final = "ERATOS_DEPLOYMENT_DEADLINE_S"
+RETRIES: Final = "ERATOS_DEPLOYMENT_RETRIES"
+ROLLBACK: Final = "ERATOS_ROLLBACK"
+CANARY: Final = "ERATOS_CANARY"
+CANARY_HOLD: Final = "ERATOS_CANARY_HOLD_S"
 
 DEFAULT_DRAIN_S: Final = 10.0
 DRAIN_S_MAX: Final = 3600.0
 
 PLACEMENTS: Final = ("spread", "pack")
 
-_OWN: Final = (DRAIN_SECONDS, PLACEMENT)
+#: A deployment without a limit in practice: a month.
+DEADLINE_S_MAX: Final = 31 * 86_400.0
+RETRIES_MAX: Final = 1_000_000
+#: Steps of a canary.
+CANARY_MOST: Final = 20
+
+_OWN: Final = (DRAIN_SECONDS, PLACEMENT, DEADLINE, RETRIES, ROLLBACK, CANARY, CANARY_HOLD)
 #: Characters of a label's name that are compared with the known ones.
 _NAME_COMPARED: Final = 64
 _PORT_INDEX = re.compile(r"_[0-9]+_")
@@ -36,6 +47,36 @@ _TAG = re.compile(r"^[\x21-\x2b\x2d-\x7e]+$")
 
 def consul_tags(labels: Mapping[str, str]) -> tuple[str, ...]:
     return _tags(labels.get(CONSUL_TAGS, ""))
+
+
+def deployment_deadline_s(labels: Mapping[str, str]) -> float | None:
+    """Return how long a deployment of the app may come no further; None: the app does not say."""
+    return float(labels[DEADLINE]) if DEADLINE in labels else None
+
+
+def retries(labels: Mapping[str, str]) -> int | None:
+    """Return how many instances may end by themselves in a deployment of the app; None: any number."""
+    return int(labels[RETRIES]) if RETRIES in labels else None
+
+
+def rolls_back(labels: Mapping[str, str]) -> bool:
+    """Return whether the app goes back to what it was where its deployment fails."""
+    return labels.get(ROLLBACK) == "true"
+
+
+def canary(labels: Mapping[str, str], instances: int) -> tuple[int, ...]:
+    """Return how many instances of a new version there may be in each step of its canary; none: it has none."""
+    steps = [step.strip() for step in labels.get(CANARY, "").split(",") if step.strip()]
+    return tuple(min(instances, _amount(step, instances)) for step in steps)
+
+
+def _amount(step: str, instances: int) -> int:
+    return math.ceil(instances * int(step[:-1]) / 100) if step.endswith("%") else int(step)
+
+
+def canary_hold_s(labels: Mapping[str, str]) -> float | None:
+    """Return how long a step of a canary has to be ready before the next one begins; None: somebody has to say so."""
+    return float(labels[CANARY_HOLD]) if CANARY_HOLD in labels else None
 
 
 def _tags(value: str) -> tuple[str, ...]:
@@ -56,15 +97,24 @@ def _unknown(labels: Mapping[str, str]) -> Iterator[Problem]:
     listed: set[str] = set()
     for key in labels:
         prefix = next((prefix for prefix in routing.PREFIXES if key.startswith(prefix)), "")
-        if not prefix or routing.known(key) or key in _OWN:
+        if not prefix or routing.known(key) or key in _OWN or marathon_lb.known(key):
             continue
         names = [name for name in _OWN if name.startswith(prefix)] + routing.known_names(prefix)
         near = difflib.get_close_matches(_PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1), names, 2, 0.75)
+        if prefix == marathon_lb.PREFIX and not near:
+            continue  # of some other program; told by not_heeded
         message = "is no label that eratos knows: " + (f"did you mean {' or '.join(near)}?" if near else "remove it")
         if not near and prefix not in listed:
             listed.add(prefix)
             message += f", or use one of {', '.join(names)}, where n is the port's index"
         yield Problem(f"/labels/{key}", message)
+
+
+def not_heeded(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield each label of marathon-lb's family that eratos does not act on, with the reason. Empty ones state nothing."""
+    for key, value in labels.items():
+        if key.startswith(marathon_lb.PREFIX) and value and not routing.known(key):
+            yield key, marathon_lb.instead(key)
 
 
 def _wrong(key: str, value: str) -> str:
@@ -74,6 +124,22 @@ def _wrong(key: str, value: str) -> str:
     if key == DRAIN_SECONDS:
         good = re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) and float(value) <= DRAIN_S_MAX
         return "" if good else f"must be a number of seconds from 0 to {DRAIN_S_MAX:.0f}, not '{value}'"
+    if key == DEADLINE:
+        good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) and 1 <= float(value) <= DEADLINE_S_MAX
+        return "" if good else f"must be a number of seconds from 1 to {DEADLINE_S_MAX:.0f}, not '{value}'"
+    if key == RETRIES:
+        good = re.fullmatch(r"[0-9]{1,9}", value) and int(value) <= RETRIES_MAX
+        return "" if good else f"must be a whole number from 0 to {RETRIES_MAX}, not '{value}'"
+    if key == CANARY:
+        steps = [step.strip() for step in value.split(",")]
+        good = len(steps) <= CANARY_MOST and all(re.fullmatch(r"[1-9][0-9]{0,6}|[1-9][0-9]?%", step) for step in steps)
+        message = f"must be up to {CANARY_MOST} numbers of instances or shares such as 1,25%,50%"
+        return "" if good else f"{message}, not '{strict_json.shortened(value)}'"
+    if key == CANARY_HOLD:
+        good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) and float(value) <= DEADLINE_S_MAX
+        return "" if good else f"must be a number of seconds from 0 to {DEADLINE_S_MAX:.0f}, not '{value}'"
+    if key == ROLLBACK:
+        return "" if value in ("true", "false") else f"must be true or false, not '{value}'"
     if key == PLACEMENT:
         return "" if value in PLACEMENTS else f"must be one of {', '.join(PLACEMENTS)}, not '{value}'"
     return ""

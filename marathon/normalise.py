@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from .app_parts import PORT_MAX
 from .errors import Problem, json_path
 from .labels import SINGLE_INSTANCE
-from .parts import PORT_MAX
 
 Json = dict[str, Any]
 
@@ -34,28 +34,22 @@ OUTPUT_ONLY: Final = frozenset(
     }
 )
 
-_SECRETS = "eratos has no secret store: mount the secret from the host, or have the worker fetch it"
-_NETWORK = 'eratos knows the host\'s network and Docker\'s bridge: use [{"mode": "host"}] or [{"mode": "container/bridge"}]'
-_PORTS = 'add "networks": [{"mode": "container/bridge"}], or use portDefinitions instead'
+_NETWORK = 'use [{"mode": "host"}], [{"mode": "container/bridge"}] or [{"mode": "container", "name": "..."}]'
+_NO_NAME = "is missing: name the Docker network that containers shall join, which every agent must have"
 _LOGIN = (
-    "eratos has no secret store, executors pull with their hosts' logins: remove it, and log in there with docker login, "
-    "or name a config.json there in ERATOS_DOCKER_CONFIG"
+    "Mesos' own form of a login, which holds a password as it is: use pullConfig with one of the app's secrets, or "
+    "log in on the hosts with docker login"
 )
 
 #: Fields that eratos cannot carry out, each with the reason. Empty, false and zero values are harmless and dropped.
 REFUSED: Final[Mapping[tuple[str, ...], str]] = {
-    ("check",): "eratos acts on healthChecks only: state the check there",
-    ("executorResources",): "the executor's own resources are a setting of the scheduler, not of an app: remove it",
-    ("gpus",): "eratos gives out no GPUs, and Marathon itself has none for Docker containers: remove it",
-    ("ipAddress",): _NETWORK,
     ("residency",): "eratos keeps no persistent volumes, so no task is bound to its agent: remove it",
-    ("secrets",): _SECRETS,
     ("storeUrls",): "Marathon dropped it in 1.4: use fetch",
-    ("tty",): "eratos gives a worker no terminal: remove it",
-    ("container", "linuxInfo"): "it belongs to Mesos' own containers: use docker.parameters",
+    ("apps",): "it makes a group of this: PUT it to /v2/groups",
+    ("groups",): "it makes a group of this: PUT it to /v2/groups",
+    ("containers",): "it makes a pod of this: POST it to /v2/pods",
+    ("container", "appc"): "eratos runs Docker images: use docker.image",
     ("container", "docker", "credential"): _LOGIN,
-    ("container", "docker", "pullConfig"): _LOGIN,
-    ("resourceLimits", "mem"): "a container may use just its mem: raise mem instead",
 }
 
 #: ``executor`` may only name Mesos' command executor, Marathon's default.
@@ -67,50 +61,65 @@ LEGACY_FIELDS: Final[Mapping[str, str]] = {
     "executor": "/executor",
     "uris": "/uris",
     "network": "/container/docker/network",
+    "linuxInfo": "/container/linuxInfo",
     **{path[-1]: json_path(path) for path in REFUSED},
 }
 
 _REFUSED_VOLUMES: Final = {
     "persistent": 'eratos keeps no persistent volumes: use hostPath, or an external volume with "dvdi/driver": "local"',
-    "secret": _SECRETS,
 }
 
 
-def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem]]:
-    """Return the canonical JSON of an app, and the problems that only the original shows."""
+def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[str, str]]]:
+    """Return the canonical JSON of an app, the problems that only the original shows, and what was dropped, with the reason."""
     problems: list[Problem] = []
+    dropped: list[tuple[str, str]] = []
 
     def refuse(location: tuple[str | int, ...], message: str) -> None:
         problems.append(Problem(json_path(location), message))
 
+    def drop(location: tuple[str | int, ...], reason: str) -> None:
+        dropped.append((json_path(location), reason))
+
     given = {key: value for key, value in raw.items() if value is not None and key not in OUTPUT_ONLY}
-    app = {key: _without_nulls(value, key) for key, value in given.items()}
+    app = {key: without_nulls(value, key) for key, value in given.items()}
     for path, reason in REFUSED.items():
         _drop_refused(app, path, reason, refuse)
     if (executor := app.pop("executor", "")) not in _DEFAULT_EXECUTORS:
         refuse(("executor",), f"eratos runs every app with its own executor, not with {executor!r}: remove it")
     _check_env(app, refuse)
-    _container(app, refuse)
+    _ip_address(app, refuse)
+    _linux_info(app, refuse)
+    _container(app, refuse, drop)
     _networks(app, refuse)
-    _ports(app, refuse)
-    _health_checks(app, refuse)
+    _ports(app, refuse, drop)
+    _health_checks(app, refuse, drop)
+    _readiness_checks(app)
     _fetch(app, refuse)
     if isinstance(app.get("labels"), dict) and app["labels"].get(SINGLE_INSTANCE) == "true":
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0, "maximumOverCapacity": 0})
-    return app, problems
+    if _external(app):
+        app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0})  # Marathon's for these
+    return app, problems, dropped
+
+
+def _external(app: Json) -> bool:
+    """Tell whether an app has an external volume, which an instance more than usual would have to share."""
+    volumes = app["container"].get("volumes") if isinstance(app.get("container"), dict) else None
+    return isinstance(volumes, list) and any(isinstance(volume, dict) and volume.get("external") for volume in volumes)
 
 
 Refuse = Callable[[tuple[str | int, ...], str], None]
 
 
-def _without_nulls(value: Any, key: str) -> Any:
+def without_nulls(value: Any, key: str) -> Any:
     """Leave out nulls, which mean *absent* all over Marathon's API, except among free keys such as env's."""
     if isinstance(value, dict):
-        if key in ("env", "labels", "options"):
+        if key in ("env", "environment", "labels", "options"):
             return dict(value)
-        return {name: _without_nulls(item, name) for name, item in value.items() if item is not None}
+        return {name: without_nulls(item, name) for name, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_without_nulls(item, key) for item in value]
+        return [without_nulls(item, key) for item in value]
     return value
 
 
@@ -128,8 +137,9 @@ def _check_env(app: Json, refuse: Refuse) -> None:
         return
     for name, value in list(env.items()):
         if isinstance(value, dict):
-            refuse(("env", name), f"is refused: {_SECRETS}")
-            del env[name]
+            if not isinstance(value.get("secret"), str) or len(value) > 1:
+                refuse(("env", name), 'must be text, or {"secret": "..."} with the name of one of the app\'s secrets')
+                del env[name]
         elif not isinstance(value, str):
             refuse(("env", name), "must be a string: put quotes around it")
             del env[name]
@@ -138,15 +148,103 @@ def _check_env(app: Json, refuse: Refuse) -> None:
             del env[name]
 
 
-def _container(app: Json, refuse: Refuse) -> None:
+def _ip_address(app: Json, refuse: Refuse) -> None:
+    """Bring the older ``ipAddress`` to ``networks``, and its ports to mappings."""
+    given = app.pop("ipAddress", None)
+    if not given:
+        return
+    if not isinstance(given, dict):
+        refuse(("ipAddress",), f"must be an object; better {_NETWORK}")
+        return
+    container = app.setdefault("container", {"type": "MESOS"})
+    docker = container.get("docker") if isinstance(container, dict) else None
+    legacy = docker.pop("network", "USER") if isinstance(docker, dict) else "USER"
+    if app.get("networks"):
+        refuse(("ipAddress",), "is given twice: keep networks alone")
+        return
+    network = {"mode": _MODES.get(legacy, "container")}
+    network |= {key: value for key, value in (("name", given.get("networkName")), ("labels", given.get("labels"))) if value}
+    if network["mode"] != "container":
+        network.pop("name", None)
+    app["networks"] = [network]
+    discovery = given.get("discovery")
+    ports = discovery.get("ports") if isinstance(discovery, dict) else None
+    if isinstance(container, dict) and isinstance(ports, list) and ports:
+        if container.get("portMappings"):
+            refuse(("ipAddress", "discovery", "ports"), "are given twice: keep container.portMappings alone")
+        else:
+            container["portMappings"] = [_mapping(port) for port in ports]
+
+
+def _mapping(port: Any) -> Any:
+    """Return a port of ``ipAddress.discovery`` as a mapping."""
+    if not isinstance(port, dict):
+        return port
+    return {"containerPort" if key == "number" else key: value for key, value in port.items()}
+
+
+#: ``container.docker.network`` of before Marathon 1.5.
+_MODES: Final = {"HOST": "host", "BRIDGE": "container/bridge", "USER": "container"}
+
+
+def _linux_info(app: Json, refuse: Refuse) -> None:
+    """Bring ``linuxInfo`` of Mesos' own containers to the parameters of Docker that do the same (appContainer.raml)."""
+    container = app.get("container")
+    if not isinstance(container, dict) or not (given := container.pop("linuxInfo", None)):
+        return
+    place = ("container", "linuxInfo")
+    docker = container.get("docker")
+    parameters = docker.setdefault("parameters", []) if isinstance(docker, dict) else None
+    if not isinstance(given, dict):
+        refuse(place, "must be an object with seccomp and ipcInfo")
+    elif not isinstance(parameters, list):
+        refuse(place, "needs container.docker.image: a process shares its host's IPC, and has no seccomp profile")
+    else:
+        for field, value in given.items():
+            known = _LINUX_INFO.get(field)
+            if known is None or not isinstance(value, dict):
+                refuse((*place, field), "is no object that eratos knows: give seccomp and ipcInfo")
+                continue
+            try:
+                parameters += [{"key": key, "value": text} for key, text in known(value)]
+            except ValueError as error:
+                refuse((*place, field), str(error))
+
+
+def _seccomp(given: Json) -> list[tuple[str, str]]:
+    """Raises ValueError."""
+    if given.keys() - {"unconfined", "profileName"} or not isinstance(given.get("unconfined", False), bool):
+        raise ValueError('must be {"unconfined": true}, or left out')
+    if given.get("profileName"):
+        raise ValueError(
+            "names a profile of Mesos' agents, which Docker does not have: leave it out, for Docker's own profile, or put the "
+            "profile's JSON into docker.parameters, as security-opt seccomp=..."
+        )
+    return [("security-opt", "seccomp=unconfined")] if given.get("unconfined") else []
+
+
+def _ipc(given: Json) -> list[tuple[str, str]]:
+    """Raises ValueError."""
+    size = given.get("shmSize")
+    if given.keys() - {"mode", "shmSize"} or given.get("mode") not in ("PRIVATE", "SHARE_PARENT"):
+        raise ValueError("needs a mode, PRIVATE or SHARE_PARENT, and takes a shmSize in MiB beside it")
+    if given["mode"] == "SHARE_PARENT":
+        if size is not None:
+            raise ValueError("may have a shmSize with mode PRIVATE alone")
+        return [("ipc", "host")]
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        raise ValueError(f"has shmSize {size!r}: it must be a whole number of MiB, 1 at least")
+    return [("ipc", "private"), *([("shm-size", f"{size}m")] if size is not None else [])]
+
+
+_LINUX_INFO: Final[Mapping[str, Callable[[Json], list[tuple[str, str]]]]] = {"seccomp": _seccomp, "ipcInfo": _ipc}
+
+
+def _container(app: Json, refuse: Refuse, drop: Refuse) -> None:
     container = app.get("container")
     if not isinstance(container, dict):
         return
-    if container.get("type") == "MESOS":
-        container["type"] = "DOCKER"
-        without = " with a docker.image, or leave container out to run the command as a process of the agent's host"
-        refuse(("container", "type"), f'is refused: eratos runs Docker containers: use "DOCKER"{without}')
-    elif container.get("docker") is None:
+    if container.get("docker") is None and container.get("type") != "MESOS":
         refuse(("container", "docker"), "is missing: add it, or leave container out to run the command as a process of the host")
     volumes = container.get("volumes")
     if isinstance(volumes, list):
@@ -157,6 +255,11 @@ def _container(app: Json, refuse: Refuse) -> None:
                 refuse(("container", "volumes", index, key), f"is refused: {_REFUSED_VOLUMES[key]}")
             if not found:
                 kept.append(volume)
+            if isinstance(volume, dict) and volume.get("secret"):
+                volume["mode"] = "RO"
+            external = volume.get("external") if isinstance(volume, dict) else None
+            if isinstance(external, dict) and external.pop("size", None) is not None:
+                drop(("container", "volumes", index, "external", "size"), "Docker's local volumes have no size of their own")
         container["volumes"] = kept
     docker = container.get("docker")
     if isinstance(docker, dict) and (legacy := docker.pop("portMappings", None)):
@@ -167,47 +270,55 @@ def _container(app: Json, refuse: Refuse) -> None:
 
 
 def _networks(app: Json, refuse: Refuse) -> None:
-    """Bring ``networks`` and the older ``container.docker.network`` to one network with a mode."""
+    """Bring ``networks`` and the older ``container.docker.network`` to networks with a mode."""
     docker = app["container"].get("docker") if isinstance(app.get("container"), dict) else None
     legacy = docker.pop("network", None) if isinstance(docker, dict) else None
     networks = app.get("networks") or []
     if legacy is not None:
         if networks:
             refuse(("container", "docker", "network"), "is given twice: keep networks alone")
-        elif legacy in ("HOST", "BRIDGE"):
-            networks = [{"mode": "host" if legacy == "HOST" else "container/bridge"}]
+        elif isinstance(legacy, str) and legacy in _MODES:
+            networks = [{"mode": _MODES[legacy]}]
         else:
             refuse(("container", "docker", "network"), f"is refused: {_NETWORK}")
     if not isinstance(networks, list):
         return
-    if len(networks) > 1:
-        refuse(("networks",), "may hold one network: a container is on the host's network or on Docker's bridge")
-    app["networks"] = [_network(network, refuse) for network in networks[:1]] or [{"mode": "host"}]
+    app["networks"] = [network(each, index, refuse) for index, each in enumerate(networks)] or [{"mode": "host"}]
+    modes = [network.get("mode") for network in app["networks"] if isinstance(network, dict)]
+    others = [mode for mode in modes if mode in ("host", "container/bridge")]
+    if len(modes) > 1 and others:
+        refuse(("networks",), f"may hold one network of mode {others[0]}, alone")
+        app["networks"] = app["networks"][:1]
 
 
-def _network(network: Any, refuse: Refuse) -> Any:
-    if not isinstance(network, dict):
-        return network
-    if network.get("mode", "container") == "container":
-        refuse(("networks", 0, "mode"), f"is refused: {_NETWORK}")
-        return {"mode": "host"}
-    for key in ("name", "labels"):
-        if network.pop(key, None):
-            refuse(("networks", 0, key), f"has no meaning with mode {network['mode']}: remove it")
-    return network
+def network(given: Any, index: int, refuse: Refuse) -> Any:
+    """Bring one network to its canonical form, in place."""
+    if not isinstance(given, dict):
+        return given
+    mode = given.setdefault("mode", "container")
+    if mode == "container":
+        if not given.get("name"):
+            refuse(("networks", index, "name"), _NO_NAME)
+    elif given.pop("name", None):
+        refuse(("networks", index, "name"), f"has no meaning with mode {mode}: remove it")
+    if not given.get("labels"):
+        given.pop("labels", None)
+    return given
 
 
-def _ports(app: Json, refuse: Refuse) -> None:
+def _ports(app: Json, refuse: Refuse, drop: Refuse) -> None:
     """Bring ``ports``, ``portDefinitions`` and ``portMappings`` to the one of the latter two that fits the network."""
+    field = "portDefinitions" if app.get("portDefinitions") else "ports"
     _legacy_ports(app, refuse)
     container = app.get("container", {})
     if not isinstance(container, dict):
         return
     mappings = container.get("portMappings")
     if _mode(app) == "host":
-        if mappings:
-            refuse(("container", "portMappings"), "goes with bridge networking: " + _PORTS)
-        container.pop("portMappings", None)
+        if container.pop("portMappings", None):
+            drop(
+                ("container", "portMappings"), "without meaning on the host's network, as in Marathon: use portDefinitions there"
+            )
         app.setdefault("portDefinitions", [{"port": 0, "name": "default"}])
         return
     if "container" not in app:
@@ -219,9 +330,16 @@ def _ports(app: Json, refuse: Refuse) -> None:
         mappings = container["portMappings"] = [] if definitions else [{"containerPort": 0, "name": "default"}]
     if isinstance(mappings, list) and isinstance(definitions, list):
         mappings.extend({"containerPort": 0} for _ in range(len(definitions) - len(mappings)))
-        for index, mapping in enumerate(mappings):
-            if isinstance(mapping, dict) and mapping.pop("networkNames", None):
-                refuse(("container", "portMappings", index, "networkNames"), f"is refused: {_NETWORK}")
+        pairs = [(_port_of(one), _port_of(mapping, "servicePort")) for one, mapping in zip(definitions, mappings, strict=False)]
+        if any(port and port != service_port for port, service_port in pairs):
+            text = "without meaning off the host's network, as in Marathon: state servicePort in container.portMappings"
+            drop((field,), text)
+    for mapping in mappings if isinstance(mappings, list) else ():
+        if isinstance(mapping, dict):
+            if _mode(app) == "container/bridge":
+                mapping.setdefault("hostPort", 0)
+            if not mapping.get("networkNames", True):
+                del mapping["networkNames"]
 
 
 def _legacy_ports(app: Json, refuse: Refuse) -> None:
@@ -242,8 +360,8 @@ def _legacy_ports(app: Json, refuse: Refuse) -> None:
         refuse(("ports",), "differs from portDefinitions: keep portDefinitions alone")
 
 
-def _port_of(definition: Any) -> Any:
-    return definition.get("port", 0) if isinstance(definition, dict) else None
+def _port_of(definition: Any, field: str = "port") -> Any:
+    return definition.get(field, 0) if isinstance(definition, dict) else None
 
 
 def _mode(app: Json) -> Any:
@@ -264,24 +382,26 @@ def _fetch(app: Json, refuse: Refuse) -> None:
         return
     if uris and [file.get("uri") if isinstance(file, dict) else None for file in files] != uris:
         refuse(("uris",), "differs from fetch: keep fetch alone")
-    for index, file in enumerate(files):
-        if isinstance(file, dict) and file.pop("cache", False):
-            refuse(("fetch", index, "cache"), "is refused: eratos fetches anew for each task; remove it")
 
 
-def _health_checks(app: Json, refuse: Refuse) -> None:
+def _health_checks(app: Json, refuse: Refuse, drop: Refuse) -> None:
     checks = app.get("healthChecks")
     if not isinstance(checks, list):
         return
     for index, check in enumerate(checks):
         if not isinstance(check, dict):
             continue
-        if check.pop("ipProtocol", "IPv4") != "IPv4":
-            refuse(("healthChecks", index, "ipProtocol"), "is refused: eratos checks over IPv4 only")
-        if check.pop("ignoreHttp1xx", False):
-            refuse(("healthChecks", index, "ignoreHttp1xx"), "is refused: a status from 200 to 399 is healthy")
-        # 15 is the default that Marathon writes out. eratos asks from the start, and ignores failures meanwhile.
-        if check.pop("delaySeconds", 0) not in (0, 15):
-            refuse(("healthChecks", index, "delaySeconds"), "is refused: checks begin at once; use gracePeriodSeconds")
+        if check.get("protocol") in _WITHOUT_PATH and check.pop("path", None) is not None:
+            drop(("healthChecks", index, "path"), "without meaning over TCP and for commands, as in Marathon")
         if check.get("protocol", "HTTP") != "COMMAND" and "port" not in check and "portIndex" not in check:
             check["portIndex"] = 0
+
+
+_WITHOUT_PATH: Final = ("TCP", "MESOS_TCP", "COMMAND")
+
+
+def _readiness_checks(app: Json) -> None:
+    checks = app.get("readinessChecks")
+    for check in checks if isinstance(checks, list) else ():
+        if isinstance(check, dict) and check.get("httpStatusCodesForReady") == []:
+            del check["httpStatusCodesForReady"]  # Marathon's default, as there

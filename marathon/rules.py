@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from eratos.common import docker_parameters
+from eratos.common.errors import PermanentError
+from eratos.common.payload import CheckKind
 
 from . import expressions, labels, routing
+from .app import App
+from .app_parts import SecretVariable
 from .errors import Problem
-
-if TYPE_CHECKING:
-    from .app import App
 
 _EXAMPLE: Final = '"container": {"type": "DOCKER", "docker": {"image": "..."}}'
 _PORT_FIELDS: Final = ("container", "networks", "portDefinitions", "ports", "requirePorts")
@@ -40,9 +43,15 @@ def _process_on_its_host(app: App) -> Iterable[Problem]:
     if app.image:
         return
     if app.network != "host":
-        yield Problem("/networks", "must be the host's without a container: a process has no network of its own")
+        yield Problem("/networks", "must be the host's without an image: a process has no network of its own")
+    if app.container.volumes:
+        yield Problem("/container/volumes", "need an image: a process sees its host's files; write to $MESOS_SANDBOX or to them")
     if app.cpus_limit_m:
-        yield Problem("/resourceLimits/cpus", "needs a container: nothing limits what a process takes; remove it")
+        yield Problem("/resourceLimits/cpus", "needs an image: nothing limits what a process takes; remove it")
+    if app.mem_limit_mib:
+        yield Problem("/resourceLimits/mem", "needs an image: nothing limits what a process takes; remove it")
+    if app.tty:
+        yield Problem("/tty", "needs an image: a process has no terminal; remove it")
 
 
 def _distinct_ports(app: App) -> Iterable[Problem]:
@@ -64,9 +73,32 @@ def _twice(where: str, what: str, values: Iterable[object]) -> Iterable[Problem]
             yield Problem(where, f"has {what} {value} {count} times: every port needs its own")
 
 
+def _networks_of_ports(app: App) -> Iterable[Problem]:
+    """Each name is that of a network; networks are there once."""
+    yield from _repeated("networks", (network.name for network in app.networks if network.name))
+    for index, mapping in enumerate(app.container.port_mappings or ()):
+        for name in mapping.network_names or ():
+            if name not in app.docker_networks:
+                known = ", ".join(app.docker_networks) or "none"
+                place = f"/container/portMappings({index})/networkNames"
+                yield Problem(place, f"holds {name}, the app's networks of mode container are {known}: correct it")
+
+
+def _known_secrets(app: App) -> Iterable[Problem]:
+    held = [(f"/env/{name}/secret", value.secret) for name, value in app.variables.items() if isinstance(value, SecretVariable)]
+    volumes = enumerate(app.container.volumes)
+    held += [(f"/container/volumes({index})/secret", volume.secret) for index, volume in volumes if volume.secret]
+    if app.container.docker is not None and app.container.docker.pull_config is not None:
+        held.append(("/container/docker/pullConfig/secret", app.container.docker.pull_config.secret))
+    for place, secret in held:
+        if secret not in app.secrets:
+            known = ", ".join(sorted(app.secrets)) or "none"
+            yield Problem(place, f"is {secret}, the app's secrets are {known}: correct it, or add it to secrets")
+
+
 def _checks_have_ports(app: App) -> Iterable[Problem]:
     for index, check in enumerate(app.health_checks):
-        if check.protocol == "command" or check.port is not None or check.port_index is None:
+        if check.protocol is CheckKind.COMMAND or check.port is not None or check.port_index is None:
             continue
         if check.port_index >= len(app.ports):
             has = routing.indices(len(app.ports))
@@ -76,6 +108,17 @@ def _checks_have_ports(app: App) -> Iterable[Problem]:
             )
         elif app.ports[check.port_index].protocol == "udp":
             yield Problem(f"/healthChecks({index})/portIndex", f"is {check.port_index}, a UDP port: checks need TCP")
+
+
+def _check_has_a_port(app: App) -> Iterable[Problem]:
+    asked = app.check.asked if app.check is not None else None
+    if asked is None or asked.port is not None:
+        return
+    index, where = asked.port_index or 0, f"/check/{'http' if app.check and app.check.http else 'tcp'}/portIndex"
+    if index >= len(app.ports):
+        yield Problem(where, f"is {index}, the app has {routing.indices(len(app.ports))}: correct it, or set port")
+    elif app.ports[index].protocol == "udp":
+        yield Problem(where, f"is {index}, a UDP port: checks need TCP")
 
 
 def _readiness_checks(app: App) -> Iterable[Problem]:
@@ -92,10 +135,25 @@ def _readiness_checks(app: App) -> Iterable[Problem]:
 
 
 def _known_parameters(app: App) -> Iterable[Problem]:
+    listed = False
     for index, parameter in enumerate(app.container.docker.parameters if app.container.docker else ()):
-        if parameter.key not in DOCKER_PARAMETERS:
-            instead = _INSTEAD.get(parameter.key, f"known are {', '.join(sorted(DOCKER_PARAMETERS))}")
+        if parameter.key not in docker_parameters.NAMES:
+            instead = _INSTEAD.get(parameter.key, "")
+            if not instead:
+                instead = "remove it" if listed else f"known are {', '.join(sorted(docker_parameters.NAMES))}"
+                listed = True
             yield Problem(f"/container/docker/parameters({index})/key", f"is refused, {parameter.key!r}: {instead}")
+
+
+def _parameters_with_good_values(app: App) -> Iterable[Problem]:
+    parameters = app.container.docker.parameters if app.container.docker else ()
+    config = docker_parameters.blank()
+    for index, parameter in enumerate(parameters):
+        if parameter.key in docker_parameters.NAMES:
+            try:
+                docker_parameters.apply(config, [(parameter.key, parameter.value)])
+            except PermanentError as error:
+                yield Problem(f"/container/docker/parameters({index})/value", f"cannot be used: {error}")
 
 
 def _labels(app: App) -> Iterable[Problem]:
@@ -123,6 +181,8 @@ def _readable_expressions(app: App) -> Iterable[Problem]:
 def _limit_above_request(app: App) -> Iterable[Problem]:
     if app.cpus_limit_m and app.cpus_limit_m < app.resources.cpus_m:
         yield Problem("/resourceLimits/cpus", f"must be at least cpus, which is {app.cpus:g}")
+    if app.mem_limit_mib and app.mem_limit_mib < app.resources.mem_mib:
+        yield Problem("/resourceLimits/mem", f"must be at least mem, which is {app.mem:g}")
 
 
 def _distinct_items(app: App) -> Iterable[Problem]:
@@ -135,6 +195,16 @@ def _distinct_items(app: App) -> Iterable[Problem]:
         yield Problem(f"/dependencies({app.dependencies.index(app.id)})", "is the app itself: remove it")
 
 
+def _requirements(app: App) -> Iterable[Problem]:
+    for name, requirement in app.eratos.requires.items():
+        if requirement.app == app.id and requirement.wait:
+            text = 'is the app itself, so that none could be the first: add "wait": false'
+            yield Problem(f"/eratos/requires/{name}/app", text)
+        elif requirement.app == app.id and requirement.on_change.kind == "restart":
+            text = "must be a command, a signal or nothing: each restart of the app would change what it requires, without end"
+            yield Problem(f"/eratos/requires/{name}/onChange", text)
+
+
 def _repeated(field: str, values: Iterable[object]) -> Iterable[Problem]:
     seen: set[object] = set()
     for index, value in enumerate(values):
@@ -142,45 +212,6 @@ def _repeated(field: str, values: Iterable[object]) -> Iterable[Problem]:
             yield Problem(f"/{field}({index})", "is there twice: remove one")
         seen.add(value)
 
-
-#: Options of docker run that the executor translates (executor/core/parameters.py; a test compares the two).
-DOCKER_PARAMETERS: Final = frozenset(
-    {
-        "add-host",
-        "cap-add",
-        "cap-drop",
-        "cpuset-cpus",
-        "device",
-        "dns",
-        "dns-option",
-        "dns-search",
-        "entrypoint",
-        "env",
-        "group-add",
-        "hostname",
-        "init",
-        "ipc",
-        "label",
-        "log-driver",
-        "log-opt",
-        "memory-reservation",
-        "memory-swappiness",
-        "oom-score-adj",
-        "pid",
-        "pids-limit",
-        "privileged",
-        "read-only",
-        "security-opt",
-        "shm-size",
-        "stop-signal",
-        "sysctl",
-        "tmpfs",
-        "ulimit",
-        "user",
-        "volume",
-        "workdir",
-    }
-)
 
 #: Options that have a field of their own.
 _INSTEAD: Final = {
@@ -192,24 +223,32 @@ _INSTEAD: Final = {
     "cpu-shares": "use cpus",
     "name": "containers are named after their task",
     "restart": "eratos itself starts what has ended",
+    "rm": "eratos itself removes containers that have ended",
     "stop-timeout": "use taskKillGracePeriodSeconds",
 }
 
-_Rule = Callable[["App"], Iterable[Problem]]
+_Rule = Callable[[App], Iterable[Problem]]
 
 _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("cmd", "args"), _one_command),
     (("cmd", "args", "container"), _something_to_run),
-    (("container", "networks", "resourceLimits"), _process_on_its_host),
+    (("container", "networks", "resourceLimits", "tty"), _process_on_its_host),
     (_PORT_FIELDS, _distinct_ports),
+    (_PORT_FIELDS, _networks_of_ports),
+    (("env", "secrets", "container"), _known_secrets),
     (("healthChecks", *_PORT_FIELDS), _checks_have_ports),
+    (("check", *_PORT_FIELDS), _check_has_a_port),
     (("readinessChecks", "healthChecks", *_PORT_FIELDS), _readiness_checks),
     (("labels", *_PORT_FIELDS), _labels),
     (("labels", "instances", "upgradeStrategy"), _single_instance),
-    (("cpus", "resourceLimits"), _limit_above_request),
+    (("cpus", "mem", "resourceLimits"), _limit_above_request),
     (("container",), _known_parameters),
     (("constraints", "acceptedResourceRoles", "dependencies", "container", "fetch", "id"), _distinct_items),
+    (("eratos", "id"), _requirements),
 )
 
 #: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.
-_RULES_OF_CHANGES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = ((("constraints",), _readable_expressions),)
+_RULES_OF_CHANGES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
+    (("constraints",), _readable_expressions),
+    (("container",), _parameters_with_good_values),
+)

@@ -24,6 +24,7 @@ from typing import BinaryIO, Final
 from eratos.common.errors import PermanentError, TemporaryError
 from eratos.common.log import fields
 
+from . import framework_key
 from .config import Config
 from .core.records import APPS, FRAMEWORK_ID, INSTANCES
 from .election import open_store_and_election
@@ -50,7 +51,7 @@ def backup(config: Config, name: str) -> None:
     Raises PermanentError where there is nothing to back up or the file cannot be written, StoreUnavailable, StoreUnusable.
     """
     setting = _setting(config)
-    with closing(open_store(config.store_url, setting=setting, read_only=True)) as store:
+    with closing(open_store(config.store_url, setting=setting, read_only=True, tls=config.zk_tls())) as store:
         records = store.items()
     if not records:
         raise PermanentError(f"{setting}: nothing is stored there: give what the scheduler was started with")
@@ -70,7 +71,7 @@ def restore(config: Config, name: str, *, replace: bool = False, election_s: flo
     for key in [key for key in records if not _is_of_known_kind(key)]:
         log.error("left out, as it is no record of a known kind %s", fields(key=key))
         del records[key]
-    store, election = open_store_and_election(config.store_url, IDENTITY, setting=_setting(config))
+    store, election = open_store_and_election(config.store_url, IDENTITY, setting=_setting(config), tls=config.zk_tls())
     try:
         election.start()
         if not election.wait_until_leader(election_s):
@@ -81,6 +82,7 @@ def restore(config: Config, name: str, *, replace: bool = False, election_s: flo
                 f"{_setting(config)}: the store is not empty ({_contents(there)}): back it up, then run this with --replace "
                 "to have the backup take the place of all that"
             )
+        framework_key.read(store)  # or the next scheduler would take the store for one of an older version
         store.restore(records, election.ballot)
         if store.items() != records:
             raise StoreUnusable("the store does not hold what was just restored: run this again with --replace")

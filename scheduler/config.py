@@ -11,36 +11,62 @@ import dataclasses
 import re
 import socket
 import ssl
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from eratos.common import names
+from eratos.common import log, names
+from eratos.common.addresses import is_loopback, sent_in_clear
 from eratos.common.errors import PermanentError
+from eratos.common.secret_file import loose, secret
+
+from .access.policy import DEFAULT_FETCH_FOLDERS
+from .store.zookeeper_client import ZookeeperTls
 
 WEEK_S = 7 * 24 * 3600.0
 #: Settings that matter to the commands for the store.
-FOR_STORE = ("zk", "store", "log_level")
+FOR_STORE = ("zk", "zk_ca_file", "zk_cert_file", "zk_clear", "store", "log_level", "log_format")
+
+
+#: Flags of Marathon's that mean the same.
+_MARATHONS = {
+    "http_credentials": ("--http_credentials",),
+    "local_port_min": ("--local_port_min",),
+    "local_port_max": ("--local_port_max",),
+}
 
 
 class BadConfig(PermanentError):
     """One line per problem, each naming the flag and the fix."""
 
 
-def _setting(default: Any, help_text: str, kind: type = str, *, secret: bool = False) -> Any:
+def _setting(default: Any, help_text: str, kind: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
     return field(default=default, metadata={"help": help_text, "kind": kind}, repr=not secret)
+
+
+def _yes(text: str) -> bool:
+    try:
+        return {"true": True, "false": False}[text.lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+_KINDS = {int: "a whole number", float: "a number", _yes: "true or false"}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of one scheduler process. The help texts say unit, meaning and default's reason; docs list the same."""
+    """Settings of one scheduler process, listed in docs/configuration.md. The help texts say unit and meaning."""
 
     master: str = _setting("", "the Mesos masters: zk://host:port,.../mesos, or host:port of one; https://host:port for TLS")
     master_scheme: str = _setting("http", "http or https: how to speak to masters found through zk://, which does not say")
     master_ca_file: str = _setting("", "file with the authorities of the masters' certificates; default: the system's")
     zk: str = _setting("", "zk://[user:password@]host:port,.../path for the store and the election of a leader", secret=True)
+    zk_ca_file: str = _setting("", "file with the authorities of ZooKeeper's certificates; speaks TLS with the servers of --zk")
+    zk_cert_file: str = _setting("", "file with a certificate and its key, where ZooKeeper asks for one")
+    zk_clear: bool = _setting(False, "true: send the user and password of --zk without TLS, though others may read them", _yes)
     store: str = _setting("", "instead of --zk, for one scheduler alone: sqlite:///path/to/file, or memory:", secret=True)
     consul: str = _setting("http://127.0.0.1:8500", "Consul as this process reaches it; several with commas between")
     executor_consul: str = _setting("http://127.0.0.1:8500", "the Consul agent of each agent's host, as its executor reaches it")
@@ -48,13 +74,35 @@ class Config:
     consul_token_file: str = _setting("", "file with the ACL token for --consul; executors read their own host's")
     consul_ca_file: str = _setting("", "file with the authorities of that Consul's certificate; default: the public ones")
     consul_cert_file: str = _setting("", "file with a certificate and its key, where that Consul asks for one")
-    http_host: str = _setting("0.0.0.0", "address that the API listens on")
+    http_host: str = _setting("", "address that the API listens on; default: 127.0.0.1 with --store, to be stated with --zk")
     http_port: int = _setting(8080, "port that the API listens on", int)
+    http_hosts: str = _setting("", "comma-separated host names by which the API may be called besides its own; .example.com: all")
+    http_origins: str = _setting("", "comma-separated origins whose pages may use the API, such as https://ui.example.com")
+    http_credentials: str = _setting(
+        "",
+        "user:password of one user with every right, as Marathon's; in the environment ps does not show it",
+        secret=True,
+    )
+    http_credentials_file: str = _setting("", "file with who may do what with the API; eratos-scheduler user makes its lines")
+    http_cert_file: str = _setting("", "file with the API's certificate, those above it, and its key; the API then speaks https")
+    http_client_ca_file: str = _setting("", "file with authorities: clients of the API must show a certificate of one of them")
+    http_ca_file: str = _setting("", "file with the authorities of the other schedulers' certificates; default: the system's")
+    http_open: bool = _setting(False, "true: answer everybody who reaches the API, also where that is not this host alone", _yes)
+    framework_key_file: str = _setting(
+        "", "file with a secret of 32 random characters or more, the same on all schedulers; default: one made in the store"
+    )
+    http_rate: float = _setting(500.0, "requests a second of one address in the long run, ten times that at once; 0: any", float)
+    http_connections: int = _setting(1000, "connections to the API at the same time, at most", int)
     advertise_url: str = _setting("", "URL under which other schedulers reach this one's API; default: hostname and --http-port")
     framework_name: str = _setting("eratos", "name of the framework in Mesos")
     role: str = _setting("*", "Mesos role to get offers for")
+    gpus: bool = _setting(False, "true: take offers of agents with GPUs, for apps with gpus; other apps go there last", _yes)
     user: str = _setting("root", "user that executors run as; must be able to use the Docker socket")
     principal: str = _setting("", "principal for framework authentication and basic authentication at the master")
+    master_clear: bool = _setting(False, "true: send the principal's secret to masters without TLS as well", _yes)
+    master_hosts: str = _setting(
+        "", "comma-separated hosts to which a redirection may take the principal's secret, besides those of --master"
+    )
     secret_file: str = _setting("", "file with the principal's secret")
     failover_timeout_s: float = _setting(WEEK_S, "how long Mesos keeps the tasks while no scheduler is there", float)
     placement: str = _setting("spread", "spread over zones and hosts, or pack onto few hosts, where an app says nothing")
@@ -67,14 +115,31 @@ class Config:
         "seconds without news of a start, such as the pull of an image, after which it is given up; each news begins them anew",
         float,
     )
+    deployment_deadline_s: float = _setting(
+        1800.0, "seconds without progress after which a deployment ends as failed, unless an app of it says otherwise", float
+    )
     instances_limit: int = _setting(
         100_000, "instances of all apps together, at most: each takes memory and time of the one that leads", int
     )
+    local_port_min: int = _setting(10_000, "least of the service ports that ports get which state none", int)
+    local_port_max: int = _setting(20_000, "greatest of the service ports that ports get which state none", int)
     maintenance_lead_s: float = _setting(300.0, "how long before its scheduled maintenance a host is emptied", float)
     brake_share: float = _setting(
         0.2, "share of hosts or tasks whose loss within a minute stops launches and kills until most are back; 0: never", float
     )
     rebalance_budget: int = _setting(0, "instances that may move at a time to even out the spread of apps at rest; 0: none", int)
+    policy: str = _setting("basic", "what apps may ask for: basic refuses what nobody needs, strict what makes them mighty")
+    fetch_folders: str = _setting(
+        ",".join(DEFAULT_FETCH_FOLDERS), "comma-separated folders and files of agents' hosts that apps may fetch from"
+    )
+    allow_private_fetch: bool = _setting(False, "strict policy: true lets apps fetch from private networks, hosts included", _yes)
+    allow_privileged: bool = _setting(False, "strict policy: true allows privileged containers", _yes)
+    allow_parameters: str = _setting("", "strict policy: comma-separated Docker parameters that apps may use as well")
+    allow_host_paths: str = _setting("", "strict policy: comma-separated folders of agents' hosts that apps may mount")
+    allow_volumes: str = _setting("", "strict policy: comma-separated Docker volumes that apps may mount; db-*: all such")
+    allow_networks: str = _setting("", "strict policy: comma-separated Docker networks that apps may join; team-*: all such")
+    allow_secrets: str = _setting("", "strict policy: comma-separated secrets that apps of any group may use; shared/*: all such")
+    allow_root_processes: bool = _setting(False, "strict policy: true lets apps without a container run as root", _yes)
     executor_command: str = _setting("eratos-executor", "command that starts the executor on an agent")
     executor_uris: str = _setting("", "comma-separated URIs for the agent's fetcher, where the executor is not preinstalled")
     executor_cpus: float = _setting(0.1, "CPUs that each executor takes on its agent", float)
@@ -83,16 +148,30 @@ class Config:
         16, "MiB of disk that each executor takes on its agent; 0 for agents without, which then launch one task at a time", int
     )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR")
+    log_format: str = _setting("text", "how lines of the log are written: text, or json, an object a line")
 
     @property
     def url(self) -> str:
-        """The API's URL that other schedulers and users are told."""
-        return self.advertise_url or f"http://{socket.gethostname()}:{self.http_port}"
+        """The API's URL for other schedulers and users."""
+        return self.advertise_url or f"{'https' if self.http_cert_file else 'http'}://{socket.gethostname()}:{self.http_port}"
 
     @property
     def hostname(self) -> str:
         """The host of the API's URL, as Mesos' pages and ``/v2/info`` show it."""
         return urlsplit(self.url).hostname or ""
+
+    def zk_tls(self) -> ZookeeperTls | None:
+        """Return how to speak TLS with ZooKeeper, or None."""
+        return ZookeeperTls(self.zk_ca_file, self.zk_cert_file) if self.zk_ca_file else None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Further names of the API."""
+        return parts(self.http_hosts)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return parts(self.http_origins)
 
     @property
     def store_url(self) -> str:
@@ -117,7 +196,12 @@ class Config:
 
     @property
     def consul_urls(self) -> tuple[str, ...]:
-        return tuple(url.strip() for url in self.consul.split(",") if url.strip())
+        return parts(self.consul)
+
+    @property
+    def clear_consul(self) -> tuple[str, ...]:
+        """The addresses of Consul at which its token could be read on the way."""
+        return tuple(filter(sent_in_clear, self.consul_urls)) if self.consul_token_file else ()
 
 
 @dataclass(frozen=True)
@@ -125,9 +209,12 @@ class Invocation:
     """One call of ``eratos-scheduler``."""
 
     config: Config
-    command: str = ""  #: ``backup`` or ``restore``; empty to run the scheduler
+    command: str = ""  #: ``backup``, ``restore``, ``companions-key`` or ``user``; empty to run the scheduler
     file: str = ""
     replace: bool = False
+    name: str = ""  #: whom ``user`` makes a line for
+    kind: str = ""
+    roles: tuple[str, ...] = ()
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> Invocation:
@@ -143,9 +230,12 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Invocation:
         try:
             values[item.name] = item.metadata["kind"](text)
         except ValueError:
-            kind = "a whole number" if item.metadata["kind"] is int else "a number"
-            problems.append(f"{flag} (or {variable}): {text!r} is not {kind}")
+            problems.append(f"{flag} (or {variable}): {text!r} is not {_KINDS[item.metadata['kind']]}")
     config, command = Config(**values), given["command"] or ""
+    if command == "user":
+        return Invocation(config, command, name=given["name"], kind=given["kind"], roles=tuple(given["roles"]))
+    if command == "companions-key" and config.framework_key_file:
+        return Invocation(config, command)  # it comes of that file alone, whatever store there is
     problems += _problems_of_all(config)
     problems += _problems_to_run(config) if not command else _problems_to_keep(config)
     if problems:
@@ -178,6 +268,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     restore.add_argument("file", metavar="FILE", help="file to read, - for standard input")
     restore.add_argument("--replace", action="store_true", help="put the backup in place of what the store holds")
+    commands.add_parser(
+        "companions-key",
+        parents=[_flags(shown=(*FOR_STORE, "framework_key_file"))],
+        help="print the key that balancers' companions know executors by",
+        description="Print the key for ERATOS_COMPANION_KEY_FILE of the framework's balancers. A running scheduler is not "
+        "disturbed; one has to have started before, unless --framework-key-file is given.",
+        epilog="The scheduler's other flags are allowed and say nothing here.",
+    )
+    user = commands.add_parser(
+        "user",
+        help="make a line of the credentials file",
+        description="Print the line of a user for --http-credentials-file. A new token is shown once, on standard error; "
+        "a password is asked for.",
+        epilog="Example: eratos-scheduler user ci token deploy:/shop view:/ >> credentials",
+    )
+    user.add_argument("name", metavar="NAME", help="whom it is for")
+    user.add_argument("kind", choices=("token", "password"), help="tokens for programs, passwords for people")
+    user.add_argument("roles", metavar="ROLE", nargs="+", help="view, deploy or operate, each with :/path for apps below it")
     return parser
 
 
@@ -189,7 +297,7 @@ def _flags(shown: Collection[str] = ()) -> argparse.ArgumentParser:
         flag = "--" + item.name.replace("_", "-")
         default = "" if item.default in ("", None) else f" (default: {item.default})"
         text = item.metadata["help"] + default if not shown or item.name in shown else argparse.SUPPRESS
-        parser.add_argument(flag, dest=item.name, metavar="VALUE", help=text)
+        parser.add_argument(flag, *_MARATHONS.get(item.name, ()), dest=item.name, metavar="VALUE", help=text)
     return parser
 
 
@@ -203,57 +311,119 @@ def _problems_of_all(config: Config) -> list[str]:
         )
     elif config.zk and not config.zk.startswith("zk://"):
         found.append("--zk: must begin with zk://, as in zk://zk1:2181,zk2:2181/eratos")
+    if config.zk.startswith("zk://") and "@" in config.zk and not (config.zk_ca_file or config.zk_clear):
+        place = config.zk.removeprefix("zk://").partition("/")[0].rpartition("@")[2]
+        if not all(is_loopback(host.rpartition(":")[0] or host) for host in place.split(",")):
+            found.append(
+                "--zk: user and password would be readable on the way: --zk-ca-file speaks TLS, "
+                "--zk-clear true sends them all the same"
+            )
+    if config.zk_cert_file and not config.zk_ca_file:
+        found.append("--zk-cert-file: needs --zk-ca-file")
+    for flag, path in (("--zk-ca-file", config.zk_ca_file), ("--zk-cert-file", config.zk_cert_file)):
+        if path and not Path(path).is_file():
+            found.append(f"{flag}: {path} is no readable file")
+        elif flag == "--zk-cert-file" and path and (problem := loose(Path(path).stat().st_mode)):
+            found.append(f"{flag}: {path} holds a secret, and {problem}")
     if config.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         found.append(f"--log-level: {config.log_level!r} is none of DEBUG, INFO, WARNING, ERROR")
+    if config.log_format not in log.FORMATS:
+        found.append(f"--log-format: {config.log_format!r} is none of {', '.join(log.FORMATS)}")
     return found
 
 
 def _problems_to_run(config: Config) -> list[str]:
-    found = []
+    about = (_about_mesos, _about_decisions, _about_the_api, _about_executors, _about_files, _about_consul)
+    return [problem for find in about for problem in find(config)]
+
+
+def _about_mesos(config: Config) -> Iterator[str]:
     if not config.master:
-        found.append("--master (or ERATOS_MASTER): missing; give zk://host:port/mesos, or host:port of one master")
+        yield "--master (or ERATOS_MASTER): missing; give zk://host:port/mesos, or host:port of one master"
     elif config.master.startswith("zk://") and not re.match(r"^zk://[^/]+/.+", config.master):
-        found.append("--master: a zk:// URL ends in the masters' path, as in zk://zk1:2181,zk2:2181/mesos")
+        yield "--master: a zk:// URL ends in the masters' path, as in zk://zk1:2181,zk2:2181/mesos"
     if config.master_scheme not in ("http", "https"):
-        found.append(f"--master-scheme: {config.master_scheme!r} is neither http nor https")
+        yield f"--master-scheme: {config.master_scheme!r} is neither http nor https"
     try:
         config.master_tls()
     except BadConfig as error:
-        found.append(str(error))
+        yield str(error)
+    if config.failover_timeout_s < 60:
+        yield "--failover-timeout-s: below 60 a restart of the scheduler could end every task; a week is usual"
+    if config.secret_file and not config.principal:
+        yield "--secret-file: needs --principal"
+
+
+def _about_decisions(config: Config) -> Iterator[str]:
+    if config.placement not in ("spread", "pack"):
+        yield f"--placement: {config.placement!r} is neither spread nor pack"
+    if config.policy not in ("basic", "strict"):
+        yield f"--policy: {config.policy!r} is neither basic nor strict"
+    if config.launch_limit < 1:
+        yield "--launch-limit: at least 1, or nothing is ever launched"
+    if config.launch_confirm_timeout_s < 60 or config.launch_timeout_s < 60:
+        yield "--launch-confirm-timeout-s and --launch-timeout-s: at least 60: executors and images take their time"
+    if config.instances_limit < 1:
+        yield "--instances-limit: at least 1, or no app can run"
+    if not 0 < config.local_port_min <= config.local_port_max < 65536:
+        yield "--local-port-min and --local-port-max: ports from 1 to 65535, the least first"
+    if config.deployment_deadline_s < 10:
+        yield "--deployment-deadline-s: at least 10: instances take their time to become ready"
+    if config.maintenance_lead_s < 0 or config.rebalance_budget < 0:
+        yield "--maintenance-lead-s and --rebalance-budget: not below 0"
+    if not 0 <= config.brake_share <= 1:
+        yield "--brake-share: a share, from 0 (never) to 1"
+
+
+def _about_the_api(config: Config) -> Iterator[str]:
     for flag, port in (("--http-port", config.http_port), ("--executor-http-port", config.executor_http_port)):
         if not 0 < port < 65536:
-            found.append(f"{flag}: {port} is no port; give one from 1 to 65535")
-    if config.failover_timeout_s < 60:
-        found.append("--failover-timeout-s: below 60 a restart of the scheduler could end every task; a week is usual")
-    if config.placement not in ("spread", "pack"):
-        found.append(f"--placement: {config.placement!r} is neither spread nor pack")
-    if config.launch_limit < 1:
-        found.append("--launch-limit: at least 1, or nothing is ever launched")
-    if config.launch_confirm_timeout_s < 60 or config.launch_timeout_s < 60:
-        found.append("--launch-confirm-timeout-s and --launch-timeout-s: at least 60: executors and images take their time")
-    if config.instances_limit < 1:
-        found.append("--instances-limit: at least 1, or no app can run")
+            yield f"{flag}: {port} is no port; give one from 1 to 65535"
     if config.advertise_url and not re.match(r"^https?://[^/\s]+/?$", config.advertise_url):
-        found.append(f"--advertise-url: {config.advertise_url!r} is no address like http://scheduler1:8080")
-    if config.maintenance_lead_s < 0 or config.rebalance_budget < 0:
-        found.append("--maintenance-lead-s and --rebalance-budget: not below 0")
-    if not 0 <= config.brake_share <= 1:
-        found.append("--brake-share: a share, from 0 (never) to 1")
+        yield f"--advertise-url: {config.advertise_url!r} is no address like http://scheduler1:8080"
+    if config.http_rate < 0 or config.http_connections < 10:
+        yield "--http-rate and --http-connections: not below 0, and at least 10: the schedulers' own take some"
+    name, colon, password = config.http_credentials.partition(":")
+    if config.http_credentials and not (name and colon and password):
+        yield "--http-credentials: must be user:password"
+    for origin in config.origins:
+        if origin != "*" and not re.match(r"^https?://[^/\s]+$", origin):
+            yield f"--http-origins: {origin!r} is no origin like https://ui.example.com"
+    for host in config.hosts:
+        if not re.match(r"^\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", host):
+            yield f"--http-hosts: {host!r} is no host name; give names without ports, .example.com for all below one"
+    if config.http_client_ca_file and not config.http_cert_file:
+        yield "--http-client-ca-file: needs --http-cert-file: certificates are shown over TLS alone"
+    if config.http_cert_file and config.advertise_url.startswith("http://"):
+        yield "--advertise-url: must begin with https:// where --http-cert-file is given"
+
+
+def _about_executors(config: Config) -> Iterator[str]:
+    for flag, folders in (("--fetch-folders", config.fetch_folders), ("--allow-host-paths", config.allow_host_paths)):
+        yield from (f"{flag}: {path!r} must begin with /" for path in parts(folders) if not path.startswith("/"))
     if config.executor_cpus < 0.01 or config.executor_mem_mib < 32:
-        found.append("--executor-cpus and --executor-mem-mib: at least 0.01 and 32, or Mesos refuses the executor")
+        yield "--executor-cpus and --executor-mem-mib: at least 0.01 and 32, or Mesos refuses the executor"
     if config.executor_disk_mib < 0:
-        found.append("--executor-disk-mib: not below 0")
-    if config.secret_file and not config.principal:
-        found.append("--secret-file: needs --principal")
-    files = {"--secret-file": config.secret_file, "--consul-token-file": config.consul_token_file}
-    files |= {"--consul-ca-file": config.consul_ca_file, "--consul-cert-file": config.consul_cert_file}
-    for flag, path in files.items():
+        yield "--executor-disk-mib: not below 0"
+
+
+def _about_files(config: Config) -> Iterator[str]:
+    secrets = {"--secret-file": config.secret_file, "--consul-token-file": config.consul_token_file}
+    secrets |= {"--framework-key-file": config.framework_key_file, "--consul-cert-file": config.consul_cert_file}
+    secrets |= {"--http-cert-file": config.http_cert_file}
+    others = {"--consul-ca-file": config.consul_ca_file, "--http-client-ca-file": config.http_client_ca_file}
+    others |= {"--http-ca-file": config.http_ca_file}
+    for flag, path in {**secrets, **others}.items():
         if path and not Path(path).is_file():
-            found.append(f"{flag}: {path} is no readable file")
+            yield f"{flag}: {path} is no readable file"
+        elif path and flag in secrets and (problem := loose(Path(path).stat().st_mode)):
+            yield f"{flag}: {path} holds a secret, and {problem}"
+
+
+def _about_consul(config: Config) -> Iterator[str]:
     for flag, url in (*(("--consul", url) for url in config.consul_urls), ("--executor-consul", config.executor_consul)):
         if not re.match(r"^https?://[^/]+/?$", url):
-            found.append(f"{flag}: {url!r} is no address like http://127.0.0.1:8500")
-    return found
+            yield f"{flag}: {url!r} is no address like http://127.0.0.1:8500"
 
 
 def _problems_to_keep(config: Config) -> list[str]:
@@ -262,10 +432,15 @@ def _problems_to_keep(config: Config) -> list[str]:
     return []
 
 
+def parts(text: str) -> tuple[str, ...]:
+    """Return what stands between commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _read(path: str, flag: str) -> str:
     if not path:
         return ""
     try:
-        return Path(path).read_text().strip()
-    except OSError as error:
-        raise BadConfig(f"{flag}: {path} cannot be read: {error.strerror}") from error
+        return secret(path, flag)
+    except PermanentError as error:
+        raise BadConfig(str(error)) from error

@@ -11,7 +11,7 @@ A leader that loses its leadership ends its process. There is no way back to fol
 half-forgotten state can survive (rule 40; Marathon does the same).
 
 Each contender owns an ephemeral, sequential node; the lowest leads, and its data is the URL that followers send users to.
-kazoo's own recipe (kazoo.recipe.lock) is sound for the waiting, but has no way to tell followers who leads, may pause for a
+kazoo's own recipe (kazoo.recipe.lock) is sound for the waiting, but does not let followers know who leads, may pause for a
 minute between attempts, and blocks in ``release`` while ZooKeeper is away. This one looks at the list of contenders on
 every change, which is cheap for the handful of schedulers that a cluster has.
 """
@@ -34,7 +34,7 @@ from eratos.common.log import fields
 from .store.base import Store
 from .store.factory import open_store
 from .store.zookeeper import ZookeeperStore
-from .store.zookeeper_client import SESSION_TIMEOUT_S, ZookeeperUrl, connect, disconnect
+from .store.zookeeper_client import SESSION_TIMEOUT_S, ZookeeperTls, ZookeeperUrl, connect, disconnect
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ class ZookeeperElection:
         self._wake.set()
 
     def _owned(self, name: str) -> bool:
-        """Tell whether a node of ours belongs to the present session: one of an expired session is about to vanish."""
+        """Return whether a node of ours belongs to the present session: one of an expired session is about to vanish."""
         stat = self._client.exists(f"{self._folder}/{name}")
         session = self._client.client_id
         return stat is not None and session is not None and stat.ephemeralOwner == session[0]
@@ -246,6 +246,7 @@ def open_store_and_election(
     *,
     setting: str = "--zk",
     session_timeout_s: float = SESSION_TIMEOUT_S,
+    tls: ZookeeperTls | None = None,
 ) -> tuple[Store, Election]:
     """Open both by the store's URL; with ZooKeeper they share a session. Close the store first, then the election.
 
@@ -255,5 +256,5 @@ def open_store_and_election(
     if not url.startswith("zk:"):
         return open_store(url, setting=setting), NoElection(identity)
     place = ZookeeperUrl.parse(url, setting)
-    client = connect(place, session_timeout_s=session_timeout_s)
+    client = connect(place, tls, session_timeout_s=session_timeout_s)
     return ZookeeperStore(client, place.path), ZookeeperElection(client, place.path, identity, on_change)

@@ -11,19 +11,25 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from eratos.common.backoff import exponential_s
 from eratos.common.errors import FatalError
 from eratos.common.log import fields
 
-from .api.controller import CommandRefused, Unavailable
 from .core import actions, events
 from .core.machine import Machine
-from .core.mesos import TaskStatus
+from .core.mesos_types import TaskStatus
+from .core.refusals import CommandRefused, Unavailable
 from .core.state import State
+from .core.step import Decision
+from .events.event import Event
+from .events.ring import Ring
+from .events.watch import Watch
+from .long_lived import LongLived
 from .store.base import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -42,6 +48,9 @@ TOLD_MOST = 5
 IDLE_S = 1.0
 
 
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
 class Driver(Protocol):
     """What the loop needs of :class:`eratos.scheduler.mesos.driver.SchedulerDriver`."""
 
@@ -57,8 +66,12 @@ class Aborted(FatalError):
 class Loop:
     """Runs the core. ``run`` blocks until ``stop`` is called or the core or the store demands the end."""
 
-    def __init__(self, machine: Machine, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, machine: Machine, store: Store, clock: Callable[[], float], ring: Ring | None = None) -> None:
+        """``ring`` is told what happens; default: nobody is."""
         self.machine = machine
+        self._ring = ring
+        self._watch = Watch()
+        self._long_lived = LongLived()
         self.lock = threading.Lock()
         self._store = store
         self._clock = clock
@@ -76,7 +89,14 @@ class Loop:
         """Enqueue an event; waits while the queue is full."""
         self._queue.put(event)
 
-    def submit(self, make: Callable[[int], events.Command]) -> Future[actions.Reply]:
+    def look_around(self) -> None:
+        """Have the core learn what agents there are; left out while so much waits that it learns it anyway."""
+        try:
+            self._queue.put_nowait(events.LookAround())
+        except queue.Full:
+            pass
+
+    def submit(self, command: events.Command) -> Future[actions.Reply]:
         """Enqueue a command; the future yields its Reply once stored, or raises :class:`CommandRefused`.
 
         Raises Unavailable while the queue is full: events of Mesos wait there for a store that is away.
@@ -85,7 +105,7 @@ class Loop:
         future: Future[actions.Reply] = Future()
         self._waiting[token] = future
         try:
-            self._queue.put_nowait(make(token))
+            self._queue.put_nowait(events.CommandReceived(token, command))
         except queue.Full:
             del self._waiting[token]
             raise Unavailable(f"{QUEUE_MOST} events wait already, and nothing was changed: is the store reachable?") from None
@@ -145,35 +165,33 @@ class Loop:
         """Have the core take a batch of events, and perform what it decides."""
         began = self._clock()
         with self.lock:
-            state = self.machine.state
-            braked, alone = state.brake.reason, {name: trouble.times for name, trouble in state.troubles.items()}
-            out = self._decide(batch)
-            reason = state.brake.reason
-            for hostname, trouble in state.troubles.items():
-                if trouble.times > alone.get(hostname, 0):
-                    apps, until_s = ",".join(trouble.against), trouble.until - self._clock()
-                    log.warning("a host is left alone %s", fields(host=hostname, for_s=round(until_s), starts_failed_of=apps))
-        if reason != braked:
-            log.error("disaster brake %s", fields(engaged=bool(reason), reason=reason or None))
+            decision, happened = self._decide(batch)
+        for notice in decision.notices:
+            log.log(_LEVELS[notice.level], "%s %s", notice.message, _said(notice), exc_info=notice.error)
         decided = self._clock()
-        self._persist([action for action in out if isinstance(action, actions.Write)])
+        self._persist(decision.writes)
         # Leadership may have gone while the store was waited for.
         self._may_act.wait()
         if self._stopping.is_set():
             return
+        if decision.abort:
+            log.error("aborting, tasks stay as they are %s", fields(reason=decision.abort))
+            raise Aborted(decision.abort)
         calls: Counter[str] = Counter()
-        unsent: list[str] = []
-        for action in out:
-            self._perform(action, calls, unsent)
+        unsent = [task_id for call in decision.calls for task_id in self._perform(call, calls)]
+        if self._ring is not None:
+            self._ring.publish(happened)
+        for answer in decision.answers:
+            self._answer(answer)
         if unsent:
             with self.lock:
                 self._take(events.NotLaunched(tuple(unsent)))
-        for action in out:
-            if isinstance(action, actions.Acknowledge):
-                assert self._driver is not None
-                self._driver.acknowledge(action.status)
+        assert self._driver is not None
+        for acknowledgement in decision.acknowledgements:
+            self._driver.acknowledge(acknowledgement.status)
+        self._long_lived.settle(len(self.machine.state.instances))
         if calls:
-            log.info("pass %s", self._summary(batch, out, calls, decided - began, self._clock() - decided))
+            log.info("pass %s", self._summary(batch, decision, calls, decided - began, self._clock() - decided))
 
     def _take(self, event: events.Event) -> None:
         try:
@@ -183,24 +201,25 @@ class Loop:
             log.exception("event could not be handled and was dropped, please report this as a bug %s", told(event))
             self._fail(event)
 
-    def _decide(self, batch: Sequence[events.Event]) -> list[actions.Action]:
+    def _decide(self, batch: Sequence[events.Event]) -> tuple[Decision, list[Event]]:
+        """Return what to do, and what is to be told of it once it is stored."""
+        state, happened = self.machine.state, list[Event]()
+        with _apart():
+            self._watch.before(state, batch)
         for event in batch:
-            if isinstance(event, events.StatusChanged) and event.status.state.terminal:
-                log.info("task ended %s", _ending(event.status))
             self._take(event)
         try:
-            return self.machine.decide(self._clock())
+            decision = self.machine.decide(self._clock())
         except Exception:
             # The same edge; what was decided before belongs to changes that were made.
             log.exception("what to do could not be decided in full, please report this as a bug")
-            return self.machine.abandon()
-        finally:
-            for app_id, error in self.machine.faults:
-                log.error("an app could not be looked after, please report this as a bug %s", fields(app=app_id), exc_info=error)
-            self.machine.faults.clear()
+            decision = self.machine.abandon()
+        with _apart():
+            happened = self._watch.after(state, batch, decision, self._clock())
+        return decision, happened
 
     def _summary(
-        self, batch: Sequence[events.Event], out: Sequence[actions.Action], calls: Counter[str], decide_s: float, perform_s: float
+        self, batch: Sequence[events.Event], decision: Decision, calls: Counter[str], decide_s: float, perform_s: float
     ) -> str:
         """Return the one line of a decision pass: what came, what was done, what waits and why."""
         with self.lock:
@@ -212,7 +231,7 @@ class Loop:
             apps_waiting, launching = len(state.in_need), state.unanswered
         return fields(
             events=len(batch),
-            writes=sum(isinstance(action, actions.Write) for action in out),
+            writes=len(decision.writes),
             **calls,
             launching=launching or None,
             apps_waiting=apps_waiting or None,
@@ -234,40 +253,38 @@ class Loop:
                 if self._stopping.wait(delay_s):
                     raise Aborted("stopped while the store was unavailable; nothing was sent") from error
 
-    def _perform(self, action: actions.Action, calls: Counter[str], unsent: list[str]) -> None:
-        """Perform one action; adds the tasks of launches that could not be sent to ``unsent``."""
+    def _perform(self, call: actions.Call, calls: Counter[str]) -> list[str]:
+        """Send a call; return the tasks of launches that could not be sent."""
         assert self._driver is not None
-        match action:
-            case actions.Put() | actions.Forget() | actions.Acknowledge():
-                pass
-            case actions.Reply():
-                self._answer(action.token, action)
-            case actions.Refuse():
-                self._answer(action.token, CommandRefused(action.status, action.message))
-            case actions.Abort():
-                log.error("aborting, tasks stay as they are %s", fields(reason=action.reason))
-                raise Aborted(action.reason)
-            case _:
-                log.log(logging.INFO if isinstance(action, actions.Kill) else logging.DEBUG, "%s", describe(action))
-                calls.update(_counted(action))
-                if not self._driver.perform(action):
-                    log.info("not sent, the core repeats it from the wanted state %s", fields(call=type(action).__name__))
-                    if isinstance(action, actions.Accept):
-                        unsent += [launch.task_id for launch in action.launches]
+        log.log(logging.INFO if isinstance(call, actions.Kill) else logging.DEBUG, "%s", describe(call))
+        calls.update(_counted(call))
+        if self._driver.perform(call):
+            return []
+        log.info("not sent, the core repeats it from the wanted state %s", fields(call=type(call).__name__))
+        return [launch.task_id for launch in call.launches] if isinstance(call, actions.Accept) else []
 
-    def _answer(self, token: int, answer: actions.Reply | Exception) -> None:
-        future = self._waiting.pop(token, None)
+    def _answer(self, answer: actions.Answer) -> None:
+        future = self._waiting.pop(answer.token, None)
         if future is None or not future.set_running_or_notify_cancel():
             return
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
+        if isinstance(answer, actions.Refuse):
+            future.set_exception(CommandRefused(answer.refusal, answer.message, answer.deployments))
         else:
             future.set_result(answer)
 
     def _fail(self, event: events.Event) -> None:
-        token = getattr(event, "token", None)
-        if token is not None:
-            self._answer(token, CommandRefused(500, "the command could not be handled; see the scheduler's log"))
+        if isinstance(event, events.CommandReceived):
+            broken = "the command could not be handled; see the scheduler's log"
+            self._answer(actions.Refuse(event.token, actions.Refusal.BROKEN, broken))
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Keep what breaks in the block from whatever follows: whoever watches must not keep the scheduler from its work."""
+    try:
+        yield
+    except Exception:
+        log.exception("what happened could not be told, please report this as a bug")
 
 
 def _counted(call: actions.Call) -> dict[str, int]:
@@ -288,24 +305,30 @@ def _counted(call: actions.Call) -> dict[str, int]:
 
 def told(event: events.Event) -> str:
     """Return an event's kind and what it is about, for the log: never a definition, which may hold secrets."""
-    match event:
+    happened = event.command if isinstance(event, events.CommandReceived) else event
+    match happened:
         case events.PutApps():
-            about = [app.id for app in event.apps]
+            about = [*(app.id for app in happened.apps), *happened.dropped, *happened.groups, *happened.dropped_groups]
         case events.DeleteApps():
-            about = list(event.app_ids)
-        case events.ScaleApp() | events.RestartApp() | events.ResetDelay():
-            about = [event.app_id]
+            about = [*happened.app_ids, *happened.groups]
+        case events.RestartApp() | events.ResetDelay() | events.PutVersion():
+            about = [happened.app_id]
+        case events.RollBack() | events.Cancel() | events.Pause() | events.Promote():
+            about = [happened.deployment_id]
+        case events.PutJob():
+            about = [happened.job.id]
+        case events.DeleteJob() | events.StartRun() | events.StopRun():
+            about = [happened.job_id]
         case events.StatusChanged():
-            about = [event.status.task_id]
+            about = [happened.status.task_id]
         case _:
             about = []
     more = len(about) - TOLD_MOST
-    return fields(event=type(event).__name__, about=",".join(about[:TOLD_MOST]) or None, more=more if more > 0 else None)
+    return fields(event=type(happened).__name__, about=",".join(about[:TOLD_MOST]) or None, more=more if more > 0 else None)
 
 
-def _ending(status: TaskStatus) -> str:
-    message = status.message.partition("\n")[0] or None
-    return fields(task_id=status.task_id, state=status.state.value, reason=status.reason or None, message=message)
+def _said(notice: actions.Notice) -> str:
+    return fields(**{name: None if value == "" else value for name, value in notice.fields.items()})
 
 
 def describe(call: actions.Call) -> str:

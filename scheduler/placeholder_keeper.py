@@ -56,7 +56,7 @@ class PlaceholderKeeper:
         self._gone_at: dict[str, float] = {}
 
     def changed(self) -> bool:
-        """Tell whether the scheduler has other apps than at the last :meth:`keep`, or some that go have gone."""
+        """Return whether the scheduler has other apps than at the last :meth:`keep`, or some that go have gone."""
         return self._gone_at != {} or self._fleet() != self._seen
 
     def keep(self, client: consul.Consul, *, in_full: bool) -> None:
@@ -75,7 +75,7 @@ class PlaceholderKeeper:
         changes = list(placeholders.operations(wanted, self._there, fleet.framework_id, since))
         for begin in range(0, len(changes), ENTRIES_AT_ONCE):
             part = [operation for change in changes[begin : begin + ENTRIES_AT_ONCE] for operation in change]
-            _carry_out(client, [placeholders.node_operation(fleet.framework_id), *part])
+            carry_out(client, [placeholders.node_operation(fleet.framework_id), *part])
         if changes:
             log.info("the catalogue's entries of apps were changed %s", fields(changes=len(changes), entries=len(wanted)))
             there = {entry.service_id: entry for entry in wanted}
@@ -112,7 +112,11 @@ class PlaceholderKeeper:
         return kept
 
 
-def _carry_out(client: consul.Consul, operations: list[dict[str, Any]]) -> None:
+def carry_out(client: consul.Consul, operations: list[dict[str, Any]]) -> None:
+    """Change the catalogue, whole or not at all. Raises TemporaryError and the errors of Consul's library.
+
+    The library's own calls that change the catalogue say the token in their body as well, which Consul refuses.
+    """
     done = client.http.put(CB.boolean(), "/v1/txn", headers=client.prepare_headers(), data=json.dumps(operations))
     if not done:
-        raise TemporaryError("Consul did not carry out a transaction on the catalogue's entries of apps")
+        raise TemporaryError("Consul did not carry out a transaction on its catalogue")

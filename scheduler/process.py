@@ -7,33 +7,39 @@ supervisor starts a new process: there is no way back into following with a stat
 from __future__ import annotations
 
 import concurrent.futures
-import importlib.metadata
 import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from eratos.common.errors import FatalError
 from eratos.common.log import fields
 from eratos.common.resources import Resources
+from eratos.scheduler.core.refusals import Unavailable
 
-from .api.controller import Unavailable
-from .catalogue import Catalogue
+from . import about, framework_key
+from .api.controller import Balancer
+from .api_access import policy
 from .clock import Clock
-from .config import Config
+from .config import Config, parts
+from .consul_catalog import ConsulCatalog
 from .core.actions import Reply
-from .core.events import Command, Event
-from .core.machine import Machine, Settings
+from .core.events import Command
+from .core.machine import Machine
 from .core.state import State
+from .core.step import Settings
 from .election import Election, Leadership, open_store_and_election
+from .events.event import Event
+from .events.ring import Ring
+from .events.standing import CLUSTER
+from .framework_key import FrameworkKey
 from .loop import Loop
 from .mesos.driver import SchedulerDriver
-from .mesos.settings import ExecutorSettings, MesosSettings
+from .mesos.settings import CAPABILITIES, GPUS, ExecutorSettings, MesosSettings
 from .placeholder_keeper import Fleet, PlaceholderKeeper
 from .store.base import Store
-from .takeover import UnrecordedTasks, examine
+from .store_check import examine
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +47,8 @@ T = TypeVar("T")
 
 #: How long the API waits for a command to be stored before it answers 503.
 COMMAND_S = 20.0
+#: How long a leader goes on that was asked to give way, as Marathon's (LeaderResource.scala).
+ABDICATION_S = 0.5
 
 
 class Process:
@@ -51,9 +59,12 @@ class Process:
         self.clock = Clock()  #: the core's and the API's: what one says the other shows
         self._election: Election | None = None
         self._loop: Loop | None = None
-        self._catalogue: Catalogue | None = None
-        self._framework_id = ""
+        self._catalogue: ConsulCatalog | None = None
+        self.key = FrameworkKey(b"")  #: read before the API is served
         self._stopping = threading.Event()
+        self._core = core_settings(config, "", Resources())
+        self._abdicated = False
+        self.events = Ring()
 
     # For the API
 
@@ -65,40 +76,43 @@ class Process:
         return self._election.leader() if self._election is not None else None
 
     def info(self) -> dict[str, Any]:
-        config, leading = self._config, self.is_leader
-        state = self.read(lambda state: (state.framework_id, state.connected, state.master)) if leading else ("", False, "")
-        return {
-            "name": "eratos",
-            "version": importlib.metadata.version("eratos"),
-            "elected": leading,
-            "leader": urlsplit(self.leader() or "").netloc or None,
-            "frameworkId": state[0] or None,
-            "connected": state[1],
-            "mesos_leader": state[2] or None,
-            "buildref": "",
-            "http_config": {"http_port": config.http_port, "https_port": None},
-            "marathon_config": {
-                "master": config.master,
-                "framework_name": config.framework_name,
-                "mesos_role": config.role,
-                "mesos_user": config.user,
-                "failover_timeout": config.failover_timeout_s,
-                "checkpoint": True,
-                "ha": bool(config.zk),
-                "hostname": config.hostname,
-            },
-            "zookeeper_config": {"zk": _without_credentials(config.zk) or None},
-        }
+        leading = self.is_leader
+        framework_id, master = self.read(lambda state: (state.framework_id, state.master)) if leading else ("", "")
+        return about.info(self._config, self._core, about.Standing(leading, self.leader(), framework_id, master))
+
+    def settings(self) -> dict[str, Any]:
+        return about.settings(self._config)
+
+    def abdicate(self) -> None:
+        self._abdicated = True
+        # The answer goes out first.
+        timer = threading.Timer(ABDICATION_S, self._end_term)
+        timer.daemon = True
+        timer.start()
+
+    def _end_term(self) -> None:
+        log.warning("leadership is given up on request")
+        if self._loop is not None:
+            self._loop.stop()
 
     def left_out(self) -> Mapping[str, Sequence[str]]:
         catalogue = self._catalogue
         return catalogue.left_out if catalogue is not None else {}
 
-    def submit(self, make_command: Callable[[int], Command]) -> Reply:
+    def balancers(self) -> Sequence[Balancer]:
+        catalogue = self._catalogue
+        return catalogue.balancers if catalogue is not None else ()
+
+    def look_around(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            loop.look_around()
+
+    def submit(self, command: Command) -> Reply:
         loop = self._loop
         if loop is None:
             raise Unavailable("this scheduler does not lead: ask the leader")
-        future = loop.submit(make_command)
+        future = loop.submit(command)
         try:
             return future.result(COMMAND_S)
         except concurrent.futures.TimeoutError:
@@ -126,10 +140,12 @@ class Process:
         Raises FatalError where the process must be started anew, PermanentError for settings that cannot work.
         """
         config = self._config
-        store, election = open_store_and_election(config.store_url, config.url, self._leadership_changed)
+        store, election = open_store_and_election(config.store_url, config.url, self._leadership_changed, tls=config.zk_tls())
         self._election = election
-        stop_serving = serve(self)
+        stop_serving: Callable[[], None] = lambda: None  # noqa: E731
         try:
+            self.key = framework_key.read(store, config.framework_key_file)
+            stop_serving = serve(self)
             election.start()
             log.info("waiting for leadership %s", fields(url=config.url))
             while not self._stopping.is_set() and not election.wait_until_leader(0.5):
@@ -146,30 +162,25 @@ class Process:
     def _lead(self, store: Store, election: Election) -> None:
         store.begin_term(election.ballot)
         stored = store.load()
-        examine(stored)
-
-        def hear(event: Event) -> None:
-            unrecorded.look(event)
-            loop.emit(event)
-
-        driver = SchedulerDriver(mesos_settings(self._config), hear)
+        examine(stored, policy(self._config))
+        driver = SchedulerDriver(mesos_settings(self._config, self.key), lambda event: loop.emit(event))
         settings = core_settings(self._config, driver.executor_id, driver.executor_resources)
-        loop = Loop(Machine(stored, settings, lambda: str(uuid.uuid4()), self.clock()), store, self.clock)
-        unrecorded = UnrecordedTasks(loop.read)
+        loop = Loop(Machine(stored, settings, lambda: str(uuid.uuid4()), self.clock()), store, self.clock, self.events)
         log.info(
             "leading %s",
             fields(framework_id=stored.framework_id or "new", apps=len(stored.apps), instances=len(stored.instances)),
         )
         driver.start(stored.framework_id)
         self._loop = loop
-        self._leadership_changed(election.state)  # it may have changed before there was a loop to tell
-        catalogue = Catalogue(
+        self._leadership_changed(election.state)  # it may have changed before there was a loop to hear of it
+        catalogue = ConsulCatalog(
             self._config.consul_urls,
             lambda: loop.read(_live_tasks),
             PlaceholderKeeper(lambda: loop.read(_fleet)),
             self._config.consul_token(),
             ca_file=self._config.consul_ca_file,
             cert_file=self._config.consul_cert_file,
+            on_change=lambda: self.events.publish([Event(CLUSTER, self.clock(), {})]),
         )
         self._catalogue = catalogue
         catalogue.start()
@@ -178,8 +189,11 @@ class Process:
                 loop.run(driver)
         finally:
             self._loop = self._catalogue = None
+            self.events.close()  # readers go to the next leader
             catalogue.stop()
             driver.stop()
+        if self._abdicated and not self._stopping.is_set():
+            raise FatalError("leadership was given up: ending, so that the supervisor starts this process anew")
         if election.lost.is_set():
             raise FatalError("leadership was lost: ending, so that the supervisor starts this process anew")
 
@@ -200,7 +214,7 @@ def _live_tasks(state: State) -> tuple[str, set[str]]:
 
 
 def _fleet(state: State) -> Fleet:
-    return Fleet(state.framework_id, dict(state.apps), frozenset(state.fleets))
+    return Fleet(state.framework_id, dict(state.apps), frozenset(state.fleets.keys() - state.runs.keys()))
 
 
 def core_settings(config: Config, executor_id: str, executor_resources: Resources) -> Settings:
@@ -211,6 +225,7 @@ def core_settings(config: Config, executor_id: str, executor_resources: Resource
         launching_most=config.launch_limit,
         launch_confirm_timeout_s=config.launch_confirm_timeout_s,
         launch_timeout_s=config.launch_timeout_s,
+        deployment_deadline_s=config.deployment_deadline_s,
         placement="pack" if config.placement == "pack" else "spread",
         maintenance_lead_s=config.maintenance_lead_s,
         brake_share=config.brake_share,
@@ -218,30 +233,33 @@ def core_settings(config: Config, executor_id: str, executor_resources: Resource
     )
 
 
-def mesos_settings(config: Config) -> MesosSettings:
-    """Return the driver's settings out of the process's."""
+def mesos_settings(config: Config, key: FrameworkKey) -> MesosSettings:
+    """Return the driver's settings out of the process's; executors are given what is derived from the key for them."""
+    variables = {"ERATOS_CONSUL": config.executor_consul, "ERATOS_HTTP_PORT": str(config.executor_http_port)}
+    if config.policy == "strict" and not config.allow_private_fetch:
+        variables["ERATOS_FETCH_PRIVATE"] = "false"
     return MesosSettings(
         master=config.master,
         name=config.framework_name,
         user=config.user,
         roles=(config.role,),
+        capabilities=(*CAPABILITIES, GPUS) if config.gpus else CAPABILITIES,
         failover_timeout_s=config.failover_timeout_s,
         hostname=config.hostname,
         webui_url=config.url,
         principal=config.principal,
         secret=config.secret(),
+        clear=config.master_clear or key.upgraded,
+        secret_hosts=frozenset(parts(config.master_hosts)),
         tls=config.master_tls(),
         tls_master=config.master_scheme == "https",
         executor=ExecutorSettings(
             command=config.executor_command,
             name=config.framework_name,
             uris=tuple(uri.strip() for uri in config.executor_uris.split(",") if uri.strip()),
-            environment={"ERATOS_CONSUL": config.executor_consul, "ERATOS_HTTP_PORT": str(config.executor_http_port)},
+            environment=variables,
+            data=lambda agent_id: key.for_executor(agent_id).to_bytes(),
+            data_name=key.name,
             resources=Resources(round(config.executor_cpus * 1000), config.executor_mem_mib, config.executor_disk_mib),
         ),
     )
-
-
-def _without_credentials(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if rest else url

@@ -24,6 +24,7 @@ REASONS = {
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
+    502: "Bad Gateway",
     505: "HTTP Version Not Supported",
 }
 
@@ -59,7 +60,7 @@ class Request:
 
     @property
     def waits_for_continue(self) -> bool:
-        """Tell whether the client holds its body back until it is asked to go on."""
+        """Return whether the client holds its body back until it is asked to go on."""
         return self.headers.get("expect", "").lower() == "100-continue"
 
 

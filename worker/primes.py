@@ -15,7 +15,7 @@ _random = random.SystemRandom()
 
 
 def is_prime(number: int) -> bool:
-    """Tell whether a number below PROVEN_BELOW is prime; never wrong. Raises ValueError past that bound."""
+    """Return whether a number below PROVEN_BELOW is prime; never wrong. Raises ValueError past that bound."""
     if number >= PROVEN_BELOW:
         raise ValueError(f"{number} is past the bound of the proof, {PROVEN_BELOW}")
     if number < 2:
@@ -30,7 +30,7 @@ def is_prime(number: int) -> bool:
 
 
 def _passes(number: int, base: int, odd: int, twos: int) -> bool:
-    """Tell whether ``number`` is a strong probable prime to ``base``, where ``number - 1 == odd * 2**twos``."""
+    """Return whether ``number`` is a strong probable prime to ``base``, where ``number - 1 == odd * 2**twos``."""
     power = pow(base, odd, number)
     if power in (1, number - 1):
         return True

@@ -65,7 +65,7 @@ class Connection:
 
     @property
     def in_flight(self) -> bool:
-        """Tell whether some of a request is here and its answer not yet gone."""
+        """Return whether some of a request is here and its answer not yet gone."""
         return self.phase in (WORKING, SENDING) or (self.phase == READING and bool(self.received or self.request))
 
 
@@ -376,7 +376,7 @@ def text(status: int, line: str, *headers: tuple[str, str]) -> Response:
 
 
 def run(program: str, settings: Settings, routes: Mapping[str, Route], metrics: Metrics) -> None:
-    """Serve until told to stop; ends the process with status 1 and a reason where the port cannot be had."""
+    """Serve until asked to stop; ends the process with status 1 and a reason where the port cannot be had."""
     try:
         server = Server(settings, routes, metrics)
     except OSError as error:

@@ -19,7 +19,7 @@ class Settings:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.problems: list[str] = []
-        self.port = self.integer("PORT", 8080, 0, 65535)  #: 0: any free one; the start line tells which
+        self.port = self.integer("PORT", 8080, 0, 65535)  #: 0: any free one; the start line says which
         # MESOS_TASK_ID and MARATHON_APP_VERSION are set by Marathon in the environment of every task.
         self.instance = self._label("INSTANCE_ID", "MESOS_TASK_ID") or socket.gethostname()
         self.version = self._label("VERSION", "MARATHON_APP_VERSION") or __version__

@@ -20,8 +20,11 @@ from .shell import CommandFailed, run
 from .terminal import Problem, Progress
 
 IMAGE = "debian:trixie-slim"
+#: What stands behind that name: Debian's image of one day, for every processor. The Dockerfile's images are built from IMAGE.
+DIGEST = "sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f"
 SUITE = "trixie"
-MIRROR = "http://deb.debian.org/debian"
+MIRROR_VARIABLE = "ERATOS_DEBIAN_MIRROR"
+MIRROR = os.environ.get(MIRROR_VARIABLE) or "http://deb.debian.org/debian"
 BOOTSTRAP_FOLDER = Path("/var/tmp/eratos-base-image")
 BUNDLE = COMPOSE_FOLDER / "ca" / "host-bundle.crt"
 COMPOSE_DOCS = "https://docs.docker.com/compose/install/linux/"
@@ -38,7 +41,9 @@ def ensure_image(progress: Progress) -> None:
     with progress.step(f"get the base image {IMAGE}") as step:
         try:
             step.detail = "pulling it from Docker Hub"
-            run(["docker", "pull", "-q", IMAGE], timeout_s=600)
+            pinned = f"{IMAGE.partition(':')[0]}@{DIGEST}"
+            run(["docker", "pull", "-q", pinned], timeout_s=600)
+            run(["docker", "tag", pinned, IMAGE])
         except CommandFailed as error:
             reason = error.output.strip().splitlines()[-1:] or ["no answer"]
             step.detail = "Docker Hub is out of reach: making it of Debian's packages"

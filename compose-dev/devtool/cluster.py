@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .settings import COMPOSE_FILE, DEFAULT_AGENTS, DEFAULT_BALANCERS, GENERATED, Settings
+from . import base, secure
+from .settings import COMPOSE_FILE, DEFAULT_AGENTS, DEFAULT_BALANCERS, GENERATED, SECURE_FILE, Settings
 from .shell import CommandFailed, run
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -23,6 +24,8 @@ SERVICE_LABEL = "com.docker.compose.service"
 MADE_LABEL = "com.docker.compose.config-hash"
 #: On every worker's container; the value begins with the project.
 HOST_LABEL = "eratos.host"
+APP_LABEL = "eratos.app"
+TASK_LABEL = "eratos.task"
 
 
 @dataclass(frozen=True, order=True)
@@ -50,7 +53,7 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """Tell whether it runs."""
+        """Return whether it runs."""
         return self.state == "running"
 
 
@@ -62,7 +65,9 @@ class Compose:
         self.env = {
             **os.environ,
             **settings.variables,
+            **secure.variables(settings),
             "ERATOS_PROJECT": settings.project,
+            "ERATOS_BASE": base.IMAGE,
             "DOCKER_BUILDKIT": "1",
             "COMPOSE_IGNORE_ORPHANS": "1",
         }
@@ -74,6 +79,8 @@ class Compose:
     def command(self, *arguments: str) -> list[str]:
         """Return a whole command line, the override included where there is one."""
         files = ["-f", str(COMPOSE_FILE)]
+        if self.settings.secure:
+            files += ["-f", str(SECURE_FILE)]
         if self._override.exists():
             files += ["-f", str(self._override)]
         return ["docker", "compose", *files, *arguments]
@@ -168,6 +175,16 @@ def workers(settings: Settings, hosts: Iterable[str] | None = None) -> list[Cont
     ]
 
 
+def worker_tasks(settings: Settings, app_id: str) -> dict[str, tuple[str, str]]:
+    """Return an app's running workers on this cluster's hosts: container id and host (agent1) by task."""
+    shown = f'{{{{.Label "{HOST_LABEL}"}}}} {{{{.Label "{TASK_LABEL}"}}}} {{{{.ID}}}}'
+    label = f"label={APP_LABEL}={app_id}"
+    lines = run(["docker", "ps", "--no-trunc", "--filter", label, "--format", shown], timeout_s=60).splitlines()
+    rows = [line.split() for line in lines]
+    prefix = f"{settings.project}-agent"
+    return {task: (container, host[len(settings.project) + 1 :]) for host, task, container in rows if host.startswith(prefix)}
+
+
 def _inspect(filters: list[str], label: str = SERVICE_LABEL) -> list[Container]:
     ids = run(["docker", "ps", "-aq", "--no-trunc", *filters], timeout_s=60).split()
     if not ids:
@@ -205,7 +222,7 @@ def parse_container(entry: dict[str, Any], label: str = SERVICE_LABEL) -> Contai
 
 
 def short_name(container: str) -> str:
-    """Return a worker's container by what tells it apart, as `eratos logs` calls its task: shop_cart.6f1c0a52.1."""
+    """Return a worker's container by what distinguishes it, as `eratos logs` calls its task: shop_cart.6f1c0a52.1."""
     match = re.fullmatch(r"eratos-(.+)\.instance-([0-9A-Za-z]{1,8})[0-9A-Za-z-]*\._app\.(\d+)", container)
     return ".".join(match.groups()) if match else container
 
@@ -232,6 +249,12 @@ def stranded(found: list[Container]) -> list[Container]:
     ]
 
 
+def outlived(project: str, found: list[Container], on_hosts: list[Container]) -> list[Container]:
+    """Return the workers that run on although their host, made anew or started again, was without power since."""
+    booted = {f"{project}-{container.service}": container.started_at for container in found if container.running}
+    return [one for one in on_hosts if one.running and one.started_at < booted.get(one.service, "~")]
+
+
 def config(compose: Compose) -> dict[str, Any]:
     """Return what compose makes of its files and variables."""
     loaded: dict[str, Any] = json.loads(compose.run("config", "--format", "json"))
@@ -244,7 +267,7 @@ def remove_surplus(settings: Settings) -> None:
     surplus = [container for container in containers(settings.project) if container.service not in wanted]
     if not surplus:
         return
-    # An agent lets its workers finish and tells the master; its Consul agent is still there to take them out of rotation.
+    # An agent lets its workers finish and reports to the master; its Consul agent is still there to take them out of rotation.
     for group in ([one for one in surplus if not host_of(one.service)], [one for one in surplus if host_of(one.service)]):
         if group:
             run(["docker", "stop", "-t", "30", *(container.id for container in group)], check=False, timeout_s=120)

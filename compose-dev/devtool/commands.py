@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 
-from . import cluster, development, engine, fleet, health, images, members, network, ports, repair, report, timings
+from . import audit as vulnerabilities
+from . import cluster, development, engine, fleet, health, images, members, network, ports, repair, report, secure, timings
 from . import logs as log_reader
+from .alone import alone
+from .chaos import command as chaos_command
 from .cluster import Compose
-from .settings import GENERATED, Settings, read_settings
+from .load import command as load_command
+from .settings import Settings, read_settings
 from .shell import replace_this_process
 from .terminal import Problem, Progress, say
 
@@ -49,7 +50,8 @@ def main(arguments: list[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = [*getattr(options, "pytest", []), *rest]
     try:
-        settings = read_settings(os.environ, getattr(options, "agents", None), getattr(options, "balancers", None))
+        agents, balancers = getattr(options, "agents", None), getattr(options, "balancers", None)
+        settings = read_settings(os.environ, agents, balancers, options.command == "up" and options.secure)
         return options.run(settings, options) or 0
     except Problem as problem:
         say()
@@ -87,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--agents", type=int, metavar="N", help="simulated hosts (3 the first time, then remembered)")
     added.add_argument("--balancers", type=int, metavar="N", help="balancers (2 the first time, then remembered)")
+    added.add_argument(
+        "--secure", action="store_true", help="a cluster whose parts ask who asks: TLS, passwords, tokens (remembered)"
+    )
     added.add_argument("--force", action="store_true", help="go on in spite of too little disk or memory")
     added = command("down", down, "stop and remove the cluster and its workers")
     added.add_argument("--volumes", action="store_true", help="also forget what was deployed and chosen")
@@ -109,26 +114,29 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("service", metavar="SERVICE")
     added = command("kill", kill, "kill a service as a power cut would; ./dev up heals it")
     added.add_argument("service", metavar="SERVICE")
+    added = command("load", load_command.run, "load an app, or a URL of this machine, and report what became of each request")
+    load_command.add_options(added)
+    added = command("chaos", chaos_command.run, "break the cluster on purpose, under load, and say whether it came through")
+    chaos_command.add_options(added)
     added = command("test", test, "run the tests: all, or those that pytest's arguments select")
     added.add_argument("pytest", nargs="*", metavar="PYTEST ARGUMENT")
+    added.add_argument("--secure", action="store_true", help="the end-to-end tests on a cluster that ./dev up --secure makes")
+    added.add_argument("--all", action="store_true", help="with what takes hours, which is left out otherwise")
     added = command("bench", bench, "run a benchmark of bench/ against the cluster; without NAME, list them")
     added.add_argument("name", nargs="?", metavar="NAME")
     command("lint", lint, "check style and types")
+    added = command("mutate", mutate, "change the pure modules that hold a formula, and see whether a test notices")
+    added.add_argument("modules", nargs="*", metavar="MODULE", help="such as scheduler/core/brake (default: all)")
+    added.add_argument("--most", type=int, metavar="N", help="mutants of each module, 0 for all (default: 30)")
+    added.add_argument("--seed", type=int, metavar="N", help="which ones, where there are more (default: 1)")
+    added = command("lock", lock, "write requirements/ anew from setup.cfg: the dependencies with their digests")
+    added.add_argument("--upgrade", action="store_true", help="take the newest versions that setup.cfg allows")
+    added = command("audit", audit, "ask a public database for vulnerabilities of all that is locked (needs the internet)")
+    added.add_argument(
+        "--service", default=vulnerabilities.SERVICE, metavar="URL", help=f"the database ({vulnerabilities.SERVICE})"
+    )
+    command("docs", docs, "write docs/configuration.md anew from the settings' classes, and wrap the documents")
     return parser
-
-
-@contextlib.contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Keep two runs from changing the same cluster at once."""
-    GENERATED.mkdir(parents=True, exist_ok=True)
-    with (GENERATED / f"{settings.project}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Problem(
-                f"another ./dev is changing the cluster {settings.project} right now", "wait until it is done and run this again"
-            ) from None
-        yield
 
 
 def up(settings: Settings, options: argparse.Namespace) -> None:
@@ -136,19 +144,25 @@ def up(settings: Settings, options: argparse.Namespace) -> None:
     if options.workers is not None and options.workers < 0:
         raise Problem(f"--workers {options.workers} is out of range", "choose 0 or more")
     progress = Progress()
-    with _alone(settings):
+    with alone(settings):
         engine.ensure(progress)
         network.choose(settings, os.environ)
         compose = Compose(settings)
         built = images.ensure(settings, compose, progress, options.force)
         ports.check(settings, cluster.containers(settings.project))
         settings.remember()
+        if settings.secure:
+            with progress.step("make the secrets, and give each part its own"):
+                secure.prepare(settings)
+                compose = Compose(settings)
         with progress.step("start the containers") as step:
             changed = repair.start(compose, step)
             if changed:
                 images.remove_outdated()
         with progress.step("wait until every part is up") as step:
             remake = partial(repair.remake, compose)
+            if settings.secure:
+                secure.restore(settings)
             health.await_infrastructure(settings, step, INFRASTRUCTURE_S, SETTLE_S if changed else 0, remake)
             members.forget_surplus(settings, step)
         with progress.step("wait until all workers are in rotation") as step:
@@ -161,12 +175,13 @@ def up(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def down(settings: Settings, options: argparse.Namespace) -> None:
-    """Stop and remove the cluster; what it stored stays, unless told otherwise."""
+    """Stop and remove the cluster; what it stored stays, unless stated otherwise."""
     engine.require()
-    with _alone(settings), Progress().step("stop and remove the cluster"):
+    with alone(settings), Progress().step("stop and remove the cluster"):
         cluster.stop(Compose(settings), options.volumes)
         if options.volumes:
             settings.forget()
+            secure.forget(settings)
 
 
 def status(settings: Settings, _options: argparse.Namespace) -> int:
@@ -248,7 +263,7 @@ def kill(settings: Settings, options: argparse.Namespace) -> None:
     """Play a power cut."""
     engine.require()
     _require_running(settings, options.service)
-    with _alone(settings):
+    with alone(settings):
         dead = cluster.kill(settings, options.service)
         say(f"killed: {', '.join(dead)}")
         if members.is_host(options.service):
@@ -263,7 +278,7 @@ def kill(settings: Settings, options: argparse.Namespace) -> None:
 
 def test(settings: Settings, options: argparse.Namespace) -> int:
     """Run the tests."""
-    return development.test(settings, options.rest)
+    return development.test(settings, options.rest, everything=options.all, secure=options.secure)
 
 
 def bench(settings: Settings, options: argparse.Namespace) -> int:
@@ -274,6 +289,27 @@ def bench(settings: Settings, options: argparse.Namespace) -> int:
 def lint(_settings: Settings, _options: argparse.Namespace) -> int:
     """Check style and types."""
     return development.lint()
+
+
+def mutate(_settings: Settings, options: argparse.Namespace) -> int:
+    """Change the pure modules that hold a formula, and see whether a test notices."""
+    chosen = [f"--{name}={getattr(options, name)}" for name in ("most", "seed") if getattr(options, name) is not None]
+    return development.mutate([*options.modules, *chosen])
+
+
+def lock(_settings: Settings, options: argparse.Namespace) -> int:
+    """Lock the dependencies."""
+    return development.renew_lock(options.upgrade)
+
+
+def audit(_settings: Settings, options: argparse.Namespace) -> int:
+    """Ask for vulnerabilities."""
+    return vulnerabilities.run(options.service)
+
+
+def docs(_settings: Settings, _options: argparse.Namespace) -> int:
+    """Write the page that is made of the code, and wrap all."""
+    return development.docs()
 
 
 def _require_running(settings: Settings, service: str) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import engine, fleet, health, images, packages
+from . import engine, fleet, health, images, lock, packages, wrapping
 from .cluster import Compose
 from .settings import GENERATED, ROOT, Settings
 from .shell import CommandFailed, run
@@ -20,11 +20,20 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed-for"
 #: What the installation depends on; the code itself is linked, not copied.
-INSTALLED_FROM = ("setup.cfg", "pyproject.toml", "compat/http-parser/setup.cfg", "compat/http-parser/pyproject.toml")
+INSTALLED_FROM = (
+    "setup.cfg",
+    "pyproject.toml",
+    "compat/http-parser/setup.cfg",
+    "compat/http-parser/pyproject.toml",
+    *lock.of("build", "dev"),
+)
+
 OLDEST_PYTHON = (3, 11)
 
+#: What the tests take for a browser.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: Kinds of tests in the order they run: fast ones first, so that a mistake shows before minutes of image building.
-WITHOUT_ENGINE = ("tests/unit", "tests/simulation", "tests/scenarios")
+WITHOUT_ENGINE = ("tests/unit", "tests/simulation", "tests/scenarios", "tests/browser")
 WITH_ENGINE = ("tests/contract", "tests/e2e")
 #: One more than cores: many of the fast tests wait for a moment.
 WITHOUT_ENGINE_PROCESSES = str((os.cpu_count() or 1) + 1)
@@ -50,11 +59,7 @@ def ensure_venv(progress: Progress) -> None:
                 packages.install("python3-venv")
                 shutil.rmtree(VENV, ignore_errors=True)
                 run([python, "-m", "venv", str(VENV)])
-        run(
-            [str(PYTHON), "-m", "pip", "install", "-q", "./compat/http-parser", "-e", ".[dev]"],
-            env=_environment(),
-            timeout_s=1200,
-        )
+        lock.install(PYTHON, "dev", str(ROOT / "compat" / "http-parser"), "-e", f"{ROOT}[dev]")
         STAMP.write_text(wanted)
 
 
@@ -77,23 +82,43 @@ def _find_python() -> str:
     )
 
 
-def test(settings: Settings, arguments: list[str]) -> int:
-    """Run all kinds of tests, or what pytest's arguments select. Return pytest's exit code."""
+def renew_lock(upgrade: bool) -> int:
+    """Make requirements/ anew, with the tool that is locked itself. Return 0."""
     progress = Progress()
     ensure_venv(progress)
+    with progress.step("resolve setup.cfg into requirements/"):
+        lock.renew(PYTHON, upgrade)
+    return 0
+
+
+def test(settings: Settings, arguments: list[str], *, everything: bool = False, secure: bool = False) -> int:
+    """Run all kinds of tests, or what pytest's arguments select. Return pytest's exit code.
+
+    Those that take hours are left out (setup.cfg) unless ``everything`` is asked for. With ``secure`` the end-to-end tests'
+    cluster asks who asks.
+    """
+    if secure:
+        os.environ["ERATOS_TEST_SECURE"] = "true"
+    progress = Progress()
+    ensure_venv(progress)
+    # The last word about markers counts, and an empty one chooses all.
+    chosen = ["-m", ""] if everything else []
     if arguments:
+        if any(argument.startswith("tests/browser") for argument in arguments):
+            _ensure_browser(progress)
         if needs_engine(arguments):
             _ensure_engine_and_images(settings, progress)
-        return _pytest(arguments)
+        return _pytest([*arguments, *chosen])
+    _ensure_browser(progress)
     code = _pytest(["-n", WITHOUT_ENGINE_PROCESSES, "--dist", "worksteal", *_with_tests(WITHOUT_ENGINE)])
     if code:
         return code
     _ensure_engine_and_images(settings, progress)
-    return _pytest(_with_tests(WITH_ENGINE))
+    return _pytest([*_with_tests(WITH_ENGINE), *chosen])
 
 
 def needs_engine(arguments: list[str]) -> bool:
-    """Tell whether pytest's arguments may select a test that needs Docker: unless every path among them is of a kind without."""
+    """Return whether pytest's arguments may select a test that needs Docker: unless every path is of a kind without."""
     paths = [argument for argument in arguments if argument.startswith("tests")]
     return not paths or not all(path.startswith(WITHOUT_ENGINE) for path in paths)
 
@@ -112,8 +137,18 @@ def _pytest(arguments: list[str]) -> int:
 
 
 def _ensure_engine_and_images(settings: Settings, progress: Progress) -> None:
+    _ensure_browser(progress)
     engine.ensure(progress)
     images.ensure(settings, Compose(settings), progress)
+
+
+def _ensure_browser(progress: Progress) -> None:
+    """Install a browser for the tests that need one, where that can be done: elsewhere they are skipped, and say so."""
+    if any(map(shutil.which, BROWSERS)) or not packages.available():
+        return
+    with progress.step("install Chromium, for the tests of what web pages may do"):
+        packages.update()
+        packages.install(*packages.known("chromium"))
 
 
 def bench(settings: Settings, name: str | None, arguments: list[str]) -> int:
@@ -148,6 +183,24 @@ def to_its_end(command: list[str], env: dict[str, str]) -> int:
                 return process.wait()
 
 
+def docs() -> int:
+    """Write docs/configuration.md, and wrap the documents that have too long lines. Return 0 if that was possible."""
+    listed = run(["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]).split()
+    names = [name for name in listed if (ROOT / name).is_file()]
+    for name in wrapping.wrap_files(ROOT, names):
+        say(f"wrapped {name}")
+    ensure_venv(Progress())
+    environment = {**_environment(), "PYTHONPATH": str(ROOT / "compose-dev")}
+    return subprocess.run([str(PYTHON), "-P", "-m", "devtool.configuration_page"], cwd=ROOT, env=environment).returncode
+
+
+def mutate(arguments: list[str]) -> int:
+    """Run :mod:`mutation` with its arguments. Return 0 if each mutant was noticed, or is excused."""
+    ensure_venv(Progress())
+    environment = {**_environment(), "PYTHONPATH": str(ROOT / "compose-dev")}
+    return to_its_end([str(PYTHON), "-P", "-m", "devtool.mutation", *arguments], environment)
+
+
 def lint() -> int:
     """Check style and types. Return 0 if both are clean."""
     ensure_venv(Progress())
@@ -156,12 +209,13 @@ def lint() -> int:
         [str(PYTHON), "-m", "ruff", "check", "."],
         [str(PYTHON), "-m", "mypy", "-p", "eratos"],
         [str(PYTHON), "-m", "mypy", "-p", "devtool"],
+        [str(PYTHON), "-m", "mypy", "-p", "support"],
     ]
     farm = _link_farm()
     codes = []
     for check in checks:
         say(f"\n$ {' '.join(['python', *check[1:]])}")
-        path = os.pathsep.join([str(farm), str(ROOT / "compose-dev")])
+        path = os.pathsep.join([str(farm), str(ROOT / "compose-dev"), str(ROOT / "tests")])
         codes.append(subprocess.run(check, cwd=ROOT, env={**env, "MYPYPATH": path}).returncode)
     return max(codes)
 
@@ -171,6 +225,6 @@ def _link_farm() -> Path:
     farm = GENERATED / "mypy"
     shutil.rmtree(farm, ignore_errors=True)
     (farm / "eratos").mkdir(parents=True)
-    for name in ("common", "marathon", "scheduler", "executor", "haproxy", "cli"):
+    for name in ("common", "mesos", "marathon", "scheduler", "executor", "haproxy", "cli"):
         (farm / "eratos" / name).symlink_to(ROOT / name, target_is_directory=True)
     return farm

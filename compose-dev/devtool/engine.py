@@ -6,7 +6,6 @@ Called first by every command that needs Docker. It never restarts or reconfigur
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -56,7 +55,7 @@ def _raise_for_what_only_the_user_can_do(error: str) -> None:
 
 
 def info(field: str) -> str:
-    """Return one field of `docker info`, or "" where this engine does not tell."""
+    """Return one field of `docker info`, or "" where this engine does not say."""
     return run(["docker", "info", "--format", "{{." + field + "}}"], check=False, timeout_s=30).strip()
 
 
@@ -172,8 +171,3 @@ def _mount_cgroups() -> None:
         packages.update()
         packages.install("cgroupfs-mount")
         run(["cgroupfs-mount"])
-
-
-def processor_is_x86() -> bool:
-    """Tell whether images for x86-64 run here without emulation."""
-    return platform.machine().lower() in ("x86_64", "amd64")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from . import health, rotation, web
+from . import health, rotation, secure, web
 from .settings import ROOT, SCHEDULERS, Settings
 from .terminal import Problem, Step
 
@@ -31,7 +31,7 @@ def api(settings: Settings, method: str, path: str, body: Any = None) -> tuple[i
     leader = health.scheduler_leader(settings)
     for number in sorted(range(1, SCHEDULERS + 1), key=lambda number: number != leader):
         try:
-            status, text = web.request(method, settings.url("API", number, path), body, timeout_s=15)
+            status, text = web.request(method, settings.url("API", number, path), body, 15, secure.access(settings, "API"))
         except web.Unanswered as error:
             reasons.append(str(error))
             continue
@@ -100,7 +100,7 @@ def _expect(status: int, answer: Any, doing: str) -> None:
     if not 200 <= status < 300:
         message = answer.get("message", answer) if isinstance(answer, dict) else answer
         raise Problem(
-            f"{doing}: the API answers {status}: {message}", "put right what it says; ./dev logs scheduler1 may tell more"
+            f"{doing}: the API answers {status}: {message}", "put right what it says; ./dev logs scheduler1 may show more"
         )
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import cluster, web
+from . import cluster, secure, web
 from .settings import CONSUL_SERVERS, MASTERS, SCHEDULERS, Settings
 from .shell import run
 from .terminal import Problem, Step
@@ -48,9 +48,11 @@ class Finding:
 def ask_all(kind: str, service: str, count: int, settings: Settings, path: str) -> tuple[dict[int, tuple[int, str]], list[Lack]]:
     """Ask every one of a kind at once, so that a dead one costs its time limit once. Return the answers, and who gave none."""
 
+    access = secure.access(settings, kind)
+
     def ask(number: int) -> tuple[int, str] | str:
         try:
-            return web.request("GET", settings.url(kind, number, path), timeout_s=ANSWER_S)
+            return web.request("GET", settings.url(kind, number, path), None, ANSWER_S, access)
         except web.Unanswered as error:
             return str(error)
 
@@ -87,7 +89,7 @@ def consul(settings: Settings) -> Finding:
 
 
 def consul_get(settings: Settings, path: str) -> Any:
-    """Return what the first Consul server that can tells. Raise Unanswered where none can."""
+    """Return what the first Consul server that can answers. Raise Unanswered where none can."""
     answers, lacks = ask_all("CONSUL", "consul", CONSUL_SERVERS, settings, path)
     for number, (status, text) in answers.items():
         if status == 200:
@@ -161,7 +163,7 @@ def balancers(settings: Settings) -> Finding:
     try:
         registered = {entry["Node"]["Node"] for entry in passing_balancers(settings)}
     except web.Unanswered:
-        return Finding(serves, tuple(lacks))  # that Consul does not answer is told elsewhere
+        return Finding(serves, tuple(lacks))  # that Consul does not answer is reported elsewhere
     lacks += [
         Lack(f"balancer{number} is not registered at Consul", (f"consul-balancer{number}",))
         for number in serving

@@ -12,8 +12,8 @@ from .settings import DEFAULT_PROJECT, GENERATED, Settings
 from .shell import CommandFailed, run, stream
 from .terminal import Problem, Progress, Step
 
-BUILT = ["zookeeper", "master1", "agent1", "consul1", "balancer1", "balancer-nginx", "scheduler1", "prime", "hello"]
-IMAGES = ["zookeeper", "mesos-master", "agent", "consul", "balancer", "balancer-nginx", "scheduler", "prime", "hello"]
+BUILT = ["zookeeper", "master1", "agent1", "consul1", "balancer1", "balancer-nginx", "scheduler1", "prime", "hello", "front"]
+IMAGES = ["zookeeper", "mesos-master", "agent", "consul", "balancer", "balancer-nginx", "scheduler", "prime", "hello", "front"]
 
 #: Room that a first build needs, with some air: 7 GB were measured when Consul is compiled (Go's caches are most of it), else 2.
 DISK_GIB = {"source": 9, "image": 4}
@@ -59,7 +59,7 @@ def _short(instruction: str) -> str:
 
 
 def ensure(settings: Settings, compose: Compose, progress: Progress, force: bool = False) -> bool:
-    """Make sure that every image is there and up to date with the sources. Tell whether this was the first build."""
+    """Make sure that every image is there and up to date with the sources. Return whether this was the first build."""
     base.ensure_image(progress)
     base.ensure_compose(progress)
     base.pass_certificates()
@@ -73,6 +73,15 @@ def ensure(settings: Settings, compose: Compose, progress: Progress, force: bool
     for text, seconds in output.longest(3):
         progress.note(text, seconds)
     return first
+
+
+def build_apart(settings: Settings, *services: str) -> None:
+    """Build images that are not built with the cluster's own, by their services, on a machine without a cluster as well."""
+    progress = Progress()
+    base.ensure_image(progress)
+    base.ensure_compose(progress)
+    base.pass_certificates()
+    Compose(settings).run("--profile", "bench", "build", *services, timeout_s=900)
 
 
 def _build(compose: Compose, step: Step) -> BuildOutput:
@@ -97,7 +106,7 @@ def remove_outdated() -> None:
 
 
 def _build_fix(output: str) -> str:
-    """Return what to do about a failed build, as far as its output tells."""
+    """Return what to do about a failed build, as far as its output shows."""
     if "x509" in output or "CERTIFICATE_VERIFY_FAILED" in output or "certificate verif" in output.lower():
         return (
             "a proxy seems to re-sign HTTPS: put its certificate authority into compose-dev/ca/ as a .crt file and run this again"

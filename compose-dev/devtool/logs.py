@@ -26,7 +26,7 @@ def every_line(_line: str) -> bool:
 
 
 def of_executor(line: str) -> bool:
-    """Tell whether a line of an agent's log is its executor's."""
+    """Return whether a line of an agent's log is its executor's."""
     return not _OF_MESOS.match(line)
 
 
@@ -40,7 +40,7 @@ def show(containers: Mapping[str, str], tail: int | None, follow: bool, wanted: 
     last: list[tuple[str, str]] = []
     seen = {}
     for name, container in containers.items():
-        # Asked first: docker tells only here that there is no such container or log.
+        # Asked first: docker says only here that there is no such container or log.
         run(["docker", "logs", "--tail", "0", container], timeout_s=60)
         prefix = f"{name:{width}} | " if width else ""
         lines: deque[tuple[str, str]] = deque(maxlen=tail)

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable
 
-from . import health, web
+from . import health, secure, web
 from .settings import CONSUL_SERVERS, Settings
 from .terminal import Problem, Step
 
@@ -18,13 +18,20 @@ POLL_S = 0.3
 
 
 def is_host(service: str) -> bool:
-    """Tell whether a service plays a host with a Consul agent: an agent's, or a balancer's."""
+    """Return whether a service plays a host with a Consul agent: an agent's, or a balancer's."""
     return re.fullmatch(r"(agent|balancer)\d+", service) is not None
 
 
 def forget_surplus(settings: Settings, step: Step) -> None:
     """Make Consul forget the hosts and balancers that this cluster no longer has, whenever they left it."""
-    known = known_to_consul(settings)
+    known: set[str] = set()
+
+    def answered() -> bool:
+        known.update(known_to_consul(settings))
+        return True
+
+    # On a busy machine it may well be slow once.
+    _await(answered, step, "Consul does not answer")
     surplus = {name for name in known if is_host(name)} - settings.consul_nodes()
     _forget(settings, surplus, step)
 
@@ -69,7 +76,7 @@ def _force_leave(settings: Settings, node: str) -> None:
     for number in range(1, CONSUL_SERVERS + 1):
         try:
             # Where the node still counts as alive, Consul waits for its goodbye first.
-            status, _ = web.request("PUT", settings.url("CONSUL", number, path), body, timeout_s=10)
+            status, _ = web.request("PUT", settings.url("CONSUL", number, path), body, 10, secure.access(settings, "CONSUL"))
         except web.Unanswered:
             continue
         if status == 200:

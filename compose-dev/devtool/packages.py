@@ -1,4 +1,4 @@
-"""Debian packages on this machine, for whoever runs ./dev as root on Debian or Ubuntu. Other systems get told what to install."""
+"""Debian packages on this machine, for whoever runs ./dev as root on Debian or Ubuntu. Other systems hear what to install."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _updated = False
 
 
 def available() -> bool:
-    """Tell whether packages can be installed here and now."""
+    """Return whether packages can be installed here and now."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 

@@ -30,7 +30,7 @@ def check(settings: Settings, found: list[Container]) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a port of 127.0.0.1 can be bound. One that may not be (below 1024) counts as free: Docker may."""
+    """Return whether a port of 127.0.0.1 can be bound. One that may not be (below 1024) counts as free: Docker may."""
     with socket.socket() as probe:
         # As Docker does: a port whose last connections are only waiting to time out is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

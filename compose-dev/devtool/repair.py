@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from . import cluster
+from . import cluster, secure
 from .cluster import Compose, Container
 from .settings import Settings
 from .shell import CommandFailed, run
@@ -40,7 +41,7 @@ class Remedy:
 def start(compose: Compose, step: Step) -> bool:
     """Create and start whatever is missing, stopped or outdated, put right what is odd, and remove what no longer belongs.
 
-    Tell whether anything was done. Raise Problem, with what helps, where it cannot be done.
+    Return whether anything was done. Raise Problem, with what helps, where it cannot be done.
     """
     settings = compose.settings
     before = _seen(settings)
@@ -61,8 +62,10 @@ def start(compose: Compose, step: Step) -> bool:
                 _remove_network(settings)
     else:
         _compose_up(compose)
-    for container in cluster.stranded(cluster.containers(settings.project)):
+    found = cluster.containers(settings.project)
+    for container in cluster.stranded(found):
         run(["docker", "restart", "-t", "1", container.id])
+    cluster.remove(cluster.outlived(settings.project, found, cluster.workers(settings)))
     return before != _seen(settings)
 
 
@@ -78,7 +81,12 @@ def _seen(settings: Settings) -> set[tuple[object, ...]]:
 
 
 def _compose_up(compose: Compose) -> None:
-    compose.run("up", "-d", "--no-build", *compose.settings.services())
+    def up(services: Iterable[str]) -> None:
+        compose.run("up", "-d", "--no-build", *services)
+
+    if compose.settings.secure:
+        secure.close(compose.settings, lambda: up(secure.FIRST))
+    up(compose.settings.services())
 
 
 def raise_with_fix(error: CommandFailed) -> None:

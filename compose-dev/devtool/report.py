@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import cluster, fleet, health, rotation
+from . import cluster, fleet, health, rotation, secure
 from .settings import CONSUL_SERVERS, MASTERS, SCHEDULERS, Settings
 from .shell import run
 from .terminal import Problem, say
@@ -21,6 +21,10 @@ def addresses(settings: Settings) -> None:
     say()
     for what, urls in rows:
         say(f"  {what:32}{'  '.join(urls)}")
+    if settings.secure:
+        say("\n  everybody is asked who they are:")
+        for line in secure.how_to_ask(settings):
+            say(f"    {line}")
 
 
 def status(settings: Settings) -> int:
@@ -36,7 +40,7 @@ def status(settings: Settings) -> int:
         say("\n  trouble:")
         for trouble in troubles:
             say(f"    {trouble}")
-        say("\n  ./dev up heals what it can; ./dev logs SERVICE tells more")
+        say("\n  ./dev up heals what it can; ./dev logs SERVICE shows more")
     return 1 if troubles else 0
 
 

@@ -1,4 +1,4 @@
-"""What balancers have in rotation, and what they leave out: out of HAProxy's statistics and of what they tell Consul.
+"""What balancers have in rotation, and what they leave out: out of HAProxy's statistics and of what they report to Consul.
 
 A balancer keeps the servers of a service that it leaves out, since it might get its route back. They count for nothing: what
 counts is whether a request can come to them.
@@ -77,7 +77,7 @@ def look(settings: Settings) -> Rotation:
 
 
 def asks_for_balancers(app: dict[str, Any]) -> bool:
-    """Tell whether an app's labels ask for balancers of this cluster: by group, or by a route."""
+    """Return whether an app's labels ask for balancers of this cluster: by group, or by a route."""
     labels = app.get("labels", {})
     group = labels.get("HAPROXY_0_GROUP") or labels.get("HAPROXY_GROUP")
     if group:
@@ -86,7 +86,7 @@ def asks_for_balancers(app: dict[str, Any]) -> bool:
 
 
 def without_route(reasons: Iterable[str], keys: set[str]) -> bool:
-    """Tell whether what a balancer says of a service leaves it none of its routes."""
+    """Return whether what a balancer says of a service leaves it none of its routes."""
     held = set()
     for reason in reasons:
         text = reason.partition(": ")[2]

@@ -1,6 +1,6 @@
 """Which cluster is meant: the project, how many agents and balancers, which ports. Read once from options and environment.
 
-What `up` was told is remembered for each project in .generated/, so that a later `./dev status` or `./dev up` without
+What `up` was given is remembered for each project in .generated/, so that a later `./dev status` or `./dev up` without
 options means the same cluster. What is given anew wins over what is remembered.
 """
 
@@ -18,6 +18,7 @@ from .terminal import Problem
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FOLDER = ROOT / "compose-dev"
 COMPOSE_FILE = COMPOSE_FOLDER / "compose.yaml"
+SECURE_FILE = COMPOSE_FOLDER / "secure.yaml"
 GENERATED = COMPOSE_FOLDER / ".generated"
 
 DEFAULT_PROJECT = "eratos"
@@ -34,6 +35,9 @@ _REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|AGENT_RESOURCES|DOCKER_S
 #: First port of each numbered kind: balancer1 has 8000, balancer2 8001 and so on.
 _FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050, "CONSUL": 8500}
 
+#: Kinds of ports that listen with TLS where the cluster is secure.
+WITH_TLS = ("API", "CONSUL")
+
 
 def port_variable(kind: str, number: int) -> str:
     """Return the variable that moves a port; the first Consul server's has no number, as it was once the only one."""
@@ -48,6 +52,7 @@ class Settings:
     agents: int = DEFAULT_AGENTS
     balancers: int = DEFAULT_BALANCERS
     variables: dict[str, str] = field(default_factory=dict)
+    secure: bool = False  #: whether everybody is asked who they are (secure.yaml)
 
     def port(self, kind: str, number: int = 1) -> int:
         """Return the port on this machine of, for instance, ("BALANCER", 2); kinds are those of `_FIRST_PORT`."""
@@ -55,7 +60,8 @@ class Settings:
 
     def url(self, kind: str, number: int = 1, path: str = "") -> str:
         """Return the address of a published port."""
-        return f"http://127.0.0.1:{self.port(kind, number)}{path}"
+        scheme = "https" if self.secure and kind in WITH_TLS else "http"
+        return f"{scheme}://127.0.0.1:{self.port(kind, number)}{path}"
 
     def published(self) -> dict[str, tuple[str, int]]:
         """Return every published port: the variable that moves it -> (service, port)."""
@@ -101,7 +107,7 @@ class Settings:
     def remember(self) -> None:
         """Store what was chosen, for later commands."""
         GENERATED.mkdir(parents=True, exist_ok=True)
-        chosen = {"agents": self.agents, "balancers": self.balancers, "variables": self.variables}
+        chosen = {"agents": self.agents, "balancers": self.balancers, "variables": self.variables, "secure": self.secure}
         _memory(self.project).write_text(json.dumps(chosen, indent=2) + "\n")
 
     def forget(self) -> None:
@@ -111,7 +117,9 @@ class Settings:
             with_name.unlink()
 
 
-def read_settings(environ: Mapping[str, str], agents: int | None = None, balancers: int | None = None) -> Settings:
+def read_settings(
+    environ: Mapping[str, str], agents: int | None = None, balancers: int | None = None, secure: bool = False
+) -> Settings:
     """Return the settings that options, environment and memory make together. Raise Problem where they are no good."""
     project = environ.get("ERATOS_PROJECT") or DEFAULT_PROJECT
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", project):
@@ -125,7 +133,14 @@ def read_settings(environ: Mapping[str, str], agents: int | None = None, balance
         agents=agents if agents is not None else int(remembered.get("agents", DEFAULT_AGENTS)),
         balancers=balancers if balancers is not None else int(remembered.get("balancers", DEFAULT_BALANCERS)),
         variables={**remembered.get("variables", {}), **given},
+        secure=secure or bool(remembered.get("secure")),
     )
+    if secure and remembered and not remembered.get("secure"):
+        # What lies in its volumes was open to everybody.
+        raise Problem(
+            f"the cluster {project} was made without --secure",
+            "begin anew: ./dev down --volumes; or make another beside it: ERATOS_PROJECT=eratos-secure and other ports",
+        )
     _check_count("--agents", settings.agents, MOST_AGENTS)
     _check_count("--balancers", settings.balancers, MOST_BALANCERS)
     _check_variables(settings)

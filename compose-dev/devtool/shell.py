@@ -31,8 +31,9 @@ def run(
     timeout_s: float | None = None,
     check: bool = True,
     with_errors: bool = False,
+    pass_fds: Sequence[int] = (),
 ) -> str:
-    """Run a program and return its output, on request its error output too.
+    """Run a program and return its output, on request its error output too. It inherits the open files ``pass_fds``.
 
     Raise CommandFailed unless it succeeds; with `check=False` return "" instead.
     """
@@ -47,6 +48,7 @@ def run(
             stderr=errors,
             text=True,
             errors="replace",
+            pass_fds=pass_fds,
         )
     except FileNotFoundError:
         if check:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from eratos.common.payload import Fetch, Port, ReadinessCheck
+from eratos.common.payload import Fetch, OnChange, Port, ReadinessCheck, Requirement, SecretFile
 
 from .updates import StatusUpdate
 
@@ -19,7 +20,7 @@ class SendUpdate:
 
 @dataclass(frozen=True, slots=True)
 class StartContainer:
-    """Create and start a container; pull the image first where it is absent."""
+    """Create and start a container, or all of a pod's; pull the images first where they are absent."""
 
     task_id: str
     name: str
@@ -30,6 +31,24 @@ class StartContainer:
     fetch: tuple[Fetch, ...] = ()
     udp_ports: tuple[int, ...] = ()  #: of the host, the task's own from now on
     publish: tuple[Port, ...] = ()  #: to be published beside Docker: see played_host
+    networks: tuple[str, ...] = ()  #: Docker networks to join before the start, beside the one it is made with
+    secret_env: Mapping[str, str] = field(default_factory=dict)  #: variables that hold secrets, and where these are
+    secret_files: tuple[SecretFile, ...] = ()
+    pull_secret: str = ""  #: where the logins to the image's registry are in the store of secrets
+    container: str = ""  #: which one of a pod's
+    others: tuple[StartContainer, ...] = ()  #: of a pod: what starts after it, each sharing its network
+    pulled: frozenset[str] = frozenset()  #: images that were pulled for this start already
+    files: Mapping[str, str] = field(default_factory=dict)  #: by their paths in the sandbox: there before it starts
+
+    @property
+    def folder(self) -> str:
+        """The container's own part of the task's sandbox, where nested containers have theirs with Mesos; empty: all of it."""
+        return f"containers/{self.container}" if self.container else ""
+
+    @property
+    def all(self) -> tuple[StartContainer, ...]:
+        """The containers to start, in order."""
+        return (self, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +63,8 @@ class StartProcess:
     host_ports: tuple[int, ...] = ()
     fetch: tuple[Fetch, ...] = ()
     udp_ports: tuple[int, ...] = ()
+    secret_env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +93,7 @@ class ExamineContainer:
     """Find out why a container died: exit code, out of memory or not, its last lines."""
 
     task_id: str
+    container: str = ""  #: which one of a pod's
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +116,42 @@ class Probe:
     command: str
     timeout_s: float
     readiness: ReadinessCheck | None = None  #: what it is about, where it is no health check
+    ignore_1xx: bool = False  #: an HTTP status below 200 says nothing
+    container: str = ""  #: of a pod: where a command runs
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Find out what meets a task's requirements, and go on doing so."""
+
+    task_id: str
+    requirements: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfollow:
+    """Nobody needs to know any more what meets a task's requirements."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Using:
+    """Say of these servers, and of no others, that a task goes by them: whoever stops one waits until none does."""
+
+    task_id: str
+    servers: frozenset[str]  #: Consul service ids
+
+
+@dataclass(frozen=True, slots=True)
+class TellTask:
+    """Tell a running task what meets a requirement by now: by its file, and then in the way that its app wants."""
+
+    task_id: str
+    path: str  #: the file, from the sandbox on
+    text: str  #: what it holds from now on
+    on_change: OnChange
+    env: Mapping[str, str] = field(default_factory=dict)  #: variables for its command
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +171,7 @@ class Deregister:
 
 @dataclass(frozen=True, slots=True)
 class TellBalancers:
-    """Tell every live balancer that the removal of these services is planned."""
+    """Announce to every live balancer that the removal of these services is planned."""
 
     task_id: str
     service_ids: tuple[str, ...]
@@ -152,6 +210,10 @@ Action = (
     | ExamineContainer
     | RemoveContainer
     | Probe
+    | Follow
+    | Unfollow
+    | TellTask
+    | Using
     | Register
     | Deregister
     | TellBalancers

@@ -6,35 +6,41 @@ and tested in one place. What cannot be done is refused with a reason; nothing i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from eratos.common import names
-from eratos.common.errors import PermanentError
+from eratos.common import docker_parameters, names
+from eratos.common.errors import PermanentError, TemporaryError
 from eratos.common.payload import Port, TaskPayload, Volume
 
 from .environment import environment
 from .host import Host
-from .parameters import apply_parameters
 
 #: A container's sandbox, with what was fetched, as with Mesos' own Docker executor (--sandbox_directory).
 SANDBOX: Final = "/mnt/mesos/sandbox"
+#: Stands in a bind for the task's sandbox on the daemon's host, which is known when the container is made.
+IN_SANDBOX: Final = "/@sandbox/"
 MIB: Final = 1024 * 1024
 #: Docker's least weight.
 _CPU_SHARES_MIN: Final = 2
 _CPU_PERIOD_US: Final = 100_000
-#: Docker's own default never rotates: one talkative task would fill the host's disk (F29).
+#: Docker's own default never rotates: one talkative task would fill the host's disk.
 _LOG_CONFIG: Final = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 _SHELL: Final = ("/bin/sh", "-c")
 
 
-def container_config(payload: TaskPayload, host: Host) -> dict[str, Any]:
-    """Return the create body for a task. Raises PermanentError naming the field that cannot be honoured."""
+def container_config(payload: TaskPayload, host: Host, joined: str = "") -> dict[str, Any]:
+    """Return the create body for a task; ``joined``: a network that is there, as Docker names it, with ports of its own.
+
+    Raises PermanentError naming the field that cannot be honoured.
+    """
+    own_network = payload.network == "bridge" and not joined
     config: dict[str, Any] = {
         "Image": payload.image,
         "Env": [f"{key}={value}" for key, value in ({"MESOS_SANDBOX": SANDBOX} | environment(payload, host.hostname)).items()],
         "Labels": labels(payload, host),
         "HostConfig": {
-            "NetworkMode": _network(payload, host),
+            "NetworkMode": joined or networks(payload, host)[0],
             # The executor decides about restarts with the scheduler: Docker must not.
             "RestartPolicy": {"Name": "no"},
             "Init": False,
@@ -52,21 +58,44 @@ def container_config(payload: TaskPayload, host: Host) -> dict[str, Any]:
             config["Cmd"] = list(payload.args)
     if payload.user:
         config["User"] = payload.user
-    if payload.network == "bridge":
+    if payload.tty:
+        config["Tty"] = True
+    if own_network:
         config["ExposedPorts"] = {key: {} for port in payload.ports for key in _port_keys(port)}
         if host.real:
             config["HostConfig"]["PortBindings"] = {
                 key: [{"HostPort": str(port.host_port)}] for port in payload.ports for key in _port_keys(port)
             }
-    apply_parameters(config, payload.parameters)
-    if config["HostConfig"].get("ReadonlyRootfs") and not payload.fetch:
-        # Nothing can be put into such a container beforehand.
-        config["HostConfig"].setdefault("Tmpfs", {}).setdefault(SANDBOX, "mode=1777")
-    if payload.network == "bridge" and host.dns:
+    docker_parameters.apply(config, payload.parameters)
+    # With the network of a container that plays the host its resolver comes along.
+    if host.dns and (own_network or (payload.network == "host" and host.real)):
         config["HostConfig"].setdefault("Dns", [host.dns])
     if not host.real:
         config["HostConfig"]["Binds"] = [_on_this_host(bind, host) for bind in config["HostConfig"]["Binds"]]
     return config
+
+
+def with_sandbox(config: Mapping[str, Any], source: str, folder: str = "") -> dict[str, Any]:
+    """Return the create body with a folder of the daemon's host as the container's sandbox, or with a folder of its own where
+    ``source`` is empty; ``folder`` is the container's own part of it. What the app mounts there itself stays. Raises
+    TemporaryError where folders of it are to be mounted.
+    """
+    host_config = dict(config["HostConfig"])
+    if any(bind.startswith(IN_SANDBOX) for bind in host_config.get("Binds", ())):
+        if not source:
+            raise TemporaryError("a relative hostPath needs a Docker daemon that sees the executor's files")
+        place = f"{source}/"
+        host_config["Binds"] = [
+            bind.replace(IN_SANDBOX, place, 1) if bind.startswith(IN_SANDBOX) else bind for bind in host_config["Binds"]
+        ]
+        config = {**config, "HostConfig": host_config}
+    own = {*(bind.split(":")[1] for bind in host_config.get("Binds", ())), *host_config.get("Tmpfs", {})}
+    if SANDBOX in own:
+        return dict(config)
+    if not source:
+        return {**config, "Volumes": {SANDBOX: {}}}  # a volume without a name: it goes with its container
+    own_place = f"{source}/{folder}" if folder else source
+    return {**config, "HostConfig": host_config | {"Mounts": [{"Type": "bind", "Source": own_place, "Target": SANDBOX}]}}
 
 
 def labels(payload: TaskPayload, host: Host) -> dict[str, str]:
@@ -79,6 +108,9 @@ def labels(payload: TaskPayload, host: Host) -> dict[str, str]:
         names.LABEL_APP: payload.app_id,
         names.LABEL_INSTANCE: payload.instance_id,
         names.LABEL_TASK: payload.task_id,
+        names.LABEL_SERVICES: str(len(payload.services)),
+        # Of Mesos' own Docker containerizer, for programs that look for it, such as shippers of logs.
+        "MESOS_TASK_ID": payload.task_id,
     }
 
 
@@ -101,11 +133,14 @@ def stand_in_ports(payload: TaskPayload) -> tuple[int, ...]:
     return host_ports(payload, "tcp")[:1]
 
 
-def probe_target(payload: TaskPayload, port: int, address: str) -> tuple[str, int]:
+def probe_target(payload: TaskPayload, port: int, address: str, *, ipv6: bool = False) -> tuple[str, int]:
     """Return where to reach a task's port from its own host.
 
     A bridged container is asked at its own address: on a published port Docker's proxy accepts before the task listens.
+    Over IPv6 it is asked there all the same, for no other of its addresses is known.
     """
+    if ipv6:
+        return "::1", port
     if payload.network != "bridge" or not address:
         return "127.0.0.1", port
     for candidate in payload.ports:
@@ -120,34 +155,44 @@ def _limits(payload: TaskPayload) -> dict[str, Any]:
     if payload.cpus_limit_m:
         limits |= {"CpuPeriod": _CPU_PERIOD_US, "CpuQuota": payload.cpus_limit_m * _CPU_PERIOD_US // 1000}
     if resources.mem_mib:
-        # As much swap as memory means: no swap beyond it.
-        limits |= {"Memory": resources.mem_mib * MIB, "MemorySwap": resources.mem_mib * MIB}
+        most_mib = payload.mem_limit_mib if payload.mem_limit_mib != 0 else resources.mem_mib
+        if most_mib is not None:
+            # As much swap as memory means: no swap beyond it.
+            limits |= {"Memory": most_mib * MIB, "MemorySwap": most_mib * MIB}
+        if most_mib != resources.mem_mib:
+            limits["MemoryReservation"] = resources.mem_mib * MIB
     if resources.gpus:
         limits["DeviceRequests"] = [{"Driver": "nvidia", "Count": resources.gpus, "Capabilities": [["gpu"]]}]
     return limits
 
 
-def _network(payload: TaskPayload, host: Host) -> str:
+def networks(payload: TaskPayload, host: Host) -> tuple[str, ...]:
+    """Return the Docker networks that a container joins, the first one when it is made. Raises PermanentError."""
     if payload.network == "host":
-        return host.network
+        return (host.network,)
     if payload.network == "none":
-        return "none"
+        return ("none",)
     if payload.network != "bridge":
         raise PermanentError(f"network {payload.network!r} is unknown: use host, bridge or none")
     if host.real:
-        return "bridge"
+        return payload.networks or ("bridge",)
     if not host.bridge:
         raise PermanentError(
             f"network bridge needs a Docker network of its own where a container plays the host ({host.network}): "
             "name it by ERATOS_HOST_BRIDGE, or use network host"
         )
-    return host.bridge
+    # A played host reaches the containers on its own bridge alone, so that is joined as well.
+    return (host.bridge, *payload.networks)
 
 
 def _bind(volume: Volume) -> str:
-    if not volume.named and not volume.source.startswith("/"):
-        raise PermanentError(f"volume {volume.source!r}: a host path must be absolute")
-    return f"{volume.source}:{volume.container_path}:{'ro' if volume.read_only else 'rw'}"
+    source = volume.source
+    if not volume.named and not source.startswith("/"):
+        names_of_it = [name for name in source.split("/") if name not in ("", ".")]
+        if ".." in names_of_it or not names_of_it:
+            raise PermanentError(f"volume {source!r}: a relative host path must lie in the sandbox")
+        source = IN_SANDBOX + "/".join(names_of_it)
+    return f"{source}:{volume.container_path}:{'ro' if volume.read_only else 'rw'}"
 
 
 def _on_this_host(bind: str, host: Host) -> str:

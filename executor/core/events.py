@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .requirements import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class LaunchTask:
-    """Run a task. The same task id may come twice (F31)."""
+    """Run a task. The same task id may come twice: the agent sends a launch again when it has no answer."""
 
     task_id: str
     payload_bytes: bytes  #: ``TaskInfo.data``: read it with :class:`eratos.common.payload.TaskPayload`
@@ -35,25 +38,10 @@ class KillTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The agent has an update on record; it left the ledger before this event was made."""
-
-    task_id: str
-    uuid: str  #: as in :class:`updates.StatusUpdate`
-
-
-@dataclass(frozen=True, slots=True)
 class Shutdown:
     """End every task, report each, and exit within the grace period (rule 67). May come more than once."""
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message of the scheduler; Mesos guarantees no delivery (rule 51)."""
-
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +79,7 @@ class ContainerDied:
 
     task_id: str
     exit_code: int | None = None  #: None: not known
+    container: str = ""  #: which one of a pod's
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +100,8 @@ class ContainersListed:
     running: frozenset[str]  #: task ids
     ended: frozenset[str]  #: task ids whose container is there but does not run
     runtime: str = "docker"  #: whose listing it is: the other runtime's tasks are not in it
+    partly: frozenset[str] = frozenset()  #: task ids of pods of which some containers run and others do not
+    services: Mapping[str, int] = field(default_factory=dict)  #: task id -> how many it has in Consul; one where it is not here
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +110,26 @@ class ProbeDone:
 
     task_id: str
     index: int  #: of the check
-    passed: bool
+    passed: bool | None  #: None: the answer says nothing
     detail: str = ""  #: the answer or the error, for people
+    code: int | None = None  #: HTTP status or exit code, where there is one
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementFound:
+    """What meets a requirement of a followed task by now; comes once something is known of it, and whenever that changes."""
+
+    task_id: str
+    name: str
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementTold:
+    """A running task was told of a change. Answers TellTask, after its time limit and a little more at the latest."""
+
+    task_id: str
+    fault: str = ""  #: why it does not go by it; empty: it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +148,7 @@ class Deregistered:
 
 @dataclass(frozen=True, slots=True)
 class DrainHeld:
-    """Who still holds a task that is drained, and why. Told whenever that changes."""
+    """Who still holds a task that is drained, and why. Comes whenever that changes."""
 
     task_id: str
     detail: str
@@ -159,9 +168,7 @@ Event = (
     | Disconnected
     | LaunchTask
     | KillTask
-    | Acknowledged
     | Shutdown
-    | Message
     | Tick
     | Preparing
     | ContainerStarted
@@ -170,6 +177,8 @@ Event = (
     | ContainerExamined
     | ContainersListed
     | ProbeDone
+    | RequirementFound
+    | RequirementTold
     | BalancersTold
     | Deregistered
     | DrainHeld

@@ -23,9 +23,9 @@ class Host:
     runtimes: tuple[str, ...] = RUNTIMES  #: what is switched on
     network: str = REAL_HOST_NETWORK  #: what "host network" means: ``host``, or ``container:<name>`` for a played host
     bridge: str = ""  #: Docker network that bridged containers of a played host join; empty: it can have none
-    dns: str = ""  #: address of the resolver that those ask; empty: Docker's choice
+    dns: str = ""  #: address of the resolver that containers ask; empty: Docker's choice
 
     @property
     def real(self) -> bool:
-        """Tell whether this is the machine's own network, and no container's that plays a host."""
+        """Return whether this is the machine's own network, and no container's that plays a host."""
         return self.network == REAL_HOST_NETWORK

@@ -2,7 +2,7 @@
 
 ``Machine.handle(event, now)`` changes the state and returns the actions to perform, in order. It is pure: the loop owns the
 clock and the random source, performs the actions and brings their results back as events. Time is data: whoever waits holds
-a deadline, and ``next_deadline`` tells the loop when to come back with a Tick.
+a deadline, and ``next_deadline`` says when the loop has to come back with a Tick.
 
 Two things are asymmetric on purpose. A death that nobody asked for leaves Consul first and is explained afterwards: every
 millisecond in rotation is a failed request. A stop that somebody asked for keeps the process running until the balancers let go.
@@ -18,11 +18,14 @@ from eratos.common.errors import PermanentError
 from eratos.common.payload import TaskPayload
 
 from . import actions as do
+from . import endings
 from . import events as on
-from . import explain
+from .check_status import check_status
 from .host import Host
-from .kept import Kept
+from .left_over import LeftOvers
 from .registration import registrations
+from .requirements import Requirements, path_of
+from .retention import Retention
 from .start import start_action
 from .task import LEAVING, Ending, Phase, Task
 from .updates import StatusUpdate
@@ -41,6 +44,9 @@ SHUTDOWN_RESERVE_S: Final = 0.5
 
 Actions = list[do.Action]
 
+#: Of a pod one of whose containers has ended by itself. How it ended is asked once the others have.
+_BROKEN_UP: Final = Ending("TASK_FAILED", "a container of the pod has ended, and the others with it")
+
 
 class Machine:
     """All tasks of one executor."""
@@ -52,7 +58,8 @@ class Machine:
         self._draw = draw
         self.tasks: dict[str, Task] = {}
         self.ended: dict[str, StatusUpdate] = {}  #: terminal updates, oldest first
-        self._kept = Kept()
+        self._kept = Retention()
+        self._left = LeftOvers()
         self._leaving: str = ""  #: why the executor shuts down
         self._exit_at: float | None = None
         self._exited = False
@@ -78,6 +85,8 @@ class Machine:
             case on.ContainerStarted(task_id) if task_id not in self.tasks:
                 # Its task ended while Docker was still starting it.
                 out = [do.RemoveContainer(task_id)]
+            case on.BalancersTold(task_id) | on.Deregistered(task_id) | on.DrainDone(task_id) if task_id not in self.tasks:
+                out = self._left.progress(event, now)
             case (
                 on.Preparing(task_id)
                 | on.ContainerStarted(task_id)
@@ -85,6 +94,8 @@ class Machine:
                 | on.ContainerDied(task_id)
                 | on.ContainerExamined(task_id)
                 | on.ProbeDone(task_id)
+                | on.RequirementFound(task_id)
+                | on.RequirementTold(task_id)
                 | on.BalancersTold(task_id)
                 | on.Deregistered(task_id)
                 | on.DrainHeld(task_id)
@@ -101,19 +112,22 @@ class Machine:
                     out += task.probes(now)
         if self._leaving and not self.tasks and not self._exited:
             self._exited = True
-            out += [*map(do.RemoveContainer, self._kept.drop_all()), do.Exit(self._leaving)]
+            out += [*self._left.drop_all(), *map(do.RemoveContainer, self._kept.drop_all()), do.Exit(self._leaving)]
         return out
 
     def next_deadline(self) -> float | None:
         """Return when a Tick is due, or None where nothing waits for time."""
         times = [self._exit_at] if self._exit_at is not None and not self._exited else []
-        if (expires_at := self._kept.next_at()) is not None:
-            times.append(expires_at)
+        times += [at for at in (self._kept.next_at(), self._left.next_at()) if at is not None]
         for task in self.tasks.values():
             if task.deadline is not None:
                 times.append(task.deadline)
             if (tells_at := task.tells_at()) is not None:
                 times.append(tells_at)
+            if task.phase is Phase.RESOLVING and (goes_on_at := task.requirements.goes_on_at()) is not None:
+                times.append(goes_on_at)
+            if task.phase is Phase.RUNNING and (news_at := task.requirements.next_at()) is not None:
+                times.append(news_at)
             if task.phase is Phase.RUNNING and task.checks is not None and (probe_at := task.checks.next_at()) is not None:
                 times.append(max(probe_at, task.unprobed_until or probe_at))
         return min(times, default=None)
@@ -123,7 +137,7 @@ class Machine:
     def _launch(self, event: on.LaunchTask, now: float) -> Actions:
         task_id = event.task_id
         if task_id in self.tasks:
-            return []  # a duplicate (F31): the first one was answered
+            return []  # a duplicate: the first one was answered
         if task_id in self.ended:
             # Killed before its launch came, or launched again: Mesos frees the resources at this answer.
             return [do.SendUpdate(self.ended[task_id])]
@@ -133,12 +147,35 @@ class Machine:
             payload = TaskPayload.from_bytes(event.payload_bytes)
             if payload.task_id != task_id:
                 raise PermanentError(f"the payload is for task {payload.task_id!r}")
-            start = start_action(payload, self.host)
+            start = start_action(payload, self.host)  # what cannot be started need not wait
         except PermanentError as error:
             return [self._end(StatusUpdate(task_id, "TASK_ERROR", str(error), reason="REASON_TASK_INVALID"))]
-        task = self.tasks[task_id] = Task(payload, payload.kill_grace_s)
+        task = self.tasks[task_id] = Task(payload, payload.kill_grace_s, requirements=Requirements(payload.requires, now))
+        starting = do.SendUpdate(StatusUpdate(task_id, "TASK_STARTING"))
+        if not payload.requires:
+            task.enter(Phase.STARTING, now)
+            return [starting, start]
+        task.enter(Phase.RESOLVING, now)
+        return [starting, do.Follow(task_id, payload.requires), *self._resolve(task, now)]
+
+    def _resolve(self, task: Task, now: float) -> Actions:
+        """Start a task once what it requires is there."""
+        task.lacks = task.requirements.lacking(now)
+        if task.lacks:
+            return []
+        task.requirements.start()
+        known = task.requirements.environment()
+        start = start_action(replace(task.payload, env={**known, **task.payload.env}), self.host)
         task.enter(Phase.STARTING, now)
-        return [do.SendUpdate(StatusUpdate(task_id, "TASK_STARTING")), start]
+        return [*self._using(task), replace(start, files=task.requirements.files())]
+
+    def _using(self, task: Task) -> Actions:
+        """Say which servers a task goes by, where that is news."""
+        servers = task.requirements.servers()
+        if servers == task.using:
+            return []
+        task.using = servers
+        return [do.Using(task.task_id, servers)]
 
     def _kill(self, event: on.KillTask, now: float) -> Actions:
         task = self.tasks.get(event.task_id)
@@ -178,21 +215,27 @@ class Machine:
         match event:
             case on.Preparing(_, what) if task.phase is Phase.STARTING and task.preparing != what and not task.ending:
                 task.preparing = what
-                return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_STARTING", explain.cut(what)))]
+                return [do.SendUpdate(StatusUpdate(task.task_id, "TASK_STARTING", endings.cut(what)))]
             case on.ContainerStarted(_, address) if task.phase is Phase.STARTING:
                 return self._started(task, address, now)
             case on.StartFailed(_, message) if task.phase is Phase.STARTING:
                 if task.ending is not None:
                     return self._finish(task, self._ended_as(task, task.ending), now)
                 return self._finish(task, StatusUpdate(task.task_id, "TASK_FAILED", message), now)
-            case on.ContainerDied(_, exit_code):
-                return self._died(task, exit_code, now)
+            case on.ContainerDied(_, exit_code, container):
+                return self._died(task, exit_code, now, container)
             case on.ContainerExamined() if task.phase is Phase.EXAMINING:
                 exit_code = task.exit_code if event.exit_code is None else event.exit_code
-                found = explain.death(task.task_id, task.payload.image, exit_code, event.out_of_memory, event.log_tail)
-                return self._finish(task, found, now)
+                return self._finish(task, self._death(task, exit_code, event.out_of_memory, event.log_tail), now)
             case on.ProbeDone() if task.phase is Phase.RUNNING:
                 return self._probed(task, event, now)
+            case on.RequirementFound(_, name, found):
+                task.requirements.take(name, found, now)
+                return self._resolve(task, now) if task.phase is Phase.RESOLVING else self._using(task)
+            case on.RequirementTold(_, fault):
+                news = task.requirements.told(fault) and task.phase is Phase.RUNNING
+                update = [do.SendUpdate(self._running(task, task.requirements.outdated()))] if news else []
+                return [*update, *self._using(task)]
             case on.BalancersTold() if task.phase is Phase.ANNOUNCING:
                 return self._deregister(task, now)
             case on.Deregistered() if task.phase is Phase.DEREGISTERING:
@@ -210,10 +253,12 @@ class Machine:
     def _started(self, task: Task, address: str, now: float) -> Actions:
         task.started_at = now
         task.address = address
-        if task.died:
+        if task.died and task.over:
             return self._examine(task, now)
         if task.ending is not None:
             return self._stop(task, now)
+        if task.died:
+            return self._break_up(task, now)
         task.enter(Phase.RUNNING, now)
         out: Actions = [do.SendUpdate(self._running(task))]
         checks = task.begin_checks(now)
@@ -224,20 +269,38 @@ class Machine:
         return out + list(task.probes(now))
 
     def _starting(self) -> bool:
-        """Tell whether a task is being started right now; one whose image or files are on their way does not count."""
+        """Return whether a task is being started right now; one whose image or files are on their way does not count."""
         return any(task.phase is Phase.STARTING and not task.preparing for task in self.tasks.values())
 
-    def _died(self, task: Task, exit_code: int | None, now: float) -> Actions:
-        if exit_code is not None:
+    def _died(self, task: Task, exit_code: int | None, now: float, container: str = "") -> Actions:
+        """Take in the end of a task's container. Without ``container`` nothing of a pod runs any more."""
+        if exit_code is not None and not task.first_ended:
             task.exit_code = exit_code
+        if container:
+            task.ended[container] = None
+        else:
+            task.ended |= dict.fromkeys(each.name for each in task.payload.containers)
         if task.phase is Phase.STARTING:
             task.died = True  # the answer to the start is still on its way
             return []
-        if task.phase is Phase.EXAMINING:
+        if task.phase in (Phase.RESOLVING, Phase.EXAMINING):
             return []
-        if task.ending is not None:
+        if not task.over:
+            return self._break_up(task, now) if task.ending is None else []
+        if task.ending is not None and task.ending is not _BROKEN_UP:
             return self._finish(task, self._ended_as(task, task.ending), now)
         return self._examine(task, now)
+
+    def _break_up(self, task: Task, now: float) -> Actions:
+        """Have the rest of a pod end, one of whose containers has ended: out of rotation at once, the cause afterwards."""
+        out: Actions = [do.Deregister(task.task_id)] if task.registered else []
+        task.registered = False
+        task.ending = _BROKEN_UP
+        return [*out, *self._stop(task, now)]
+
+    def _death(self, task: Task, exit_code: int | None, out_of_memory: bool, log_tail: str) -> StatusUpdate:
+        found = endings.death(task.task_id, task.payload.runtime, exit_code, out_of_memory, log_tail)
+        return replace(found, message=endings.of_container(task.first_ended, found.message)) if task.first_ended else found
 
     def _examine(self, task: Task, now: float) -> Actions:
         """Out of rotation at once, the cause afterwards."""
@@ -245,51 +308,74 @@ class Machine:
         task.registered = False
         task.enter(Phase.EXAMINING, now)
         task.deadline = now + EXAMINE_S
-        return [*out, do.ExamineContainer(task.task_id)]
+        return [*out, do.ExamineContainer(task.task_id, task.first_ended)]
 
     def _probed(self, task: Task, event: on.ProbeDone, now: float) -> Actions:
         checks = task.checks
         if checks is None:
             return []
         checks.record(event.index, event.passed, event.detail, now, self._draw)
+        if checks.only_told(event.index):
+            return self._checked(task, event)
         out: Actions = []
         if checks.ready and not task.registered:
             out += self._register(task)
         elif not checks.ready and task.registered:
             task.registered = False
             out.append(do.Deregister(task.task_id))
-        if checks.healthy is not None and checks.healthy != task.healthy:
-            task.healthy = checks.healthy
-            out.append(do.SendUpdate(self._running(task, "" if checks.healthy else checks.failing(), health=True)))
         exhausted = checks.exhausted()
+        flipped = checks.healthy != task.healthy
+        if checks.healthy is not None and (flipped or (checks.news() != task.checks_told and not exhausted)):
+            task.healthy, task.checks_told = checks.healthy, checks.news()
+            update = self._running(task, "" if checks.healthy else checks.failing(), health=True)
+            out.append(do.SendUpdate(replace(update, checks=checks.results(now))))
         if exhausted:
             ending = Ending("TASK_FAILED", f"stopped because {exhausted}", healthy=False)
             out += self._leave(task, ending, task.payload.drain_s, now)
         return out
 
+    def _checked(self, task: Task, event: on.ProbeDone) -> Actions:
+        """Tell what the app's check was answered, where that is new."""
+        assert task.payload.check is not None
+        found = check_status(task.payload.check, passed=event.passed is True, code=event.code)
+        if found == task.check:
+            return []
+        task.check = found
+        update = self._running(task)
+        return [do.SendUpdate(replace(update, reason="REASON_TASK_CHECK_STATUS_UPDATED"))]
+
     def _listed(self, event: on.ContainersListed, now: float) -> Actions:
         out: Actions = []
         for task in list(self.tasks.values()):
             seen = task.payload.runtime == event.runtime and task.started_at is not None and task.started_at < event.began_at
-            if seen and task.phase is not Phase.EXAMINING and task.task_id not in event.running:
+            if not seen or task.phase is Phase.EXAMINING or task.task_id in event.running:
+                continue
+            if task.task_id not in event.partly:
                 out += self._died(task, None, now)
-        for task_id in sorted((event.running | event.ended) - self.tasks.keys()):
+            elif task.ending is None:
+                out += self._break_up(task, now)
+        for task_id in sorted((event.running | event.partly | event.ended) - self.tasks.keys()):
             kept_since = self._kept.ended_at(task_id)
             if kept_since is not None and (task_id in event.ended or event.began_at <= kept_since):
                 continue
             # Left by a dead executor, or a removal that failed (rule 68).
-            out += [do.Deregister(task_id), do.RemoveContainer(task_id)]
+            if task_id in event.ended or self._leaving:
+                out += [do.Deregister(task_id), do.RemoveContainer(task_id)]
+            else:
+                out += self._left.found(task_id, event.services.get(task_id, 1), now)
         return out
 
     def _tick(self, now: float) -> Actions:
         if self._exit_at is not None and now >= self._exit_at and not self._exited:
             return [action for task in list(self.tasks.values()) for action in self._abandon(task, now)]
-        out: Actions = [do.RemoveContainer(task_id) for task_id in self._kept.expire(now)]
+        out: Actions = [*map(do.RemoveContainer, self._kept.expire(now)), *self._left.expire(now)]
         for task in list(self.tasks.values()):
             if task.deadline is not None and now >= task.deadline:
                 out += self._overdue(task, now)
             elif task.phase is Phase.RUNNING:
-                out += task.probes(now)
+                out += [*task.probes(now), *self._tell_task(task, now)]
+            elif task.phase is Phase.RESOLVING:
+                out += self._resolve(task, now)
             if (tells_at := task.tells_at()) is not None and now >= tells_at and task.task_id in self.tasks:
                 out += self._tell(task, now)
         return out
@@ -309,6 +395,8 @@ class Machine:
         out: Actions = [do.SendUpdate(killing)]
         if task.phase is Phase.STARTING:
             return [*out, do.CancelStart(task.task_id)]
+        if task.phase is Phase.RESOLVING:
+            return [*out, *self._finish(task, self._ended_as(task, ending), now)]
         if task.phase is Phase.EXAMINING:
             return []  # it is dead already: its own end is the answer
         if not task.registered:
@@ -325,7 +413,16 @@ class Machine:
         if task.phase is Phase.RUNNING:
             return [do.SendUpdate(self._running(task, message))]
         state, healthy = ("TASK_KILLING", task.ending.healthy) if task.ending else ("TASK_STARTING", None)
-        return [do.SendUpdate(StatusUpdate(task.task_id, state, explain.cut(message), healthy=healthy))]
+        return [do.SendUpdate(StatusUpdate(task.task_id, state, endings.cut(message), healthy=healthy))]
+
+    def _tell_task(self, task: Task, now: float) -> Actions:
+        """Tell a running task what it requires and does not know yet."""
+        news = task.requirements.news(now)
+        if news is None:
+            return []
+        wanted = news.requirement
+        known = {**task.requirements.environment(), **task.payload.env}
+        return [do.TellTask(task.task_id, path_of(wanted.name), news.found.text, wanted.on_change, known)]
 
     def _deregister(self, task: Task, now: float) -> Actions:
         task.enter(Phase.DEREGISTERING, now)
@@ -358,7 +455,7 @@ class Machine:
                 out += self._deregister(task, now)
             return out + self._stop(task, now)
         if task.phase is Phase.EXAMINING:
-            return self._finish(task, explain.death(task.task_id, task.payload.image, task.exit_code, False, ""), now)
+            return self._finish(task, self._death(task, task.exit_code, False, ""), now)
         task.deadline = now + KILL_AGAIN_S
         return [do.KillContainer(task.task_id)]
 
@@ -370,6 +467,8 @@ class Machine:
         out: Actions = [do.AbandonDrain(task.task_id)] if task.phase in LEAVING else []
         if task.registered:
             out.append(do.Deregister(task.task_id))
+        if task.payload.requires:
+            out.append(do.Unfollow(task.task_id))
         del self.tasks[task.task_id]
         return [*out, self._end(update), *map(do.RemoveContainer, self._no_longer_kept(task, update, now))]
 
@@ -393,12 +492,14 @@ class Machine:
         return StatusUpdate(
             task.task_id,
             "TASK_RUNNING",
-            explain.cut(message),
+            endings.cut(message),
             reason="REASON_TASK_HEALTH_CHECK_STATUS_UPDATED" if health else None,
             healthy=task.healthy,
+            check=task.check,
+            outdated=task.requirements.outdated() if task.payload.requires else None,
             addresses=(address,) if address else (),
         )
 
     def _ended_as(self, task: Task, ending: Ending) -> StatusUpdate:
         message = "; ".join(part for part in (ending.message, task.drain_note) if part)
-        return StatusUpdate(task.task_id, ending.state, explain.cut(message), healthy=ending.healthy)
+        return StatusUpdate(task.task_id, ending.state, endings.cut(message), healthy=ending.healthy)

@@ -2,12 +2,12 @@
 
 Level-triggered in the way of Nomad's service client: the difference is taken now and then in full, whatever edges were missed.
 Only services with this framework's and this agent's marks in their meta are ever changed, and none of another executor that
-lives.
+lives; and those of the framework whose port another task has by now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from eratos.common import names
@@ -65,15 +65,10 @@ def _check(service: Service, payload: TaskPayload, address: str) -> dict[str, An
     if chosen is None:
         if any(port.host_port == service.port and "tcp" not in port.protocol for port in payload.ports):
             return None
-        return {
-            "CheckID": f"{service.service_id}-check",
-            "Name": "kept by the executor",
-            "TTL": f"{TTL_S:g}s",
-            # Its own word: it is alive, and the app's checks have passed.
-            "Status": "passing",
-            "DeregisterCriticalServiceAfter": DEREGISTER_AFTER,
-        }
-    host, port = probe_target(payload, service.port, address)
+        return kept_by_word(service.service_id)
+    host, port = probe_target(payload, service.port, address, ipv6=chosen.ipv6)
+    if ":" in host:
+        host = f"[{host}]"
     interval_s = max(CHECK_INTERVAL_LEAST_S, min(chosen.interval_s, CHECK_INTERVAL_MOST_S))
     check: dict[str, Any] = {
         "CheckID": f"{service.service_id}-check",
@@ -89,6 +84,18 @@ def _check(service: Service, payload: TaskPayload, address: str) -> dict[str, An
     return check | {"HTTP": f"{chosen.protocol}://{host}:{port}{chosen.path}", "TLSSkipVerify": chosen.protocol == "https"}
 
 
+def kept_by_word(service_id: str) -> dict[str, Any]:
+    """Return the check of a service that lives as long as the executor keeps saying so."""
+    return {
+        "CheckID": f"{service_id}-check",
+        "Name": "kept by the executor",
+        "TTL": f"{TTL_S:g}s",
+        # Its own word: it is alive, and whatever else it has to look at has passed.
+        "Status": "passing",
+        "DeregisterCriticalServiceAfter": DEREGISTER_AFTER,
+    }
+
+
 def kept_checks(bodies: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the bodies whose check lives by the executor's word, by the check's id."""
     checks = ((body.get("Check") or {}, body) for body in bodies)
@@ -98,36 +105,62 @@ def kept_checks(bodies: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, A
 def difference(
     wanted: Iterable[Mapping[str, Any]],
     present: Mapping[str, Mapping[str, Any]],
+    checks: Collection[str],
     host: Host,
     alive: Callable[[str], bool],
     forgotten: frozenset[str] = frozenset(),
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
     """Return (bodies to register, ids to deregister); ``present`` is the answer of ``GET /v1/agent/services``.
 
-    ``alive`` tells whether another executor of this agent is, whose services are its own; ``forgotten`` are tasks whose
+    ``checks`` are the ids of the agent's checks: one that it lost is registered anew with its service, which would pass for
+    ever without it.
+    ``alive`` returns whether another executor of this agent is, whose services are its own; ``forgotten`` are tasks whose
     services must go although an earlier agent id of this host registered them.
     """
     by_id = {body["ID"]: body for body in wanted}
-    missing = [body for key, body in by_id.items() if key not in present or _differs(body, present[key])]
-    surplus = [key for key, service in present.items() if key not in by_id and _owned(key, service, host, alive, forgotten)]
+    missing = [body for key, body in by_id.items() if key not in present or _differs(body, present[key], checks)]
+    dead = predecessors(by_id.values(), present, host)
+    left = {key: service for key, service in present.items() if key not in by_id}
+    surplus = [key for key, service in left.items() if key in dead or _owned(key, service, host, alive, forgotten)]
     return missing, surplus
+
+
+def predecessors(bodies: Iterable[Mapping[str, Any]], present: Mapping[str, Mapping[str, Any]], host: Host) -> set[str]:
+    """Return the ids of this framework's services on ports that other tasks have by now, whoever registered them.
+
+    Mesos gives a port of a host to one task at a time, so these are left of dead ones. Their checks would ask the task that
+    listens there now, and pass for as long as it does.
+    """
+    wanted = {body["ID"]: body["Port"] for body in bodies}
+    ports = set(wanted.values())
+    return {
+        key
+        for key, service in present.items()
+        if key not in wanted and service.get("Port") in ports and _of_framework(key, service, host)
+    }
+
+
+def _of_framework(service_id: str, service: Mapping[str, Any], host: Host) -> bool:
+    meta = service.get("Meta") or {}
+    return service_id.startswith(f"{names.PREFIX}-") and meta.get(names.META_FRAMEWORK) == host.framework_id
 
 
 def _owned(
     service_id: str, service: Mapping[str, Any], host: Host, alive: Callable[[str], bool], forgotten: frozenset[str]
 ) -> bool:
-    meta = service.get("Meta") or {}
-    if not service_id.startswith(f"{names.PREFIX}-") or meta.get(names.META_FRAMEWORK) != host.framework_id:
+    if not _of_framework(service_id, service, host):
         return False
+    meta = service["Meta"]
     if meta.get(names.META_TASK) in forgotten:
         return True
     executor_id = meta.get(names.META_EXECUTOR, host.executor_id)
     return meta.get(names.META_AGENT) == host.agent_id and (executor_id == host.executor_id or not alive(executor_id))
 
 
-def _differs(body: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
+def _differs(body: Mapping[str, Any], present: Mapping[str, Any], checks: Collection[str]) -> bool:
     return (
-        body["Name"] != present.get("Service")
+        ("Check" in body and body["Check"]["CheckID"] not in checks)
+        or body["Name"] != present.get("Service")
         or body["Port"] != present.get("Port")
         or sorted(body["Tags"]) != sorted(present.get("Tags") or [])
         or body["Meta"] != (present.get("Meta") or {})

@@ -2,26 +2,30 @@
 
 ::
 
-    STARTING -> RUNNING -> ANNOUNCING -> DEREGISTERING -> DRAINING -> STOPPING -> ended
-                   |  \\_______________ not in Consul ______________/
-                   \\-> EXAMINING (died by itself) -> ended
+    (RESOLVING ->) STARTING -> RUNNING -> ANNOUNCING -> DEREGISTERING -> DRAINING -> STOPPING -> ended
+                                  |  \\_______________ not in Consul ______________/
+                                  \\-> EXAMINING (died by itself) -> ended
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from eratos.common.payload import HealthCheck, ReadinessCheck, TaskPayload
 
 from .actions import Probe
 from .container import probe_target, stand_in_ports
 from .health import Checks, port_check
+from .requirements import Requirements
 
 
 class Phase(StrEnum):
     """What a task waits for."""
 
+    RESOLVING = "resolving"  #: what it requires to be there
     STARTING = "starting"  #: Docker to start it
     RUNNING = "running"  #: nothing; probed, and in Consul while ready
     ANNOUNCING = "announcing"  #: the balancers to hear that its removal is planned
@@ -35,7 +39,7 @@ class Phase(StrEnum):
 LEAVING = frozenset({Phase.ANNOUNCING, Phase.DEREGISTERING, Phase.DRAINING})
 
 
-#: A phase that takes longer is told to the scheduler; changes of what it waits for, after twice as long each time.
+#: A phase that takes longer is reported to the scheduler; changes of what it waits for, after twice as long each time.
 SLOW_S = 2.0
 _SLOW_MOST_S = 60.0
 
@@ -60,17 +64,24 @@ class Task:
     address: str = ""  #: the container's own; empty: the host's
     checks: Checks | None = None
     healthy: bool | None = None  #: as last reported
+    checks_told: tuple[tuple[bool, int], ...] = ()  #: of its health checks, as last reported
+    check: Mapping[str, Any] | None = None  #: what the check whose answers are told was answered last, in Mesos' form
     registered: bool = False
     ending: Ending | None = None  #: set once somebody wants the task to stop
     deadline: float | None = None  #: when to go on without what the phase waits for
-    died: bool = False  #: the container's end was seen before its start was confirmed
+    died: bool = False  #: the container's end, or that of one of a pod's, was seen before its start was confirmed
+    ended: dict[str, None] = field(default_factory=dict)  #: containers of a pod that have ended, the first one first
     exit_code: int | None = None
     drain_note: str = ""  #: what the drain did not achieve
     held: str = ""  #: which balancers hold it now, and why
-    told: str = ""  #: what was last said of a phase that takes long
+    told: str = ""  #: what was last reported of a phase that takes long
     tell_from: float = 0.0  #: when something else may be said of it
     pause_s: float = SLOW_S  #: from one saying to the next
     preparing: str = ""  #: what its start waits for, or waited for
+    requirements: Requirements = field(default_factory=Requirements)
+    using: frozenset[str] = frozenset()  #: the servers of others that it goes by, as last said
+    lacks: str = ""  #: what it requires and is not there
+    entered_at: float = 0.0  #: when its phase began
     unprobed_until: float | None = None  #: not looked at yet, because other tasks are being started: see lifecycle
 
     @property
@@ -78,17 +89,29 @@ class Task:
         return self.payload.task_id
 
     @property
+    def over(self) -> bool:
+        """Whether nothing of it runs any more, of a pod as far as its containers' ends were seen one by one."""
+        return len(self.ended) == len(self.payload.containers)
+
+    @property
+    def first_ended(self) -> str:
+        """The container of a pod that ended first; empty: none, or it is not known which."""
+        return next(iter(self.ended), "")
+
+    @property
     def service_ids(self) -> tuple[str, ...]:
         return tuple(service.service_id for service in self.payload.services)
 
     def enter(self, phase: Phase, now: float) -> None:
         """Begin a phase: nothing has been said of it yet, and it may take a while before anything is."""
-        self.phase = phase
+        self.phase, self.entered_at = phase, now
         self.told, self.tell_from, self.pause_s = "", now + SLOW_S, SLOW_S
 
     def waits_for(self) -> str:
-        """Say what the phase waits for, and how long at most; nothing where that is told otherwise or never takes long."""
+        """Say what the phase waits for, and how long at most; nothing where that is reported otherwise or never takes long."""
         match self.phase:
+            case Phase.RESOLVING:
+                return self.lacks
             case Phase.STARTING if not self.preparing:
                 return "Docker has not started it yet" if self.payload.runtime == "docker" else "its process is being started"
             case Phase.RUNNING if self.checks is not None and self.healthy is None and not self.checks.ready:
@@ -104,14 +127,21 @@ class Task:
         return ""
 
     def tells_at(self) -> float | None:
-        """Return when it is to be told what the phase waits for, or None where there is nothing new to tell."""
+        """Return when to report what the phase waits for, or None where there is nothing new.
+
+        Whoever waits for others says so again and again: there is no end to it, and silence would be taken for one.
+        """
+        if self.phase is Phase.RESOLVING:
+            return self.tell_from
         return None if self.waits_for() in ("", self.told) else self.tell_from
 
     def tell(self, now: float) -> str:
-        """Return what is to be told, and note that it was."""
+        """Return what to report, and note that it was reported."""
         self.told = self.waits_for()
         self.pause_s = min(2 * self.pause_s, _SLOW_MOST_S)
         self.tell_from = now + self.pause_s
+        if self.phase is Phase.RESOLVING:
+            return f"{self.told}; waiting for {now - self.entered_at:.0f} s"
         return self.told
 
     def readiness_checks(self) -> tuple[HealthCheck | ReadinessCheck, ...]:
@@ -119,7 +149,7 @@ class Task:
         return self.payload.readiness_checks or tuple(port_check(port) for port in stand_in_ports(self.payload))
 
     def begin_checks(self, now: float) -> Checks:
-        self.checks = Checks(self.payload.health_checks, self.readiness_checks(), now)
+        self.checks = Checks(self.payload.health_checks, self.readiness_checks(), now, self.payload.check)
         return self.checks
 
     def probes(self, now: float) -> list[Probe]:
@@ -127,11 +157,14 @@ class Task:
         if self.checks is None or (self.unprobed_until is not None and now < self.unprobed_until):
             return []
         self.unprobed_until = None
-        checks = (*self.payload.health_checks, *self.readiness_checks())
+        told = () if self.payload.check is None else (self.payload.check,)
+        checks = (*self.payload.health_checks, *self.readiness_checks(), *told)
         return [self._probe(index, checks[index]) for index in self.checks.due(now)]
 
     def _probe(self, index: int, check: HealthCheck | ReadinessCheck) -> Probe:
-        host, port = probe_target(self.payload, check.port, self.address)
         if isinstance(check, ReadinessCheck):
+            host, port = probe_target(self.payload, check.port, self.address)
             return Probe(self.task_id, index, check.protocol, host, port, check.path, "", check.timeout_s, check)
-        return Probe(self.task_id, index, check.protocol, host, port, check.path, check.command, check.timeout_s)
+        host, port = probe_target(self.payload, check.port, self.address, ipv6=check.ipv6)
+        probe = Probe(self.task_id, index, check.protocol, host, port, check.path, check.command, check.timeout_s)
+        return replace(probe, ignore_1xx=check.ignore_1xx, container=check.container)

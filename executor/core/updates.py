@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from eratos.common.check_results import CheckResult
+
 TERMINAL_STATES = frozenset(
     {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE"}
 )
@@ -29,6 +31,9 @@ class StatusUpdate:
     reason: str | None = None  #: one of Mesos' ``REASON_*``
     healthy: bool | None = None
     addresses: tuple[str, ...] = ()  #: IP addresses of the task's container
+    check: Mapping[str, Any] | None = None  #: the last answer of the app's check, as Mesos' CheckStatusInfo
+    checks: tuple[CheckResult, ...] = ()  #: how its health checks went; empty: nothing is said of them
+    outdated: str | None = None  #: why the task does not know what it requires, empty: it does; None: it requires nothing
     uuid: str = ""  #: 16 random bytes in base64, as on the wire (rule 70)
     timestamp: float = 0.0  #: seconds since the epoch
 
@@ -74,7 +79,7 @@ class Ledger:
         return tuple(self._updates.values())
 
     def pending_terminal(self) -> bool:
-        """Tell whether a terminal update still waits: an executor that exits now would leave Mesos to guess."""
+        """Return whether a terminal update still waits: an executor that exits now would leave Mesos to guess."""
         return any(update.terminal for update in self._updates.values())
 
     def __len__(self) -> int:

@@ -1,9 +1,9 @@
-"""pymesos' executor driver, made fit for service: the gaps P1 to P5, P11 and P13 are closed here.
+"""pymesos' executor driver, with the parts replaced that fail in service (docs/adr/0020-pymesos-wrapped.md lists them).
 
-What stays pymesos': the dispatch of events to methods. What is replaced: reading the environment (P2, P3), the IO loop
-(:mod:`eratos.common.subscription`), the ledger of unacknowledged updates, which pymesos never filled (P1), the handling
-of LAUNCH and KILL (P4), and the thread that killed the whole process group after a SHUTDOWN: the executor ends its
-containers first, and when is for its loop to say.
+What stays pymesos': the dispatch of events to methods. What is replaced: reading the environment, the IO loop
+(:mod:`eratos.mesos.subscription`), the ledger of unacknowledged updates, which pymesos never fills, the handling of LAUNCH
+and KILL, and the thread that kills the whole process group after a SHUTDOWN: the executor ends its tasks first, and its loop
+decides when.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from eratos.common.httpwire import Endpoint
+from eratos.common.keys import ExecutorKeys
 from eratos.common.log import fields
-from eratos.common.subscription import Refused, StreamEnded, Subscription
+from eratos.mesos.httpwire import Endpoint
+from eratos.mesos.library import MesosExecutorDriver, MesosProcess
+from eratos.mesos.subscription import Refused, StreamEnded, Subscription
 
 from ..core import events
 from ..core.updates import Ledger, StatusUpdate
 from . import translate
-from .library import MesosExecutorDriver, MesosProcess
 from .settings import AgentSettings
 from .translate import Wire
 
@@ -44,6 +45,7 @@ class AgentDriver(MesosExecutorDriver):  # type: ignore[misc]
         MesosProcess.__init__(self, master=str(settings.endpoint))
         self.agent_id = settings.agent_id
         self.hostname = ""
+        self.keys: ExecutorKeys | None = None  #: None: not known
         self._settings = settings
         self._emit = emit
         self._lock = threading.RLock()  # over the ledger: the IO thread and the loop's thread both use it
@@ -173,6 +175,11 @@ class AgentDriver(MesosExecutorDriver):  # type: ignore[misc]
         agent = info.get("agent_info", {})
         self.agent_id = agent.get("id", {}).get("value", "") or self.agent_id
         self.hostname = agent.get("hostname", "") or self.hostname
+        try:
+            self.keys = ExecutorKeys.from_bytes(base64.b64decode(info.get("executor_info", {}).get("data", ""), validate=True))
+        except ValueError as error:
+            # What it holds is a secret, whatever it is.
+            log.error("the keys from the scheduler cannot be read %s", fields(error=type(error).__name__))
         with self._lock:
             self._subscription.open_calls()
             # Made after SUBSCRIBE was written and before calls were let through: neither carried nor sent so far.
@@ -208,14 +215,12 @@ class AgentDriver(MesosExecutorDriver):  # type: ignore[misc]
         self._deliver(events.KillTask(event["task_id"]["value"], None if grace is None else int(grace) / 1e9))
 
     def on_acknowledged(self, event: Wire) -> None:
-        task_id, uuid = event["task_id"]["value"], event["uuid"]
         with self._settled:
-            self._ledger.acknowledge(task_id, uuid)
+            self._ledger.acknowledge(event["task_id"]["value"], event["uuid"])
             self._settled.notify_all()
-        self._deliver(events.Acknowledged(task_id, uuid))
 
     def on_message(self, event: Wire) -> None:
-        self._deliver(events.Message(base64.b64decode(event["data"])))
+        """Drop a message of the scheduler: Mesos guarantees no delivery (rule 51), and eratos' scheduler sends none."""
 
     def on_error(self, event: Wire) -> None:
         log.error("the agent reports an error %s", fields(message=event.get("message", "")))

@@ -12,6 +12,8 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 
+from eratos.common.keys import ExecutorKeys
+
 from ..core import events
 from ..core.updates import StatusUpdate
 from .agent import AgentDriver
@@ -46,6 +48,11 @@ class ExecutorDriver:
     def hostname(self) -> str:
         """The agent's host name; empty until Subscribed."""
         return self._agent.hostname
+
+    @property
+    def keys(self) -> ExecutorKeys | None:
+        """What the scheduler gave this executor; None until Subscribed."""
+        return self._agent.keys
 
     @property
     def shutdown_grace_s(self) -> float:

@@ -1,7 +1,7 @@
-"""What the agent tells its executor, through the environment (docs/executor-http-api.md, Executor Environment Variables).
+"""What the agent gives its executor, through the environment (docs/executor-http-api.md, Executor Environment Variables).
 
 pymesos takes any value of MESOS_CHECKPOINT for true, although the agent sets "0" or "1", and reads neither the recovery
-timeout nor the longest back-off (P2 and P3).
+timeout nor the longest back-off (docs/adr/0020-pymesos-wrapped.md).
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from eratos.common.errors import PermanentError
-from eratos.common.httpwire import Endpoint
-
-from .library import parse_duration
+from eratos.mesos.httpwire import Endpoint
+from eratos.mesos.library import parse_duration
 
 AGENT_PORT = 5051
 

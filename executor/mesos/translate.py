@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from eratos.common import check_results, names
 from eratos.common.log import fields
 
 from ..core.updates import StatusUpdate
@@ -54,6 +55,13 @@ def status(update: StatusUpdate, executor_id: str) -> Wire:
         log.error("unknown reason left out %s", fields(reason=update.reason, task_id=update.task_id))
     if update.healthy is not None:
         wire["healthy"] = update.healthy
+    if update.check is not None:
+        wire["check_status"] = update.check
+    labels = {names.LABEL_OUTDATED: update.outdated} if update.outdated is not None else {}
+    if update.checks:
+        labels[names.LABEL_CHECKS] = check_results.to_text(update.checks)
+    if labels:
+        wire["labels"] = {"labels": [{"key": key, "value": value[:MESSAGE_MAX]} for key, value in labels.items()]}
     if update.addresses:
         addresses = [{"protocol": "IPv6" if ":" in ip else "IPv4", "ip_address": ip} for ip in update.addresses]
         wire["container_status"] = {"network_infos": [{"ip_addresses": addresses}]}

@@ -13,8 +13,8 @@ consul {
 }
 
 template {
-  source      = "/etc/eratos-balancer/balancer.ctmpl"
-  destination = "/var/lib/eratos-balancer/candidate.conf"
+  source      = "/etc/eratos-balancer/facts.ctmpl"
+  destination = "/var/lib/eratos-balancer/facts.json"
   perms       = 0644
 
   wait {

@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import logging
 import secrets
-import stat
 import threading
 import time
 from collections import OrderedDict
@@ -19,7 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eratos.common import keys
 from eratos.common.errors import PermanentError
+from eratos.common.secret_file import loose
 
 from . import credentials
 from .credentials import BadCredentials, Credentials
@@ -33,8 +34,6 @@ LOOK_S = 1.0
 #: A password that was right is not tried again for so long, unless the file changes.
 REMEMBERED_S = 300.0
 _REMEMBERED_MOST = 1024
-#: Modes that a file with credentials must not have: written by the group, or used by others in any way.
-LOOSE = stat.S_IWGRP | stat.S_IRWXO
 _FILE_BYTES_MOST = 4 * 1024 * 1024
 _HEADER_MOST = 4096
 
@@ -99,9 +98,8 @@ class CredentialsFile:
 
     def _read(self) -> Credentials:
         with self._path.open("rb") as file:
-            mode = stat.S_IMODE(self._path.stat().st_mode)
-            if mode & LOOSE:
-                raise BadCredentials(f"its mode {mode:o} lets others at it: chmod 600 it, or 640 for a group that may read it")
+            if problem := loose(self._path.stat().st_mode):
+                raise BadCredentials(problem)
             data = file.read(_FILE_BYTES_MOST + 1)
         if len(data) > _FILE_BYTES_MOST:
             raise BadCredentials(f"is longer than {_FILE_BYTES_MOST} bytes")
@@ -113,7 +111,7 @@ class CredentialsFile:
 
 @dataclass
 class Authenticator:
-    """Tells who sends a request. Thread-safe."""
+    """Finds out who sends a request. Thread-safe."""
 
     file: CredentialsFile | None = None
     #: Marathon's ``--http_credentials``: one user with every right, as ``user:password``.
@@ -128,46 +126,51 @@ class Authenticator:
         self._secret = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, tuple[float, str, str]] = OrderedDict()
 
+    def known(self, header: str | None) -> Identity | None:
+        """Return who sends a request where that can be said at once, by a token or a password that was right lately.
+
+        Never slow, and counts nothing; where it returns None only :meth:`identify` can answer.
+        """
+        try:
+            scheme, value = _parted(header)
+            if scheme == "bearer":
+                return self._by_token(value)
+            return self._remembered_as(*_name_and_password(value))
+        except WrongCredentials:
+            return None
+
     def identify(self, header: str | None, address: str) -> Identity:
         """Return who sends a request with an ``Authorization`` header from an address.
 
         Raises WrongCredentials, and TooManyGuesses where the address, or all together, were wrong too often.
         May take some 50 ms, for a password that was not seen lately: not for an event loop's thread.
         """
-        if header is None:
-            raise WrongCredentials("who you are is asked for here: send a user and a password, or a bearer token")
-        scheme, _, value = header.partition(" ")
-        value = value.strip()
-        if len(header) > _HEADER_MOST or scheme.lower() not in ("basic", "bearer") or not value:
-            raise WrongCredentials("Authorization must be Basic or Bearer with credentials")
-        found = self._by_token(value) if scheme.lower() == "bearer" else self._by_password(value, address)
+        scheme, value = _parted(header)
+        found = self._by_token(value) if scheme == "bearer" else self._by_password(*_name_and_password(value), address)
         if found is None:
             self._count(address)
             raise WrongCredentials("these credentials are not known")
         return found
 
     def _by_token(self, token: str) -> Identity | None:
-        # Looked up by its digest, which tells a guesser's stop-watch nothing.
+        # Looked up by its digest, so that the time taken shows a guesser nothing.
         return self.file.current().of_token(token) if self.file is not None else None
 
-    def _by_password(self, encoded: str, address: str) -> Identity | None:
-        try:
-            text = base64.b64decode(encoded, validate=True).decode()
-        except (binascii.Error, ValueError):
-            raise WrongCredentials("the credentials of Basic are no base64 of user:password in UTF-8") from None
-        name, colon, password = text.partition(":")
-        if not colon:
-            raise WrongCredentials("the credentials of Basic hold no colon between user and password")
-        if self.single and hmac.compare_digest(text.encode(), self.single.encode()):
+    def _remembered_as(self, name: str, password: str) -> Identity | None:
+        if keys.same(f"{name}:{password}", self.single):
             return Identity(name, (Grant(Role.OPERATE, "/"),))
         if self.file is None:
             return None
         known = self.file.current()
         # Under which entry it was right: exchanged or removed, it is asked again.
-        entry = known.passwords.get(name, "")
-        key = hmac.new(self._secret, f"{name}\0{password}".encode(), hashlib.sha256).digest()
-        if self._was_right(key, entry):
-            return known.identities[name]
+        right = self._was_right(self._key(name, password), known.passwords.get(name, ""))
+        return known.identities[name] if right else None
+
+    def _by_password(self, name: str, password: str, address: str) -> Identity | None:
+        remembered = self._remembered_as(name, password)
+        if remembered is not None or self.file is None:
+            return remembered
+        known = self.file.current()
         # What was right lately costs nothing; anything else is a guess, and counted before it is tried.
         self._count(address)
         with self._one_at_a_time:
@@ -176,10 +179,13 @@ class Authenticator:
             raise WrongCredentials("these credentials are not known")
         with self._lock:
             self._throttle.forgive(address)
-            self._remembered[key] = (self.clock() + REMEMBERED_S, name, entry)
+            self._remembered[self._key(name, password)] = (self.clock() + REMEMBERED_S, name, known.passwords[name])
             if len(self._remembered) > _REMEMBERED_MOST:
                 self._remembered.popitem(last=False)
         return found
+
+    def _key(self, name: str, password: str) -> bytes:
+        return hmac.new(self._secret, f"{name}\0{password}".encode(), hashlib.sha256).digest()
 
     def _was_right(self, key: bytes, entry: str) -> bool:
         with self._lock:
@@ -194,3 +200,26 @@ class Authenticator:
             wait_s = self._throttle.wait_s(address, self.clock())
         if wait_s:
             raise TooManyGuesses(wait_s)
+
+
+def _parted(header: str | None) -> tuple[str, str]:
+    """Return scheme and value of an ``Authorization`` header. Raises WrongCredentials."""
+    if header is None:
+        raise WrongCredentials("who you are is asked for here: send a user and a password, or a bearer token")
+    scheme, _, value = header.partition(" ")
+    scheme, value = scheme.lower(), value.strip()
+    if len(header) > _HEADER_MOST or scheme not in ("basic", "bearer") or not value:
+        raise WrongCredentials("Authorization must be Basic or Bearer with credentials")
+    return scheme, value
+
+
+def _name_and_password(encoded: str) -> tuple[str, str]:
+    """Read the value of Basic. Raises WrongCredentials."""
+    try:
+        text = base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise WrongCredentials("the credentials of Basic are no base64 of user:password in UTF-8") from None
+    name, colon, password = text.partition(":")
+    if not colon:
+        raise WrongCredentials("the credentials of Basic hold no colon between user and password")
+    return name, password

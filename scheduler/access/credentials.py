@@ -116,7 +116,7 @@ def password_entry(password: str) -> str:
 
 
 def password_matches(password: str, entry: str) -> bool:
-    """Tell whether a password is the one of an entry. Slow on purpose."""
+    """Return whether a password is the one of an entry. Slow on purpose."""
     n, r, p, salt, key = _scrypt_fields(entry)
     return hmac.compare_digest(_scrypt(password, salt, n, r, p), key)
 
@@ -161,5 +161,5 @@ def _written(salt: bytes, key: bytes) -> str:
     return "$".join(("scrypt", str(SCRYPT_N), str(SCRYPT_R), str(SCRYPT_P), *encoded))
 
 
-#: Tried for names that do not exist, so that the time taken does not tell which do.
+#: Tried for names that do not exist, so that the time taken does not show which do.
 _NOBODYS = _written(bytes(_SALT_BYTES), bytes(_KEY_BYTES))

@@ -15,18 +15,24 @@ from urllib.parse import unquote, urlsplit
 from eratos.common import names
 from eratos.common.addresses import Kind, kind_of_host
 from eratos.marathon.app import App
+from eratos.marathon.app_parts import Fetch
 from eratos.marathon.errors import Problem
+from eratos.marathon.pod import Pod
 
 #: Folders of agents' hosts that ``fetch`` may read from, and the one file that Marathon's documentation has people fetch.
 DEFAULT_FETCH_FOLDERS = ("/mnt", "/opt", "/srv", "/usr/share", "/usr/local", "/etc/docker.tar.gz", "/etc/dockercfg.tar.gz")
 #: Options of ``docker run`` that give a container nothing of its host.
 DEFAULT_PARAMETERS = frozenset(
     {"add-host", "cap-drop", "cpuset-cpus", "dns", "dns-option", "dns-search", "entrypoint", "env", "hostname", "init", "label"}
-    | {"log-driver", "log-opt", "memory-reservation", "memory-swappiness", "pids-limit", "read-only", "shm-size", "stop-signal"}
+    | {"memory-reservation", "memory-swappiness", "pids-limit", "read-only", "shm-size", "stop-signal"}
     | {"tmpfs", "ulimit", "user", "workdir"}
 )
-#: The balancer companion's port.
-COMPANION_PORT = 9100
+#: Log drivers that write to the host alone, and what may be said to them: others have the Docker daemon, which is root, speak to
+#: whatever address or socket they are given.
+_LOG_DRIVERS = frozenset({"json-file", "local", "journald", "none"})
+_LOG_OPTIONS = frozenset(
+    {"compress", "env", "env-regex", "labels", "labels-regex", "max-buffer-size", "max-file", "max-size", "mode", "tag"}
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -40,16 +46,19 @@ class Policy:
     privileged: bool = False  #: strict: whether containers may be privileged
     parameters: frozenset[str] = DEFAULT_PARAMETERS  #: strict: options of ``docker run`` that are allowed
     host_paths: tuple[str, ...] = ()  #: strict: folders of the host that may be mounted
+    volumes: tuple[str, ...] = ()  #: strict: Docker volumes that may be mounted; db-* stands for all that begin so
+    networks: tuple[str, ...] = ()  #: strict: Docker networks that may be joined by name, the same way
+    secrets: tuple[str, ...] = ()  #: strict: secrets that apps of other groups may use as well, the same way
     root_processes: bool = False  #: strict: whether apps without a container may run as root
     listeners: frozenset[tuple[str, int]] = frozenset()  #: host and port of the schedulers' APIs
     executor_port: int = names.EXECUTOR_PORT
 
     def problems(self, app: App) -> Iterator[Problem]:
         """Yield what an app asks for beyond the policy."""
-        for index, file in enumerate(app.fetch):
+        for place, file in _fetched(app):
             reason = self._fetch_reason(file.uri)
             if reason:
-                yield Problem(f"/fetch({index})/uri", f"is refused: {reason}")
+                yield Problem(f"{place}/uri", f"is refused: {reason}")
         if self.strict:
             yield from self._strict(app)
 
@@ -66,7 +75,7 @@ class Policy:
         kind = kind_of_host(host)
         if kind in (Kind.METADATA, Kind.LINK_LOCAL):
             return f"{host} leads to {kind}, which no app may have an executor ask"
-        if (host, port) in self.listeners or (port in (self.executor_port, COMPANION_PORT) and kind is not Kind.PUBLIC):
+        if (host, port) in self.listeners or (port in (self.executor_port, names.COMPANION_PORT) and kind is not Kind.PUBLIC):
             return f"{host}:{port} is where eratos itself listens"
         if self.strict and not self.fetch_private and kind in (Kind.LOOPBACK, Kind.PRIVATE):
             return f"{host} leads to {kind}: --allow-private-fetch allows it"
@@ -78,27 +87,81 @@ class Policy:
             if docker.privileged and not self.privileged:
                 yield Problem("/container/docker/privileged", "is refused by the strict policy: --allow-privileged allows it")
             for index, parameter in enumerate(docker.parameters):
-                path = f"/container/docker/parameters({index})"
-                if parameter.key == "privileged" and not self.privileged:
-                    yield Problem(path, "privileged is refused by the strict policy: --allow-privileged allows it")
-                elif parameter.key == "volume":
-                    source = parameter.value.partition(":")[0]
-                    if source.startswith("/") and not within(source, self.host_paths):
-                        yield Problem(path, f"the host's {source} is refused by the strict policy: --allow-host-paths allows it")
-                elif parameter.key not in self.parameters and parameter.key != "privileged":
-                    reason = f"{parameter.key} is refused by the strict policy: --allow-parameters allows it"
-                    yield Problem(path, reason)
-        elif app.user in (None, "root", "0") and not self.root_processes:
+                reason = self._parameter_reason(parameter.key, parameter.value)
+                if reason:
+                    yield Problem(f"/container/docker/parameters({index})", reason)
+        elif not isinstance(app, Pod) and app.user in (None, "root", "0") and not self.root_processes:
             reason = "is refused by the strict policy where it is root, as it is unless stated: name another user; "
             yield Problem("/user", reason + "--allow-root-processes allows it")
+        for place, path in _mounted(app):
+            if path.startswith("/") and not within(path, self.host_paths):
+                yield Problem(place, f"{path} is refused by the strict policy: --allow-host-paths allows it")
         for index, volume in enumerate(app.container.volumes):
-            if volume.host_path is not None and not within(volume.host_path, self.host_paths):
-                reason = f"{volume.host_path} is refused by the strict policy: --allow-host-paths allows it"
-                yield Problem(f"/container/volumes({index})/hostPath", reason)
+            if volume.external is not None and not _listed(volume.external.name, self.volumes):
+                reason = f"the Docker volume {volume.external.name} is refused by the strict policy: --allow-volumes allows it"
+                yield Problem(f"/container/volumes({index})/external/name", reason)
+        for index, network in enumerate(app.networks):
+            if network.name and not _listed(network.name, self.networks):
+                reason = f"the Docker network {network.name} is refused by the strict policy: --allow-networks allows it"
+                yield Problem(f"/networks({index})/name", reason)
+        for name, secret in app.secrets.items():
+            if not _own_secret(secret.source, app.id) and not _listed(secret.source.lstrip("/"), self.secrets):
+                reason = f"{secret.source} is refused by the strict policy, as it lies in no folder of this app or of a group "
+                yield Problem(f"/secrets/{name}/source", reason + "above it: --allow-secrets allows it")
+
+    def _parameter_reason(self, key: str, value: str) -> str:
+        """Return why a parameter of ``docker run`` is refused, or an empty text."""
+        if key == "privileged":
+            return "" if self.privileged else "privileged is refused by the strict policy: --allow-privileged allows it"
+        if key == "volume":
+            source, colon, _ = value.partition(":")
+            if not colon or within(source, self.host_paths) or _listed(source, self.volumes):
+                return ""  # without a source it is a volume of this container alone
+            setting = "--allow-host-paths" if source.startswith("/") else "--allow-volumes"
+            return f"the host's {source} is refused by the strict policy: {setting} allows it"
+        harmless = (key == "log-driver" and value in _LOG_DRIVERS) or (
+            key == "log-opt" and value.partition("=")[0] in _LOG_OPTIONS
+        )
+        if harmless or key in self.parameters:
+            return ""
+        shown = f"{key} {value}" if key in ("log-driver", "log-opt") else key
+        return f"{shown} is refused by the strict policy: --allow-parameters {key} allows it"
+
+
+def _fetched(app: App) -> Iterator[tuple[str, Fetch]]:
+    """Yield the files that an app fetches, each with its place in the definition."""
+    if isinstance(app, Pod):
+        for index, container in enumerate(app.spec.containers):
+            yield from ((f"/containers({index})/artifacts({i})", file) for i, file in enumerate(container.artifacts))
+    else:
+        yield from ((f"/fetch({index})", file) for index, file in enumerate(app.fetch))
+
+
+def _mounted(app: App) -> Iterator[tuple[str, str]]:
+    """Yield the paths of the host that an app mounts, relative ones in its sandbox, each with its place in the definition."""
+    if isinstance(app, Pod):
+        found = ((f"/volumes({index})/host", volume.host) for index, volume in enumerate(app.spec.volumes))
+    else:
+        found = (
+            (f"/container/volumes({index})/hostPath", volume.host_path) for index, volume in enumerate(app.container.volumes)
+        )
+    yield from ((place, path) for place, path in found if path is not None)
+
+
+def _listed(name: str, allowed: tuple[str, ...]) -> bool:
+    """Return whether a name is one of some, of which those that end in ``*`` stand for all that begin so."""
+    return any(name == one or (one.endswith("*") and name.startswith(one[:-1])) for one in allowed)
+
+
+def _own_secret(source: str, app_id: str) -> bool:
+    """Return whether a secret lies in a folder that is named after the app or a group above it."""
+    path = PurePosixPath("/", source.lstrip("/"))
+    folder = path.parent
+    return ".." not in path.parts and folder != PurePosixPath("/") and PurePosixPath(app_id).is_relative_to(folder)
 
 
 def within(path: str, folders: tuple[str, ...]) -> bool:
-    """Tell whether an absolute path is one of some folders or files, or lies below one, whatever dots are in it."""
+    """Return whether an absolute path is one of some folders or files, or lies below one, whatever dots are in it."""
     pure = PurePosixPath(path)
     if not pure.is_absolute() or ".." in pure.parts:
         return False

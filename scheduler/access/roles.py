@@ -50,11 +50,12 @@ class Identity:
     grants: tuple[Grant, ...]
 
     def may(self, role: Role, path: str = "/") -> bool:
-        """Tell whether the identity has a role for the app or group ``path``; ``/`` asks for the role for everything."""
-        return any(grant.role >= role and ids.within(path, grant.path) for grant in self.grants)
+        """Return whether the identity has a role for the app or group ``path``; ``/`` asks for the role for everything."""
+        # Asked for each app of a list, and most people have one role for everything.
+        return any(grant.role >= role and (grant.path == "/" or ids.within(path, grant.path)) for grant in self.grants)
 
     def sees_within(self, path: str) -> bool:
-        """Tell whether anything at or below ``path``, or above it, may be looked at: whether a list of it makes sense."""
+        """Return whether anything at or below ``path``, or above it, may be looked at: whether a list of it makes sense."""
         return any(ids.within(path, grant.path) or ids.within(grant.path, path) for grant in self.grants)
 
     def visible(self, paths: Iterable[str]) -> list[str]:
@@ -64,3 +65,5 @@ class Identity:
 
 #: Who somebody is where the API asks nobody who they are.
 ANYBODY = Identity("-", (Grant(Role.OPERATE, "/"),))
+#: Somebody who has not said who they are, or not been believed.
+STRANGER = Identity("?", ())

@@ -2,7 +2,7 @@
 
 A trailing slash is dropped, not redirected: a redirected PUT loses its body with many clients. An encoded slash (``%2F``)
 belongs to an id and separates nothing, so ``/v2/apps/%2Fshop%2Ftasks`` is the app ``/shop/tasks``, whatever
-``/v2/apps/shop/tasks`` means. HEAD is GET without its body, OPTIONS tells the methods, and a method that an address does not
+``/v2/apps/shop/tasks`` means. HEAD is GET without its body, OPTIONS names the methods, and a method that an address does not
 have is answered with all that it has.
 """
 

@@ -2,20 +2,24 @@
 
 Balancers themselves leave out whoever comes second, so that nothing stated behind the API's back can harm; but a user
 who asks for what is taken should hear it at once, with both names. What an app asks for and can do without is no claim: the
-service port of one that is reached by host name or path, and ``/`` for one that states neither. Who gets it is told as a notice.
+service port of one that is reached by host name or path, and ``/`` for one that states neither. A notice says who gets it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
+from eratos.common.routing import Routing
 from eratos.marathon.app import App
 from eratos.marathon.errors import Problem
-from eratos.marathon.routing import Routing, label
+from eratos.marathon.routing import label
 
 #: Ports that balancers have for themselves unless their settings say otherwise: traffic, TLS, statistics, companion, Consul.
 BALANCER_PORTS = frozenset({"8000", "8443", "9090", "9100", "8500"})
+
+#: Stand for a claim with any tags, and for one without.
+_ANY, _NONE = ("any",), ("none",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +34,40 @@ class Claim:
     weight: int  #: of several claims to the same, the one with the greatest is served
     place: str  #: of the label or field that states it
 
-    def rivals(self, other: Claim) -> bool:
-        """Tell whether a balancer that chooses well may still meet both claims.
 
-        Apps with tags that have none in common, such as ``staging`` and ``prod``, are meant for different balancers.
-        """
-        return (self.what, self.weight) == (other.what, other.weight) and self.meets(other)
+class Holders:
+    """The claims there are, found by what they claim: at the cost of one look, however many apps claim the same.
 
-    def meets(self, other: Claim) -> bool:
-        """Tell whether a balancer may meet both at all."""
-        tagged_apart = self.tags and other.tags and self.tags.isdisjoint(other.tags)
-        return not self.groups.isdisjoint(other.groups) and not tagged_apart
+    A balancer may meet two claims if they have a group in common, and a tag, or one of them none: apps with tags that have none
+    in common, such as ``staging`` and ``prod``, are meant for different balancers.
+    """
+
+    def __init__(self, claims: Iterable[Claim] = ()) -> None:
+        #: The first claim of each of two apps, by what it is found by: no app asks for others than itself and one more.
+        self._found: dict[tuple[object, ...], list[Claim]] = {}
+        for claim in claims:
+            self.add(claim)
+
+    def add(self, claim: Claim) -> None:
+        for group in claim.groups:
+            for tag in (_ANY, *(claim.tags or (_NONE,))):
+                for weight in (None, claim.weight):
+                    there = self._found.setdefault((claim.what, weight, group, tag), [])
+                    if not there or (len(there) == 1 and there[0].app_id != claim.app_id):
+                        there.append(claim)
+
+    def rival(self, claim: Claim) -> Claim | None:
+        """Return a claim to the same with the same weight that a balancer which chooses well may still meet beside this one."""
+        return next(self._meeting(claim, claim.weight), None)
+
+    def other(self, claim: Claim) -> Claim | None:
+        """Return another app's claim to the same, of any weight, that a balancer may meet."""
+        return next((found for found in self._meeting(claim, None) if found.app_id != claim.app_id), None)
+
+    def _meeting(self, claim: Claim, weight: int | None) -> Iterator[Claim]:
+        for group in sorted(claim.groups):
+            for tag in (_NONE, *sorted(claim.tags)) if claim.tags else (_ANY,):
+                yield from self._found.get((claim.what, weight, group, tag), ())
 
 
 def problems(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[Problem]:
@@ -51,16 +78,14 @@ def problems(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[Problem
     asked = [claim for app in wanted for claim in claims(app)]
     if all(claim in kept for claim in asked):
         return
-    taken: dict[str, list[Claim]] = {}
-    for app_id in sorted(apps.keys() - {app.id for app in wanted}):
-        for claim in claims(apps[app_id]):
-            taken.setdefault(claim.what, []).append(claim)
+    whats = {claim.what for claim in asked}
+    others = sorted(apps.keys() - {app.id for app in wanted})
+    holders = Holders(_to(whats, (apps[app_id] for app_id in others)))
     for claim in asked:
-        holders = taken.setdefault(claim.what, [])
-        holder = next(filter(claim.rivals, holders), None)
+        holder = holders.rival(claim)
         if holder and claim not in kept:
             yield _problem(claim, holder)
-        holders.append(claim)
+        holders.add(claim)
 
 
 def claims(app: App) -> Iterator[Claim]:
@@ -77,31 +102,51 @@ def claims(app: App) -> Iterator[Claim]:
 
 
 def _spares_port(app: App, index: int) -> bool:
-    """Tell whether a port is reached in another way as well, and its service port was not stated for balancers."""
+    """Return whether a port is reached in another way as well, and its service port was not stated for balancers."""
     return app.routings[index].stated and not label(app.labels, index, "PORT")
 
 
-def notices(apps: Mapping[str, App], app: App) -> Iterator[str]:
+def holders(apps: Mapping[str, App], about: Iterable[App]) -> Holders:
+    """Return the claims there are to whatever :func:`notices` of some apps may ask for."""
+    whats = {what for app in about for what in _looked_for(app)}
+    return Holders(_to(whats, apps.values()) if whats else ())
+
+
+def _looked_for(app: App) -> Iterator[str]:
+    for routing in app.routings:
+        if routing.port:
+            yield f"port {routing.port}"
+        if routing.routed and not routing.stated:
+            yield "/"
+
+
+def _to(whats: Set[str], apps: Iterable[App]) -> Iterator[Claim]:
+    """Yield what apps claim of some things. To make every claim of thousands of apps takes most of the time of a change."""
+    for app in apps:
+        if any(what in whats for routing in app.routings for what in _named(routing)):
+            yield from (claim for claim in claims(app) if claim.what in whats)
+
+
+def _named(routing: Routing) -> Iterator[str]:
+    if routing.port:
+        yield f"port {routing.port}"
+    if routing.routed and routing.stated:
+        path = routing.path.rstrip("/")
+        yield from (f"{host}{path}" or "/" for host in routing.hosts or ("",))
+
+
+def notices(holders: Holders, app: App) -> Iterator[str]:
     """Yield, for each port of an app, what it gets from the balancers, and who has what it does not get."""
-    taken = [claim for other in apps.values() if other.id != app.id for claim in claims(other)]
     for index, routing in enumerate(app.routings):
-        yield f"port {index}: {'; '.join((routing.described(), *_lacks(app, index, routing, taken)))}"
+        yield f"port {index}: {'; '.join((routing.described(), *_lacks(app, index, routing, holders)))}"
 
 
-def of_changed(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[str]:
-    """Yield the notices of the apps among several that are new or changed, each with its app."""
-    for app in wanted:
-        if app.id not in apps or not apps[app.id].same_definition(app):
-            for notice in notices(apps, app):
-                yield f"{app.id} {notice}"
-
-
-def _lacks(app: App, index: int, routing: Routing, taken: Iterable[Claim]) -> Iterator[str]:
+def _lacks(app: App, index: int, routing: Routing, holders: Holders) -> Iterator[str]:
     groups, tags = frozenset(routing.groups), frozenset(app.consul_tags)
 
     def holder(what: str) -> str:
-        own = Claim(app.id, index, groups, tags, what, 0, "")
-        return next((claim.app_id for claim in taken if claim.what == what and claim.meets(own)), "")
+        other = holders.other(Claim(app.id, index, groups, tags, what, 0, ""))
+        return other.app_id if other else ""
 
     if routing.port in BALANCER_PORTS:
         yield f"balancers use port {routing.port} themselves unless their settings say otherwise"

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 
-from eratos.marathon import documents, ids
+from eratos.common import keys
+from eratos.marathon import ids, strict_json
 from eratos.marathon.app import App
+from eratos.marathon.errors import Problem
+from eratos.marathon.pod import Pod
+from eratos.scheduler.access.policy import Policy
+from eratos.scheduler.access.roles import Role
+from eratos.scheduler.core import changes, groups, versions
 from eratos.scheduler.core.actions import Reply
 from eratos.scheduler.core.events import Command, PutApps
+from eratos.scheduler.core.records import DeploymentRecord, GroupRecord
+from eratos.scheduler.core.state import State
+from eratos.scheduler.events.event import of_app
 
-from . import update
+from . import definitions, planning, render, service_ports
 from .addresses import SLASH
+from .answers import Definitions
+from .caller import Caller
 from .controller import Controller
 from .errors import ApiError
 from .turns import Turns
@@ -34,6 +45,7 @@ INSTANCES_MOST = 100_000
 #: A body has to be here within this time.
 BODY_S = 60.0
 
+DEPLOYMENT_ID = "Marathon-Deployment-Id"
 #: Header with what a user should know of a change that was made: what the app gets from the balancers.
 NOTICE = "Eratos-Notice"
 NOTICE_CHARACTERS = 4000
@@ -47,7 +59,26 @@ class Context:
     clock: Callable[[], float]  #: seconds since the epoch
     executor_port: int  #: where executors serve logs, the same on each agent's host
     instances_most: int = INSTANCES_MOST  #: of all apps together
+    role: str = "*"  #: the framework's
+    policy: Policy = field(default_factory=Policy)  #: what apps may ask for
+    agent_key: Callable[[str], str] = lambda agent_id: ""  #: what the executor on an agent wants to be shown; empty: nothing
+    service_ports: range = service_ports.DEFAULT  #: from which ports that state none get theirs
+    companion_key: str = field(default="", repr=False)  #: by which companions know schedulers; empty: they need none
     _turns: Turns = field(default_factory=Turns)
+    _definitions: Definitions = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_definitions", Definitions(self.role))
+
+    def headers(self, agent_id: str, target: str) -> dict[str, str]:
+        """Return the headers of a request for a path, query included, to the executor on an agent."""
+        key = self.agent_key(agent_id)
+        return {"Authorization": keys.proof(key, "GET", target, b"", self.clock())} if key else {}
+
+    def companion_headers(self, target: str) -> dict[str, str]:
+        """Return the same for a balancer's companion."""
+        key = self.companion_key
+        return {"Authorization": keys.proof(key, "GET", target, b"", self.clock(), keys.SCHEDULER)} if key else {}
 
     def change(self, handler: Callable[P, T]) -> Callable[P, Awaitable[T]]:
         """Have a handler run when its turn among the changes comes. Decorates the handler of every change."""
@@ -59,23 +90,65 @@ class Context:
         return in_turn
 
     def apps(self) -> dict[str, App]:
-        return self.controller.read(lambda state: dict(state.apps))
+        found = self.controller.read(lambda state: dict(state.apps))
+        self._definitions.forget(found)
+        return found
 
     def app(self, app_id: str) -> App:
+        """Return an app; a pod is none. Raises ApiError."""
         found = self.controller.read(lambda state: state.apps.get(app_id))
-        if found is None:
+        if found is None or isinstance(found, Pod):
             raise unknown_app(app_id)
         return found
 
-    def owner(self, address: str, last: str, *, change: bool = False) -> str:
-        """Return the app whose ``last`` (tasks, versions, restart) an address asks for. Raises ApiError.
+    def seen(self, caller: Caller) -> dict[str, App]:
+        """Return the apps that a caller may view."""
+        apps = self.apps()
+        return apps if caller.sees("/") else {app_id: app for app_id, app in apps.items() if caller.sees(app_id)}
+
+    def view(self) -> render.View:
+        """Return what an answer needs beside the state."""
+        return render.View(self.role, self.clock(), self._definitions.json)
+
+    def require_group(self, caller: Caller, group_id: str) -> list[GroupRecord]:
+        """Return a group and those in it that a caller may view, each after the one that holds it.
+
+        Raises ApiError where there is no such group, or the caller may view nothing in it.
+        """
+        if not caller.identity.sees_within(group_id):
+            caller.require(Role.VIEW, (group_id,))
+        known = self._groups(caller)
+        if group_id not in known:
+            raise ApiError(404, f"Group '{group_id}' does not exist")
+        return [known[found] for found in sorted(known) if ids.within(found, group_id)]
+
+    def _groups(self, caller: Caller) -> dict[str, GroupRecord]:
+        """Return the groups that a caller may view, or that hold an app or a group that it may view; the root is always there.
+
+        Of a group that it may not view itself it does not learn what that depends on.
+        """
+        known, app_ids = self.controller.read(lambda state: (dict(state.groups), list(state.apps)))
+        known.setdefault("/", GroupRecord("/", "", ""))
+        if caller.sees("/"):
+            return known
+        seen = {group_id: known[group_id] for group_id in known if caller.sees(group_id)}
+        for path in (*seen, *(app_id for app_id in app_ids if caller.sees(app_id))):
+            for group_id in groups.around(path):
+                if group_id not in seen:
+                    seen[group_id] = replace(known[group_id], dependencies=())
+        return {"/": replace(known["/"], dependencies=())} | seen
+
+    def owner(self, caller: Caller, address: str, last: str, *, change: bool = False) -> str:
+        """Return the app whose ``last`` (tasks, versions, restart) an address asks for. Raises ApiError, also where the
+        caller may not view it, or, for a ``change``, not deploy it.
 
         Apps made before such last names were refused may have one. Then the address with it means what it means in Marathon,
         or nothing where that would be a guess about a change; ``%2F`` in an id leaves no doubt.
         """
         name = path_id(address)
         whole = f"{name}/{last}"
-        known, rival = self.controller.read(lambda state: (name in state.apps, whole in state.apps))
+        caller.require(Role.DEPLOY if change else Role.VIEW, (name,))
+        known, rival = self.controller.read(lambda state: (is_app(state, name), is_app(state, whole)))
         if rival and not known:
             raise ApiError(404, f"App '{name}' does not exist; the app '{whole}' is at /v2/apps/{encoded(whole)}")
         if rival and change and SLASH not in address:
@@ -88,15 +161,85 @@ class Context:
             raise unknown_app(name)
         return name
 
-    def put(self, apps: dict[str, App], wanted: tuple[App, ...], *, force: bool, create_only: bool = False) -> Reply:
-        """Check apps against those there are, and have them stored."""
-        update.check_instances(apps, wanted, self.instances_most)
-        wanted = update.keeping(apps, wanted)
-        update.check(apps, wanted, self.controller.info().get("marathon_config", {}).get("mesos_role"))
-        return self.submit(lambda token: PutApps(token, wanted, create_only=create_only, force=force))
+    def put(
+        self,
+        caller: Caller,
+        apps: dict[str, App],
+        wanted: tuple[App, ...],
+        *,
+        force: bool,
+        create_only: bool = False,
+        dropped: tuple[str, ...] = (),
+        tree: Mapping[str, tuple[str, ...]] = changes.NO_GROUPS,
+        dropped_groups: tuple[str, ...] = (),
+    ) -> Reply:
+        """Check :meth:`settled` apps against those there are, and have them stored and others deleted.
 
-    def submit(self, make_command: Callable[[int], Command]) -> Reply:
-        return self.controller.submit(make_command)
+        ``tree``: the groups that are asked for with them, and what they depend on.
+        Raises ApiError where the caller may not deploy one.
+        """
+        caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped))
+        apps = {app_id: app for app_id, app in apps.items() if app_id not in dropped}
+        self._check(apps, wanted, tree, dropped_groups)
+        return self.controller.submit(PutApps(wanted, create_only, force, dropped, tree, dropped_groups))
+
+    def plan(
+        self,
+        caller: Caller,
+        wanted: tuple[App, ...],
+        dropped: tuple[str, ...] = (),
+        tree: Mapping[str, tuple[str, ...]] = changes.NO_GROUPS,
+        dropped_groups: tuple[str, ...] = (),
+    ) -> JSONResponse:
+        """Answer with what it would mean to put apps and to delete others. Raises as :meth:`put`."""
+        caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped))
+        apps = {app_id: app for app_id, app in self.apps().items() if app_id not in dropped}
+        self._check(apps, wanted, tree, dropped_groups)
+        now = self.clock()
+
+        def look(state: State) -> dict[str, Any]:
+            record = DeploymentRecord("", versions.next_version(state, now), now)
+            return planning.planned(state, changes.plan(state, record, wanted, dropped, tree, dropped_groups))
+
+        return JSONResponse(self.controller.read(look))
+
+    def _check(
+        self,
+        apps: dict[str, App],
+        wanted: tuple[App, ...],
+        tree: Mapping[str, tuple[str, ...]],
+        dropped_groups: tuple[str, ...],
+    ) -> None:
+        known = self.controller.read(lambda state: {found.group_id: found.dependencies for found in state.groups.values()})
+        left = {group_id: needs for group_id, needs in known.items() if group_id not in dropped_groups}
+        definitions.check_instances(apps, wanted, self.instances_most)
+        definitions.check(apps, wanted, self.role, {**left, **tree}, known)
+        definitions.check_policy(apps, wanted, self.policy)
+
+    def settled(self, apps: Mapping[str, App], wanted: Iterable[App]) -> tuple[App, ...]:
+        """Return apps that are wanted with what they keep of those there are, and with a service port for each port."""
+        return service_ports.assigned(apps, definitions.keeping(apps, wanted, self.role), self.service_ports)
+
+    def posted(self, caller: Caller, apps: Iterable[App]) -> None:
+        """Tell who follows events that a user put apps, as they are now."""
+        wanted = [app.id for app in apps]
+        found = self.controller.read(lambda state: [state.apps[app_id] for app_id in wanted if app_id in state.apps])
+        now, shared = self.clock(), {"clientIp": caller.address, "uri": caller.uri}
+        definition = self._definitions.json
+        self.controller.events.publish(
+            of_app("api_post_event", now, app.id, **shared, appDefinition=definition(app)) for app in found
+        )
+
+    def submit(self, caller: Caller, paths: Iterable[str], command: Command, role: Role = Role.DEPLOY) -> Reply:
+        """Have a command carried out that affects the apps ``paths``, for each of which the caller must have the role."""
+        caller.require(role, paths)
+        return self.controller.submit(command)
+
+
+def is_app(state: State, name: str) -> bool:
+    """Return whether there is an app of this name; a pod is none."""
+    found = state.apps.get(name)
+    return found is not None and not isinstance(found, Pod)
 
 
 def deployed(
@@ -106,7 +249,7 @@ def deployed(
 
     They go into a header: clients of Marathon do not take further fields in a body.
     """
-    headers = {"Marathon-Deployment-Id": reply.deployment_id}
+    headers = {DEPLOYMENT_ID: reply.deployment_id} if reply.deployment_id else {}
     if said := _within(notices, NOTICE_CHARACTERS):
         headers[NOTICE] = said
     if location:
@@ -116,9 +259,10 @@ def deployed(
 
 
 def _within(notices: Iterable[str], most: int) -> str:
-    """Join notices as far as there is room in a header."""
+    """Join notices as far as there is room in a header, which takes printable ASCII: they name what users wrote."""
     said = ""
-    for notice in notices:
+    for text in notices:
+        notice = text.encode("unicode_escape").decode("ascii")
         if len(said) + len(notice) + 2 > most:
             return f"{said}; ..." if said else ""
         said = f"{said}; {notice}" if said else notice
@@ -132,6 +276,12 @@ def unknown_app(app_id: str) -> ApiError:
 def encoded(app_id: str) -> str:
     """Return an id as one part of an address."""
     return app_id.replace("/", SLASH)
+
+
+def group_of(address: str) -> str | None:
+    """Return the group whose apps an address asks for, as in ``shop/*``; None where it is no such address."""
+    stem = address.rstrip("/")
+    return path_id(stem.rstrip("*"), "Group") if stem == "*" or stem.endswith("/*") else None
 
 
 def path_id(value: str, what: str = "App") -> str:
@@ -159,9 +309,10 @@ async def raw_body(request: Request) -> bytes:
 def read_json(body: bytes) -> Any:
     """Read a request's body. Raises ApiError and InvalidApp."""
     try:
-        return documents.read(body)
-    except documents.NoJson as error:
-        raise ApiError(400, f"the body is no valid JSON: {error}") from None
+        return strict_json.read(body)
+    except strict_json.NoJson as error:
+        problem = Problem("/", f"the body is no valid JSON: {error}")
+        raise ApiError(400, "Invalid JSON", [problem]) from None
 
 
 #: Read when the change's turn comes: a change that waits costs no more than its size.

@@ -1,28 +1,25 @@
-"""What the API needs of the process it serves: send commands, read the state, know the leader. Implemented by the loop."""
+"""What the API needs of the process it serves: send commands, read the state, know the leader. Implemented by the process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from eratos.common.errors import PermanentError, TemporaryError
 from eratos.scheduler.core.actions import Reply
 from eratos.scheduler.core.events import Command
 from eratos.scheduler.core.state import State
+from eratos.scheduler.events.ring import Ring
 
 T = TypeVar("T")
 
 
-class CommandRefused(PermanentError):
-    """The core refused a command and changed nothing. ``status`` is the HTTP status that fits."""
+class Balancer(NamedTuple):
+    """A balancer that is registered in Consul."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Unavailable(TemporaryError):
-    """The command or the reading cannot be served now: no leader, the store away, the deadline over. The text says why."""
+    name: str
+    address: str
+    port: int  #: of its companion
+    trouble: str  #: which of Consul's checks fail, and how; empty: none
 
 
 class Controller(Protocol):
@@ -32,17 +29,33 @@ class Controller(Protocol):
     def is_leader(self) -> bool:
         """Whether this process decides; the API of any other forwards to the leader."""
 
+    @property
+    def events(self) -> Ring:
+        """What happens, while this process leads."""
+
     def leader(self) -> str | None:
         """Return the URL of the leader's API, or None while there is none."""
 
     def info(self) -> dict[str, Any]:
-        """Return what ``GET /v2/info`` shows. ``marathon_config.mesos_role`` holds the framework's role."""
+        """Return what ``GET /v2/info`` shows."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what ``GET /config`` shows: the process's settings without secrets."""
+
+    def abdicate(self) -> None:
+        """Give up leadership shortly, after which the process ends and its supervisor starts it anew."""
 
     def left_out(self) -> Mapping[str, Sequence[str]]:
         """Return what balancers leave out, some seconds ago: Consul service -> each balancer's reason."""
 
-    def submit(self, make_command: Callable[[int], Command]) -> Reply:
-        """Hand a command with a fresh token to the core and return its reply, once the change is stored.
+    def balancers(self) -> Sequence[Balancer]:
+        """Return the balancers that are registered in Consul, some seconds ago."""
+
+    def look_around(self) -> None:
+        """Have agents asked soon what they have free, unless that was done of late: somebody looks at the cluster."""
+
+    def submit(self, command: Command) -> Reply:
+        """Hand a command to the core and return its reply, once the change is stored.
 
         Raises CommandRefused, and Unavailable where no reply came in time; then the change may still be made.
         """

@@ -12,10 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from eratos.marathon import documents
+from eratos.marathon import strict_json
 from eratos.marathon.errors import InvalidApp, Problem, json_path
-
-from .controller import CommandRefused, Unavailable
+from eratos.scheduler.core.actions import Refusal
+from eratos.scheduler.core.refusals import CommandRefused, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +23,12 @@ DEFAULT_RETRY_AFTER_S = 1.0
 
 
 class ApiError(Exception):
-    """An answer other than success. ``message`` is for the user and says what to do."""
+    """An answer other than success. ``message`` is for the user and says what to do, ``problems`` is more of that."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, problems: Iterable[Problem] = ()) -> None:
         super().__init__(message)
         self.status = status
+        self.problems = tuple(problems)
 
 
 def invalid(path: str, message: str) -> InvalidApp:
@@ -45,11 +46,23 @@ def unavailable(message: str, retry_after_s: float | None = None) -> JSONRespons
 
 
 def not_valid(problems: Iterable[Problem]) -> JSONResponse:
+    return error(422, "Object is not valid", details=_details(problems))
+
+
+def _details(problems: Iterable[Problem]) -> list[dict[str, Any]]:
     by_path: dict[str, list[str]] = {}
     for problem in problems:
         by_path.setdefault(problem.path, []).append(problem.message)
-    details = [{"path": path, "errors": messages} for path, messages in by_path.items()]
-    return error(422, "Object is not valid", details=details)
+    return [{"path": path, "errors": messages} for path, messages in by_path.items()]
+
+
+_STATUS = {
+    Refusal.NOT_FOUND: 404,
+    Refusal.EXISTS: 409,
+    Refusal.LOCKED: 409,
+    Refusal.NOT_POSSIBLE: 409,
+    Refusal.BROKEN: 500,
+}
 
 
 def install(api: FastAPI) -> None:
@@ -57,7 +70,8 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(ApiError)
     def _api_error(_: Request, failure: ApiError) -> JSONResponse:
-        return error(failure.status, str(failure))
+        more: dict[str, Any] = {"details": _details(failure.problems)} if failure.problems else {}
+        return error(failure.status, str(failure), **more)
 
     @api.exception_handler(InvalidApp)
     def _invalid(_: Request, failure: InvalidApp) -> JSONResponse:
@@ -65,7 +79,10 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(CommandRefused)
     def _refused(_: Request, failure: CommandRefused) -> JSONResponse:
-        return error(failure.status, str(failure))
+        if not failure.deployments:
+            return error(_STATUS[failure.refusal], str(failure))
+        rivals = [{"id": found} for found in failure.deployments]
+        return error(_STATUS[failure.refusal], str(failure), deployments=rivals)
 
     @api.exception_handler(Unavailable)
     def _unavailable(_: Request, failure: Unavailable) -> JSONResponse:
@@ -92,5 +109,5 @@ def install(api: FastAPI) -> None:
 def _parameter(detail: Mapping[str, Any]) -> str:
     """Say what is wrong with a parameter of an address."""
     if detail["type"].startswith("bool"):
-        return f"must be true or false, not {documents.shortened(str(detail['input']))!r}"
+        return f"must be true or false, not {strict_json.shortened(str(detail['input']))!r}"
     return str(detail["msg"])

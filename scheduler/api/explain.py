@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from eratos.common.times import timestamp
+from eratos.marathon import labels
 from eratos.marathon.app import App
-from eratos.scheduler.core import rollout
-from eratos.scheduler.core.mesos import TaskState
+from eratos.marathon.notes import notes
+from eratos.scheduler.core import deployments, rollout
+from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.reasons import Waiting
-from eratos.scheduler.core.state import Instance, State
+from eratos.scheduler.core.state import Instance, Launches, State
 
 from . import queue
-from .render import timestamp
 
 Json = dict[str, Any]
 
@@ -43,9 +46,34 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
         "old": counts.old,
         "waiting": len(fleet.waiting) + (launches.unmade if launches is not None else 0),
         "stopping": counts.stopping,
-        "reasons": [*_reasons(state, app, now), *_left_out(state, app, left_out)],
-        "queue": next(iter(queue.queue(state, now, offers=False, only=app.id)), {}).get("processedOffersSummary"),
+        "reasons": [*_of_deployment(state, app), *_reasons(state, app, now), *_left_out(state, app, left_out)],
+        "definition": [{"path": note.path, "verdict": note.verdict, "message": note.text} for note in notes(app)],
+        "queue": queue.offers_summary(launches or Launches()) if app.id in state.in_need else None,
     }
+
+
+def _of_deployment(state: State, app: App) -> Iterator[Json]:
+    """What the app's deployment, or the last one that failed, has to do with it."""
+    if app.id in state.failed:
+        yield _reason("DeploymentFailed", f"{state.failed[app.id]}; what is wanted is still tried", (), None)
+    change = state.changes.get(app.id)
+    if change is not None and app.id in state.held:
+        others = state.deployments[change.deployment_id].order.waits_for(app.id)
+        named = ", ".join(others[:NAMED_MOST]) + (f" and {len(others) - NAMED_MOST} more" if len(others) > NAMED_MOST else "")
+        message = f"deployment {change.deployment_id} comes to it once {named} is at rest, which it depends on"
+        yield _reason("Dependency", message, (), None)
+    elif change is not None and (most := deployments.limit(state, app.id)) is not None:
+        found = state.deployments[change.deployment_id]
+        if found.record.paused:
+            message = f"deployment {change.deployment_id} is paused: eratos deployment resume {change.deployment_id}"
+            yield _reason("Paused", message, (), None)
+        elif app.id not in found.reached:
+            yield _reason("Canary", f"{most} of {app.instances} instances are to be of the new version first", (), None)
+        else:
+            hold_s = labels.canary_hold_s(app.labels)
+            way_on = f"eratos deployment promote {change.deployment_id}" if hold_s is None else "it goes on by itself"
+            until = None if hold_s is None else found.reached[app.id] + hold_s
+            yield _reason("Canary", f"{most} of {app.instances} instances are of the new version and ready: {way_on}", (), until)
 
 
 def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
@@ -54,14 +82,19 @@ def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
     if fleet.waiting:
         kind = launches.waiting if launches is not None else None
         until = launches.delayed_until if launches is not None and kind is Waiting.BACK_OFF else None
-        reason = _reason(kind.value if kind else "New", queue.why(state, app, now), fleet.waiting.values(), until)
+        reason = _reason(
+            kind.value if kind else "New",
+            queue.why(state.launches.get(app.id) or Launches(), queue.halt(state), now),
+            fleet.waiting.values(),
+            until,
+        )
         reason["count"] += launches.unmade if launches is not None else 0
         yield reason
     others = [instance for instance in fleet.instances.values() if not instance.waiting]
-    for name, belongs, message, until_of in _kinds(state, app, checked):
-        found = [instance for instance in others if belongs(instance)]
+    for finding in _findings(state, app, checked):
+        found = [instance for instance in others if finding.belongs(instance)]
         if found:
-            yield _reason(name, message(found), found, until_of(found))
+            yield _reason(finding.name, finding.message(found), found, finding.until(found))
 
 
 def _left_out(state: State, app: App, left_out: Mapping[str, Sequence[str]]) -> Iterator[Json]:
@@ -74,10 +107,17 @@ def _left_out(state: State, app: App, left_out: Mapping[str, Sequence[str]]) -> 
 Group = list[Instance]
 
 
-def _kinds(
-    state: State, app: App, checked: bool
-) -> tuple[tuple[str, Callable[[Instance], bool], Callable[[Group], str], Callable[[Group], float | None]], ...]:
-    """The reasons of instances that have a task; each instance may have several."""
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A reason of instances that have a task; one instance may have several."""
+
+    name: str
+    belongs: Callable[[Instance], bool]
+    message: Callable[[Group], str]  #: of those that belong to it, one at least
+    until: Callable[[Group], float | None] = lambda found: None
+
+
+def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
     strategy, (fewest, most) = app.unreachable_strategy, rollout.bounds(app)
 
     def replaced_at(found: Group) -> float | None:
@@ -89,60 +129,61 @@ def _kinds(
 
     launches = state.launches.get(app.id)
     failed = queue.failed(launches) if launches is not None else ""
-    never: Callable[[Group], float | None] = lambda found: None  # noqa: E731
     return (
-        (
+        _Finding(
             "Launching",
             lambda i: i.launching,
             lambda found: failed + "sent to their agents, which have not said yet that they run" + _notes(found),
-            never,
         ),
-        (
+        _Finding(
             "NotReady",
             lambda i: i.state is TaskState.RUNNING and not i.stopping and i.healthy is not False and not i.ready(checked),
             lambda found: "running, but not all checks have passed yet" + _notes(found),
-            never,
         ),
-        (
+        _Finding(
             "Unhealthy",
             lambda i: i.state is TaskState.RUNNING and not i.stopping and checked and i.healthy is False,
             lambda found: (
                 "their health checks fail: they are out of rotation, and replaced after maxConsecutiveFailures" + _notes(found)
             ),
-            never,
         ),
-        (
+        _Finding(
             "Unreachable",
             lambda i: i.state is TaskState.UNREACHABLE and not i.inactive,
             lambda found: f"agent {found[0].hostname} cannot be reached; replaced after inactiveAfterSeconds",
             replaced_at,
         ),
-        (
+        _Finding(
             "Inactive",
             lambda i: i.inactive,
             lambda found: "unreachable for so long that they were replaced; kept on record until expungeAfterSeconds",
-            never,
         ),
-        (
+        _Finding(
             "Moving",
             lambda i: i.moving and not i.stopping,
             lambda found: "to be replaced on another agent first, and stopped then",
             window_of,
         ),
-        (
+        _Finding(
+            "Outdated",
+            lambda i: bool(i.outdated) and not i.stopping,
+            lambda found: (
+                f"to be replaced: {fewest} must stay ready and no more than {most} may exist meanwhile; "
+                + "; ".join(sorted({i.outdated for i in found})[:NOTES_MOST])
+            ),
+        ),
+        _Finding(
             "Old",
             lambda i: i.version != app.version and not i.stopping,
             lambda found: f"of an earlier version: {fewest} must stay ready and no more than {most} may exist meanwhile",
-            never,
         ),
-        (
+        _Finding(
             "Stopping",
             lambda i: i.stopping,
             lambda found: (
                 "being stopped: out of Consul, drained by the balancers, then ended; the kill is repeated until it is"
                 + _notes(found)
             ),
-            never,
         ),
     )
 

@@ -9,13 +9,20 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from eratos.marathon.job import path_of
 from eratos.scheduler.core import rollout
+from eratos.scheduler.core.refusals import Unavailable
 from eratos.scheduler.core.state import State
 
-from .controller import Controller, Unavailable
+from .accept import JSON, TEXT, preferred
+from .caller import VIEWERS_OF_ALL, RoleRoute
+from .controller import Controller
+
+#: Prometheus asks for it first, and takes the older form as well.
+OPENMETRICS = "application/openmetrics-text"
 
 _Counts = tuple[dict[str, float], Counter[tuple[str, str]], dict[str, tuple[int, int]]]
 
@@ -34,6 +41,7 @@ class StateCollector(Collector):
             return
         try:
             totals, instances, apps = self._controller.read(lambda state: _count(state, self._clock()))
+            histories = self._controller.read(lambda state: dict(state.histories))
         except Unavailable:
             return
         for name, value in totals.items():
@@ -46,12 +54,22 @@ class StateCollector(Collector):
             ready.add_metric([app_id], serving)
         yield wanted
         yield ready
+        ended = CounterMetricFamily(
+            "eratos_job_instants", "Runs of a job that ended, and instants missed", labels=["job", "outcome"]
+        )
+        for job_id, history in sorted(histories.items()):
+            counts = {"succeeded": history.successes, "failed": history.failures, "missed": history.missed}
+            for outcome, count in counts.items():
+                ended.add_metric([job_id, outcome], count)
+        yield ended
 
 
 _HELP = {
     "connected": "1 while subscribed with a Mesos master",
     "apps": "Apps",
     "deployments": "Deployments under way",
+    "jobs": "Jobs",
+    "job_runs_active": "Runs of jobs that have not ended",
     "instances_waiting": "Instances that wait for an offer",
     "tasks_unknown": "Running tasks that the store knows nothing of",
     "instances_unmade": "Instances that are wanted and are made once those before them are placed",
@@ -66,6 +84,8 @@ def _count(state: State, now: float) -> _Counts:
         "connected": float(state.connected),
         "apps": float(len(state.apps)),
         "deployments": float(len(state.deployments)),
+        "jobs": float(len(state.jobs)),
+        "job_runs_active": float(len(state.runs)),
         "instances_waiting": float(sum(len(state.fleet(app_id).waiting) for app_id in state.in_need)),
         "tasks_unknown": float(len(state.unknown) + len(state.returned)),
         "instances_unmade": float(sum(launches.unmade for launches in state.launches.values())),
@@ -74,7 +94,9 @@ def _count(state: State, now: float) -> _Counts:
         "records_spoilt": float(len(state.spoilt)),
     }
     instances: Counter[tuple[str, str]] = Counter()
-    for app_id, fleet in state.fleets.items():
+    for fleet_id, fleet in state.fleets.items():
+        run = state.runs.get(fleet_id)  # all of a job together: no two runs have the same id
+        app_id = path_of(run.record.job_id) if run is not None else fleet_id
         for kind, count in fleet.tally.items():
             instances[app_id, kind.state.value if kind.state else "WAITING"] += count
     apps = {app.id: (app.instances, rollout.count(app, state.fleet(app.id).tally).ready) for app in state.apps.values()}
@@ -101,13 +123,14 @@ def registry(controller: Controller, clock: Callable[[], float]) -> CollectorReg
 
 
 def router(exposed: CollectorRegistry) -> APIRouter:
-    """Return the two addresses at which Marathon has metrics; ``Accept: application/json`` gives its JSON."""
-    routes = APIRouter(include_in_schema=False)
+    """Return the two addresses at which Marathon has metrics: its JSON at the first, unless the client asks for text."""
+    routes = APIRouter(tags=["system"], route_class=RoleRoute, dependencies=[VIEWERS_OF_ALL])
 
     @routes.get("/metrics")
     @routes.get("/metrics/prometheus")
     def show_metrics(request: Request) -> Response:
-        if "application/json" in request.headers.get("accept", "") and not request.scope["path"].endswith("/prometheus"):
+        kind = preferred(request.headers.get("accept"), (JSON, TEXT, OPENMETRICS))
+        if kind in (JSON, None) and not request.scope["path"].endswith("/prometheus"):
             return JSONResponse(_json(exposed))
         return Response(generate_latest(exposed), media_type=CONTENT_TYPE_LATEST)
 

@@ -6,10 +6,9 @@ Some paths speak of the process itself and are answered where they arrive.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, aclosing
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,13 +21,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from eratos.common import async_http
 from eratos.common.log import fields
 
-from . import addresses, context
+from . import addresses, context, dashboard
+from .caller import SCOPE, Caller
 from .controller import Controller
 from .errors import ApiError, error, unavailable
+from .gate import FOR, HANDED_ON, TOKEN
 
 log = logging.getLogger(__name__)
 
-LOCAL: Final = frozenset({"/ping", "/metrics", "/metrics/prometheus", "/v2/info", "/v2/leader", "/openapi.json"})
+LOCAL: Final = frozenset(
+    {"/ping", "/metrics", "/metrics/prometheus", "/v2/info", "/v2/leader", "/v2/plugins", "/config", "/logging", "/openapi.json"}
+    | dashboard.ADDRESSES
+)
 
 #: Marathon's own names (LeaderProxyFilter.scala).
 VIA: Final = "X-Marathon-Via"
@@ -58,14 +62,18 @@ _OWN: Final = frozenset({"date", "server", LEADER.lower()})
 class LeaderProxy:
     """ASGI middleware around the API of one process."""
 
-    def __init__(self, app: ASGIApp, controller: Controller) -> None:
+    def __init__(self, app: ASGIApp, controller: Controller, token: str, tls: Callable[[], ssl.SSLContext]) -> None:
+        """``token``: by which schedulers know each other, empty where they do not. ``tls``: for https."""
         self._app = app
         self._controller = controller
+        self._token = token
+        self._tls = tls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or addresses.path(scope) in LOCAL or self._controller.is_leader:
+        if scope["type"] != "http" or self._controller.is_leader or _local(scope):
             await self._app(scope, receive, self._named(send))
             return
+        scope[HANDED_ON] = True
         async with AsyncExitStack() as stack:
             try:
                 response = await self._forward(Request(scope, receive), stack)
@@ -91,11 +99,17 @@ class LeaderProxy:
         if leader is None:
             return unavailable("there is no leader yet, an election is under way: try again")
         body = await context.raw_body(request)
-        headers = _handed_on(request.headers.items(), frozenset({"host", "content-length"}))
+        # Origin was this gate's to judge: the leader goes by another name.
+        # As proxies in front of schedulers say it, whose word counts where there is one.
+        asked = {"x-forwarded-host": request.headers.get("host", ""), "x-forwarded-proto": request.url.scheme}
+        headers = asked | _handed_on(request.headers.items(), frozenset({"host", "content-length", "origin", FOR, TOKEN}))
+        caller: Caller = request.scope[SCOPE]
+        if self._token:
+            headers |= {FOR: caller.address, TOKEN: self._token}
         query = request.scope["query_string"].decode("latin-1")
         target = request.scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
         url = urlsplit(leader)
-        tls = _tls() if url.scheme == "https" else None
+        tls = self._tls() if url.scheme == "https" else None
         answered = asyncio.timeout(CONNECT_S)
         try:
             async with answered:
@@ -119,9 +133,19 @@ class LeaderProxy:
             return unavailable(f"the leader {leader} does not answer ({reason}): try again, another may be elected soon")
         kept = _handed_on(answer.headers, _OWN)
         follows = addresses.path(request.scope).endswith("/logs")
-        return StreamingResponse(self._pieces(answer, leader, follows), answer.status, {**kept, LEADER: leader})
+        pieces = self._pieces(answer, leader, follows)
+        first = b""
+        if answer.header("content-length"):
+            # It says how much comes, so something comes at once; and what has not begun here can still become another answer.
+            try:
+                first = await anext(pieces, b"")
+            except async_http.Failure as failure:
+                reason = str(failure) or type(failure).__name__
+                log.warning("the leader ended in the midst of its answer %s", fields(leader=leader, error=reason))
+                return unavailable(f"the leader {leader} ended in the midst of its answer ({reason}): look what became of it")
+        return StreamingResponse(_after(first, pieces), answer.status, {**kept, LEADER: leader})
 
-    async def _pieces(self, answer: async_http.Answer, leader: str, follows: bool) -> AsyncIterator[bytes]:
+    async def _pieces(self, answer: async_http.Answer, leader: str, follows: bool) -> AsyncGenerator[bytes, None]:
         """Yield an answer's body; one that stops coming is cut short, which its reader sees by its missing end."""
         async with aclosing(answer.pieces()) as pieces:
             while True:
@@ -139,13 +163,21 @@ class LeaderProxy:
                 yield found
 
 
+async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
+
+
+def _local(scope: Scope) -> bool:
+    """Return whether a request is about the process that got it. Only the leader can give way to another."""
+    path = addresses.path(scope)
+    return path in LOCAL and (path != "/v2/leader" or scope["method"] in _READS)
+
+
 def _handed_on(headers: Iterable[tuple[str, str]], without: frozenset[str]) -> dict[str, str]:
     """Return headers by their names in small letters, less those that belong to one connection."""
     found = [(name.lower(), value) for name, value in headers]
     named = {word.strip().lower() for name, value in found if name == "connection" for word in value.split(",")}
     return {name: value for name, value in found if name not in _HOP_BY_HOP | named | without}
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()

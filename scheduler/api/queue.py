@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+from eratos.common.times import timestamp
 from eratos.marathon.app import App
+from eratos.marathon.pod import Pod
 from eratos.scheduler.core.reasons import Reason, Refusal, Waiting
+from eratos.scheduler.core.records import VersionRecord
 from eratos.scheduler.core.state import Launches, State
 
-from .render import timestamp
+from .render import View, version_info
 
 Json = dict[str, Any]
 
@@ -19,29 +23,94 @@ Json = dict[str, Any]
 #: Only after this long without any is there something to look after.
 OFFERS_COME_S = 15.0
 
+#: Marathon's reasons that no offer is refused for here, in front of which of ours they stand.
+_MARATHONS_OWN = {Reason.MAINTENANCE: "UnfulfilledRole", Reason.CPUS: "NoCorrespondingReservationFound"}
+
+
+def _steps() -> Iterator[tuple[str, Reason | None]]:
+    for reason in Reason:
+        if reason in _MARATHONS_OWN:
+            yield _MARATHONS_OWN[reason], None
+        yield reason.value, reason
+    yield "DeclinedScarceResources", None
+
+
+#: What an offer is looked at for, in this order, under the name that is shown.
+_STEPS = dict(_steps())
+
 _FUNNEL = {reason: place for place, reason in enumerate(Reason)}
 
 
-def queue(state: State, now: float, *, offers: bool, only: str = "") -> list[Json]:
-    """Return every app with waiting instances, or ``only`` one; ``app`` is the definition itself, to be shown later.
+class Halt(NamedTuple):
+    """Why nothing at all might be launched."""
 
-    ``offers`` adds the latest offer of each agent that did not do.
+    brake: str  #: why the disaster brake is engaged
+    not_subscribed: str  #: why there is no subscription, where that is known
+
+
+class Look(NamedTuple):
+    """What is shown of an app with waiting instances, at one moment."""
+
+    app: App
+    left: int  #: instances that have no task yet
+    since: float
+    launches: Launches
+    halt: Halt
+    attributes: Mapping[str, Mapping[str, str]]  #: agent id -> its attributes, of those whose offers were refused
+    kept: VersionRecord | None  #: of its version
+
+
+def look(state: State, *, offers: bool) -> list[Look]:
+    """Copy what is shown of every app with waiting instances. While the state stands still.
+
+    ``offers``: with what belongs to the offers that did not do.
     """
-    items = []
-    for app_id in sorted(state.in_need.keys() & {only} if only else state.in_need):
-        app = state.apps.get(app_id)
-        if app is not None:
+    found = []
+    for app_id in sorted(state.in_need):
+        app = state.in_force(app_id)
+        if app is not None and app_id not in state.runs:
             waiting = state.fleet(app_id).waiting.values()
             since = min(instance.waiting_since for instance in waiting)
-            launches = state.launches.get(app_id)
-            count = len(waiting) + (launches.unmade if launches is not None else 0)
-            items.append(_item(state, app, count, since, now, offers))
-    return items
+            launches = _copied(state.launches.get(app_id))
+            known = (state.agents[agent_id] for agent_id in launches.refusals if agent_id in state.agents)
+            attributes = {agent.agent_id: agent.attributes for agent in known} if offers else {}
+            kept = state.versions.get(app_id, {}).get(app.version)
+            found.append(Look(app, len(waiting) + launches.unmade, since, launches, halt(state), attributes, kept))
+    return found
 
 
-def _item(state: State, app: App, count: int, since: float, now: float, offers: bool) -> Json:
-    launches = state.launches.get(app.id) or Launches()
+def _copied(launches: Launches | None) -> Launches:
+    """Return a copy that the core changes no more."""
+    if launches is None:
+        return Launches()
+    return replace(launches, refusals=dict(launches.refusals), refused=Counter(launches.refused))
+
+
+def item(seen: Look, view: View, *, offers: bool) -> Json:
+    """Return one app of the queue; ``offers`` adds the latest offer of each agent that did not do."""
+    launches, now = seen.launches, view.now
     left_s = max(0, math.ceil(launches.delayed_until - now))
+    summary = offers_summary(launches)
+    shown_app = dict(view.definition(seen.app))
+    if seen.kept is not None and not isinstance(seen.app, Pod):
+        shown_app |= version_info(seen.kept)
+    shown: Json = {
+        ("pod" if isinstance(seen.app, Pod) else "app"): shown_app,
+        "count": seen.left,
+        "role": seen.app.role or view.role,
+        "since": timestamp(seen.since),
+        "delay": {"timeLeftSeconds": left_s, "overdue": left_s == 0},
+        "processedOffersSummary": summary,
+        "waiting": {"reason": launches.waiting.value if launches.waiting else None, "message": why(launches, seen.halt, now)},
+    }
+    if offers:
+        found = launches.refusals.items()
+        shown["lastUnusedOffers"] = [_unused(agent_id, refusal, seen.attributes.get(agent_id, {})) for agent_id, refusal in found]
+    return shown
+
+
+def offers_summary(launches: Launches) -> Json:
+    """Return how many offers came and what they were refused for."""
     refusals = list(launches.refusals.values())
     summary: Json = {
         "processedOffersCount": launches.offers_seen,
@@ -49,56 +118,56 @@ def _item(state: State, app: App, count: int, since: float, now: float, offers: 
         "rejectSummaryLastOffers": _funnel(Counter(refusal.reason for refusal in refusals)),
         "rejectSummaryLaunchAttempt": _funnel(launches.refused),
     }
+    if launches.used_at:
+        summary["lastUsedOfferAt"] = timestamp(launches.used_at)
     if refusals:
         summary["lastUnusedOfferAt"] = timestamp(max(refusal.at for refusal in refusals))
-    item: Json = {
-        "app": app,
-        "count": count,
-        "role": app.role or "*",
-        "since": timestamp(since),
-        "delay": {"timeLeftSeconds": left_s, "overdue": left_s == 0},
-        "processedOffersSummary": summary,
-        "waiting": {"reason": launches.waiting.value if launches.waiting else None, "message": why(state, app, now)},
-    }
-    if offers:
-        item["lastUnusedOffers"] = [_unused(agent_id, refusal) for agent_id, refusal in launches.refusals.items()]
-    return item
+    return summary
 
 
 def _funnel(counted: Mapping[Reason, int]) -> list[Json]:
     """Count per reason, in the order of the checks: what one check declined, the next never saw."""
     left, steps = sum(counted.values()), []
-    for reason in Reason:
-        declined = counted.get(reason, 0)
-        steps.append({"reason": reason.value, "declined": declined, "processed": left})
+    for name, reason in _STEPS.items():
+        declined = counted.get(reason, 0) if reason is not None else 0
+        steps.append({"reason": name, "declined": declined, "processed": left})
         left -= declined
     return steps
 
 
-def _unused(agent_id: str, refusal: Refusal) -> Json:
+def _unused(agent_id: str, refusal: Refusal, of_agent: Mapping[str, str]) -> Json:
+    attributes = [{"name": name, "text": text} for name, text in of_agent.items()]
     return {
-        "offer": {"agentId": agent_id, "hostname": refusal.hostname},
+        # What was in it, and under which id, is not kept: it was declined.
+        "offer": {"id": "", "agentId": agent_id, "hostname": refusal.hostname, "resources": [], "attributes": attributes},
         "reason": [refusal.reason.value],
         "detail": refusal.detail,
         "timestamp": timestamp(refusal.at),
     }
 
 
-def why(state: State, app: App, now: float) -> str:
+def halt(state: State) -> Halt:
+    return Halt(state.brake.reason, state.not_subscribed)
+
+
+def why(launches: Launches, halted: Halt, now: float) -> str:
     """Say in one sentence what an app's waiting instances wait for, and what went wrong before, until the next attempt runs."""
-    launches = state.launches.get(app.id) or Launches()
-    return failed(launches) + _waits(state, launches, now)
+    return failed(launches) + _waits(launches, halted, now)
 
 
-def _waits(state: State, launches: Launches, now: float) -> str:
+def _waits(launches: Launches, halted: Halt, now: float) -> str:
     match launches.waiting:
         case Waiting.BRAKE:
-            return f"the disaster brake is engaged: {state.brake.reason}"
+            return f"the disaster brake is engaged: {halted.brake}"
         case Waiting.NOT_CONNECTED:
-            because = f"; {state.not_subscribed}" if state.not_subscribed else ""
+            because = f"; {halted.not_subscribed}" if halted.not_subscribed else ""
             return f"the scheduler has no connection to a Mesos master: nothing can be launched until it is back{because}"
         case Waiting.DEPENDENCY:
-            return "an app named in its dependencies has no ready instance yet"
+            return "an app that it or a group around it depends on has no ready instance yet"
+        case Waiting.REQUIREMENT:
+            return launches.lacks
+        case Waiting.RUN_BEFORE:
+            return "the run in whose place it comes has not ended yet"
         case Waiting.BACK_OFF:
             return f"next launch in {max(0, math.ceil(launches.delayed_until - now))} s"
         case Waiting.LAUNCH_LIMIT:

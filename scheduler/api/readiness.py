@@ -1,4 +1,4 @@
-"""``embed=app.readiness``: what an app's readiness checks were last answered, asked of the executors that ask them."""
+"""``embed=apps.readiness``: what readiness checks were last answered, asked of the executors that ask them."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ ANSWERS_S = 5.0
 _AT_ONCE = 20
 
 
-async def results(ctx: Context, app_id: str) -> list[dict[str, Any]]:
-    """Return the results in Marathon's form."""
-    tasks = await run_in_threadpool(ctx.controller.read, lambda state: _tasks(state, app_id))
-    return await _all(tasks, ctx.executor_port)
+async def results(ctx: Context, app_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the results in Marathon's form, of each app that has any."""
+    tasks = await run_in_threadpool(ctx.controller.read, lambda state: _tasks(state, app_ids))
+    return await _all(tasks, ctx)
 
 
-def _tasks(state: State, app_id: str) -> list[tuple[str, str]]:
-    if app_id not in state.apps or not state.apps[app_id].readiness_checks:
-        return []
-    return [(instance.task_id, instance.hostname) for instance in state.instances_of(app_id) if not instance.waiting]
+def _tasks(state: State, app_ids: list[str]) -> list[tuple[str, str, str, str]]:
+    checked = [app_id for app_id in app_ids if app_id in state.apps and state.apps[app_id].readiness_checks]
+    return [
+        (app_id, i.task_id, i.hostname, i.agent_id) for app_id in checked for i in state.instances_of(app_id) if not i.waiting
+    ]
 
 
-async def _all(tasks: list[tuple[str, str]], port: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+async def _all(tasks: list[tuple[str, str, str, str]], ctx: Context) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
     slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def ask(task_id: str, hostname: str) -> None:
+    async def ask(app_id: str, task_id: str, hostname: str, agent_id: str) -> None:
         async with slots:
             try:
-                answer = await async_http.request(hostname, port, f"/tasks/{quote(task_id, safe='')}/readiness")
-                found.extend(json.loads(answer.body)["results"])
+                path = f"/tasks/{quote(task_id, safe='')}/readiness"
+                answer = await async_http.request(hostname, ctx.executor_port, path, headers=ctx.headers(agent_id, path))
+                found.setdefault(app_id, []).extend(json.loads(answer.body)["results"])
             except (*async_http.Failure, KeyError, TypeError):
                 pass  # not known is not shown
 

@@ -4,21 +4,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from eratos.common import names
+from eratos.common.check_results import CheckResult
+from eratos.common.times import timestamp
+from eratos.marathon import ids
 from eratos.marathon.app import App
-from eratos.scheduler.core.mesos import Agent, TaskState
-from eratos.scheduler.core.state import Deployment, Failure, Instance, Kind, State
+from eratos.marathon.pod import Pod
+from eratos.scheduler.core import hosts
+from eratos.scheduler.core.groups import around
+from eratos.scheduler.core.mesos_types import Agent, TaskState
+from eratos.scheduler.core.records import GroupRecord, VersionRecord
+from eratos.scheduler.core.state import Failure, Instance, Kind, State
 
 Json = dict[str, Any]
 
 #: What ``embed=`` may add to an app, and what is always there as in Marathon's AppsResource.
 LIST_EMBEDS = frozenset({"counts", "deployments"})
 SHOW_EMBEDS = frozenset({"counts", "deployments", "tasks", "lastTaskFailure"})
+
+#: What ``embed=`` may ask of a group; all of them where it asks for nothing (GroupsResource.scala).
+GROUP_PARTS = frozenset({"group.groups", "group.apps", "group.pods"})
+
+#: The version of a root group in which nothing ever was.
+NEVER = "1970-01-01T00:00:00.000Z"
+
+#: What tells of each task.
+_OF_TASKS = frozenset({"tasks", "taskStats"})
 
 _STAGED = (TaskState.STAGING, TaskState.STARTING)
 _RUNNING = (TaskState.RUNNING, TaskState.KILLING)
@@ -37,9 +52,12 @@ def embeds(asked: Iterable[str], always: frozenset[str]) -> frozenset[str]:
     return frozenset(wanted)
 
 
-def timestamp(at: float) -> str:
-    """Return seconds since the epoch in Marathon's form."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+class View(NamedTuple):
+    """What an answer needs beside the state."""
+
+    role: str  #: the framework's
+    now: float  #: seconds since the epoch
+    definition: Callable[[App], Mapping[str, Any]]  #: an app's JSON, not to be changed
 
 
 class Row(NamedTuple):
@@ -57,6 +75,9 @@ class Row(NamedTuple):
     started_at: float
     healthy: bool | None
     stopping: bool
+    check: Mapping[str, Any] | None
+    checks: tuple[CheckResult, ...]
+    checked_at: float
 
 
 _row = attrgetter(*Row._fields)
@@ -72,17 +93,14 @@ class Look(NamedTuple):
 
     app: App
     tally: Mapping[Kind, int]
-    deployments: tuple[str, ...]
+    deployment: str  #: that it is in; empty: in none
     tasks: list[Row]
     failure: Failure | None
+    kept: VersionRecord | None  #: of its version
 
 
 def look(state: State, definitions: Iterable[App], embed: frozenset[str]) -> list[Look]:
     """Copy what is shown of apps; ``embed`` is a result of :func:`embeds`. While the state stands still."""
-    of_app: dict[str, list[str]] = {}
-    for change in state.deployments.values():
-        for app_id in change.app_ids:
-            of_app.setdefault(app_id, []).append(change.deployment_id)
     found = []
     for definition in definitions:
         fleet, launches = state.fleet(definition.id), state.launches.get(definition.id)
@@ -90,28 +108,38 @@ def look(state: State, definitions: Iterable[App], embed: frozenset[str]) -> lis
             Look(
                 definition,
                 dict(fleet.tally),
-                tuple(of_app.get(definition.id, ())),
-                rows(fleet.instances.values()) if "tasks" in embed else [],
+                state.changes[definition.id].deployment_id if definition.id in state.changes else "",
+                rows(fleet.instances.values()) if not embed.isdisjoint(_OF_TASKS) else [],
                 launches.last_failure if launches is not None else None,
+                state.versions.get(definition.id, {}).get(definition.version),
             )
         )
     return found
 
 
-def app(seen: Look, embed: frozenset[str]) -> Json:
+def app(seen: Look, embed: frozenset[str], view: View) -> Json:
     """Return one app; ``embed`` is what it was looked at with."""
-    shown = seen.app.to_json()
-    if seen.app.version:
-        shown["versionInfo"] = {"lastScalingAt": seen.app.version, "lastConfigChangeAt": seen.app.version}
+    shown = dict(view.definition(seen.app))
+    if seen.kept is not None:
+        shown |= version_info(seen.kept)
     if "counts" in embed:
         shown |= counts(seen.tally)
     if "deployments" in embed:
-        shown["deployments"] = [{"id": deployment_id} for deployment_id in seen.deployments]
+        shown["deployments"] = [{"id": seen.deployment}] if seen.deployment else []
     if "tasks" in embed:
-        shown["tasks"] = [task(row) for row in seen.tasks]
+        shown["tasks"] = [task(row, seen.app, view) for row in seen.tasks]
+    if "taskStats" in embed:
+        scaled = version_info(seen.kept)["versionInfo"]["lastScalingAt"] if seen.kept is not None else ""
+        shown["taskStats"] = task_stats(seen.app, seen.tasks, scaled, view.now)
     if "lastTaskFailure" in embed and seen.failure is not None:
         shown["lastTaskFailure"] = _failure(seen.app, seen.failure)
     return shown
+
+
+def version_info(record: VersionRecord) -> Json:
+    """Return when an app was last scaled or otherwise changed, and when it came to its version, as Marathon shows it."""
+    last = record.last_change
+    return {"versionInfo": {"lastScalingAt": max(last, record.scaled_at), "lastConfigChangeAt": last}}
 
 
 def counts(tally: Mapping[Kind, int]) -> Json:
@@ -130,16 +158,17 @@ def _failure(definition: App, failure: Failure) -> Json:
     return {
         "appId": definition.id,
         "host": failure.hostname,
+        "slaveId": failure.agent_id,
         "message": failure.message,
         "state": failure.state.value,
         "taskId": failure.task_id,
         "timestamp": timestamp(failure.at),
-        "version": definition.version,
+        "version": failure.version,
     }
 
 
-def task(row: Row) -> Json:
-    """Return one task."""
+def task(row: Row, definition: App | None, view: View) -> Json:
+    """Return one task; the app's present definition is None once it was deleted."""
     shown: Json = {
         "id": row.task_id,
         "appId": row.app_id,
@@ -147,62 +176,92 @@ def task(row: Row) -> Json:
         "slaveId": row.agent.agent_id,
         "ports": list(row.ports),
         "ipAddresses": [{"ipAddress": a, "protocol": "IPv6" if ":" in a else "IPv4"} for a in row.addresses],
-        "servicePorts": [],
+        "servicePorts": [port.service_port for port in definition.ports] if definition is not None else [],
+        "checkResult": row.check,
         "localVolumes": [],
         "healthCheckResults": [],
         "state": (TaskState.KILLING if row.stopping else row.state).value,
         "stagedAt": timestamp(row.launched_at),
         "version": row.version,
+        "role": (definition.role if definition is not None else None) or view.role,
         "region": row.agent.region or None,
         "zone": row.agent.zone or None,
     }
     if row.started_at:
         shown["startedAt"] = timestamp(row.started_at)
-    if row.healthy is not None:
-        shown["healthCheckResults"] = [{"alive": row.healthy, "instanceId": row.instance_id}]
+    if row.healthy is not None and (definition is None or definition.health_checks):
+        shown["healthCheckResults"] = [_result(row, found) for found in row.checks] or [_healthy(row)]
     return {key: value for key, value in shown.items() if value is not None}
+
+
+def _result(row: Row, found: CheckResult) -> Json:
+    def at(ago_s: float | None) -> str | None:
+        return None if ago_s is None else timestamp(row.checked_at - ago_s)
+
+    shown = {
+        "alive": found.alive,
+        "consecutiveFailures": found.failures,
+        "firstSuccess": at(found.first_success_s),
+        "lastSuccess": at(found.last_success_s),
+        "lastFailure": at(found.last_failure_s),
+        "lastFailureCause": found.cause or None,
+        "instanceId": row.instance_id,
+    }
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def _healthy(row: Row) -> Json:
+    """Return whether all checks pass: more is not known of a task whose executor has told nothing since this leader leads."""
+    return {"alive": row.healthy, "instanceId": row.instance_id}
 
 
 def endpoints(seen: Iterable[Look]) -> str:
     """Return the running tasks as the tab-separated lines that load balancer scripts read (EndpointsHelper.scala)."""
     lines = []
-    for definition, _, _, tasks, _ in seen:
+    for definition, _, _, tasks, *_ in seen:
         running = [row for row in tasks if row.state is TaskState.RUNNING and not row.stopping]
         name = names.safe_app_id(definition.id)
         if not definition.ports:
             lines.append("\t".join([name, " ", *(row.agent.hostname for row in running)]))
-        for index, _ in enumerate(definition.ports):
+        for index, port in enumerate(definition.ports):
             hosts = (f"{row.agent.hostname}:{row.ports[index]}" for row in running if index < len(row.ports))
-            lines.append("\t".join([name, str(_service_port(definition, index)), *hosts]))
+            lines.append("\t".join([name, str(port.service_port), *hosts]))
     return "".join(line + "\n" for line in lines)
 
 
-def _service_port(definition: App, index: int) -> int:
-    if definition.network == "host":
-        return definition.port_definitions[index].port
-    return (definition.container.port_mappings or ())[index].service_port
+def task_stats(definition: App, tasks: Iterable[Row], scaled: str, now: float) -> Json:
+    """Return counts and ages of an app's tasks, together and by version; what has no task is left out.
 
-
-def deployment(change: Deployment) -> Json:
-    """Return a deployment. eratos has no plan in steps: every pass takes the next safe step for each app."""
-    affected = sorted(change.app_ids)
-    actions: list[Json] = [
-        {"action": "ScaleApplication", "app": app_id, "pod": None, "readinessCheckResults": []} for app_id in affected
-    ]
-    return {
-        "id": change.deployment_id,
-        "version": change.version,
-        "affectedApps": affected,
-        "affectedPods": [],
-        "steps": [{"actions": [{"action": "ScaleApplication", "app": app_id} for app_id in affected]}],
-        "currentActions": actions,
-        "currentStep": 1,
-        "totalSteps": 1,
+    ``scaled``: when the app was last scaled or changed.
+    """
+    tasks = list(tasks)
+    parts = {
+        "startedAfterLastScaling": [row for row in tasks if timestamp(row.launched_at) >= scaled],
+        "withLatestConfig": [row for row in tasks if row.version == definition.version],
+        "withOutdatedConfig": [row for row in tasks if row.version != definition.version],
+        "totalSummary": tasks,
     }
+    return {name: {"stats": _stats(part, now)} for name, part in parts.items() if part}
 
 
-def brake(state: State) -> Json:
-    """Return the disaster brake: whether it is engaged, why, and what is missed of late."""
+def _stats(tasks: list[Row], now: float) -> Json:
+    running = [row for row in tasks if row.state in _RUNNING]
+    shown: Json = {
+        "counts": {
+            "staged": sum(row.state in _STAGED for row in tasks),
+            "running": len(running),
+            "healthy": sum(row.healthy is True for row in running),
+            "unhealthy": sum(row.healthy is False for row in running),
+        }
+    }
+    ages_s = sorted(max(0.0, now - row.started_at) for row in tasks if row.started_at)
+    if ages_s:
+        shown["lifeTime"] = {"averageSeconds": sum(ages_s) / len(ages_s), "medianSeconds": ages_s[len(ages_s) // 2]}
+    return shown
+
+
+def brake(state: State, now: float) -> Json:
+    """Return the disaster brake, whether it is engaged, why, and what is missed of late; and the hosts that are left alone."""
     found = state.brake
     lost = [{"host": host, "since": timestamp(since), "tasks": tasks} for host, (since, tasks) in found.lost.items()]
     return {
@@ -211,36 +270,51 @@ def brake(state: State) -> Json:
         "reason": found.reason,
         "lost": lost,
         "unknownTasks": sorted(state.unknown),
+        "leftAlone": [
+            {"host": host, "until": timestamp(trouble.until), "startsFailedOf": list(trouble.against)}
+            for host, trouble in hosts.left_alone(state, now)
+        ],
     }
 
 
-def group(seen: Iterable[Look], group_id: str, embed: frozenset[str]) -> Json:
-    """Return the tree of groups below an id, built from the ids of the apps in it: eratos keeps apps, not groups."""
-    root = _group(group_id)
-    nodes = {group_id: root}
-    prefix = group_id.rstrip("/")
+def group(
+    seen: Iterable[Look], groups: Iterable[GroupRecord], group_id: str, embed: frozenset[str], parts: frozenset[str], view: View
+) -> Json:
+    """Return the tree of groups below an id. ``groups``: that one first, and each after the one that holds it.
+
+    ``parts`` says what of it is shown: :data:`GROUP_PARTS` or some of them. An app that came with another group since these
+    were looked at is left out.
+    """
+    nodes: dict[str, Json] = {}
+    for found in groups:
+        node = nodes[found.group_id] = _group(found)
+        for place in (found.group_id, *around(found.group_id)):
+            if place in nodes:
+                nodes[place]["version"] = max(nodes[place]["version"], found.changed)
+        if found.group_id != group_id and "group.groups" in parts:
+            nodes[ids.parent(found.group_id)]["groups"].append(node)
     for item in seen:
-        node, place = root, prefix
-        node["version"] = max(node["version"], item.app.version)
-        for name in item.app.id.removeprefix(prefix).split("/")[1:-1]:
-            place += f"/{name}"
-            below = nodes.get(place)
-            if below is None:
-                below = nodes[place] = _group(place)
-                node["groups"].append(below)
-            node = below
-            node["version"] = max(node["version"], item.app.version)
-        node["apps"].append(app(item, embed))
-    return root
+        if ids.parent(item.app.id) not in nodes:
+            continue
+        node = nodes[ids.parent(item.app.id)]
+        for place in around(item.app.id):
+            if place in nodes:
+                nodes[place]["version"] = max(nodes[place]["version"], item.app.version)
+        if isinstance(item.app, Pod):
+            if "group.pods" in parts:
+                node["pods"].append(view.definition(item.app))
+        elif "group.apps" in parts:
+            node["apps"].append(app(item, embed, view))
+    return nodes[group_id]
 
 
-def _group(group_id: str) -> Json:
+def _group(found: GroupRecord) -> Json:
     return {
-        "id": group_id,
+        "id": found.group_id,
         "apps": [],
         "groups": [],
         "pods": [],
-        "dependencies": [],
-        "version": "",
+        "dependencies": list(found.dependencies),
+        "version": found.changed or NEVER,
         "enforceRole": False,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -9,21 +11,56 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware.gzip import GZipMiddleware
 
 from eratos.common import names
 from eratos.common.errors import FatalError
+from eratos.scheduler.access.policy import Policy
 
-from . import apps, cluster, errors, groups, logs, metrics, tasks
+from . import (
+    apps,
+    balancers,
+    cluster,
+    dashboard,
+    deployments,
+    document,
+    errors,
+    event_stream,
+    groups,
+    jobs,
+    logs,
+    metrics,
+    needs,
+    overview,
+    part_metrics,
+    pods,
+    service_ports,
+    system,
+    tasks,
+    versions,
+)
 from .addresses import Addresses
+from .connections import bounded
 from .context import INSTANCES_MOST, Context
 from .controller import Controller
+from .gate import Access, Gate
+from .manners import Manners
 from .proxy import LeaderProxy
 
 #: How long requests under way may go on when the process stops.
 STOP_S = 5
 
+#: Connections at the same time, unless a setting says otherwise. Whoever follows a log holds one.
+CONNECTIONS_MOST = 1000
+
 #: A request's first line and its headers.
 HEADERS_BYTES_MAX = 64 * 1024
+
+#: Of gzip: a list of apps shrinks to a tenth all the same, in a third of the time.
+COMPRESSION = 1
+
+#: The system's authorities; to load them takes longer than a request.
+_SYSTEMS = functools.cache(ssl.create_default_context)
 
 
 def create_api(
@@ -32,30 +69,65 @@ def create_api(
     registry: CollectorRegistry | None = None,
     executor_port: int = names.EXECUTOR_PORT,
     instances_most: int = INSTANCES_MOST,
+    access: Access = Access(),  # noqa: B008  nothing in it can change
+    leader_tls: Callable[[], ssl.SSLContext] = _SYSTEMS,
+    agent_key: Callable[[str], str] = lambda agent_id: "",
+    companion_key: str = "",
+    role: str = "*",
+    policy: Policy = Policy(),  # noqa: B008
+    ports: range = service_ports.DEFAULT,
 ) -> FastAPI:
     """Return the whole API of one scheduler process. ``clock`` is the core's, ``registry`` takes the place of
     :func:`metrics.registry`'s.
 
-    ``executor_port`` is where executors serve their tasks' logs, ``instances_most`` bounds the instances of all apps together.
+    ``executor_port`` is where executors serve their tasks' logs, ``instances_most`` bounds the instances of all apps together;
+    ``access`` says whom it lets in, ``leader_tls`` is what a follower checks an https leader with,
+    ``agent_key`` is by which the executor on an agent knows schedulers, ``companion_key`` by which companions do,
+    ``role`` the framework's role, ``policy`` what apps may ask for, ``ports`` from where service ports are chosen.
     """
     api = FastAPI(title="eratos", description="Marathon's API", docs_url=None, redoc_url=None, redirect_slashes=False)
     errors.install(api)
-    ctx = Context(controller, clock, executor_port, instances_most)
-    routers = [metrics.router(registry if registry is not None else metrics.registry(controller, clock))]
-    # Tasks first: /v2/apps/{id}/tasks would be an app's id as well.
-    routers += [module.router(ctx) for module in (logs, tasks, apps, groups, cluster)]
+    document.install(api)
+    ctx = Context(controller, clock, executor_port, instances_most, role, policy, agent_key, ports, companion_key)
+    exposed = registry if registry is not None else metrics.registry(controller, clock)
+    routers = [metrics.router(exposed), part_metrics.router(ctx, exposed)]
+    # Tasks and versions first: /v2/apps/{id}/tasks would be an app's id as well.
+    modules = (
+        logs,
+        tasks,
+        versions,
+        apps,
+        pods,
+        groups,
+        deployments,
+        jobs,
+        needs,
+        cluster,
+        overview,
+        balancers,
+        system,
+        event_stream,
+    )
+    routers += [module.router(ctx) for module in modules]
+    routers.append(dashboard.router())
     for router in routers:
         api.include_router(router)
     # The one added last stands in front: followers hand on what they are asked as it is.
     api.add_middleware(Addresses, routes=[*api.router.routes, *(route for router in routers for route in router.routes)])
-    api.add_middleware(LeaderProxy, controller=controller)
+    api.add_middleware(LeaderProxy, controller=controller, token=access.token, tls=leader_tls)
+    api.add_middleware(GZipMiddleware, compresslevel=COMPRESSION)
+    api.add_middleware(Gate, access=access)
+    api.add_middleware(Manners)
     return api
 
 
 class ApiServer:
     """Serves an API until stopped. The owner starts it once and stops it last, so that it can say what is going on."""
 
-    def __init__(self, api: FastAPI, host: str, port: int) -> None:
+    def __init__(
+        self, api: FastAPI, host: str, port: int, connections: int = CONNECTIONS_MOST, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """``connections`` is how many there may be at the same time; ``tls`` is for https."""
         # Logging is set up by the process; uvicorn's own handlers would write every line twice.
         config = uvicorn.Config(
             api,
@@ -63,12 +135,16 @@ class ApiServer:
             port,
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # whoever runs on this host could claim any address
+            ws="none",
             lifespan="off",
             timeout_graceful_shutdown=STOP_S,
             loop="asyncio",
-            http="h11",  # the other one takes headers without end
+            http=bounded(connections),  # of h11: the other one takes headers without end
             h11_max_incomplete_event_size=HEADERS_BYTES_MAX,
         )
+        config.load()
+        config.ssl = tls
         self._where = f"{host}:{port}"
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
@@ -94,4 +170,4 @@ class ApiServer:
         try:
             self._server.run()
         except SystemExit:
-            pass  # uvicorn's way to say that it cannot listen; start() tells the owner
+            pass  # uvicorn's way to say that it cannot listen; start() reports it

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
-from .controller import Unavailable
+from eratos.scheduler.core.refusals import Unavailable
 
 T = TypeVar("T")
 

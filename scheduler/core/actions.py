@@ -1,26 +1,25 @@
-"""What the scheduler does about an event. The shell performs a batch in the order persist -> perform -> acknowledge.
-
-``Put`` and ``Forget`` go to the store first, as one durable batch. Only when that succeeded are calls sent to Mesos,
-then replies to users, and last the acknowledgements (design.md, decision 3; Mesos' high-availability guide).
-"""
+"""What the scheduler does about an event: the parts of a :class:`step.Decision`."""
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Literal
 
 from eratos.common.payload import TaskPayload
-from eratos.marathon.app import App
 
-from .mesos import TaskStatus
-from .records import InstanceRecord
+from .mesos_types import TaskStatus
+from .records import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Store a record: the framework's id (a str), an app or an instance."""
+    """Store a record."""
 
     key: str
-    record: str | App | InstanceRecord
+    record: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Decline:
 
 @dataclass(frozen=True, slots=True)
 class AnswerInverse:
-    """Tell whether agents can be taken out of service; the master asks again after ``refuse_s``."""
+    """Return whether agents can be taken out of service; the master asks again after ``refuse_s``."""
 
     offer_ids: tuple[str, ...]
     accept: bool
@@ -77,7 +76,6 @@ class Revive:
 class Kill:
     task_id: str
     agent_id: str = ""
-    grace_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +106,37 @@ class Reply:
     deployment_id: str = ""
 
 
+class Refusal(enum.Enum):
+    """Why a command was refused."""
+
+    NOT_FOUND = "not found"  #: what it is about is not there
+    EXISTS = "exists"  #: what it would create is there already
+    LOCKED = "locked"  #: a deployment touches what it would change
+    NOT_POSSIBLE = "not possible"  #: what it would need is not there any more
+    BROKEN = "broken"  #: it could not be handled, for a fault of the scheduler
+
+
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """A command was refused; nothing changed. ``status`` is the HTTP status that fits."""
+    """A command was refused; nothing changed."""
 
     token: int
-    status: int
+    refusal: Refusal
     message: str
+    deployments: tuple[str, ...] = ()  #: that are in the way
 
 
 @dataclass(frozen=True, slots=True)
-class Abort:
-    """The process must end at once and leave every task running."""
+class Notice:
+    """Something that people should find in the log."""
 
-    reason: str
+    level: Literal["info", "warning", "error"]
+    message: str
+    fields: Mapping[str, object] = dataclass_field(default_factory=dict)  #: empty ones are left out
+    error: Exception | None = None
 
 
 Write = Put | Forget
 Call = Accept | Decline | AnswerInverse | Suppress | Revive | Kill | Reconcile | Resubscribe
-Action = Write | Call | Acknowledge | Reply | Refuse | Abort
+Answer = Reply | Refuse
+Action = Write | Call | Answer | Acknowledge

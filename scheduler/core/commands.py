@@ -1,4 +1,4 @@
-"""What users ask for: commands change the wanted state or are refused, whole. Called by :mod:`machine` only.
+"""What users ask for: commands change the wanted state or are refused, whole.
 
 Each first makes all that it needs, which is what may raise, and changes the state after that: a command that fails for a
 fault of ours is then neither carried out nor half of it.
@@ -6,188 +6,167 @@ fault of ours is then neither carried out nor half of it.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import assert_never
 
 from eratos.marathon.app import App
+from eratos.marathon.pod import Pod
 
-from . import events
-from .actions import Action, Forget, Put, Refuse, Reply
-from .records import APPS
+from . import changes, deployments, events, schedules, status_updates, versions
+from .actions import Refusal, Refuse, Reply
+from .changes import Plan
+from .records import DeploymentRecord
+from .refusals import Refused
 from .state import Deployment
+from .step import Step
+from .versions import new_version
 
-if TYPE_CHECKING:
-    from .machine import Machine
+#: As Marathon says it (AppLockedException in Exception.scala).
+LOCKED = (
+    "App is locked by one or more deployments. Override with the option '?force=true'. "
+    "View details at '/v2/deployments/<DEPLOYMENT_ID>'."
+)
 
 
-def carry_out(machine: Machine, command: events.Command, now: float) -> list[Action]:
-    """Change the wanted state, and answer with one Reply or Refuse; a refused command, or one that raises, changed no app."""
-    state = machine.state
-    apps, deployments = dict(state.apps), dict(state.deployments)
+def carry_out(step: Step, token: int, command: events.Command) -> None:
+    """Change the wanted state, and answer with one Reply or Refuse; a refused command, or one that raises, changed nothing."""
     try:
-        return _carry_out(machine, command, now)
-    except Exception:
-        # Nothing of it will be stored, so nothing may stay in memory either.
-        state.apps.clear()
-        state.apps.update(apps)
-        state.deployments.clear()
-        state.deployments.update(deployments)
-        raise
+        step.answer(_carry_out(step, token, command))
+    except Refused as refused:
+        step.answer(Refuse(token, refused.refusal, str(refused), refused.deployments))
 
 
-def _carry_out(machine: Machine, command: events.Command, now: float) -> list[Action]:
+def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
     match command:
         case events.PutApps():
-            return _put(machine, command, now)
-        case events.ScaleApp():
-            return _scale(machine, command, now)
+            return _put(step, token, command)
         case events.DeleteApps():
-            return _delete(machine, command, now)
+            return _delete(step, token, command)
         case events.RestartApp():
-            return _restart(machine, command, now)
+            app = _existing(step, command.app_id)
+            return _begin(step, token, changes.restart(step.state, _record(step), app), force=command.force)
+        case events.PutVersion():
+            return _put_version(step, token, command)
         case events.KillInstances():
-            return _kill(machine, command, now)
+            return _kill(step, token, command)
+        case events.RollBack():
+            return _roll_back(step, token, command)
+        case events.Cancel():
+            deployments.cancel(step, _deployment(step, command.deployment_id))
+            return Reply(token)
+        case events.Pause():
+            deployments.pause(step, _deployment(step, command.deployment_id), paused=command.paused)
+            return Reply(token, deployment_id=command.deployment_id)
+        case events.Promote():
+            if not deployments.promote(step, _deployment(step, command.deployment_id)):
+                message = f"no app of deployment {command.deployment_id} stands at a gate: it is not ready yet, or has none"
+                raise Refused(Refusal.NOT_POSSIBLE, message)
+            return Reply(token, deployment_id=command.deployment_id)
         case events.ResetDelay():
-            return _reset_delay(machine, command)
+            return _reset_delay(step, token, command)
         case events.ReleaseBrake():
-            return _release_brake(machine, command)
-    raise TypeError(f"unknown command: {type(command).__name__}")
+            return _release_brake(step, token)
+        case events.PutJob() | events.DeleteJob() | events.StartRun() | events.StopRun():
+            return schedules.carry_out(step, token, command)
+    assert_never(command)
 
 
-def _put(machine: Machine, command: events.PutApps, now: float) -> list[Action]:
-    state = machine.state
-    if command.create_only:
-        for app in command.apps:
-            if app.id in state.apps:
-                return [Refuse(command.token, 409, f"An app with id [{app.id}] already exists.")]
-    version = new_version(machine, now)
-    deployment = _deployment(machine, version, (app.id for app in command.apps), now)
-    changes: list[tuple[App, bool]] = []
+def _put(step: Step, token: int, command: events.PutApps) -> Reply:
     for app in command.apps:
-        before = state.apps.get(app.id)
-        # Scaling is no new version: the instances that run are as good as new ones.
-        unchanged = before is not None and before.same_definition(app)
-        changes.append((app.with_version(before.version if before is not None and unchanged else version), not unchanged))
-    newest = max((stored.version for stored, _ in changes), default="")
-    out = [action for stored, reset in changes for action in _store(machine, stored, reset=reset)]
-    return [*out, _deployed(machine, command.token, deployment, newest)]
+        if command.create_only and app.id in step.state.apps:
+            what = "A pod" if isinstance(step.state.apps[app.id], Pod) else "An app"
+            raise Refused(Refusal.EXISTS, f"{what} with id [{app.id}] already exists.")
+    for app_id in command.dropped:
+        _existing(step, app_id)
+    plan = changes.plan(step.state, _record(step), command.apps, command.dropped, command.groups, command.dropped_groups)
+    given = (step.state.apps[app.id].version for app in command.apps if app.id not in plan.changes)
+    return _begin(step, token, plan, force=command.force, answered=max((plan.newest if plan.apps else "", *given)))
 
 
-def _scale(machine: Machine, command: events.ScaleApp, now: float) -> list[Action]:
-    app = machine.state.apps.get(command.app_id)
-    if app is None:
-        return [_missing(command.token, command.app_id)]
-    deployment = _deployment(machine, new_version(machine, now), (app.id,), now)
-    out = _store(machine, app.with_instances(command.instances), reset=False)
-    return [*out, _deployed(machine, command.token, deployment, app.version)]
-
-
-def _delete(machine: Machine, command: events.DeleteApps, now: float) -> list[Action]:
-    state = machine.state
+def _delete(step: Step, token: int, command: events.DeleteApps) -> Reply:
     for app_id in command.app_ids:
-        if app_id not in state.apps:
-            return [_missing(command.token, app_id)]
-    deployment = _deployment(machine, new_version(machine, now), command.app_ids, now)
-    out: list[Action] = []
-    for app_id in dict.fromkeys(command.app_ids):
-        del state.apps[app_id]
-        out.append(Forget(APPS + app_id))
-        machine.touch(app_id)
-    return [*out, _deployed(machine, command.token, deployment)]
+        _existing(step, app_id)
+    plan = changes.plan(step.state, _record(step), (), command.app_ids, dropped_groups=command.groups)
+    return _begin(step, token, plan, force=command.force)
 
 
-def _restart(machine: Machine, command: events.RestartApp, now: float) -> list[Action]:
-    app = machine.state.apps.get(command.app_id)
+def _put_version(step: Step, token: int, command: events.PutVersion) -> Reply:
+    _existing(step, command.app_id)
+    app = versions.definition(step.state, command.app_id, command.version)
     if app is None:
-        return [_missing(command.token, command.app_id)]
-    version = new_version(machine, now)
-    deployment = _deployment(machine, version, (app.id,), now)
-    out = _store(machine, app.with_version(version), reset=True)
-    return [*out, _deployed(machine, command.token, deployment)]
+        raise Refused(Refusal.NOT_FOUND, f"App '{command.app_id}' does not exist in version {command.version}")
+    plan = changes.back(step.state, _record(step), app)
+    return _begin(step, token, plan, force=command.force, answered=app.version)
 
 
-def _kill(machine: Machine, command: events.KillInstances, now: float) -> list[Action]:
-    state = machine.state
+def _kill(step: Step, token: int, command: events.KillInstances) -> Reply:
+    state = step.state
     unknown = [instance_id for instance_id in command.instance_ids if instance_id not in state.instances]
     if unknown:
-        return [Refuse(command.token, 404, f"Instance '{unknown[0]}' does not exist")]
+        raise Refused(Refusal.NOT_FOUND, f"Instance '{unknown[0]}' does not exist")
     instances = [state.instances[instance_id] for instance_id in dict.fromkeys(command.instance_ids)]
     killed = Counter(instance.app_id for instance in instances if not instance.stopping)
-    deployment = _deployment(machine, new_version(machine, now), killed, now)
-    found = [app for app_id in sorted(killed) if command.scale and (app := state.apps.get(app_id)) is not None]
-    scaled = [app.with_instances(max(0, app.instances - killed[app.id])) for app in found]
-    out = [action for app in scaled for action in _store(machine, app, reset=False)]
+    reply = Reply(token)
+    if command.scale:
+        found = [app for app_id in sorted(killed) if (app := state.apps.get(app_id)) is not None]
+        fewer = [app.with_instances(max(0, app.instances - killed[app.id])) for app in found]
+        reply = _begin(step, token, changes.plan(state, _record(step), fewer), force=command.force)
     for app_id in killed:
-        machine.touch(app_id)
-    # The machine's own actions of the stops come before those returned here, so the order within the batch stays whole.
-    machine.stop_all(instances, now)
-    return [*out, _deployed(machine, command.token, deployment)]
+        step.touch(app_id)
+    status_updates.stop_all(step, instances)
+    return reply
 
 
-def _reset_delay(machine: Machine, command: events.ResetDelay) -> list[Action]:
-    if command.app_id not in machine.state.apps:
-        return [_missing(command.token, command.app_id)]
-    launches = machine.state.launches_of(command.app_id)
+def _roll_back(step: Step, token: int, command: events.RollBack) -> Reply:
+    found = _deployment(step, command.deployment_id)
+    try:
+        record = replace(_record(step), undoes=found.deployment_id)
+        plan = changes.undo(step.state, record, found.changes.values(), made=found.version)
+    except LookupError as error:
+        message = f"Deployment '{found.deployment_id}' cannot be taken back: {error}; put the definition that is wanted"
+        raise Refused(Refusal.NOT_POSSIBLE, message) from None
+    deployments.rolled_back(step, found, plan)
+    return Reply(token, plan.record.version, plan.record.deployment_id)
+
+
+def _deployment(step: Step, deployment_id: str) -> Deployment:
+    found = step.state.deployments.get(deployment_id)
+    if found is None:
+        raise Refused(Refusal.NOT_FOUND, f"DeploymentPlan {deployment_id} does not exist")
+    return found
+
+
+def _reset_delay(step: Step, token: int, command: events.ResetDelay) -> Reply:
+    _existing(step, command.app_id)
+    launches = step.state.launches_of(command.app_id)
     launches.delay_s = launches.delayed_until = 0.0
-    machine.touch(command.app_id)
-    return [Reply(command.token)]
+    step.touch(command.app_id)
+    return Reply(token)
 
 
-def _release_brake(machine: Machine, command: events.ReleaseBrake) -> list[Action]:
-    machine.state.brake.release(len(machine.state.unknown))
-    for app_id in (*machine.state.apps, *machine.state.fleets):
-        machine.touch(app_id)
-    return [Reply(command.token)]
+def _release_brake(step: Step, token: int) -> Reply:
+    step.state.brake.release(len(step.state.unknown))
+    for app_id in (*step.state.apps, *step.state.fleets):
+        step.touch(app_id)
+    return Reply(token)
 
 
-def _store(machine: Machine, app: App, *, reset: bool) -> list[Action]:
-    machine.state.apps[app.id] = app
-    if reset:
-        # A new definition deserves a new try: whatever made the old one fail may be mended.
-        machine.state.launches.pop(app.id, None)
-    machine.touch(app.id)
-    return [Put(APPS + app.id, app)]
+def _existing(step: Step, app_id: str) -> App:
+    app = step.state.apps.get(app_id)
+    if app is None:
+        raise Refused(Refusal.NOT_FOUND, f"App '{app_id}' does not exist")
+    return app
 
 
-def _deployment(machine: Machine, version: str, app_ids: Iterable[str], now: float) -> Deployment:
-    return Deployment(machine.new_id(), version, frozenset(app_ids), now)
+def _record(step: Step) -> DeploymentRecord:
+    return DeploymentRecord(step.new_id(), new_version(step), step.now)
 
 
-def _deployed(machine: Machine, token: int, deployment: Deployment, answered: str = "") -> Reply:
-    """Begin a deployment, and answer with it. ``answered``: the version that its apps have now, where that is not its own.
-
-    What an older one still had to do for the same apps is done no more, so each app is in one deployment at most.
-    """
-    deployments = machine.state.deployments
-    for older in [found for found in deployments.values() if not deployment.app_ids.isdisjoint(found.app_ids)]:
-        left = older.app_ids - deployment.app_ids
-        if left:
-            deployments[older.deployment_id] = replace(older, app_ids=left)
-        else:
-            del deployments[older.deployment_id]
-    deployments[deployment.deployment_id] = deployment
-    return Reply(token, answered or deployment.version, deployment.deployment_id)
-
-
-def _missing(token: int, app_id: str) -> Refuse:
-    return Refuse(token, 404, f"App '{app_id}' does not exist")
-
-
-def new_version(machine: Machine, now: float) -> str:
-    """Return a Marathon version: the time, made unique and growing, as ``2026-01-31T12:00:00.123Z``."""
-    apps = (app.version for app in machine.state.apps.values())
-    newest = max(itertools.chain(apps, (change.version for change in machine.state.deployments.values())), default="")
-    now_ms = int(now * 1000)
-    if newest:
-        now_ms = max(now_ms, _milliseconds(newest) + 1)
-    moment = datetime.fromtimestamp(now_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{now_ms % 1000:03d}Z"
-
-
-def _milliseconds(version: str) -> int:
-    moment = datetime.fromisoformat(version.replace("Z", "+00:00"))
-    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+def _begin(step: Step, token: int, plan: Plan, *, force: bool, answered: str = "") -> Reply:
+    """Begin a deployment, and answer with it. ``answered``: the version that its apps have now, where that is not its own."""
+    rivals = deployments.in_the_way(step.state, plan)
+    if rivals and not force:
+        raise Refused(Refusal.LOCKED, LOCKED, rivals)
+    deployments.begin(step, plan)
+    return Reply(token, answered or plan.record.version, plan.record.deployment_id)

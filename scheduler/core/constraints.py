@@ -15,9 +15,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 from eratos.marathon import expressions
-from eratos.marathon.app import App, Constraint
+from eratos.marathon.app import App
+from eratos.marathon.app_parts import Constraint
 
-from .mesos import Agent, number_text
+from .mesos_types import Agent, number_text
 
 _REGION = "@region"
 #: Stands for what an app asks for that names no region.
@@ -31,7 +32,7 @@ class Constraints:
     __slots__ = ("_constraints", "_counts", "_home")
 
     def __init__(self, app: App, placed: Iterable[Agent], home: str = "") -> None:
-        """``placed``: where its instances are that stay; ``home``: the master's region, empty where it names none."""
+        """``placed``: where its instances of this version are that stay; ``home``: the master's region, empty for none."""
         self._constraints = app.constraints
         self._home = "" if any(constraint.field == _REGION for constraint in app.constraints) else home
         self._counts: dict[str, Counter[str]] = {constraint.field: Counter() for constraint in app.constraints}
@@ -66,7 +67,8 @@ class Constraints:
         if refused := _refusal(constraint):
             return f"{said} cannot be held, so nothing is placed until it is mended: its expression {refused}"
         value = value_at(agent, constraint.field)
-        actual = "no such attribute" if value is None else f"{constraint.field}={value}"
+        lacks = "it has no fault domain (--domain)" if constraint.field in (_REGION, "@zone") else "no such attribute"
+        actual = lacks if value is None else f"{constraint.field}={value}"
         return f"{said} not fulfilled by {agent.hostname} ({actual})"
 
 

@@ -1,12 +1,14 @@
-"""What happens to the scheduler. Each event is handled by :meth:`machine.Machine.handle` in one step."""
+"""What happens to the scheduler. Each is taken by :meth:`machine.Machine.take`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from eratos.marathon.app import App
+from eratos.marathon.job import Job
 
-from .mesos import InverseOffer, Offer, TaskStatus
+from .mesos_types import InverseOffer, Offer, TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class NotSubscribed:
-    """Why there is no subscription: how the last one ended, or what an attempt was answered. Told whenever that changes."""
+    """Why there is no subscription: how the last one ended, or what an attempt was answered. Comes whenever that changes."""
 
     reason: str
 
@@ -86,43 +88,41 @@ class MasterError:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAround:
+    """Somebody looks at the cluster, and is to see all agents with what they have free."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time went by."""
 
 
-# Commands: events that a user asked for. Each is answered by exactly one Reply or Refuse that carries its token.
+# Commands: what users ask for.
 
 
 @dataclass(frozen=True, slots=True)
 class PutApps:
-    """Create or replace apps, all of them or none."""
+    """Create or replace apps, and delete others, all of it or nothing."""
 
-    token: int
     apps: tuple[App, ...]
     create_only: bool = False  #: refuse where an app exists already
-    force: bool = False  #: also while a deployment touches one of the apps
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleApp:
-    token: int
-    app_id: str
-    instances: int
-    force: bool = False
+    force: bool = False  #: also while a deployment touches one of the apps, which then does so no longer
+    dropped: tuple[str, ...] = ()  #: apps to delete
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: groups to keep -> what they depend on
+    dropped_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteApps:
-    token: int
     app_ids: tuple[str, ...]
     force: bool = False
+    groups: tuple[str, ...] = ()  #: to delete with them
 
 
 @dataclass(frozen=True, slots=True)
 class RestartApp:
     """Replace every instance of an app by one of the same definition under a new version."""
 
-    token: int
     app_id: str
     force: bool = False
 
@@ -131,16 +131,53 @@ class RestartApp:
 class KillInstances:
     """Kill instances; each is replaced, unless ``scale`` lowers the wanted number by as many."""
 
-    token: int
     instance_ids: tuple[str, ...]
     scale: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PutVersion:
+    """Make an app what it was in a version that is kept."""
+
+    app_id: str
+    version: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """Take a deployment back: what it changed becomes what it was before, as a new deployment."""
+
+    deployment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End a deployment. What it has begun stays wanted, what it has not is not done."""
+
+    deployment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Have a deployment come no further, or go on."""
+
+    deployment_id: str
+    paused: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Have the apps of a deployment that stand at a gate of their canary go on to the next step."""
+
+    deployment_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ResetDelay:
     """End an app's launch delay after failures."""
 
-    token: int
     app_id: str
 
 
@@ -148,10 +185,65 @@ class ResetDelay:
 class ReleaseBrake:
     """Go on in spite of the losses that engaged the disaster brake."""
 
+
+@dataclass(frozen=True, slots=True)
+class PutJob:
+    """Create a job, or change the one that there is."""
+
+    job: Job
+    create_only: bool = False  #: refuse where there is one already; else refuse where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Delete a job and its history; refused while runs of it are at work, unless these are to be stopped."""
+
+    job_id: str
+    stop_runs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """Start a run of a job now. The Reply's version is its id."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun:
+    """Stop a run of a job."""
+
+    job_id: str
+    run_id: str
+
+
+Command = (
+    PutApps
+    | DeleteApps
+    | RestartApp
+    | KillInstances
+    | PutVersion
+    | RollBack
+    | Cancel
+    | Pause
+    | Promote
+    | ResetDelay
+    | ReleaseBrake
+    | PutJob
+    | DeleteJob
+    | StartRun
+    | StopRun
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReceived:
+    """A user asked for something. Answered by exactly one Reply or Refuse with its token."""
+
     token: int
+    command: Command
 
 
-Command = PutApps | ScaleApp | DeleteApps | RestartApp | KillInstances | ResetDelay | ReleaseBrake
 Event = (
     Subscribed
     | Disconnected
@@ -165,6 +257,7 @@ Event = (
     | ExecutorLost
     | NotLaunched
     | MasterError
+    | LookAround
     | Tick
-    | Command
+    | CommandReceived
 )

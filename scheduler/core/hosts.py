@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from eratos.common.backoff import exponential_s
 
-from . import restarts
+from . import crash_backoff
 from .state import Instance, State, Trouble
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ ALONE_MOST_S = 960.0
 FORGET_S = 3600.0
 
 
-def start_failed(state: State, app: App, instance: Instance, now: float) -> None:
-    """Note that an app's start failed on a host, and decide whether that is left alone."""
+def start_failed(state: State, app: App, instance: Instance, now: float) -> Trouble | None:
+    """Note that an app's start failed on a host; return what the host's trouble is if it is left alone from now on."""
     hostname = instance.hostname
     launches = state.launches_of(app.id)
     launches.start_failed(hostname, now, 2.0 * app.max_launch_delay_seconds)
@@ -44,17 +44,18 @@ def start_failed(state: State, app: App, instance: Instance, now: float) -> None
     trouble.apps[app.id] = None
     trouble.failed_at = now
     if trouble.until > now:
-        return
+        return None
     against = [app_id for app_id in trouble.apps if _only_there(state, app_id, hostname, now)]
     # Whoever was left alone before has no credit left: one more failure is enough.
     if len(against) < (1 if trouble.times else APPS_LEAST):
-        return
+        return None
     alone = sum(found.until > now for found in state.troubles.values())
     if 2 * (alone + 1) > len({agent.hostname for agent in state.agents.values()}):
-        return
+        return None
     trouble.until = now + exponential_s(trouble.times, first_s=ALONE_FIRST_S, factor=2, most_s=ALONE_MOST_S)
     trouble.times += 1
     trouble.against = tuple(sorted(against))
+    return trouble
 
 
 def left_alone(state: State, now: float) -> Iterator[tuple[str, Trouble]]:
@@ -70,4 +71,4 @@ def _only_there(state: State, app_id: str, hostname: str, now: float) -> bool:
 def _went_well(state: State, agent_id: str, since: float, now: float) -> bool:
     """Return whether something that started there after the last failure has run well."""
     later = (found for found in state.on_agent.get(agent_id, {}).values() if found.ran_from > since)
-    return any(restarts.ran_well(state.apps.get(found.app_id), found, now) for found in later)
+    return any(crash_backoff.ran_well(state.in_force(found.app_id), found, now) for found in later)

@@ -1,350 +1,188 @@
-"""The single mutator: events in, actions out. Called by the loop, and by nothing else.
+"""The entrances of the core: events in, a decision out. Called by the loop, and by nothing else.
 
 ``take`` lets an event change the state; ``decide`` then lets due timers fire, compares apps that something happened to with
-what is wanted (:mod:`rollout`), places what waits on the offers at hand (:mod:`offers`), and returns what to do. The loop
+what is wanted (:mod:`apps`), places what waits on the offers at hand (:mod:`offers`), and returns what to do. The loop
 takes a whole batch of events before it has the core decide once; ``handle`` does both for a single one. The same events
-give the same actions, whatever the clock on the wall does.
-
-The loop stores ``Put`` and ``Forget`` before it sends anything, so whatever this package returns may rely on that order.
+give the same decisions, whatever the clock on the wall does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from typing import assert_never
 
-from eratos.common import names
-from eratos.common.resources import Resources
-
-from . import commands, events, maintenance, offers, rebalance, reconcile, rollout, tasks
-from .actions import Abort, Action, Call, Put, Reconcile, Resubscribe
+from . import (
+    apps,
+    commands,
+    deployments,
+    events,
+    groups,
+    maintenance,
+    offers,
+    rebalance,
+    runs,
+    schedules,
+    status_updates,
+    subscription,
+    versions,
+)
+from .actions import Notice
 from .brake import Brake
-from .mesos import Agent, TaskState
-from .records import FRAMEWORK_ID, INSTANCES, InstanceRecord, Stored
+from .mesos_types import Agent
+from .records import InstanceRecord, Stored
 from .state import Instance, State
-from .timers import Timers
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the core has to know of the process's configuration."""
-
-    executor_id: str
-    executor_resources: Resources
-    #: How long the unused rest of an offer is refused when nothing waits; a REVIVE clears it (rule 27).
-    idle_refuse_s: float = 3600.0
-    #: How long an offer is refused that did not fit something waiting.
-    misfit_refuse_s: float = 5.0
-    #: Launches that no executor has answered yet, at most (rule 56).
-    launching_most: int = 2000
-    #: After this long without an update, Mesos is asked about a launch (rule 7); then each time after twice as long.
-    launch_timer_s: float = 30.0
-    #: How long an executor may take to answer a launch, before it is given up.
-    launch_confirm_timeout_s: float = 300.0
-    #: How long a start may go on after the last news of it, such as the pull of an image, before it is given up.
-    launch_timeout_s: float = 1800.0
-    #: A kill is repeated at this pace until a terminal update arrives (rule 42).
-    kill_retry_s: float = 10.0
-    #: REVIVE clears all filters in the allocator: this many may follow each other, then one per ``revive_every_s`` (rule 28).
-    revive_burst: int = 10
-    revive_every_s: float = 5.0
-    #: How instances are placed where the app says nothing: spread over zones and hosts, or packed onto few hosts.
-    placement: Literal["spread", "pack"] = "spread"
-    #: How long before its maintenance a host is closed and emptied.
-    maintenance_lead_s: float = 300.0
-    #: How long a loss, or a task without a record, is looked at before anything is done about it: others may follow.
-    loss_settle_s: float = 1.0
-    #: Share of all hosts or tasks whose loss at once engages the disaster brake; 0: never.
-    brake_share: float = 0.2
-    #: Instances that may be moved at the same time to even out an app's spread; 0: none are.
-    rebalance_budget: int = 0
-
-
-# Keys of timers; those of instances, apps and agents are tuples with the id.
-_RECONCILE = "reconcile"
-
-
-#: Instances of one app that wait at a time, beside those that are not made yet.
-WAITING_MOST = 10_000
+from .step import Decision, Settings, Step
+from .timers import Timer, TimerKind
 
 
 class Machine:
-    """The scheduler core. Not thread-safe: one caller at a time.
-
-    What is public beside the entrances is for the modules of this package, which hold the decisions by subject.
-    """
+    """The scheduler core. Not thread-safe: one caller at a time."""
 
     def __init__(self, stored: Stored, settings: Settings, new_id: Callable[[], str], now: float) -> None:
         """Start from what the store held. ``new_id`` gives unique strings of ``[0-9a-z-]``."""
-        self.settings = settings
-        self.state = State(framework_id=stored.framework_id, spoilt=dict(stored.spoilt), brake=Brake(settings.brake_share))
-        self.new_id = new_id
-        self.out: list[Action] = []
-        self.timers = Timers()
-        self.reconciliation = reconcile.Reconciliation()
-        self.next_ports: dict[str, int] = {}
-        self.revives_left = settings.revive_burst
-        self.revived_at = now
-        self.subscribed_at = now
-        self.turn = 0
-        self.faults: list[tuple[str, Exception]] = []  #: apps that something broke over, for the loop to log once
-        self._told: dict[str, str] = {}  #: app -> what broke over it last; "" for what is of no app
-        self._dirty: set[str] = set()
+        state = State(framework_id=stored.framework_id, spoilt=dict(stored.spoilt), brake=Brake(settings.brake_share))
+        self.step = Step(state, settings, new_id, now)
+        self._brake_reason = ""
         for app in stored.apps:
-            self.state.apps[app.id] = app
-            self._dirty.add(app.id)
+            state.apps[app.id] = app
+            self.step.touch(app.id)
+        runs.load(self.step, stored)
         for record in stored.instances:
-            self._load(record, now)
+            self._load(record)
+        versions.load(self.step, stored.versions)
+        groups.load(self.step, stored.groups)
+        deployments.load(self.step, stored)
         if settings.rebalance_budget:
-            self.timers.set(rebalance.TIMER, now + rebalance.PERIOD_S)
+            self.step.timers.set(Timer(TimerKind.REBALANCE), now + rebalance.PERIOD_S)
 
-    def _load(self, record: InstanceRecord, now: float) -> None:
+    @property
+    def state(self) -> State:
+        return self.step.state
+
+    def _load(self, record: InstanceRecord) -> None:
         agent = self.state.agents.get(record.agent_id)
         if agent is None:
             agent = Agent(record.agent_id, record.hostname, record.region, record.zone, record.attributes)
             self.state.agents[record.agent_id] = agent
         instance = Instance.from_record(record, agent)
-        instance.news_at = now
+        instance.news_at = self.step.now
         self.state.add(instance)
-        self._dirty.add(instance.app_id)
-        self.watch(instance, now)
+        if record.ports:
+            next_ports = self.step.offering.next_ports
+            next_ports[agent.hostname] = max(next_ports.get(agent.hostname, 0), *(port + 1 for port in record.ports))
+        self.step.touch(instance.app_id)
+        status_updates.watch(self.step, instance)
 
-    # The entrances
-
-    def handle(self, event: events.Event, now: float) -> list[Action]:
-        """Take one event and return what to do about it, in order within each kind of action."""
+    def handle(self, event: events.Event, now: float) -> Decision:
+        """Take one event and return what to do about it."""
         self.take(event, now)
         return self.decide(now)
 
     def take(self, event: events.Event, now: float) -> None:
         """Let one event change the state; what to do about it comes from the next :meth:`decide`."""
+        step = self.step
+        step.now = now
         match event:
             case events.StatusChanged():
-                tasks.status(self, event.status, now)
+                status_updates.status(step, event.status)
             case events.OffersReceived():
-                offers.receive(self, event.offers, now)
+                offers.receive(step, event.offers)
             case events.OfferRescinded():
-                self.state.offers.pop(event.offer_id, None)
+                step.state.offers.pop(event.offer_id, None)
             case events.InverseOffersReceived():
-                maintenance.asked(self, event.offers, now)
-            case events.InverseOfferRescinded():
-                pass  # offers tell whether the window is still there
+                maintenance.asked(step, event.offers)
             case events.Subscribed():
-                self._subscribed(event, now)
+                subscription.subscribed(step, event)
             case events.Disconnected():
-                self._disconnected()
+                subscription.disconnected(step)
             case events.NotSubscribed():
-                self.state.not_subscribed = event.reason
+                step.state.not_subscribed = event.reason
             case events.AgentLost():
-                self._agent_lost(event.agent_id)
+                subscription.agent_lost(step, event.agent_id)
             case events.NotLaunched():
-                tasks.not_launched(self, event.task_ids, now)
+                status_updates.not_launched(step, event.task_ids)
             case events.ExecutorLost():
-                tasks.ask_about(self, self.state.on_agent.get(event.agent_id, {}).values())
+                status_updates.ask_about(step, step.state.on_agent.get(event.agent_id, {}).values())
             case events.MasterError():
-                self._master_error(event.message)
-            case events.Tick():
-                pass
+                subscription.master_error(step, event.message)
+            case events.LookAround():
+                offers.look_around(step)
+            case events.Tick() | events.InverseOfferRescinded():
+                pass  # of the second: offers show whether the window is still there
+            case events.CommandReceived():
+                commands.carry_out(step, event.token, event.command)
             case _:
-                self.out += commands.carry_out(self, event, now)
+                assert_never(event)
 
-    def decide(self, now: float) -> list[Action]:
+    def decide(self, now: float) -> Decision:
         """Return what to do about all events since the last time, and about the time that went by."""
+        step = self.step
+        step.now = now
         launches: list[Instance] = []
-        for key in self.timers.pop_due(now):
+        for timer in step.timers.pop_due(now):
             try:
-                self._due(key, now, launches)
+                self._due(timer, launches)
             except Exception as error:
-                self.broke(self._app_of(key), error)
-                self.timers.set(key, now + self.settings.kill_retry_s)  # what it stands for is still to be done
-        tasks.launches_due(self, launches, now)
-        if self.state.brake.assess(len(self.state.unknown), len(self.state.instances), now):
-            self._dirty.update(self.state.fleets, self.state.apps)
-        self._roll_out(now)
-        offers.place(self, now)
-        if self._dirty:
-            self._roll_out(now)  # what was placed made room for instances that are not made yet
-        offers.ask(self, now)
-        return self.abandon()
+                step.broke(self._app_of(timer), error)
+                step.timers.set(timer, now + step.settings.kill_retry_s)  # what it stands for is still to be done
+        status_updates.launches_due(step, launches)
+        brake = step.state.brake
+        if brake.assess(len(step.state.unknown), len(step.state.instances), now):
+            step.dirty.update(step.state.fleets, step.state.apps)
+        if brake.reason != self._brake_reason:
+            self._brake_reason = brake.reason
+            step.notice(Notice("error", "disaster brake", {"engaged": brake.engaged, "reason": brake.reason}))
+        apps.roll_out(step)
+        offers.place(step)
+        if step.dirty:
+            apps.roll_out(step)  # what was placed made room for instances that are not made yet
+        offers.ask(step)
+        return step.decision()
 
-    def abandon(self) -> list[Action]:
+    def abandon(self) -> Decision:
         """Return what was decided until something raised: its writes belong to changes that were made."""
-        out, self.out = self.out, []
-        return out
+        return self.step.decision()
 
     def next_deadline(self) -> float | None:
         """Return when to decide again though nothing may happen, or None while nothing is due."""
-        return self.timers.next_at()
+        return self.step.timers.next_at()
 
-    # For the modules of this package
+    def _due(self, timer: Timer, launches: list[Instance]) -> None:
+        """Do what is due; starts to ask about are added to ``launches``, so that many are asked about at once."""
+        step = self.step
+        match timer.kind:
+            case TimerKind.LAUNCH | TimerKind.KILL | TimerKind.UNREACHABLE:
+                instance = step.state.instances.get(timer.key)
+                if instance is None or instance.waiting:
+                    return
+                if timer.kind is TimerKind.LAUNCH:
+                    launches.append(instance)
+                elif timer.kind is TimerKind.KILL:
+                    status_updates.kill(step, instance)
+                else:
+                    status_updates.unreachable_due(step, instance)
+            case TimerKind.UNKNOWN:
+                status_updates.kill_unknown(step)
+            case TimerKind.DELAY:
+                step.touch(timer.key)
+            case TimerKind.WINDOW:
+                maintenance.due(step, timer.key)
+            case TimerKind.DEPLOYMENT:
+                deployments.due(step, timer.key)
+            case TimerKind.GATE:
+                deployments.gate_due(step, timer.key)
+            case TimerKind.INSTANT | TimerKind.RUN:
+                (schedules if timer.kind is TimerKind.INSTANT else runs).due(step, timer.key)
+            case TimerKind.RECONCILE:
+                subscription.reconcile_due(step)
+            case TimerKind.REBALANCE:
+                rebalance.even_out(step)
+            case TimerKind.REVIVE:
+                pass  # each decision asks for offers where they are wanted
+            case _:
+                assert_never(timer.kind)
 
-    def touch(self, app_id: str) -> None:
-        """Have an app compared with what is wanted at the end of this step."""
-        self._dirty.add(app_id)
-
-    def put(self, instance: Instance) -> None:
-        """Have an instance's record stored."""
-        self.out.append(Put(INSTANCES + instance.instance_id, instance.record()))
-
-    def call(self, call: Call) -> None:
-        """Have a call sent. Without a subscription it would vanish; what matters is repeated after the next one."""
-        if self.state.connected or isinstance(call, Resubscribe):
-            self.out.append(call)
-
-    def broke(self, app_id: str, error: Exception) -> None:
-        """Note that something broke over one app; it is logged once and shown by explain, and the others go on."""
-        fault = f"{type(error).__name__}: {error}"
-        if fault != self._told.get(app_id):
-            self._told[app_id] = fault
-            self.faults.append((app_id, error))
-        if app_id in self.state.apps:
-            self.state.launches_of(app_id).fault = fault
-
-    def mended(self, app_id: str) -> None:
-        """Note that an app was looked after without a fault."""
-        if self._told.pop(app_id, ""):
-            self.state.launches_of(app_id).fault = ""
-
-    def _app_of(self, key: object) -> str:
-        """Return the app that a timer is about, or nothing."""
-        name = key[1] if isinstance(key, tuple) else ""
-        instance = self.state.instances.get(name)
-        return instance.app_id if instance is not None else name if name in self.state.apps else ""
-
-    def watch(self, instance: Instance, now: float) -> None:
-        """Set the timers that belong to an instance just loaded or just launched."""
-        if instance.launching:
-            instance.news_at = now
-            tasks.watch_launch(self, instance, now)
-        elif instance.state is TaskState.UNREACHABLE:
-            tasks.watch_unreachable(self, instance, now)
-
-    # The subscription
-
-    def _subscribed(self, event: events.Subscribed, now: float) -> None:
-        state = self.state
-        state.connected, state.master, state.suppressed = True, event.master, False
-        self.subscribed_at = now
-        state.not_subscribed, state.region = "", event.region
-        state.offers.clear()
-        if event.framework_id != state.framework_id:
-            state.framework_id = event.framework_id
-            self.out.append(Put(FRAMEWORK_ID, event.framework_id))
-        for instance in state.instances.values():
-            if instance.stopping:
-                tasks.kill(self, instance, now)
-        self._reconcile(now)
-
-    def _disconnected(self) -> None:
-        self.state.connected = False
-        self.state.offers.clear()
-        self.reconciliation.stop()
-        self.timers.clear(_RECONCILE)
-
-    def _master_error(self, message: str) -> None:
-        self._disconnected()
-        if "removed" in message.lower():
-            # The master ended this framework and with it every task: nothing can go on under this id (failover timeout).
-            self.out.append(Abort(f"the master removed framework {self.state.framework_id}: {message}"))
-        else:
-            self.out.append(Resubscribe(message))
-
-    def _agent_lost(self, agent_id: str) -> None:
-        state = self.state
-        for offer_id in [o.offer_id for o in state.offers.values() if o.agent_id == agent_id]:
-            del state.offers[offer_id]
-        tasks.ask_about(self, state.on_agent.get(agent_id, {}).values())
-        self.next_ports.pop(agent_id, None)
-        state.windows.pop(agent_id, None)
-        if agent_id not in state.on_agent:
-            state.agents.pop(agent_id, None)
-
-    def _reconcile(self, now: float) -> None:
-        self.reconciliation.start(instance.instance_id for instance in self.state.with_task())
-        self.timers.set(_RECONCILE, now)
-
-    def _reconcile_step(self, now: float) -> None:
-        requests, delay_s = self.reconciliation.step()
-        for request in requests:
-            found = (self.state.instances.get(instance_id) for instance_id in request)
-            asked = tuple((i.task_id, i.agent_id) for i in found if i is not None and not i.waiting)
-            if asked or not request:
-                self.call(Reconcile(asked))
-        if not requests and self.state.connected:
-            self.reconciliation.start(instance.instance_id for instance in self.state.with_task())
-        self.timers.set(_RECONCILE, now + delay_s)
-
-    # Timers
-
-    def _due(self, key: object, now: float, launches: list[Instance]) -> None:
-        match key:
-            case str():
-                if key == _RECONCILE:
-                    self._reconcile_step(now)
-                elif key == tasks.UNKNOWN:
-                    tasks.kill_unknown(self, now)
-                elif key == rebalance.TIMER:
-                    rebalance.step(self, now)
-            case ("delay", str(app_id)):
-                self.touch(app_id)
-            case (maintenance.WINDOW, str(agent_id)):
-                maintenance.due(self, agent_id, now)
-            case (str(kind), str(instance_id)):
-                instance = self.state.instances.get(instance_id)
-                if instance is not None and not instance.waiting:
-                    if kind == tasks.LAUNCH:
-                        launches.append(instance)
-                    else:
-                        self._instance_due(kind, instance, now)
-
-    def _instance_due(self, kind: str, instance: Instance, now: float) -> None:
-        if kind == tasks.KILL:
-            tasks.kill(self, instance, now)
-        elif kind == tasks.UNREACHABLE:
-            tasks.unreachable_due(self, instance, now)
-
-    # What is wanted
-
-    def _roll_out(self, now: float) -> None:
-        state = self.state
-        if state.brake.engaged:
-            return  # and what is dirty stays so until it is released
-        for app_id in sorted(self._dirty):
-            try:
-                # A waiting instance that is stopped is gone at once and no event will tell of it, so look again.
-                while self._step_out(app_id, now):
-                    pass
-            except Exception as error:
-                self.broke(app_id, error)  # and the others go on
-            if app_id not in state.apps and app_id not in state.fleets:
-                state.launches.pop(app_id, None)
-        for deployment in list(state.deployments.values()):
-            touched = not deployment.app_ids or not self._dirty.isdisjoint(deployment.app_ids)
-            if touched and all(rollout.at_rest(state.apps.get(a), state.fleet(a)) for a in deployment.app_ids):
-                del state.deployments[deployment.deployment_id]
-        self._dirty.clear()
-
-    def _step_out(self, app_id: str, now: float) -> bool:
-        """Take an app's next steps; tell whether that made room for further ones."""
-        app = self.state.apps.get(app_id)
-        steps = rollout.next_steps(app, self.state.fleet(app_id))
-        room = any(instance.waiting for instance in steps.stop)
-        self.stop_all(steps.stop, now)
-        if app is not None:
-            self._start(app_id, app.version, steps.start, now)
-        return room
-
-    def _start(self, app_id: str, version: str, count: int, now: float) -> None:
-        """Make instances to be started, no more than can be placed soon: the others are made as these are placed."""
-        made = min(count, max(0, WAITING_MOST - len(self.state.fleet(app_id).waiting)))
-        if count > made or app_id in self.state.launches:
-            self.state.launches_of(app_id).unmade = count - made
-        for _ in range(made):
-            instance_id = names.instance_id(app_id, self.new_id())
-            self.state.add(Instance(instance_id, app_id, version, waiting_since=now))
-
-    def stop_all(self, instances: Iterable[Instance], now: float) -> None:
-        """Stop instances that are not wanted any more."""
-        for instance in instances:
-            tasks.stop(self, instance, now)
+    def _app_of(self, timer: Timer) -> str:
+        """Return the app that a timer is about, or an empty text."""
+        instance = self.state.instances.get(timer.key)
+        return instance.app_id if instance is not None else timer.key if timer.key in self.state.apps else ""

@@ -29,6 +29,8 @@ class Waiting(enum.Enum):
     NOT_CONNECTED = "NotConnected"  #: no subscription with a Mesos master
     BRAKE = "DisasterBrake"  #: much was lost at once: nothing is launched until the brake is released
     DEPENDENCY = "Dependency"  #: an app that it depends on has no ready instance yet
+    REQUIREMENT = "Requirement"  #: an app that it requires has too few ready instances
+    RUN_BEFORE = "RunBefore"  #: the run in whose place it comes has not ended
     BACK_OFF = "BackOff"  #: its last tasks failed, the next launch is delayed
     LAUNCH_LIMIT = "LaunchLimit"  #: too many launches are unconfirmed
     NO_OFFER = "NoOffer"  #: no agent has offered anything since
@@ -46,6 +48,7 @@ class Refusal:
     wanted: float = 0  #: of what ran short: CPUs, MiB, GPUs, ports
     free: float = 0
     note: str = ""  #: in place of the two, where the reason is no amount
+    kind: str = ""  #: ``reserved`` or ``unreserved``, where the app accepts no others
 
     @property
     def missing(self) -> float:
@@ -57,7 +60,11 @@ class Refusal:
         """Name the field of the app, what it wants and what was there."""
         if self.note:
             return self.note
-        return f"{_FIELDS[self.reason]}: {self.wanted:g} wanted, {max(self.free, 0):g} free on {self.hostname}"
+        return f"{_FIELDS[self.reason]}: {self.wanted:g} wanted, {max(self.free, 0):g} free on {self.hostname}{self._of_kind}"
+
+    @property
+    def _of_kind(self) -> str:
+        return f", of {self.kind} resources alone as acceptedResourceRoles has it" if self.kind else ""
 
 
 _FIELDS = {Reason.CPUS: "cpus", Reason.MEMORY: "mem", Reason.DISK: "disk", Reason.GPUS: "gpus", Reason.PORTS: "ports"}

@@ -1,4 +1,4 @@
-"""Evens out the spread of apps that are at rest, within a budget. Off by default; called by :mod:`machine` only.
+"""Evens out the spread of apps that are at rest, within a budget. Off by default.
 
 Placement spreads what it starts; when hosts come back, or new ones join, nothing starts, and the fleet stays where it is.
 So now and then the instances of crowded zones and hosts move: as with maintenance each is replaced first and then stopped,
@@ -10,48 +10,45 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from eratos.marathon.app import App
 
 from . import rollout
-from .mesos import Agent
+from .mesos_types import Agent
 from .offers import packs
 from .state import Instance
+from .step import Step
+from .timers import Timer, TimerKind
 
-if TYPE_CHECKING:
-    from .machine import Machine
-
-TIMER = "rebalance"
 PERIOD_S = 30.0
 
 
-def step(machine: Machine, now: float) -> None:
+def even_out(step: Step) -> None:
     """Begin as many moves as the budget has left, and look again later."""
-    machine.timers.set(TIMER, now + PERIOD_S)
-    state = machine.state
+    step.timers.set(Timer(TimerKind.REBALANCE), step.now + PERIOD_S)
+    state = step.state
     if state.brake.engaged or not state.connected:
         return
     state.looking = True
     moving = sum(count for fleet in state.fleets.values() for kind, count in fleet.tally.items() if kind.moving)
-    left = machine.settings.rebalance_budget - moving
+    left = step.settings.rebalance_budget - moving
     for app_id, app in sorted(state.apps.items()):
         if left <= 0:
             return
-        if app.constraints or packs(machine, app):
+        if app.constraints or packs(step, app):
             continue  # their place was chosen by other rules
         if not rollout.at_rest(app, state.fleet(app_id)):
             continue
-        instance = _crowded(machine, app)
+        instance = _crowded(step, app)
         if instance is not None:
             state.alter(instance, moving=True)
-            machine.touch(app_id)
+            step.touch(app_id)
             left -= 1
 
 
-def _crowded(machine: Machine, app: App) -> Instance | None:
+def _crowded(step: Step, app: App) -> Instance | None:
     """Return an instance of the app whose zone, or else host, has two more than another one has."""
-    state = machine.state
+    state = step.state
     instances = list(state.instances_of(app.id))
     home = ("", state.region) if state.region else None
     open_agents = {

@@ -1,7 +1,9 @@
 """What the store keeps, as the core sees it. The store's codec turns records into bytes and back.
 
-Keys: ``framework_id``, ``apps/<app id>``, ``instances/<instance id>``. An instance is stored before its launch is sent
-and forgotten only after a terminal state arrived (rule 6), so a task the store does not know is not ours to keep.
+Keys: ``framework_id``, ``apps/<app id>``, ``versions/<app id>/<version>``, ``deployments/<deployment id>``,
+``changes/<app id>``, ``groups/<group id>``, ``instances/<instance id>``, ``jobs/<job id>``, ``runs/<run's path>``,
+``histories/<job id>``. An instance is stored before its launch is sent and forgotten only after a terminal state arrived
+(rule 6), so a task the store does not know is not ours to keep.
 """
 
 from __future__ import annotations
@@ -10,10 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from eratos.marathon.app import App
+from eratos.marathon.job import Job, path_of
 
 FRAMEWORK_ID = "framework_id"
 APPS = "apps/"
+VERSIONS = "versions/"
+DEPLOYMENTS = "deployments/"
+CHANGES = "changes/"
+GROUPS = "groups/"
 INSTANCES = "instances/"
+JOBS = "jobs/"
+RUNS = "runs/"
+HISTORIES = "histories/"
 
 #: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
 #: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.
@@ -41,6 +51,154 @@ class InstanceRecord:
     region: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     unreachable_at: float = 0.0  #: since when its agent cannot be reached; 0: it can
+    outdated: str = ""  #: why it is to be replaced by one that knows what it requires; empty: it knows
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """A definition that an app has or had, with the instances that were wanted of it last.
+
+    The definition stays JSON until somebody asks for it: to read all that there are would take a new leader too long.
+    """
+
+    app_id: str
+    version: str
+    definition: bytes  #: :func:`eratos.marathon.stored.to_record` as JSON
+    came_back: tuple[str, ...] = ()  #: when the app came to it again, as versions, the latest last
+    scaled_at: str = ""  #: when it was last scaled, as a version; empty: never
+
+    @property
+    def key(self) -> str:
+        return f"{VERSIONS}{self.app_id}/{self.version}"
+
+    @property
+    def last_change(self) -> str:
+        return self.came_back[-1] if self.came_back else self.version
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRecord:
+    """A change that a user asked for, until every app it touched is at rest. What it changes stands in the changes."""
+
+    deployment_id: str
+    version: str
+    begun_at: float  #: seconds since the epoch
+    paused: bool = False  #: neither more of the new nor fewer of the old until a user says so
+    undoes: str = ""  #: the deployment that it takes back because that failed
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """What a deployment changes of one app: what was before. What is wanted is the app itself, or that there is none."""
+
+    app_id: str
+    deployment_id: str
+    before: str = ""  #: the version that was in force; empty: the app is new
+    instances_before: int = 0
+    ran_before: bool = False  #: an instance of that version was ready when the change came
+    begun: bool = True  #: whatever it waited for was at rest once
+    stage: int = 0  #: steps of its canary that were passed
+    limit: int | None = None  #: while paused: how many instances of what is wanted there may be
+    failures: int = 0  #: instances of the wanted version that ended by themselves, where the app sets a bound to them
+    pod: bool = False  #: what changes is a pod
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: group around it -> what that depends on
+
+    def awaited(self, app: App) -> tuple[str, ...]:
+        """Return what has to be there before an app: what it depends on itself, and what the groups around it do."""
+        return tuple(dict.fromkeys((*app.awaited, *(place for needs in self.groups.values() for place in needs))))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecord:
+    """A group of apps: it is there with apps in it or without."""
+
+    group_id: str
+    made: str  #: when, as a version
+    changed: str  #: when what it depends on was said last, as a version
+    dependencies: tuple[str, ...] = ()  #: apps and groups that each app in it waits for
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task of a run, once it has ended."""
+
+    task_id: str
+    agent_id: str
+    hostname: str
+    started_at: float  #: when it ran first, or else was launched; seconds since the epoch, as all times here
+    ended_at: float
+    state: str
+    exit_code: int | None = None  #: None: none is known
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run of a job that has not ended. It is stored before anything of it is launched."""
+
+    job_id: str
+    run_id: str
+    instant: float  #: that it was scheduled for; 0: somebody started it by hand
+    created_at: float
+    definition: bytes  #: of the job's app as it was then: :func:`eratos.marathon.stored.to_record` as JSON
+    start_by: float = 0.0  #: it is missed where nothing of it could be launched until then; 0: whenever it can
+    retries: bool = False  #: a task that failed is followed by another one,
+    retry_until: float = 0.0  #: until then; 0: without end
+    replaces: bool = False  #: it waits for the runs before it, which were stopped for it
+    launched: bool = False  #: a task of it was launched, whatever became of it
+    stopping: bool = False
+    tries: int = 0  #: tasks that have ended
+    tasks: tuple[TaskRecord, ...] = ()  #: the latest of them, the last one last
+
+    @property
+    def path(self) -> str:
+        """Its id among those of apps, of which none can be the same: they hold no capital letters."""
+        return f"{path_of(self.job_id)}/{self.run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """A run of a job that has ended."""
+
+    run_id: str
+    instant: float
+    created_at: float
+    ended_at: float
+    outcome: str  #: ``SUCCESS``, ``FAILED``, or ``MISSED``: nothing of it could be launched in time
+    message: str = ""  #: why it did not succeed
+    tries: int = 0
+    tasks: tuple[TaskRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """An instant of a schedule for which no run was started."""
+
+    schedule_id: str
+    instant: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRecord:
+    """What became of a job's instants and runs: how many there were, and the latest of them, the last one last."""
+
+    job_id: str
+    decided: Mapping[str, float] = field(default_factory=dict)  #: schedule -> the instant up to which nothing is left to decide
+    successes: int = 0
+    failures: int = 0
+    missed: int = 0
+    last_success_at: float = 0.0
+    last_failure_at: float = 0.0
+    last_missed_at: float = 0.0
+    runs: tuple[EndedRun, ...] = ()
+    latest_missed: tuple[Missed, ...] = ()
+
+
+#: The framework's id, or what the key speaks of.
+Record = (
+    str | App | VersionRecord | DeploymentRecord | ChangeRecord | GroupRecord | InstanceRecord | Job | RunRecord | HistoryRecord
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +208,11 @@ class Stored:
     framework_id: str = ""
     apps: tuple[App, ...] = ()
     instances: tuple[InstanceRecord, ...] = ()
+    versions: tuple[VersionRecord, ...] = ()
+    deployments: tuple[DeploymentRecord, ...] = ()
+    changes: tuple[ChangeRecord, ...] = ()
+    groups: tuple[GroupRecord, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    runs: tuple[RunRecord, ...] = ()
+    histories: tuple[HistoryRecord, ...] = ()
     spoilt: dict[str, str] = field(default_factory=dict)  #: key -> why it could not be read; left in the store as it is

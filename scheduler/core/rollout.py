@@ -5,7 +5,8 @@ The arithmetic is Marathon's upgradeStrategy (docs/deployments.md, RestartStrate
 ceil(instances * minimumHealthCapacity) stay ready, at most instances + floor(instances * maximumOverCapacity) exist.
 
 An instance that has to move, because its agent is going to be emptied, is treated as one of an old version: its
-replacement is ready before it is stopped, for a single instance too.
+replacement is ready before it is stopped, for a single instance too. So is one that could not be told of a change of
+what it requires.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Steps:
 
     start: int = 0
     stop: tuple[Instance, ...] = ()
+    start_before: int = 0  #: of the version before, where both are wanted
 
 
 @dataclass(slots=True)
@@ -60,8 +62,8 @@ def count(app: App, tally: Mapping[Kind, int]) -> Counts:
 
 
 def is_current(app: App, instance: Kind | Instance) -> bool:
-    """Tell whether an instance is as the app wants it: of the present version and free to stay."""
-    return instance.version == app.version and not instance.moving
+    """Return whether an instance is as the app wants it: of the present version, free to stay, told of all it requires."""
+    return instance.version == app.version and not instance.moving and not instance.outdated
 
 
 def bounds(app: App) -> tuple[int, int]:
@@ -80,80 +82,106 @@ def next_steps(app: App | None, fleet: Fleet) -> Steps:
     if app is None:
         return Steps(stop=tuple(instance for instance in fleet.instances.values() if not instance.stopping))
     counts = count(app, fleet.tally)
-    surplus = counts.current - app.instances
-    if not counts.old:
-        return Steps(start=-surplus) if surplus <= 0 else Steps(stop=tuple(_surplus(app, fleet, surplus)))
+    if counts.old:
+        return staged_steps(app, app, app.instances, fleet)
+    missing = app.instances - counts.current
+    return Steps(start=max(0, missing), stop=tuple(_surplus(app, fleet, -missing)))
 
+
+def staged_steps(app: App, before: App, limit: int, fleet: Fleet) -> Steps:
+    """Return the next steps of an app of which at most ``limit`` instances may be new; the version before has the others.
+
+    The bounds are those of a whole replacement, and what crashes comes back in its own version.
+    """
+    counts = count(app, fleet.tally)
+    new = min(limit, app.instances)
+    old = app.instances - new
     fewest, most = bounds(app)
-    stop = _surplus(app, fleet, surplus) if surplus > 0 else []
-    kept = counts.current - len(stop)
-    # Those that stop still hold their resources, so they count against the maximum.
-    start = max(0, min(app.instances - kept, most - kept - counts.old - counts.stopping))
-    # What is not ready serves nobody and may go at once; the ready ones go as far as enough stay.
+    # What stops holds its resources for a while, so it counts against the maximum.
+    room = max(0, most - counts.current - counts.old - counts.stopping)
+    start = min(max(0, new - counts.current), room)
+    there = sum(number for kind, number in fleet.tally.items() if _is_active(kind) and is_current(before, kind))
+    start_before = min(max(0, old - there), room - start)
     checked = app.checked
-    spare = counts.ready - sum(instance.ready(checked) for instance in stop) - fewest
-    old = (i for i in fleet.instances.values() if not i.stopping and not i.inactive and not is_current(app, i))
-    for instance in stop_order(app, old):
-        if instance.ready(checked):
-            if spare <= 0:
+    surplus = _surplus(app, fleet, counts.current - new)
+    # Those of yet another version, and those that move, go first.
+    leaving = [i for i in fleet.instances.values() if _is_active(i) and not is_current(app, i)]
+    leaving = sorted(stop_order(app, leaving), key=lambda instance: is_current(before, instance))
+    stop: list[Instance] = []
+    # What is not ready serves nobody and may go at once; the ready ones go as far as enough stay.
+    spare = counts.ready - fewest
+    for candidates, most_stopped in ((surplus, len(surplus)), (leaving, counts.old - old)):
+        for instance in candidates:
+            if most_stopped <= 0:
                 break
-            spare -= 1
-        stop.append(instance)
-    return Steps(start=start, stop=tuple(stop))
+            if instance.ready(checked):
+                if spare <= 0:
+                    continue
+                spare -= 1
+            most_stopped -= 1
+            stop.append(instance)
+    return Steps(start, tuple(stop), start_before)
+
+
+def launched(app: App, fleet: Fleet) -> int:
+    """Count the instances that are as the app wants them and have a task."""
+    kinds = fleet.tally.items()
+    return sum(number for kind, number in kinds if kind.state is not None and _is_active(kind) and is_current(app, kind))
+
+
+def _is_active(instance: Kind | Instance) -> bool:
+    return not instance.stopping and not instance.inactive
 
 
 def at_rest(app: App | None, fleet: Fleet) -> bool:
-    """Tell whether an app is as it was asked to be, with nothing on its way."""
+    """Return whether an app is as it was asked to be, with nothing on its way."""
+    return not distance(app, fleet)
+
+
+def distance(app: App | None, fleet: Fleet) -> int:
+    """Return how many instances an app is away from rest: those that are not ready yet, and those that are still to go."""
     if app is None:
-        return not fleet.instances
+        return len(fleet.instances)
     counts = count(app, fleet.tally)
-    return counts.total == counts.settled == app.instances
+    missing = max(0, app.instances - counts.settled)
+    return missing + counts.total - counts.current + max(0, counts.current - app.instances)
 
 
 def stop_order(app: App, instances: Iterable[Instance]) -> list[Instance]:
     """Order instances by how little is lost with them: waiting, then launching, then unready, then by killSelection."""
     checked = app.checked
 
-    def key(instance: Instance) -> tuple[int, float]:
+    def key(instance: Instance) -> tuple[bool, bool, bool, float]:
         age = instance.launched_at or instance.waiting_since
-        return _rank(instance, checked), age if app.kill_selection == "OLDEST_FIRST" else -age
+        old_first = age if app.kill_selection == "OLDEST_FIRST" else -age
+        return not instance.waiting, not instance.launching, instance.ready(checked), old_first
 
     return sorted(instances, key=key)
 
 
-def _rank(instance: Instance, checked: bool) -> int:
-    return 0 if instance.waiting else 1 if instance.launching else 2 if not instance.ready(checked) else 3
-
-
 def _surplus(app: App, fleet: Fleet, surplus: int) -> list[Instance]:
-    """Choose current instances to stop: what serves nobody first, then where zones, then hosts, have more than their share.
+    """Choose current instances to stop: what serves nobody first, then one after another from the fullest zone and host.
 
     Scaled down by age alone, a fleet that was spread would end up lopsided.
     """
+    if surplus <= 0:
+        return []
     checked = app.checked
-    candidates = [i for i in fleet.instances.values() if not i.stopping and not i.inactive and is_current(app, i)]
-    order = stop_order(app, candidates)
-    idle = [instance for instance in order if _rank(instance, checked) < 3]
-    chosen = idle[:surplus]
+    order = stop_order(app, [i for i in fleet.instances.values() if _is_active(i) and is_current(app, i)])
+    idle = [instance for instance in order if not instance.ready(checked)]
     serving = order[len(idle) :]
-    by_zone: Callable[[Instance], str] = lambda instance: instance.agent.spread_zone  # noqa: E731
-    by_host: Callable[[Instance], str] = lambda instance: instance.hostname  # noqa: E731
-    for place in (by_zone, by_host):
-        chosen += _above_share(serving, place, surplus - len(chosen), len(candidates) - surplus)
-        taken = {instance.instance_id for instance in chosen}
-        serving = [instance for instance in serving if instance.instance_id not in taken]
-    return chosen + serving[: surplus - len(chosen)]
+    # Hosts first, as zones come before them: where zones are as full, the order by hosts stays.
+    serving = _fullest_first(serving, lambda instance: instance.hostname)
+    serving = _fullest_first(serving, lambda instance: instance.agent.spread_zone)
+    return [*idle, *serving][:surplus]
 
 
-def _above_share(order: list[Instance], place: Callable[[Instance], str], most: int, left: int) -> list[Instance]:
-    """Return up to ``most`` instances, in order, from places with more than an even share of the ``left`` that stay."""
-    counts = Counter(map(place, order))
-    share = math.ceil(left / max(len(counts), 1))
-    chosen: list[Instance] = []
-    for instance in order:
-        if len(chosen) >= most:
-            break
-        if counts[place(instance)] > share:
-            counts[place(instance)] -= 1
-            chosen.append(instance)
-    return chosen
+def _fullest_first(order: list[Instance], place: Callable[[Instance], str]) -> list[Instance]:
+    """Return instances so that each is of a place that has the most of it and those behind it; else in the order given."""
+    behind: Counter[str] = Counter()
+    ranked = []
+    for instance in reversed(order):
+        behind[place(instance)] += 1
+        ranked.append((behind[place(instance)], instance))
+    ranked.sort(key=lambda pair: pair[0])
+    return [instance for _, instance in reversed(ranked)]

@@ -6,18 +6,31 @@ a small one: how many instances of each kind an app has, which ones wait, and wh
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+import enum
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from eratos.common import names
+from eratos.common.check_results import CheckResult
+from eratos.marathon import ids
 from eratos.marathon.app import App
+from eratos.marathon.job import Job, path_of
 
 from .brake import Brake
-from .mesos import Agent, Offer, TaskState, Window
+from .mesos_types import Agent, Offer, TaskState, Window
+from .order import Order
 from .reasons import Reason, Refusal, Waiting
-from .records import InstanceRecord
+from .records import (
+    ChangeRecord,
+    DeploymentRecord,
+    GroupRecord,
+    HistoryRecord,
+    InstanceRecord,
+    RunRecord,
+    VersionRecord,
+)
 
 NOWHERE = Agent("", "")
 
@@ -31,9 +44,10 @@ class Kind(NamedTuple):
     stopping: bool
     inactive: bool
     moving: bool
+    outdated: bool = False
 
     def ready(self, checked: bool) -> bool:
-        """Tell whether it may get traffic; ``checked``: its app has health checks."""
+        """Return whether it may get traffic; ``checked``: its app has health checks."""
         return self.state is TaskState.RUNNING and not self.stopping and (self.healthy is True or not checked)
 
 
@@ -59,11 +73,15 @@ class Instance:
     stopping: bool = False
     inactive: bool = False  #: unreachable for so long that a replacement is wanted
     moving: bool = False  #: to be replaced by one on another agent, and only then stopped
+    outdated: str = ""  #: why it is to be replaced by one that knows what it requires; empty: it knows
     waiting_since: float = 0.0
     news_at: float = 0.0  #: when its executor last said something new of its start; not stored, as the next four
     ran_from: float = 0.0  #: since when its task runs, by the clock here; ``started_at`` is by that of its host
     proven: bool = False  #: its task was ready at some time
     spared: bool = False  #: the crash of its former task delayed nothing
+    check: Mapping[str, Any] | None = None  #: what the app's check was answered last; not stored
+    checks: tuple[CheckResult, ...] = ()  #: how its health checks went, by ``checked_at``; not stored
+    checked_at: float = 0.0
     note: str = ""  #: what its executor last said of a start, checks or a stop that take long; not stored
 
     @property
@@ -80,7 +98,7 @@ class Instance:
 
     @property
     def kind(self) -> Kind:
-        return Kind(self.version, self.state, self.healthy, self.stopping, self.inactive, self.moving)
+        return Kind(self.version, self.state, self.healthy, self.stopping, self.inactive, self.moving, bool(self.outdated))
 
     @property
     def waiting(self) -> bool:
@@ -96,7 +114,7 @@ class Instance:
         return self.state is TaskState.STAGING
 
     def ready(self, checked: bool) -> bool:
-        """Tell whether it may get traffic; ``checked``: its app has health checks."""
+        """Return whether it may get traffic; ``checked``: its app has health checks."""
         return self.kind.ready(checked)
 
     def record(self) -> InstanceRecord:
@@ -119,6 +137,7 @@ class Instance:
             region=self.agent.region,
             attributes=self.agent.attributes,
             unreachable_at=self.unreachable_at,
+            outdated=self.outdated,
         )
 
     @classmethod
@@ -138,6 +157,7 @@ class Instance:
             unreachable_at=record.unreachable_at,
             healthy=record.healthy,
             stopping=record.stopping,
+            outdated=record.outdated,
             ran_from=record.started_at,
             proven=record.healthy is True,
         )
@@ -171,6 +191,9 @@ class Failure:
     message: str
     hostname: str
     at: float
+    agent_id: str = ""
+    started_at: float = 0.0  #: when it ran first, or else was launched
+    version: str = ""  #: of the app, that it was made from
 
 
 #: Tasks given up that are remembered; one that came back later than so many others would count as unknown.
@@ -207,9 +230,11 @@ class Launches:
     waiting: Waiting | None = None
     no_offer_since: float = 0.0  #: since when it waits for offers and none came
     refusals: dict[str, Refusal] = field(default_factory=dict)  #: agent id -> why its latest offer did not do
+    used_at: float = 0.0  #: when an offer was last used for it; not stored
     offers_seen: int = 0  #: since the first instance of this wait began to wait
     refused: Counter[Reason] = field(default_factory=Counter)  #: of ``offers_seen``, by reason
     unmade: int = 0  #: instances that are wanted and have no record yet: they are made as others are placed
+    lacks: str = ""  #: what it requires and is not there, in words
     fault: str = ""  #: what broke when the app was last looked at, in a word for the log and for explain
     #: host name -> starts that failed there, when the last one did, and how long one counts
     failed_starts: dict[str, tuple[int, float, float]] = field(default_factory=dict)
@@ -242,14 +267,75 @@ class Launches:
         self.refused.clear()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deployment:
     """A change that a user asked for, until every app it touched is at rest."""
 
-    deployment_id: str
-    version: str
-    app_ids: frozenset[str]
-    started_at: float
+    record: DeploymentRecord
+    changes: dict[str, ChangeRecord]
+    order: Order
+    deadline_s: float  #: it ends if it comes no further for so long
+    progress_at: float  #: when it last came further; a new leader begins anew
+    left: dict[str, int] = field(default_factory=dict)  #: app not at rest -> instances that are missing or too many
+    total: int = 0  #: of all these instances
+    least: int | None = None  #: the fewest there were of these; None: nobody has counted yet
+    held: set[str] = field(default_factory=set)  #: apps that wait for others
+    freed: set[str] = field(default_factory=set)  #: those of them that may wait no longer
+    reached: dict[str, float] = field(default_factory=dict)  #: app at a gate of its canary -> since when
+
+    @property
+    def deployment_id(self) -> str:
+        return self.record.deployment_id
+
+    @property
+    def version(self) -> str:
+        return self.record.version
+
+    @property
+    def app_ids(self) -> Set[str]:
+        return self.changes.keys()
+
+
+class Room(NamedTuple):
+    """What an agent had free when it last offered something, less what was launched since."""
+
+    cpus_m: int
+    mem_mib: int
+    ports: int  #: how many
+
+
+class Outcome(enum.Enum):
+    """How a deployment ended."""
+
+    DONE = "done"  #: every app it touched was at rest
+    SUPERSEDED = "superseded"  #: later changes, made with force, took over its apps
+    CANCELLED = "cancelled"  #: a user ended it, and what was wanted stays so
+    ROLLED_BACK = "rolled back"  #: a user took it back
+    FAILED = "failed"  #: it came no further, or its instances failed too often
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A deployment that has ended."""
+
+    record: DeploymentRecord
+    app_ids: tuple[str, ...]
+    ended_at: float
+    outcome: Outcome
+    reason: str = ""
+    pods: frozenset[str] = frozenset()  #: those of the apps that are pods
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A run of a job that has not ended, and what it is to those who place and start it."""
+
+    record: RunRecord
+    app: App
+
+
+#: Deployments that have ended and are remembered.
+ENDED_MOST = 50
 
 
 @dataclass(slots=True)
@@ -262,14 +348,27 @@ class State:
     connected: bool = False
     not_subscribed: str = ""  #: why not connected, where that is known
     apps: dict[str, App] = field(default_factory=dict)
+    groups: dict[str, GroupRecord] = field(default_factory=dict)  #: all there are; the root only where it depends on something
     instances: dict[str, Instance] = field(default_factory=dict)
     fleets: dict[str, Fleet] = field(default_factory=dict)
     in_need: dict[str, None] = field(default_factory=dict)  #: apps with waiting instances, those waiting longest first
     agents: dict[str, Agent] = field(default_factory=dict)  #: those looked at, and those that hold tasks
     on_agent: dict[str, dict[str, Instance]] = field(default_factory=dict)  #: agent id -> what has a task there
+    room: dict[str, Room] = field(default_factory=dict)  #: agent id -> what was free there when it last offered something
     windows: dict[str, Window] = field(default_factory=dict)  #: agent id -> scheduled maintenance
     launches: dict[str, Launches] = field(default_factory=dict)
+    versions: dict[str, dict[str, VersionRecord]] = field(default_factory=dict)  #: app -> its versions that are kept
+    newest_version: str = ""  #: of any change there was
     deployments: dict[str, Deployment] = field(default_factory=dict)
+    changes: dict[str, ChangeRecord] = field(default_factory=dict)  #: app -> what the deployment that it is in changes
+    staged: dict[str, App] = field(default_factory=dict)  #: app that is wanted in two versions -> the one before
+    held: dict[str, App] = field(default_factory=dict)  #: app that waits for others of its deployment -> what is in force
+    ended: deque[Ended] = field(default_factory=lambda: deque(maxlen=ENDED_MOST))  #: the latest last
+    failed: dict[str, str] = field(default_factory=dict)  #: app -> why its deployment failed, until it is at rest
+    jobs: dict[str, Job] = field(default_factory=dict)
+    histories: dict[str, HistoryRecord] = field(default_factory=dict)  #: by job
+    runs: dict[str, Run] = field(default_factory=dict)  #: by path, which stands for an app's id
+    of_job: dict[str, dict[str, Run]] = field(default_factory=dict)  #: job -> its runs by their own ids
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
     looking: bool = False  #: offers are wanted although nothing waits
@@ -283,6 +382,42 @@ class State:
 
     def fleet(self, app_id: str) -> Fleet:
         return self.fleets.get(app_id, NO_FLEET)
+
+    def in_force(self, app_id: str) -> App | None:
+        """Return what an app's instances are held against: what is wanted, or what was before while it has to wait."""
+        return self.held.get(app_id) or self.apps.get(app_id) or self._of_run(app_id)
+
+    def _of_run(self, path: str) -> App | None:
+        run = self.runs.get(path)
+        if run is None:
+            return None
+        return run.app.with_instances(0) if run.record.stopping else run.app
+
+    def runs_of(self, job_id: str) -> list[Run]:
+        """Return the runs of a job that have not ended, the oldest first."""
+        return list(self.of_job.get(job_id, {}).values())
+
+    def run(self, job_id: str, run_id: str) -> Run | None:
+        return self.runs.get(f"{path_of(job_id)}/{run_id}")
+
+    def add_run(self, run: Run) -> None:
+        self.runs[run.record.path] = self.of_job.setdefault(run.record.job_id, {})[run.record.run_id] = run
+
+    def remove_run(self, run: Run) -> None:
+        del self.runs[run.record.path]
+        of_job = self.of_job[run.record.job_id]
+        del of_job[run.record.run_id]
+        if not of_job:
+            del self.of_job[run.record.job_id]
+
+    def standing(self, app_id: str) -> App | None:
+        """Return what a change of an app would be taken back to: of two versions that are wanted the one before."""
+        return self.staged.get(app_id) or self.in_force(app_id)
+
+    def definition(self, instance: Instance) -> App | None:
+        """Return what an instance is launched as: what is in force, or the version before while both are wanted."""
+        before = self.staged.get(instance.app_id)
+        return before if before is not None and instance.version == before.version else self.in_force(instance.app_id)
 
     def instances_of(self, app_id: str) -> Iterable[Instance]:
         return self.fleet(app_id).instances.values()
@@ -384,3 +519,17 @@ class State:
             else:
                 assert instance.agent_id, f"{instance.instance_id} has a task but no agent"
         assert self.connected or not self.offers, "offers outlived the subscription"
+        runs = {run.record.path: run for of_job in self.of_job.values() for run in of_job.values()}
+        assert self.runs == runs, "runs are not those of the jobs"
+        for path in runs:
+            assert len(self.fleet(path).instances) <= 1, f"{path} runs more than once"
+        changes = {app_id: change for found in self.deployments.values() for app_id, change in found.changes.items()}
+        assert self.changes == changes, "changes are not those of the deployments"
+        assert sum(len(found.changes) for found in self.deployments.values()) == len(changes), "an app is in two deployments"
+        for found in self.deployments.values():
+            assert found.total == sum(found.left.values()), f"{found.deployment_id} counts wrongly what is left"
+        assert self.held.keys() == {a for found in self.deployments.values() for a in found.held}, "others wait than are held"
+        for path in (*self.apps, *self.groups):
+            assert ids.parent(path) in (*self.groups, "/"), f"the group that holds {path} is not there"
+        for app in self.apps.values():
+            assert app.version in self.versions.get(app.id, {}), f"the version that {app.id} has is not kept"

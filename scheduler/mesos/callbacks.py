@@ -1,4 +1,4 @@
-"""pymesos' callbacks: each translates one event and emits it, and does nothing else.
+"""pymesos' callbacks: each translates one event and emits it. Offers are recorded before.
 
 They run on the driver's IO thread. Whatever an event may hold, the thread goes on: the driver logs an exception and
 reads the next event.
@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from eratos.common.log import fields
+from eratos.mesos.library import Scheduler
 
-from ..core import events
-from ..core.mesos import Offer
+from ..core import actions, events
 from . import translate
-from .library import Scheduler
+from .offer_book import OfferBook
 
 log = logging.getLogger(__name__)
 
@@ -23,38 +23,45 @@ Wire = Mapping[str, Any]
 
 
 class Callbacks(Scheduler):  # type: ignore[misc]
-    """What pymesos calls. ``take_offers`` records raw offers and returns those the core can use."""
+    """What pymesos calls. Offers are recorded in the book as they came; the core hears of those it can use."""
 
-    def __init__(
-        self,
-        emit: Callable[[events.Event], None],
-        take_offers: Callable[[Sequence[Wire]], tuple[Offer, ...]],
-        rescind: Callable[[str], None],
-    ) -> None:
+    def __init__(self, emit: Callable[[events.Event], None], book: OfferBook) -> None:
         self._emit = emit
-        self._take_offers = take_offers
-        self._rescind = rescind
+        self._book = book
 
     def registered(self, driver: Any, framework_id: Wire, master_info: Wire) -> None:
+        self._book.clear()
         self._emit(events.Subscribed(framework_id["value"], master_info["address"], master_info["region"]))
 
     def reregistered(self, driver: Any, master_info: Wire) -> None:
+        self._book.clear()
         self._emit(events.Subscribed(driver.framework_id, master_info["address"], master_info["region"]))
 
     def disconnected(self, driver: Any) -> None:
+        self._book.clear()
         self._emit(events.Disconnected())
 
     def not_subscribed(self, driver: Any, reason: str) -> None:
-        """Tell why; no callback of pymesos."""
+        """Report why; no callback of pymesos."""
         self._emit(events.NotSubscribed(reason))
 
     def resourceOffers(self, driver: Any, offers: Sequence[Wire]) -> None:  # noqa: N802 (pymesos' name, as below)
-        usable = self._take_offers(offers)
+        usable, unreadable = [], []
+        for raw in offers:
+            try:
+                usable.append(self._book.add(raw))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                log.error("offer cannot be read and is declined %s", fields(error=repr(error), offer=raw))
+                if isinstance(raw, dict) and isinstance(raw.get("id"), dict):
+                    unreadable.append(raw["id"]["value"])
+        if unreadable:
+            # Held, they would keep their agents from everyone (rule 26).
+            driver.send(translate.decline(actions.Decline(tuple(unreadable), refuse_s=3600)))
         if usable:
-            self._emit(events.OffersReceived(usable))
+            self._emit(events.OffersReceived(tuple(usable)))
 
     def offerRescinded(self, driver: Any, offer_id: Wire) -> None:  # noqa: N802
-        self._rescind(offer_id["value"])
+        self._book.discard([offer_id["value"]])
         self._emit(events.OfferRescinded(offer_id["value"]))
 
     def inverseOffers(self, driver: Any, offers: Sequence[Wire]) -> None:  # noqa: N802

@@ -12,10 +12,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from eratos.common.httpwire import Endpoint
 from eratos.common.log import fields
-
-from .library import ChildrenWatch, MasterDetector, ZookeeperError
+from eratos.mesos.httpwire import Endpoint
+from eratos.mesos.library import ChildrenWatch, MasterDetector, ZookeeperError
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +46,10 @@ class ListedMasters:
 
     def redirected(self, leader: Endpoint) -> None:
         self._named = leader
+
+    def known(self, master: Endpoint) -> bool:
+        """Return whether a master is one of those that were given."""
+        return any((master.host, master.port) == (other.host, other.port) for other in self._masters)
 
     def failed(self) -> None:
         """The current one could not be reached or does not know the leader: go on to the next."""
@@ -83,6 +86,10 @@ class ZooKeeperMasters:
 
     def redirected(self, leader: Endpoint) -> None:
         self._named = leader
+
+    def known(self, master: Endpoint) -> bool:
+        """Return whether a master is the one that ZooKeeper names."""
+        return master == self._leader
 
     def failed(self) -> None:
         self._named = None

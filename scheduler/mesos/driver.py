@@ -7,21 +7,19 @@ It keeps what the core need not know: raw offers, ExecutorInfos, wire forms. It 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
 from eratos.common.resources import Resources
 
 from ..core import actions, events
-from ..core.mesos import Offer, TaskStatus
+from ..core.mesos_types import TaskStatus
 from . import translate
 from .callbacks import Callbacks
-from .executor_info import ExecutorInfos, Wire
+from .executor_info import ExecutorInfos
 from .master import MasterDriver
-from .offers import CannotAccept, OfferBook
+from .offer_book import CannotAccept, OfferBook
 from .settings import MesosSettings
 
 log = logging.getLogger(__name__)
@@ -36,7 +34,6 @@ class SchedulerDriver:
     def __init__(self, settings: MesosSettings, emit: Callable[[events.Event], None]) -> None:
         self._settings = settings
         self._emit = emit
-        self._lock = threading.Lock()  # over the offers: recorded by the IO thread, used by the loop's
         self._infos = ExecutorInfos(settings.executor, sorted(settings.roles)[0])
         self._offers = OfferBook(self._infos, settings.executor.resources)
         self._master: MasterDriver | None = None
@@ -60,7 +57,7 @@ class SchedulerDriver:
         """Begin to subscribe; ``framework_id`` is the stored one, empty for the very first time (rules 1 and 2)."""
         if self._master is not None:
             raise RuntimeError("a driver is started once")
-        self._master = MasterDriver(self._settings, Callbacks(self._deliver, self._take_offers, self._rescind), framework_id)
+        self._master = MasterDriver(self._settings, Callbacks(self._emit, self._offers), framework_id)
         self._master.start()
 
     def stop(self) -> None:
@@ -122,15 +119,14 @@ class SchedulerDriver:
 
     def _accept(self, master: MasterDriver, call: actions.Accept) -> bool:
         reason: object = ""
-        with self._lock:
-            left = [offer_id for offer_id in call.offer_ids if offer_id in self._offers]
-            try:
-                operation = self._offers.operation(call, master.framework_id or "")
-                if not master.send(translate.accept(call.offer_ids, operation, call.refuse_s), bulky=True):
-                    reason = "too many calls wait for the master" if master.connected else "not subscribed"
-            except CannotAccept as error:
-                reason = error
-            self._offers.discard(call.offer_ids)
+        left = [offer_id for offer_id in call.offer_ids if offer_id in self._offers]
+        try:
+            operation = self._offers.operation(call, master.framework_id or "")
+            if not master.send(translate.accept(call.offer_ids, operation, call.refuse_s), bulky=True):
+                reason = "too many calls wait for the master" if master.connected else "not subscribed"
+        except CannotAccept as error:
+            reason = error
+        self._offers.discard(call.offer_ids)
         if not reason:
             return True
         log.warning("launch not sent %s", fields(agent_id=call.agent_id, tasks=len(call.launches), reason=reason))
@@ -140,39 +136,5 @@ class SchedulerDriver:
         return False
 
     def _decline(self, master: MasterDriver, call: actions.Decline) -> bool:
-        with self._lock:
-            self._offers.discard(call.offer_ids)
+        self._offers.discard(call.offer_ids)
         return master.send(translate.decline(call))
-
-    # On the IO thread
-
-    def _deliver(self, event: events.Event) -> None:
-        if isinstance(event, (events.Subscribed, events.Disconnected)):
-            with self._lock:
-                self._offers.clear()
-        self._emit(event)
-
-    def _take_offers(self, raw_offers: Sequence[Mapping[str, Any]]) -> tuple[Offer, ...]:
-        offers, bad = [], []
-        with self._lock:
-            for raw in raw_offers:
-                try:
-                    offers.append(self._offers.add(raw))
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    log.error("offer cannot be read and is declined %s", fields(error=repr(error), offer=raw))
-                    bad.append(raw)
-        self._decline_unread(bad)
-        return tuple(offers)
-
-    def _decline_unread(self, bad: Sequence[Any]) -> None:
-        """Give back offers that cannot be read: held, they would keep their agents from everyone (rule 26)."""
-        ids = [raw["id"]["value"] for raw in bad if isinstance(raw, dict) and isinstance(raw.get("id"), dict)]
-        if ids and self._master is not None:
-            self._master.send(translate.decline(actions.Decline(tuple(ids), refuse_s=3600)))
-
-    def _rescind(self, offer_id: str) -> None:
-        with self._lock:
-            self._offers.discard([offer_id])
-
-
-__all__ = ["SchedulerDriver", "Wire"]

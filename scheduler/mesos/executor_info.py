@@ -7,6 +7,7 @@ whole definition: a changed definition is another executor, and so is the same o
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -58,11 +59,19 @@ class ExecutorInfos:
             "resources": resources,
             "shutdown_grace_period": duration(s.shutdown_grace_s),
         }
-        info["executor_id"] = {"value": f"{s.name}-{_digest(info)}"}
+        named = {**info, "data": s.data_name} if s.data_name else info
+        info["executor_id"] = {"value": f"{s.name}-{_digest(named)}"}
         return info
 
+    def on_agent(self, info: Wire, agent_id: str, framework_id: str) -> Wire:
+        """Return the definition as an agent gets it: with what its executor alone is to know, always the same."""
+        whole = {**info, "framework_id": {"value": framework_id}}
+        if self._settings.data is not None:
+            whole["data"] = base64.b64encode(self._settings.data(agent_id)).decode("ascii")
+        return whole
+
     def known(self, executor_id: str) -> Wire | None:
-        """Return the definition behind an id, or None where it is not one of ours or can't be told any more."""
+        """Return the definition behind an id, or None where it is not one of ours or no longer known."""
         return self._known.get(executor_id)
 
 

@@ -1,7 +1,7 @@
-"""pymesos' scheduler driver, made fit for service: the gaps P5 to P13 and style's list of its faults are closed here.
+"""pymesos' scheduler driver, with the parts replaced that fail in service (docs/adr/0020-pymesos-wrapped.md lists them).
 
 What stays pymesos': the thread's start, the dispatch of events to callbacks, and the detector. What is replaced: the IO
-loop and its connection (:mod:`eratos.common.subscription`), calls (never silently dropped), the framework (no GPU
+loop and its connection (:mod:`eratos.mesos.subscription`), calls (never silently dropped), the framework (no GPU
 capability), the version request to each new master (it blocked the detector's thread), and TEARDOWN at the end of the
 thread, which killed every task after a mere stop.
 """
@@ -17,16 +17,17 @@ from typing import Any
 
 import msgspec
 
+from eratos.common.addresses import is_loopback
 from eratos.common.backoff import exponential_s, jittered_s
-from eratos.common.httpwire import Endpoint
 from eratos.common.log import fields
-from eratos.common.subscription import Refused, StreamEnded, Subscription
+from eratos.mesos.httpwire import Endpoint
+from eratos.mesos.library import MesosSchedulerDriver
+from eratos.mesos.subscription import Refused, StreamEnded, Subscription
 
 from . import translate
 from .callbacks import Callbacks
 from .detector import MASTER_PORT, masters
 from .executor_info import Wire
-from .library import MesosSchedulerDriver
 from .settings import MesosSettings
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,8 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
             callbacks,
             translate.framework_info(settings, framework_id),
             settings.master,
-            implicit_acknowledgements=False,  # P6
-            failover=True,  # P7
+            implicit_acknowledgements=False,  # rule 9: an update is acknowledged once it is stored
+            failover=True,  # rule 41: the end of this process ends no task
         )
         self._settings = settings
         self._masters = masters(settings.master, self._leader_changed, settings.tls_master)
@@ -51,7 +52,8 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         self._held = False
         self._subscribed = False
         self._attempt = 0
-        self._why = ""  #: there is no subscription, as last told
+        self._withheld = ""  #: why the secret is not sent, as last logged
+        self._why = ""  #: there is no subscription, as last reported
         self._subscription = Subscription(
             self,
             PATH,
@@ -139,10 +141,24 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
 
     def headers(self) -> Mapping[str, str]:
         settings = self._settings
-        if not settings.principal or not settings.secret:
+        if not settings.principal or not settings.secret or not self._may_have_secret(self._endpoint):
             return {}
         credentials = base64.b64encode(f"{settings.principal}:{settings.secret}".encode()).decode("ascii")
         return {"Authorization": f"Basic {credentials}"}
+
+    def _may_have_secret(self, master: Endpoint | None) -> bool:
+        """Return whether a master is shown the principal's secret; where not, say why."""
+        if master is None:
+            return False
+        why = ""
+        if not (master.tls or self._settings.clear or is_loopback(master.host)):
+            why = "it would be readable on the way: use https, or --master-clear true"
+        elif not self._masters.known(master) and master.host not in self._settings.secret_hosts:
+            why = "another master named this one: see --master-hosts"
+        if why and why != self._withheld:
+            log.warning("the principal's secret is not sent %s", fields(master=master, reason=why))
+        self._withheld = why
+        return not why
 
     def subscribe_body(self) -> bytes:
         framework = self.framework
@@ -197,7 +213,7 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
     def _say_why(self, reason: StreamEnded) -> None:
         why = f"{self._endpoint}: {reason}"
         if isinstance(reason, Refused) and reason.status in (401, 403):
-            why += "; check --principal and --secret-file"
+            why += f"; the secret was not sent: {self._withheld}" if self._withheld else "; check --principal and --secret-file"
         if why != self._why:
             self._why = why
             self._call_back(self.sched.not_subscribed, self, why)

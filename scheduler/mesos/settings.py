@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from eratos.common.resources import Resources
@@ -12,8 +12,9 @@ WEEK_S = 7 * 24 * 3600.0
 
 #: PARTITION_AWARE: partitioned tasks are ours to judge (rule 19). MULTI_ROLE: ``roles`` instead of the deprecated
 #: ``role``. TASK_KILLING_STATE: the executor sends TASK_KILLING while it drains. REGION_AWARE: agents of all regions are
-#: offered, and used where an app asks for them (rule 49). No GPU_RESOURCES (rule 50).
+#: offered, and used where an app asks for them (rule 49). No GPU_RESOURCES unless a setting says so (rule 50).
 CAPABILITIES = ("PARTITION_AWARE", "MULTI_ROLE", "TASK_KILLING_STATE", "REGION_AWARE")
+GPUS = "GPU_RESOURCES"
 
 #: A Python process with a Docker and a Consul client.
 EXECUTOR_RESOURCES = Resources(cpus_m=100, mem_mib=96)
@@ -28,6 +29,8 @@ class ExecutorSettings:
     uris: tuple[str, ...] = ()  #: fetched into the sandbox before the command runs
     environment: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = EXECUTOR_RESOURCES  #: its own, beside those of its tasks (rule 74)
+    data: Callable[[str], bytes] | None = None  #: by the agent's id: what its executor alone gets to know
+    data_name: str = ""  #: other data has another name: executors that have the one and the other are not the same
     shutdown_grace_s: float = 60.0  #: asked of the agent on SHUTDOWN; not guaranteed (rule 67)
 
 
@@ -45,6 +48,8 @@ class MesosSettings:
     webui_url: str = ""
     principal: str = ""
     secret: str = field(default="", repr=False)  #: with ``principal``: HTTP basic authentication
+    clear: bool = False  #: send ``secret`` over connections without TLS, besides those to this host itself
+    secret_hosts: frozenset[str] = frozenset()  #: to whom a redirection may take it, besides the masters that are known
     checkpoint: bool = True  #: rule 5; never set to False in earnest
     capabilities: tuple[str, ...] = CAPABILITIES
     suppressed: bool = False  #: subscribe without asking for offers; the core revives when something waits (rule 25)

@@ -12,12 +12,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from eratos.common import check_results, names
 from eratos.common.log import fields
-from eratos.common.payload import TaskPayload
+from eratos.common.payload import DiscoveryPort, TaskPayload
 from eratos.common.resources import PortRanges, Resources
 
 from ..core import actions
-from ..core.mesos import InverseOffer, Offer, TaskState, TaskStatus, Window, number_text
+from ..core.mesos_types import InverseOffer, Offer, TaskState, TaskStatus, Window, number_text
 from .executor_info import Wire, duration
 from .settings import MesosSettings
 
@@ -36,22 +37,30 @@ def amount(name: str, value: float) -> int:
 
 
 def usable(resource: Mapping[str, Any]) -> bool:
-    """Tell whether a resource may pay for a task: no volume, no revocable or shared resource, none of a provider."""
+    """Return whether a resource may pay for a task: no volume, no revocable or shared resource, none of a provider."""
     return not any(resource.get(key) for key in ("disk", "provider_id")) and not ("revocable" in resource or "shared" in resource)
+
+
+def reserved(resource: Mapping[str, Any]) -> bool:
+    """Return whether a resource that is offered is reserved, for a role of this framework then."""
+    return resource.get("role", "*") != "*" or bool(resource.get("reservations"))
 
 
 def offer(raw: Mapping[str, Any], executor_ids: Iterable[str]) -> Offer:
     """Translate an offer; ``executor_ids`` as the core is to see them."""
-    sums = {"cpus": 0, "mem": 0, "disk": 0, "gpus": 0}
+    sums, kept = ({"cpus": 0, "mem": 0, "disk": 0, "gpus": 0} for _ in range(2))
     ports: list[tuple[int, int]] = []
+    kept_ports: list[tuple[int, int]] = []
     for resource in raw.get("resources", ()):
         if not usable(resource):
             continue
         name = resource["name"]
         if name in sums and resource.get("type") == "SCALAR":
-            sums[name] += amount(name, resource["scalar"]["value"])
+            sums[name] += (found := amount(name, resource["scalar"]["value"]))
+            kept[name] += found if reserved(resource) else 0
         elif name == "ports" and resource.get("type") == "RANGES":
-            ports += port_ranges(resource)
+            ports += (ranges := port_ranges(resource))
+            kept_ports += ranges if reserved(resource) else []
     domain = raw.get("domain", {}).get("fault_domain", {})
     return Offer(
         offer_id=raw["id"]["value"],
@@ -64,6 +73,8 @@ def offer(raw: Mapping[str, Any], executor_ids: Iterable[str]) -> Offer:
         region=region(raw),
         zone=domain.get("zone", {}).get("name", ""),
         window=_window(raw["unavailability"]) if "unavailability" in raw else None,
+        reserved=Resources(kept["cpus"], kept["mem"], kept["disk"], kept["gpus"]),
+        reserved_ports=PortRanges(kept_ports),
     )
 
 
@@ -105,6 +116,13 @@ def _attribute(raw: Mapping[str, Any]) -> tuple[str, str]:
     return raw["name"], text
 
 
+def _check(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what a task's check was answered, in Marathon's form (check.raml); None: nothing."""
+    names = (("http", "status_code", "statusCode"), ("tcp", "succeeded", "succeeded"), ("command", "exit_code", "exitCode"))
+    found = {kind: {shown: raw[kind][name]} for kind, name, shown in names if name in raw.get(kind, ())}
+    return found or None
+
+
 def status(raw: Mapping[str, Any]) -> TaskStatus:
     """Translate a TaskStatus. ``uuid`` stays in base64: it is only ever sent back."""
     try:
@@ -113,6 +131,7 @@ def status(raw: Mapping[str, Any]) -> TaskStatus:
         # It must still reach the core: unacknowledged it would hold up every later update of the task.
         log.error("unknown task state, taken for TASK_UNKNOWN %s", fields(state=raw["state"], task_id=raw["task_id"]))
         state = TaskState.UNKNOWN
+    labels = {label["key"]: label.get("value", "") for label in raw.get("labels", {}).get("labels", ())}
     networks = raw.get("container_status", {}).get("network_infos", ())
     return TaskStatus(
         task_id=raw["task_id"]["value"],
@@ -123,6 +142,7 @@ def status(raw: Mapping[str, Any]) -> TaskStatus:
         source=raw.get("source", ""),
         message=raw.get("message", "")[:MESSAGE_MAX],
         healthy=raw.get("healthy"),
+        check=_check(raw.get("check_status", {})),
         timestamp=raw.get("timestamp", 0.0),
         addresses=tuple(
             address["ip_address"]
@@ -131,6 +151,8 @@ def status(raw: Mapping[str, Any]) -> TaskStatus:
             if "ip_address" in address
         ),
         executor_id=raw.get("executor_id", {}).get("value", ""),
+        outdated=labels.get(names.LABEL_OUTDATED),
+        checks=check_results.from_text(labels[names.LABEL_CHECKS]) if names.LABEL_CHECKS in labels else (),
     )
 
 
@@ -166,18 +188,21 @@ def task_info(payload: TaskPayload, agent_id: str, executor: Wire, resources: li
         "discovery": {
             "visibility": "FRAMEWORK",
             "name": name,
-            "ports": {
-                "ports": [
-                    {"number": port.host_port, "name": port.name, "protocol": protocol}
-                    for port in payload.ports
-                    for protocol in port.protocol.split(",")
-                ]
-            },
+            "ports": {"ports": [_discovery_port(port) for port in payload.discovery]},
         },
     }
     if payload.labels:
-        info["labels"] = {"labels": [{"key": key, "value": value} for key, value in payload.labels.items()]}
+        info["labels"] = _labels(payload.labels)
     return info
+
+
+def _discovery_port(port: DiscoveryPort) -> Wire:
+    shown: Wire = {"number": port.number, "name": port.name, "protocol": port.protocol}
+    return shown | {"labels": _labels(port.labels)} if port.labels else shown
+
+
+def _labels(labels: Mapping[str, str]) -> Wire:
+    return {"labels": [{"key": key, "value": value} for key, value in labels.items()]}
 
 
 def launch(tasks: list[Wire]) -> Wire:
@@ -219,12 +244,10 @@ def answer_inverse(call: actions.AnswerInverse) -> Wire:
 
 
 def kill(call: actions.Kill) -> Wire:
-    """Return a KILL with all that Mesos takes: the agent makes it arrive surely (rule 43), the policy sets the grace."""
+    """Return a KILL. It names the agent where that is known, so that the master delivers it again until it arrives (rule 43)."""
     body: Wire = {"task_id": {"value": call.task_id}}
     if call.agent_id:
         body["agent_id"] = {"value": call.agent_id}
-    if call.grace_s is not None:
-        body["kill_policy"] = {"grace_period": duration(call.grace_s)}
     return {"type": "KILL", "kill": body}
 
 

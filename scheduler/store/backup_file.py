@@ -9,8 +9,8 @@
     {"records":3,"sha256":"..."}
 
 A record stands there byte by byte as the store holds it: as ``json`` where it is just that, else as ``text``, else in
-base64; so whatever cannot be read is kept, too. The last line has the digest of all before it, and tells a whole file from
-one that was cut off.
+base64; so whatever cannot be read is kept, too. The last line has the digest of all before it, and shows whether the file is
+whole or was cut off.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _line(key: str, data: bytes) -> bytes:
 
 
 def _survives(line: bytes, data: bytes) -> bool:
-    """Tell whether what was put in as JSON comes out again as it was."""
+    """Return whether what was put in as JSON comes out again as it was."""
     try:
         return _line_decoder.decode(line).json == msgspec.Raw(data)
     except (msgspec.MsgspecError, RecursionError):

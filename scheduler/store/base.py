@@ -1,4 +1,4 @@
-"""The contract of every store. The loop calls it before a batch of actions tells the world anything.
+"""The contract of every store. The loop calls it before any action of a batch is performed.
 
 A store is used by one thread at a time. It keeps bytes by key and knows nothing of what they mean; that is
 :mod:`codec`'s part. Frameworks have lost good tasks to leaders with stale state (rules 2, 6 and 40), hence three
@@ -8,11 +8,11 @@ thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..core.actions import Forget, Put, Write
-from ..core.records import RECORD_BYTES_MAX, Stored
+from ..core.records import HISTORIES, RECORD_BYTES_MAX, Stored
 from . import codec
 from .errors import RecordTooLarge, StoreFenced, StoreUnavailable, StoreUnusable
 
@@ -68,12 +68,22 @@ class Store(Protocol):
         Raises RecordTooLarge, StoreUnavailable, StoreFenced, StoreUnusable.
         """
 
+    def keep_once(self, name: str, make: Callable[[bool], bytes]) -> bytes:
+        """Return what is kept beside the records under a name; where nothing is, what ``make`` makes, kept from now on.
+
+        Of several processes that make it at once all return the same. ``make`` gets whether the store was in use
+        before. It is no record: no part of a backup, and left alone by a restore. Needs no term.
+        Raises StoreUnavailable, StoreUnusable.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the back end. Harmless when repeated."""
 
 
 def final_values(batch: Sequence[Write]) -> dict[str, bytes | None]:
-    """Return what each key holds after the batch, None where it is forgotten: puts first, both in their order.
+    """Return what each key holds after the batch, None where it is forgotten: puts first, histories the last
+    of them, all in their order.
 
     Raises RecordTooLarge.
     """
@@ -85,7 +95,9 @@ def final_values(batch: Sequence[Write]) -> dict[str, bytes | None]:
                 puts[key] = _checked(key, codec.encode(key, record))
             case Forget():
                 forgets[key] = None
-    return puts | forgets
+    # That an instant is decided comes after the run that was made for it, should the write be cut in two.
+    last = {key: puts.pop(key) for key in list(puts) if key.startswith(HISTORIES)}
+    return puts | last | forgets
 
 
 def checked_records(records: Mapping[str, bytes]) -> dict[str, bytes]:

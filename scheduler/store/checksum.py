@@ -1,4 +1,4 @@
-"""Tells whether a store still holds what the last scheduler left there. Pure; called by the back ends.
+"""Returns whether a store still holds what the last scheduler left there. Pure; called by the back ends.
 
 Every write stores, in the same transaction, how many apps and instances there are and a sum over all records. Whoever loads
 counts and adds up again. The sum does not depend on the order of the records, so a write changes it by its own records alone

@@ -1,4 +1,4 @@
-"""What can go wrong with a store, told apart by what its caller must do."""
+"""What can go wrong with a store, distinguished by what its caller must do."""
 
 from __future__ import annotations
 

@@ -11,13 +11,14 @@ from .base import Store
 from .memory import MemoryStore
 from .sqlite import SqliteStore
 from .zookeeper import ZookeeperStore
-from .zookeeper_client import ZookeeperUrl, connect
+from .zookeeper_client import ZookeeperTls, ZookeeperUrl, connect
 
 
-def open_store(url: str, *, setting: str = "--store", read_only: bool = False) -> Store:
+def open_store(url: str, *, setting: str = "--store", read_only: bool = False, tls: ZookeeperTls | None = None) -> Store:
     """Open a store: ``zk://[user:password@]host:port,.../path``, ``sqlite:///path/to/file`` or ``memory:``.
 
     With ``read_only`` nothing is created or locked, and of the store's methods ``items`` and ``close`` may be called.
+    ``tls`` is for ZooKeeper; None: in clear.
     Raises PermanentError naming ``setting`` for a bad URL, StoreUnusable, StoreUnavailable.
     """
     scheme = url.partition(":")[0]
@@ -27,7 +28,7 @@ def open_store(url: str, *, setting: str = "--store", read_only: bool = False) -
         return SqliteStore(_sqlite_path(url, setting), read_only=read_only)
     if scheme == "zk":
         place = ZookeeperUrl.parse(url, setting)
-        return ZookeeperStore(connect(place), place.path, owns_client=True)
+        return ZookeeperStore(connect(place, tls), place.path, owns_client=True)
     raise PermanentError(
         f"{setting}: no kind of store begins with '{scheme}': use zk://host:port/path, sqlite:///path/to/file or memory:"
     )

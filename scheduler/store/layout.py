@@ -6,9 +6,17 @@
     /eratos/checksum                     of all records, see checksum.py; changed with each of them
     /eratos/term                         fencing: its version is the number of the present leader's term
     /eratos/election/<contender>         ephemeral and sequential, see eratos.scheduler.election
+    /eratos/access                       the framework's key, see framework_key.py
     /eratos/framework_id
     /eratos/apps/<bucket>/<id>           %2Fshop%2Fcart
+    /eratos/versions/<bucket>/<id>       %2Fshop%2Fcart%2F2026-01-31T12%3A00%3A00.123Z
+    /eratos/deployments/<bucket>/<id>
+    /eratos/changes/<bucket>/<id>        %2Fshop%2Fcart
+    /eratos/groups/<bucket>/<id>         %2Fshop
     /eratos/instances/<bucket>/<id>
+    /eratos/jobs/<bucket>/<id>           shop.backup
+    /eratos/runs/<bucket>/<path>         %2Fshop%2Fbackup%2F20260131T120000Z
+    /eratos/histories/<bucket>/<id>      shop.backup
 
 ZooKeeper refuses requests of 1 MiB and more, and a list of children beyond it cannot be read any more. With 256 buckets,
 200,000 instances make lists of about 800 names or 80 KiB.
@@ -21,11 +29,12 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote, unquote
 
-from ..core.records import APPS, INSTANCES
+from ..core.records import APPS, CHANGES, DEPLOYMENTS, GROUPS, HISTORIES, INSTANCES, JOBS, RUNS, VERSIONS
 from .checksum import Change
 
-#: In the order in which they are read: whoever reads beside a leader then finds no instance whose app was only made later.
-BUCKETED: Final = (INSTANCES, APPS)
+#: In the order in which they are read: whoever reads beside a leader then finds no instance whose app was only made later, and
+#: of each run that has ended, that it has.
+BUCKETED: Final = (INSTANCES, RUNS, HISTORIES, JOBS, CHANGES, DEPLOYMENTS, VERSIONS, GROUPS, APPS)
 BUCKETS: Final = tuple(f"{number:02x}" for number in range(256))
 
 #: Bytes of one transaction, unless a single record is larger. The server takes 1 MiB (jute.maxbuffer), but keeps its last
@@ -45,7 +54,7 @@ def node_of(key: str) -> str:
 
 
 def key_of(kind: str, name: str) -> str:
-    """Return the key of a node by its kind, ``apps/`` or ``instances/``, and its own name."""
+    """Return the key of a node by its kind, such as ``apps/``, and its own name."""
     return kind + unquote(name)
 
 

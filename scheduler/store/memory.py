@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..core.actions import Write
 from ..core.records import Stored
@@ -15,6 +15,7 @@ class MemoryStore:
 
     def __init__(self, records: dict[str, bytes] | None = None) -> None:
         self.records = {} if records is None else records
+        self._kept: dict[str, bytes] = {}
 
     def begin_term(self, ballot: str = "") -> None:
         pass  # nobody else can reach the dict
@@ -37,6 +38,11 @@ class MemoryStore:
         checked = checked_records(records)
         self.records.clear()
         self.records.update(checked)
+
+    def keep_once(self, name: str, make: Callable[[bool], bytes]) -> bytes:
+        if name not in self._kept:
+            self._kept[name] = make(bool(self.records))
+        return self._kept[name]
 
     def close(self) -> None:
         pass

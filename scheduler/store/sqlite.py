@@ -17,7 +17,7 @@ import logging
 import os
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
@@ -101,6 +101,20 @@ class SqliteStore:
             self._put(wanted.items())
             self._set_checksum(str(Ledger(wanted.items()).checksum))
 
+    def keep_once(self, name: str, make: Callable[[bool], bytes]) -> bytes:
+        with self._told():
+            # Not among the tables that are made with the file: versions before have not got it.
+            if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'kept'").fetchone():
+                found = self._db.execute("SELECT CAST(data AS BLOB) FROM kept WHERE name = ?", (name,)).fetchone()
+                if found is not None:
+                    return bytes(found[0])
+            data = make(self._db.execute("SELECT 1 FROM records LIMIT 1").fetchone() is not None)
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.execute("CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID")
+                self._db.execute("INSERT INTO kept VALUES (?, ?)", (name, data))
+            return data
+
     def close(self) -> None:
         self._db.close()
         if self._lock_file is not None:
@@ -118,7 +132,7 @@ class SqliteStore:
         self._db.execute("INSERT INTO checksum VALUES (?)", (checksum,))
 
     def _found_inode(self) -> tuple[int, int] | None:
-        """Return what tells the file at the path from every other one."""
+        """Return what distinguishes the file at the path from every other one."""
         try:
             found = self._path.stat()
         except OSError:
@@ -219,7 +233,7 @@ class SqliteStore:
         return self._path.with_name(self._path.name + "-wal")
 
     def _has_log(self) -> bool:
-        """Tell whether something was written that is not in the file yet (https://www.sqlite.org/wal.html)."""
+        """Return whether something was written that is not in the file yet (https://www.sqlite.org/wal.html)."""
         return self._log_path.exists() and self._log_path.stat().st_size > 0
 
     def _check(self, db: sqlite3.Connection) -> None:

@@ -47,12 +47,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: How long a write waits for an answer before it tells its caller, in seconds. The caller tries again.
+#: How long a write waits for an answer before it reports to its caller, in seconds. The caller tries again.
 WRITE_TIMEOUT_S: Final = 5.0
 LOAD_TIMEOUT_S: Final = 60.0
 #: Nodes read by one request.
 READ_TOGETHER: Final = 200
-#: Records that a restore writes before it tells how far it is.
+#: Records that a restore writes before it logs how far it is.
 RESTORE_TOGETHER: Final = 10_000
 #: What the node ``schema`` holds while a restore is under way.
 RESTORING: Final = b"restoring"
@@ -127,6 +127,22 @@ class ZookeeperStore:
             log.info("restoring %s", fields(done=start, of=len(changes)))
             self._apply(layout.transactions(changes[start : start + RESTORE_TOGETHER]))
         self._repeat(self._complete, Ledger(wanted.items()).checksum)
+
+    def keep_once(self, name: str, make: Callable[[bool], bytes]) -> bytes:
+        self._give(LOAD_TIMEOUT_S)
+        return self._repeat(self._keep_once, self._path(name), make)
+
+    def _keep_once(self, path: str, make: Callable[[bool], bytes]) -> bytes:
+        while True:
+            found = self._get_or(None, self._client.get_async(path))
+            if found is not None:
+                return bytes(found[0])
+            # The first leader makes that node, after every scheduler has been here.
+            used = self._get(self._client.exists_async(self._path("schema"))) is not None
+            try:
+                self._get(self._client.create_async(path, make(used), makepath=True))
+            except zk.NodeExistsError:
+                continue  # another scheduler was first, or the answer to an earlier attempt was lost
 
     def close(self) -> None:
         self._client.remove_listener(self._on_state)
@@ -216,11 +232,16 @@ class ZookeeperStore:
         )
 
     def _make(self, nodes: Iterable[str]) -> None:
-        for answer in [self._client.create_async(self._path(node)) for node in nodes]:
+        paths = [self._path(node) for node in nodes]
+        for path, answer in [(path, self._client.create_async(path)) for path in paths]:
             try:
                 self._get(answer)
             except zk.NodeExistsError:
                 pass
+            except zk.NoAuthError:
+                # Whoever may make no nodes above ours is told so even where it is there already.
+                if self._get(self._client.exists_async(path)) is None:
+                    raise
 
     def _raise_term(self, ballot: str, schema: bytes) -> int:
         transaction = self._client.transaction()

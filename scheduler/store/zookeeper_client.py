@@ -83,6 +83,14 @@ class ZookeeperUrl:
         return f"zk://{self.hosts}{self.path}"
 
 
+@dataclass(frozen=True, slots=True)
+class ZookeeperTls:
+    """How to speak TLS with ZooKeeper (its ``secureClientPort``)."""
+
+    ca_file: str  #: authorities of the servers' certificates, which name their hosts
+    cert_file: str = ""  #: a certificate and its key, for servers that ask for one; empty: none
+
+
 class _PromptHandler(SequentialThreadingHandler):  # type: ignore[misc]
     """Gives up early on a server that does not answer at all.
 
@@ -99,9 +107,16 @@ class _PromptHandler(SequentialThreadingHandler):  # type: ignore[misc]
 
 
 def connect(
-    url: ZookeeperUrl, *, session_timeout_s: float = SESSION_TIMEOUT_S, connect_timeout_s: float = CONNECT_TIMEOUT_S
+    url: ZookeeperUrl,
+    tls: ZookeeperTls | None = None,
+    *,
+    session_timeout_s: float = SESSION_TIMEOUT_S,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
 ) -> KazooClient:
     """Open a session. It reconnects by itself, for as long as it takes. Raises StoreUnavailable."""
+    secure = {} if tls is None else {"use_ssl": True, "ca": tls.ca_file, "verify_certs": True, "check_hostname": True}
+    if tls is not None and tls.cert_file:
+        secure |= {"certfile": tls.cert_file, "keyfile": tls.cert_file}
     credentials = f"{url.user}:{url.password}"
     client = KazooClient(
         hosts=url.hosts,
@@ -112,6 +127,7 @@ def connect(
         auth_data=[("digest", credentials)] if url.user else None,
         default_acl=[make_digest_acl(url.user, url.password, all=True)] if url.user else None,
         logger=_kazoo_log,
+        **secure,
     )
     try:
         client.start(connect_timeout_s)

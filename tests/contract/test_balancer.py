@@ -162,6 +162,29 @@ def test_versions_side_by_side_are_told_apart_by_their_tag() -> None:
         assert rig.status()["left_out"] == []
 
 
+def test_a_framework_has_balancers_of_its_own() -> None:
+    """A service of another framework, or of nobody's, is not served, whatever it claims."""
+    with a_balancer(ERATOS_FRAMEWORK="ours-0001") as rig:
+        shop = {"haproxy-vhost": "shop.example", "eratos-version": "2026-01-01T00:00:00.000Z"}
+        rig.register(9000, app="theirs", meta={**shop, "eratos-framework": "theirs-0001"})
+        rig.register(9001, app="shop", meta={**shop, "eratos-framework": "ours-0001"})
+        # In the midst of a service of ours, alike in all else.
+        rig.register(9002, app="shop", meta=shop)
+        rig.await_rotation(9001, backend="shop")
+        assert {rig.get("/", "shop.example").port for _ in range(10)} == {9001}
+        assert set(rig.status()["backends"]) == {"eratos:none", "shop"}
+
+
+def test_apps_of_two_frameworks_with_one_name_answer_each_for_its_own() -> None:
+    with a_balancer() as rig:
+        rig.register(9000, app="shop", meta={"haproxy-vhost": "one.example", "eratos-framework": "f-0001"})
+        rig.register(9001, app="shop", meta={"haproxy-vhost": "two.example", "eratos-framework": "f-0002"})
+        for backend in ("shop_f-0001", "shop_f-0002"):
+            until(lambda backend=backend: rig.in_rotation(backend), 30, f"{backend} is there")
+        assert {rig.get("/", "one.example").port for _ in range(10)} == {9000}
+        assert {rig.get("/", "two.example").port for _ in range(10)} == {9001}
+
+
 def test_the_balancer_is_found_in_consul_with_a_health_page(rig: Rig) -> None:
     (service,) = rig.services("eratos-balancer")
     assert service["Service"]["Port"] == 9100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -162,8 +163,11 @@ def test_a_client_that_stays_idle_holds_up_a_drain_for_some_seconds_only(rig: Ri
 
 def test_servers_removed_by_a_reload_are_released_although_a_client_is_idle(rig: Rig, client: http.client.HTTPConnection) -> None:
     rig.shell("s6-svc -wd -d /opt/eratos/services/consul-template")
-    rig.shell(f"cd {STATE}; sed '/server {server_id(PORTS[0])} /d' candidate.cfg > c; echo 'backend more' >> c")
-    rig.shell(f"cd {STATE}; cp c candidate.cfg")
+    # At once, and another backend with it, which takes a reload.
+    found = json.loads(rig.shell(f"cat {STATE}/facts.json"))
+    prime = [row for row in found["services"]["prime"] if row["id"] != server_id(PORTS[0])]
+    found["services"] = {"prime": prime, "more": [{**prime[0], "id": "another"}]}
+    rig.shell(f"cat > {STATE}/facts.json <<'END'\n{json.dumps(found)}\nEND")
     until(lambda: rig.status()["reloads"] and not rig.server(PORTS[0])["used"], 3, "the worker is released")
     assert rig.status()["old_processes"] == 1
     client.request("GET", "/")
@@ -195,17 +199,14 @@ def await_refusal(rig: Rig, reason: str) -> None:
     until(lambda: reason in rig.status()["last_reason"], 10, f"the candidate is refused: {reason}")
 
 
-def test_a_broken_candidate_keeps_the_last_good_configuration(rig: Rig) -> None:
+def test_broken_facts_keep_the_last_good_configuration(rig: Rig) -> None:
     rig.shell("s6-svc -wd -d /opt/eratos/services/consul-template")
-    for broken, reason in (
-        ("cp candidate.cfg good; echo backend only > c; cp c", "no frontend"),
-        ("cp good c; echo nonsense >> c; cp c", "unknown keyword 'nonsense'"),
-        ("cp /dev/null", "no frontend"),
-    ):
-        rig.shell(f"cd {STATE}; {broken} candidate.cfg")
+    for broken, reason in (("head -c 100 good", "Unterminated"), ("echo []", "no facts"), (":", "Expecting value")):
+        rig.shell(f"cd {STATE}; cp facts.json good; {broken} > facts.json")
         await_refusal(rig, reason)
         assert rig.companion("GET", "/health")["http_status"] == 200
         assert rig.get().port in PORTS
+        rig.shell(f"cd {STATE}; cp good facts.json")
     assert rig.status()["refusals"] >= 3
     rig.shell("s6-svc -u /opt/eratos/services/consul-template")
     rig.register(PORTS[0] + 50)
@@ -215,14 +216,14 @@ def test_a_broken_candidate_keeps_the_last_good_configuration(rig: Rig) -> None:
 def test_a_template_with_an_error_keeps_the_last_good_configuration_and_is_told(rig: Rig) -> None:
     def notes() -> list[str]:
         (balancer,) = rig.services("eratos-balancer")
-        return [note for note in balancer["Service"]["Meta"].values() if note.startswith("balancer.ctmpl: ")]
+        return [note for note in balancer["Service"]["Meta"].values() if note.startswith("facts.ctmpl: ")]
 
-    rig.shell("echo '{{ nonsense' >> /etc/eratos-balancer/balancer.ctmpl", root=True)
+    rig.shell("echo '{{ nonsense' >> /etc/eratos-balancer/facts.ctmpl", root=True)
     rig.kill("consul-template")
     until(lambda: any("ended with status " in note for note in notes()), 20, "whoever asks Consul is told")
     assert rig.get().port in PORTS
     assert rig.companion("GET", "/health")["http_status"] == 200
-    rig.shell("sed -i '$d' /etc/eratos-balancer/balancer.ctmpl", root=True)
+    rig.shell("sed -i '$d' /etc/eratos-balancer/facts.ctmpl", root=True)
     rig.register(PORTS[0] + 50)
     rig.await_rotation(*PORTS, PORTS[0] + 50)
     until(lambda: not notes(), 30, "all is well again")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from support.balancer import NGINX_IMAGE, STATE, Rig, a_rig, ask
+from support.balancer import NGINX_IMAGE, SNIPPETS, STATE, Rig, a_rig, ask
 from support.waiting import until
 
 PORTS = (9000, 9001, 9002, 9003)
@@ -109,7 +109,7 @@ def test_instances_leave_under_load_without_a_lost_request(rig: Rig) -> None:
     slow_ports = {rig.get("/scaled").port for _ in range(6)}
     assert slow_ports == {9060, 9061, 9062}
     # A connection for each request: one that is kept may be closed by nginx's reload just when it is used again.
-    with rig.load(path="/scaled?s=0.05", keep_alive=False) as load:
+    with rig.load(path="/scaled?s=0.05", keep_alive=False, app="scaled") as load:
         rig.deregister(9061, 9062, app="scaled")
         await_ports(rig, "/scaled", 9060)
     assert load.failures == []
@@ -120,8 +120,17 @@ def test_a_refused_candidate_leaves_the_last_good_configuration(rig: Rig) -> Non
     master = rig.pid("nginx: master")
     rig.shell("s6-svc -wd -d /opt/eratos/services/consul-template")
     good = rig.shell(f"cat {STATE}/live.conf")
-    rig.shell(f"echo nonsense >> {STATE}/candidate.conf; /opt/eratos/bin/apply")
-    assert rig.shell(f"cat {STATE}/live.conf") == good
+    for name, text in (("http", "nonsense"), ("unheard-of", ""), ("server", "location /laid { return 200 laid; }")):
+        rig.shell(f"echo '{text}' > {SNIPPETS}/{name}.conf", root=True)
+        rig.shell("/opt/eratos/bin/apply")
+        if name == "server":
+            until(lambda: rig.get("/laid").body == "laid", 10, "an administrator's own lines are served")
+        else:
+            assert rig.shell(f"cat {STATE}/live.conf") == good
+        rig.shell(f"rm {SNIPPETS}/{name}.conf", root=True)
+    for broken in ("", "{"):
+        rig.shell(f"cd {STATE}; cp facts.json facts; echo '{broken}' > facts.json; /opt/eratos/bin/apply; cp facts facts.json")
+    assert "location /laid" in rig.shell(f"cat {STATE}/live.conf")
     assert rig.get().port in PORTS
     # Also over a restart of nginx.
     rig.shell(f"kill -9 {master}")

@@ -9,6 +9,8 @@ from support.waiting import until
 
 
 def write(rig: Rig, *ports: int, more: str = "") -> None:
+    for port in ports:
+        rig.owners[port].add("static")
     lines = "".join(f"{rig.workers_address}:{port}\\n" for port in ports)
     rig.shell(f"printf '{lines}{more}' > /tmp/new; mv /tmp/new /tmp/servers")
 
@@ -29,7 +31,7 @@ def test_servers_come_from_a_file_and_its_changes_are_followed() -> None:
             'static: "1.2.3.4:80 weight 9" is no address with a port, such as 10.0.0.1:8080',
         ]
         reloads = rig.status()["reloads"]
-        with rig.load() as load:
+        with rig.load(app="static") as load:
             write(rig, 9002, 9003)
             await_servers(rig, 9002, 9003)
             # The guard works here as well: what is emptied and still answers stays for some seconds.

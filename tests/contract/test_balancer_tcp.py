@@ -12,7 +12,7 @@ import pytest
 from support.balancer import FIRST_PORT, TCP_PORTS, Response, Rig, a_balancer, ask, server_id
 from support.waiting import until
 
-from eratos.scheduler.catalogue import left_out
+from eratos.scheduler.consul_catalog import left_out
 
 WEB = tuple(range(FIRST_PORT, FIRST_PORT + 4))
 DB = tuple(range(FIRST_PORT + 10, FIRST_PORT + 14))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from eratos.executor.consul_agent import ConsulAgent, ConsulApi
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.registration import difference, registrations
-from eratos.marathon.app import App
-from eratos.scheduler.catalogue import Catalogue
-from eratos.scheduler.placeholder_keeper import GONE_S, Fleet, PlaceholderKeeper
+from eratos.haproxy import consul_template
+from eratos.haproxy.consul_agent import ConsulAgent as BalancersConsulAgent
+from eratos.marathon import definition
+from eratos.scheduler.consul_catalog import ConsulCatalog
+from eratos.scheduler.placeholder_keeper import GONE_S, Fleet, PlaceholderKeeper, carry_out
 
 TASK = "shop.instance-1._app.1"
 
@@ -114,7 +116,7 @@ def test_what_is_registered_reads_back_as_wanted(quiet_rig: Rig) -> None:
     service = Service(names.service_id(TASK), "shop", 31000, ("eratos", "blue"), {"haproxy-path": "/shop"})
     wanted = registrations(a_payload(TASK, health_checks=(check,), services=(service,)), HOST, "")
     quiet_rig.api.register(wanted[0])
-    assert difference(wanted, quiet_rig.api.services(), HOST, quiet_rig.alive) == ([], [])
+    assert difference(wanted, quiet_rig.api.services(), quiet_rig.api.checks(), HOST, quiet_rig.alive) == ([], [])
 
 
 def test_deregistering_what_is_not_there_is_fine(quiet_rig: Rig) -> None:
@@ -163,6 +165,13 @@ def test_services_of_an_earlier_agent_id_go_once_their_task_is_swept(rig: Rig) -
     rig.agent.perform(do.Deregister("shop.instance-0._app.1"))
     rig.events.until(on.Deregistered, task_id="shop.instance-0._app.1")
     assert rig.ids() == set()
+
+
+def test_services_of_an_earlier_agent_id_go_once_another_task_has_their_port(rig: Rig) -> None:
+    old = registrations(a_payload("shop.instance-0._app.1"), replace(HOST, agent_id="agent0"), "")[0]
+    rig.api.register(old)
+    register(rig)
+    until(lambda: rig.ids() == {names.service_id(TASK)}, 10, "only the task that lives is registered")
 
 
 def test_an_agent_that_lost_its_memory_is_set_right(rig: Rig) -> None:
@@ -248,12 +257,24 @@ def test_an_agent_behind_tls_that_asks_for_certificate_and_token_is_used(tmp_pat
         assert set(api.services()) == {"eratos-a"}
         meta = {"eratos-host": "b1", "eratos-left-out-0": "a: no service port"}
         api.register({"ID": "b1", "Name": names.BALANCER_SERVICE, "Port": 9100, "Tags": [], "Meta": meta})
-        app = App.parse({"id": "/web", "cmd": "x", "portDefinitions": [{}], "labels": {"HAPROXY_0_PATH": "/web"}})
+        app = definition.parse({"id": "/web", "cmd": "x", "portDefinitions": [{}], "labels": {"HAPROXY_0_PATH": "/web"}})
         keeper = PlaceholderKeeper(lambda: Fleet("framework", {"/web": app}, ()))
-        catalogue = Catalogue([url], lambda: ("framework", ()), keeper, token, ca_file=str(secured), cert_file=str(secured))
+        meta = {names.META_FRAMEWORK: "framework", names.META_TASK: "gone"}
+        left = {"ID": "eratos-gone", "Service": "gone", "Tags": [names.SERVICE_TAG], "Meta": meta}
+        lost = {"Node": "lost", "CheckID": "serfHealth", "Name": "the host's agent", "Status": "critical"}
+        carry_out(
+            api._consul,
+            [
+                {"Node": {"Verb": "set", "Node": {"Node": "lost", "Address": "127.0.0.9"}}},
+                {"Check": {"Verb": "set", "Check": lost}},
+                {"Service": {"Verb": "set", "Node": "lost", "Service": left}},
+            ],
+        )
+        catalogue = ConsulCatalog([url], lambda: ("framework", ()), keeper, token, ca_file=str(secured), cert_file=str(secured))
         catalogue.start()
         until(lambda: catalogue.left_out, 30, "the scheduler reads it, too")
         catalogue.stop()
+        assert api._consul.catalog.node("lost")[1]["Services"] == {}, "what a lost host left is gone"
         kept = api._consul.health.service("web")[1]
         assert [entry["Service"]["ID"] for entry in kept] == ["eratos-app-web"]
 
@@ -261,7 +282,7 @@ def test_an_agent_behind_tls_that_asks_for_certificate_and_token_is_used(tmp_pat
 def test_what_stands_for_apps_is_kept_in_the_catalogue(consul_container: Container) -> None:
     client = Rig(consul_container).api._consul
     apps = {
-        f"/app{number}": App.parse(
+        f"/app{number}": definition.parse(
             {"id": f"/app{number}", "cmd": "x", "portDefinitions": [{}], "labels": {"HAPROXY_0_PATH": f"/{number}"}}
         )
         for number in range(70)
@@ -300,3 +321,52 @@ def test_a_service_that_lives_by_the_executors_word_is_well_while_that_is_given(
     rig.api._consul.agent.check.ttl_fail(check_id)
     assert checks()[check_id]["Status"] == "critical"
     rig.close()
+
+
+@pytest.mark.parametrize("check", [HealthCheck("command", command="true"), HealthCheck("tcp", port=31000, interval_s=60)])
+def test_a_check_that_the_agent_lost_comes_back(consul_container: Container, check: HealthCheck) -> None:
+    rig = Rig(consul_container)
+    rig.agent.start()
+    register(rig, health_checks=(check,))
+    check_id = f"{names.service_id(TASK)}-check"
+    until(lambda: check_id in rig.api.checks(), 10, "it is registered")
+    rig.api._consul.agent.check.deregister(check_id)
+    until(lambda: check_id in rig.api.checks(), 10, "it is registered again")
+    rig.close()
+
+
+def test_no_answer_about_a_check_that_is_not_there_is_taken_for_yes(quiet_rig: Rig) -> None:
+    with pytest.raises(TemporaryError):
+        quiet_rig.api.keep("eratos-nobody-check")
+
+
+def test_a_balancer_reports_that_its_agent_takes_too_few_connections() -> None:
+    limits = ["-hcl", "limits { http_max_conns_per_client = 10 }"]
+    with run_container(
+        "eratos/consul", "agent", "-dev", "-client", "0.0.0.0", *limits, ports=[8500], options=["--entrypoint", "consul"]
+    ) as container:
+        agent = BalancersConsulAgent(f"http://127.0.0.1:{container.ports[8500]}", "")
+
+        def add(number: int) -> bool:
+            agent.put("/v1/agent/service/register", {"Name": f"app-{number}", "Tags": [names.SERVICE_TAG]})
+            return True
+
+        def known(count: int) -> bool:
+            return len(agent.get("/v1/catalog/services")) == count + 1  # and Consul's own
+
+        until(lambda: no_temporary_error(lambda: add(0)), 30, "Consul answers")
+        for number in range(1, 9):
+            add(number)
+        until(lambda: known(9), 30, "Consul knows nine services")
+        assert consul_template.Connections(agent).scarce() == ()
+        add(9)
+        until(lambda: known(10), 30, "Consul knows ten services")
+        (line,) = consul_template.Connections(agent).scarce()
+        assert line.startswith("facts.ctmpl: 10 services take a connection each to Consul's agent, which allows a client 10;")
+
+
+def no_temporary_error(call: Callable[[], bool]) -> bool:
+    try:
+        return call()
+    except TemporaryError:
+        return False

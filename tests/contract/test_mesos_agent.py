@@ -19,7 +19,7 @@ from eratos.common.payload import Port, TaskPayload
 from eratos.common.resources import Resources
 from eratos.scheduler.core import actions
 from eratos.scheduler.core import events as e
-from eratos.scheduler.core.mesos import Offer, TaskState, TaskStatus
+from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus
 from eratos.scheduler.mesos.driver import SchedulerDriver
 from eratos.scheduler.mesos.settings import ExecutorSettings, MesosSettings
 
@@ -120,15 +120,15 @@ def framework(master: str, agent: Agent) -> Iterator[Framework]:
     framework.driver.stop()
 
 
-def test_task_starts_runs_and_is_killed_with_the_grace_asked_for(framework):
+def test_task_starts_runs_and_is_killed(framework):
     offer = framework.offer()
     task_id = framework.launch(offer)
     assert framework.await_status(task_id, TaskState.STARTING).message == offer.agent_id
     running = framework.await_status(task_id, TaskState.RUNNING)
     assert (running.healthy, running.addresses, running.source) == (True, ("10.9.8.7",), "SOURCE_EXECUTOR")
     assert running.agent_id == offer.agent_id and running.uuid
-    assert framework.driver.perform(actions.Kill(task_id, offer.agent_id, grace_s=2.5))
-    assert framework.await_status(task_id, TaskState.KILLED).message == "grace_s=2.5"
+    assert framework.driver.perform(actions.Kill(task_id, offer.agent_id))
+    assert framework.await_status(task_id, TaskState.KILLED).message == "grace_s=None"
 
 
 def test_reserved_and_unreserved_resources_pay_for_tasks_of_one_executor(framework):

@@ -19,10 +19,10 @@ from support.mesos_containers import run_master
 from support.mesos_master import SimulatedMaster
 from support.waiting import until
 
-from eratos.common.recordio import RecordDecoder
+from eratos.mesos.recordio import RecordDecoder
 from eratos.scheduler.core import actions
 from eratos.scheduler.core import events as e
-from eratos.scheduler.core.mesos import TaskState
+from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.mesos.driver import SchedulerDriver
 from eratos.scheduler.mesos.settings import ExecutorSettings, MesosSettings
 
@@ -206,7 +206,7 @@ def test_unknown_tasks_are_reconciled_and_killed_with_an_answer(events, drive):
     answers = [events.await_event(e.StatusChanged, n).status for n in (1, 2)]
     assert {answer.task_id for answer in answers} == {"t-1", "t-2"}
     assert all(a.state is TaskState.UNKNOWN and a.reason == "REASON_RECONCILIATION" and not a.uuid for a in answers)
-    assert driver.perform(actions.Kill("t-3", "no-such-agent", grace_s=1.5))
+    assert driver.perform(actions.Kill("t-3", "no-such-agent"))
     assert events.await_event(e.StatusChanged, 3).status.state is TaskState.UNKNOWN
     assert driver.connected and len(events.of(e.Subscribed)) == 1
 

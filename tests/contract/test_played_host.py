@@ -15,12 +15,13 @@ from support.runtimes import SOCKET, Rig
 from support.waiting import until
 
 from eratos.common import names
-from eratos.common.payload import Port
+from eratos.common.payload import Container, Port, Volume
+from eratos.common.resources import Resources
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.start import start_action
-from eratos.executor.docker_client import DockerClient
-from eratos.executor.docker_runtime import DockerRuntime
+from eratos.executor.docker.client import DockerClient
+from eratos.executor.docker.runtime import DockerRuntime
 from eratos.executor.played_host import PlayedHost
 
 PORTS = (Port(31000, 8080), Port(31001, 9000, "udp"), Port(31002, 9001, "udp,tcp"))
@@ -211,3 +212,24 @@ def test_a_host_without_rules_to_put_ports_in_fails_the_start_with_what_iptables
     rig.runtime = rig.make_with(PlayedHost(lambda _: rig.played.run(["false"])))
     rig.runtime.perform(start_action(payload, rig.host))
     assert "cannot be published" in rig.events.until(on.StartFailed, task_id=payload.task_id).message
+
+
+def test_a_pods_ports_lead_to_whichever_of_its_containers_listens(rig: PlayedRig) -> None:
+    """The first container has the address, and the others share it; what they share on disk lies on the played host."""
+    shared = (Volume("/shared", "volumes/shared"),)
+    server = {"args": ("-c", SERVER), "parameters": (("entrypoint", "python3"),), "user": "root", "volumes": shared}
+    containers = [
+        Container("first", Resources(100, 64), WORKER, env={"WORD": "first", "TCP": "8080", "UDP": ""}, **server),
+        Container("second", Resources(100, 64), WORKER, env={"WORD": "second", "TCP": "9000", "UDP": ""}, **server),
+    ]
+    ports = (Port(31000, 8080), Port(31001, 9000))
+    payload = replace(rig.payload(""), image="", args=None, network="bridge", containers=tuple(containers))
+    rig.runtime.perform(start_action(replace(payload, ports=ports, services=()), rig.host))
+    rig.events.until(on.ContainerStarted, task_id=payload.task_id)
+    assert (rig.word(31000), rig.word(31001)) == ("first", "second")
+    docker("exec", names.container_name(payload.task_id, "first"), "sh", "-c", "echo hello >/shared/word")
+    assert docker("exec", names.container_name(payload.task_id, "second"), "cat", "/shared/word") == "hello"
+    assert rig.played.rules() == [payload.task_id] * 2
+    docker("kill", names.container_name(payload.task_id, "second"))
+    rig.events.until(on.ContainerDied, task_id=payload.task_id)
+    assert rig.rules_at_death[payload.task_id] == [], "closed before anybody hears of it"

@@ -13,6 +13,7 @@ import pytest
 from support.runtimes import Rig, running
 from support.waiting import until
 
+from eratos.common.errors import TemporaryError
 from eratos.common.payload import Fetch
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
@@ -126,6 +127,32 @@ def test_a_command_inside_tells_its_exit_code(rig: Rig) -> None:
     task_id = rig.started("exec sleep 1000")
     command_id = rig.runtime.command_start(task_id, "exit 7")
     assert until(lambda: rig.runtime.command_result(command_id), 20, "the command ended") == 7
+
+
+def test_a_command_that_is_given_up_ends_with_all_that_it_has_started(real: Rig) -> None:
+    task_id = real.started("exec sleep 1000")
+    number = f"1{int(real.mark[:6], 16):08d}"  # of seconds, by which the processes are the test's own
+    script = (
+        "own=; command -v setsid >/dev/null && own=setsid; "
+        f"sleep {number}1 & (sleep {number}2 &); $own sleep {number}3 & env -i sleep {number}4 & sleep {number}5; :"
+    )
+    command_id = real.runtime.command_start(task_id, script)
+    until(lambda: len(real.processes(task_id, f"sleep {number}")) == 5, 20, "all of them run")
+    until(lambda: real.runtime.command_stop(command_id), 20, "the command has ended")
+    assert real.processes(task_id, f"sleep {number}") == []
+    assert len(real.processes(task_id, "sleep 1000")) >= 1
+    second = real.runtime.command_start(task_id, "exit 0")
+    until(lambda: real.runtime.command_result(second) == 0, 20, "the task goes on")
+
+
+def test_commands_of_a_task_that_has_ended_have_ended(real: Rig) -> None:
+    task_id = real.started("exec sleep 1000")
+    command_id = real.runtime.command_start(task_id, "sleep 1111")
+    real.runtime.perform(do.KillContainer(task_id))
+    real.events.until(on.ContainerDied, task_id=task_id)
+    until(lambda: real.runtime.command_stop(command_id), 20, "the command has ended")
+    real.runtime.perform(do.RemoveContainer(task_id))
+    until(lambda: real.runtime.command_stop(command_id), 20, "it still has")
 
 
 # Files --------------------------------------------------------------------------------------------------------------------
@@ -244,3 +271,66 @@ def test_containers_of_an_earlier_agent_id_are_seen(real: Rig) -> None:
     task_id = real.started("exec sleep 1000")
     real.host = replace(real.host, executor_id="upgraded", agent_id="agent2")
     assert real.listing().running == {task_id}
+
+
+# News for running tasks ---------------------------------------------------------------------------------------------------
+
+_READING = 'while sleep 0.05; do cat "$MESOS_SANDBOX/requires/db" 2>/dev/null; done'
+
+
+def test_files_of_the_executor_are_there_before_the_task_starts(real: Rig) -> None:
+    payload = real.payload('cat "$MESOS_SANDBOX/requires/db"; exec sleep 1000', ports=0)
+    real.runtime.perform(replace(start_action(payload, real.host), files={"requires/db": "h:1\n"}))
+    real.events.until(on.ContainerStarted, task_id=payload.task_id)
+    until(lambda: real.read_log(payload.task_id) == b"h:1\n", 20, "the task reads the file")
+
+
+def test_a_file_is_replaced_whole_while_the_task_runs(real: Rig) -> None:
+    task_id = real.started(_READING)
+    for text in ("one\n", "two\n"):
+        real.runtime.put_file(task_id, "requires/db", text)
+        until(lambda text=text: text.encode() in real.read_log(task_id), 20, "the task reads it")
+    assert set(real.read_log(task_id).split()) == {b"one", b"two"}
+
+
+def test_a_file_is_replaced_where_docker_does_not_see_the_sandbox(tmp_path: Path) -> None:
+    with running("docker", tmp_path) as rig:
+        rig.runtime._files._shared = False
+        payload = rig.payload(_READING, ports=0)
+        rig.runtime.perform(replace(start_action(payload, rig.host), files={"requires/db": "one\n"}))
+        rig.events.until(on.ContainerStarted, task_id=payload.task_id)
+        until(lambda: b"one\n" in rig.read_log(payload.task_id), 20, "the task reads it")
+        rig.runtime.put_file(payload.task_id, "requires/db", "two\n")
+        until(lambda: b"two\n" in rig.read_log(payload.task_id), 20, "the task reads the new one")
+
+
+def test_a_sandbox_that_leads_elsewhere_is_not_followed(real: Rig, tmp_path: Path) -> None:
+    task_id = real.started('ln -s /tmp "$MESOS_SANDBOX/requires"; echo laid; exec sleep 1000')
+    until(lambda: b"laid" in real.read_log(task_id), 20, "the task has laid its link")
+    with pytest.raises(TemporaryError, match="cannot be written"):
+        real.runtime.put_file(task_id, "requires/db", "one\n")
+
+
+def test_a_signal_reaches_the_task(real: Rig) -> None:
+    task_id = real.started("trap 'echo told; exit 5' HUP; echo ready; while :; do sleep 0.05; done")
+    until(lambda: b"ready" in real.read_log(task_id), 20, "the task listens")
+    real.runtime.signal(task_id, "SIGHUP")
+    assert real.events.until(on.ContainerDied, task_id=task_id).exit_code == 5
+    assert b"told" in real.read_log(task_id)
+
+
+def test_a_command_gets_variables_beside_the_tasks_own(real: Rig) -> None:
+    task_id = real.started("exec sleep 1000")
+    script = '[ "$REQUIRE_DB" = "h:1;h:2" ] && [ -n "$MESOS_SANDBOX" ] && exit 7'
+    command_id = real.runtime.command_start(task_id, script, env={"REQUIRE_DB": "h:1;h:2"})
+    assert until(lambda: real.runtime.command_result(command_id), 20, "the command ended") == 7
+
+
+def test_who_is_gone_cannot_be_told(rig: Rig) -> None:
+    for tell in (
+        lambda: rig.runtime.put_file("nobody", "requires/db", ""),
+        lambda: rig.runtime.signal("nobody", "SIGHUP"),
+        lambda: rig.runtime.command_start("nobody", "exit 0"),
+    ):
+        with pytest.raises(TemporaryError):
+            tell()

@@ -127,6 +127,7 @@ def test_the_next_scheduler_finds_what_was_written(place: Place, store: Store) -
         zone="z",
         region="r",
         attributes={"rack": "r1"},
+        outdated="db has changed",
     )
     unset = [f.name for f in fields(instance) if f.default is not MISSING and getattr(instance, f.name) == f.default]
     assert not unset, "this test must set every field"
@@ -435,3 +436,38 @@ def test_an_older_version_keeps_away_once_a_newer_one_led_or_restored(
 def test_a_second_close_is_harmless(store: Store) -> None:
     store.close()
     store.close()
+
+
+def test_what_is_kept_beside_the_records_is_made_once(place: Place) -> None:
+    asked: list[bool] = []
+
+    def make(used: bool) -> bytes:
+        asked.append(used)
+        return b"first"
+
+    with closing(place.reopen()) as store:
+        assert store.keep_once("access", make) == b"first"
+        assert store.keep_once("access", lambda used: b"second") == b"first"
+        store.begin_term()
+        store.load()
+        store.write([put_app(a_stored_app("/a"))])
+        assert set(store.items()) == {APPS + "/a"}
+        assert store.keep_once("access", lambda used: b"third") == b"first"
+    assert asked == [False]
+
+
+def test_a_store_in_use_before_is_told_from_a_new_one(place: Place) -> None:
+    with closing(place.open()) as store:
+        store.load()
+        store.write([put_app(a_stored_app("/a"))])
+    asked: list[bool] = []
+    with closing(place.reopen()) as store:
+        store.keep_once("access", lambda used: asked.append(used) or b"")  # type: ignore[func-returns-value]
+    assert asked == [True]
+
+
+def test_a_restore_leaves_alone_what_is_kept(place: Place) -> None:
+    with closing(place.reopen()) as store:
+        store.keep_once("access", lambda used: b"kept")
+        store.restore({})
+        assert store.keep_once("access", lambda used: b"other") == b"kept"

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import gc
 import logging
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
-from support.containers import Container
+from kazoo.security import make_acl, make_digest_acl
+from support.authority import Authority
+from support.containers import Container, run_container
 from support.records import an_instance, put
 from support.tcp_proxy import TcpProxy
 from support.waiting import until
 from support.zookeeper import expire_session, raw_client
 
+from eratos.scheduler import framework_key
 from eratos.scheduler.core.actions import Forget, Write
 from eratos.scheduler.core.records import INSTANCES, InstanceRecord
 from eratos.scheduler.store import codec, layout
 from eratos.scheduler.store.base import StoreFenced, StoreUnavailable, StoreUnusable
 from eratos.scheduler.store.factory import open_store
 from eratos.scheduler.store.zookeeper import ZookeeperStore
-from eratos.scheduler.store.zookeeper_client import ZookeeperUrl, connect, disconnect
+from eratos.scheduler.store.zookeeper_client import ZookeeperTls, ZookeeperUrl, connect, disconnect
 
 SOON_S = 30.0
 
@@ -439,11 +446,12 @@ def test_reading_a_store_that_is_not_there_creates_nothing(world: World) -> None
 def test_a_newer_schema_is_refused_and_left_alone(world: World) -> None:
     store = world.store()
     store.write([put(an_instance(1))])
-    world.raw.set(f"{world.root}/schema", b"3")
+    newer = codec.SCHEMA + 1
+    world.raw.set(f"{world.root}/schema", b"%d" % newer)
     term = world.raw.get(f"{world.root}/term")
-    with pytest.raises(StoreUnusable, match=r"newer eratos \(schema 3.*run that version"):
+    with pytest.raises(StoreUnusable, match=rf"newer eratos \(schema {newer}.*run that version"):
         world.store()
-    assert world.raw.get(f"{world.root}/schema")[0] == b"3"
+    assert world.raw.get(f"{world.root}/schema")[0] == b"%d" % newer
     assert world.raw.get(f"{world.root}/term") == term
 
 
@@ -478,3 +486,86 @@ def test_a_path_below_others_leaves_the_folders_above_open(world: World, zookeep
     with closing(open_store(url)) as store:
         store.begin_term()
     world.raw.create(f"{world.root}/neighbour")
+
+
+def test_the_frameworks_key_is_the_owners_alone(world: World, zookeeper_url: str) -> None:
+    owned = zookeeper_url.replace("zk://", "zk://eratos:secret@") + world.root
+    with closing(open_store(owned)) as store:
+        key = framework_key.read(store)
+        assert framework_key.read(store) == key
+    with pytest.raises(NoAuthError):
+        world.raw.get(f"{world.root}/access")
+
+
+def test_schedulers_that_start_at_once_agree_on_a_key(world: World, zookeeper_url: str) -> None:
+    with ExitStack() as stack:
+        stores = [stack.enter_context(closing(open_store(zookeeper_url + world.root))) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            keys = list(pool.map(framework_key.read, stores))
+    assert len({key.key for key in keys}) == 1
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), rsa=True)
+
+
+def test_a_node_that_was_made_for_us_where_we_may_make_none_will_do(world: World) -> None:
+    others, ours = [make_acl("world", "anyone", read=True)], [make_digest_acl("eratos", "secret", all=True)]
+    world.raw.create(world.root)
+    world.raw.create(f"{world.root}/ours", acl=ours)
+    world.raw.set_acls(world.root, others)
+    url = f"{world.url.replace('zk://', 'zk://eratos:secret@')}{world.root}"
+    with closing(open_store(f"{url}/ours")) as store:
+        store.begin_term()
+        assert store.load().framework_id == ""
+    with closing(open_store(f"{url}/missing")) as store, pytest.raises(StoreUnusable, match="does not let us in"):
+        store.begin_term()
+
+
+@pytest.fixture(scope="module")
+def secure(authority: Authority) -> Iterator[str]:
+    """A server that speaks TLS alone and asks each client for a certificate."""
+    settings = {
+        "secureClientPort": "2281",
+        "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
+        "ssl.keyStore.location": "/tmp/server.pem",
+        "ssl.trustStore.location": "/tmp/authority.pem",
+        "dataDir": "/data",
+        "admin.enableServer": "false",
+    }
+    files = {"server.pem": authority.certificate(), "authority.pem": authority.file.read_bytes()}
+    files["zoo.cfg"] = "".join(f"{name}={value}\n" for name, value in settings.items()).encode()
+    write = "; ".join(f"echo {base64.b64encode(data).decode()} | base64 -d > /tmp/{name}" for name, data in files.items())
+    java = "/opt/zookeeper/java/bin/java -cp '/opt/zookeeper/lib/*' org.apache.zookeeper.server.quorum.QuorumPeerMain"
+    with run_container("eratos/zookeeper", "sh", "-c", f"{write}; exec {java} /tmp/zoo.cfg", ports=[2281]) as container:
+        yield f"zk://eratos:secret@127.0.0.1:{container.ports[2281]}/{uuid.uuid4().hex}"
+
+
+# kazoo leaves a socket whose handshake failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_store_over_tls(authority: Authority, secure: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ours = str(authority.write(tmp_path / "client.pem"))
+    stranger = Authority(tmp_path, "stranger", rsa=True)
+
+    def works() -> bool:
+        try:
+            with closing(open_store(secure, tls=ZookeeperTls(str(authority.file), ours))) as store:
+                store.begin_term()
+                return store.load().framework_id == ""
+        except StoreUnavailable as error:
+            raise AssertionError(str(error)) from error
+
+    until(works, 60, "the server answers")
+    place = ZookeeperUrl.parse(secure)
+    wrong = {
+        "in clear": None,
+        "a server of another authority": ZookeeperTls(str(stranger.file), ours),
+        "a client without a certificate": ZookeeperTls(str(authority.file)),
+    }
+    for why, tls in wrong.items():
+        with pytest.raises(StoreUnavailable):
+            disconnect(connect(place, tls, connect_timeout_s=3))
+            pytest.fail(why)
+    caplog.clear()  # the log holds what failed, and that its socket
+    gc.collect()

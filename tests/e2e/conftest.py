@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cluster import DEFAULT_PORTS, SOON_S, Cluster
+from devtool import secure
+from devtool.settings import COMPOSE_FILE, SECURE_FILE, Settings, read_settings
+from support.cluster import DEFAULT_PORTS, SOON_S, Cluster, dev
 from support.containers import docker
+from support.folders import ROOT
 from support.waiting import until
 
-ROOT = Path(__file__).parents[2]
 PROJECT = "eratos-test"
 PORTS = {name: port + 20_000 for name, port in DEFAULT_PORTS.items()}
+#: Whether all of it is tried on a cluster that asks who asks: ./dev test --secure tests/e2e.
+SECURE = bool(os.environ.get("ERATOS_TEST_SECURE"))
 #: Beside those that ./dev chooses from.
 NETWORK = "10.87.254"
 BRIDGES = "10.89"
@@ -29,14 +32,19 @@ def docker_compose_project_name() -> str:
 
 
 @pytest.fixture(scope="session")
-def docker_compose_file() -> str:
-    return str(ROOT / "compose-dev" / "compose.yaml")
+def docker_compose_file() -> list[str]:
+    return [str(COMPOSE_FILE), *([str(SECURE_FILE)] if SECURE else [])]
 
 
 @pytest.fixture(scope="session")
 def docker_setup() -> list[str]:
     # What an interrupted run left is removed first; `./dev test` has built the images already.
     _remove_workers()
+    if SECURE:
+        dev("down", "--volumes")
+        dev("up", "--secure", "--workers", "0")
+        os.environ.update(secure.variables(Settings(project=PROJECT, secure=True)))
+        return ["up -d"]
     return ["down -v --remove-orphans", "up -d"]
 
 
@@ -47,7 +55,7 @@ def docker_cleanup() -> list[str]:
 
 @pytest.fixture(scope="session")
 def cluster(docker_services: Any) -> Iterator[Cluster]:
-    made = Cluster(PROJECT, PORTS)
+    made = Cluster(PROJECT, PORTS, SECURE)
     until(lambda: made.leader(), SOON_S, "a scheduler leads")
     until(lambda: made.framework_ids(), SOON_S, "the framework is registered")
     yield made
@@ -79,3 +87,11 @@ def _remove_workers() -> None:
     for kind, left in (("container", cluster.all_worker_containers()), ("volume", cluster.worker_volumes())):
         if left:
             docker(kind, "rm", "-f", *left)
+
+
+@pytest.fixture
+def settings(cluster: Cluster) -> Settings:
+    """Return what ``./dev`` knows of the cluster."""
+    found = read_settings(os.environ)
+    assert found.project == cluster.project
+    return found

@@ -26,7 +26,7 @@ def an_app(app_id: str, **fields: Any) -> dict[str, Any]:
     [
         ({"cpus": "many"}, "/cpus"),
         ({"instances": -1}, "/instances"),
-        ({"colour": "red"}, "/colour"),
+        ({"instancs": 3}, "/instancs"),
         ({"id": "/Bad_Id"}, "/id"),
         ({"labels": {"HAPROXY_0_MODE": "udp"}}, "/labels/HAPROXY_0_MODE"),
     ],

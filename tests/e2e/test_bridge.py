@@ -62,7 +62,7 @@ def instances(cluster: Cluster, app: dict[str, Any]) -> Counter[str]:
     """Return how often each task answers ten requests for each of them through each balancer."""
     found: Counter[str] = Counter()
     for balancer in cluster.balancers:
-        found += cluster.spread(f"{balancer}{app['id']}/example1.html", 10 * len(cluster.tasks(app["id"])))
+        found += cluster.spread(f"{balancer}{app['id']}/example1.html", 10 * len(cluster.tasks(app["id"])), app["id"])
     return found
 
 

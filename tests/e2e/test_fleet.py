@@ -30,7 +30,7 @@ def test_empty_pool_answers_503(cluster: Cluster):
 
 def test_requests_spread_evenly_over_twenty_workers_on_both_balancers(cluster: Cluster, fleet: dict[str, Any]):
     for balancer in cluster.balancers:
-        answers = cluster.spread(balancer, 200)
+        answers = cluster.spread(balancer, 200, fleet["id"])
         assert sorted(answers.values()) == [10] * 20
 
 

@@ -15,7 +15,7 @@ from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
-#: How long a leader is frozen: its sessions with ZooKeeper (6 s) and with Mesos are long over then (F7).
+#: How long a leader is frozen: its sessions with ZooKeeper (6 s) and with Mesos are long over then.
 FROZEN_S = 90.0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from devtool import health, members, repair
-from devtool.cluster import Compose
+from devtool.cluster import Compose, containers
 from devtool.settings import Settings
 from devtool.terminal import Step
 from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def settings(cluster: Cluster) -> Settings:
     ports = {name: str(port) for name, port in cluster.ports.items()}
-    return Settings(project=cluster.project, variables={**ports, "ERATOS_NETWORK": os.environ["ERATOS_NETWORK"]})
+    variables = {**ports, "ERATOS_NETWORK": os.environ["ERATOS_NETWORK"]}
+    return Settings(project=cluster.project, variables=variables, secure=cluster.secure)
 
 
 def whole(settings: Settings) -> bool:
@@ -90,6 +91,18 @@ def test_up_heals(
     cluster: Cluster, fleet: dict[str, Any], settings: Settings, trouble: Callable[[Cluster, str], None], service: str
 ):
     trouble(cluster, service)
+    compose = Compose(settings)
+    step = Step("heal")
+    assert repair.start(compose, step), "nothing was found to do"
+    health.await_infrastructure(settings, step, AFTER_HOST_LOSS_S, 0, lambda services: repair.remake(compose, services))
+    cluster.settle(fleet, 20, AFTER_HOST_LOSS_S)
+
+
+def test_a_cluster_whose_parts_are_all_gone_is_made_anew_with_what_was_deployed_and_nothing_of_before(
+    cluster: Cluster, fleet: dict[str, Any], settings: Settings
+):
+    # Not their workers: these run on where no host is any more.
+    docker("rm", "-f", *(one.id for one in containers(cluster.project)))
     compose = Compose(settings)
     step = Step("heal")
     assert repair.start(compose, step), "nothing was found to do"

@@ -12,24 +12,26 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from support import version_before
+from support.answers import wrong_app
 from support.cluster import DEFAULT_PORTS, SOON_S, Cluster
 from support.containers import docker, processes
+from support.folders import ROOT
 from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
 PROJECT = "eratos-upgrade"
 NETWORK = "10.87.253"
 BRIDGES = "10.90"
 #: Below those that the kernel gives to outgoing connections.
 PORTS = {name: port + 10_000 for name, port in DEFAULT_PORTS.items()}
+#: What HAProxy has logged last: failed requests and changes of servers.
+FAILED_REQUESTS = "tail -n 60 ${ERATOS_LOG_DIR:-/var/log/eratos-balancer}/current"
 CODE = "/opt/eratos/site-packages/eratos"
 
 
@@ -53,10 +55,10 @@ def app(app_id: str, instances: int, labels: dict[str, str], **more: Any) -> dic
 #: Without a label the version before serves an app on `/`, and such an app keeps that until it is changed.
 FLEET = app("/fleet", 6, {})
 SHOP = app("/shop/cart", 3, {"HAPROXY_0_VHOST": "cart.test"})
-#: A process of the host: its output lies where the version before put it.
+#: A process of each host: its output lies where the version before put it, and its successor brings a new executor there.
 CLOCK = {
-    "id": "/clock", "instances": 1, "cpus": 0.1, "mem": 32, "cmd": "echo the clock ticks; exec sleep 100000",
-    "portDefinitions": [], "user": "nobody",
+    "id": "/clock", "instances": 3, "cpus": 0.1, "mem": 32, "cmd": "echo the clock ticks; exec sleep 100000",
+    "portDefinitions": [], "user": "nobody", "constraints": [["hostname", "UNIQUE"]],
 }  # fmt: skip
 APPS = (FLEET, SHOP, CLOCK)
 
@@ -81,6 +83,7 @@ class Visitors:
         self._thread = threading.Thread(target=self._visit, daemon=True)
         self.answers: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self.during = ""  #: what is changed right now, for the message of a failure
 
     def __enter__(self) -> Visitors:
         self._thread.start()
@@ -93,17 +96,19 @@ class Visitors:
     def _visit(self) -> None:
         while not self._end.wait(0.02):
             for balancer in self._cluster.balancers:
-                for host, expected in (("cart.test", "shop_cart."), ("anybody.test", "fleet.")):
+                for host, app_id in (("cart.test", SHOP["id"]), ("anybody.test", FLEET["id"])):
                     try:
                         answer = requests.get(balancer, headers={"Host": host}, timeout=20)
                     except requests.RequestException as error:
-                        self.wrong.append(f"{time.strftime('%X')} {balancer} {host}: {error}")
+                        self._note(f"{balancer} {host}: {error}")
                         continue
                     self.answers[host] += 1
                     instance = answer.headers.get("X-Instance", "")
-                    if answer.status_code != 200 or not instance.startswith(expected):
-                        said = f"{answer.status_code} {instance} {answer.text[:80]}"
-                        self.wrong.append(f"{time.strftime('%X')} {balancer} {host}: {said}")
+                    if answer.status_code != 200 or wrong_app(instance, app_id):
+                        self._note(f"{balancer} {host}: {answer.status_code} {instance} {answer.text[:80]}")
+
+    def _note(self, what: str) -> None:
+        self.wrong.append(f"{time.strftime('%X')} {self.during}: {what}")
 
 
 @pytest.fixture(scope="module")
@@ -127,17 +132,20 @@ def before(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
             until(lambda wanted=wanted: made.apply(wanted) is None, SOON_S, f"{wanted['id']} is taken")
         for wanted in (FLEET, SHOP):
             made.settle(wanted, wanted["instances"])
-        until(lambda: len(made.tasks("/clock")) == 1, SOON_S, "the clock runs")
+        until(lambda: len(made.tasks("/clock")) == 3, SOON_S, "the clocks run")
         yield made
     finally:
         _remove(made)
 
 
 def _remove(cluster: Upgraded) -> None:
-    left = cluster.all_worker_containers()
-    if left:
-        docker("rm", "-f", *left)
+    def remove_workers() -> None:
+        if left := cluster.all_worker_containers():
+            docker("rm", "-f", "-v", *left)
+
+    remove_workers()
     cluster.compose("down", "-v", "--remove-orphans", "-t", "2")
+    remove_workers()  # those that an executor started meanwhile
 
 
 def test_each_part_is_upgraded_under_load(before: Upgraded):
@@ -157,6 +165,7 @@ def test_each_part_is_upgraded_under_load(before: Upgraded):
         # Schedulers first: a new leader reads what the old one stored, and speaks with executors of the version before.
         follower = 3 - cluster.leader()
         for number in (follower, 3 - follower):
+            visitors.during = f"scheduler {number}"
             cluster.compose("up", "-d", "--no-build", "--no-deps", f"scheduler{number}")
             until(lambda: cluster.leader(), SOON_S, "a scheduler leads")
         cluster.settle(FLEET, 6)
@@ -166,13 +175,14 @@ def test_each_part_is_upgraded_under_load(before: Upgraded):
         # Then balancers, one after the other; those that are left serve both. A client of this one has to go elsewhere meanwhile,
         # so what fails at its address alone is not counted.
         for number in (1, 2):
-            seen = len(visitors.wrong)
+            seen, visitors.during = len(visitors.wrong), f"balancer {number}"
             cluster.compose("up", "-d", "--no-build", "--no-deps", f"balancer{number}", f"consul-balancer{number}")
             until(lambda: cluster.at_rest(FLEET, 6) and cluster.at_rest(SHOP, 3), SOON_S, "both balancers have every instance")
             address = cluster.balancers[number - 1]
             visitors.wrong[seen:] = [line for line in visitors.wrong[seen:] if address not in line]
 
         # What the version before started is drained by its own executors, at the word of this version's scheduler.
+        visitors.during = "rollout of /shop/cart"
         cluster.apply({**SHOP, "env": {"WORK_S": "0.003"}})
         until(lambda: not cluster.tasks("/shop/cart") & tasks["/shop/cart"], SOON_S, "the old tasks are gone")
         cluster.settle(SHOP, 3)
@@ -182,13 +192,18 @@ def test_each_part_is_upgraded_under_load(before: Upgraded):
         source = docker("create", "eratos/agent")
         try:
             for number in (1, 2, 3):
+                visitors.during = f"executor {number}"
                 replace_executor(cluster, source, f"agent{number}")
                 for wanted in (FLEET, SHOP):
                     cluster.settle(wanted, wanted["instances"])
         finally:
             docker("rm", source)
-        until(lambda: len(cluster.tasks("/clock")) == 1, SOON_S, "the clock runs")
+        until(lambda: len(cluster.tasks("/clock")) == 3, SOON_S, "the clocks run")
 
+    if visitors.wrong:
+        for number in (1, 2):
+            said = docker("exec", cluster.container_of(f"balancer{number}"), "sh", "-c", FAILED_REQUESTS)
+            print(f"balancer {number}:", said, sep="\n")
     assert not visitors.wrong, f"{len(visitors.wrong)} of {sum(visitors.answers.values())}: {visitors.wrong[:5]}"
     assert min(visitors.answers.values()) > 100
 
@@ -202,6 +217,14 @@ def replace_executor(cluster: Upgraded, source: str, agent: str) -> None:
     code = subprocess.run(["docker", "cp", f"{source}:{CODE}", "-"], capture_output=True, timeout=60, check=True).stdout
     docker("exec", container, "rm", "-rf", CODE)
     subprocess.run(["docker", "cp", "-", f"{container}:{CODE.rpartition('/')[0]}"], input=code, timeout=60, check=True)
+    lost = tasks_on(cluster, agent)
     running = processes(container, "/opt/eratos/bin/python*eratos-executor")
     if running:
         docker("exec", "-u", "0", container, "sh", "-c", f"kill -9 {' '.join(running)}")
+        # The next host's turn comes once these are replaced, which begins with being missed.
+        until(lambda: not lost & tasks_on(cluster, agent), SOON_S, f"the tasks of {agent} are known to be lost")
+
+
+def tasks_on(cluster: Upgraded, agent: str) -> set[str]:
+    found = cluster.any_api("GET", "/v2/tasks").json()["tasks"]
+    return {task["id"] for task in found if task["host"] == agent}

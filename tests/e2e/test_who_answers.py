@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.cluster import SOON_S, Cluster
+from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
 from support.containers import docker
 from support.waiting import until
 
@@ -80,6 +80,22 @@ def test_nobody_else_answers_while_an_app_is_killed_scaled_to_nothing_or_made_an
     assert visitor.answers["solo"] > 0
 
 
+def test_nobody_else_answers_while_all_hosts_come_back_from_a_power_cut(
+    cluster: Cluster, fleet: dict[str, Any], solo: dict[str, Any]
+):
+    hosts = ("agent1", "agent2", "agent3")
+    with Visitor(cluster) as visitor:
+        for host in hosts:
+            cluster.power_off(host)
+        for host in hosts:
+            cluster.power_on(host)
+        # Balancers have lived on, with all that they knew: nothing of it is held although new tasks have old tasks' place.
+        cluster.settle(solo, 1, AFTER_HOST_LOSS_S)
+        cluster.settle(fleet, 20, AFTER_HOST_LOSS_S)
+        until(lambda: served(cluster), SOON_S, "it serves again")
+    assert {answer for answer in visitor.answers if not answer.startswith("50")} == {"solo"}, visitor.answers
+
+
 def test_an_app_that_did_not_ask_is_registered_and_not_served(cluster: Cluster, fleet: dict[str, Any]):
     # Named before the fleet, which it once took `/` from.
     app = fleet | {"id": "/a-plain", "instances": 1, "labels": {}}
@@ -87,7 +103,7 @@ def test_an_app_that_did_not_ask_is_registered_and_not_served(cluster: Cluster, 
     until(lambda: cluster.services("a-plain"), SOON_S, "it is in Consul")
     for balancer in (1, 2):
         assert cluster.servers(balancer, "a-plain") == []
-    answers = cluster.spread(cluster.balancers[0], 40)
+    answers = cluster.spread(cluster.balancers[0], 40, "/prime")
     assert {instance.partition(".")[0] for instance in answers} == {"prime"}
     explained = cluster.any_api("GET", "/v2/explain/a-plain").json()
     assert explained["balancers"][0].startswith("port 0: not balanced: nothing asks for it")

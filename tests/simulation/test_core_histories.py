@@ -8,19 +8,27 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import precondition, rule
 from support.builders import an_app
-from support.world import Task, World
+from support.played_agents import PlayedAgents, picks
+from support.world import World
 
-from eratos.scheduler.core.mesos import TaskState
+from eratos.scheduler.core.mesos_types import TaskState
 
-apps = st.sampled_from(["/a", "/b"])
-counts = st.integers(0, 5)
-picks = st.integers(0, 50)
+apps = st.sampled_from(["/a", "/b", "/c"])
+counts = st.integers(0, 4)  # of all three apps together there is room for these, and for one more while they are replaced
 crashes = st.none() | st.integers(0, 6)
 
 
-class Histories(RuleBasedStateMachine):
+LABELS: list[dict[str, str]] = [
+    {},
+    {"ERATOS_DEPLOYMENT_RETRIES": "1", "ERATOS_ROLLBACK": "true"},
+    {"ERATOS_CANARY": "1,50%"},
+    {"ERATOS_CANARY": "1,50%", "ERATOS_CANARY_HOLD_S": "5", "ERATOS_ROLLBACK": "true", "ERATOS_DEPLOYMENT_RETRIES": "0"},
+]
+
+
+class Histories(PlayedAgents):
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
@@ -32,6 +40,52 @@ class Histories(RuleBasedStateMachine):
             app_id, instances, cpus=cpus, unreachableStrategy={"inactiveAfterSeconds": 5, "expungeAfterSeconds": 30}
         )
         self.world.put(definition, crash)
+
+    @rule(
+        instances=counts,
+        cpus=st.sampled_from([0.1, 0.2]),
+        dropped=st.sets(apps),
+        labels=st.sampled_from(LABELS),
+        crash=crashes,
+        force=st.booleans(),
+    )
+    def put_together(
+        self, instances: int, cpus: float, dropped: set[str], labels: dict[str, str], crash: int | None, force: bool
+    ) -> None:
+        """One deployment of apps that depend on each other, of which others may be dropped."""
+        wanted = [
+            an_app("/a", instances, cpus=cpus, labels=labels),
+            an_app("/b", instances, cpus=cpus, labels=labels, dependencies=["/a"]),
+            an_app("/c", 1, cpus=cpus, labels=labels, dependencies=["/a", "/b"]),
+        ]
+        self.world.put_together([app for app in wanted if app.id not in dropped], sorted(dropped), crash, force=force)
+
+    @rule(
+        needs=st.dictionaries(st.sampled_from(["/g", "/g/in", "/h"]), st.sampled_from([(), ("/a",), ("/h/app",)])),
+        instances=counts,
+        gone=st.sets(st.sampled_from(["/g", "/g/in", "/h"])),
+        dropped=st.sets(st.sampled_from(["/g/in/app", "/h/app"])),
+        crash=crashes,
+    )
+    def put_groups(
+        self, needs: dict[str, tuple[str, ...]], instances: int, gone: set[str], dropped: set[str], crash: int | None
+    ) -> None:
+        """Groups come and go, with apps and without, and depend on something; no app in /h waits, so none waits for itself."""
+        wanted = [an_app(app_id, instances) for app_id in ("/g/in/app", "/h/app") if app_id not in dropped]
+        groups = {group_id: () if group_id == "/h" else found for group_id, found in needs.items()}
+        self.world.put_together(wanted, sorted(dropped), crash, force=True, groups=groups, gone=sorted(gone - groups.keys()))
+
+    @rule(app_id=apps, pick=picks, crash=crashes)
+    def put_version(self, app_id: str, pick: int, crash: int | None) -> None:
+        self.world.put_version(app_id, pick, crash)
+
+    @rule(pick=picks, command=st.sampled_from(["pause", "resume", "promote"]), crash=crashes)
+    def steer(self, pick: int, command: str, crash: int | None) -> None:
+        self.world.steer(pick, command, crash)
+
+    @rule(pick=picks, crash=crashes, back=st.booleans())
+    def end_deployment(self, pick: int, crash: int | None, back: bool) -> None:
+        self.world.end_deployment(pick, crash, back=back)
 
     @rule(app_id=apps, instances=counts)
     def scale(self, app_id: str, instances: int) -> None:
@@ -53,49 +107,24 @@ class Histories(RuleBasedStateMachine):
     def deliver(self, pick: int, crash: int | None) -> None:
         self.world.deliver(pick, crash_after=crash)
 
-    @rule(pick=picks)
-    def run_task(self, pick: int) -> None:
-        if task := self._task(pick):
-            self.world.run_task(task)
-
     @rule(pick=picks, state=st.sampled_from([TaskState.FAILED, TaskState.FINISHED, TaskState.LOST, TaskState.ERROR]))
     def end_task(self, pick: int, state: TaskState) -> None:
-        task = self._task(pick)
+        task = self.task(pick)
         if task and self.world.agents[task.agent_id].reachable:
             self.world.end(task, state)
-
-    @rule(agent_id=st.sampled_from(["a1", "a2", "a3"]))
-    def lose_or_return_agent(self, agent_id: str) -> None:
-        if self.world.agents[agent_id].reachable:
-            self.world.lose_agent(agent_id)
-        else:
-            self.world.return_agent(agent_id)
 
     @precondition(lambda self: self.world.connected)
     @rule()
     def disconnect(self) -> None:
         self.world.disconnect()
 
-    @precondition(lambda self: not self.world.connected)
-    @rule()
-    def subscribe(self) -> None:
-        self.world.subscribe()
-
-    @rule(sends=st.booleans())
-    def launches_find_room_or_not(self, sends: bool) -> None:
-        self.world.sends = sends
-
     @rule()
     def crash(self) -> None:
         self.world.start()
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 30.0, 700.0]))
+    @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 30.0, 700.0, 1800.0]))
     def tick(self, seconds: float) -> None:
         self.world.tick(seconds)
-
-    def _task(self, pick: int) -> Task | None:
-        tasks = list(self.world.tasks.values())
-        return tasks[pick % len(tasks)] if tasks else None
 
     def teardown(self) -> None:
         self.world.heal()

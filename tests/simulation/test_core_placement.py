@@ -8,7 +8,7 @@ from support.builders import a_machine, an_app, an_offer
 
 from eratos.common.resources import Resources
 from eratos.scheduler.core import actions, events
-from eratos.scheduler.core.mesos import Offer
+from eratos.scheduler.core.mesos_types import Offer
 
 offers = st.lists(
     st.builds(
@@ -44,7 +44,7 @@ def test_every_offer_is_answered_once_and_nothing_is_given_away_twice(
     machine.handle(events.Subscribed("fw1", "m:5050"), 1000.0)
     for number, (count, cpus, mem, ports) in enumerate(wanted):
         definition = an_app(f"/app{number}", count, cpus=cpus, mem=mem, portDefinitions=[{"port": 0}] * ports)
-        machine.handle(events.PutApps(number, (definition,)), 1000.0)
+        machine.handle(events.CommandReceived(number, events.PutApps((definition,))), 1000.0)
     out = machine.handle(events.OffersReceived(tuple(found)), 1001.0)
     machine.state.check()
     accepts = [action for action in out if isinstance(action, actions.Accept)]
@@ -68,7 +68,7 @@ def test_one_app_gets_as_many_places_as_a_first_fit_would(found: list[Offer], co
     machine = a_machine(placement=placement)
     machine.handle(events.Subscribed("fw1", "m:5050"), 1000.0)
     definition = an_app("/app", count, cpus=cpus, portDefinitions=[])
-    machine.handle(events.PutApps(1, (definition,)), 1000.0)
+    machine.handle(events.CommandReceived(1, events.PutApps((definition,))), 1000.0)
     out = machine.handle(events.OffersReceived(tuple(found)), 1001.0)
     placed = sum(len(action.launches) for action in out if isinstance(action, actions.Accept))
     free: dict[str, Resources] = {}

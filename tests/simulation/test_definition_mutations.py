@@ -15,12 +15,13 @@ from support.api import ApiClient, an_api
 from support.builders import an_app
 from support.controller import FakeController
 
+from eratos.marathon import definition
 from eratos.marathon.app import App
 from eratos.marathon.errors import InvalidApp
 from eratos.marathon.group import Group
-from eratos.scheduler.api import update
-from eratos.scheduler.core.launch import payload
+from eratos.scheduler.api import definitions
 from eratos.scheduler.core.state import Instance
+from eratos.scheduler.core.task_payload import payload
 from eratos.scheduler.store import codec
 
 PARSED = 600
@@ -30,13 +31,13 @@ ASKED = 50
 @pytest.mark.parametrize("seed", range(3))
 def test_a_mutated_definition_is_read_or_refused(seed: int) -> None:
     outcome: Counter[bool] = Counter()
-    existing = [App.parse(document) for document in mutations.documents()]
+    existing = [definition.parse(document) for document in mutations.documents()]
     for number, document in enumerate(mutations.mutated(seed, PARSED)):
         app = read(document)
         outcome[app is not None] += 1
         if app is not None:
             # What is taken can be shown and sent back, stored and loaded, and launched.
-            assert App.parse(app.to_json()) == app, document
+            assert definition.parse(app.to_json()) == app, document
             stored = codec.decode_all([(f"apps/{app.id}", codec.encode(f"apps/{app.id}", app))])
             assert stored.apps == (app,), stored.spoilt
             payload(app, Instance("i", app.id, "v", ports=tuple(range(31000, 31000 + len(app.ports)))), "f").to_bytes()
@@ -47,7 +48,7 @@ def test_a_mutated_definition_is_read_or_refused(seed: int) -> None:
 
 def read(document: dict[str, Any]) -> App | None:
     try:
-        return App.parse(document)
+        return definition.parse(document)
     except InvalidApp as error:
         check(error)
         return None
@@ -55,7 +56,7 @@ def read(document: dict[str, Any]) -> App | None:
 
 def restored(document: dict[str, Any]) -> None:
     try:
-        App.restore(document)
+        definition.restore(document)
     except InvalidApp as error:
         check(error)
 
@@ -63,7 +64,7 @@ def restored(document: dict[str, Any]) -> None:
 def partly(existing: App, document: dict[str, Any]) -> None:
     for partial in (True, False):
         try:
-            update.updated(existing, {**document, "id": existing.id}, existing.id, partial=partial)
+            definitions.updated(existing, {**document, "id": existing.id}, existing.id, partial=partial)
         except InvalidApp as error:
             check(error)
 

@@ -14,15 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.executor import HOST, PORT, a_payload
 
-from eratos.common.payload import ReadinessCheck, TaskPayload
+from eratos.common.payload import OnChange, ReadinessCheck, Requirement, TaskPayload
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.lifecycle import Machine
+from eratos.executor.core.requirements import NOTHING, Found
 from eratos.executor.core.task import Phase
 
 TASKS = [f"shop.instance-{number}._app.1" for number in range(3)]
 SHUTDOWN_GRACE_S = 5.0
 READY = ReadinessCheck("warm", "http", "/ready", PORT)
+DB = Requirement("db", "REQUIRE_DB", services=("db",), on_change=OnChange("command", "/reload"))
+#: What may be found of it.
+LISTS = [Found(), Found(("h:1",), ("s1",)), Found(("h:2",), ("s2",)), Found(("h:1", "h:2"), ("s1", "s2"))]
 #: Longer than every deadline of a stop put together.
 SETTLED_S = 200.0
 
@@ -48,6 +52,11 @@ class World:
         self.limits_s: dict[str, float] = {}
         self.killed: set[str] = set()
         self.exited = False
+        self.found: dict[str, Found] = {}  #: by now, of tasks that are followed
+        self.knows: dict[str, str] = {}  #: the list that a task goes by, as its file has it
+        self.telling: dict[str, str] = {}  #: what a task is being told
+        self.using: dict[str, frozenset[str]] = {}
+        self.outdated: dict[str, str | None] = {}
 
     def handle(self, event: on.Event) -> None:
         if isinstance(event, on.ProbeDone):
@@ -56,6 +65,10 @@ class World:
             self.passing[event.task_id] = {}
         if isinstance(event, on.DrainDone):
             self.drained.add(event.task_id)
+        if isinstance(event, on.RequirementTold):
+            text = self.telling.pop(event.task_id)
+            if not event.fault:
+                self.knows[event.task_id] = text
         out = self.machine.handle(event, self.now)
         self.log.append((event, self.now, out))
         if isinstance(event, on.LaunchTask):
@@ -74,6 +87,16 @@ class World:
                 ended = before and before[-1] in ("TASK_KILLED", "TASK_FAILED", "TASK_FINISHED", "TASK_ERROR")
                 assert not ended or update.state == before[-1], f"{update.state} after {before}"
                 before.append(update.state)
+                if update.state == "TASK_RUNNING":
+                    self.outdated[update.task_id] = update.outdated
+            case do.StartContainer(task_id, files=files) if self.payloads[task_id].requires:
+                known = self.found[task_id]
+                assert known.count, "started without what it waits for"
+                assert set(known.servers) <= self.using[task_id], "it goes by a server, and nobody was told so"
+                self.knows[task_id] = files["requires/db"]
+            case do.TellTask(task_id):
+                assert self.machine.tasks[task_id].phase is Phase.RUNNING, "told while it does not run"
+                assert task_id not in self.telling, "told twice at once"
             case do.Register(task_id):
                 payload = self.payloads[task_id]
                 checks = len(payload.health_checks) + len(payload.readiness_checks) or 1
@@ -95,6 +118,8 @@ class World:
                 self.running.add(task_id)
             case do.CancelStart():
                 pass
+            case do.Follow() | do.Unfollow() | do.Using() | do.TellTask():
+                self.require(action)
             case do.StopContainer(task_id):
                 self.optional.append(on.ContainerDied(task_id, 143))
             case do.KillContainer(task_id):
@@ -123,19 +148,37 @@ class World:
                 self.exited = True
                 assert not self.machine.tasks
 
+    def require(self, action: do.Follow | do.Unfollow | do.Using | do.TellTask) -> None:
+        match action:
+            case do.Follow(task_id):
+                self.found.setdefault(task_id, NOTHING)
+            case do.Unfollow(task_id):
+                self.found.pop(task_id)
+            case do.Using(task_id, servers):
+                self.using[task_id] = servers
+            case do.TellTask(task_id):
+                self.telling[task_id] = action.text
+                self.owed.append(on.RequirementTold(task_id))
+
     # What may happen ---------------------------------------------------------------------------------------------------
 
-    def launch(self, task_id: str, checks: int, drain_s: float, readiness: int = 0) -> None:
-        made = a_payload(task_id, checks=checks, drain_s=drain_s, readiness_checks=(READY,) * readiness)
+    def launch(self, task_id: str, checks: int, drain_s: float, readiness: int = 0, needs: int = 0) -> None:
+        made = a_payload(task_id, checks=checks, drain_s=drain_s, readiness_checks=(READY,) * readiness, requires=(DB,) * needs)
         payload = self.payloads.setdefault(task_id, made)
         self.handle(on.LaunchTask(task_id, payload.to_bytes()))
 
-    def begin(self, task_id: str, checks: int) -> None:
+    def begin(self, task_id: str, checks: int, needs: int = 0) -> None:
         """Bring a task into rotation, where histories get interesting."""
-        self.launch(task_id, checks, 10.0)
+        self.launch(task_id, checks, 10.0, needs=needs)
+        self.find(task_id, 1)
         while self.owed:
             self.handle(self.owed.pop(0))
         assert task_id in self.registered
+
+    def find(self, task_id: str, which: int) -> None:
+        if task_id in self.found:
+            self.found[task_id] = LISTS[which]
+            self.handle(on.RequirementFound(task_id, "db", LISTS[which]))
 
     def kill(self, task_id: str, grace_s: float | None) -> None:
         self.killed.add(task_id)
@@ -157,6 +200,8 @@ class World:
                     event = on.ProbeDone(task_id, index, passed)
                 case on.ContainerStarted(task_id) if not passed:
                     event = on.StartFailed(task_id, "no image")
+                case on.RequirementTold(task_id) if not passed:
+                    event = on.RequirementTold(task_id, "its command failed")
             self.handle(event)
 
     def list(self) -> None:
@@ -177,7 +222,16 @@ class World:
 
 
 STEP = st.one_of(
-    st.tuples(st.just("launch"), st.sampled_from(TASKS), st.integers(0, 2), st.sampled_from([0.0, 10.0]), st.integers(0, 1)),
+    st.tuples(
+        st.just("launch"),
+        st.sampled_from(TASKS),
+        st.integers(0, 2),
+        st.sampled_from([0.0, 10.0]),
+        st.integers(0, 1),
+        st.integers(0, 1),
+    ),
+    st.tuples(st.just("find"), st.sampled_from(TASKS), st.integers(0, 3)),
+    st.tuples(st.just("find"), st.sampled_from(TASKS), st.integers(1, 3)),
     st.tuples(st.just("kill"), st.sampled_from(TASKS), st.sampled_from([None, None, 0.0, 1.0, 30.0])),
     st.tuples(st.just("answer"), st.integers(0, 50), st.booleans()),
     st.tuples(st.just("answer"), st.integers(0, 50), st.just(True)),
@@ -194,6 +248,8 @@ def play(world: World, steps: list[Any]) -> None:
         match kind:
             case "launch":
                 world.launch(*arguments)
+            case "find":
+                world.find(*arguments)
             case "kill":
                 world.kill(*arguments)
             case "answer":
@@ -212,11 +268,15 @@ def play(world: World, steps: list[Any]) -> None:
 
 
 @settings(max_examples=4 * settings.default.max_examples)
-@given(st.lists(st.sampled_from([0, 1, 2]), max_size=3), st.lists(STEP, max_size=40), st.integers(0, 1000))
-def test_every_history_keeps_the_promises(ready: list[int], steps: list[Any], seed: int) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.integers(0, 1)), max_size=3),
+    st.lists(STEP, max_size=40),
+    st.integers(0, 1000),
+)
+def test_every_history_keeps_the_promises(ready: list[tuple[int, int]], steps: list[Any], seed: int) -> None:
     world = World(seed)
-    for task_id, checks in zip(TASKS, ready, strict=False):
-        world.begin(task_id, checks)
+    for task_id, (checks, needs) in zip(TASKS, ready, strict=False):
+        world.begin(task_id, checks, needs)
     play(world, steps)
     world.settle()
     for task_id in world.killed:
@@ -224,6 +284,12 @@ def test_every_history_keeps_the_promises(ready: list[int], steps: list[Any], se
     assert world.containers <= set(world.machine.tasks) | world.kept(), "a container that nobody will remove"
     alive = {task_id for task_id, task in world.machine.tasks.items() if task.phase is Phase.RUNNING}
     assert world.registered <= alive, "registered without a running task"
+    for task_id in alive & world.found.keys():
+        knows, there = world.knows[task_id], world.found[task_id]
+        assert knows == there.text or world.outdated[task_id], "a task goes by an old list, and nobody was told so"
+        assert knows != there.text or not world.outdated[task_id], "a task that knows everything is to be replaced"
+        assert set(there.servers) <= world.using[task_id]
+    assert world.found.keys() <= world.machine.tasks.keys(), "followed for nobody"
     again = Machine(HOST, SHUTDOWN_GRACE_S, random.Random(seed).random)
     assert [again.handle(event, now) for event, now, _ in world.log] == [out for _, _, out in world.log], "not deterministic"
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 
 import pytest
 from support.collector import Collector
 from support.mesos_agent import AGENT_ID, SimulatedExecutorAgent, a_task
 
-from eratos.common.subscription import StreamEnded
+from eratos.common.keys import ExecutorKeys
 from eratos.executor.core import events as e
 from eratos.executor.core.updates import StatusUpdate
 from eratos.executor.mesos.driver import ExecutorDriver
+from eratos.mesos.subscription import StreamEnded
 
 
 @pytest.fixture
@@ -46,12 +48,12 @@ def test_subscribes_as_the_environment_says(agent, events, drive):
     assert (driver.agent_id, driver.hostname, driver.shutdown_grace_s) == (AGENT_ID, "agent-1.test", 5)
 
 
-def test_launch_kill_and_message_are_told(agent, events, drive):
+def test_launches_and_kills_arrive_and_a_message_is_dropped(agent, events, drive):
     drive()
     events.await_event(e.Subscribed)
     agent.launch("t-1", b"\x00payload")
     assert events.await_event(e.LaunchTask) == e.LaunchTask("t-1", b"\x00payload")
-    agent.launch("t-1", b"\x00payload")  # F31: the core tells duplicates, the driver survives them
+    agent.launch("t-1", b"\x00payload")  # a duplicate: the core knows it, the driver survives it
     events.await_event(e.LaunchTask, 2)
     agent.event({"type": "LAUNCH_GROUP", "launch_group": {"task_group": {"tasks": [a_task("g-1"), a_task("g-2")]}}})
     assert [events.await_event(e.LaunchTask, n).task_id for n in (3, 4)] == ["g-1", "g-2"]
@@ -60,7 +62,8 @@ def test_launch_kill_and_message_are_told(agent, events, drive):
     agent.kill("t-1", grace_ns=2_500_000_000)
     assert events.await_event(e.KillTask, 2) == e.KillTask("t-1", 2.5)
     agent.event({"type": "MESSAGE", "message": {"data": "aGVsbG8="}})
-    assert events.await_event(e.Message) == e.Message(b"hello")
+    agent.kill("g-1")
+    events.await_event(e.KillTask, 3)  # the subscription goes on
 
 
 def test_update_is_sent_in_full_and_acknowledged(agent, events, drive):
@@ -76,15 +79,15 @@ def test_update_is_sent_in_full_and_acknowledged(agent, events, drive):
             addresses=("172.17.0.2", "fe80::1"),
         )
     )
-    acknowledged = events.await_event(e.Acknowledged)
+    assert driver.flush(5)
     (status,) = agent.updates
     assert status.pop("timestamp") > 0
+    assert len(base64.b64decode(status.pop("uuid"))) == 16
     assert status == {
         "task_id": {"value": "t-1"},
         "executor_id": {"value": driver.executor_id},
         "state": "TASK_RUNNING",
         "source": "SOURCE_EXECUTOR",
-        "uuid": acknowledged.uuid,
         "message": "ready",
         "reason": "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED",
         "healthy": True,
@@ -99,7 +102,6 @@ def test_update_is_sent_in_full_and_acknowledged(agent, events, drive):
             ]
         },
     }
-    assert driver.flush(5)
 
 
 def test_unacknowledged_tasks_and_updates_come_again_until_acknowledged(agent, events, drive):
@@ -121,7 +123,8 @@ def test_unacknowledged_tasks_and_updates_come_again_until_acknowledged(agent, e
     assert not driver.flush(0)
     events.await_event(e.Subscribed, 2)
     agent.acknowledge(agent.updates[0])
-    events.await_event(e.Acknowledged)
+    agent.kill("t-1")
+    events.await_event(e.KillTask)  # which comes after the acknowledgement, on the same stream
     agent.restart()
     again = agent.await_call("SUBSCRIBE", 3).content
     assert again["unacknowledged_tasks"] == [a_task("t-2")]
@@ -283,3 +286,21 @@ def test_a_check_of_the_task_is_left_uninterpreted(agent, events, drive):
     events.await_event(e.Subscribed)
     agent.launch("t-1", b"payload", check={"type": "COMMAND", "command": {"command": {"value": "exit 1"}}})
     assert events.await_event(e.LaunchTask) == e.LaunchTask("t-1", b"payload")
+
+
+@pytest.mark.parametrize(
+    ("data", "keys"),
+    [
+        (ExecutorKeys("endpoint", "companion").to_bytes(), ExecutorKeys("endpoint", "companion")),
+        (None, ExecutorKeys()),  # from a scheduler of the version before
+        (b"no keys", None),  # then nobody is answered
+    ],
+)
+def test_what_the_scheduler_gave_the_executor_comes_with_the_subscription(agent, events, drive, caplog, data, keys):
+    if data is not None:
+        agent.executor_fields = {"data": base64.b64encode(data).decode()}
+    driver = drive()
+    events.await_event(e.Subscribed)
+    assert driver.keys == keys
+    assert ("cannot be read" in caplog.text) == (keys is None)
+    assert "no keys" not in caplog.text

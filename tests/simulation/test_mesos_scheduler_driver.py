@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from support.mesos_master import SimulatedMaster, some_resources
 
-from eratos.common import callpipe
 from eratos.common.errors import TemporaryError
-from eratos.common.payload import Port, TaskPayload
+from eratos.common.payload import DiscoveryPort, Port, TaskPayload
 from eratos.common.resources import PortRanges, Resources
+from eratos.mesos import callpipe
 from eratos.scheduler.core import actions
 from eratos.scheduler.core import events as e
-from eratos.scheduler.core.mesos import InverseOffer, TaskState, TaskStatus, Window
+from eratos.scheduler.core.mesos_types import InverseOffer, TaskState, TaskStatus, Window
 from eratos.scheduler.mesos.driver import SchedulerDriver
 
 from .conftest import some_settings
@@ -129,13 +129,16 @@ def test_launch_reaches_running_and_says_all_an_executor_and_tools_need(master, 
     master.offer()
     (offer,) = events.await_event(e.OffersReceived).offers
     payload = a_payload(kill_grace_s=7.5)
-    assert driver.perform(an_accept(offer, payload, refuse_s=3.5))
+    shown = (DiscoveryPort(31005, "http", "tcp", {"team": "shop"}), DiscoveryPort(31006, "", "udp"))
+    assert driver.perform(an_accept(offer, dataclasses.replace(payload, discovery=shown), refuse_s=3.5))
     accept = master.await_call("ACCEPT").content
     assert accept["filters"] == {"refuse_seconds": 3.5}
     (task,) = accept["operations"][0]["launch"]["task_infos"]
     assert TaskPayload.from_bytes(base64.b64decode(task["data"])) == payload
     assert task["name"] == "prime.shop" == task["discovery"]["name"]
-    assert task["discovery"]["ports"]["ports"] == [{"number": 31005, "name": "http", "protocol": "tcp"}]
+    labels = {"labels": [{"key": "team", "value": "shop"}]}
+    http = {"number": 31005, "name": "http", "protocol": "tcp", "labels": labels}
+    assert task["discovery"]["ports"]["ports"] == [http, {"number": 31006, "name": "", "protocol": "udp"}]
     assert task["kill_policy"] == {"grace_period": {"nanoseconds": 7_500_000_000}}
     assert task["labels"] == {"labels": [{"key": "team", "value": "shop"}]}
     assert task["executor"]["executor_id"]["value"] == driver.executor_id
@@ -179,16 +182,12 @@ def test_update_without_uuid_is_never_acknowledged(master, events, drive):
     assert master.calls("ACKNOWLEDGE") == []
 
 
-def test_kill_names_agent_and_grace(master, events, drive):
+def test_kill_names_the_agent(master, events, drive):
     driver = drive()
     events.await_event(e.Subscribed)
-    assert driver.perform(actions.Kill("t-1", "agent-1", grace_s=2.0))
+    assert driver.perform(actions.Kill("t-1", "agent-1"))
     kill = master.await_call("KILL").content
-    assert kill == {
-        "task_id": {"value": "t-1"},
-        "agent_id": {"value": "agent-1"},
-        "kill_policy": {"grace_period": {"nanoseconds": 2_000_000_000}},
-    }
+    assert kill == {"task_id": {"value": "t-1"}, "agent_id": {"value": "agent-1"}}
     assert events.await_event(e.StatusChanged).status.state is TaskState.UNKNOWN
     assert driver.perform(actions.Kill("t-2"))
     assert master.await_call("KILL", 2).content == {"task_id": {"value": "t-2"}}

@@ -15,10 +15,10 @@ import pytest
 from support.mesos_master import SimulatedMaster
 from support.waiting import until
 
-from eratos.common import recordio
+from eratos.mesos import recordio
 from eratos.scheduler.core import actions
 from eratos.scheduler.core import events as e
-from eratos.scheduler.core.mesos import TaskState
+from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.mesos.driver import SchedulerDriver
 
 from .conftest import some_settings
@@ -60,7 +60,7 @@ def test_half_open_stream_is_noticed_by_missing_heartbeats(events, drive):
 
 def test_subscribe_that_is_never_answered_is_repeated(master, events, drive):
     master.ignore_subscribe()
-    drive(call_timeout_s=0.05)
+    drive(call_timeout_s=0.5)
     events.await_event(e.Subscribed)
     first, second = master.calls("SUBSCRIBE")[:2]
     assert first.connection is not second.connection
@@ -121,7 +121,7 @@ def test_call_that_is_malformed_harms_nothing_else(master, events, drive, caplog
 
 
 def test_master_that_never_answers_a_call_is_left(master, events, drive):
-    driver = drive(call_timeout_s=0.05)
+    driver = drive(call_timeout_s=0.5)
     events.await_event(e.Subscribed)
     master.ignore_calls()
     assert driver.perform(actions.Revive())
@@ -197,7 +197,7 @@ def test_error_stops_the_subscription_until_told_otherwise(master, events, drive
 
 
 def test_newer_subscriber_ends_the_older_for_good(master, events, drive):
-    """F6: two instances at once. The master keeps the newer; the older steps down and does not fight back."""
+    """Two instances at once. The master keeps the newer; the older steps down and does not fight back."""
     drive("framework-7")
     events.await_event(e.Subscribed)
     drive("framework-7")
@@ -208,7 +208,7 @@ def test_newer_subscriber_ends_the_older_for_good(master, events, drive):
 
 
 def test_exception_of_the_consumer_is_survived(master, events, caplog):
-    """F10: an exception in every callback."""
+    """Every callback raises."""
 
     def emit(event):
         events.emit(event)

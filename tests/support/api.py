@@ -11,9 +11,14 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from eratos.common import names
+from eratos.common.browser_guard import BrowserGuard
+from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import create_api
 
 from .controller import FakeController
+
+#: Of an API that tests call as ``api.test``.
+OPEN = Access(BrowserGuard.of([".test"]))
 
 
 class _Current:
@@ -29,7 +34,7 @@ class _Current:
 @functools.cache
 def _shared(executor_port: int) -> tuple[FastAPI, _Current]:
     current = _Current()
-    api = create_api(current, clock=lambda: current.controller.now, executor_port=executor_port)  # type: ignore[arg-type]
+    api = create_api(current, clock=lambda: current.controller.now, executor_port=executor_port, access=OPEN)
     return api, current
 
 
@@ -47,7 +52,9 @@ class ApiClient(TestClient):
     """``get``, ``post`` and so on; an exception that the API answers with a 500 stays in the API, as on a server."""
 
     def __init__(self, api: FastAPI) -> None:
-        super().__init__(api, base_url="http://api.test", raise_server_exceptions=False)
+        # Bytes are JSON here unless a test says otherwise; httpx says nothing of them.
+        json = {"Content-Type": "application/json"}
+        super().__init__(api, base_url="http://api.test", headers=json, raise_server_exceptions=False)
 
 
 class AsgiAdapter(requests.adapters.BaseAdapter):
@@ -57,7 +64,7 @@ class AsgiAdapter(requests.adapters.BaseAdapter):
         super().__init__()
         self._client = ApiClient(api)
 
-    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:  # type: ignore[override]
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
         answer = self._client.request(
             str(request.method), str(request.path_url), content=request.body, headers=dict(request.headers)
         )

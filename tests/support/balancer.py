@@ -10,18 +10,20 @@ import http.client
 import json
 import os
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from support.answers import wrong_app
 from support.containers import Container, docker, run_container
 from support.waiting import until
 
 IMAGE = os.environ.get("ERATOS_BALANCER_IMAGE", "eratos/balancer")
 NGINX_IMAGE = os.environ.get("ERATOS_NGINX_IMAGE", "eratos/balancer-nginx")
 STATE = "/var/lib/eratos-balancer"
+SNIPPETS = "/etc/eratos-balancer/snippets"
 FIRST_PORT = 9000
 #: Ports of TCP services that a test can reach.
 TCP_PORTS = (10000, 10001)
@@ -110,7 +112,8 @@ class Response:
 def ask(port: int, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Response:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request(method, path, None if body is None else json.dumps(body), headers or {})
+        sent = {**({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
+        connection.request(method, path, None if body is None else json.dumps(body), sent)
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Response(response.status, response.read().decode(), headers)
@@ -141,12 +144,14 @@ class Rig:
     consul: Container | None  #: none beside a balancer with servers from a file
     workers: Container
     workers_address: str
+    owners: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))  #: apps that a port was ever registered for
 
     # -- Consul ------------------------------------------------------------------------------------------------------
 
     def register(self, *ports: int, app: str = "prime", **options: Any) -> None:
         """Register workers as an executor would; ``meta``, ``tags``, ``address`` and ``check`` replace its values."""
         for port in ports:
+            self.owners[port].add(app)
             service = {
                 "ID": server_id(port, app),
                 "Name": app,
@@ -187,8 +192,11 @@ class Rig:
         return ask(self.balancer.ports[8000], method, path, headers=headers | ({"Host": host} if host else {}))
 
     @contextmanager
-    def load(self, clients: int = 4, path: str = "/", keep_alive: bool = True) -> Iterator[Load]:
-        """Send requests from several clients, until the block is left; ``keep_alive``: every other one over a kept connection."""
+    def load(self, clients: int = 4, path: str = "/", keep_alive: bool = True, app: str = "prime") -> Iterator[Load]:
+        """Send requests from several clients, until the block is left; ``keep_alive``: every other one over a kept connection.
+
+        An answer from a port that was never of ``app`` is a failure.
+        """
         load, stop, lock = Load(), threading.Event(), threading.Lock()
 
         def client(kept: bool) -> None:
@@ -199,10 +207,12 @@ class Rig:
                     response = connection.getresponse()
                     answer = Response(response.status, response.read().decode())
                     with lock:
-                        if answer.status == 200:
-                            load.answers[answer.port] += 1
-                        else:
+                        if answer.status != 200:
                             load.failures.append(str(answer))
+                        elif wrong := self.wrong_app(answer.port, app):
+                            load.failures.append(wrong)
+                        else:
+                            load.answers[answer.port] += 1
                 except (OSError, http.client.HTTPException) as error:
                     load.failures.append(repr(error))
                     connection.close()
@@ -219,6 +229,11 @@ class Rig:
             stop.set()
             for thread in threads:
                 thread.join()
+
+    def wrong_app(self, port: int, app: str) -> str:
+        """Return what is wrong with a worker's answer for an app; "" where nothing is."""
+        names = [server_id(port, owner).removeprefix("eratos-") for owner in sorted(self.owners[port])] or [f"port {port}"]
+        return "" if any(not wrong_app(name, app) for name in names) else wrong_app(names[0], app)
 
     # -- companion ---------------------------------------------------------------------------------------------------
 

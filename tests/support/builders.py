@@ -6,10 +6,13 @@ import itertools
 from typing import Any
 
 from eratos.common.resources import PortRanges, Resources
+from eratos.marathon import definition, job
 from eratos.marathon.app import App
-from eratos.scheduler.core.machine import Machine, Settings
-from eratos.scheduler.core.mesos import Offer, TaskState, TaskStatus
+from eratos.marathon.job import Job
+from eratos.scheduler.core.machine import Machine
+from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus
 from eratos.scheduler.core.records import Stored
+from eratos.scheduler.core.step import Settings
 
 EXECUTOR = "eratos-executor-1"
 
@@ -18,7 +21,7 @@ _offer_numbers = itertools.count(1)
 
 def an_app(app_id: str = "/prime", instances: int = 1, **fields: Any) -> App:
     """Return an app of 0.1 CPU, 32 MiB and one dynamic port; fields are Marathon's JSON names."""
-    definition: dict[str, Any] = {
+    fixed: dict[str, Any] = {
         "id": app_id,
         "instances": instances,
         "cpus": 0.1,
@@ -27,12 +30,12 @@ def an_app(app_id: str = "/prime", instances: int = 1, **fields: Any) -> App:
         "networks": [{"mode": "host"}],
         "portDefinitions": [{"port": 0, "protocol": "tcp", "name": "http"}],
     }
-    return App.parse(definition | fields)
+    return definition.parse(fixed | fields)
 
 
 def a_stored_app(app_id: str, **fields: Any) -> App:
     """Return an app as a store may hold it, whatever the bounds are that the API sets."""
-    return App.restore(an_app(app_id).to_json() | fields)
+    return definition.restore(an_app(app_id).to_json() | fields)
 
 
 def an_offer(
@@ -65,5 +68,11 @@ def a_status(task_id: str, state: str, agent: str = "a1", **fields: Any) -> Task
 def a_machine(stored: Stored | None = None, now: float = 1000.0, **settings: Any) -> Machine:
     """Return a core whose instance ids count up: i1, i2, ..."""
     numbers = itertools.count(1)
-    defaults = {"executor_id": EXECUTOR, "executor_resources": Resources(cpus_m=100, mem_mib=64)}
+    defaults: dict[str, Any] = {"executor_id": EXECUTOR, "executor_resources": Resources(cpus_m=100, mem_mib=64)}
     return Machine(stored or Stored(), Settings(**(defaults | settings)), lambda: f"i{next(numbers)}", now)
+
+
+def a_job(job_id: str = "shop.backup", *schedules: dict[str, Any], **run: Any) -> Job:
+    """Return a job of 0.1 CPU and 32 MiB; each schedule gets an id, and runs every minute unless it says otherwise."""
+    timed = [{"id": f"s{number}", "cron": "* * * * *", **schedule} for number, schedule in enumerate(schedules)]
+    return job.parse({"id": job_id, "run": {"cmd": "backup", "cpus": 0.1, "mem": 32, **run}, "schedules": timed})

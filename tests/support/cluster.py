@@ -9,12 +9,16 @@ from __future__ import annotations
 import csv
 import os
 import re
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import requests
+from devtool import secure
+from devtool.settings import ROOT, WITH_TLS, Settings, read_settings
+from support.answers import wrong_app
 from support.containers import docker
 from support.waiting import until
 
@@ -43,15 +47,30 @@ class Cluster:
 
     project: str
     ports: Mapping[str, int]
+    secure: bool = False  #: whether it was made by ``./dev up --secure``
 
     @classmethod
     def from_environment(cls) -> Cluster:
         """The cluster that ``./dev up`` started, moved by the same variables."""
         ports = {name: int(os.environ.get(name, default)) for name, default in DEFAULT_PORTS.items()}
-        return cls(os.environ.get("ERATOS_PROJECT", "eratos"), ports)
+        return cls(os.environ.get("ERATOS_PROJECT", "eratos"), ports, read_settings(os.environ).secure)
 
     def url(self, variable: str) -> str:
-        return f"http://127.0.0.1:{self.ports[variable]}"
+        scheme = "https" if self.secure and _kind(variable) in WITH_TLS else "http"
+        return f"{scheme}://127.0.0.1:{self.ports[variable]}"
+
+    @property
+    def browsing(self) -> dict[str, Any]:
+        """Return what a browser of somebody who may needs beyond :meth:`url`, as Playwright names it."""
+        access = secure.access(Settings(project=self.project, secure=self.secure), "API")
+        return {"ignore_https_errors": True, "extra_http_headers": dict(access.headers)} if self.secure else {}
+
+    def ask(self, method: str, variable: str, path: str, **options: Any) -> requests.Response:
+        """Ask whoever is behind a published port as one who may; ``requests`` knows the options."""
+        access = secure.access(Settings(project=self.project, secure=self.secure), _kind(variable))
+        known = {"verify": str(access.authorities)} if access.authorities is not None else {}
+        headers = {**access.headers, **options.pop("headers", {})}
+        return requests.request(method, f"{self.url(variable)}{path}", headers=headers, **{"timeout": 10, **known, **options})
 
     @property
     def balancers(self) -> tuple[str, str]:
@@ -60,7 +79,7 @@ class Cluster:
     # The API
 
     def api(self, method: str, path: str, body: Any = None, *, scheduler: int = 1) -> requests.Response:
-        return requests.request(method, f"{self.url(f'ERATOS_API{scheduler}_PORT')}{path}", json=body, timeout=30)
+        return self.ask(method, f"ERATOS_API{scheduler}_PORT", path, json=body, timeout=30)
 
     def any_api(self, method: str, path: str, body: Any = None) -> requests.Response:
         """Ask whichever scheduler answers: one of them may be down."""
@@ -74,7 +93,8 @@ class Cluster:
         raise ConnectionError("no scheduler answers")
 
     def apply(self, app: dict[str, Any], **changes: Any) -> None:
-        response = self.any_api("PUT", f"/v2/apps{app['id']}", {**app, **changes})
+        """Have an app as given, whatever is still under way with it."""
+        response = self.any_api("PUT", f"/v2/apps{app['id']}?force=true", {**app, **changes})
         assert response.status_code in (200, 201), response.text
 
     def delete(self, app_id: str) -> None:
@@ -107,7 +127,7 @@ class Cluster:
     def master(self, method: str, path: str, body: Any = None) -> requests.Response:
         """Call the leading Mesos master."""
         variable = f"ERATOS_MASTER{self.leading_master()}_PORT"
-        return requests.request(method, f"{self.url(variable)}{path}", json=body, timeout=10)
+        return self.ask(method, variable, path, json=body)
 
     def framework_ids(self) -> set[str]:
         return {framework["id"] for framework in self._master_state()["frameworks"] if framework["active"]}
@@ -115,7 +135,7 @@ class Cluster:
     def _master_state(self) -> dict[str, Any]:
         for variable in ("ERATOS_MASTER1_PORT", "ERATOS_MASTER2_PORT"):
             try:
-                state = requests.get(f"{self.url(variable)}/state", timeout=10, allow_redirects=False)
+                state = self.ask("GET", variable, "/state", allow_redirects=False)
             except requests.ConnectionError:
                 continue
             found = state.json() if state.status_code == 200 else {}
@@ -171,16 +191,15 @@ class Cluster:
 
     def services(self, name: str, *, passing: bool = True) -> list[str]:
         """Ids of a service's instances in Consul: without what stands for them while there are none."""
-        answer = requests.get(
-            f"{self.url('ERATOS_CONSUL_PORT')}/v1/health/service/{name}", params={"passing": "1"} if passing else {}, timeout=10
-        )
+        path = f"/v1/health/service/{name}{'?passing' if passing else ''}"
+        answer = self.ask("GET", "ERATOS_CONSUL_PORT", path)
         answer.raise_for_status()
         ids = (entry["Service"]["ID"] for entry in answer.json())
         return sorted(service_id for service_id in ids if not service_id.startswith("eratos-app-"))
 
     def servers(self, balancer: int, backend: str) -> list[str]:
         """Names of a backend's servers that are up, by HAProxy's statistics."""
-        answer = requests.get(f"{self.url(f'ERATOS_STATS{balancer}_PORT')}/stats;csv", timeout=10)
+        answer = self.ask("GET", f"ERATOS_STATS{balancer}_PORT", "/stats;csv")
         answer.raise_for_status()
         rows = csv.DictReader(answer.text.lstrip("# ").splitlines())
         return sorted(
@@ -208,14 +227,16 @@ class Cluster:
         """Wait until the app is at rest with ``count`` instances."""
         until(lambda: self.at_rest(app, count), within_s, f"{app['id']} is at rest with {count} instances", pace_s=0.2)
 
-    def spread(self, url: str, requests_count: int) -> Counter[str]:
-        """Send requests one after another and count the answers by instance; every answer must be a 200."""
+    def spread(self, url: str, requests_count: int, app_id: str) -> Counter[str]:
+        """Send requests one after another and count the answers by instance; each must be a 200 of this app."""
         answers: Counter[str] = Counter()
         with requests.Session() as session:
             for _ in range(requests_count):
                 answer = session.get(url, timeout=30)
                 assert answer.status_code == 200, f"{answer.status_code}: {answer.text}"
-                answers[answer.headers["X-Instance"]] += 1
+                instance = answer.headers.get("X-Instance", "")
+                assert not wrong_app(instance, app_id), wrong_app(instance, app_id)
+                answers[instance] += 1
         return answers
 
     # Faults
@@ -232,7 +253,8 @@ class Cluster:
     def agent_ip(self, agent: str) -> str:
         """Return an agent's address as its master knows it."""
         found = self.master("GET", "/slaves").json()["slaves"]
-        return next(a["pid"].partition("@")[2].partition(":")[0] for a in found if a["hostname"] == agent and a["active"])
+        pid: str = next(a["pid"] for a in found if a["hostname"] == agent and a["active"])
+        return pid.partition("@")[2].partition(":")[0]
 
     def power_off(self, agent: str) -> None:
         """Cut the power of a host: its agent, its Consul agent and all that ran on it are gone at once."""
@@ -240,12 +262,25 @@ class Cluster:
         number = agent.removeprefix("agent")
         docker("kill", self.container_of(agent), self.container_of(f"consul-agent{number}"))
         if workers:
-            docker("rm", "-f", *workers)
+            docker("rm", "-f", "-v", *workers)
 
     def power_on(self, agent: str) -> None:
         number = agent.removeprefix("agent")
         docker("start", self.container_of(agent))
         docker("start", self.container_of(f"consul-agent{number}"))
+
+
+def dev(*words: str, **environment: str) -> str:
+    """Run ./dev and return what it prints; AssertionError with all of it where it fails."""
+    command, env = [str(ROOT / "dev"), *words], {**os.environ, **environment}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _kind(variable: str) -> str:
+    """Return what kind of port a variable moves: ERATOS_API1_PORT -> API."""
+    return re.sub(r"^ERATOS_([A-Z]+)\d*_PORT$", r"\1", variable)
 
 
 def _prefix(app_id: str) -> str:

@@ -25,7 +25,7 @@ def serve(answer: Callable[[str, str, bytes], Answer], tls: ssl.SSLContext | Non
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = _handle  # noqa: N815
+        do_GET = do_POST = do_PUT = _handle  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -48,7 +48,7 @@ def serve(answer: Callable[[str, str, bytes], Answer], tls: ssl.SSLContext | Non
 
 
 class FakeCompanion:
-    """Says what docs/architecture.md promises of a companion; tests set what is in use."""
+    """Says what docs/companion.md promises of a companion; tests set what is in use."""
 
     def __init__(self) -> None:
         self.used: dict[str, int] = {}  #: requests by service id in use

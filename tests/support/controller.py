@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from eratos.scheduler.api.controller import CommandRefused, Unavailable
-from eratos.scheduler.core.actions import Action, Refuse, Reply
-from eratos.scheduler.core.events import Command, Event, OffersReceived, StatusChanged, Subscribed
-from eratos.scheduler.core.mesos import Offer
+from eratos.scheduler.api.controller import Balancer
+from eratos.scheduler.core.actions import Refuse, Reply, Write
+from eratos.scheduler.core.events import Command, CommandReceived, Event, LookAround, OffersReceived, StatusChanged, Subscribed
+from eratos.scheduler.core.mesos_types import Offer
+from eratos.scheduler.core.refusals import CommandRefused, Unavailable
 from eratos.scheduler.core.state import State
+from eratos.scheduler.core.step import Decision
+from eratos.scheduler.events.ring import Ring
+from eratos.scheduler.events.watch import Watch
 
 from .builders import a_machine, a_status
 
@@ -18,14 +23,22 @@ T = TypeVar("T")
 
 
 class FakeController:
-    """Handles each command at once, on the caller's thread. ``down`` makes it refuse everything with that reason."""
+    """Handles each command at once, on the caller's thread. ``down`` makes it refuse everything with that reason.
 
-    def __init__(self, *, is_leader: bool = True, leader: str | None = "http://leader.test:8080") -> None:
+    Nothing ever comes to rest here by itself, so changes are made with force unless the test is about ``locks``.
+    """
+
+    def __init__(self, *, is_leader: bool = True, leader: str | None = "http://leader.test:8080", locks: bool = False) -> None:
         self.machine = a_machine()
         self.is_leader = is_leader
+        self.locks = locks
         self.down = ""
         self.now = 1000.0
         self.commands: list[Command] = []
+        self.abdicated = False
+        self.events = Ring(mark="test")
+        self._watch = Watch()
+        self.registered: list[Balancer] = []
         self.unbalanced: dict[str, list[str]] = {}
         self._leader = leader
         self._tokens = itertools.count(1)
@@ -34,29 +47,55 @@ class FakeController:
         return self._leader
 
     def info(self) -> dict[str, Any]:
-        return {"name": "eratos", "version": "0.1.0", "marathon_config": {"mesos_role": "*"}}
+        return {"name": "eratos", "version": "0.1.0"}
+
+    def settings(self) -> dict[str, Any]:
+        return {"eratos": {"http_port": 8080}}
+
+    def abdicate(self) -> None:
+        self.abdicated = True
 
     def left_out(self) -> Mapping[str, Sequence[str]]:
         return self.unbalanced
 
-    def submit(self, make_command: Callable[[int], Command]) -> Reply:
+    def balancers(self) -> Sequence[Balancer]:
+        return self.registered
+
+    def look_around(self) -> None:
+        self.handle(LookAround())
+
+    def submit(self, command: Command) -> Reply:
         self._check()
-        command = make_command(next(self._tokens))
         self.commands.append(command)
-        for action in self.machine.handle(command, self.now):
-            if isinstance(action, Refuse):
-                raise CommandRefused(action.status, action.message)
-            if isinstance(action, Reply):
-                assert action.token == command.token
-                return action
-        raise AssertionError(f"the core gave no answer to {command}")
+        if not self.locks and hasattr(command, "force"):
+            command = replace(command, force=True)  # type: ignore[arg-type]
+        received = CommandReceived(next(self._tokens), command)
+        (answer,) = self.handle(received).answers
+        assert answer.token == received.token
+        if isinstance(answer, Refuse):
+            raise CommandRefused(answer.refusal, answer.message, answer.deployments)
+        return answer
+
+    def handle_writes(self, command: Command) -> list[Write]:
+        """Have a command carried out, and return what would be stored."""
+        return self.handle(CommandReceived(next(self._tokens), command)).writes
 
     def read(self, fn: Callable[[State], T]) -> T:
         self._check()
         return fn(self.machine.state)
 
-    def handle(self, event: Event) -> list[Action]:
-        return self.machine.handle(event, self.now)
+    def forget_deployments(self) -> None:
+        """Have the core know of no deployment, as a leader of the version before after an election."""
+        state = self.machine.state
+        state.deployments.clear()
+        state.changes.clear()
+        state.held.clear()
+
+    def handle(self, event: Event) -> Decision:
+        self._watch.before(self.machine.state, [event])
+        decision = self.machine.handle(event, self.now)
+        self.events.publish(self._watch.after(self.machine.state, [event], decision, self.now))
+        return decision
 
     def launch(self, *offers: Offer) -> list[str]:
         """Have the core place what waits on the offers, and return the ids of all tasks there are."""

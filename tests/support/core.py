@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.machine import Machine
-from eratos.scheduler.core.mesos import Offer
+from eratos.scheduler.core.mesos_types import Offer
 from eratos.scheduler.core.state import Instance
+from eratos.scheduler.core.step import Decision
 
 from .builders import a_machine, a_status, an_offer
 
@@ -24,18 +25,25 @@ class Core:
 
     def __init__(self, machine: Machine | None = None, now: float = 1000.0) -> None:
         self.machine, self.now, self.token = machine or a_machine(), now, 0
+        self.decision = Decision()
 
     def handle(self, event: Any) -> list[actions.Action]:
-        out = self.machine.handle(event, self.now)
+        self.decision = self.machine.handle(event, self.now)
         self.machine.state.check()
-        return out
+        return list(self.decision)
+
+    def command(self, command: events.Command) -> list[actions.Action]:
+        self.token += 1
+        return self.handle(events.CommandReceived(self.token, command))
 
     def subscribe(self) -> list[actions.Action]:
         return self.handle(events.Subscribed("fw1", "master:5050"))
 
-    def put(self, *apps: Any, create_only: bool = False) -> list[actions.Action]:
-        self.token += 1
-        return self.handle(events.PutApps(self.token, apps, create_only))
+    def put(self, *apps: Any, create_only: bool = False, force: bool = True) -> list[actions.Action]:
+        return self.command(events.PutApps(apps, create_only, force=force))
+
+    def scale(self, app_id: str, instances: int) -> list[actions.Action]:
+        return self.put(self.machine.state.apps[app_id].with_instances(instances))
 
     def offer(self, *offers: Offer) -> list[actions.Action]:
         return self.handle(events.OffersReceived(offers))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from eratos.common import recordio
+from eratos.mesos import recordio
 
 T = TypeVar("T")
 

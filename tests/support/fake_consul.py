@@ -17,8 +17,8 @@ class FakeConsul:
     def __init__(self) -> None:
         self.away = False
         self.present: dict[str, dict[str, Any]] = {}
-        self.checks: dict[str, Mapping[str, Any]] = {}
-        self.kept: list[str] = []  #: checks of which it was said that they pass
+        self.held: dict[str, Mapping[str, Any]] = {}
+        self.kept: list[str] = []  #: ids of checks of which it was said that they pass
         self._lock = threading.Lock()
 
     def services(self) -> dict[str, dict[str, Any]]:
@@ -26,11 +26,16 @@ class FakeConsul:
         with self._lock:
             return dict(self.present)
 
+    def checks(self) -> frozenset[str]:
+        self._answer()
+        with self._lock:
+            return frozenset(self.held)
+
     def register(self, body: Mapping[str, Any]) -> None:
         self._answer()
         with self._lock:
             if "Check" in body:
-                self.checks[body["Check"]["CheckID"]] = body["Check"]
+                self.held[body["Check"]["CheckID"]] = body["Check"]
             self.present[body["ID"]] = {
                 "ID": body["ID"],
                 "Service": body["Name"],
@@ -43,12 +48,17 @@ class FakeConsul:
         self._answer()
         with self._lock:
             self.present.pop(service_id, None)
+            self.held.pop(f"{service_id}-check", None)
 
     def keep(self, check_id: str) -> None:
         self._answer()
-        if "TTL" not in self.checks.get(check_id, {}):
+        if "TTL" not in self.held.get(check_id, {}):
             raise TemporaryError(f"no check {check_id} with a time to live")
         self.kept.append(check_id)
+
+    def lose_check(self, check_id: str) -> None:
+        with self._lock:
+            self.held.pop(check_id, None)
 
     def close(self) -> None:
         pass

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from eratos.common.errors import TemporaryError
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
+from eratos.executor.runtimes import NO_VARIABLES
 
 
 @dataclass
@@ -26,6 +27,8 @@ class FakeContainer:
     output: str = ""
     ignores_term: bool = False
     config: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)  #: of its sandbox, as the executor put them there
+    signals: list[str] = field(default_factory=list)
 
 
 class FakeRuntime:
@@ -35,7 +38,10 @@ class FakeRuntime:
         self.images = images
         self.emit = emit
         self.taken_ports: set[int] = set()
+        self.started_commands: list[str] = []
+        self.command_env: dict[str, str] = {}  #: of the last one
         self.stopped_commands: list[str] = []
+        self.hanging_commands: set[str] = set()  #: that no signal ends
         self.containers: dict[str, FakeContainer] = {}
         self._lock = threading.RLock()
 
@@ -112,13 +118,27 @@ class FakeRuntime:
         container.running, container.exit_code = False, exit_code
         self.emit(on.ContainerDied(task_id, exit_code))
 
-    def command_start(self, task_id: str, command: str) -> str:
+    def put_file(self, task_id: str, path: str, text: str) -> None:
+        self._check_running(task_id)
+        self.containers[task_id].files[path] = text
+
+    def signal(self, task_id: str, name: str) -> None:
+        self._check_running(task_id)
+        self.containers[task_id].signals.append(name)
+
+    def _check_running(self, task_id: str) -> None:
         if task_id not in self.containers or not self.containers[task_id].running:
             raise TemporaryError("the container does not run")
+
+    def command_start(self, task_id: str, command: str, container: str = "", env: Mapping[str, str] = NO_VARIABLES) -> str:
+        self._check_running(task_id)
+        self.command_env = dict(env)
+        self.started_commands.append(command)
         return command
 
-    def command_stop(self, command_id: str) -> None:
+    def command_stop(self, command_id: str) -> bool:
         self.stopped_commands.append(command_id)
+        return command_id not in self.hanging_commands
 
     def has(self, task_id: str) -> bool:
         return True

@@ -40,7 +40,7 @@ class Http2:
         return self._stream
 
     def ok(self, stream: int) -> bool:
-        """Wait for the end of a stream; tell whether its status is 200. ConnectionError where it never ends."""
+        """Wait for the end of a stream; return whether its status is 200. ConnectionError where it never ends."""
         while stream not in self._ended:
             self._receive()
         return self._statuses.get(stream) == _STATUS_200

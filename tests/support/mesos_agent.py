@@ -28,6 +28,7 @@ class SimulatedExecutorAgent(EventStreamServer):
     def __init__(self, *, tls: ssl.SSLContext | None = None, token: str = "", port: int = 0) -> None:
         self.token = token
         self.acknowledging = True
+        self.executor_fields: dict[str, str] = {}  #: of the executor's definition, besides its id
         self.subscribed_delayed = False  #: hold SUBSCRIBED back until :meth:`send_subscribed`
         self.stream: Connection | None = None
         self.updates: list[Wire] = []  #: statuses as they came, those of SUBSCRIBE included
@@ -114,7 +115,7 @@ class SimulatedExecutorAgent(EventStreamServer):
 
     def send_subscribed(self) -> None:
         subscribed = {
-            "executor_info": {"executor_id": {"value": EXECUTOR_ID}},
+            "executor_info": {"executor_id": {"value": EXECUTOR_ID}, **self.executor_fields},
             "framework_info": {"id": {"value": FRAMEWORK_ID}, "name": "eratos", "user": "root"},
             "agent_info": {"hostname": "agent-1.test", "id": {"value": AGENT_ID}, "port": self.port},
         }

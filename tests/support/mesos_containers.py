@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .containers import Container, docker, run_container
+from .folders import ROOT
 from .ports import free_ports
 from .waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
 _START_S = 60
 ECHO_EXECUTOR = Path(__file__).parent / "echo_executor.py"
 #: Where an agent's container has the tree's own code, for executors.
@@ -31,7 +31,7 @@ def _is_one(port: int, metric: str) -> bool:
 
 
 def _serves_schedulers(port: int) -> bool:
-    """Tell whether a master is done with its recovery: until then every call is answered with 503, whatever it says."""
+    """Return whether a master is done with its recovery: until then every call is answered with 503, whatever it says."""
     call = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/scheduler", b"{}", {"Content-Type": "application/json"})
     try:
         urllib.request.urlopen(call, timeout=2).close()
@@ -88,8 +88,8 @@ def run_agent(zookeeper: Container, resources: str, executor: Path = ECHO_EXECUT
         MESOS_ISOLATION="posix/cpu,posix/mem",
         MESOS_SYSTEMD_ENABLE_SUPPORT="false",
     )
-    for folder, place in ((ROOT / "common", "common"), (ROOT / "executor", "executor")):
-        options += ["-v", f"{folder}:{EXECUTOR_PATH}/eratos/{place}:ro"]
+    for name in ("common", "mesos", "executor"):
+        options += ["-v", f"{ROOT / name}:{EXECUTOR_PATH}/eratos/{name}:ro"]
     options += ["-v", f"{executor}:{EXECUTOR_PATH}/{executor.name}:ro"]
     with run_container("eratos/agent", options=options) as container:
         agent = Agent(container, port)

@@ -176,7 +176,7 @@ class SimulatedMaster(EventStreamServer):
             return [self._offer(agent, resources or agent.resources) for agent in chosen]
 
     def _offer(self, agent: SimulatedAgent, resources: list[Wire]) -> Wire:
-        offer = {
+        offer: Wire = {
             "id": {"value": f"offer-{next(self._offer_numbers)}"},
             "framework_id": {"value": self.framework_id},
             "agent_id": {"value": agent.agent_id},

@@ -6,10 +6,9 @@ import copy
 import json
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-APPS = Path(__file__).resolve().parents[2] / "marathon" / "apps"
+from .folders import EXAMPLE_APPS
 
 LOCAL_VOLUME = {"name": "v", "provider": "dvdi", "options": {"dvdi/driver": "local"}}
 
@@ -18,7 +17,8 @@ DOCKER: dict[str, Any] = {
     "id": "/shop/cart",
     "args": ["serve", "--port", "80"],
     "user": "nobody",
-    "env": {"A": "b", "EMPTY": ""},
+    "env": {"A": "b", "EMPTY": "", "PASSWORD": {"secret": "db"}},
+    "secrets": {"db": {"source": "shop/db"}},
     "instances": 3,
     "cpus": 0.5,
     "mem": 64,
@@ -36,6 +36,8 @@ DOCKER: dict[str, Any] = {
         },
         "volumes": [
             {"containerPath": "/data", "hostPath": "/srv/data", "mode": "RW"},
+            {"containerPath": "/own", "hostPath": "own", "mode": "RW"},
+            {"containerPath": "/run/db", "secret": "db"},
             {
                 "containerPath": "cache",
                 "mode": "RW",
@@ -55,12 +57,13 @@ DOCKER: dict[str, Any] = {
         ],
     },
     "healthChecks": [
-        {"protocol": "HTTP", "path": "/health", "portIndex": 0, "gracePeriodSeconds": 3, "intervalSeconds": 5},
+        {"protocol": "HTTP", "path": "/health", "portIndex": 0, "gracePeriodSeconds": 3, "delaySeconds": 7},
         {"protocol": "COMMAND", "command": {"value": "true"}, "timeoutSeconds": 2, "maxConsecutiveFailures": 0},
     ],
     "readinessChecks": [
         {"name": "warm", "protocol": "HTTP", "path": "/ready", "portName": "http", "httpStatusCodesForReady": [200]}
     ],
+    "check": {"http": {"portIndex": 0, "path": "/told"}, "intervalSeconds": 7},
     "fetch": [{"uri": "https://files.example/a.tgz", "extract": True, "destPath": "a"}],
     "dependencies": ["/shop/db", "base"],
     "upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0.2},
@@ -70,7 +73,10 @@ DOCKER: dict[str, Any] = {
     "taskKillGracePeriodSeconds": 5,
     "killSelection": "OLDEST_FIRST",
     "unreachableStrategy": {"inactiveAfterSeconds": 10, "expungeAfterSeconds": 20},
-    "resourceLimits": {"cpus": 2},
+    "resourceLimits": {"cpus": 2, "mem": "unlimited"},
+    "executorResources": {"cpus": 0.1, "mem": 32},
+    "gpus": 1,
+    "tty": True,
     "labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": "shop.example", "CONSUL_TAGS": "a,b", "owner": "shop"},
 }
 #: A process, in the older spelling.
@@ -92,6 +98,22 @@ LEGACY: dict[str, Any] = {
     "id": "/old",
     "cmd": "serve",
     "container": {"type": "DOCKER", "docker": {"image": "x", "network": "BRIDGE", "portMappings": [{"containerPort": 1}]}},
+}
+#: One of Mesos' containers on networks of their own.
+MESOS: dict[str, Any] = {
+    "id": "/ucr",
+    "networks": [{"mode": "container", "name": "front", "labels": {"a": "b"}}, {"name": "back"}],
+    "container": {
+        "type": "MESOS",
+        "docker": {"image": "x"},
+        "portMappings": [{"containerPort": 80, "networkNames": ["back"], "labels": {"VIP_0": "/x:80"}}, {"hostPort": 31000}],
+    },
+}
+#: The same in the older spelling.
+IP_PER_TASK: dict[str, Any] = {
+    "id": "/ip",
+    "container": {"type": "MESOS", "docker": {"image": "x"}},
+    "ipAddress": {"networkName": "front", "labels": {"a": "b"}, "discovery": {"ports": [{"name": "http", "number": 80}]}},
 }
 
 _VALUES: tuple[Any, ...] = (
@@ -131,8 +153,15 @@ _FIELDS = (
 
 def documents() -> list[dict[str, Any]]:
     """Return the documents to begin with."""
-    samples = [json.loads(path.read_text()) for path in sorted(APPS.glob("*.json"))]
-    return [DOCKER, PROCESS, LEGACY, *(sample for sample in samples if "apps" not in sample and "groups" not in sample)]
+    samples = [json.loads(path.read_text()) for path in sorted(EXAMPLE_APPS.glob("*.json"))]
+    return [
+        DOCKER,
+        PROCESS,
+        LEGACY,
+        MESOS,
+        IP_PER_TASK,
+        *(sample for sample in samples if "apps" not in sample and "groups" not in sample),
+    ]
 
 
 def mutated(seed: int, count: int) -> Iterator[dict[str, Any]]:

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from eratos.marathon.app import App
 from eratos.scheduler.core.actions import Put
-from eratos.scheduler.core.records import APPS, INSTANCES, InstanceRecord
+from eratos.scheduler.core.records import (
+    APPS,
+    CHANGES,
+    DEPLOYMENTS,
+    FRAMEWORK_ID,
+    GROUPS,
+    HISTORIES,
+    INSTANCES,
+    JOBS,
+    RUNS,
+    VERSIONS,
+    InstanceRecord,
+    Stored,
+)
+
+
+def as_stored(store: Mapping[str, Any]) -> Stored:
+    """Return what a leader reads from a store that holds these records by their keys."""
+    kinds = (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, JOBS, RUNS, HISTORIES)
+    apps, instances, versions, deployments, changes, groups, jobs, runs, histories = (
+        tuple(record for key, record in store.items() if key.startswith(kind)) for kind in kinds
+    )
+    return Stored(store.get(FRAMEWORK_ID, ""), apps, instances, versions, deployments, changes, groups, jobs, runs, histories)
 
 
 def an_instance(number: int, app_id: str = "/shop/cart") -> InstanceRecord:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +15,20 @@ from typing import Any
 import pytest
 
 from eratos.common import names
+from eratos.common.errors import PermanentError
 from eratos.common.payload import TaskPayload
-from eratos.executor import process_table
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
 from eratos.executor.core.start import start_action
-from eratos.executor.docker_client import DockerClient
-from eratos.executor.docker_logs import DockerLogs
-from eratos.executor.docker_runtime import DockerRuntime
+from eratos.executor.docker.client import DockerClient
+from eratos.executor.docker.logs import DockerLogs
+from eratos.executor.docker.runtime import DockerRuntime
 from eratos.executor.logs import LogRequest, LogSource
-from eratos.executor.process_logs import ProcessLogs
-from eratos.executor.process_runtime import ProcessRuntime
+from eratos.executor.process import table as process_table
+from eratos.executor.process.logs import ProcessLogs
+from eratos.executor.process.runtime import ProcessRuntime
 
-from .containers import docker
+from .containers import docker, processes
 from .executor import HOST, Events, a_payload, remove_labelled
 from .fake_docker import FakeRuntime
 from .waiting import until
@@ -53,11 +54,13 @@ class Rig:
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
         self.folder = folder
-        self.image = {"docker": present_image, "fake": lambda: IMAGES[0], "process": lambda: ""}[kind]()
+        images: dict[str, Callable[[], str]] = {"docker": present_image, "fake": lambda: IMAGES[0], "process": str}
+        self.image = images[kind]()
         self.events = Events()
         self.others_live = True  #: other executors of the same agent
         self.mark = uuid.uuid4().hex
         self.host = replace(HOST, framework_id=f"test-{self.mark}", executor_id="test")
+        self.secrets: dict[str, bytes] = {}
         self.client = DockerClient(SOCKET)  #: beside the runtime's own
         self.runtime: Any = self.make()
 
@@ -66,8 +69,16 @@ class Rig:
             return FakeRuntime({self.image}, self.events.emit)
         if self.kind == "process":
             variables = {"PATH": os.environ["PATH"]}
-            return ProcessRuntime(self.folder, variables, self.host, self.events.emit, self.alive, port_wait_s=0.5)
-        return DockerRuntime(DockerClient(SOCKET), self.folder, self.host, self.events.emit, self.alive, port_wait_s=0.5)
+            return ProcessRuntime(self.folder, variables, self.host, self.events.emit, self.alive, port_wait_s=0.5, store=self)
+        client = DockerClient(SOCKET)
+        return DockerRuntime(client, self.folder, self.host, self.events.emit, self.alive, port_wait_s=0.5, store=self)
+
+    def read(self, source: str) -> bytes:
+        """Return a secret: the rig is the store."""
+        try:
+            return self.secrets[source]
+        except KeyError:
+            raise PermanentError(f"secret {source}: there is none") from None
 
     def alive(self, executor_id: str) -> bool:
         return self.others_live
@@ -125,8 +136,26 @@ class Rig:
         self.runtime.perform(do.ExamineContainer(task_id))
         return self.events.until(on.ContainerExamined, task_id=task_id)
 
+    def processes(self, task_id: str, command: str) -> list[str]:
+        """Return the ids of a container's processes whose command line begins like this, or of the host's."""
+        if self.kind == "docker":
+            return processes(names.container_name(task_id), command.replace(" ", "?"))
+        return [
+            path.parent.name
+            for path in Path("/proc").glob("[0-9]*/cmdline")
+            if read_or_empty(path).replace(b"\0", b" ").startswith(command.encode())
+        ]
+
     def inspect(self, task_id: str, template: str) -> str:
         return docker("inspect", "-f", template, names.container_name(task_id))
+
+
+def read_or_empty(path: Path) -> bytes:
+    """Return what a file of /proc says, nothing where its process has just ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 @contextmanager
@@ -139,7 +168,7 @@ def running(kind: str, folder: Path) -> Iterator[Rig]:
     if kind == "process":
         for _, mark in process_table.marked():
             if mark.framework_id == f"test-{rig.mark}":
-                process_table.kill_marked(mark)
+                process_table.kill(mark)
     rig.runtime.stop(10)
     rig.client.close()
     if kind == "docker":

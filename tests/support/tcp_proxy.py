@@ -21,6 +21,10 @@ class TcpProxy:
         self._open: set[socket.socket] = set()
         self._threads = [self._spawn(self._accept)]
 
+    def lead_to(self, port: int) -> None:
+        """Have new connections lead to another port; those that there are stay."""
+        self._target = ("127.0.0.1", port)
+
     def drop(self) -> None:
         """Cut every connection; new ones are served."""
         with self._guard:

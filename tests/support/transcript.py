@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from support.builders import a_machine, a_status, an_app, an_offer
+from support.records import as_stored
 
 from eratos.scheduler.core import actions, events
-from eratos.scheduler.core.mesos import InverseOffer, TaskState, Window
-from eratos.scheduler.core.records import APPS, FRAMEWORK_ID, INSTANCES, InstanceRecord, Stored
+from eratos.scheduler.core.mesos_types import InverseOffer, TaskState, Window
+from eratos.scheduler.core.records import INSTANCES, InstanceRecord
 from eratos.scheduler.core.state import Instance
 
 SEPARATOR = "----"
@@ -67,15 +68,12 @@ class Script:
         self.now = 1000.0
         self.store: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
-        self.tokens = 0
         self.ids = 0
         self._start()
 
     def _start(self) -> None:
-        apps = tuple(value for key, value in self.store.items() if key.startswith(APPS))
-        instances = tuple(value for key, value in self.store.items() if key.startswith(INSTANCES))
-        self.machine = a_machine(Stored(self.store.get(FRAMEWORK_ID, ""), apps, instances), self.now, **self.settings)
-        self.machine.new_id = self._new_id
+        self.machine = a_machine(as_stored(self.store), self.now, **self.settings)
+        self.machine.step.new_id = self._new_id
 
     def _new_id(self) -> str:
         self.ids += 1
@@ -101,9 +99,7 @@ class Script:
         for event in happened:
             self.machine.take(event, self.now)
         out = self.machine.decide(self.now)
-        ordered = [a for a in out if isinstance(a, actions.Write)]
-        ordered += [a for a in out if not isinstance(a, actions.Write | actions.Acknowledge)]
-        ordered += [a for a in out if isinstance(a, actions.Acknowledge)]
+        ordered = list(out)
         lines = []
         for number, action in enumerate(ordered):
             if lose_after is not None and number >= lose_after:
@@ -115,6 +111,9 @@ class Script:
                 self.store.pop(action.key, None)
             lines += describe(action)
         return lines
+
+    def _command(self, command: events.Command) -> list[str]:
+        return self.handle(events.CommandReceived(0, command))
 
     # Commands
 
@@ -144,20 +143,46 @@ class Script:
     def do_app(self, names: list[str], options: dict[str, str]) -> list[str]:
         """``app /web instances=3 cpus=0.5 ...``: other fields as JSON."""
         fields = {key: json.loads(value) for key, value in options.items()}
-        self.tokens += 1
-        return self.handle(events.PutApps(self.tokens, (an_app(names[0], **fields),)))
+        return self._command(events.PutApps((an_app(names[0], **fields),), force=True))
+
+    def do_chain(self, names: list[str], options: dict[str, str]) -> list[str]:
+        """``chain /db /web cpus=0.2 ...``: apps of one deployment, each of which depends on the one before it."""
+        fields = {key: json.loads(value) for key, value in options.items()}
+        needs: list[list[str]] = [[], *([name] for name in names)]
+        apps = [an_app(name, dependencies=before, **fields) for name, before in zip(names, needs, strict=False)]
+        return self._command(events.PutApps(tuple(apps)))
+
+    def do_version(self, names: list[str], options: dict[str, str]) -> list[str]:
+        """``version /web 2``: back to the second of the versions that are kept, the oldest one being the first."""
+        kept = sorted(self.machine.state.versions[names[0]])
+        return self._command(events.PutVersion(names[0], kept[int(names[1]) - 1]))
+
+    def do_take_back(self, names: list[str], options: dict[str, str]) -> list[str]:
+        return self._command(events.RollBack(names[0]))
+
+    def do_cancel(self, names: list[str], options: dict[str, str]) -> list[str]:
+        return self._command(events.Cancel(names[0]))
+
+    def do_pause(self, names: list[str], options: dict[str, str]) -> list[str]:
+        return self._command(events.Pause(names[0]))
+
+    def do_resume(self, names: list[str], options: dict[str, str]) -> list[str]:
+        return self._command(events.Pause(names[0], paused=False))
+
+    def do_promote(self, names: list[str], options: dict[str, str]) -> list[str]:
+        return self._command(events.Promote(names[0]))
 
     def do_scale(self, names: list[str], options: dict[str, str]) -> list[str]:
-        return self.handle(events.ScaleApp(0, names[0], int(names[1])))
+        return self._command(events.PutApps((self.machine.state.apps[names[0]].with_instances(int(names[1])),), force=True))
 
     def do_delete(self, names: list[str], options: dict[str, str]) -> list[str]:
-        return self.handle(events.DeleteApps(0, tuple(names)))
+        return self._command(events.DeleteApps(tuple(names), force=True))
 
     def do_restart(self, names: list[str], options: dict[str, str]) -> list[str]:
-        return self.handle(events.RestartApp(0, names[0]))
+        return self._command(events.RestartApp(names[0], force=True))
 
     def do_release_brake(self, names: list[str], options: dict[str, str]) -> list[str]:
-        return self.handle(events.ReleaseBrake(0))
+        return self._command(events.ReleaseBrake())
 
     def do_offer(self, names: list[str], options: dict[str, str]) -> list[str]:
         """``offer a1 a2 cpus=2 zone=z1 window=1600-2000 rescinded= lose-after=1``."""
@@ -185,6 +210,11 @@ class Script:
             fields["healthy"] = json.loads(options["healthy"])
         lose_after = int(options["lose-after"]) if "lose-after" in options else None
         return self.handle(events.StatusChanged(a_status(long(names[0]), names[1], **fields)), lose_after=lose_after)
+
+    def do_stop(self, names: list[str], options: dict[str, str]) -> list[str]:
+        """Every task that is being stopped ends."""
+        stopping = [i for i in self._instances() if i.stopping]
+        return self.handle(*(events.StatusChanged(a_status(i.task_id, "KILLED", i.agent_id)) for i in stopping))
 
     def do_run(self, names: list[str], options: dict[str, str]) -> list[str]:
         """Every launched task runs, or those of the agents named; healthy if ``healthy=true``."""
@@ -229,6 +259,21 @@ class Script:
         if state.deployments:
             yield f"deployments: {len(state.deployments)}"
 
+    def do_deployments(self, names: list[str], options: dict[str, str]) -> Iterator[str]:
+        """What is under way and how far it is, and how others have ended."""
+        state = self.machine.state
+        for found in state.deployments.values():
+            left = ", ".join(f"{app_id} {left}" for app_id, left in sorted(found.left.items()))
+            marks = ["paused"] * found.record.paused
+            marks += [f"{app_id} held" for app_id in sorted(found.held)] + [
+                f"{app_id} at a gate" for app_id in sorted(found.reached)
+            ]
+            yield f"{found.deployment_id} of {', '.join(sorted(found.app_ids))}, left: {'; '.join([left, *marks])}"
+        for over in state.ended:
+            yield f"{over.record.deployment_id} {over.outcome.value}" + (f": {over.reason}" if over.reason else "")
+        for app_id, reason in state.failed.items():
+            yield f"{app_id}: {reason}"
+
     def _instances(self) -> list[Instance]:
         return sorted((i for i in self.machine.state.instances.values() if i.state), key=lambda i: i.instance_id)
 
@@ -267,9 +312,9 @@ def describe(action: actions.Action) -> list[str]:
         case actions.Acknowledge():
             return [f"acknowledge {short(action.status.task_id)} {action.status.state.name}"]
         case actions.Refuse():
-            return [f"refuse {action.status}: {action.message}"]
+            return [f"refuse, {action.refusal.value}: {action.message}"]
         case actions.Reply():
             return []
-        case actions.Abort() | actions.Resubscribe():
+        case actions.Resubscribe():
             return [f"{type(action).__name__.lower()}: {action.reason}"]
     return [type(action).__name__.lower()]

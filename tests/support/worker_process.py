@@ -12,10 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
-FOLDER = Path(__file__).parents[2] / "worker"
+from .folders import ROOT
+
+FOLDER = ROOT / "worker"
 PATIENCE_S = 10.0
 
 

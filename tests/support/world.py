@@ -8,17 +8,20 @@ each launch what no later state could show: that the intent was stored, and that
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from support.builders import EXECUTOR, a_machine
+from support.records import as_stored
 
 from eratos.common import names
 from eratos.common.resources import PortRanges, Resources
 from eratos.marathon.app import App
 from eratos.scheduler.core import actions, events
-from eratos.scheduler.core.mesos import Offer, TaskState, TaskStatus
-from eratos.scheduler.core.records import APPS, FRAMEWORK_ID, INSTANCES, InstanceRecord, Stored
+from eratos.scheduler.core.changes import NO_GROUPS
+from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus
+from eratos.scheduler.core.records import APPS, CHANGES, DEPLOYMENTS, GROUPS, INSTANCES, VERSIONS, InstanceRecord
 
 RUNNING = TaskState.RUNNING
 
@@ -66,10 +69,8 @@ class World:
 
     def start(self) -> None:
         """Start the scheduler from the store, as after a crash."""
-        apps = tuple(v for k, v in self.store.items() if k.startswith(APPS))
-        instances = tuple(v for k, v in self.store.items() if k.startswith(INSTANCES))
-        self.machine = a_machine(Stored(self.store.get(FRAMEWORK_ID, ""), apps, instances), self.now, kill_retry_s=5.0)
-        self.machine.new_id = lambda: f"n{next(self._numbers)}"
+        self.machine = a_machine(as_stored(self.store), self.now, kill_retry_s=5.0, deployment_deadline_s=3600.0)
+        self.machine.step.new_id = lambda: f"n{next(self._numbers)}"
         self.connected = False
         self._unsent = []
         self.drop_offers()
@@ -78,14 +79,13 @@ class World:
         """Have the core handle an event and perform its actions; crash after so many of them, if asked to."""
         out = self.machine.handle(event, self.now)
         self.machine.state.check()
-        ordered = [a for a in out if isinstance(a, actions.Write)]
-        ordered += [a for a in out if not isinstance(a, actions.Write | actions.Acknowledge)]
-        ordered += [a for a in out if isinstance(a, actions.Acknowledge)]
-        for number, action in enumerate(ordered):
+        for number, action in enumerate(out):
             if crash_after is not None and number >= crash_after:
                 self.start()
                 return
             self._perform(action)
+        stored = {record.group_id: record for key, record in self.store.items() if key.startswith(GROUPS)}
+        assert stored == self.machine.state.groups, "other groups are stored than there are"
         unsent, self._unsent = tuple(self._unsent), []
         if unsent:
             self.handle(events.NotLaunched(unsent))
@@ -163,9 +163,9 @@ class World:
             for task in list(self.tasks.values()):
                 self._answer_reconcile(task)
         for task_id, agent_id in call.tasks:
-            task = self.tasks.get(task_id)
-            if task is not None:
-                self._answer_reconcile(task)
+            known = self.tasks.get(task_id)
+            if known is not None:
+                self._answer_reconcile(known)
             elif not any(u.task_id == task_id for u in self.unacknowledged.values()):
                 self.update(task_id, TaskState.GONE, agent_id, reason="REASON_RECONCILIATION", uuid="")
 
@@ -275,14 +275,53 @@ class World:
 
     # What users do
 
-    def put(self, app: App, crash_after: int | None = None) -> None:
-        self.handle(events.PutApps(next(self._tokens), (app,)), crash_after)
+    def _command(self, command: events.Command, crash_after: int | None = None) -> None:
+        self.handle(events.CommandReceived(next(self._tokens), command), crash_after)
+
+    def put(self, app: App, crash_after: int | None = None, *, force: bool = True) -> None:
+        self._command(events.PutApps((app,), force=force), crash_after)
+
+    def put_together(
+        self,
+        apps: Sequence[App],
+        dropped: Sequence[str],
+        crash_after: int | None = None,
+        *,
+        force: bool,
+        groups: Mapping[str, tuple[str, ...]] = NO_GROUPS,
+        gone: Sequence[str] = (),
+    ) -> None:
+        """Change apps and groups, and drop those of ``dropped`` and ``gone`` that there are, as one deployment."""
+        there = tuple(app_id for app_id in dropped if app_id in self.machine.state.apps)
+        command = events.PutApps(tuple(apps), force=force, dropped=there, groups=groups, dropped_groups=tuple(gone))
+        self._command(command, crash_after)
+
+    def put_version(self, app_id: str, pick: int, crash_after: int | None = None) -> None:
+        kept = sorted(self.machine.state.versions.get(app_id, ()))
+        if kept:
+            self._command(events.PutVersion(app_id, kept[pick % len(kept)], force=True), crash_after)
+
+    def steer(self, pick: int, command: str, crash_after: int | None = None) -> None:
+        """Pause a deployment, have it go on, or promote its canary."""
+        found = sorted(self.machine.state.deployments)
+        if found:
+            deployment_id = found[pick % len(found)]
+            kinds = {"pause": events.Pause(deployment_id), "resume": events.Pause(deployment_id, paused=False)}
+            self._command(kinds.get(command) or events.Promote(deployment_id), crash_after)
+
+    def end_deployment(self, pick: int, crash_after: int | None = None, *, back: bool) -> None:
+        """Take a deployment back, or cancel it."""
+        found = sorted(self.machine.state.deployments)
+        if found:
+            deployment_id = found[pick % len(found)]
+            self._command(events.RollBack(deployment_id) if back else events.Cancel(deployment_id), crash_after)
 
     def delete(self, app_id: str) -> None:
-        self.handle(events.DeleteApps(next(self._tokens), (app_id,)))
+        self._command(events.DeleteApps((app_id,), force=True))
 
     def scale(self, app_id: str, instances: int) -> None:
-        self.handle(events.ScaleApp(next(self._tokens), app_id, instances))
+        app = self.machine.state.apps.get(app_id)
+        self._command(events.RestartApp(app_id) if app is None else events.PutApps((app.with_instances(instances),), force=True))
 
     # The end of a history
 
@@ -296,15 +335,30 @@ class World:
                 self.return_agent(agent.agent_id)
         if not self.connected:
             self.subscribe()
+        for deployment_id in list(self.machine.state.deployments):
+            self._command(events.Pause(deployment_id, paused=False))
         for _ in range(200):
             for task in list(self.tasks.values()):
                 self.run_task(task)
             self._deliver_all()
             self.offer()
             self.tick(10.0)
+            for deployment_id in list(self.machine.state.deployments):
+                self._command(events.Promote(deployment_id))
             if not self.unacknowledged and self.at_rest():
+                self._check_records()
                 return
         raise AssertionError(f"never at rest: {self.summary()}")
+
+    def _check_records(self) -> None:
+        """At rest no deployment is left, and versions only of what there is."""
+        left = [key for key in self.store if key.startswith((DEPLOYMENTS, CHANGES))]
+        assert not left, f"deployments outlived their work: {left}"
+        kept = {key.removeprefix(VERSIONS).rpartition("/")[0] for key in self.store if key.startswith(VERSIONS)}
+        apps = {key.removeprefix(APPS): app for key, app in self.store.items() if key.startswith(APPS)}
+        assert kept == apps.keys(), f"versions are kept of {kept}, and there are {sorted(apps)}"
+        for app_id, app in apps.items():
+            assert f"{VERSIONS}{app_id}/{app.version}" in self.store, f"the version that {app_id} has is not kept"
 
     def _deliver_all(self) -> None:
         bound = 100 + 20 * len(self.unacknowledged)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import configparser
 import importlib
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from support.folders import ROOT
 
 
 def _config() -> configparser.ConfigParser:

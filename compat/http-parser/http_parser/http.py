@@ -42,7 +42,7 @@ class Headers(MutableMapping[str, str]):
 
 
 class _Message:
-    """What httptools' callbacks tell. Apart from HttpParser, which must not show their names as its own methods."""
+    """What httptools' callbacks report. Apart from HttpParser, which must not show their names as its own methods."""
 
     def __init__(self) -> None:
         self.headers = Headers()
@@ -81,7 +81,7 @@ class HttpParser:
         self._error = ""
 
     def execute(self, data: bytes, length: int) -> int:
-        """Parse ``length`` bytes of ``data``, 0 telling of the end of the connection.
+        """Parse ``length`` bytes of ``data``, 0 meaning the end of the connection.
 
         Returns ``length``; after an error something else, and get_errno() is not 0 from then on.
         """
@@ -135,7 +135,7 @@ class HttpParser:
         return self._message.headers_complete
 
     def is_partial_body(self) -> bool:
-        """Tell whether recv_body() would return anything."""
+        """Return whether recv_body() would return anything."""
         return bool(self._message.body)
 
     def is_message_complete(self) -> bool:

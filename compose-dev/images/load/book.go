@@ -5,13 +5,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // failuresMost bounds the failures that are told one by one.
-const failuresMost = 2000
+const failuresMost = 20000
 
 // figures sums up requests.
 type figures struct {
@@ -78,7 +79,9 @@ type book struct {
 	held       map[string]*figures
 	failures   []Failure
 	lateMost   time.Duration
-	retried    int
+	retried    atomic.Int64
+	unnamed    int
+	wrong      int
 }
 
 func newBook(plan Plan, began time.Time) *book {
@@ -94,6 +97,9 @@ func (b *book) add(o outcome) {
 	b.lock.Lock()
 	defer b.lock.Unlock()
 	b.lateMost = max(b.lateMost, o.late)
+	if failure == "" && instance == "" {
+		b.unnamed++
+	}
 	for _, into := range []*figures{b.all, b.window, of(b.byTarget, o.target)} {
 		into.add(o.latency, failure)
 	}
@@ -117,6 +123,9 @@ func (b *book) addHeld(kind, target string, began time.Time, failure, detail str
 }
 
 func (b *book) fail(failure Failure) {
+	if strings.HasSuffix(failure.Reason, wrongApp) {
+		b.wrong++
+	}
 	if len(b.failures) < failuresMost {
 		b.failures = append(b.failures, failure)
 	}
@@ -127,16 +136,37 @@ func (b *book) judge(o outcome, instance string) (string, string) {
 	if o.result.Code == 0 {
 		return kind(o.result.Error), cut(o.result.Error)
 	}
+	if instance != "" && b.plan.wrong(instance) {
+		return wrongApp, "answered by " + instance
+	}
 	if o.result.Code < 200 || o.result.Code >= 400 {
 		return "status " + strconv.Itoa(int(o.result.Code)), cut(string(o.result.Body))
 	}
 	if o.result.Error != "" {
 		return kind(o.result.Error), cut(o.result.Error)
 	}
-	if b.plan.Instance != "" && !strings.HasPrefix(instance, b.plan.Instance) {
-		return "wrong app", "answered by " + instance
+	if b.plan.wrong(instance) {
+		return wrongApp, "answered by " + orNobody(instance)
 	}
 	return "", ""
+}
+
+// wrongApp is the one failure that nothing excuses.
+const wrongApp = "wrong app"
+
+// wrong tells whether an answer is of another app, by the instance that it names.
+func (plan *Plan) wrong(instance string) bool {
+	if instance == "" {
+		return plan.Named
+	}
+	return !strings.HasPrefix(instance, plan.Instance)
+}
+
+func orNobody(instance string) string {
+	if instance == "" {
+		return "an instance without a name"
+	}
+	return instance
 }
 
 // kind puts an error of Go's net packages into a word or two.
@@ -197,10 +227,14 @@ type Summary struct {
 	Figures
 	Seconds   float64            `json:"seconds"`
 	LateMostS float64            `json:"late_most_s"` // how far this program itself was behind the plan at worst
+	Retried   int64              `json:"retried"`     // kept connections that were closed before an answer began: sent once more
+	Unnamed   int                `json:"unnamed"`     // good answers without X-Instance
+	WrongApp  int                `json:"wrong_app"`
 	Targets   map[string]Figures `json:"targets"`
 	Instances map[string]Figures `json:"instances"`
 	Held      map[string]Figures `json:"held,omitempty"`
 	Failures  []Failure          `json:"failures"`
+	Settings  map[string]string  `json:"settings"` // of the system, as this program finds them
 }
 
 func (b *book) summary(now time.Time) Summary {
@@ -209,11 +243,12 @@ func (b *book) summary(now time.Time) Summary {
 	sort.SliceStable(b.failures, func(i, j int) bool { return b.failures[i].AtS < b.failures[j].AtS })
 	return Summary{
 		Figures: b.all.told(), Seconds: now.Sub(b.began).Seconds(), LateMostS: b.lateMost.Seconds(),
-		Targets: told(b.byTarget), Instances: told(b.byInstance), Held: told(b.held), Failures: b.failures,
+		Retried: b.retried.Load(), Unnamed: b.unnamed, WrongApp: b.wrong,
+		Targets: toldOf(b.byTarget), Instances: toldOf(b.byInstance), Held: toldOf(b.held), Failures: b.failures,
 	}
 }
 
-func told(held map[string]*figures) map[string]Figures {
+func toldOf(held map[string]*figures) map[string]Figures {
 	all := map[string]Figures{}
 	for key, found := range held {
 		all[key] = found.told()

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,10 +19,11 @@ const pauseAfterFailure = 200 * time.Millisecond
 // hold keeps connections busy until the context ends: WebSockets that are echoed, and answers that take long.
 func hold(ctx context.Context, plan Plan, book *book) *sync.WaitGroup {
 	var waiting sync.WaitGroup
-	client := &http.Client{Transport: &http.Transport{
-		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true, ServerName: plan.Host},
-		MaxIdleConnsPerHost: plan.Long.Count + plan.WebSockets.Count,
-	}}
+	client := &http.Client{
+		// A redirect would lead to somebody else.
+		Transport:     plan.transport(true, plan.Long.Count+plan.WebSockets.Count, false),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	start := func(kind string, count int, once func(context.Context, Target) (string, string)) {
 		for number := range count {
 			target := plan.Targets[number%len(plan.Targets)]
@@ -35,6 +34,10 @@ func hold(ctx context.Context, plan Plan, book *book) *sync.WaitGroup {
 					began := time.Now()
 					failure, detail := once(ctx, target)
 					if ctx.Err() != nil {
+						// What the end of the load cuts off is no answer; a WebSocket that was fine until then was one.
+						if kind == "websocket" && failure == "" {
+							book.addHeld(kind, target.Name, began, "", "")
+						}
 						return
 					}
 					book.addHeld(kind, target.Name, began, failure, detail)
@@ -49,7 +52,7 @@ func hold(ctx context.Context, plan Plan, book *book) *sync.WaitGroup {
 		return echo(ctx, client, target.URL+plan.WebSockets.Path, plan.Host)
 	})
 	start("long", plan.Long.Count, func(ctx context.Context, target Target) (string, string) {
-		return long(ctx, client, target.URL+plan.Long.Path, plan.Host, plan.Instance)
+		return long(ctx, client, target.URL+plan.Long.Path, plan)
 	})
 	return &waiting
 }
@@ -69,6 +72,8 @@ func echo(ctx context.Context, client *http.Client, url, host string) (string, s
 		}
 		cancel()
 		switch {
+		case ctx.Err() != nil:
+			return "", ""
 		case err == nil:
 			wait(ctx, echoEvery)
 		case websocket.CloseStatus(err) == websocket.StatusGoingAway || websocket.CloseStatus(err) == websocket.StatusNormalClosure:
@@ -81,13 +86,13 @@ func echo(ctx context.Context, client *http.Client, url, host string) (string, s
 }
 
 // long asks for an answer that takes its time.
-func long(ctx context.Context, client *http.Client, url, host, instance string) (string, string) {
+func long(ctx context.Context, client *http.Client, url string, plan Plan) (string, string) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "other", cut(err.Error())
 	}
-	if host != "" {
-		request.Host = host
+	if plan.Host != "" {
+		request.Host = plan.Host
 	}
 	answer, err := client.Do(request)
 	if err != nil {
@@ -100,8 +105,8 @@ func long(ctx context.Context, client *http.Client, url, host, instance string) 
 	if answer.StatusCode != http.StatusOK {
 		return "status " + answer.Status[:3], answer.Status
 	}
-	if found := answer.Header.Get("X-Instance"); instance != "" && !strings.HasPrefix(found, instance) {
-		return "wrong app", "answered by " + found
+	if found := answer.Header.Get("X-Instance"); plan.wrong(found) {
+		return wrongApp, "answered by " + orNobody(found)
 	}
 	return "", ""
 }

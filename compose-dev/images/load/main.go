@@ -1,19 +1,22 @@
 // The load generator of ./dev load, chaos and the benchmarks: an open load on one app through several balancers.
 //
-// It reads a plan as JSON from standard input and writes JSON lines: one each second, and one with everything at the end. Requests
+// It reads a plan, one JSON object on standard input, and writes JSON lines: one each second, and one with everything at the end. The
+// end of its input ends the load, so that none outlives whoever started it; requests under way still get their answers. Requests
 // start when they are due, however long earlier ones take, and a latency counts from when its request was due: a stall of
 // the server, or of this program, is not left out of the percentiles (coordinated omission). Sending and pacing are vegeta's.
 package main
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
+	"math"
 	"net/http"
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,7 +41,9 @@ type Plan struct {
 	KeepAlive  float64           `json:"keep_alive"` // share of the requests that use kept connections, 0 to 1
 	HTTP2      bool              `json:"http2"`
 	TimeoutS   float64           `json:"timeout_s"`
+	Clients    int               `json:"clients"`  // more than 0: so many ask as fast as they get answers, and rates do not count
 	Instance   string            `json:"instance"` // what X-Instance must begin with; empty: whatever it is
+	Named      bool              `json:"named"`    // an answer without X-Instance is the wrong app's as well
 	UnderWay   int               `json:"under_way"`
 	WebSockets Held              `json:"websockets"`
 	Long       Held              `json:"long"`
@@ -55,11 +60,15 @@ func main() {
 	if err := json.NewDecoder(os.Stdin).Decode(&plan); err != nil {
 		fail("the plan is no JSON that makes sense: %v", err)
 	}
-	if err := plan.check(); err != nil {
+	if err := plan.check(descriptors()); err != nil {
 		fail("%v", err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
 	run(ctx, plan, json.NewEncoder(os.Stdout))
 }
 
@@ -68,8 +77,33 @@ func fail(format string, words ...any) {
 	os.Exit(2)
 }
 
-func (plan *Plan) check() error {
-	switch {
+// descriptorsOwn is how many this program needs beside those of its connections.
+const descriptorsOwn = 64
+
+// descriptors returns how many files and connections this program may have open. Go has raised that to what the system allows.
+func descriptors() uint64 {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 1 << 20
+	}
+	return limit.Cur
+}
+
+// settings returns what limits the connections of this program, as it is here: a container's network has settings of its own.
+func settings() map[string]string {
+	found := map[string]string{"descriptors": fmt.Sprint(descriptors())}
+	for _, name := range []string{"net/ipv4/ip_local_port_range", "net/ipv4/tcp_tw_reuse", "net/core/somaxconn"} {
+		if value, err := os.ReadFile("/proc/sys/" + name); err == nil {
+			found[strings.ReplaceAll(name, "/", ".")] = strings.Join(strings.Fields(string(value)), " ")
+		}
+	}
+	return found
+}
+
+func (plan *Plan) check(descriptors uint64) error {
+	switch connections := plan.UnderWay + plan.WebSockets.Count + plan.Long.Count; {
+	case uint64(max(0, connections))+descriptorsOwn > descriptors:
+		return fmt.Errorf("%d connections need more than the %d descriptors that are allowed here", connections, descriptors)
 	case len(plan.Targets) == 0:
 		return fmt.Errorf("targets: at least one")
 	case len(plan.Stages) == 0:
@@ -80,6 +114,8 @@ func (plan *Plan) check() error {
 		return fmt.Errorf("timeout_s: more than 0")
 	case plan.UnderWay < 1:
 		return fmt.Errorf("under_way: at least 1")
+	case plan.Clients < 0 || plan.WebSockets.Count < 0 || plan.Long.Count < 0:
+		return fmt.Errorf("clients, websockets, long: from 0 on")
 	}
 	for _, stage := range plan.Stages {
 		if stage.Seconds <= 0 || stage.From < 0 || stage.To < 0 {
@@ -103,11 +139,12 @@ func run(ctx context.Context, plan Plan, out *json.Encoder) {
 			continue
 		}
 		kinds++
-		go attack(ctx, plan, share.keep, share.part, results)
+		go attack(ctx, plan, share.keep, share.part, &book.retried, results)
 	}
 	held, end := context.WithCancel(ctx)
 	waiting := hold(held, plan, book)
 
+	_ = out.Encode(map[string]any{"running": true})
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for kinds > 0 {
@@ -125,7 +162,9 @@ func run(ctx context.Context, plan Plan, out *json.Encoder) {
 	end()
 	waiting.Wait()
 	_ = out.Encode(book.second(time.Now()))
-	_ = out.Encode(map[string]any{"summary": book.summary(time.Now())})
+	summary := book.summary(time.Now())
+	summary.Settings = settings()
+	_ = out.Encode(map[string]any{"summary": summary})
 }
 
 // outcome is what became of one request.
@@ -138,30 +177,31 @@ type outcome struct {
 }
 
 // attack sends one share of the load, over kept or single connections.
-func attack(ctx context.Context, plan Plan, keep bool, part float64, results chan<- outcome) {
+func attack(ctx context.Context, plan Plan, keep bool, part float64, retried *atomic.Int64, results chan<- outcome) {
 	schedule := newSchedule(plan.Stages, part)
-	options := []func(*vegeta.Attacker){
-		vegeta.Timeout(time.Duration(plan.TimeoutS * float64(time.Second))),
-		vegeta.KeepAlive(keep),
-		vegeta.MaxWorkers(uint64(plan.UnderWay)),
-		vegeta.Connections(plan.UnderWay),
+	most := plan.UnderWay
+	var pacer vegeta.Pacer = schedule
+	if plan.Clients > 0 {
+		most = max(1, int(math.Round(float64(plan.Clients)*part)))
+		pacer = unhurried{schedule}
+	}
+	attacker := vegeta.NewAttacker(
+		vegeta.Client(plan.client(keep, most, retried)),
+		vegeta.Timeout(time.Duration(plan.TimeoutS*float64(time.Second))),
+		vegeta.MaxWorkers(uint64(most)),
 		vegeta.Redirects(vegeta.NoFollow),
 		vegeta.MaxBody(4096),
-		// The balancers' certificates are the local cluster's own.
-		vegeta.TLSConfig(&tls.Config{InsecureSkipVerify: true, ServerName: plan.Host}),
-		vegeta.HTTP2(plan.HTTP2),
-	}
-	if plan.HTTP2 && strings.HasPrefix(plan.Targets[0].URL, "http://") {
-		options = append(options, vegeta.H2C(true))
-	}
-	attacker := vegeta.NewAttacker(options...)
+	)
 	began := time.Now()
 	go func() {
 		<-ctx.Done()
 		attacker.Stop()
 	}()
-	for result := range attacker.Attack(plan.targeter(), schedule, 0, "") {
+	for result := range attacker.Attack(plan.targeter(), pacer, 0, "") {
 		due := began.Add(schedule.due(result.Seq))
+		if plan.Clients > 0 {
+			due = result.Timestamp
+		}
 		results <- outcome{
 			target:  plan.target(result.URL),
 			latency: max(0, result.Timestamp.Add(result.Latency).Sub(due)),

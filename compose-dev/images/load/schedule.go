@@ -85,6 +85,17 @@ func (s *schedule) Rate(elapsed time.Duration) float64 {
 	return 0
 }
 
+// unhurried paces nothing: whoever has an answer asks again, until the schedule's time is over.
+type unhurried struct {
+	*schedule
+}
+
+// Pace lets a request go at once, or ends the load.
+func (u unhurried) Pace(elapsed time.Duration, _ uint64) (time.Duration, bool) {
+	last := u.stages[len(u.stages)-1]
+	return 0, elapsed.Seconds() >= last.begin+last.Seconds
+}
+
 func seconds(value float64) time.Duration {
 	return time.Duration(value * float64(time.Second))
 }

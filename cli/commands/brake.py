@@ -1,0 +1,27 @@
+"""``eratos brake``: the disaster brake."""
+
+from __future__ import annotations
+
+import click
+
+from .. import output
+from ..session import Session
+
+commands = click.Group()
+
+
+@commands.command("show")
+@click.pass_obj
+def show_brake(session: Session) -> None:
+    """Show whether the brake is engaged, why, and which hosts are missed."""
+    found = session.client.brake()
+    session.out.result(found, *output.brake(found))
+
+
+@commands.command("release")
+@click.pass_obj
+def release_brake(session: Session) -> None:
+    """Go on in spite of the losses: what is lost is replaced, and tasks that no record stands for are killed."""
+    found = session.client.release_brake()
+    session.out.say("released")
+    session.out.result(found)

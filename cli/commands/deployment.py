@@ -1,0 +1,84 @@
+"""``eratos deployment``: changes under way."""
+
+from __future__ import annotations
+
+import click
+
+from .. import arguments, output, wait
+from ..session import Session
+
+commands = click.Group()
+
+
+@commands.command("list")
+@click.option("--ended", is_flag=True, help="the last ones that have ended, and how")
+@click.pass_obj
+def list_deployments(session: Session, ended: bool) -> None:
+    """List the changes under way."""
+    found = session.client.ended_deployments() if ended else session.client.deployments()
+    session.out.result(found, output.deployments(found))
+
+
+@commands.command("show")
+@arguments.deployment_id
+@click.pass_obj
+def show_deployment(session: Session, deployment_id: str) -> None:
+    """Show a change: its steps, how far it is, and what waits for what."""
+    found = session.client.deployment(deployment_id)
+    session.out.result(found, *output.deployment(found))
+
+
+@commands.command("rollback")
+@arguments.deployment_id
+@arguments.waits
+@click.pass_obj
+def roll_back_deployment(session: Session, deployment_id: str, wait_: bool, timeout: float) -> None:
+    """Take a change back: what it touched becomes what it was before."""
+    touched = session.client.deployment(deployment_id).get("affectedApps") or ()
+    answer = session.client.roll_back(deployment_id)
+    session.out.say(f"{deployment_id}: taken back by {answer.get('deploymentId')}")
+    patience = session.patience(wait_, timeout)
+    if patience is not None:
+        there = {str(app["id"]) for app in session.client.apps()}  # what the change had created is deleted
+        wait.until_ready(session.client, [app_id for app_id in touched if app_id in there], patience)
+    session.out.result(answer)
+
+
+@commands.command("pause")
+@arguments.deployment_id
+@click.pass_obj
+def pause_deployment(session: Session, deployment_id: str) -> None:
+    """Let a change come no further; what crashes meanwhile comes back as what it was."""
+    _steer(session, deployment_id, "pause", "paused")
+
+
+@commands.command("resume")
+@arguments.deployment_id
+@click.pass_obj
+def resume_deployment(session: Session, deployment_id: str) -> None:
+    """Let a change that was paused go on."""
+    _steer(session, deployment_id, "resume", "goes on")
+
+
+@commands.command("promote")
+@arguments.deployment_id
+@click.pass_obj
+def promote_deployment(session: Session, deployment_id: str) -> None:
+    """Let the apps of a change go on that stand at a gate of their canary."""
+    _steer(session, deployment_id, "promote", "promoted")
+
+
+def _steer(session: Session, deployment_id: str, action: str, done: str) -> None:
+    answer = session.client.steer(deployment_id, action)
+    session.out.say(f"{deployment_id}: {done}")
+    session.out.result(answer)
+
+
+@commands.command("cancel")
+@arguments.deployment_id
+@click.pass_obj
+def cancel_deployment(session: Session, deployment_id: str) -> None:
+    """End a change where it is, without a way back: its apps can be changed again."""
+    session.client.cancel(deployment_id)
+    session.out.say(f"{deployment_id}: ended; eratos still carries out what it had begun")
+    session.out.result({"id": deployment_id})

@@ -1,0 +1,146 @@
+"""``eratos job``: what runs to its end, by hand or by cron."""
+
+from __future__ import annotations
+
+import click
+
+from eratos.marathon.client import Refused, Unreachable
+
+from .. import arguments, jobs, logs, wait
+from ..session import Session, confirm
+
+commands = click.Group()
+
+_POLL_S = 1.0
+
+
+@commands.command("apply")
+@click.argument("paths", nargs=-1, required=True, metavar="FILE...", help="JSON or YAML: a job, or a list; - reads stdin")
+@click.pass_obj
+def apply_jobs(session: Session, paths: tuple[str, ...]) -> None:
+    """Create jobs, or change them into what the files say. A file without schedules leaves those that there are."""
+    answers = []
+    for source, job in [found for path in paths for found in jobs.load(path)]:
+        try:
+            try:
+                answers.append(session.client.put_job(job["id"], job))
+            except Refused as refused:
+                if refused.status != 404:
+                    raise
+                answers.append(session.client.create_job(job))
+        except Refused as refused:
+            raise Refused(refused.status, f"{source}: {refused}", refused.problems, refused.deployments) from refused
+        session.out.say(f"{source}: applied {job['id']}")
+    session.out.result(answers)
+
+
+@commands.command("list")
+@click.pass_obj
+def list_jobs(session: Session) -> None:
+    """List jobs: when they run, and how often they succeeded, failed, or were missed."""
+    found = session.client.jobs("schedules", "activeRuns", "historySummary")
+    session.out.result(found, jobs.listed(found))
+
+
+@commands.command("show")
+@arguments.job_id
+@click.pass_obj
+def show_job(session: Session, job_id: str) -> None:
+    """Show a job, its schedules, and the runs at work."""
+    found = session.client.job(job_id, "schedules", "activeRuns")
+    session.out.result(found, *jobs.shown(found))
+
+
+@commands.command("run")
+@arguments.job_id
+@click.option("--wait", "wait_", is_flag=True, help="until the run has ended; ends with 1 where it failed")
+@arguments.timeout
+@click.pass_obj
+def run_job(session: Session, job_id: str, wait_: bool, timeout: float) -> None:
+    """Start a run now, whatever the schedules say."""
+    run = session.client.start_run(job_id)
+    session.out.say(f"{job_id}: started {run['id']}")
+    patience = session.patience(wait_, timeout)
+    if patience is not None:
+        run = _ended(session, job_id, str(run["id"]), patience)
+    session.out.result(run, jobs.runs([run]))
+    if patience is not None and run["status"] != "SUCCESS":
+        raise Refused(0, f"{run['id']} failed: {run['message']}; see eratos job logs {job_id} {run['id']}")
+
+
+def _ended(session: Session, job_id: str, run_id: str, patience: wait.Patience) -> dict[str, object]:
+    """Return a run once it has ended. Raises TookTooLong, Interrupted, Refused."""
+    again = f"it goes on; see eratos job history {job_id}"
+    told = ""
+    try:
+        while True:
+            try:
+                run = session.client.run(job_id, run_id)
+            except Unreachable as error:  # a new leader takes over in a moment
+                said = str(error)
+            else:
+                if run["completedAt"]:
+                    return run
+                said = f"{run_id}: {str(run['status']).lower()}" + (f": {run['message']}" if run["message"] else "")
+            if said != told:
+                session.out.say(said)
+                told = said
+            if patience.clock() >= patience.deadline:
+                raise wait.TookTooLong(f"{run_id} has not ended within {patience.timeout_s:.0f} s; {again}")
+            patience.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        raise wait.Interrupted(f"waiting no longer; {again}") from None
+
+
+@commands.command("stop")
+@arguments.job_id
+@click.argument("run_id", required=False, metavar="[RUN]", help="one run; default: all that are at work")
+@click.pass_obj
+def stop_runs(session: Session, job_id: str, run_id: str | None) -> None:
+    """Stop runs."""
+    ids = [run_id] if run_id else [str(run["id"]) for run in session.client.job(job_id, "activeRuns")["activeRuns"]]
+    if not ids:
+        raise Refused(404, f"{job_id} has no run at work")
+    for each in ids:
+        session.client.stop_run(job_id, each)
+        session.out.say(f"{job_id}: stopping {each}")
+    session.out.result({"stopped": ids})
+
+
+@commands.command("history")
+@arguments.job_id
+@click.pass_obj
+def show_history(session: Session, job_id: str) -> None:
+    """Show how a job's runs ended, and which instants were missed."""
+    found = session.client.job(job_id, "history")
+    session.out.result(found["history"], *jobs.history(found))
+
+
+@commands.command("logs")
+@arguments.job_id
+@click.argument("run_id", required=False, metavar="[RUN]", help="one run; default: the last one")
+@arguments.reads
+@click.pass_obj
+def show_logs(session: Session, job_id: str, run_id: str | None, follow: bool, stderr: bool, tail: int) -> None:
+    """Show what the last task of a run writes, or wrote."""
+    run = session.client.run(job_id, run_id) if run_id else jobs.latest(session.client.job(job_id, "activeRuns", "history"))
+    if run is None or not run["tasks"]:
+        why = f": {run['message']}" if run is not None and run["message"] else ""
+        raise Refused(404, f"no task of {run_id or job_id} was started{why}")
+    task_id = str(run["tasks"][-1]["id"])
+    found = logs.opened(session.client, [task_id], session.out.say, stderr=stderr, tail=tail, follow=follow)
+    logs.to_their_end(found, session.out.raw)
+
+
+@commands.command("delete")
+@arguments.job_id
+@click.option("--stop", is_flag=True, help="and stop the runs at work")
+@arguments.yes
+@click.pass_obj
+def delete_job(session: Session, job_id: str, stop: bool, yes: bool) -> None:
+    """Delete a job with its history."""
+    if not yes:
+        confirm(f"Delete {job_id} with its schedules and its history?")
+    answer = session.client.delete_job(job_id, stop=stop)
+    session.out.say(f"{job_id}: deleted")
+    session.out.result(answer)

@@ -1,0 +1,169 @@
+"""What balancers are asked to do with one port of an app: the one grammar of it, for labels and for Consul's meta.
+
+The scheduler reads an app's labels into a :class:`Routing` (:mod:`eratos.marathon.routing`) and writes it into the meta of the
+port's Consul service; balancers read that meta (:func:`read`). Values end up in a balancer's configuration, where one bad word
+would spoil the file for every app, so both ends hold them to :data:`RULES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Final, NamedTuple
+
+DEFAULT_GROUP: Final = "external"
+BALANCE: Final = ("roundrobin", "leastconn", "random", "source")
+#: Weight of a route that nobody stated: below every one that somebody did.
+UNSTATED_WEIGHT: Final = -2
+
+_META: Final = "haproxy-"
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?"
+_HOST_NAME = rf"{_HOST}(?:\.{_HOST})*"
+_HOST_LENGTH_MAX = 253
+
+
+class Rule(NamedTuple):
+    """What one label, or one key of the meta, may hold."""
+
+    good: Callable[[str], object]
+    message: str
+    mode: str = ""  #: the only mode that it has a meaning in
+    route: bool = False  #: whether it states a route, and so asks to be balanced
+
+
+def _like(pattern: str, message: str, mode: str = "", *, route: bool = False) -> Rule:
+    return Rule(re.compile(pattern).fullmatch, message, mode, route)
+
+
+def _one_of(*words: str, mode: str = "", route: bool = False) -> Rule:
+    return Rule(words.__contains__, f"must be {', '.join(words[:-1])} or {words[-1]}", mode, route)
+
+
+def _number(least: int, most: int, mode: str = "", *, route: bool = False) -> Rule:
+    def good(value: str) -> bool:
+        return re.fullmatch(r"0|-?[1-9][0-9]{0,9}", value) is not None and least <= int(value) <= most
+
+    return Rule(good, f"must be a whole number from {least} to {most}", mode, route)
+
+
+#: What may be stated of a port; all but ``ENABLED`` have a field of the same name in :class:`Routing`.
+RULES: Final[Mapping[str, Rule]] = {
+    "ENABLED": _one_of("true", "false"),
+    "GROUP": _like(r"[A-Za-z0-9_-]+(,[A-Za-z0-9_-]+)*", "must be a group's name, or several with commas between", route=True),
+    "MODE": _one_of("http", "tcp", route=True),
+    "PORT": _number(1, 65535, route=True),
+    "VHOST": _like(
+        rf"{_HOST_NAME}( *, *{_HOST_NAME})*", "must be a host name, or several with commas between", "http", route=True
+    ),
+    "PATH": _like(
+        r"(?=/)(?:/[A-Za-z0-9._~%+@:,=-]{1,128}){0,16}/?",
+        "must be a path such as /shop/cart, of letters, digits and . _ ~ % + @ : , = -",
+        "http",
+        route=True,
+    ),
+    "BACKEND_WEIGHT": _number(-1, 9999, "http"),
+    "REDIRECT_TO_HTTPS": _one_of("true", "false", mode="http"),
+    "STICKY": _one_of("true", "false", mode="http"),
+    "BALANCE": _one_of(*BALANCE),
+    "SERVER_WEIGHT": _number(1, 256),
+    "MAXCONN": _number(1, 1_000_000),
+    "TIMEOUT_S": _number(1, 86_400),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """How balancers route to one port of an app, in the words of the labels. Empty: as the balancer does by default."""
+
+    group: str = ""  #: names of groups of balancers, comma separated; empty: the port is not balanced
+    mode: str = ""  #: ``http`` or ``tcp``
+    port: str = ""  #: the port on which balancers offer this one
+    vhost: str = ""  #: host names, comma separated
+    path: str = ""  #: of several that match, the deeper goes first
+    backend_weight: str = ""  #: of several routes that match a request, the one with the greatest is taken
+    redirect_to_https: str = ""  #: ``true``: requests without TLS are answered with the way to https
+    sticky: str = ""  #: ``true``: a client stays with its instance
+    balance: str = ""
+    server_weight: str = ""  #: the instance's share in its service's traffic, from 1 to 256
+    maxconn: str = ""  #: requests at a time for each instance, or connections in mode tcp
+    timeout_s: str = ""  #: longest wait for an instance's answer; in mode tcp for a byte from either side
+    why_not: str = ""  #: why the port is not balanced, for people
+
+    @property
+    def balanced(self) -> bool:
+        return bool(self.group)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(self.group.split(",")) if self.group else ()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(host.strip() for host in self.vhost.lower().split(","))) if self.vhost else ()
+
+    @property
+    def routed(self) -> bool:
+        """Whether requests come to it over the balancers' common HTTP port: by a stated route, or for want of any other way."""
+        return self.balanced and self.mode == "http" and bool(self.vhost or self.path or not self.port)
+
+    @property
+    def stated(self) -> bool:
+        """Whether its route over the common HTTP port is stated; otherwise it is whatever nobody else claims."""
+        return bool(self.vhost or self.path)
+
+    @property
+    def weight(self) -> int:
+        """Weight of the routes; by default a host's path goes before the host, as in marathon-lb."""
+        if not self.stated:
+            return UNSTATED_WEIGHT
+        return int(self.backend_weight or bool(self.vhost and self.path.strip("/")))
+
+    def meta(self) -> dict[str, str]:
+        """Return the keys for the meta of the port's Consul service, where balancers read them."""
+        if not self.balanced:
+            # Balancers of the version before take silence for their default group.
+            return {f"{_META}enabled": "false"}
+        shown = {name: value for name, value in asdict(self).items() if value and name != "why_not"}
+        return {_key(name): value for name, value in shown.items()}
+
+    def described(self) -> str:
+        """Return what the port gets from the balancers, in words."""
+        if not self.balanced:
+            return f"not balanced: {self.why_not}"
+        ways = []
+        if self.routed:
+            hosts = self.hosts or ("",)
+            ways += [f"{host}{self.path or '/'}" for host in hosts] if self.stated else ["/ unless another app claims it"]
+        if self.port:
+            ways.append(f"port {self.port}")
+        return f"{self.mode} on {', '.join(ways)} of group {self.group}"
+
+
+def _key(name: str) -> str:
+    return _META + name.lower().replace("_", "-")
+
+
+#: The keys of a service's meta that :func:`read` looks at.
+META_KEYS: Final = tuple(_key(name) for name in RULES)
+#: Those with one value each: groups are compared as they stand, and each host name of several is judged alone.
+_SINGLE: Final = {_key(name): (name.lower(), rule) for name, rule in RULES.items() if name not in ("ENABLED", "GROUP", "VHOST")}
+
+
+def read(meta: Mapping[str, str]) -> tuple[Routing, dict[str, str]]:
+    """Return what a service's meta states, and the fields whose values break the grammar, which are left empty.
+
+    Anybody may register anything in Consul. Host names are judged one by one, by :func:`good_host`.
+    """
+    if meta.get(f"{_META}enabled") == "false":
+        return Routing(), {}
+    good, bad = {"mode": "http"}, dict[str, str]()
+    for key, (name, rule) in _SINGLE.items():
+        if value := meta.get(key):
+            (good if rule.good(value) else bad)[name] = value
+    return Routing(group=meta.get(f"{_META}group") or "", vhost=meta.get(f"{_META}vhost") or "", **good), bad
+
+
+def good_host(host: str) -> bool:
+    """Return whether one of a routing's hosts is a host name."""
+    return len(host) <= _HOST_LENGTH_MAX and re.fullmatch(_HOST_NAME, host) is not None

@@ -1,0 +1,183 @@
+/** What the API answers, as far as the dashboard reads it: docs/api.md and /openapi.json. */
+
+export type Condition = "launching" | "unready" | "ready" | "unhealthy" | "stopping" | "unreachable";
+
+export interface Task {
+  id: string;
+  agent: string;
+  version: string;
+  condition: Condition;
+  since: string;
+  ports: number[];
+  note?: string;
+}
+
+export interface Failure {
+  taskId: string;
+  state: string;
+  message: string;
+  host: string;
+  at: string;
+}
+
+export interface App {
+  id: string;
+  version: string;
+  /** As many as are wanted. */
+  instances: number;
+  cpus: number;
+  mem: number;
+  labels: Record<string, string>;
+  waiting: number;
+  atRest: boolean;
+  tasks: Task[];
+  deployment?: string;
+  why?: string;
+  deploymentFailed?: string;
+  notBalanced?: string;
+  /** Nothing that was launched after its last failure has run yet. */
+  failing?: boolean;
+  /** Its instances are pods: several containers each. */
+  pod?: boolean;
+  deleted?: boolean;
+  lastFailure?: Failure;
+}
+
+export interface Amounts {
+  cpus: number;
+  /** MiB */
+  mem: number;
+  ports: number;
+}
+
+export interface Agent {
+  id: string;
+  host: string;
+  region: string;
+  zone: string;
+  attributes?: Record<string, string>;
+  used?: Amounts;
+  /** null: it has offered nothing yet. */
+  free?: Amounts | null;
+  leftAlone?: { until: string; startsFailedOf: string[] };
+  maintenance?: { begin: string };
+}
+
+export interface Brake {
+  engaged: boolean;
+  since: string | null;
+  reason: string;
+  lost: { host: string; since: string; tasks: number }[];
+  unknownTasks: string[];
+}
+
+export interface Overview {
+  position: string;
+  earlier: string;
+  scheduler: { frameworkId: string | null; master: string | null; connected: boolean; reason: string };
+  brake?: Brake;
+  agents: Agent[];
+  apps: App[];
+}
+
+export interface Action {
+  action: string;
+  app?: string | null;
+  pod?: string | null;
+}
+
+export interface Deployment {
+  id: string;
+  version: string;
+  affectedApps: string[];
+  affectedPods: string[];
+  steps?: { actions: Action[] }[];
+  currentActions?: Action[];
+  currentStep?: number;
+  totalSteps?: number;
+  eratos: {
+    begunAt: string;
+    deadline?: string;
+    instancesLeft?: Record<string, number>;
+    waiting?: Record<string, string[]>;
+    paused?: boolean;
+    newInstancesAtMost?: Record<string, number>;
+    atGateSince?: Record<string, string>;
+    rollsBack?: string;
+    endedAt?: string;
+    outcome?: string;
+    reason?: string;
+  };
+}
+
+export interface Server {
+  id: string;
+  address?: string;
+  status?: string;
+  requests?: number;
+  weight?: number;
+  rate?: number;
+  failed?: number;
+  answer_ms?: number;
+}
+
+export interface Service {
+  service: string;
+  app: string | null;
+  servers: Server[];
+}
+
+export interface Balancer {
+  name: string;
+  trouble: string;
+  services: Service[];
+  reloads?: number | null;
+  updates?: number | null;
+  refusals?: number | null;
+  oldProcesses?: number | null;
+  lastReason?: string;
+  held?: string[];
+  leftOut?: string[];
+}
+
+export interface Plan {
+  steps: { actions: Action[] }[];
+  eratos?: {
+    apps: Record<string, { version: string | null; starts: number; stops: number; keeps: number }>;
+    lockedBy?: Record<string, string>;
+  };
+}
+
+export interface Reason {
+  reason: string;
+  count: number;
+  message: string;
+  instances: string[];
+  until?: string;
+}
+
+export interface Explanation {
+  app: string;
+  atRest: boolean;
+  wanted: number;
+  ready: number;
+  current: number;
+  old: number;
+  waiting: number;
+  stopping: number;
+  reasons: Reason[];
+  definition: { path: string; verdict: string; message: string }[];
+  balancers: string[];
+}
+
+export interface Caller {
+  name: string;
+  roles: string[];
+}
+
+/** One event of /v2/events. */
+export interface Happening {
+  eventType: string;
+  timestamp: string;
+  [field: string]: unknown;
+}

@@ -1,0 +1,362 @@
+/** One app: how it is and why, its instances, its figures, its definition with versions, and what can be done to it. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+
+import { address, endDelay, goBack, kill, remove, restart, scale } from "../actions.tsx";
+import { get, getText } from "../api.ts";
+import { diff, ordered } from "../diff.ts";
+import { toJson, toYaml } from "../document.ts";
+import { restarts, shortName, some, type Row } from "../model.ts";
+import { store, useAnswer, useClock, useFigures, useLast, useStore } from "../store.ts";
+import type { App, Explanation, Task } from "../types.ts";
+import { clock, span } from "../words.ts";
+import { Badge, Card, Clip, ConditionBadge, Empty, Health, link, LongList, Sentence, Spark } from "./parts.tsx";
+
+export function AppPage({ id }: { id: string }): JSX.Element {
+  const { model, connection, version } = useStore();
+  const row = model.rows.get(id);
+  if (!row)
+    return connection === "loading" ? (
+      <p class="dim">Loading …</p>
+    ) : (
+      <Empty title={`There is no app ${id.slice(0, 300)}`}>
+        <p>It was deleted, or you may not view it.</p>
+        <a href={link("apps")}>All apps</a>
+      </Empty>
+    );
+  return <Shown key={id} row={row} version={version} />;
+}
+
+function Shown({ row }: { row: Row; version: number }): JSX.Element {
+  const { app } = row;
+  const acts = store.may("deploy", app.id) && !app.deleted && !app.pod;
+  const names = app.id.split("/").slice(1);
+  return (
+    <>
+      <nav class="crumbs" aria-label="Groups">
+        <a href={link("apps")}>Apps</a>
+        {names.slice(0, -1).map((name, index) => (
+          <a key={index} href={link("apps", { q: `/${names.slice(0, index + 1).join("/")}/` })}>
+            <bdi>{name}</bdi>
+          </a>
+        ))}
+      </nav>
+      <div class="page-head">
+        <h1 class="app-name">
+          <bdi>{app.id}</bdi> <Badge standing={row.standing} />
+          {app.pod && <span class="chip">pod</span>}
+        </h1>
+        {acts && <Actions row={row} />}
+      </div>
+      {row.sentence && (
+        <Sentence tone={row.standing === "bad" ? "bad" : row.standing === "waits" ? "warn" : "plain"}>
+          <Clip text={row.sentence} most={1500} />
+        </Sentence>
+      )}
+      <Charts app={app.id} />
+      <Reasons row={row} acts={acts} />
+      <Instances row={row} acts={acts} />
+      {app.lastFailure && <LastFailure row={row} />}
+      {app.pod && <p class="dim">Pods are changed with the command line: eratos pod --help</p>}
+      {!app.deleted && <Definition row={row} acts={acts} />}
+    </>
+  );
+}
+
+function Actions({ row }: { row: Row }): JSX.Element {
+  const { app } = row;
+  const [count, setCount] = useState<string | null>(null);
+  const wanted = count === null ? app.instances : Number(count);
+  const changed = Number.isInteger(wanted) && wanted >= 0 && wanted !== app.instances;
+  return (
+    <div class="actions">
+      <form
+        class="scale"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (changed) scale(row, wanted);
+          setCount(null);
+        }}
+      >
+        <label>
+          <span class="unseen">Instances wanted</span>
+          <input type="number" min={0} step={1} value={count ?? app.instances} onInput={(event) => setCount(event.currentTarget.value)} />
+        </label>
+        <button type="submit" disabled={!changed} class={changed ? "primary" : ""}>
+          Scale …
+        </button>
+      </form>
+      <button type="button" onClick={() => restart(row)}>
+        Restart …
+      </button>
+      <a class="button" href={link("edit", { id: app.id })}>
+        Edit …
+      </a>
+      <button type="button" class="danger-quiet" onClick={() => remove(row)}>
+        Delete …
+      </button>
+    </div>
+  );
+}
+
+function Charts({ app }: { app: string }): JSX.Element | null {
+  const { samples, balancers } = useFigures();
+  if (!balancers || !balancers.some((balancer) => balancer.services.some((service) => service.app === app))) return null;
+  const of = (pick: (found: { rate: number; answer: number; failed: number }) => number): number[] =>
+    samples.map((sample) => pick(sample.apps.get(app) ?? { rate: 0, answer: 0, failed: 0 }));
+  return (
+    <div class="sparks card" role="group" aria-label="Requests through the balancers">
+      <Spark values={of((found) => found.rate)} label="Requests" unit="/ s" />
+      <Spark values={of((found) => found.answer)} label="Time to answer" unit="ms" />
+      <Spark values={of((found) => found.failed)} label="Answers with 5xx" unit="/ s" tone="bad" />
+    </div>
+  );
+}
+
+function Reasons({ row, acts }: { row: Row; acts: boolean }): JSX.Element | null {
+  const { app } = row;
+  const now = useClock(1000);
+  // Asked anew with each change of the app, which is a new object then.
+  const key = `${app.id} ${app.version} ${app.waiting} ${app.tasks.map((task) => task.condition + (task.note ?? "")).join()} ${app.deployment ?? ""} ${app.why ?? ""}`;
+  const found = useAnswer<Explanation>(key, (signal) => get(`/v2/explain/${encodeURIComponent(app.id)}`, signal), app.id);
+  const explanation = useLast(found.value);
+  const said = explanation?.reasons ?? [];
+  const notes = explanation?.definition ?? [];
+  const claims = explanation?.balancers ?? [];
+  if (!said.length && !notes.length && !claims.length) return null;
+  return (
+    <Card title={said.length ? "What waits, and why" : "How it is reached"}>
+      <ul class="reasons">
+        {said.map((reason) => (
+          <li key={`${reason.reason} ${reason.message}`}>
+            <span class="chip">
+              {reason.count > 0 && <b>{reason.count}</b>} {reason.reason}
+            </span>
+            <div class="grow">
+              <Clip text={reason.message} most={600} />
+              {reason.until && (
+                <div class="dim small">
+                  until {clock(reason.until, now)}, {Date.parse(reason.until) > now.getTime() ? `in ${span(Date.parse(reason.until) - now.getTime())}` : "now"}
+                </div>
+              )}
+            </div>
+            {acts && reason.until && ["BackOff", "Backoff", "Delay"].includes(reason.reason) && (
+              <button type="button" onClick={() => endDelay(row)}>
+                Try now …
+              </button>
+            )}
+          </li>
+        ))}
+        {claims.map((claim) => (
+          <li key={claim}>
+            <span class="chip">Balancers</span>
+            <div class="grow">
+              <Clip text={claim} most={600} />
+            </div>
+          </li>
+        ))}
+        {notes.map((note) => (
+          <li key={note.path + note.message}>
+            <span class="chip">{note.verdict}</span>
+            <div class="grow">
+              <code>{note.path}</code> {note.message}
+            </div>
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+const ORDER = ["unhealthy", "unreachable", "launching", "unready", "stopping", "ready"];
+
+function Instances({ row, acts }: { row: Row; acts: boolean }): JSX.Element {
+  const { app } = row;
+  const now = useClock(5000);
+  const tasks = [...app.tasks].sort((a, b) => ORDER.indexOf(a.condition) - ORDER.indexOf(b.condition) || (a.id < b.id ? -1 : 1));
+  const title = (
+    <>
+      Instances <Health row={row} />
+      {row.old > 0 && <span class="chip">{row.old} of an earlier version</span>}
+    </>
+  );
+  return (
+    <Card
+      title={title}
+      actions={
+        app.tasks.length > 0 && (
+          <a class="button" href={link("logs", { app: app.id })}>
+            Follow their logs
+          </a>
+        )
+      }
+    >
+      {tasks.length === 0 ? (
+        <p class="dim pad">{app.instances ? "None has a task yet." : "None is wanted."}</p>
+      ) : (
+        <LongList
+          items={tasks}
+          height={56}
+          label={`Instances of ${app.id}`}
+          class="instances"
+          keyOf={(task) => task.id}
+          header={
+            <>
+              <span role="columnheader" class="grow">
+                Instance
+              </span>
+              <span role="columnheader" class="condition-column">
+                State
+              </span>
+              <span role="columnheader" class="host-column">
+                Host and ports
+              </span>
+              <span role="columnheader" class="since-column wide">
+                Since, restarts
+              </span>
+              <span role="columnheader" class="do-column">
+                <span class="unseen">Actions</span>
+              </span>
+            </>
+          }
+          draw={(task) => <InstanceRow row={row} task={task} acts={acts} now={now} />}
+        />
+      )}
+    </Card>
+  );
+}
+
+function InstanceRow({ row, task, acts, now }: { row: Row; task: Task; acts: boolean; now: Date }): JSX.Element {
+  const agent = store.model.agents.get(task.agent);
+  const again = restarts(task.id);
+  return (
+    <>
+      <span role="cell" class="grow two-lines">
+        <span title={task.id} class="mono">
+          {shortName(task.id)} {task.version !== row.app.version && <span class="chip">{clock(task.version, now)}</span>}
+        </span>
+        {task.note && (
+          <span class="dim small one-line">
+            <Clip text={task.note} most={160} />
+          </span>
+        )}
+      </span>
+      <span role="cell" class="condition-column">
+        <ConditionBadge condition={task.condition} />
+      </span>
+      <span role="cell" class="host-column two-lines">
+        <bdi class="one-line">{agent?.host ?? task.agent}</bdi>
+        <span class="dim small one-line">{task.ports.map((port) => `:${port}`).join(" ")}</span>
+      </span>
+      <span role="cell" class="since-column wide two-lines" title={task.since}>
+        <span>{span(now.getTime() - Date.parse(task.since))}</span>
+        <span class="dim small">{again ? `${some(again, "restart")}` : "never restarted"}</span>
+      </span>
+      <span role="cell" class="do-column">
+        <a class="button quiet" href={link("logs", { app: row.app.id, task: task.id })} aria-label={`Log of ${shortName(task.id)}`}>
+          Log
+        </a>
+        {acts && task.condition !== "stopping" && (
+          <button type="button" class="quiet" onClick={() => kill(row, task.id, false)} aria-label={`Stop ${shortName(task.id)}`}>
+            Stop …
+          </button>
+        )}
+      </span>
+    </>
+  );
+}
+
+function LastFailure({ row }: { row: Row }): JSX.Element {
+  const failure = row.app.lastFailure!;
+  const now = useClock(10_000);
+  const log = useAnswer<string>(failure.taskId, async () => {
+    const of = (stream: string): Promise<string> => getText(`/v2/tasks/${encodeURIComponent(failure.taskId)}/logs?stream=${stream}&tail=15`);
+    const [out, err] = await Promise.all([of("stdout"), of("stderr")]);
+    return [out, err].filter(Boolean).join("\n");
+  });
+  return (
+    <Card title="Last failure">
+      <div class="pad">
+        <p>
+          {failure.state} on <bdi>{failure.host}</bdi>, {span(now.getTime() - Date.parse(failure.at))} ago: <Clip text={failure.message || "it said nothing"} most={800} />
+        </p>
+        {log.value ? <pre class="log-lines">{log.value}</pre> : <p class="dim">{log.loading ? "Looking for its last lines …" : log.error || "It wrote nothing."}</p>}
+      </div>
+    </Card>
+  );
+}
+
+type Definition = Record<string, unknown>;
+
+async function definition(app: App, signal: AbortSignal): Promise<Definition> {
+  if (app.pod) return get<Definition>(`/v2/pods/${encodeURIComponent(app.id)}`, signal);
+  return clean((await get<{ app: Definition }>(address(app.id), signal)).app);
+}
+
+function Definition({ row, acts }: { row: Row; acts: boolean }): JSX.Element {
+  const { app } = row;
+  const [chosen, choose] = useState("");
+  const [form, setForm] = useState<"yaml" | "json">("yaml");
+  const current = useAnswer<Definition>(`${app.id} ${app.version} ${app.instances}`, (signal) => definition(app, signal), app.id);
+  const versions = useAnswer<string[]>(app.pod ? "" : `${app.id} ${app.version}`, async (signal) => (await get<{ versions: string[] }>(`${address(app.id)}/versions`, signal)).versions, app.id);
+  const other = useAnswer<Definition>(chosen && `${app.id} ${chosen}`, async (signal) => clean(await get<Definition>(`${address(app.id)}/versions/${chosen}`, signal)));
+  const now = new Date();
+  const write = (value: unknown): string => (form === "yaml" ? toYaml(ordered(value)) : toJson(ordered(value)));
+  const earlier = (versions.value ?? []).filter((version) => version !== app.version);
+  return (
+    <Card
+      title="Definition"
+      actions={
+        <>
+          <div class="switch" role="group" aria-label="Written as">
+            {(["yaml", "json"] as const).map((name) => (
+              <button key={name} type="button" aria-pressed={form === name} onClick={() => setForm(name)}>
+                {name.toUpperCase()}
+              </button>
+            ))}
+          </div>
+          <select aria-label="Compare with a version" value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
+            <option value="">Version {clock(app.version, now)}</option>
+            {earlier.map((version) => (
+              <option key={version} value={version}>
+                What changed since {clock(version, now)}
+              </option>
+            ))}
+          </select>
+          {acts && chosen && other.value && (
+            <button type="button" onClick={() => goBack(app.id, chosen, other.value!)}>
+              Take it back to this …
+            </button>
+          )}
+        </>
+      }
+    >
+      {current.error && <Sentence tone="bad">{current.error}</Sentence>}
+      {other.error && <Sentence tone="bad">{other.error}</Sentence>}
+      {current.value && (
+        <pre class="definition" tabIndex={0} aria-label="Definition">
+          {chosen && other.value
+            ? diff(write(other.value), write(current.value)).map((line, index) => (
+                <span key={index} class={line.kind}>
+                  {line.kind === "gone" ? <del>- {line.text}</del> : line.kind === "new" ? <ins>+ {line.text}</ins> : `  ${line.text}`}
+                  {"\n"}
+                </span>
+              ))
+            : write(current.value)}
+        </pre>
+      )}
+    </Card>
+  );
+}
+
+const NOT_DEFINED = ["tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy", "deployments", "tasks", "lastTaskFailure", "versionInfo", "version", "taskStats", "readinessCheckResults"];
+
+/** The definition without what is counted, and without fields that say nothing. */
+export function clean(found: Definition): Definition {
+  return Object.fromEntries(Object.entries(found).filter(([key, value]) => !NOT_DEFINED.includes(key) && value !== null && !isEmpty(value)));
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === "object" && value !== null && Object.keys(value).length === 0;
+}

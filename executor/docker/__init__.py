@@ -1,0 +1,1 @@
+"""Tasks as Docker containers: through the Engine API of the agent's host."""

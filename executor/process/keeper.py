@@ -1,0 +1,141 @@
+"""Holds together what a command starts: a keeper, itself no more than a shell, stands above the command as the parent of
+whatever is orphaned below it. Used by the process runtime only.
+
+The kernel hands orphans to the nearest "child subreaper" above them (prctl(2), PR_SET_CHILD_SUBREAPER), whatever session,
+environment or user they have made for themselves. So all that a command ever started is below its keeper in the tree of
+processes, until the keeper is ended as the last. The keeper outlives the command, and the executor, too: its environment
+carries the task's mark, by which the next executor finds it (:mod:`table`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.ownership import Mark
+from . import table
+
+_PR_SET_CHILD_SUBREAPER = 36
+_SIGNALLED = 128
+_CODE_MAX = 16
+#: How long a command may take to come to be below its keeper.
+_BEGIN_S = 1.0
+_PAUSE_S = 0.01
+_LOOK_S = 10.0
+#: The command gets a session of its own and no part of the pipe, which is the shell's standard input. A shell says something of
+#: its own about a command that a signal ended; that belongs into no log.
+_SCRIPT = """
+exec 3>&2 2>/dev/null
+"$@" </dev/null 2>&3 3>&-
+code=$?
+trap '' PIPE
+echo $code >&0
+while :; do kill -STOP $$; done
+"""
+#: Looked up before there are threads; it holds on to the interpreter's lock, which a forked child has.
+_PRCTL = ctypes.PyDLL(None).prctl
+
+
+def _take_orphans() -> None:
+    _PRCTL(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class Keeper:
+    """A command that runs, and everything below it. Each method may be called from any thread."""
+
+    def __init__(self, args: Sequence[str], mark: Mark | None, *, cwd: Path, env: Mapping[str, str], **options: Any) -> None:
+        """Start a command; ``mark`` is the one that ends with it, None: what bears one belongs to another command.
+
+        ``options`` are Popen's. Raises OSError where it cannot be started.
+        """
+        self._mark = mark
+        self._lock = threading.Lock()
+        self._code: int | None = None  #: set: all is ended, and the keeper's id may be another's by now
+        self._status, written = os.pipe()
+        try:
+            command = [_found("setsid", Path("/"), os.defpath), *_checked(args, cwd, env)]
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _SCRIPT, "eratos-keeper", *command],
+                stdin=written,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+                # The one way to call prctl where the keeper begins. Safe beside threads: it takes no lock.
+                preexec_fn=_take_orphans,
+                **options,
+            )
+        except BaseException:
+            os.close(self._status)
+            raise
+        finally:
+            os.close(written)
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait for the command's end and return its exit code, a signal's as 128 and its number; None: it still runs.
+
+        All that it has started is ended then.
+        """
+        poll = select.poll()
+        poll.register(self._status, select.POLLIN)
+        # Looks up now and then: another thread may end the command, and the pipe's number may be another's then.
+        while self._code is None and not poll.poll(1000 * (_LOOK_S if timeout_s is None else timeout_s)):
+            if timeout_s is not None:
+                return None
+        self.kill()
+        return self._code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the command's process group."""
+        with self._lock:
+            if self._code is None and (command := self._command()):
+                os.killpg(command, number)
+
+    def kill(self) -> bool:
+        """End the command and everything below it; False: a process hangs in the kernel, and ends once that lets go of it."""
+        with self._lock:
+            if self._code is not None:
+                return True
+            ended = table.kill(self._mark, self._process.pid)
+            self._process.kill()
+            code = self._process.wait()
+            told = os.read(self._status, _CODE_MAX)
+            os.close(self._status)
+            self._code = int(told) if told.strip().isdigit() else (code if code >= 0 else _SIGNALLED - code)
+            return ended
+
+    def _command(self) -> int:
+        """Return the command's id, once it leads its own group; 0: it has ended."""
+        for _ in range(round(_BEGIN_S / _PAUSE_S)):
+            below = [found for found in table.processes().values() if found.parent == self._process.pid]
+            if below and not (first := min(below, key=lambda found: (found.began, found.pid))).zombie:
+                if first.group == first.pid:
+                    return first.pid
+            elif select.select([self._status], [], [], 0)[0]:
+                return 0
+            time.sleep(_PAUSE_S)
+        return 0
+
+
+def _checked(args: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Sequence[str]:
+    """Return a command that is there. Raises OSError."""
+    _found(args[0], cwd, env.get("PATH", os.defpath))
+    return args
+
+
+def _found(program: str, cwd: Path, path: str) -> str:
+    wanted = str(cwd / program) if "/" in program else program
+    found = shutil.which(wanted, path=path)
+    if found is None:
+        number = errno.EACCES if "/" in program and os.path.lexists(wanted) else errno.ENOENT
+        raise OSError(number, os.strerror(number), program)
+    return found

@@ -1,0 +1,198 @@
+"""What processes write: pumped from pipes into rotated files by one thread, and read from there for the log endpoint.
+
+Two files for each task, ``stdout`` and ``stderr``, in a folder that belongs to the executor alone: what writes and reads them
+may be root, so no task may lay anything there. It is within the executor's sandbox, so Mesos' own pages show them too; older
+parts are ``stdout.1`` and ``stdout.2``. The sizes are those of a container's log. A process that writes faster than the disk
+takes it waits, and nobody else with it but other processes' output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import selectors
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from eratos.common.rotated_file import RotatedFile, part_of
+
+from ..logs import LogRequest, NoLog
+
+log = logging.getLogger(__name__)
+
+STREAMS = ("stdout", "stderr")
+FILE_BYTES_MAX = 10 * 1024 * 1024
+FILES_MAX = 3
+_PIECE = 64 * 1024
+_FOLLOW_S = 0.2
+
+
+def output_file(path: Path) -> RotatedFile:
+    """Open the file for one output of a task. Raises OSError."""
+    return RotatedFile(path, FILE_BYTES_MAX, FILES_MAX)
+
+
+class LogPump:
+    """One thread that carries the output of all processes."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._new: deque[tuple[int, RotatedFile, threading.Event]] = deque()
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="process-logs", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._wake()
+        self._thread.join()
+
+    def add(self, pipe: int, file: RotatedFile) -> threading.Event:
+        """Carry a pipe, whose descriptor is the pump's from now on, into a file; the event says that both are closed."""
+        closed = threading.Event()
+        self._new.append((pipe, file, closed))
+        self._wake()
+        return closed
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:
+            pass  # it has not even seen the last one
+
+    def _run(self) -> None:
+        while not self._stopped:
+            for key, _ in self._selector.select():
+                if key.fd == self._wake_read:
+                    self._take_new()
+                else:
+                    self._carry(key.fd, *key.data)
+        for key in list(self._selector.get_map().values()):
+            os.close(key.fd)
+            if key.data:
+                key.data[0].close()
+        os.close(self._wake_write)
+        self._selector.close()
+
+    def _take_new(self) -> None:
+        os.read(self._wake_read, _PIECE)
+        while self._new:
+            pipe, file, closed = self._new.popleft()
+            self._selector.register(pipe, selectors.EVENT_READ, (file, closed))
+
+    def _carry(self, pipe: int, file: RotatedFile, closed: threading.Event) -> None:
+        if data := os.read(pipe, _PIECE):
+            file.write(data)
+            return
+        self._selector.unregister(pipe)
+        os.close(pipe)
+        file.close()
+        closed.set()
+
+
+class ProcessLogs:
+    """A LogSource over the files."""
+
+    def __init__(self, folder: Callable[[str], Path | None], running: Callable[[str], bool]) -> None:
+        """``folder`` returns where a task's files are, None: it is no process of this executor; ``running`` if it writes."""
+        self._folder = folder
+        self._running = running
+
+    @asynccontextmanager
+    async def read(self, request: LogRequest) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+        folder = self._folder(request.task_id)
+        if folder is None or not (folder / request.stream).exists():
+            raise NoLog(f"no process {request.task_id} is on this host, or it has ended and its folder was removed")
+        async with aclosing(self._pieces(folder / request.stream, request)) as pieces:
+            yield pieces
+
+    async def _pieces(self, path: Path, request: LogRequest) -> AsyncGenerator[bytes, None]:
+        file, rest = _begin(path, request.tail)
+        try:
+            while True:
+                # Asked first: what was written before the end is still to be read after it.
+                running = self._running(request.task_id)
+                while piece := file.read(_PIECE):
+                    yield piece
+                    await asyncio.sleep(0)
+                if (newer := rest.popleft() if rest else _reopened(path, file)) is not None:
+                    file.close()
+                    file = newer
+                elif request.follow and running:
+                    await asyncio.sleep(_FOLLOW_S)
+                else:
+                    return
+        finally:
+            for opened in (file, *rest):
+                opened.close()
+
+
+def last_lines(folder: Path, count: int) -> str:
+    """Return the last lines of both outputs, for people: errors last, as nobody knows which line was before which."""
+    texts = []
+    for stream in STREAMS:
+        file, rest = _begin(folder / stream, count)
+        for part in (file, *rest):
+            texts.append(part.read(_PIECE))
+            part.close()
+    return b"".join(texts).decode(errors="replace")
+
+
+def _begin(path: Path, lines: int) -> tuple[BinaryIO, deque[BinaryIO]]:
+    """Open the parts of a log that hold its last lines, the first one where they begin; the rest is newer, in order."""
+    opened: deque[BinaryIO] = deque()
+    breaks = lines
+    for number in range(FILES_MAX):
+        try:
+            part = part_of(path, number).open("rb")
+        except FileNotFoundError:
+            break
+        opened.appendleft(part)
+        if number == 0:
+            breaks += _ends_a_line(part)
+        breaks = _seek_back(part, breaks)
+        if breaks == 0:
+            break
+    return opened.popleft(), opened
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def _seek_back(file: BinaryIO, breaks: int) -> int:
+    """Go back behind so many line breaks, or to the begin of the file; return how many are still to be found."""
+    position = file.seek(0, os.SEEK_END)
+    while breaks and position > 0:
+        size = min(_PIECE, position)
+        position = file.seek(position - size)
+        block = file.read(size)
+        at = size
+        while breaks and (at := block.rfind(b"\n", 0, at)) >= 0:
+            breaks -= 1
+            file.seek(position + at + 1)
+    if breaks:
+        file.seek(0)
+    return breaks
+
+
+def _reopened(path: Path, file: BinaryIO) -> BinaryIO | None:
+    """Return the file that took the place of one that was rotated away; None where it is still the newest."""
+    try:
+        if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return None
+        return path.open("rb")
+    except OSError:
+        return None  # the folder was removed

@@ -1,0 +1,33 @@
+"""Writes a balancer's configuration to standard output, once: ``python3 -m eratos.haproxy.render nginx``.
+
+For nginx, which has no companion; HAProxy's is written by the companion itself, as a new process for each change would come late.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from . import config
+from .core import nginx_text, services
+
+
+def main(words: list[str]) -> None:
+    """Exits with a sentence where the facts or an administrator's file cannot be read."""
+    if words != ["nginx"]:
+        sys.exit("usage: python3 -m eratos.haproxy.render nginx")
+    state = Path(os.environ.get("ERATOS_STATE_DIR") or nginx_text.DEFAULTS["ERATOS_STATE_DIR"])
+    folder = Path(os.environ.get("ERATOS_SNIPPETS_DIR") or config.SNIPPETS_DIR)
+    try:
+        facts = services.read_facts((state / "facts.json").read_text())
+        snippets = {path.stem: path.read_text() for path in folder.glob("*.conf")}
+    except (OSError, ValueError) as error:
+        sys.exit(f"nothing is written: {error}")
+    if unknown := sorted(snippets.keys() - set(nginx_text.SNIPPETS)):
+        sys.exit(f"{folder / unknown[0]}.conf: its name must be {', '.join(f'{name}.conf' for name in nginx_text.SNIPPETS)}")
+    sys.stdout.write(nginx_text.render(services.decide(facts, config.scope(os.environ)), os.environ, snippets))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,507 @@
+"""The parts of an app definition as frozen models, named and defaulted as in Marathon 1.11's RAML types.
+
+Only what eratos carries out has a field here; the rest of Marathon's fields is handled in :mod:`.normalise`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+from typing import Protocol as Structure
+from urllib.parse import unquote, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from eratos.common.payload import CheckKind
+
+from .strict_json import shortened
+
+PORT_MAX = 65535
+#: Where a task finds its files: a relative path in a container lies below it (Marathon's external-volumes.md).
+SANDBOX: Final = "/mnt/mesos/sandbox"
+
+PORT_NAME: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+PATH: Final = r"^/[^\s]*$"
+IMAGE: Final = r"^\S+$"
+VOLUME_NAME: Final = r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"
+HOST_PATH: Final = r"^[^:]+$"
+NETWORK_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+AnyPort = Annotated[int, Field(ge=0, le=PORT_MAX)]
+NetworkName = Annotated[str, Field(pattern=NETWORK_NAME, max_length=255)]
+PortName = Annotated[str, Field(pattern=PORT_NAME, max_length=63)]
+Protocol = Literal["tcp", "udp", "udp,tcp"]
+Labels = Mapping[str, str]
+Seconds = Annotated[int, Field(ge=0)]
+PositiveSeconds = Annotated[int, Field(ge=1)]
+HttpStatus = Annotated[int, Field(ge=100, le=999)]
+
+#: What the patterns of this module mean, for messages.
+PATTERNS: Final[Mapping[str, str]] = {
+    PORT_NAME: "must be lowercase letters, digits and dashes, with a letter or digit at both ends, such as http-api",
+    PATH: "must be a path such as /health, without blanks",
+    IMAGE: "must be an image such as nginx:1.27, without blanks",
+    VOLUME_NAME: "must be a volume's name: letters, digits, dots, dashes and underscores, a letter or digit first",
+    NETWORK_NAME: "must be the name of a Docker network: letters, digits, dots, dashes and underscores",
+    HOST_PATH: "must be a path of the agent's host, such as /var/data, or one in the task's sandbox, such as data",
+}
+
+
+class Part(BaseModel):
+    """Base of every model here: immutable, camelCase on the wire, and nothing unknown gets through."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What is remembered of a definition and is no part of it: two that differ in it alone are the same."""
+
+    dropped: tuple[tuple[str, str], ...] = field(default=(), compare=False)  #: fields without effect: place and reason
+
+
+class AppPort(NamedTuple):
+    """One port of an app, whatever the network."""
+
+    host_port: int  #: 0: any free port of the agent
+    container_port: int  #: 0: the same as the host port
+    protocol: str
+    name: str
+    labels: Mapping[str, str]
+    service_port: int  #: where balancers may offer it; 0: none
+    assigned: bool = False  #: the service port is one that the scheduler chose, as none was stated
+
+
+class Secret(Part):
+    """Where executors find a secret: a name in their store of secrets, never the secret itself."""
+
+    source: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class SecretVariable(Part):
+    """A variable whose value is one of the app's secrets, by its name there."""
+
+    secret: Annotated[str, Field(min_length=1)]
+
+
+class PortDefinition(Part):
+    """One port with host networking."""
+
+    port: AnyPort = 0
+    protocol: Protocol = "tcp"
+    name: PortName | None = None
+    labels: Labels = {}
+
+
+class PortMapping(Part):
+    """One port of a container with a network of its own."""
+
+    container_port: AnyPort = 0
+    host_port: AnyPort | None = None  #: None: on a network of containers, where Marathon would publish nothing
+    service_port: AnyPort = 0
+    protocol: Protocol = "tcp"
+    name: PortName | None = None
+    labels: Labels = {}
+    network_names: tuple[NetworkName, ...] | None = None
+
+
+class Parameter(Part):
+    """One option of ``docker run``."""
+
+    key: Annotated[str, Field(min_length=1)]
+    value: str
+
+
+class PullConfig(Part):
+    """Logins to the image's registry: one of the secrets, with what ``docker login`` writes into a ``config.json``."""
+
+    secret: Annotated[str, Field(min_length=1)]
+
+
+class Docker(Part):
+    image: Annotated[str, Field(min_length=1, pattern=IMAGE)]
+    pull_config: PullConfig | None = None
+    force_pull_image: bool = False
+    privileged: bool = False
+    parameters: tuple[Parameter, ...] = ()
+
+
+class ExternalVolume(Part):
+    """A Docker volume by name, as Marathon's ``dvdi`` provider writes it."""
+
+    name: Annotated[str, Field(pattern=VOLUME_NAME)]
+    provider: Literal["dvdi"]
+    options: Labels = {}
+    shared: bool = False
+
+    @model_validator(mode="after")
+    def _only_local_volumes(self) -> ExternalVolume:
+        other = {key: value for key, value in self.options.items() if (key, value) != ("dvdi/driver", "local")}
+        if other or self.options.get("dvdi/driver") != "local":
+            raise ValueError('needs "options": {"dvdi/driver": "local"}: eratos knows Docker\'s local volumes only')
+        return self
+
+
+class Volume(Part):
+    """A mount: a path of the agent's host or a Docker volume."""
+
+    container_path: Annotated[str, Field(min_length=1)]
+    host_path: Annotated[str, Field(pattern=HOST_PATH)] | None = None
+    external: ExternalVolume | None = None
+    secret: Annotated[str, Field(min_length=1)] | None = None  #: one of the app's secrets, by its name there
+    mode: Literal["RO", "RW"]
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Volume:
+        if [self.host_path, self.external, self.secret].count(None) != 2:
+            raise ValueError("needs exactly one of hostPath, external and secret")
+        if self.secret and not self.container_path.startswith("/"):
+            # Whoever may read an agent's files may read the sandboxes.
+            raise ValueError("holds a secret, so its containerPath must be absolute: a sandbox can be read from outside")
+        if self.in_sandbox and (".." in PurePosixPath(self.source).parts or not self.source.strip("./")):
+            raise ValueError(f"has hostPath {self.source!r}: where it is relative it must lie in the sandbox, such as data")
+        return self
+
+    @property
+    def in_sandbox(self) -> bool:
+        """Whether the source is a folder of the task's sandbox."""
+        return self.host_path is not None and not self.host_path.startswith("/")
+
+    @property
+    def target(self) -> str:
+        """The absolute path in the container."""
+        return str(PurePosixPath(SANDBOX, self.container_path))
+
+    @property
+    def source(self) -> str:
+        """The host's path, or the Docker volume's name."""
+        return self.external.name if self.external else str(self.host_path)
+
+    @property
+    def named(self) -> bool:
+        return self.external is not None
+
+    @property
+    def read_only(self) -> bool:
+        return self.mode == "RO"
+
+
+class Container(Part):
+    """What an app runs in. Without ``docker`` there is none: its command is a process of the agent's host."""
+
+    #: Whose containers Marathon would use. To eratos both are Docker's where there is an image, and processes where not.
+    type: Literal["DOCKER", "MESOS"] = "DOCKER"
+    docker: Docker | None = None
+    volumes: tuple[Volume, ...] = ()
+    port_mappings: tuple[PortMapping, ...] | None = None
+
+
+class Network(Part):
+    mode: Literal["host", "container/bridge", "container"] = "host"
+    name: NetworkName | None = None  #: with mode container: Docker's network of that name
+    labels: Labels | None = None  #: kept for whoever reads the definition
+
+
+class Command(Part):
+    value: Annotated[str, Field(min_length=1)]
+
+
+#: What Marathon has for a check that states no delay.
+DEFAULT_DELAY_S: Final = 15
+#: Marathon's names for kinds of health checks. Who asks, Marathon or Mesos, is one to eratos: its executor does.
+CHECK_KINDS: Final[Mapping[str, CheckKind]] = {
+    "HTTP": CheckKind.HTTP,
+    "HTTPS": CheckKind.HTTPS,
+    "TCP": CheckKind.TCP,
+    "COMMAND": CheckKind.COMMAND,
+    "MESOS_HTTP": CheckKind.HTTP,
+    "MESOS_HTTPS": CheckKind.HTTPS,
+    "MESOS_TCP": CheckKind.TCP,
+}
+
+
+def _one_of_the_kinds(name: str) -> str:
+    if name not in CHECK_KINDS:
+        raise ValueError(f"must be one of {', '.join(CHECK_KINDS)}, not '{shortened(name)}'")
+    return name
+
+
+class HealthCheck(Part):
+    """One health check. eratos' executor runs every kind itself, so ``HTTP`` and ``MESOS_HTTP`` are the same here."""
+
+    #: As the user wrote it, so that a definition reads back unchanged; code asks for :attr:`protocol`.
+    marathon_protocol: Annotated[str, AfterValidator(_one_of_the_kinds)] = Field(default="HTTP", alias="protocol")
+    path: Annotated[str, Field(pattern=PATH, max_length=1024)] | None = None
+    port_index: AnyPort | None = None
+    port: Annotated[int, Field(ge=1, le=PORT_MAX)] | None = None
+    command: Command | None = None
+    grace_period_seconds: Seconds = 300
+    interval_seconds: PositiveSeconds = 60
+    timeout_seconds: PositiveSeconds = 20
+    max_consecutive_failures: Annotated[int, Field(ge=0)] = 3
+    ignore_http1xx: bool = Field(default=False, alias="ignoreHttp1xx")
+    ip_protocol: Literal["IPv4", "IPv6"] = "IPv4"
+    #: Marathon writes its default into every check that it shows, so that one asks for nothing: see :attr:`delay_s`.
+    delay_seconds: Seconds = DEFAULT_DELAY_S
+
+    @model_validator(mode="after")
+    def _command_if_and_only_if(self) -> HealthCheck:
+        if self.protocol is CheckKind.COMMAND and self.command is None:
+            raise ValueError('protocol COMMAND needs "command": {"value": "..."}')
+        if self.protocol is not CheckKind.COMMAND and self.command is not None:
+            raise ValueError(f"command goes with protocol COMMAND only, not with {self.marathon_protocol}")
+        if self.protocol not in CheckKind.over_http() and self.path is not None:
+            raise ValueError(f"path goes with HTTP and HTTPS only, not with {self.marathon_protocol}")
+        return self
+
+    @property
+    def delay_s(self) -> int:
+        """Seconds from a task's start to the first probe."""
+        return 0 if self.delay_seconds == DEFAULT_DELAY_S else self.delay_seconds
+
+    @property
+    def protocol(self) -> CheckKind:
+        """What to do, whoever Marathon would have had do it."""
+        return CHECK_KINDS[self.marathon_protocol]
+
+
+class ReadinessCheck(Part):
+    """Asked until it passes once; before that an instance gets no traffic and a deployment waits for it."""
+
+    name: Annotated[str, Field(min_length=1)] = "readinessCheck"
+    protocol: Literal["HTTP", "HTTPS"] = "HTTP"
+    path: Annotated[str, Field(pattern=PATH, max_length=1024)] = "/"
+    port_name: str = "http-api"
+    interval_seconds: PositiveSeconds = 30
+    timeout_seconds: PositiveSeconds = 10
+    http_status_codes_for_ready: Annotated[tuple[HttpStatus, ...], Field(min_length=1)] = (200,)
+    preserve_last_response: bool = False
+
+
+class TcpCheck(Part):
+    """A check of the app's that asks whether a port accepts."""
+
+    port_index: AnyPort | None = None
+    port: Annotated[int, Field(ge=1, le=PORT_MAX)] | None = None
+
+    @model_validator(mode="after")
+    def _one_port(self) -> Self:
+        if self.port is not None and self.port_index is not None:
+            raise ValueError("has port and portIndex: keep one of the two")
+        return self
+
+
+class HttpCheck(TcpCheck):
+    path: Annotated[str, Field(pattern=PATH, max_length=1024)] = "/"
+    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
+
+
+class CheckCommand(Part):
+    shell: Annotated[str, Field(min_length=1)] | None = None
+    argv: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> CheckCommand:
+        if (self.shell is None) == (self.argv is None):
+            raise ValueError('needs one of shell and argv, such as {"shell": "test -e /ready"}')
+        return self
+
+
+class ExecCheck(Part):
+    command: CheckCommand
+
+
+class _Http(Structure):
+    @property
+    def scheme(self) -> str: ...
+
+
+def kind_of_check(http: _Http | None, tcp: Part | None, command: ExecCheck | None) -> CheckKind:
+    """Return in which of three ways a check asks. Raises ValueError unless it is exactly one."""
+    if [http, tcp, command].count(None) != 2:
+        raise ValueError("needs exactly one of http, tcp and exec")
+    if http is not None:
+        return CheckKind.HTTPS if http.scheme == "HTTPS" else CheckKind.HTTP
+    return CheckKind.TCP if tcp is not None else CheckKind.COMMAND
+
+
+class Check(Part):
+    """Asked for as long as a task lives; what it answers is shown with the task, and nothing depends on it."""
+
+    http: HttpCheck | None = None
+    tcp: TcpCheck | None = None
+    exec: ExecCheck | None = None
+    interval_seconds: PositiveSeconds = 60
+    timeout_seconds: PositiveSeconds = 20
+    delay_seconds: Seconds = DEFAULT_DELAY_S
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Check:
+        kind_of_check(self.http, self.tcp, self.exec)
+        return self
+
+    @property
+    def kind(self) -> CheckKind:
+        return kind_of_check(self.http, self.tcp, self.exec)
+
+    @property
+    def asked(self) -> TcpCheck | None:
+        """What says which port is asked; None for a command."""
+        return self.http or self.tcp
+
+    @property
+    def command(self) -> str:
+        """The command as a shell takes it, empty where a port is asked."""
+        if self.exec is None:
+            return ""
+        command = self.exec.command
+        return command.shell or shlex.join(command.argv or ())
+
+
+class Fetch(Part):
+    """A file that is brought into a task's sandbox before it starts."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=4096)]
+    extract: bool = True
+    executable: bool = False
+    cache: bool = False  #: no matter to eratos, which fetches anew for each task
+    dest_path: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_fetched(self) -> Fetch:
+        if not re.match(r"^(https?://[^/]+/|file:///|/)", self.uri):
+            raise ValueError(f"has uri {self.uri!r}: give http://, https:// or file:// with a path, or a path of the host")
+        if not self.path or PurePosixPath(self.path).is_absolute() or ".." in PurePosixPath(self.path).parts:
+            raise ValueError(f"has no place in the sandbox for {self.path!r}: give a relative destPath without ..")
+        return self
+
+    @property
+    def path(self) -> str:
+        """Where it goes in the sandbox."""
+        return self.dest_path or unquote(urlsplit(self.uri).path.rpartition("/")[2])
+
+
+class UpgradeStrategy(Part):
+    """Shares of the instance count: how many must stay healthy during an upgrade, how many may run beyond it."""
+
+    minimum_health_capacity: Annotated[float, Field(ge=0, le=1)] = 1.0
+    maximum_over_capacity: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+class UnreachableStrategy(Part):
+    """When a task on an unreachable agent is replaced, and when it is given up for good."""
+
+    inactive_after_seconds: Seconds = 0
+    expunge_after_seconds: Seconds = 0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> UnreachableStrategy:
+        if self.inactive_after_seconds > self.expunge_after_seconds:
+            raise ValueError(
+                f"inactiveAfterSeconds ({self.inactive_after_seconds}) must not be more than "
+                f"expungeAfterSeconds ({self.expunge_after_seconds})"
+            )
+        return self
+
+
+DISABLED = "disabled"
+
+
+def _unless_disabled(value: Any) -> Any:
+    if isinstance(value, str):
+        if value != DISABLED:
+            raise ValueError('must be "disabled" or an object with inactiveAfterSeconds and expungeAfterSeconds')
+        return None
+    return value
+
+
+#: None: ``"disabled"``, an unreachable task is waited for without end.
+UnreachableChoice = Annotated[UnreachableStrategy | None, BeforeValidator(_unless_disabled)]
+
+
+class Constraint(NamedTuple):
+    """A rule on where instances may run: an agent's attribute (or ``@hostname``, ``@zone``, ``@region``) and a test."""
+
+    field: str
+    operator: str
+    value: str = ""
+
+
+OPERATORS = ("UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS")
+
+
+def parse_constraint(raw: Any) -> Constraint:
+    """Read Marathon's ``[field, operator, value?]``; the rules are those of its SchedulingValidation."""
+    if not isinstance(raw, list | tuple) or len(raw) not in (2, 3) or not all(isinstance(item, str) for item in raw):
+        raise ValueError('must be 2 or 3 strings: ["field", "OPERATOR"] or ["field", "OPERATOR", "value"]')
+    field, operator, value = raw[0], raw[1].upper(), raw[2] if len(raw) == 3 else ""
+    if not field:
+        raise ValueError('has no field: name an attribute of the agents, "@hostname", "@zone" or "@region"')
+    if operator not in OPERATORS:
+        instead = "LIKE with the values as an expression, a|b" if operator == "IN" else f"one of {', '.join(OPERATORS)}"
+        raise ValueError(f"operator '{raw[1]}' is unknown: use {instead}")
+    if operator == "UNIQUE" and value:
+        raise ValueError("UNIQUE takes no value: leave it out, or use CLUSTER or IS")
+    if operator == "GROUP_BY" and value and not _is_positive(value):
+        raise ValueError(f"GROUP_BY takes the number of groups, not '{value}'")
+    if operator == "MAX_PER" and not _is_positive(value):
+        raise ValueError(f"MAX_PER takes the most instances per value of the field, a number from 1, not '{value}'")
+    if operator in ("LIKE", "UNLIKE") and not value:
+        raise ValueError(f"{operator} takes a regular expression")
+    if operator == "IS" and not re.fullmatch(r"[a-zA-Z0-9_/.-]*", value):
+        raise ValueError(f"IS takes a Mesos text or number value, not '{value}'")
+    return Constraint(field, operator, value)
+
+
+def _is_positive(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0
+
+
+ConstraintItem = Annotated[
+    Constraint,
+    PlainValidator(parse_constraint),
+    PlainSerializer(lambda c: [c.field, c.operator, c.value] if c.value else [c.field, c.operator]),
+]
+
+
+UNLIMITED = "unlimited"
+
+
+def _limit(most: float, what: str) -> Callable[[Any], float | str]:
+    def read(raw: Any) -> float | str:
+        if raw == UNLIMITED:
+            return UNLIMITED
+        if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 < raw < most:
+            raise ValueError(f'must be a number of {what} or "unlimited"')
+        return float(raw)
+
+    return read
+
+
+class ResourceLimits(Part):
+    """The most that an instance may take, beyond what is kept for it."""
+
+    cpus: Annotated[float | str, PlainValidator(_limit(1e6, "CPUs"))] = UNLIMITED
+    mem: Annotated[float | str, PlainValidator(_limit(1e9, "MiB"))] | None = None  #: None: ``mem`` itself
+
+
+class ExecutorResources(Part):
+    """What Marathon would keep for an app's executor."""
+
+    cpus: Annotated[float, Field(ge=0, le=1e6)] = 0.1
+    mem: Annotated[float, Field(ge=0, le=1e9)] = 32.0
+    disk: Annotated[float, Field(ge=0, le=1e12)] = 10.0

@@ -1,0 +1,100 @@
+"""Who sends a request, and which role each address asks for: what a handler's parameter of type ``Viewer``, ``Deployer`` or
+``Operator`` says stands in the OpenAPI document as ``x-eratos-role``, so the two cannot differ.
+
+A route is open to whoever has its role for anything at all; the handler asks for the apps and groups that the request is
+about, all of them. Lists hold what their caller may view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request
+from fastapi.routing import APIRoute
+
+from eratos.scheduler.access.roles import ANYBODY, Identity, Role
+
+from .errors import ApiError
+
+#: Where the gate leaves the caller in a request's scope.
+SCOPE: Final = "eratos.caller"
+#: The field of an operation in the OpenAPI document.
+ROLE_FIELD: Final = "x-eratos-role"
+#: What it holds where nobody is asked who they are.
+NOBODY_ASKED: Final = "none"
+#: What it holds where the role must be for everything there is.
+EVERYWHERE: Final = ":/"
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who sends one request, from where, and what of theirs it changes."""
+
+    identity: Identity = ANYBODY
+    address: str = ""
+    uri: str = ""  #: the request's address, as it came
+    touched: list[str] = field(default_factory=list)  #: apps and groups that it changes or would have changed
+
+    def sees(self, app_id: str) -> bool:
+        """Return whether an app may be looked at."""
+        return self.identity.may(Role.VIEW, app_id)
+
+    def require(self, role: Role, paths: Iterable[str]) -> None:
+        """Raise ApiError unless the caller has a role for each of some apps or groups."""
+        paths = tuple(paths)
+        if role > Role.VIEW:
+            self.touched += [path for path in paths if path not in self.touched]
+        for path in paths:
+            if not self.identity.may(role, path):
+                # An id that came from the store, not from the request, is nothing to show.
+                what = path if self.identity.sees_within(path) or len(paths) == 1 else "an app that it may not view"
+                raise ApiError(403, f"{self.identity.name} has not the role {role.name.lower()} for {what}")
+
+
+def of(request: Request) -> Caller:
+    """Return a request's caller, as the gate found it."""
+    found: Caller = request.scope[SCOPE]
+    return found
+
+
+def _asks_for(role: Role, *, everywhere: bool = False) -> Callable[[Request], Awaitable[Caller]]:
+    async def hold(request: Request) -> Caller:
+        caller = of(request)
+        if everywhere:
+            caller.require(role, ("/",))
+        elif not any(grant.role >= role for grant in caller.identity.grants):
+            raise ApiError(403, f"{caller.identity.name} has not the role {role.name.lower()} for anything")
+        return caller
+
+    hold.role = role.name.lower() + (EVERYWHERE if everywhere else "")  # type: ignore[attr-defined]
+    return hold
+
+
+#: Parameters of handlers. ``Operator`` has its role for everything: the cluster's own affairs belong to no app.
+Viewer = Annotated[Caller, Depends(_asks_for(Role.VIEW))]
+Deployer = Annotated[Caller, Depends(_asks_for(Role.DEPLOY))]
+Operator = Annotated[Caller, Depends(_asks_for(Role.OPERATE, everywhere=True))]
+
+#: The same for handlers that need no more than that, in the list ``dependencies``.
+VIEWERS = Depends(_asks_for(Role.VIEW))
+VIEWERS_OF_ALL = Depends(_asks_for(Role.VIEW, everywhere=True))
+
+
+def nobody_asked() -> None:
+    """Mark a route that answers without asking who asks."""
+
+
+nobody_asked.role = NOBODY_ASKED  # type: ignore[attr-defined]
+ANYONE = Depends(nobody_asked)
+
+
+class RoleRoute(APIRoute):
+    """A route whose role, taken from its dependencies, stands in the OpenAPI document."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        roles = [role for part in self.dependant.dependencies if (role := getattr(part.call, "role", ""))]
+        if roles:
+            self.openapi_extra = {**(self.openapi_extra or {}), ROLE_FIELD: roles[0]}

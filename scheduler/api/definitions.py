@@ -1,0 +1,319 @@
+"""From a request's body to the apps that are wanted: full definitions, partial updates, groups. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import Any
+
+from eratos.common import names
+from eratos.marathon import definition, ids
+from eratos.marathon.app import App
+from eratos.marathon.errors import InvalidApp, Problem
+from eratos.marathon.group import NO_GROUPS, Group, dependency_cycle, restart_cycle
+from eratos.marathon.pod import Pod
+from eratos.marathon.pydantic_errors import kind
+from eratos.scheduler.access.policy import Policy
+from eratos.scheduler.core.groups import around
+from eratos.scheduler.core.records import RECORD_BYTES_MAX
+
+from . import claims
+from .errors import invalid
+
+#: Fields that say the same in an older or another way: giving one replaces the others.
+_RIVALS = (
+    frozenset({"ports", "portDefinitions"}),
+    frozenset({"cmd", "args"}),
+)
+
+SCALE_BY_MAX = 1_000_000
+
+
+def updated(existing: App | None, body: Any, app_id: str, *, partial: bool) -> App:
+    """Return the app that a PUT asks for. ``partial``: fields that the body leaves out stay as they are. Raises InvalidApp."""
+    if not isinstance(body, Mapping):
+        raise invalid("/", f"must be an object with the app's fields, not {kind(body)}")
+    _own_id(body, app_id)
+    if isinstance(existing, Pod):
+        raise invalid("/id", f"is {app_id}, which is a pod: choose another id, or change the pod at /v2/pods{app_id}")
+    given = {key: value for key, value in body.items() if value is not None}
+    if "version" in given and not given.keys() - {"id", "version"}:
+        raise invalid("/version", f"goes alone, in a PUT to /v2/apps{app_id}")
+    if existing is not None and given.get("version", existing.version) != existing.version:
+        raise invalid(
+            "/version", f"may only be combined with id, or be the present one, {existing.version}: leave it out, or all others"
+        )
+    if existing is None or not partial:
+        return definition.parse({**given, "id": app_id}, before=existing)
+    app = definition.parse({**_kept(existing, given), **given, "id": app_id}, before=existing)
+    # Of fields without effect nothing was kept that could be sent back.
+    left = [found for found in existing.dropped if found[0].split("/")[1].split("(")[0] not in given]
+    return app.with_dropped((*left, *app.dropped)) if left else app
+
+
+def former(existing: App | None, body: Any, app_id: str) -> str:
+    """Return the version that an app is to go back to, where a PUT asks for nothing else; else nothing. Raises InvalidApp."""
+    given = {key for key, value in body.items() if value is not None} if isinstance(body, Mapping) else set()
+    if isinstance(existing, Pod) or "version" not in given or given - {"id", "version"}:
+        return ""
+    _own_id(body, app_id)
+    if not isinstance(body["version"], str):
+        raise invalid("/version", f"must be a version such as 2026-01-31T12:00:00.123Z, not {kind(body['version'])}")
+    return body["version"]
+
+
+def _own_id(body: Mapping[str, Any], app_id: str) -> None:
+    own = body.get("id")
+    if own is None or (isinstance(own, str) and app_id in _readings(own, app_id)):
+        return
+    raise invalid("/id", f"is {own!r}, the request's address says {app_id}: correct one of them")
+
+
+def _readings(own: str, app_id: str) -> Iterator[str]:
+    for base in ("/", ids.parent(app_id)):
+        try:
+            yield ids.absolute(own, base)
+        except ValueError:
+            continue
+
+
+def _kept(existing: App, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the present definition that the update does not speak of in any way."""
+    kept = existing.to_json()
+    for rivals in _RIVALS:
+        if rivals & given.keys():
+            for field in rivals:
+                kept.pop(field, None)
+    container = given.get("container")
+    docker = container.get("docker") if isinstance(container, Mapping) else None
+    if given.get("ipAddress") or (isinstance(docker, Mapping) and docker.get("network")):
+        kept.pop("networks", None)
+    if _mode(kept | dict(given)) != existing.network:
+        # Another network has its ports in another place.
+        kept.pop("portDefinitions", None)
+        kept.get("container", {}).pop("portMappings", None)
+    return kept
+
+
+def _mode(app: Mapping[str, Any]) -> str:
+    try:
+        if "networks" in app:
+            return "host" if app["networks"][0]["mode"] == "host" else "bridge"
+        if app.get("ipAddress"):
+            return "bridge"
+        return "host" if app["container"]["docker"]["network"] == "HOST" else "bridge"
+    except (LookupError, TypeError):
+        return "host"
+
+
+def check_instances(apps: Mapping[str, App], wanted: Iterable[App], most: int) -> None:
+    """Refuse more instances than the scheduler may have; what brings them down is taken whatever they are. Raises InvalidApp."""
+    wanted = tuple(wanted)
+    now = sum(app.instances for app in apps.values())
+    after = now + sum(app.instances - (apps[app.id].instances if app.id in apps else 0) for app in wanted)
+    if after > max(now, most):
+        message = (
+            f"would make {after} instances of all apps together, and this scheduler has {most} at most: ask for fewer, "
+            "or raise its setting --instances-limit"
+        )
+        place = f"of {wanted[0].id} and {len(wanted) - 1} more " if len(wanted) > 1 else ""
+        raise InvalidApp([Problem("/instances", place + message)])
+
+
+def keeping(apps: Mapping[str, App], wanted: Iterable[App], role: str) -> tuple[App, ...]:
+    """Return apps that are wanted, each that is not changed by the rules for balancing that it has.
+
+    To state the scheduler's ``role``, which every answer shows, is no change either.
+    """
+    return tuple(_keeping(apps.get(app.id), app, role) for app in wanted)
+
+
+def _keeping(existing: App | None, app: App, role: str) -> App:
+    if existing is None:
+        return app
+    if app.role != existing.role and {app.role, existing.role} <= {None, role}:
+        app = app.model_copy(update={"role": existing.role})
+    if not existing.unasked:
+        return app
+    as_before = app.with_unasked(True)
+    return as_before if as_before.same_definition(existing) else app
+
+
+def check(
+    apps: Mapping[str, App],
+    wanted: Iterable[App],
+    role: str | None,
+    groups: Mapping[str, tuple[str, ...]] = NO_GROUPS,
+    known: Mapping[str, tuple[str, ...]] = NO_GROUPS,
+) -> None:
+    """Hold apps that are wanted against all others there are. Raises InvalidApp.
+
+    ``groups``: all groups there will be, but for those that come with their apps, and what each depends on; ``known``: those
+    that are there now. What is only scaled stays as it was accepted, whatever is refused since.
+    """
+    wanted = tuple(app for app in wanted if app.id not in apps or not apps[app.id].same_definition(app))
+    after = {**apps, **{app.id: app for app in wanted}}
+    problems: list[Problem] = []
+    owners: dict[str, str] = {}
+    new = dict.fromkeys(app.id for app in wanted)
+    there = (app for app_id, app in apps.items() if app_id not in new)
+    for app in itertools.chain(there, (after[app_id] for app_id in new)):
+        for name in app.service_names:
+            if name in names.RESERVED_SERVICES and app.id in new and name not in _services(apps.get(app.id)):
+                problems.append(Problem("/id", f"gives the Consul service {name}, which is none of an app's: choose another id"))
+            if owners.setdefault(name, app.id) != app.id:
+                message = f"gives the Consul service {name}, which {owners[name]} has already: choose another id or port name"
+                problems.append(Problem("/id", message))
+    problems += claims.problems(apps, wanted)
+    problems += _same_id(apps, after, groups, groups.keys() - known.keys())
+    for app in wanted:
+        problems += _kind(apps.get(app.id), app)
+        problems += _role(app, role)
+        problems += _size(app)
+        problems += _requires(after, app)
+        problems += _required(apps.get(app.id), app, after)
+    if any(app.eratos.requires for app in wanted) and (cycle := restart_cycle(after)):
+        message = f"restart each other in a circle, {' -> '.join(cycle)}: tell one by a command or a signal (onChange)"
+        problems.append(Problem("/eratos/requires", message))
+    waits = {group_id: needs for group_id, needs in groups.items() if needs}
+    if _waits_anew(apps, wanted, waits, known) and (cycle := dependency_cycle(after, waits)):
+        place = "/dependencies" if waits or any(app.dependencies for app in wanted) else "/eratos/requires"
+        problems.append(Problem(place, f"wait for each other in a circle, {' -> '.join(cycle)}: remove one"))
+    if problems:
+        raise InvalidApp(problems)
+
+
+def _waits_anew(
+    apps: Mapping[str, App],
+    wanted: Iterable[App],
+    waits: Mapping[str, tuple[str, ...]],
+    known: Mapping[str, tuple[str, ...]],
+) -> bool:
+    """Tell whether something waits that did not, or for something else: only then there may be a new circle."""
+    if any(known.get(group_id) != needs for group_id, needs in waits.items()):
+        return True
+    changed = (app for app in wanted if app.id not in apps or apps[app.id].awaited != app.awaited)
+    return any(app.awaited or not waits.keys().isdisjoint(around(app.id)) for app in changed)
+
+
+def _same_id(
+    apps: Mapping[str, App], after: Mapping[str, App], groups: Mapping[str, Iterable[str]], new_groups: Set[str]
+) -> Iterator[Problem]:
+    """Find what is new and has the id of an app as well as of a group. Both may be there from before this was refused."""
+    new = [app_id for app_id in after if app_id not in apps]
+    above = {group_id for app_id in (*new, *new_groups) for group_id in around(app_id)}
+    for both in sorted({*new} & (groups.keys() | above) | after.keys() & (new_groups | above)):
+        yield Problem("/id", f"Groups and Applications may not have the same identifier: {both} would be both; choose another id")
+
+
+def _requires(apps: Mapping[str, App], app: App) -> Iterator[Problem]:
+    """Find required apps and ports that are not there."""
+    for name, wanted in app.eratos.requires.items():
+        if wanted.app is None:
+            continue
+        place, other = f"/eratos/requires/{name}", apps.get(wanted.app)
+        if other is None:
+            near = difflib.get_close_matches(wanted.app, apps, 1)
+            instead = f"did you mean {near[0]}?" if near else "apply it first, or with this one in a group"
+            yield Problem(f"{place}/app", f"is {wanted.app}, and there is no such app: {instead}")
+        elif not other.ports:
+            yield Problem(f"{place}/app", f"is {wanted.app}, which has no port")
+        elif wanted.port is not None and wanted.port not in (known := [port.name for port in other.ports if port.name]):
+            named = ", ".join(known) or "none"
+            yield Problem(f"{place}/port", f"is {wanted.port}, the named ports of {wanted.app} are {named}: correct it")
+
+
+def _required(before: App | None, app: App, apps: Mapping[str, App]) -> Iterator[Problem]:
+    """Find ports that are taken away from an app while others require them."""
+    had = {port.name for port in before.ports} if before is not None else set()
+    gone = had - {port.name for port in app.ports}
+    for other in apps.values() if gone else ():
+        for name, wanted in other.eratos.requires.items():
+            if wanted.app == app.id and wanted.port in gone and other.id != app.id:
+                message = f"miss the port {wanted.port}, which {other.id} requires as {name}: change that first"
+                yield Problem("/container/portMappings" if app.network == "bridge" else "/portDefinitions", message)
+
+
+def check_policy(apps: Mapping[str, App], wanted: Iterable[App], policy: Policy) -> None:
+    """Hold apps that are new or changed against the policy. Raises InvalidApp."""
+    problems: list[Problem] = []
+    for app in wanted:
+        existing = apps.get(app.id)
+        # What is there goes on as it is, and may be scaled.
+        if existing is None or not existing.same_definition(app):
+            problems += policy.problems(app)
+    if problems:
+        raise InvalidApp(problems)
+
+
+def _services(app: App | None) -> tuple[str, ...]:
+    return app.service_names if app is not None else ()
+
+
+def _kind(existing: App | None, app: App) -> Iterator[Problem]:
+    if existing is not None and isinstance(existing, Pod) != isinstance(app, Pod):
+        what = "a pod" if isinstance(existing, Pod) else "an app"
+        yield Problem("/id", f"is {app.id}, which is {what}: choose another id, or delete that one first")
+
+
+def _role(app: App, role: str | None) -> Iterator[Problem]:
+    if role is None:
+        return
+    if app.role not in (None, role):
+        yield Problem("/role", f"must be {role}, the scheduler's own role, or be left out")
+    unknown = sorted({*app.accepted_resource_roles} - {"*", role})
+    if unknown:
+        both = " and ".join(sorted({"*", role}))
+        message = f"holds {', '.join(unknown)}: this scheduler is offered resources of {both}; name these, or leave it out"
+        yield Problem("/acceptedResourceRoles", message)
+
+
+def _size(app: App) -> Iterator[Problem]:
+    # A record holds a little more than the definition: its schema and version.
+    size, most = len(json.dumps([app.to_json(), app.dropped]).encode()), RECORD_BYTES_MAX - 1024
+    if size > most:
+        yield Problem("/", f"takes {size} bytes, and the store keeps {most}: move large values into files that the app reads")
+
+
+def dropped(apps: Mapping[str, App], group: Group) -> Iterator[str]:
+    """Yield the apps and pods that a PUT of a group removes: those in a list it gives, and not given again."""
+    given = {group.id: group}
+    kept: set[str] = set()
+    waiting = [group]
+    while waiting:
+        one = waiting.pop()
+        kept.update(app.id for app in one.own_apps)
+        given.update((child.id, child) for child in one.groups)
+        waiting += one.groups
+    for app_id, app in apps.items():
+        own = "pods" if isinstance(app, Pod) else "apps"
+        # The nearest group that the document speaks of decides.
+        place = ids.parent(app_id)
+        direct = place in given
+        while place not in given and place != "/":
+            place = ids.parent(place)
+        spoken_of = place in given and (own if direct else "groups") in given[place].given
+        if spoken_of and app_id not in kept and (direct or app_id not in given):
+            yield app_id
+
+
+def dropped_groups(groups: Iterable[str], group: Group) -> Iterator[str]:
+    """Yield the groups that a PUT of a group removes unless something is left in them: those of a list it gives, not given."""
+    given = {one.id: one for one in group.all()}
+    for group_id in groups:
+        place = group_id
+        while place not in given and place != "/":
+            place = ids.parent(place)
+        if place != group_id and place in given and "groups" in given[place].given:
+            yield group_id
+
+
+def scaled(apps: Iterable[App], factor: Any) -> tuple[App, ...]:
+    """Return apps with their instances multiplied, as ``scaleBy`` asks; fractions count as whole instances."""
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= SCALE_BY_MAX:
+        given = kind(factor) if isinstance(factor, str | list | Mapping) else repr(factor)
+        raise invalid("/scaleBy", f"must be a number from 0 to {SCALE_BY_MAX}, not {given}")
+    return tuple(app.with_instances(math.ceil(app.instances * factor)) for app in apps)

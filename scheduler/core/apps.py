@@ -1,0 +1,73 @@
+"""Has every app that something happened to take its next steps towards what is wanted, and its deployment looked at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from eratos.common import names
+
+from . import deployments, rollout, status_updates
+from .state import Instance
+from .step import Step
+
+#: Instances of one app that wait at a time, beside those that are not made yet.
+WAITING_MOST = 10_000
+
+
+def roll_out(step: Step) -> None:
+    """Compare the touched apps with what is wanted (:mod:`rollout`), and take their next steps."""
+    state = step.state
+    if state.brake.engaged:
+        return  # and what was touched stays so until it is released
+    while step.dirty:
+        app_ids = sorted(step.dirty)
+        step.dirty.clear()
+        for app_id in app_ids:
+            try:
+                # A waiting instance that is stopped is gone at once and no event will tell of it, so look again.
+                while _step_out(step, app_id):
+                    pass
+            except Exception as error:
+                step.broke(app_id, error)  # and the others go on
+            if state.in_force(app_id) is None and app_id not in state.fleets:
+                state.launches.pop(app_id, None)
+        deployments.review(step, app_ids)
+
+
+def _step_out(step: Step, app_id: str) -> bool:
+    """Take an app's next steps; return whether that made room for further ones."""
+    state = step.state
+    app, fleet = state.in_force(app_id), state.fleet(app_id)
+    limit = deployments.limit(state, app_id)
+    before = state.staged.get(app_id)
+    if app is None or limit is None:
+        steps = rollout.next_steps(app, fleet)
+    elif before is None:
+        steps = rollout.next_steps(app.with_instances(min(limit, app.instances)), fleet)
+    else:
+        steps = rollout.staged_steps(app, before, limit, fleet)
+    if app_id in state.runs and fleet.instances:
+        steps = replace(steps, start=0)  # the next task of a run begins when the last one is no more
+    room = any(instance.waiting for instance in steps.stop)
+    status_updates.stop_all(step, steps.stop)
+    if app is not None:
+        _start(step, app_id, app.version, steps.start)
+        if before is not None:
+            _make(step, app_id, before.version, steps.start_before)
+    return room
+
+
+def _start(step: Step, app_id: str, version: str, count: int) -> None:
+    """Make instances to be started, no more than can be placed soon: the others are made as these are placed."""
+    state = step.state
+    made = min(count, max(0, WAITING_MOST - len(state.fleet(app_id).waiting)))
+    if count > made or app_id in state.launches:
+        state.launches_of(app_id).unmade = count - made
+    _make(step, app_id, version, made)
+
+
+def _make(step: Step, app_id: str, version: str, count: int) -> None:
+    state = step.state
+    for _ in range(count):
+        instance_id = names.instance_id(app_id, step.new_id())
+        state.add(Instance(instance_id, app_id, version, waiting_since=step.now))

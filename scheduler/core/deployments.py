@@ -1,0 +1,432 @@
+"""Deployments: what a user changed, from the change until everything it touched is at rest, or until it can go no further.
+
+A deployment carries nothing out. :mod:`rollout` compares what is wanted with what is there, and goes on doing so when the
+deployment has ended; what is decided here is which of its apps still have to wait for others, and when and how it ends.
+Each one ends: it counts the instances that are missing or too many, and where that number reaches no new low for
+``deadline_s``, or where instances end by themselves more often than their app allows, it has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from eratos.marathon import labels
+from eratos.marathon.app import App
+
+from . import changes, groups, rollout, versions
+from .actions import Notice
+from .changes import Plan
+from .order import Order
+from .records import APPS, CHANGES, DEPLOYMENTS, GROUPS, ChangeRecord, DeploymentRecord, Stored
+from .state import Deployment, Ended, Instance, Outcome, State
+from .step import Step
+from .timers import Timer, TimerKind
+
+
+def in_the_way(state: State, plan: Plan) -> tuple[str, ...]:
+    """Return the deployments that touch an app which the plan changes."""
+    found = (state.changes[app_id].deployment_id for app_id in plan.changes if app_id in state.changes)
+    return tuple(dict.fromkeys(found))
+
+
+def begin(step: Step, plan: Plan) -> None:
+    """Carry a plan out: from here on it is what is wanted. Deployments in its way let go of its apps."""
+    state, record = step.state, plan.record
+    befores = {app_id: app for app_id in plan.changes if (app := state.standing(app_id)) is not None}
+    for app_id in plan.changes:
+        _take_over(step, app_id)
+    state.newest_version = max(state.newest_version, record.version)
+    for app in plan.apps:
+        state.apps[app.id] = app
+        step.store(APPS + app.id, app)
+        if app.id in plan.renewed:
+            # A new definition deserves a new try: whatever made the old one fail may be mended.
+            state.launches.pop(app.id, None)
+    for app_id in plan.dropped:
+        del state.apps[app_id]
+        step.forget(APPS + app_id)
+    for group_id, found in plan.groups.items():
+        groups.keep(step, group_id, found)
+    for group_id in plan.dropped_groups:
+        del state.groups[group_id]
+        step.forget(GROUPS + group_id)
+    for app_id in state.in_need if plan.groups or plan.dropped_groups else ():
+        step.touch(app_id)  # it may have another group to wait for, or one less
+    if not plan.changes:
+        return
+    order = _order(state, plan.changes, befores)
+    waiting = {app_id for app_id in plan.changes if order.waits(app_id)}
+    held = {app_id: replace(plan.changes[app_id], begun=False) for app_id in waiting}
+    made = _add(step, record, plan.changes | held, order, befores)
+    versions.keep(step, plan.versions)
+    step.store(DEPLOYMENTS + record.deployment_id, record)
+    for app_id, change in made.changes.items():
+        step.store(CHANGES + app_id, change)
+        state.failed.pop(app_id, None)
+
+
+def _order(state: State, changed: Mapping[str, ChangeRecord], befores: Mapping[str, App]) -> Order:
+    wanted = {app_id: changed[app_id].awaited(state.apps[app_id]) for app_id in changed if app_id in state.apps}
+    gone = (app_id for app_id in changed if app_id not in wanted and app_id in befores)
+    dropped = {app_id: changed[app_id].awaited(befores[app_id]) for app_id in gone}
+    return Order(wanted, dropped)
+
+
+def _add(
+    step: Step, record: DeploymentRecord, changed: dict[str, ChangeRecord], order: Order, befores: Mapping[str, App]
+) -> Deployment:
+    """Add a deployment to the state; what has not begun is held at what was before, a new app at no instance."""
+    state = step.state
+    limits = (labels.deployment_deadline_s(state.apps[app_id].labels) for app_id in changed if app_id in state.apps)
+    usual_s = step.settings.deployment_deadline_s
+    deadline_s = max((usual_s if limit is None else limit for limit in limits), default=usual_s)
+    made = Deployment(record, changed, order, deadline_s, step.now, dict.fromkeys(changed, 1), len(changed))
+    state.deployments[made.deployment_id] = made
+    state.changes.update(changed)
+    for app_id, change in changed.items():
+        if not change.begun:
+            state.held[app_id] = befores[app_id] if app_id in befores else state.apps[app_id].with_instances(0)
+            made.held.add(app_id)
+            made.freed.add(app_id)
+        elif app_id in befores:
+            _stage(state, change, befores[app_id])
+        step.touch(app_id)
+    _watch(step, made)
+    return made
+
+
+def _stage(state: State, change: ChangeRecord, before: App) -> None:
+    """Have an app wanted in two versions for as long as its change is limited, by a canary or while it is paused."""
+    app = state.apps.get(change.app_id)
+    if app is not None and before.version != app.version and limit(state, change.app_id) is not None:
+        state.staged[change.app_id] = before
+    else:
+        state.staged.pop(change.app_id, None)
+
+
+def limit(state: State, app_id: str) -> int | None:
+    """Return how many instances of what is wanted an app may have for now; None: all of them."""
+    change, app = state.changes.get(app_id), state.apps.get(app_id)
+    if change is None or app is None or not change.begun:
+        return None
+    two = change.before not in ("", app.version)
+    record = state.deployments[change.deployment_id].record
+    most = change.limit if record.paused else None
+    if most is None and two and not record.undoes:
+        steps = labels.canary(app.labels, app.instances)
+        most = steps[change.stage] if change.stage < len(steps) and steps[change.stage] < app.instances else None
+    if most is None or not two or app_id in state.staged:
+        return most
+    # Without the version before there is nothing to keep the others at.
+    return most if versions.definition(state, app_id, change.before) is not None else None
+
+
+def _take_over(step: Step, app_id: str) -> None:
+    """Take an app out of the deployment that it is in."""
+    change = step.state.changes.pop(app_id, None)
+    if change is None:
+        return
+    older = step.state.deployments[change.deployment_id]
+    del older.changes[app_id]
+    older.held.discard(app_id)
+    older.reached.pop(app_id, None)
+    step.timers.clear(Timer(TimerKind.GATE, app_id))
+    step.state.held.pop(app_id, None)
+    step.state.staged.pop(app_id, None)
+    _count(older, app_id, 0)
+    if older.changes:
+        step.touch(next(iter(older.changes)))  # it may have waited for this app alone
+    else:
+        _end(step, older, Outcome.SUPERSEDED, "later changes were made with force", (app_id,))
+
+
+def load(step: Step, stored: Stored) -> None:
+    """Take over the stored deployments once apps and versions are there; what is left of others is forgotten."""
+    state = step.state
+    of_deployment: dict[str, dict[str, ChangeRecord]] = {}
+    for change in stored.changes:
+        of_deployment.setdefault(change.deployment_id, {})[change.app_id] = change
+    for record in stored.deployments:
+        changed = of_deployment.pop(record.deployment_id, {})
+        state.newest_version = max(state.newest_version, record.version)
+        if changed:
+            _load(step, record, changed)
+        else:
+            step.forget(DEPLOYMENTS + record.deployment_id)
+    for deployment_id, left in of_deployment.items():
+        if DEPLOYMENTS + deployment_id not in state.spoilt:
+            for app_id in left:
+                step.forget(CHANGES + app_id)
+    for app_id in [found for found in state.versions if found not in state.apps and found not in state.changes]:
+        if not any(kind + app_id in state.spoilt for kind in (APPS, CHANGES)):
+            versions.forget_all(step, app_id)
+
+
+def _load(step: Step, record: DeploymentRecord, changed: dict[str, ChangeRecord]) -> None:
+    state = step.state
+    befores: dict[str, App] = {}
+    for app_id, change in changed.items():
+        before = versions.definition(state, app_id, change.before)
+        if before is not None:
+            befores[app_id] = before.with_instances(change.instances_before)
+        elif app_id not in state.apps or change.before:
+            changed[app_id] = replace(change, begun=True)  # there is nothing to hold it at
+    if record.paused and any(change.begun and change.limit is None for change in changed.values() if change.app_id in state.apps):
+        # The pause was not stored as a whole, so nobody was told that it was made.
+        record = replace(record, paused=False)
+        step.store(DEPLOYMENTS + record.deployment_id, record)
+    order = _order(state, changed, befores)
+    _add(step, record, changed, order, befores)
+
+
+def review(step: Step, app_ids: Iterable[str]) -> None:
+    """Look at the deployments of apps that something happened to: let others begin, and end what is done or has failed."""
+    state = step.state
+    touched: dict[str, list[str]] = {}
+    for app_id in app_ids:
+        change = state.changes.get(app_id)
+        if change is None:
+            if app_id in state.failed and rollout.at_rest(state.apps.get(app_id), state.fleet(app_id)):
+                del state.failed[app_id]
+            continue
+        touched.setdefault(change.deployment_id, []).append(app_id)
+        found = state.deployments[change.deployment_id]
+        _count(found, app_id, rollout.distance(state.apps.get(app_id), state.fleet(app_id)))
+        _at_gate(step, found, app_id)
+    for deployment_id, looked_at in touched.items():
+        _review(step, state.deployments[deployment_id], looked_at)
+
+
+def _count(found: Deployment, app_id: str, distance: int) -> None:
+    found.total += distance - found.left.pop(app_id, 0)
+    if distance:
+        found.left[app_id] = distance
+    found.freed |= found.order.note(app_id, at_rest=not distance)
+
+
+def _review(step: Step, found: Deployment, touched: Iterable[str]) -> None:
+    if not found.record.paused:
+        for app_id in sorted(found.freed & found.held):
+            if not found.order.waits(app_id):
+                _release(step, found, app_id)
+        found.freed.clear()
+    if not found.left:
+        for app_id in found.changes:
+            step.state.failed.pop(app_id, None)
+        _end(step, found, Outcome.DONE)
+        return
+    spent = next((app_id for app_id in touched if _spent(step.state, found.changes[app_id])), None)
+    if spent is not None:
+        times = found.changes[spent].failures
+        fail(step, found, f"instances of {spent} ended by themselves {times} times, more often than {labels.RETRIES} allows")
+        return
+    if found.least is None or found.total < found.least:
+        found.least, found.progress_at = found.total, step.now
+        _watch(step, found)
+
+
+def _at_gate(step: Step, found: Deployment, app_id: str) -> None:
+    """Note whether an app stands at a gate of its canary: as many new instances are ready as there may be."""
+    state = step.state
+    most, app = limit(state, app_id), state.apps.get(app_id)
+    gate = Timer(TimerKind.GATE, app_id)
+    if app is None or most is None or found.record.paused or rollout.count(app, state.fleet(app_id).tally).settled < most:
+        found.reached.pop(app_id, None)
+        step.timers.clear(gate)
+    elif app_id not in found.reached:
+        found.reached[app_id] = step.now
+        hold_s = labels.canary_hold_s(app.labels)
+        if hold_s is not None:
+            step.timers.set(gate, step.now + hold_s)
+
+
+def gate_due(step: Step, app_id: str) -> None:
+    """Have an app go on that has stood at a gate for as long as it has to."""
+    change = step.state.changes.get(app_id)
+    if change is None:
+        return
+    if step.state.brake.engaged:
+        step.timers.set(Timer(TimerKind.GATE, app_id), step.now + step.settings.kill_retry_s)
+        return
+    found = step.state.deployments[change.deployment_id]
+    if app_id in found.reached:
+        _go_on(step, found, app_id)
+
+
+def promote(step: Step, found: Deployment) -> bool:
+    """Have the apps at gates go on; False where there is none."""
+    gates = sorted(found.reached)
+    for app_id in gates:
+        _go_on(step, found, app_id)
+    return bool(gates)
+
+
+def _go_on(step: Step, found: Deployment, app_id: str) -> None:
+    del found.reached[app_id]
+    step.timers.clear(Timer(TimerKind.GATE, app_id))
+    _alter(step, found, replace(found.changes[app_id], stage=found.changes[app_id].stage + 1))
+    found.progress_at = step.now
+    _watch(step, found)
+
+
+def pause(step: Step, found: Deployment, *, paused: bool) -> None:
+    """Have a deployment come no further than it is, or go on. What crashes meanwhile comes back as what it was."""
+    if found.record.paused == paused:
+        return
+    found.record = replace(found.record, paused=paused)
+    step.store(DEPLOYMENTS + found.deployment_id, found.record)
+    for app_id, change in list(found.changes.items()):
+        app = step.state.apps.get(app_id)
+        if app is not None and change.begun:
+            _alter(step, found, replace(change, limit=rollout.launched(app, step.state.fleet(app_id)) if paused else None))
+        step.touch(app_id)
+    found.progress_at = step.now
+    _watch(step, found)
+
+
+def _release(step: Step, found: Deployment, app_id: str) -> None:
+    """Let an app begin. It stays so, whatever becomes of those that it waited for."""
+    found.held.discard(app_id)
+    del step.state.held[app_id]
+    _alter(step, found, replace(found.changes[app_id], begun=True))
+    step.touch(app_id)
+
+
+def _alter(step: Step, found: Deployment, change: ChangeRecord) -> None:
+    state = step.state
+    found.changes[change.app_id] = state.changes[change.app_id] = change
+    step.store(CHANGES + change.app_id, change)
+    before = versions.definition(state, change.app_id, change.before) if limit(state, change.app_id) is not None else None
+    if before is not None:
+        _stage(state, change, before)
+    else:
+        state.staged.pop(change.app_id, None)
+    step.touch(change.app_id)
+
+
+def note_failure(step: Step, instance: Instance) -> None:
+    """Count an instance that ended by itself against its app's deployment, where the app sets a bound to that."""
+    app, change = step.state.apps.get(instance.app_id), step.state.changes.get(instance.app_id)
+    if app is None or change is None or instance.version != app.version or labels.retries(app.labels) is None:
+        return
+    _alter(step, step.state.deployments[change.deployment_id], replace(change, failures=change.failures + 1))
+
+
+def _spent(state: State, change: ChangeRecord) -> bool:
+    app = state.apps.get(change.app_id)
+    most = labels.retries(app.labels) if app is not None else None
+    return most is not None and change.failures > most
+
+
+def due(step: Step, deployment_id: str) -> None:
+    """Have a deployment fail that came no further for as long as it may."""
+    found = step.state.deployments.get(deployment_id)
+    if found is None:
+        return
+    stuck = sorted(app_id for app_id in found.left if app_id not in found.reached and app_id not in found.held)
+    if step.state.brake.engaged or not step.state.connected or found.record.paused or (found.reached and not stuck):
+        # Nothing can come further, or somebody has to say that it may.
+        found.progress_at = step.now
+    if _deadline(step, found) > step.now:
+        _watch(step, found)
+        return
+    stuck = stuck or sorted(found.left)
+    more = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
+    fail(step, found, f"it came no further for {found.deadline_s:.0f} s: {stuck[0]}{more} is not as it was asked to be")
+
+
+def _deadline(step: Step, found: Deployment) -> float:
+    """Return until when a deployment has to come further. A subscription is new: agents may first have to come back."""
+    return max(found.progress_at, step.subscribed_at) + found.deadline_s
+
+
+def _watch(step: Step, found: Deployment) -> None:
+    step.timers.set(Timer(TimerKind.DEPLOYMENT, found.deployment_id), _deadline(step, found))
+
+
+def fail(step: Step, found: Deployment, reason: str) -> None:
+    """End a deployment that can go no further.
+
+    Apps that ask for it go back to what they were, if that has run. The others are still tried as they are wanted, with the
+    reason kept until they are at rest.
+    """
+    state = step.state
+    stuck = [found.changes[app_id] for app_id in sorted(found.left) if app_id not in found.held]
+    undone = [change for change in stuck if not found.record.undoes and _can_go_back(state, change)]
+    plan = None
+    if undone:
+        record = DeploymentRecord(step.new_id(), versions.new_version(step), step.now, undoes=found.deployment_id)
+        plan = changes.undo(state, record, undone)
+    _drop_held(step, found)
+    back = f"; back to what was before as deployment {plan.record.deployment_id}" if plan is not None else ""
+    _end(step, found, Outcome.FAILED, reason + back)
+    for change in stuck:
+        if change.app_id in state.apps:
+            state.failed[change.app_id] = f"deployment {found.deployment_id} failed: {reason}{back}"
+    if plan is not None:
+        failed = {app_id: state.failed[app_id] for app_id in plan.changes if app_id in state.failed}
+        begin(step, plan)
+        state.failed.update(failed)
+
+
+def _can_go_back(state: State, change: ChangeRecord) -> bool:
+    """Return whether an app asks to go back where it fails, and whether that is known to be possible: it ran before."""
+    app = state.apps.get(change.app_id)
+    kept = change.before in state.versions.get(change.app_id, {})
+    return app is not None and labels.rolls_back(app.labels) and change.ran_before and kept
+
+
+def _drop_held(step: Step, found: Deployment) -> None:
+    """Have what a deployment has not begun not done at all: those apps are wanted as they were."""
+    state = step.state
+    for app_id in sorted(found.held):
+        before = state.held.pop(app_id)
+        if found.changes[app_id].before:
+            state.apps[app_id] = before
+            step.store(APPS + app_id, before)
+            groups.restore(step, found.version, found.changes[app_id])
+        else:
+            del state.apps[app_id]
+            step.forget(APPS + app_id)
+        step.touch(app_id)
+    found.held.clear()
+
+
+def cancel(step: Step, found: Deployment) -> None:
+    """End a deployment on a user's wish: what it has begun stays wanted, what it has not is not done."""
+    _drop_held(step, found)
+    _end(step, found, Outcome.CANCELLED)
+
+
+def _end(step: Step, found: Deployment, outcome: Outcome, reason: str = "", app_ids: Iterable[str] = ()) -> None:
+    state = step.state
+    del state.deployments[found.deployment_id]
+    step.timers.clear(Timer(TimerKind.DEPLOYMENT, found.deployment_id))
+    step.forget(DEPLOYMENTS + found.deployment_id)
+    for app_id in found.changes:
+        del state.changes[app_id]
+        state.held.pop(app_id, None)
+        step.timers.clear(Timer(TimerKind.GATE, app_id))
+        state.staged.pop(app_id, None)
+        if outcome is not Outcome.DONE:
+            step.touch(app_id)  # nothing limits it any more
+        step.forget(CHANGES + app_id)
+        if app_id not in state.apps:
+            versions.forget_all(step, app_id)
+    touched = tuple(app_ids) or tuple(sorted(found.changes))
+    pods = frozenset(app_id for app_id, change in found.changes.items() if change.pod)
+    state.ended.append(Ended(found.record, touched, step.now, outcome, reason, pods))
+    about = {"deployment": found.deployment_id, "outcome": outcome.value, "apps": _named(touched), "reason": reason}
+    step.notice(Notice("warning" if outcome is Outcome.FAILED else "info", "deployment ended", about))
+
+
+def _named(app_ids: Iterable[str]) -> str:
+    first, *others = app_ids
+    return f"{first} and {len(others)} more" if others else first
+
+
+def rolled_back(step: Step, found: Deployment, plan: Plan) -> None:
+    """Take a deployment back on a user's wish, by the plan that does it."""
+    _end(step, found, Outcome.ROLLED_BACK, f"as deployment {plan.record.deployment_id}")
+    begin(step, plan)

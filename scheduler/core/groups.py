@@ -1,0 +1,88 @@
+"""The groups there are, as paths above apps and as records: a group outlives its apps. Pure.
+
+What a group depends on, each app in it waits for; it stands with the group, not with the apps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from eratos.marathon import ids
+
+from .records import GROUPS, ChangeRecord, GroupRecord
+from .state import State
+from .step import Step
+
+
+def around(path: str) -> Iterator[str]:
+    """Yield the groups that an app or a group lies in, the nearest one first, the root last."""
+    while path != "/":
+        path = ids.parent(path)
+        yield path
+
+
+def inherited(known: Mapping[str, GroupRecord], app_id: str) -> dict[str, tuple[str, ...]]:
+    """Return the groups around an app that depend on something, and on what."""
+    found = {group_id: known[group_id].dependencies for group_id in around(app_id) if group_id in known}
+    return {group_id: needs for group_id, needs in found.items() if needs}
+
+
+def changed(
+    state: State,
+    version: str,
+    wanted: Mapping[str, tuple[str, ...]],
+    app_ids: Iterable[str],
+    remembered: Mapping[str, tuple[str, ...]],
+) -> dict[str, GroupRecord]:
+    """Return the groups that come or change: those ``wanted``, with what they depend on, and those that apps need.
+
+    ``remembered``: what groups that come back with their apps depended on.
+    """
+    found: dict[str, GroupRecord] = {}
+    for group_id, needs in wanted.items():
+        known = state.groups.get(group_id)
+        if known is None or known.dependencies != needs:
+            found[group_id] = GroupRecord(group_id, known.made if known is not None else version, version, needs)
+    for path in (*app_ids, *wanted):
+        for group_id in around(path):
+            if group_id == "/" or group_id in state.groups or group_id in found:
+                continue  # the root is always there; that one group is does not say so of those around it while a leader loads
+            found[group_id] = GroupRecord(group_id, version, version, remembered.get(group_id, ()))
+    return found
+
+
+def without(state: State, gone: Iterable[str], app_ids: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some groups that can go: they hold none of the apps that are left, and no group that stays."""
+    doomed = {group_id for group_id in gone if group_id in state.groups}
+    for path in (*app_ids, *(group_id for group_id in state.groups if group_id not in doomed)) if doomed else ():
+        doomed.difference_update(around(path))
+    return tuple(sorted(doomed, reverse=True))  # an interrupted write leaves those around, not those within
+
+
+def restore(step: Step, version: str, change: ChangeRecord) -> None:
+    """Have the groups around an app back that were deleted with it."""
+    for group_id, found in changed(step.state, version, {}, (change.app_id,), change.groups).items():
+        keep(step, group_id, found)
+
+
+def keep(step: Step, group_id: str, found: GroupRecord) -> None:
+    step.state.groups[group_id] = found
+    step.store(GROUPS + group_id, found)
+
+
+def load(step: Step, records: Iterable[GroupRecord]) -> None:
+    """Take over the stored groups once the apps are there.
+
+    Of some a group around may be missing: of apps in a store of before, and of all where a write was interrupted.
+    """
+    state = step.state
+    for found in records:
+        state.groups[found.group_id] = found
+        state.newest_version = max(state.newest_version, found.changed)
+    versions = {app.id: app.version for app in state.apps.values()}
+    versions |= {group_id: found.made for group_id, found in state.groups.items()}
+    for path, version in versions.items():
+        for group_id, found in changed(state, version, {}, (path,), {}).items():
+            state.groups[group_id] = found
+            if GROUPS + group_id not in state.spoilt:
+                step.store(GROUPS + group_id, found)

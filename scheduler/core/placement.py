@@ -1,0 +1,413 @@
+"""Waiting instances x offers -> placements, and for each offer that did not do, the reason. Pure.
+
+One call places any number of equal instances of one app. Hosts are looked at one after another until enough were found
+that would do, several for each instance; a heap then hands out the best of these again and again. So the cost is that of
+the instances, not of the cluster, unless few hosts fit; Fenzo, Netflix' placement
+library for Mesos, ends its search at a good-enough fit for the same reason (https://github.com/Netflix/Fenzo).
+
+Two strategies order the hosts. *Spread*, the default: over zones first, then over hosts, then to where most is free.
+*Pack*: to the fullest host that still has room. Both keep clear of hosts with maintenance ahead while others do.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from eratos.common.resources import PortRanges, Resources
+from eratos.marathon.app import App
+
+from . import constraints
+from .mesos_types import NO_PORTS, NO_RESOURCES, Agent, Offer, Window
+from .reasons import Reason, Refusal
+from .state import Instance, Trouble
+
+#: Bytes of instructions that one agent gets in one pass, and so one executor in one message.
+HOST_BYTES = 4 * 1024 * 1024
+#: Hosts found to do before placing begins: so many, and so many for each instance.
+FOUND_LEAST = 64
+FOUND_EACH = 2
+#: No host has failed to start the app.
+NOTHING_FAILED: Mapping[str, int] = {}
+#: Looks at hosts in one pass, over all apps: many apps that fit nowhere must not hold up the others.
+LOOKS_MOST = 200_000
+
+
+class Free(NamedTuple):
+    """What is free of one kind of resources."""
+
+    cpus_m: int
+    mem_mib: int
+    disk_mib: int
+    gpus: int
+    ports: PortRanges
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """What one agent has free, all its offers together; shrinks as instances are placed on it."""
+
+    agent: Agent
+    cpus_m: int
+    mem_mib: int
+    disk_mib: int
+    gpus: int
+    ports: PortRanges
+    offer_ids: tuple[str, ...]
+    used: bool  #: our executor runs there already
+    first_port: int  #: dynamic ports are taken from here on, so that a port just freed is not the next one taken
+    window: Window | None  #: maintenance ahead
+    bytes_left: int = HOST_BYTES
+    reserved: Resources = NO_RESOURCES  #: of what is free, what is reserved for this framework's role: it goes first
+    reserved_ports: PortRanges = NO_PORTS
+
+    def of(self, accepts: str) -> Host | Free:
+        """Return what is free of the resources that an app accepts (:attr:`.App.accepts`)."""
+        if not accepts:
+            return self
+        kept, ports = self.reserved, self.reserved_ports
+        if accepts == "reserved":
+            return Free(kept.cpus_m, kept.mem_mib, kept.disk_mib, kept.gpus, ports)
+        open_ports = self.ports.without(ports) if len(ports) else self.ports
+        return Free(
+            self.cpus_m - kept.cpus_m,
+            self.mem_mib - kept.mem_mib,
+            self.disk_mib - kept.disk_mib,
+            self.gpus - kept.gpus,
+            open_ports,
+        )
+
+    def take(self, resources: Resources, ports: Sequence[int], size: int, accepts: str) -> None:
+        """Have an instance of an app take its share; ``size`` is that of its instruction in bytes."""
+        if self.reserved is not NO_RESOURCES and accepts != "unreserved":
+            self.reserved -= self.reserved.least(resources)
+            self.reserved_ports = self.reserved_ports.without(ports)
+        self.cpus_m -= resources.cpus_m
+        self.mem_mib -= resources.mem_mib
+        self.disk_mib -= resources.disk_mib
+        self.gpus -= resources.gpus
+        self.used = True
+        self.bytes_left -= size
+        if ports:
+            self.ports = self.ports.without(ports)
+            self.first_port = ports[-1] + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where one more instance of the app goes."""
+
+    host: Host
+    ports: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Candidates:
+    """The hosts of one pass, made when they are first looked at; :meth:`Host.take` changes them for the apps that follow."""
+
+    offers: Mapping[str, tuple[Offer, ...]]  #: by agent id
+    agent_of: Callable[[Offer], Agent]
+    executor_id: str
+    executor_resources: Resources
+    first_ports: Mapping[str, int] = field(default_factory=dict)  #: by host name
+    looks_left: int = LOOKS_MOST
+    left_alone: Mapping[str, Trouble] = field(default_factory=dict)  #: hosts that take nothing at present
+    _ids: list[str] = field(init=False)
+    _hosts: list[Host | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._ids = list(self.offers)
+        self._hosts = [None] * len(self._ids)
+
+    def look(self, *, mixed: bool) -> Iterator[Host]:
+        """Yield each host once, until the looks of this pass are used up; ``mixed``: in no order that agents may be in."""
+        size = len(self._ids)
+        stride = _stride(size) if mixed else 1
+        index = 0
+        for _ in range(size):
+            if self.looks_left <= 0:
+                return
+            self.looks_left -= 1
+            host = self._hosts[index]
+            if host is None:
+                host = self._hosts[index] = self._host(self.offers[self._ids[index]])
+            yield host
+            index = (index + stride) % size
+
+    def _host(self, group: tuple[Offer, ...]) -> Host:
+        """Put the offers of an agent together, less what our executor will take where it does not run yet (rule 74)."""
+        offer = group[0]
+        free, ports, window = offer.resources, offer.ports, offer.window
+        used = self.executor_id in offer.executor_ids
+        reserved = sum((other.reserved for other in group), NO_RESOURCES)
+        for other in group[1:]:
+            free += other.resources
+            ports = PortRanges((*ports.ranges, *other.ports.ranges))
+            window = window or other.window
+            used = used or self.executor_id in other.executor_ids
+        if not used:
+            free -= self.executor_resources
+            reserved -= reserved.least(self.executor_resources)
+        agent = self.agent_of(offer)
+        return Host(
+            agent,
+            free.cpus_m,
+            free.mem_mib,
+            free.disk_mib,
+            free.gpus,
+            ports,
+            (offer.offer_id,) if len(group) == 1 else tuple(other.offer_id for other in group),
+            used,
+            self.first_ports.get(agent.hostname, 0),
+            window,
+            reserved=NO_RESOURCES if reserved == NO_RESOURCES else reserved,
+            reserved_ports=PortRanges(itertools.chain.from_iterable(other.reserved_ports.ranges for other in group)),
+        )
+
+
+def _stride(size: int) -> int:
+    """Return a step that visits every index of ``size``, neighbours far apart: near the golden section of it."""
+    stride = max(1, round(size * 0.618))
+    while math.gcd(stride, size) != 1:
+        stride += 1
+    return stride
+
+
+def place_instances(
+    app: App,
+    count: int,
+    candidates: Candidates,
+    existing: Iterable[Instance],
+    now: float,
+    *,
+    pack: bool = False,
+    lead_s: float = 0.0,
+    home: str = "",
+    failed: Mapping[str, int] = NOTHING_FAILED,
+) -> tuple[list[Placement], dict[str, Refusal]]:
+    """Place up to ``count`` instances; hosts are changed by :meth:`Host.take`.
+
+    ``existing`` are the app's instances that have a place already; ``lead_s`` is how long before its maintenance a host is
+    closed, ``home`` the master's region, ``failed`` the app's failed starts by host name: the more, the later a choice.
+    Returns the placements, and by agent id why a host took none or no more, if instances are left over. Without a reason are
+    only hosts that got as many instructions as one pass sends them.
+    """
+    existing = list(existing)
+    # Instances of older versions give way to the new ones: counted here, a UNIQUE app on all hosts could never be replaced.
+    limits = constraints.Constraints(app, (instance.agent for instance in existing if instance.version == app.version), home)
+    search = _Search(app, candidates, Pack() if pack else Spread(existing), limits, now, lead_s, failed)
+    placed: list[Placement] = []
+    while len(placed) < count and (host := search.best(count - len(placed))) is not None:
+        if limits.violated(host.agent) is None:
+            ports = choose_ports(app, host)
+            assert ports is not None, "refuse() let a host without the ports through"
+            host.take(app.resources, ports, app.launch_bytes, app.accepts)
+            placed.append(Placement(host, ports))
+            search.placed(host)
+            limits.add(host.agent)
+        search.push(host)  # for the next one, or, where a placement has closed it, for another turn
+    return placed, search.refusals if len(placed) < count else {}
+
+
+#: What is compared of hosts: the least is the first choice. Agent ids keep two hosts from being equal.
+Rank = tuple[int, int, int, str]
+
+
+class Spread:
+    """Instances as far apart as they can be: the zone with the fewest first, in it the host with the fewest and most free."""
+
+    mixed = True  #: hosts are looked at in no order that agents may be in
+
+    def __init__(self, existing: Sequence[Instance]) -> None:
+        self._on_agent = Counter(instance.agent.agent_id for instance in existing)
+        self._in_zone = Counter(instance.agent.spread_zone for instance in existing)
+
+    def zone(self, host: Host) -> str:
+        """Return what hosts are grouped by."""
+        return host.agent.spread_zone
+
+    def rank(self, host: Host) -> Rank:
+        """Return how a host compares with others of its group."""
+        return self._on_agent[host.agent.agent_id], -host.cpus_m, -host.mem_mib, host.agent.agent_id
+
+    def instances(self, zone: str) -> int:
+        """Return how many a group has: the one with the fewest comes next."""
+        return self._in_zone[zone]
+
+    def placed(self, host: Host) -> None:
+        self._on_agent[host.agent.agent_id] += 1
+        self._in_zone[host.agent.spread_zone] += 1
+
+
+class Pack:
+    """Instances on as few hosts as will do: those in use first, of them the one with the least left."""
+
+    mixed = False
+
+    def zone(self, host: Host) -> str:
+        return ""
+
+    def rank(self, host: Host) -> Rank:
+        return int(not host.used), host.cpus_m, host.mem_mib, host.agent.agent_id
+
+    def instances(self, zone: str) -> int:
+        return 0
+
+    def placed(self, host: Host) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class _Search:
+    """The hosts that will do for one app, best first, out of those that are looked at."""
+
+    app: App
+    candidates: Candidates
+    strategy: Spread | Pack
+    limits: constraints.Constraints
+    now: float
+    lead_s: float
+    failed: Mapping[str, int]
+    refusals: dict[str, Refusal] = field(default_factory=dict)  #: by agent id
+    #: Refused for a constraint: another placement may change that (GROUP_BY), so they are looked at again.
+    _held_back: list[Host] = field(default_factory=list)
+    _looked_again: bool = True  #: and nothing was placed since: another look would find the same
+    #: Hosts by what speaks against them (starts that failed, maintenance ahead) and by zone; each group is a heap.
+    _groups: dict[tuple[int, str], list[tuple[int, int, int, str, Host]]] = field(default_factory=dict)
+    _looking: Iterator[Host] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._looking = self.candidates.look(mixed=self.strategy.mixed)
+
+    def best(self, wanted: int) -> Host | None:
+        """Take out the best host; ``wanted`` says for how many instances hosts are to be found, where there are none."""
+        if not self._groups:
+            self._find(max(FOUND_LEAST, FOUND_EACH * wanted))
+        if not self._groups and not self._looked_again:
+            self._looked_again = True
+            again, self._held_back = self._held_back, []
+            for host in again:
+                self.push(host)
+        if not self._groups:
+            return None
+        instances = self.strategy.instances
+        best = min(self._groups, key=lambda group: (group[0], instances(group[1]), group[1]))
+        host = heapq.heappop(self._groups[best])[-1]
+        if not self._groups[best]:
+            del self._groups[best]
+        return host
+
+    def _find(self, wanted: int) -> None:
+        for host in self._looking:
+            wanted -= self.push(host)
+            if wanted <= 0:
+                return
+
+    def push(self, host: Host) -> bool:
+        """Put a host among those that will do, or note why it does not; return whether it will."""
+        app, agent = self.app, host.agent
+        if host.bytes_left < app.launch_bytes:
+            return False  # its next offer follows soon
+        trouble = self.candidates.left_alone.get(agent.hostname)
+        if trouble is None:
+            refusal = refuse(app, host, self.limits, self.now, self.lead_s)
+        else:
+            refusal = _left_alone(agent, trouble, self.now)
+        if refusal is not None:
+            self.refusals[agent.agent_id] = refusal
+            if refusal.reason is Reason.CONSTRAINT:
+                self._held_back.append(host)
+            return False
+        # Few hosts have GPUs: those that need none of them go elsewhere while there is room.
+        late = 2 * self.failed.get(agent.hostname, 0) + (host.window is not None) + (host.gpus > 0 and not app.gpus)
+        group, entry = (late, self.strategy.zone(host)), (*self.strategy.rank(host), host)
+        heap = self._groups.get(group)
+        if heap is None:
+            self._groups[group] = [entry]
+        else:
+            heapq.heappush(heap, entry)
+        return True
+
+    def placed(self, host: Host) -> None:
+        """Count an instance; what was refused for a constraint may be allowed from now on."""
+        self.strategy.placed(host)
+        self._looked_again = False
+
+
+def _left_alone(agent: Agent, trouble: Trouble, now: float) -> Refusal:
+    apps = f"{', '.join(trouble.against[:3])}{' and others' if len(trouble.against) > 3 else ''}"
+    again = f"{agent.hostname} is left alone and tried again in {trouble.until - now:.0f} s"
+    note = f"{again}: starts of {apps} failed there and nowhere else"
+    return Refusal(Reason.FAILING_HOST, agent.hostname, now, note=note)
+
+
+def refuse(app: App, host: Host, limits: constraints.Constraints, now: float, lead_s: float = 0.0) -> Refusal | None:
+    """Return why one more instance does not fit on the host, or None if it does."""
+    window, hostname = host.window, host.agent.hostname
+    if window is not None and window.begin - lead_s <= now < window.end:
+        begins = "is under way" if window.begin <= now else f"begins in {window.begin - now:.0f} s"
+        return Refusal(Reason.MAINTENANCE, hostname, now, note=f"maintenance of {hostname} {begins}")
+    violated = limits.violated(host.agent)
+    if violated is not None:
+        return Refusal(Reason.CONSTRAINT, hostname, now, note=limits.explain(violated, host.agent))
+    want, have, kind = app.resources, host.of(app.accepts), app.accepts
+    if want.cpus_m > have.cpus_m:
+        return Refusal(Reason.CPUS, hostname, now, want.cpus_m / 1000, have.cpus_m / 1000, kind=kind)
+    if want.mem_mib > have.mem_mib:
+        return Refusal(Reason.MEMORY, hostname, now, want.mem_mib, have.mem_mib, kind=kind)
+    if want.disk_mib > have.disk_mib:
+        return Refusal(Reason.DISK, hostname, now, want.disk_mib, have.disk_mib, kind=kind)
+    if want.gpus > have.gpus:
+        return Refusal(Reason.GPUS, hostname, now, want.gpus, have.gpus, kind=kind)
+    if app.ports:
+        taken = [port for port in _fixed_ports(app) if port not in have.ports]
+        if taken:
+            return Refusal(Reason.PORTS, hostname, now, note=_not_free(taken, have.ports, hostname))
+        if len(app.ports) > len(have.ports):
+            return Refusal(Reason.PORTS, hostname, now, len(app.ports), len(have.ports), kind=kind)
+    return None
+
+
+def choose_ports(app: App, host: Host) -> tuple[int, ...] | None:
+    """Return a host port for each of the app's ports, in their order, or None where the host lacks one."""
+    if not app.ports:
+        return ()
+    fixed, free = _fixed_ports(app), host.of(app.accepts).ports
+    if any(port not in free for port in fixed) or len(set(fixed)) != len(fixed):
+        return None
+    dynamic = _pick(free, len(app.ports) - len(fixed), host.first_port, frozenset(fixed))
+    if dynamic is None:
+        return None
+    source = iter(dynamic)
+    return tuple(port.host_port or next(source) for port in app.ports)
+
+
+def _not_free(ports: list[int], offered: PortRanges, hostname: str) -> str:
+    listed = ", ".join(map(str, ports))
+    span = offered.ranges and (offered.ranges[0][0], offered.ranges[-1][1])
+    if not span or any(span[0] <= port <= span[1] for port in ports):
+        return f"ports: {listed} not free on {hostname}"
+    return (
+        f"ports: {listed} not among those that {hostname} offers, {span[0]} to {span[1]}: unless a task has it now, "
+        "have its agent offer it (--resources), or leave requirePorts or hostPort out"
+    )
+
+
+def _fixed_ports(app: App) -> list[int]:
+    return [port.host_port for port in app.ports if port.host_port]
+
+
+def _pick(ports: PortRanges, count: int, start: int, avoid: frozenset[int]) -> tuple[int, ...] | None:
+    """Take ``count`` ports at or above ``start``, going on from the lowest one when the top is reached."""
+    above = ports.from_on(start)
+    found = above.first(count, avoid)
+    if found is not None:
+        return found
+    some = [port for port in above if port not in avoid]
+    rest = ports.without(some).first(count - len(some), avoid)
+    return None if rest is None else (*some, *rest)

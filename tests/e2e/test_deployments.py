@@ -1,0 +1,217 @@
+"""Changes of apps on the real cluster, each under load through both balancers, and no request is lost.
+
+Rolling upgrades with the leading scheduler killed in the midst of it, a group in the order of its dependencies, a way back, and
+a canary that fails.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
+from support.containers import docker
+from support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+#: A rollout of ten instances, two at a time, each drained.
+ROLLOUT_S = 180.0
+
+
+class Load:
+    """Requests one after another to both balancers, for each host name, until the end; what failed is kept."""
+
+    def __init__(self, cluster: Cluster, hosts: tuple[str, ...]) -> None:
+        self._cluster, self._hosts = cluster, hosts
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=self._send, args=(url,), daemon=True) for url in cluster.balancers]
+        self.answers: Counter[str] = Counter()
+        self.failed: list[str] = []
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join(timeout=60)
+
+    def _send(self, url: str) -> None:
+        while not self._end.wait(0.005):
+            for host in self._hosts:
+                try:
+                    answer = requests.get(url, headers={"Host": host}, timeout=20)
+                except requests.RequestException as error:
+                    self.failed.append(f"{time.strftime('%X')} {url} {host}: {error}")
+                    continue
+                self.answers[host] += 1
+                if answer.status_code != 200:
+                    self.failed.append(f"{time.strftime('%X')} {url} {host}: {answer.status_code} {answer.text[:80]}")
+
+
+@contextmanager
+def under_load(cluster: Cluster, *hosts: str) -> Iterator[Load]:
+    with Load(cluster, hosts) as load:
+        yield load
+    print(f"{sum(load.answers.values())} requests, {len(load.failed)} failed")
+    assert not load.failed, f"{len(load.failed)} of {sum(load.answers.values())}: {load.failed[:5]}"
+    assert min(load.answers[host] for host in hosts) > 50
+
+
+def app(app_id: str, instances: int, **fields: Any) -> dict[str, Any]:
+    name = app_id.strip("/").replace("/", "-")
+    return {
+        "id": app_id,
+        "instances": instances,
+        "cpus": 0.05,
+        "mem": 32,
+        "container": {"type": "DOCKER", "docker": {"image": "eratos/prime"}},
+        "networks": [{"mode": "host"}],
+        "portDefinitions": [{"port": 0, "name": "http"}],
+        "env": {"WORK_S": "0.001", "RELEASE": "1"},
+        "healthChecks": [{"protocol": "MESOS_HTTP", "path": "/health", "intervalSeconds": 2, "timeoutSeconds": 2}],
+        "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 0.2},
+        "labels": {"HAPROXY_0_VHOST": f"{name}.test"},
+        **fields,
+    }
+
+
+def release(made: dict[str, Any], number: int, **fields: Any) -> dict[str, Any]:
+    return {**made, "env": {**made["env"], "RELEASE": str(number)}, **fields}
+
+
+def put(cluster: Cluster, *apps: dict[str, Any]) -> str:
+    """Change apps as one deployment, and return it."""
+    answer = cluster.any_api("PUT", "/v2/apps", list(apps))
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["deploymentId"])
+
+
+def outcome(cluster: Cluster, deployment_id: str) -> str:
+    """Return how a deployment ended; empty while it goes on, and unknown to a leader that came after its end."""
+    answer = cluster.any_api("GET", f"/v2/deployments/{deployment_id}")
+    if answer.status_code == 404:
+        return "unknown"
+    return str(answer.json().get("eratos", {}).get("outcome", ""))
+
+
+def version_of(cluster: Cluster, app_id: str) -> str:
+    return str(cluster.any_api("GET", f"/v2/apps{app_id}").json()["app"]["version"])
+
+
+def running(cluster: Cluster, app_id: str) -> Counter[str]:
+    """Return the versions of an app's running tasks, and how many there are of each."""
+    tasks = cluster.any_api("GET", f"/v2/apps{app_id}").json()["app"]["tasks"]
+    return Counter(task["version"] for task in tasks if task["state"] == "TASK_RUNNING")
+
+
+@pytest.fixture
+def shop(cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """Ten instances at rest."""
+    made = app("/shop", 10)
+    cluster.delete("/prime")
+    put(cluster, made)
+    cluster.settle(made, 10)
+    until(lambda: not cluster.any_api("GET", "/v2/deployments").json(), SOON_S, "nothing is under way")
+    yield made
+    cluster.delete("/shop")
+    cluster.settle(made, 0)
+    # Its tasks are gone before its deployment is, which locks the app for as long.
+    until(lambda: not cluster.any_api("GET", "/v2/deployments").json(), SOON_S, "nothing is under way")
+
+
+def test_a_rolling_upgrade_goes_on_when_the_leading_scheduler_dies_in_the_midst_of_it(cluster: Cluster, shop: dict[str, Any]):
+    before = cluster.tasks("/shop")
+    with under_load(cluster, "shop.test"):
+        deployment_id = put(cluster, release(shop, 2))
+        locked = cluster.any_api("PUT", "/v2/apps/shop", {"instances": 11})
+        assert locked.status_code == 409
+        assert locked.json()["deployments"] == [{"id": deployment_id}]
+        version = version_of(cluster, "/shop")
+        until(lambda: running(cluster, "/shop")[version] >= 3, ROLLOUT_S, "the rollout is under way")
+        leader = cluster.leader()
+        scheduler = cluster.container_of(f"scheduler{leader}")
+        docker("kill", scheduler)
+        try:
+            # Only whoever led at its end knows how it ended.
+            until(lambda: outcome(cluster, deployment_id) == "done", ROLLOUT_S, "the other scheduler ends the deployment")
+        finally:
+            docker("start", scheduler)
+        cluster.settle(release(shop, 2), 10)
+    assert not before & cluster.tasks("/shop")
+    assert running(cluster, "/shop") == {version: 10}
+
+
+def test_a_deployment_is_taken_back_in_the_midst_of_it(cluster: Cluster, shop: dict[str, Any]):
+    version, before = version_of(cluster, "/shop"), cluster.tasks("/shop")
+    with under_load(cluster, "shop.test"):
+        deployment_id = put(cluster, release(shop, 3))
+        changed = version_of(cluster, "/shop")
+        until(lambda: running(cluster, "/shop")[changed] >= 2, ROLLOUT_S, "the rollout is under way")
+        answer = cluster.any_api("DELETE", f"/v2/deployments/{deployment_id}")
+        assert answer.status_code == 200, answer.text
+        until(lambda: outcome(cluster, answer.json()["deploymentId"]) == "done", ROLLOUT_S, "it is taken back")
+        cluster.settle(shop, 10)
+    assert version_of(cluster, "/shop") == version
+    assert len(before & cluster.tasks("/shop")) >= 4, "instances that still ran were replaced"
+
+
+def test_a_canary_that_fails_goes_back_by_itself(cluster: Cluster, shop: dict[str, Any]):
+    labels = {**shop["labels"], "ERATOS_CANARY": "1", "ERATOS_DEPLOYMENT_RETRIES": "0", "ERATOS_ROLLBACK": "true"}
+    version, before = version_of(cluster, "/shop"), cluster.tasks("/shop")
+    with under_load(cluster, "shop.test"):
+        deployment_id = put(cluster, release(shop, 4, labels=labels, cmd="sleep 5; exit 1"))
+        until(lambda: outcome(cluster, deployment_id) == "failed", ROLLOUT_S, "the canary has failed")
+        cluster.settle(shop, 10)
+    assert (version_of(cluster, "/shop"), cluster.tasks("/shop")) == (version, before)
+
+
+def test_a_canary_is_promoted(cluster: Cluster, shop: dict[str, Any]):
+    with under_load(cluster, "shop.test"):
+        changed = release(shop, 5, labels={**shop["labels"], "ERATOS_CANARY": "20%"})
+        deployment_id = put(cluster, changed)
+        version = version_of(cluster, "/shop")
+
+        def at_gate() -> bool:
+            shown = cluster.any_api("GET", f"/v2/deployments/{deployment_id}").json()["eratos"]
+            return "/shop" in shown["atGateSince"] and shown["newInstancesAtMost"] == {"/shop": 2}
+
+        until(at_gate, ROLLOUT_S, "it stands at its gate")
+        until(lambda: running(cluster, "/shop").total() == 10, ROLLOUT_S, "as many have gone as came")
+        assert running(cluster, "/shop")[version] == 2
+        assert cluster.any_api("POST", f"/v2/deployments/{deployment_id}/promote").status_code == 200
+        until(lambda: outcome(cluster, deployment_id) == "done", ROLLOUT_S, "the deployment is done")
+        cluster.settle(changed, 10)
+
+
+def test_a_group_is_upgraded_in_the_order_of_its_dependencies(cluster: Cluster):
+    database = app("/chain/db", 2)
+    web = app("/chain/web", 3, dependencies=["/chain/db"])
+    put(cluster, database, web)
+    for made in (database, web):
+        cluster.settle(made, made["instances"], AFTER_HOST_LOSS_S)
+    until(lambda: not cluster.any_api("GET", "/v2/deployments").json(), SOON_S, "nothing is under way")
+    try:
+        with under_load(cluster, "chain-db.test", "chain-web.test"):
+            deployment_id = put(cluster, release(database, 2), release(web, 2))
+            version = version_of(cluster, "/chain/db")
+            while not outcome(cluster, deployment_id):
+                begun = running(cluster, "/chain/web")[version] > 0
+                assert not begun or running(cluster, "/chain/db") == {version: 2}, "/chain/web began before /chain/db was done"
+            assert outcome(cluster, deployment_id) == "done"
+            for made in (database, web):
+                cluster.settle(made, made["instances"])
+    finally:
+        stopped = cluster.any_api("DELETE", "/v2/groups/chain?force=true")
+        assert stopped.status_code == 200, stopped.text
+        for made in (database, web):
+            cluster.settle(made, 0)

@@ -1,0 +1,310 @@
+"""./dev and compose.yaml: further agents and balancers, containers in trouble, and what the compose file promises."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from devtool import cluster, images, report
+from devtool.cluster import Attachment, Container, attributes, extra_services, host_of, outlived, parse_container, stranded
+from devtool.settings import COMPOSE_FILE, COMPOSE_FOLDER, Settings
+
+CONFIG = {
+    "services": {
+        "agent1": {
+            "build": {"target": "agent"},
+            "image": "eratos/agent",
+            "hostname": "agent1",
+            "networks": {"default": {"ipv4_address": "10.0.7.101"}, "docker0-agent1": {}},
+            "extra_hosts": ["zookeeper=10.0.7.10", "agent1=10.0.7.101", "agent2=10.0.7.102"],
+            "volumes": [{"type": "volume", "source": "agent1", "target": "/var/lib/mesos"}],
+            "environment": {
+                "MESOS_HOSTNAME": "agent1",
+                "MESOS_ATTRIBUTES": "rack:r1;zone:a",
+                "ERATOS_HOST_NETWORK": "container:myagent1-agent1-1",
+                "ERATOS_HOST_BRIDGE": "myagent1_docker0-agent1",
+                "ERATOS_HOST_DNS": "10.9.1.2",
+            },
+        },
+        "consul-agent1": {"network_mode": "service:agent1", "environment": {"CONSUL_NODE": "agent1"}},
+        "balancer1": {
+            "hostname": "balancer1",
+            "networks": {"default": {"ipv4_address": "10.0.7.41"}},
+            "ports": [{"target": 8000, "published": "8000", "host_ip": "127.0.0.1"}, {"target": 9090, "published": "9090"}],
+        },
+        "consul-balancer1": {"network_mode": "service:balancer1", "environment": {"CONSUL_NODE": "balancer1"}},
+    },
+    "networks": {
+        "docker0-agent1": {
+            "name": "myagent1_docker0-agent1",
+            "ipam": {"config": [{"subnet": "10.9.1.0/24", "aux_addresses": {"DefaultGatewayIPv4": "10.9.1.2"}}]},
+        }
+    },
+}
+
+
+def test_no_service_is_added_for_the_default_counts_or_fewer() -> None:
+    assert extra_services(CONFIG, Settings()) == {"services": {}, "volumes": {}, "networks": {}}
+    assert extra_services(CONFIG, Settings(agents=1, balancers=1)) == {"services": {}, "volumes": {}, "networks": {}}
+
+
+def test_a_further_agent_is_the_first_one_under_its_own_name() -> None:
+    added = extra_services(CONFIG, Settings(agents=4))
+    assert added["volumes"] == {"agent4": None}
+    assert added["networks"] == {
+        "docker0-agent4": {
+            "name": "myagent1_docker0-agent4",
+            "ipam": {"config": [{"subnet": "10.9.4.0/24", "aux_addresses": {"DefaultGatewayIPv4": "10.9.4.2"}}]},
+        }
+    }
+    assert added["services"] == {
+        "agent4": {
+            "image": "eratos/agent",
+            "hostname": "agent4",
+            "networks": {"default": {"ipv4_address": "10.0.7.104"}, "docker0-agent4": {}},
+            "extra_hosts": ["zookeeper=10.0.7.10", "agent2=10.0.7.102", "agent4=10.0.7.104"],
+            "volumes": [{"type": "volume", "source": "agent4", "target": "/var/lib/mesos"}],
+            "environment": {
+                "MESOS_HOSTNAME": "agent4",
+                "MESOS_ATTRIBUTES": "rack:r1;zone:b",
+                # Only whole names are replaced: the project's own name stays.
+                "ERATOS_HOST_NETWORK": "container:myagent1-agent4-1",
+                "ERATOS_HOST_BRIDGE": "myagent1_docker0-agent4",
+                "ERATOS_HOST_DNS": "10.9.4.2",
+            },
+        },
+        "consul-agent4": {"network_mode": "service:agent4", "environment": {"CONSUL_NODE": "agent4"}},
+    }
+
+
+def test_a_further_balancer_gets_the_next_ports_or_those_of_its_variables() -> None:
+    settings = Settings(balancers=4, variables={"ERATOS_BALANCER4_PORT": "18003"})
+    added = extra_services(CONFIG, settings)
+    assert added["volumes"] == {"balancer3-log": None, "balancer4-log": None}
+    services = added["services"]
+    assert [port["published"] for port in services["balancer3"]["ports"]] == ["8002", "9092"]
+    assert [port["published"] for port in services["balancer4"]["ports"]] == ["18003", "9093"]
+    assert services["balancer3"]["ports"][0]["host_ip"] == "127.0.0.1"
+    assert services["balancer3"]["networks"]["default"]["ipv4_address"] == "10.0.7.43"
+    assert services["consul-balancer3"]["network_mode"] == "service:balancer3"
+
+
+def test_six_agents_have_every_combination_of_rack_and_zone() -> None:
+    assert len({attributes(number) for number in range(1, 7)}) == 6
+
+
+def container(service: str, started_at: str, state: str = "running") -> Container:
+    return Container(
+        name=f"eratos-{service}-1", service=service, state=state, health="", exit_code=0, started_at=started_at, restarts=0
+    )
+
+
+def test_a_consul_agent_older_than_its_host_is_stranded() -> None:
+    found = [
+        container("agent1", "2026-01-01T10:00:00Z"),
+        container("consul-agent1", "2026-01-01T09:00:00Z"),
+        container("agent2", "2026-01-01T09:00:00Z"),
+        container("consul-agent2", "2026-01-01T09:00:01Z"),
+        container("agent3", "2026-01-01T10:00:00Z"),
+        container("consul-agent3", "2026-01-01T09:00:00Z", "exited"),
+    ]
+    assert [one.service for one in stranded(found)] == ["consul-agent1"]
+
+
+def test_workers_of_before_their_hosts_boot_or_without_a_host_are_lost_with_it() -> None:
+    found = [container("agent1", "2026-01-01T10:00:00Z"), container("agent2", "2026-01-01T10:00:00Z", "exited")]
+    workers = [
+        container("c-agent1", "2026-01-01T10:00:01Z"),
+        container("c-agent1", "0001-01-01T00:00:00Z", "created"),  # just being started
+        container("c-agent1", "2026-01-01T09:00:00Z", "exited"),  # kept for its log
+        lost := container("c-agent1", "2026-01-01T09:59:59Z"),
+        without_power := container("c-agent2", "2026-01-01T11:00:00Z"),
+        without_host := container("c-agent3", "2026-01-01T11:00:00Z"),
+    ]
+    assert outlived("c", found, workers) == [lost, without_power, without_host]
+
+
+def test_only_consul_agents_have_a_host() -> None:
+    assert [host_of(name) for name in ("consul-agent12", "consul-balancer1", "consul1", "agent1")] == [
+        "agent12",
+        "balancer1",
+        "",
+        "",
+    ]
+
+
+def test_an_entry_of_docker_inspect_is_read() -> None:
+    entry: dict[str, Any] = {
+        "Id": "abc",
+        "Name": "/eratos-agent1-1",
+        "RestartCount": 2,
+        "Config": {"Labels": {cluster.SERVICE_LABEL: "agent1"}},
+        "State": {"Status": "exited", "ExitCode": 137, "StartedAt": "2026-01-01T00:00:00Z"},
+    }
+    parsed = parse_container(entry)
+    assert (parsed.name, parsed.service, parsed.running, parsed.exit_code) == ("eratos-agent1-1", "agent1", False, 137)
+    assert (parsed.health, parsed.restarts) == ("", 2)
+    entry["HostConfig"] = {"NetworkMode": "container:def"}
+    entry["NetworkSettings"] = {"Networks": {"eratos_default": {"NetworkID": "n1", "IPAddress": "10.0.7.101"}}}
+    parsed = parse_container(entry)
+    assert (parsed.network_mode, parsed.networks) == ("container:def", {"eratos_default": Attachment("n1", "10.0.7.101")})
+
+
+def test_troubles_name_missing_stopped_and_unhealthy_services() -> None:
+    settings = Settings(agents=1, balancers=1)
+    found = [container(service, "2026-01-01T00:00:00Z") for service in settings.services() if service != "master1"]
+    by_service = {one.service: one for one in found}
+    by_service["agent1"].state = "exited"
+    by_service["consul2"].health = "unhealthy"
+    assert report.container_troubles(settings, found) == [
+        "master1 is missing",
+        "consul2 is unhealthy",
+        "agent1 is exited (exit code 0)",
+    ]
+
+
+def test_a_part_that_is_cut_off_is_named() -> None:
+    settings = Settings(agents=1, balancers=1)
+    found = [container(service, "2026-01-01T00:00:00Z") for service in settings.services()]
+    for one in found:
+        one.network_mode = "container:h1" if host_of(one.service) else "eratos_default"
+        one.networks = {} if host_of(one.service) or one.service == "agent1" else {"eratos_default": Attachment("n1", "10.0.7.1")}
+    assert report.container_troubles(settings, found) == ["agent1 is cut off from the network"]
+
+
+def test_a_line_of_ps_has_80_columns_at_most() -> None:
+    worker = Container(
+        name="eratos-prime.instance-303385bd-5dac-4f3b-83b0-759df5d25bc8._app.1",
+        service="eratos-agent1",
+        state="running",
+        health="",
+        exit_code=0,
+        started_at="",
+        restarts=0,
+    )
+    assert report.container_line(worker, 12.6).split() == ["eratos-agent1", "running", "13", "MiB", "prime.303385bd.1"]
+    unwell = Container("eratos-consul-balancer10-1", "consul-balancer10", "running", "unhealthy", 0, "", 0)
+    crashing = Container("eratos-consul-balancer10-1", "consul-balancer10", "restarting", "", 137, "", 0)
+    for line in (report.container_line(worker, 12.6), report.container_line(unwell, 1234), report.container_line(crashing, None)):
+        assert len(line) <= 80, line
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("eratos-shop_cart.instance-6f1c0a52-8a0e-4d5b-9f0e-2f4f4f1d7c11._app.12", "shop_cart.6f1c0a52.12"),
+        ("eratos-agent1-1", "eratos-agent1-1"),
+    ],
+)
+def test_workers_are_called_as_the_eratos_command_calls_their_tasks(name: str, short: str) -> None:
+    assert cluster.short_name(name) == short
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
+    return loaded
+
+
+def test_every_published_port_binds_this_machine_only_and_can_be_moved(compose: dict[str, Any]) -> None:
+    published = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    variables = set()
+    for port in published:
+        match = re.fullmatch(r"127\.0\.0\.1:\$\{(ERATOS_\w+_PORT):-\d+\}:\d+", port)
+        assert match, port
+        variables.add(match[1])
+    assert variables == set(Settings().published())
+
+
+def test_addresses_are_fixed_and_different_and_leave_room_for_further_hosts(compose: dict[str, Any]) -> None:
+    addresses = {
+        name: service["networks"]["default"]["ipv4_address"]
+        for name, service in compose["services"].items()
+        if "networks" in service
+    }
+    assert set(addresses) == {name for name in Settings().services() if not host_of(name)}
+    for name, address in addresses.items():
+        match = re.fullmatch(r"\$\{ERATOS_NETWORK:-10\.87\.213\}\.(\d+)", address)
+        assert match, name
+        number, kind = int(match[1]), name.rstrip("0123456789")
+        assert {"agent": range(101, 151), "balancer": range(41, 51)}.get(kind, range(10, 40)).index(number) >= 0
+        assert number < 192, "the upper quarter is for addresses that Docker chooses"
+    assert len(set(addresses.values())) == len(addresses)
+
+
+def test_every_part_keeps_its_address_and_knows_all_others_without_the_engine(compose: dict[str, Any]) -> None:
+    parts = {name: service for name, service in compose["services"].items() if "networks" in service}
+    addresses = {f"{name}:{service['networks']['default']['ipv4_address']}" for name, service in parts.items()}
+    for name, service in parts.items():
+        assert set(service["extra_hosts"]) == addresses, name
+        assert service["hostname"] == name, "a part finds its own address by its host name"
+        assert service["cap_add"] == ["NET_ADMIN"], name
+
+
+def test_the_compose_file_and_dev_know_the_same_services(compose: dict[str, Any]) -> None:
+    with_containers = {name for name, service in compose["services"].items() if service.get("deploy") != {"replicas": 0}}
+    assert with_containers == set(Settings().services())
+
+
+def test_racks_and_zones_of_the_compose_file_follow_the_rule_for_further_agents(compose: dict[str, Any]) -> None:
+    for number in (1, 2, 3):
+        assert compose["services"][f"agent{number}"]["environment"]["MESOS_ATTRIBUTES"] == attributes(number)
+
+
+def test_every_image_is_built_once_by_dev_and_compose_alike_from_a_stage_of_the_dockerfile(compose: dict[str, Any]) -> None:
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", (COMPOSE_FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+    services = {name: service for name, service in compose["services"].items() if "bench" not in service.get("profiles", ())}
+    assert {service["build"]["target"] for service in compose["services"].values() if "build" in service} <= set(stages)
+    built = {name: service for name, service in services.items() if "build" in service}
+    assert set(built) == set(images.BUILT)
+    assert sorted(service["image"] for service in built.values()) == sorted(f"eratos/{name}" for name in images.IMAGES)
+    assert {service["image"] for service in services.values()} == {service["image"] for service in built.values()}
+
+
+def test_the_dockerfile_needs_no_image_but_debian_and_the_published_consul() -> None:
+    text = (COMPOSE_FOLDER / "Dockerfile").read_text()
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
+    sources = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) | set(re.findall(r"COPY --from=(\S+)", text))
+    base = re.findall(r"^ARG BASE=(\S+)$", text, re.MULTILINE)
+    sources = (sources - {"${BASE}"}) | set(base)
+    foreign = {source for source in sources - stages if not source.startswith("consul-${")}
+    # scratch is no image, but the lack of one.
+    assert foreign == {"scratch", "debian:trixie-slim", "hashicorp/consul:1.22.2", "hashicorp/consul-template:0.41.1"}
+    assert "syntax=" not in "".join(line for line in text.splitlines()[:1])
+
+
+def test_what_the_dockerfile_copies_passes_into_the_build() -> None:
+    copied = re.findall(r"^COPY (?!--from)(?:--\S+ )*(.+) \S+$", (COMPOSE_FILE.parent / "Dockerfile").read_text(), re.MULTILINE)
+    tops = {source.partition("/")[0] for sources in copied for source in sources.split()} - {"compose-dev"}
+    passing = set(re.findall(r"^!(\S+)$", (COMPOSE_FOLDER.parent / ".dockerignore").read_text(), re.MULTILINE))
+    assert tops and tops <= passing
+
+
+def test_restart_policy_and_log_limits_hold_for_every_service(compose: dict[str, Any]) -> None:
+    for name in Settings().services():
+        service = compose["services"][name]
+        assert service["restart"] == "unless-stopped", name
+        assert "max-size" in service["logging"]["options"], name
+
+
+def test_volumes_of_workers_are_those_on_the_disks_of_this_clusters_hosts() -> None:
+    found = ["eratos-agent1_db", "eratos-agent12_db", "eratos_agent1", "eratos-test-agent1_db", "db", "x-eratos-agent1_db"]
+    assert cluster.worker_volumes(Settings(), found) == ["eratos-agent1_db", "eratos-agent12_db"]
+    assert cluster.worker_volumes(Settings(project="eratos-test"), found) == ["eratos-test-agent1_db"]
+
+
+def test_each_host_of_the_compose_file_has_a_network_inside_that_docker_puts_after_the_clusters_own() -> None:
+    config = yaml.safe_load(COMPOSE_FILE.read_text())
+    for agent in ("agent1", "agent2", "agent3"):
+        service, number = config["services"][agent], agent.removeprefix("agent")
+        assert set(service["networks"]) == {"default", f"docker0-{agent}"}
+        # Its first interface, its way out, and the address that Consul takes are those of the first network by name.
+        assert min(service["networks"]) == "default"
+        gateway = service["environment"]["ERATOS_HOST_DNS"]
+        assert gateway.endswith(f".{number}.2")
+        [addresses] = config["networks"][f"docker0-{agent}"]["ipam"]["config"]
+        assert addresses["aux_addresses"] == {"DefaultGatewayIPv4": gateway}
+        assert addresses["subnet"] == gateway.removesuffix(".2") + ".0/24"
+        assert service["environment"]["ERATOS_HOST_BRIDGE"] == f"${{ERATOS_PROJECT:-eratos}}_docker0-{agent}"

@@ -1,0 +1,331 @@
+"""Facts of Consul -> what a balancer serves: each rule of routes, ports, settings and refusals."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from eratos.haproxy.core.services import Claim, Facts, Instance, Model, Scope, decide, order, read_facts
+
+SCOPE = Scope(own_ports=frozenset({"8000", "8443", "9090", "9100"}))
+#: What a scheduler of the version before wrote for an app that did not ask: it balanced every one.
+UNASKED = {"haproxy-group": "external", "haproxy-mode": "http"}
+
+
+def one(name: str = "a1", status: str = "passing", address: str = "10.0.0.1", at: int = 80, **meta: str) -> Instance:
+    """Return an instance; ``path`` stands for ``haproxy-path`` and so on, ``version`` and the like for eratos' own keys."""
+    own = ("version", "placeholder", "since", "framework")
+    full = {f"{'eratos' if k in own else 'haproxy'}-{k.replace('_', '-')}": v for k, v in {"group": "external", **meta}.items()}
+    return Instance(name, address, at, status, ["eratos"], {key: value for key, value in full.items() if value})
+
+
+def placeholder(**meta: str) -> Instance:
+    return one("eratos-app-x", "critical", "127.0.0.1", 0, placeholder="true", **meta)
+
+
+def model(scope: Scope = SCOPE, **services: list[Instance] | Instance) -> Model:
+    return decide(Facts({name: found if isinstance(found, list) else [found] for name, found in services.items()}), scope)
+
+
+def holders(claims: dict[str, Claim]) -> dict[str, str]:
+    return {key: claim.name for key, claim in claims.items()}
+
+
+@pytest.mark.parametrize(
+    ("meta", "routes", "ports"),
+    [
+        ({}, {"/": -2}, {}),
+        ({"path": "/"}, {"/": 0}, {}),
+        ({"path": "/cart"}, {"/cart/": 0}, {}),
+        ({"path": "/cart/"}, {"/cart/": 0}, {}),
+        ({"path": "/a/b.c~d"}, {"/a/b.c~d/": 0}, {}),
+        ({"vhost": "Shop.example"}, {"shop.example/": 0}, {}),
+        ({"vhost": "a.example, b.example,a.example"}, {"a.example/": 0, "b.example/": 0}, {}),
+        ({"vhost": "a.example", "path": "/"}, {"a.example/": 0}, {}),
+        ({"vhost": "a.example", "path": "/x"}, {"a.example/x/": 1}, {}),
+        ({"vhost": "a.example", "path": "/x", "backend_weight": "0"}, {"a.example/x/": 0}, {}),
+        ({"vhost": "a.example", "backend_weight": "-1"}, {"a.example/": -1}, {}),
+        ({"backend_weight": "7"}, {"/": -2}, {}),
+        ({"port": "81"}, {}, {"81": 1}),
+        ({"port": "81", "vhost": "a.example"}, {"a.example/": 0}, {"81": 0}),
+        ({"mode": "tcp", "port": "5432"}, {}, {"5432": 1}),
+        ({"mode": "tcp", "port": "5432", "vhost": "a.example"}, {}, {"5432": 1}),
+    ],
+)
+def test_what_a_service_claims(meta: dict[str, str], routes: dict[str, int], ports: dict[str, int]) -> None:
+    found = model(app=one(**meta))
+    assert {key: claim.weight for key, claim in found.routes.items()} == routes
+    assert {key: claim.weight for key, claim in found.ports.items()} == ports
+    assert found.refused == ()
+    assert found.backends["app"].servers == {"a1": "10.0.0.1:80"}
+
+
+@pytest.mark.parametrize(
+    ("meta", "reason"),
+    [
+        ({"path": "/x }\n  http-request deny"}, 'app: path "/x }\\n  http-request deny"'),
+        ({"path": "cart"}, 'app: path "cart"'),
+        ({"vhost": "a b"}, 'app: host "a b"'),
+        ({"vhost": 'a"b'}, 'app: host "a\\"b"'),
+        ({"vhost": "a" * 254}, f'app: host "{"a" * 254}"'),
+        ({"mode": "udp"}, 'app: mode "udp" is not supported, only http and tcp'),
+        ({"mode": "tcp"}, "app: no service port"),
+        ({"mode": "tcp", "port": "65536"}, 'app: port "65536"'),
+        ({"mode": "tcp", "port": "5432\n bind :1"}, 'app: port "5432\\n bind :1"'),
+        ({"mode": "tcp", "port": "9100"}, "app: the balancer itself uses port 9100"),
+        ({"port": "99999"}, 'app: port "99999"'),
+        ({"path": "/x }", "port": "x", "vhost": "a.example"}, 'app: path "/x }"'),
+    ],
+)
+def test_what_would_spoil_a_configuration_gets_no_route_and_no_port(meta: dict[str, str], reason: str) -> None:
+    found = model(app=one(**meta))
+    assert reason in found.refused
+    assert (found.routes, found.ports) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "key", ["balance", "sticky", "server_weight", "maxconn", "timeout_s", "backend_weight", "redirect_to_https"]
+)
+def test_a_bad_setting_is_refused_alone(key: str) -> None:
+    found = model(app=one(path="/x", **{key: "odd\n"}))
+    assert found.refused == (f'app: {key.replace("_", "-")} "odd\\n"',)
+    assert holders(found.routes) == {"/x/": "app"}
+    assert found.backends == model(app=one(path="/x")).backends
+
+
+def test_of_several_hosts_the_good_ones_are_served() -> None:
+    found = model(app=one(vhost="a.example,b c,d.example"))
+    assert holders(found.routes) == {"a.example/": "app", "d.example/": "app"}
+    assert found.refused == ('app: host "b c"',)
+
+
+@pytest.mark.parametrize("name", ["bad host", "a\nb", "", "x" * 129])
+def test_a_service_needs_a_name_that_a_configuration_can_hold(name: str) -> None:
+    found = decide(Facts({name: [one()]}), SCOPE)
+    assert found.backends == {}
+    assert found.refused == (f"{json.dumps(name)}: a service's name may hold letters, digits, dashes and underscores only",)
+
+
+@pytest.mark.parametrize(
+    ("instance", "reason"),
+    [
+        (one(address="no.such.host"), 'app: instance "a1" at "no.such.host":80'),
+        (one(address=""), 'app: instance "a1" at "":80'),
+        (one(address="1.2.3.256"), 'app: instance "a1" at "1.2.3.256":80'),
+        (one(at=0), 'app: instance "a1" at "10.0.0.1":0'),
+        (one("a b"), 'app: instance "a b" at "10.0.0.1":80'),
+        (one(""), 'app: instance "" at "10.0.0.1":80'),
+        (one("x" * 513), f'app: instance "{"x" * 513}" at "10.0.0.1":80'),
+    ],
+)
+def test_an_instance_that_cannot_be_a_server_is_left_out_and_the_others_serve(instance: Instance, reason: str) -> None:
+    found = model(app=[instance, one("b"), one("c", address="fd00::1"), one("b", address="10.0.0.2")])
+    assert found.backends["app"].servers == {"b": "10.0.0.1:80", "c": "[fd00::1]:80"}
+    assert found.refused == (reason, 'app: a second instance "b" at 10.0.0.2:80')
+
+
+# -- who is balanced ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("meta", "group", "served"),
+    [
+        ({"group": ""}, "external", False),
+        ({"group": "", "path": "/x"}, "*", False),
+        ({"enabled": "false", "group": ""}, "external", False),
+        ({"enabled": "false"}, "*", False),
+        ({"enabled": "true"}, "external", True),
+        ({}, "external", True),
+        ({}, "internal", False),
+        ({"group": "internal,external"}, "external", True),
+        ({"group": "internalexternal"}, "external", False),
+        ({}, "*", True),
+    ],
+)
+def test_a_service_is_served_by_the_groups_that_its_meta_names(meta: dict[str, str], group: str, served: bool) -> None:
+    assert bool(model(Scope(group), app=one(**meta)).backends) is served
+
+
+def test_an_app_that_did_not_ask_keeps_what_the_version_before_gave_it() -> None:
+    found = decide(Facts({"app": [Instance("a1", "10.0.0.1", 80, "passing", ["eratos"], UNASKED)]}), SCOPE)
+    assert found.routes == {"/": Claim("app", -2, "~")}
+
+
+def test_a_balancer_with_a_tag_serves_the_instances_that_have_it() -> None:
+    tagged = one("b")._replace(tags=["staging", "eratos"])
+    assert model(Scope(tag="staging"), app=[one("a"), tagged], other=one()).backends.keys() == {"app"}
+    assert model(Scope(tag="staging"), app=[one("a"), tagged]).backends["app"].servers == {"b": "10.0.0.1:80"}
+
+
+def two_frameworks(**of_the_elder: str) -> list[Instance]:
+    """Return an app of each of two frameworks with one name and a host name each; one's entry is the older."""
+    elder = {"framework": "f-0001", "vhost": "one.example"}
+    younger = {"framework": "f-0002", "vhost": "two.example"}
+    return [
+        one("b", address="10.0.0.2", **younger),
+        placeholder(since="2", **younger),
+        one("a", address="10.0.0.1", **elder, **of_the_elder),
+        placeholder(since="1", **elder),
+    ]
+
+
+def test_apps_of_two_frameworks_with_one_name_are_two_backends() -> None:
+    found = model(shop=two_frameworks())
+    assert holders(found.routes) == {"one.example/": "shop_f-0001", "two.example/": "shop_f-0002"}
+    servers = {name: list(backend.servers) for name, backend in found.backends.items()}
+    assert servers == {"shop_f-0001": ["a"], "shop_f-0002": ["b"]}
+    assert found.refused == ()
+
+
+def test_a_framework_whose_app_has_nothing_ready_is_not_answered_for_by_another() -> None:
+    found = model(shop=[i._replace(status="critical") if i.id == "a" else i for i in two_frameworks()])
+    assert holders(found.routes) == {"one.example/": "shop_f-0001", "two.example/": "shop_f-0002"}
+    assert found.backends["shop_f-0001"].servers == {}
+
+
+def test_what_a_framework_left_behind_takes_no_route_from_the_one_that_serves() -> None:
+    entry = placeholder(framework="f-0001", since="1", path="/cart")
+    now = [placeholder(framework="f-0002", since="2", path="/cart"), one("b", framework="f-0002", path="/cart")]
+    found = model(shop=[entry, *now])
+    assert holders(found.routes) == {"/cart/": "shop"}
+    assert {name: list(backend.servers) for name, backend in found.backends.items()} == {"shop": ["b"], "shop_f-0001": []}
+
+
+def test_what_nobody_registered_as_a_framework_s_belongs_to_whoever_has_the_name() -> None:
+    found = model(shop=[one("a"), one("b", address="10.0.0.2", framework="f-0001")])
+    assert sorted(found.backends["shop"].servers) == ["a", "b"]
+
+
+def test_a_framework_s_id_that_no_backend_could_have_is_refused() -> None:
+    found = model(shop=[*two_frameworks(), one("c", framework="f 3\n")])
+    assert sorted(found.backends) == ["shop_f-0001", "shop_f-0002"]
+    assert found.refused == ('shop: framework "f 3\\n"',)
+
+
+def test_a_balancer_of_a_framework_serves_no_other_and_nobodys() -> None:
+    ours = Scope(framework="ours")
+    mixed = [one("a", framework="ours"), one("b"), one("c", framework="theirs")]
+    found = model(ours, app=mixed, theirs=one(framework="theirs", path="/theirs"), nobodys=one(path="/nobodys"))
+    assert {name: set(backend.servers) for name, backend in found.backends.items()} == {"app": {"a"}}
+    assert set(found.routes) == {"/"}
+
+
+def test_only_passing_instances_are_servers_and_the_route_stays_without_any() -> None:
+    found = model(app=[one("a", "critical", path="/x"), one("b", "warning", path="/x"), one("c", "maintenance", path="/x")])
+    assert found.backends["app"].servers == {}
+    assert holders(found.routes) == {"/x/": "app"}
+
+
+# -- placeholders and updates ------------------------------------------------------------------------------------------
+
+
+def test_a_placeholder_keeps_the_route_of_an_app_without_instances() -> None:
+    found = model(app=placeholder(path="/x", sticky="true", since="2026"))
+    assert found.routes == {"/x/": Claim("app", 0, "2026")}
+    assert (found.backends["app"].servers, found.backends["app"].sticky) == ({}, "true")
+
+
+def test_a_placeholder_has_routes_beside_those_of_instances_and_no_setting() -> None:
+    found = model(app=[placeholder(path="/new", sticky="true"), one(path="/old", version="2026")])
+    assert holders(found.routes) == {"/new/": "app", "/old/": "app"}
+    assert found.backends["app"].sticky == ""
+
+
+def test_a_placeholder_of_another_mode_is_no_reason_for_a_complaint() -> None:
+    found = model(app=[placeholder(mode="tcp", port="5432"), one(path="/x")])
+    assert (found.ports, found.refused) == ({}, ())
+
+
+def test_where_instances_differ_all_routes_hold_and_the_newest_version_decides_the_rest() -> None:
+    old, new = one("a", path="/old", version="1"), one("b", path="/new", version="2", sticky="true", server_weight="7")
+    for instances in ([old, new], [new, old]):
+        found = model(app=[*instances, one("c", mode="tcp", port="1", version="0")])
+        assert holders(found.routes) == {"/old/": "app", "/new/": "app"}
+        assert (found.backends["app"].sticky, found.backends["app"].weights) == ("true", {"b": "7"})
+        assert found.refused == ("app: some instances are in mode tcp, the newest in mode http",)
+
+
+def test_instances_of_one_version_may_differ_in_anything() -> None:
+    found = model(app=[one("a", path="/x", server_weight="7"), one("b", path="/x", server_weight="8"), one("c", path="/x")])
+    assert found.backends["app"].weights == {"a": "7", "b": "8"}
+    assert model(app=[one("a", sticky="true"), one("b", timeout_s="odd")]).refused == ('app: timeout-s "odd"',)
+
+
+# -- who comes first ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("blue", "green", "holder", "reason"),
+    [
+        ([one()], [one()], "blue", "green: blue already answers on {}"),
+        ([one()], [one(backend_weight="2")], "green", "blue: green answers on {} with more weight"),
+        ([one(backend_weight="2")], [one()], "blue", "green: blue already answers on {}"),
+        ([one()], [one(), placeholder(since="2026-01-01")], "green", "blue: green answers on {} for longer"),
+        ([one(), placeholder(since="2")], [one(), placeholder(since="1")], "green", "blue: green answers on {} for longer"),
+        ([one(), placeholder(since="1")], [one(), placeholder(since="2")], "blue", "green: blue already answers on {}"),
+        ([one(backend_weight="1")], [one(), placeholder(since="2026")], "blue", "green: blue already answers on {}"),
+    ],
+)
+def test_of_two_that_claim_a_route_the_heavier_has_it_then_the_older_then_the_first(
+    blue: list[Instance], green: list[Instance], holder: str, reason: str
+) -> None:
+    services = {"blue": blue, "green": green}
+    for name, instances in services.items():
+        services[name] = [instance._replace(meta=instance.meta | {"haproxy-path": "/x"}) for instance in instances]
+    found = decide(Facts(services), SCOPE)
+    assert holders(found.routes) == {"/x/": holder}
+    assert found.refused == (reason.format("/x/"),)
+    assert found.backends.keys() == {"blue", "green"}
+
+
+def test_a_stated_default_goes_before_one_that_nobody_stated() -> None:
+    assert holders(model(a=one(), b=one(path="/")).routes) == {"/": "b"}
+
+
+def test_of_two_that_claim_a_port_one_that_has_a_route_needs_it_less() -> None:
+    for path in ("/a", "/a }"):
+        found = model(a=one(port="81", path=path), b=one(port="81"))
+        assert holders(found.ports) == {"81": "b"}
+        assert "a: b answers on port 81 with more weight" in found.refused
+
+
+def test_routes_are_asked_the_heaviest_first_then_hosts_then_the_deeper() -> None:
+    found = model(
+        default=one(),
+        path=one(path="/x"),
+        deep=one(path="/x/y"),
+        host=one(vhost="a.example"),
+        hostpath=one(vhost="a.example", path="/x"),
+        heavy=one(path="/heavy", backend_weight="5"),
+    )
+    assert [name for _, _, name in order(found.routes)] == ["heavy", "hostpath", "host", "deep", "path", "default"]
+    assert order(found.routes)[1] == ("a.example", "/x/", "hostpath")
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_servers_from_a_file_are_one_app() -> None:
+    text = "10.0.0.2:80\n# a comment\n\n  10.0.0.1:80 \n[fd00::1]:80\nhost:80\n1.2.3.4:80 weight 9\n"
+    found = decide(read_facts(json.dumps({"servers_file": text})), SCOPE)
+    addresses = ["10.0.0.1:80", "10.0.0.2:80", "[fd00::1]:80"]
+    assert found.backends["static"].servers == {address.replace("[", "").replace("]", ""): address for address in addresses}
+    assert found.routes == {"/": Claim("static", 0, "")}
+    assert found.refused == (
+        'static: "host:80" is no address with a port, such as 10.0.0.1:8080',
+        'static: "1.2.3.4:80 weight 9" is no address with a port, such as 10.0.0.1:8080',
+    )
+
+
+def test_facts_are_read_as_the_template_writes_them() -> None:
+    row = {"id": "a", "address": "10.0.0.1", "port": 80, "status": "passing", "tags": ["eratos"], "meta": None}
+    assert read_facts(json.dumps({"services": {"app": [row], "b c": []}})) == Facts({"app": [Instance(**row)], "b c": []})
+    assert decide(read_facts('{"services": {}}'), SCOPE) == Model()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"services": 1}', '{"services": {"a": [{}]}}', '{"services": {"a": 1}}'])
+def test_half_a_file_holds_no_facts(text: Any) -> None:
+    with pytest.raises(ValueError, match="half a file"):
+        read_facts(text)

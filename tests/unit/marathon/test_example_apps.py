@@ -1,0 +1,106 @@
+"""The definitions in marathon/apps: plain Marathon JSON, accepted by eratos, and true of the sample apps they start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from support.folders import EXAMPLE_APPS
+from support.worker_process import WorkerProcess
+
+from eratos.marathon import definition
+from eratos.marathon.group import Group
+
+APPS = ("prime.json", "hello.json")
+GROUPS = ("shop.json", "stages.json", "page.json")
+PROGRAMS = {"eratos/prime": "prime", "eratos/hello": "hello", "eratos/front": "front"}
+
+# Fields of Marathon 1.11, of its RAML types App, GroupUpdate, Container, DockerContainer, Network, PortDefinition,
+# AppHealthCheck and UpgradeStrategy, as far as the examples use them, and our own, which a real Marathon leaves alone.
+FIELDS = {
+    "app": {
+        "id", "instances", "cpus", "mem", "container", "networks", "portDefinitions", "requirePorts", "env",
+        "healthChecks", "upgradeStrategy", "taskKillGracePeriodSeconds", "labels", "dependencies", "eratos",
+    },
+    "group": {"id", "apps", "groups", "dependencies"},
+    "container": {"type", "docker"},
+    "docker": {"image"},
+    "networks": {"mode"},
+    "portDefinitions": {"port", "name", "protocol"},
+    "healthChecks": {
+        "protocol", "path", "portIndex", "gracePeriodSeconds", "intervalSeconds", "timeoutSeconds", "maxConsecutiveFailures",
+    },
+    "upgradeStrategy": {"minimumHealthCapacity", "maximumOverCapacity"},
+}  # fmt: skip
+
+
+def read(name: str) -> Any:
+    return json.loads((EXAMPLE_APPS / name).read_text())
+
+
+def apps_below(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    assert group.keys() <= FIELDS["group"]
+    yield from group.get("apps", [])
+    for below in group.get("groups", []):
+        yield from apps_below(below)
+
+
+def every_app() -> list[dict[str, Any]]:
+    return [*map(read, APPS), *(app for name in GROUPS for app in apps_below(read(name)))]
+
+
+def test_every_example_is_covered_here() -> None:
+    assert {path.name for path in EXAMPLE_APPS.glob("*.json")} == {*APPS, *GROUPS}
+
+
+@pytest.mark.parametrize("app", every_app(), ids=lambda app: app["id"])
+def test_examples_use_fields_of_marathon_alone(app: dict[str, Any]) -> None:
+    assert app.keys() <= FIELDS["app"]
+    assert app["container"].keys() <= FIELDS["container"]
+    assert app["container"]["docker"].keys() <= FIELDS["docker"]
+    assert app.get("upgradeStrategy", {}).keys() <= FIELDS["upgradeStrategy"]
+    for field in ("networks", "portDefinitions", "healthChecks"):
+        assert all(item.keys() <= FIELDS[field] for item in app[field])
+    for field in ("env", "labels"):
+        assert all(isinstance(value, str) for value in app.get(field, {}).values())
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_eratos_accepts_the_app(name: str) -> None:
+    app = definition.parse(read(name))
+    assert app.id == read(name)["id"]
+    assert definition.parse(app.to_json()) == app
+
+
+def test_eratos_accepts_the_group_in_which_one_app_requires_the_other() -> None:
+    apps = {app.id: app for app in Group.parse(read("page.json")).apps()}
+    assert apps["/page/front"].awaited == ("/page/source",)
+
+
+def test_eratos_accepts_the_group_and_its_order() -> None:
+    group = Group.parse(read("shop.json"))
+    assert {app.id for app in group.apps()} == {"/shop/backend/numbers", "/shop/frontend/pages"}
+    assert {one.id: one.dependencies for one in group.all() if one.dependencies} == {"/shop/frontend": ("/shop/backend",)}
+
+
+def test_the_stages_of_an_app_are_told_apart_by_tag_and_by_host_name() -> None:
+    apps = list(Group.parse(read("stages.json")).apps())
+    assert {app.labels["CONSUL_TAGS"] for app in apps} == {"dev", "staging", "prod"}
+    assert len({app.labels["HAPROXY_0_VHOST"] for app in apps}) == len(apps) == 3
+
+
+@pytest.mark.parametrize("app", every_app(), ids=lambda app: app["id"])
+def test_sample_app_runs_with_the_settings_and_serves_what_is_routed_to_it(app: dict[str, Any]) -> None:
+    program = PROGRAMS[app["container"]["docker"]["image"]]
+    required = {name: WorkerProcess("hello") for name in app.get("eratos", {}).get("requires", ())}
+    told = {f"REQUIRE_{name.upper()}": f"127.0.0.1:{worker.port}" for name, worker in required.items()}
+    with ExitStack() as running:
+        for provider in required.values():
+            running.enter_context(provider)
+        worker = running.enter_context(WorkerProcess(program, **app.get("env", {}), **told))
+        for check in app["healthChecks"]:
+            assert worker.get(check["path"]).status == 200
+        assert worker.get(app.get("labels", {}).get("HAPROXY_0_PATH", "/")).status == 200

@@ -1,0 +1,161 @@
+"""Labels that eratos acts on, but for routing: test_marathon_routing.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from eratos.marathon import definition, labels, routing
+from eratos.marathon.app import App
+from eratos.marathon.errors import InvalidApp
+from eratos.marathon.notes import notes
+
+
+def app(**labels: str) -> App:
+    return definition.parse({"id": "/shop/cart", "container": {"docker": {"image": "x"}}, "labels": labels})
+
+
+def test_consul_tags_are_split_and_trimmed() -> None:
+    assert app(CONSUL_TAGS="a, b=c ,,d").consul_tags == ("a", "b=c", "d")
+    assert app().consul_tags == ()
+
+
+def test_the_time_to_drain_is_a_label() -> None:
+    assert app().drain_s == 10
+    assert app(ERATOS_DRAIN_SECONDS="2.5").drain_s == 2.5
+
+
+def test_how_long_a_deployment_may_take_and_what_comes_after_are_labels() -> None:
+    assert labels.deployment_deadline_s({}) is labels.retries({}) is None
+    given = app(ERATOS_DEPLOYMENT_DEADLINE_S="90.5", ERATOS_DEPLOYMENT_RETRIES="0", ERATOS_ROLLBACK="true").labels
+    assert (labels.deployment_deadline_s(given), labels.retries(given), labels.rolls_back(given)) == (90.5, 0, True)
+    assert not labels.rolls_back({}) and not labels.rolls_back({"ERATOS_ROLLBACK": "false"})
+
+
+@pytest.mark.parametrize(
+    ("label", "instances", "steps"),
+    [("1", 10, (1,)), ("1, 25%,50%", 10, (1, 3, 5)), ("1%", 10, (1,)), ("5,20", 10, (5, 10)), ("50%", 0, (0,))],
+)
+def test_the_steps_of_a_canary_are_numbers_and_shares(label: str, instances: int, steps: tuple[int, ...]) -> None:
+    assert labels.canary(app(ERATOS_CANARY=label).labels, instances) == steps
+    assert labels.canary({}, instances) == ()
+
+
+def test_services_are_named_after_the_app_and_the_port() -> None:
+    definitions = [{"port": 0}, {"port": 0, "name": "admin"}, {"port": 0}]
+    made = definition.parse({"id": "/shop/cart", "container": {"docker": {"image": "x"}}, "portDefinitions": definitions})
+    assert made.service_names == ("shop-cart", "shop-cart-admin", "shop-cart-2")
+
+
+def test_labels_of_others_are_left_alone() -> None:
+    assert app(team="carts", DCOS_PACKAGE_NAME="x").labels == {"team": "carts", "DCOS_PACKAGE_NAME": "x"}
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "words"),
+    [
+        ("CONSUL_TAGS", "a b", "'a b'"),
+        ("ERATOS_DRAIN_SECONDS", "soon", "seconds"),
+        ("ERATOS_DRAIN_SECONDS", "9999999", "3600"),
+        ("ERATOS_DRAIN", "5", "ERATOS_DRAIN_SECONDS"),
+        ("ERATOS_DEPLOYMENT_DEADLINE_S", "0", "from 1 to 2678400"),
+        ("ERATOS_DEPLOYMENT_DEADLINE_S", "1e3", "'1e3'"),
+        ("ERATOS_DEPLOYMENT_DEADLINE_S", "99999999", "from 1 to 2678400"),
+        ("ERATOS_DEPLOYMENT_RETRIES", "-1", "whole number"),
+        ("ERATOS_DEPLOYMENT_RETRIES", "1.5", "whole number"),
+        ("ERATOS_ROLLBACK", "yes", "true or false"),
+        ("ERATOS_CANARY", "", "up to 20 numbers"),
+        ("ERATOS_CANARY", "0", "up to 20 numbers"),
+        ("ERATOS_CANARY", "1,100%", "shares such as"),
+        ("ERATOS_CANARY", "1,,2", "up to 20 numbers"),
+        ("ERATOS_CANARY", ",".join(["1"] * 21), "up to 20 numbers"),
+        ("ERATOS_CANARY_HOLD_S", "soon", "from 0 to 2678400"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(label: str, value: str, words: str) -> None:
+    with pytest.raises(InvalidApp) as invalid:
+        app(**{label: value})
+    (problem,) = invalid.value.problems
+    assert problem.path == f"/labels/{label}"
+    assert words in problem.message
+
+
+#: marathon-lb's labels by its config.py, behind HAPROXY_ or HAPROXY_n_.
+MARATHON_LBS = [
+    "AUTH",
+    "BACKEND_HEAD",
+    "BACKEND_HEALTHCHECK_PORT_INDEX",
+    "BACKEND_HSTS_OPTIONS",
+    "BACKEND_HTTP_HEALTHCHECK_OPTIONS",
+    "BACKEND_HTTP_OPTIONS",
+    "BACKEND_NETWORK_ALLOWED_ACL",
+    "BACKEND_REDIRECT_HTTP_TO_HTTPS",
+    "BACKEND_REDIRECT_HTTP_TO_HTTPS_WITH_PATH",
+    "BACKEND_SERVER_HTTP_HEALTHCHECK_OPTIONS",
+    "BACKEND_SERVER_OPTIONS",
+    "BACKEND_SERVER_TCP_HEALTHCHECK_OPTIONS",
+    "BACKEND_STICKY_OPTIONS",
+    "BACKEND_TCP_HEALTHCHECK_OPTIONS",
+    "BACKEND_WEIGHT",
+    "BALANCE",
+    "BIND_ADDR",
+    "BIND_OPTIONS",
+    "DEPLOYMENT_ALT_PORT",
+    "DEPLOYMENT_COLOUR",
+    "DEPLOYMENT_GROUP",
+    "DEPLOYMENT_STARTED_AT",
+    "DEPLOYMENT_TARGET_INSTANCES",
+    "ENABLED",
+    "FRONTEND_BACKEND_GLUE",
+    "FRONTEND_HEAD",
+    "GROUP",
+    "HTTPS_FRONTEND_ACL",
+    "HTTPS_FRONTEND_ACL_ONLY_WITH_PATH",
+    "HTTPS_FRONTEND_ACL_WITH_AUTH",
+    "HTTPS_FRONTEND_ACL_WITH_AUTH_AND_PATH",
+    "HTTPS_FRONTEND_ACL_WITH_PATH",
+    "HTTP_BACKEND_NETWORK_ALLOWED_ACL",
+    "HTTP_BACKEND_PROXYPASS_GLUE",
+    "HTTP_BACKEND_PROXYPASS_PATH",
+    "HTTP_BACKEND_REDIR",
+    "HTTP_BACKEND_REVPROXY_GLUE",
+    "HTTP_BACKEND_REVPROXY_PATH",
+    "HTTP_FRONTEND_ACL",
+    "HTTP_FRONTEND_ACL_ONLY",
+    "HTTP_FRONTEND_ACL_ONLY_WITH_PATH",
+    "HTTP_FRONTEND_ACL_ONLY_WITH_PATH_AND_AUTH",
+    "HTTP_FRONTEND_ACL_WITH_AUTH",
+    "HTTP_FRONTEND_ACL_WITH_AUTH_AND_PATH",
+    "HTTP_FRONTEND_ACL_WITH_PATH",
+    "HTTP_FRONTEND_APPID_ACL",
+    "HTTP_FRONTEND_ROUTING_ONLY",
+    "HTTP_FRONTEND_ROUTING_ONLY_WITH_AUTH",
+    "HTTP_FRONTEND_ROUTING_ONLY_WITH_PATH",
+    "HTTP_FRONTEND_ROUTING_ONLY_WITH_PATH_AND_AUTH",
+    "MAP_HTTPS_FRONTEND_ACL",
+    "MAP_HTTP_FRONTEND_ACL",
+    "MAP_HTTP_FRONTEND_ACL_ONLY",
+    "MAP_HTTP_FRONTEND_APPID_ACL",
+    "MODE",
+    "PATH",
+    "PORT",
+    "REDIRECT_TO_HTTPS",
+    "SSL_CERT",
+    "STICKY",
+    "TCP_BACKEND_NETWORK_ALLOWED_ACL",
+    "USERLIST_HEAD",
+    "USE_HSTS",
+    "VHOST",
+]
+
+
+def test_all_labels_of_marathon_lb_are_here() -> None:
+    assert len(set(MARATHON_LBS)) == 64
+
+
+@pytest.mark.parametrize("name", MARATHON_LBS)
+def test_a_label_of_marathon_lb_works_or_is_told_and_refuses_no_app(name: str) -> None:
+    honoured = routing.known(f"HAPROXY_0_{name}")
+    labels = {} if honoured else {f"HAPROXY_0_{name}": "x", f"HAPROXY_{name}": "x"}
+    app = definition.parse({"id": "/a", "cmd": "x", "labels": labels})
+    assert {note.path for note in notes(app)} == {f"/labels/{key}" for key in labels}
+    assert all(len(note.text) > 25 for note in notes(app))

@@ -1,0 +1,77 @@
+"""Connections to the API: how many, and how long one may say nothing."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from support.controller import FakeController
+from support.waiting import until
+
+from eratos.scheduler.api import connections
+from eratos.scheduler.api.server import ApiServer, create_api
+
+PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), 10)
+
+
+def pongs(connection: socket.socket) -> bool:
+    """Read an answer, however many pieces it comes in, and return whether it is the right one."""
+    got = b""
+    while b"pong" not in got:
+        piece = connection.recv(65536)
+        if not piece:
+            return False
+        got += piece
+    return True
+
+
+def pings(connection: socket.socket) -> bool:
+    try:
+        connection.sendall(PING)
+        return pongs(connection)
+    except OSError:
+        return False
+
+
+def test_no_more_connections_than_may_be() -> None:
+    server = ApiServer(create_api(FakeController()), "127.0.0.1", 0, 3)
+    server.start()
+    try:
+        held = [connect(server.port) for _ in range(3)]
+        assert all(map(pings, held))
+        with connect(server.port) as refused:
+            assert not pings(refused)
+        assert pings(held[0])
+        held.pop().close()
+
+        def room() -> bool:
+            with connect(server.port) as other:
+                return pings(other)
+
+        until(room, 10, "the closed connection makes room")
+        for connection in held:
+            connection.close()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /ping HTTP/1.1\r\nHost: loc", PING])
+def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    bounded = connections.bounded
+    monkeypatch.setattr("eratos.scheduler.api.server.bounded", lambda most: bounded(most, 0.1))
+    server: Any = ApiServer(create_api(FakeController()), "127.0.0.1", 0)
+    server.start()
+    try:
+        with connect(server.port) as connection:
+            connection.sendall(before)
+            if before == PING:
+                assert pongs(connection)
+                connection.sendall(b"GET /p")
+            assert connection.recv(65536) == b""
+    finally:
+        server.stop()

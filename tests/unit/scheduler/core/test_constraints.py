@@ -1,0 +1,184 @@
+"""Constraints by table: each operator on each field, with what Marathon does where an agent has no such value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.builders import a_machine, an_app, an_offer
+
+from eratos.marathon import definition
+from eratos.marathon.app import App
+from eratos.scheduler.core import actions, constraints, events
+from eratos.scheduler.core.machine import Machine
+from eratos.scheduler.core.mesos_types import Agent, TaskState
+from eratos.scheduler.core.records import InstanceRecord, Stored
+
+
+def an_agent(value: str | None, field: str) -> Agent:
+    match field:
+        case "hostname" | "@hostname":
+            return Agent("a", value or "")
+        case "@region":
+            return Agent("a", "h", region=value or "")
+        case "@zone":
+            return Agent("a", "h", zone=value or "")
+    return Agent("a", "h", attributes={} if value is None else {field: value})
+
+
+def holds(constraint: list[str], value: str | None, placed: list[str]) -> bool:
+    limits = constraints.Constraints(an_app(constraints=[constraint]), (an_agent(v, constraint[0]) for v in placed))
+    return limits.violated(an_agent(value, constraint[0])) is None
+
+
+@pytest.mark.parametrize("field", ["hostname", "@hostname", "@region", "@zone", "rack"])
+@pytest.mark.parametrize(
+    ("operator", "value", "placed", "fits", "misfits"),
+    [
+        ("UNIQUE", None, ["r1", "r2"], ["r3"], ["r1", "r2"]),
+        ("CLUSTER", None, [], ["r1", "r2"], []),
+        ("CLUSTER", None, ["r1", "r1"], ["r1"], ["r2"]),
+        ("CLUSTER", "r2", ["r1"], ["r2"], ["r1"]),
+        ("GROUP_BY", None, ["r1", "r2", "r2"], ["r1", "r3"], ["r2"]),
+        ("GROUP_BY", None, ["r1"], ["r1", "r2"], []),  # one group is enough
+        ("GROUP_BY", "3", ["r1", "r2"], ["r3"], ["r1", "r2"]),
+        ("GROUP_BY", "2", ["r1", "r2"], ["r1", "r2", "r3"], []),
+        ("LIKE", "r[1-2]", [], ["r1", "r2"], ["r3", "xr1", "r11"]),
+        ("UNLIKE", "r[1-2]", [], ["r3", "xr1", "r11"], ["r1", "r2"]),
+        ("MAX_PER", "2", ["r1", "r1", "r2"], ["r2", "r3"], ["r1"]),
+        ("IS", "r1", ["r1"], ["r1"], ["r2", "R1"]),
+    ],
+)
+def test_every_operator_on_every_field(
+    field: str, operator: str, value: str | None, placed: list[str], fits: list[str], misfits: list[str]
+) -> None:
+    constraint = [field, operator] if value is None else [field, operator, value]
+    assert [found for found in fits + misfits if holds(constraint, found, placed)] == fits
+
+
+@pytest.mark.parametrize("field", ["@region", "@zone", "rack"])
+@pytest.mark.parametrize(
+    ("operator", "value"),
+    [("UNIQUE", ""), ("CLUSTER", ""), ("CLUSTER", "r"), ("GROUP_BY", ""), ("LIKE", ".*"), ("MAX_PER", "9"), ("IS", "r")],
+)
+def test_an_agent_without_the_value_fulfils_nothing_but_unlike(field: str, operator: str, value: str) -> None:
+    assert not holds([field, operator, value] if value else [field, operator], None, [])
+    assert holds([field, "UNLIKE", ".*"], None, [])
+
+
+@pytest.mark.parametrize(
+    ("field", "why"), [("@region", "no fault domain"), ("@zone", "no fault domain"), ("rack", "no such attribute")]
+)
+def test_it_is_said_what_an_agent_lacks(field: str, why: str) -> None:
+    limits = constraints.Constraints(an_app(constraints=[[field, "LIKE", ".*"]]), ())
+    violated = limits.violated(an_agent(None, field))
+    assert violated is not None
+    assert why in limits.explain(violated, an_agent(None, field))
+
+
+@pytest.mark.parametrize(
+    ("constraint", "value", "reason"),
+    [
+        (["rack", "IS", "r1"], "r2", "constraints: rack IS r1 not fulfilled by h (rack=r2)"),
+        (["rack", "UNIQUE"], None, "constraints: rack UNIQUE not fulfilled by h (no such attribute)"),
+    ],
+)
+def test_what_is_not_fulfilled_is_said_with_the_agents_value(constraint: list[str], value: str | None, reason: str) -> None:
+    limits = constraints.Constraints(an_app(constraints=[constraint]), ())
+    agent = an_agent(value, "rack")
+    violated = limits.violated(agent)
+    assert violated is not None and limits.explain(violated, agent) == reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "actual", "fits"),
+    [("0.8", "0.8", True), ("0.80", "0.8", True), ("0.8001", "0.8", True), ("0.81", "0.8", False), ("1e3", "1000", False)],
+)
+def test_is_compares_numbers_to_the_nearest_thousandth(wanted: str, actual: str, fits: bool) -> None:
+    assert holds(["level", "IS", wanted], actual, []) == fits
+
+
+@pytest.mark.parametrize("operator", ["LIKE", "UNLIKE"])
+@pytest.mark.parametrize("value", ["a1", None])
+def test_an_expression_of_before_that_is_refused_now_fits_nowhere_and_says_why(operator: str, value: str | None) -> None:
+    stored = an_app().to_json() | {"version": "v1", "constraints": [["rack", operator, "(a)\\1"]]}
+    app = definition.restore(stored)
+    limits = constraints.Constraints(app, ())
+    violated = limits.violated(an_agent(value, "rack"))
+    assert violated is not None
+    assert "back-reference" in limits.explain(violated, an_agent(value, "rack"))
+    [named] = constraints.refusals(app)
+    assert named.startswith(f"rack {operator} (a)\\1: its expression \\1 is not supported")
+
+
+def test_instances_of_an_app_with_such_an_expression_go_on() -> None:
+    app = definition.restore(an_app().to_json() | {"version": "v1", "constraints": [["rack", "LIKE", "(a)\\1"]]})
+    record = InstanceRecord("prime.instance-i1", "/prime", "v1", 1, "a1", "h1", (31000,), 900.0, "TASK_RUNNING")
+    machine = a_machine(Stored("fw1", (app.with_instances(2),), (record,)))
+    machine.handle(events.Subscribed("fw1", "m:5050"), 1000.0)
+    out = machine.handle(events.OffersReceived((an_offer(attributes={"rack": "aa"}),)), 1001.0)
+    assert not [action for action in out if isinstance(action, actions.Accept | actions.Kill)]
+    [refusal] = machine.state.launches_of("/prime").refusals.values()
+    assert "nothing is placed until it is mended" in refusal.detail
+
+
+# Regions
+
+
+def a_core(app: App, region: str = "home", **settings: Any) -> Machine:
+    machine = a_machine(**settings)
+    machine.handle(events.Subscribed("fw1", "m:5050", region), 1000.0)
+    machine.handle(events.CommandReceived(1, events.PutApps((app,))), 1000.0)
+    return machine
+
+
+def agents_used(machine: Machine) -> list[str]:
+    offers = an_offer("a1", region="home", zone="z"), an_offer("b1", region="far", zone="z"), an_offer("c1")
+    out = machine.handle(events.OffersReceived(offers), 1001.0)
+    return sorted(action.agent_id for action in out if isinstance(action, actions.Accept))
+
+
+@pytest.mark.parametrize(
+    ("constraint", "region", "agents"),
+    [
+        ([], "home", ["a1", "c1"]),  # an agent without a region is in the master's
+        ([["@zone", "IS", "z"]], "home", ["a1"]),  # a zone's name says no region
+        ([["@region", "IS", "far"]], "home", ["b1"]),
+        ([["@region", "LIKE", ".*"]], "home", ["a1", "b1"]),
+        ([["@region", "UNLIKE", "home"]], "home", ["b1", "c1"]),
+        ([["@region", "GROUP_BY", "2"]], "home", ["a1", "b1"]),
+        ([], "", ["a1", "b1", "c1"]),  # the master names no region: all are alike
+    ],
+)
+def test_apps_stay_in_the_masters_region_unless_they_ask_otherwise(
+    constraint: list[list[str]], region: str, agents: list[str]
+) -> None:
+    assert agents_used(a_core(an_app(instances=4, constraints=constraint), region)) == agents
+
+
+def test_an_offer_of_another_region_is_explained_with_the_way_out() -> None:
+    machine = a_core(an_app())
+    machine.handle(events.OffersReceived((an_offer("b1", region="far"),)), 1001.0)
+    [refusal] = machine.state.launches_of("/prime").refusals.values()
+    assert refusal.reason.value == "UnfulfilledConstraint"
+    expected = 'host-b1 is in region far and the master in home: to run there, add the constraint ["@region", "IS", "far"]'
+    assert refusal.detail == expected
+
+
+def test_nothing_is_moved_towards_another_region_to_even_out_the_spread() -> None:
+    machine = a_core(an_app(instances=2), rebalance_budget=1)
+    machine.handle(events.OffersReceived((an_offer("a1", region="home", zone="z1"),)), 1001.0)
+    for instance in machine.state.instances.values():
+        machine.state.alter(instance, state=TaskState.RUNNING)
+    for now in (1031.0, 1062.0, 1093.0):
+        machine.handle(events.OffersReceived((an_offer("b1", region="far", zone="z2"),)), now)
+    assert not any(instance.moving for instance in machine.state.instances.values())
+    machine.handle(events.OffersReceived((an_offer("a2", region="home", zone="z2"),)), 1094.0)
+    machine.handle(events.Tick(), 1130.0)
+    assert any(instance.moving for instance in machine.state.instances.values())
+
+
+def test_an_agent_that_moved_to_another_region_is_seen_there() -> None:
+    machine = a_core(an_app())
+    machine.state.known_agent(an_offer("a1", region="far"))
+    assert machine.state.known_agent(an_offer("a1", region="home")).region == "home"

@@ -1,0 +1,56 @@
+"""What is swept out of Consul's catalogue: services of this framework, on dead nodes, without a task. Nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eratos.scheduler.consul_catalog import dead_nodes, left_out, orphans
+
+
+def a_service(
+    service_id: str = "eratos-t1", *, tags: tuple[str, ...] = ("eratos",), framework: str = "fw1", task: str = "t1"
+) -> Any:
+    return {"ID": service_id, "Tags": list(tags), "Meta": {"eratos-framework": framework, "eratos-task": task}}
+
+
+def test_node_is_dead_only_when_its_agent_is():
+    checks = [
+        {"Node": "agent1", "CheckID": "service:eratos-t1"},
+        {"Node": "agent2", "CheckID": "serfHealth"},
+        {"Node": "agent2", "CheckID": "service:eratos-t2"},
+    ]
+    assert dead_nodes(checks) == {"agent2"}
+
+
+def test_services_without_a_task_are_orphans():
+    assert list(orphans([a_service()], "fw1", set())) == ["eratos-t1"]
+
+
+def test_service_of_a_task_that_is_known_stays():
+    assert not list(orphans([a_service()], "fw1", {"t1"}))
+
+
+def test_what_is_not_ours_is_never_touched():
+    others = [
+        a_service(framework="fw2"),
+        a_service(tags=("web",)),
+        a_service("redis-1"),
+        {"ID": "eratos-t1", "Tags": ["eratos"], "Meta": None},
+    ]
+    assert not list(orphans(others, "fw1", set()))
+    assert not list(orphans([a_service(framework="")], "", set()))
+
+
+def test_what_balancers_leave_out_is_found_by_service():
+    balancers = [
+        {"Node": {"Node": "n1"}, "Service": {"Meta": {"eratos-host": "b1", "eratos-left-out-0": "db: port 5432: taken"}}},
+        {
+            "Node": {"Node": "n2"},
+            "Service": {"Meta": {"eratos-host": "b2", "eratos-left-out-0": "a: mode", "eratos-left-out-1": "db: taken"}},
+        },
+        {"Node": {"Node": "n3"}, "Service": {"Meta": None}},
+        {"Node": {"Node": "n4"}, "Service": {"Meta": {"eratos-host": "b4", "eratos-left-out-0": "in another form"}}},
+        # An app that has the balancers' name.
+        {"Node": {"Node": "n5"}, "Service": {"Meta": {"eratos-host": "b", "eratos-task": "t", "eratos-left-out-0": "db: x"}}},
+    ]
+    assert left_out(balancers) == {"db": ["b1: port 5432: taken", "b2: taken"], "a": ["b2: mode"]}

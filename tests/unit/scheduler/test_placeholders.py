@@ -1,0 +1,217 @@
+"""What stands in Consul for apps, whether they have instances or not: kept level-triggered, and nothing of anybody else's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from eratos.common.errors import TemporaryError
+from eratos.marathon import definition
+from eratos.marathon.app import App
+from eratos.scheduler import placeholders
+from eratos.scheduler.placeholder_keeper import GONE_S, Fleet, PlaceholderKeeper
+
+FRAMEWORK = "fw-0001"
+NODE = "eratos-apps-fw-0001"
+
+
+def an_app(app_id: str, **labels: str) -> App:
+    return definition.parse(
+        {"id": app_id, "cmd": "x", "portDefinitions": [{"port": 0, "name": "http"}, {"port": 0}], "labels": labels}
+    )
+
+
+WEB = an_app("/web", HAPROXY_0_VHOST="web.test", CONSUL_TAGS="prod")
+PLAIN = an_app("/plain")
+
+
+class FakeConsul:
+    """A catalogue that takes transactions, as Consul's does."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, dict[str, Any]] = {}
+        self.checks: dict[str, str] = {}
+        self.transactions: list[int] = []
+        self.reads = 0
+        self.refuses = False
+        self.catalog = self
+        self.http = self
+
+    def prepare_headers(self) -> dict[str, str]:
+        return {"X-Consul-Token": "t"}
+
+    def node(self, name: str) -> tuple[str, Any]:
+        assert name == NODE
+        self.reads += 1
+        return "1", {"Services": dict(self.services)} if self.services else None
+
+    def put(self, callback: Any, path: str, *, headers: dict[str, str], data: str) -> bool:
+        assert (path, headers) == ("/v1/txn", {"X-Consul-Token": "t"})
+        if self.refuses:
+            return False
+        operations = json.loads(data)
+        assert len(operations) <= 64
+        assert operations[0]["Node"]["Node"]["Node"] == NODE
+        self.transactions.append(len(operations))
+        for operation in operations[1:]:
+            ((kind, body),) = operation.items()
+            if kind == "Service" and body["Verb"] == "set":
+                self.services[body["Service"]["ID"]] = body["Service"]
+            elif kind == "Service":
+                assert body["Service"]["Service"], "Consul refuses a deletion without the name"
+                del self.services[body["Service"]["ID"]]
+            else:
+                assert body["Check"]["Node"] == NODE
+                self.checks[body["Check"]["ServiceID"]] = body["Check"]["Status"]
+        return True
+
+
+class Rig:
+    def __init__(self, *apps: App) -> None:
+        self.apps = {app.id: app for app in apps}
+        self.with_instances: set[str] = set()
+        self.now = 1000.0
+        self.consul = FakeConsul()
+        self.keeper = self.another()
+
+    def another(self) -> PlaceholderKeeper:
+        return PlaceholderKeeper(lambda: Fleet(FRAMEWORK, dict(self.apps), frozenset(self.with_instances)), lambda: self.now)
+
+    def keep(self, *, in_full: bool = True) -> list[str]:
+        self.keeper.keep(self.consul, in_full=in_full)  # type: ignore[arg-type]
+        return sorted(self.consul.services)
+
+
+def test_each_balanced_port_has_an_entry_that_is_never_well():
+    rig = Rig(WEB, PLAIN)
+    assert rig.keep() == ["eratos-app-web"]
+    entry = rig.consul.services["eratos-app-web"]
+    assert (entry["Service"], entry["Tags"]) == ("web", ["eratos", "prod"])
+    assert entry["Meta"] == {
+        "haproxy-group": "external",
+        "haproxy-mode": "http",
+        "haproxy-vhost": "web.test",
+        "eratos-app": "/web",
+        "eratos-framework": FRAMEWORK,
+        "eratos-placeholder": "true",
+        "eratos-since": "000000001000000",
+    }
+    assert rig.consul.checks == {"eratos-app-web": "critical"}
+
+
+def test_nothing_is_written_while_nothing_changes():
+    rig = Rig(WEB)
+    rig.keep()
+    assert not rig.keeper.changed()
+    rig.keep()
+    rig.keep(in_full=False)
+    assert len(rig.consul.transactions) == 1
+    assert rig.consul.reads == 2
+
+
+def test_another_leader_finds_everything_as_it_is():
+    rig = Rig(WEB)
+    rig.keep()
+    rig.keeper = rig.another()
+    rig.now += 100
+    rig.keep()
+    assert len(rig.consul.transactions) == 1
+
+
+def test_a_consul_that_lost_its_data_gets_it_back():
+    rig = Rig(WEB)
+    rig.keep()
+    rig.consul.services.clear()
+    assert rig.keep(in_full=False) == []
+    assert rig.keep() == ["eratos-app-web"]
+
+
+def test_an_entry_keeps_since_when_it_is_there_over_changes():
+    rig = Rig(WEB)
+    rig.keep()
+    rig.apps["/web"] = an_app("/web", HAPROXY_0_VHOST="other.test")
+    rig.now += 100
+    assert rig.keeper.changed()
+    rig.keep(in_full=False)
+    rig.keep()
+    meta = rig.consul.services["eratos-app-web"]["Meta"]
+    assert (meta["haproxy-vhost"], meta["eratos-since"]) == ("other.test", "000000001000000")
+
+
+def test_what_is_no_longer_balanced_goes_at_once():
+    rig = Rig(WEB)
+    rig.keep()
+    rig.apps["/web"] = an_app("/web")
+    assert rig.keep(in_full=False) == []
+
+
+def test_a_deleted_app_stays_while_it_has_instances_and_for_a_while():
+    rig = Rig(WEB)
+    rig.keep()
+    del rig.apps["/web"]
+    rig.with_instances.add("/web")
+    for _ in range(3):
+        rig.now += GONE_S
+        assert rig.keep() == ["eratos-app-web"]
+    rig.with_instances.clear()
+    assert rig.keep(in_full=False) == ["eratos-app-web"]
+    assert rig.keeper.changed(), "it has to be looked at again"
+    rig.now += GONE_S
+    assert rig.keep(in_full=False) == []
+    assert not rig.keeper.changed()
+
+
+def test_a_new_leader_knows_of_deleted_apps():
+    rig = Rig(WEB)
+    rig.keep()
+    rig.apps.clear()
+    rig.keeper = rig.another()
+    assert rig.keep() == ["eratos-app-web"]
+    rig.now += GONE_S
+    assert rig.keep() == []
+
+
+def test_a_name_that_another_app_takes_over_is_as_new_as_any():
+    rig = Rig(an_app("/a/b", HAPROXY_0_PATH="/x"))
+    rig.keep()
+    rig.apps = {"/a-b": an_app("/a-b", HAPROXY_0_PATH="/x")}
+    rig.now += 5
+    rig.keep()
+    meta = rig.consul.services["eratos-app-a-b"]["Meta"]
+    assert (meta["eratos-app"], meta["eratos-since"]) == ("/a-b", "000000001005000")
+
+
+def test_many_entries_go_in_several_transactions():
+    rig = Rig(*(an_app(f"/app{number}", HAPROXY_0_PATH=f"/{number}") for number in range(100)))
+    assert len(rig.keep()) == 100
+    assert rig.consul.transactions == [61, 61, 61, 21]
+
+
+def test_what_is_on_the_node_and_no_entry_is_left_alone():
+    rig = Rig(WEB)
+    rig.consul.services["stranger"] = {"ID": "stranger", "Service": "web", "Meta": {"eratos-since": "1"}}
+    rig.consul.services["eratos-app-odd"] = {"ID": "eratos-app-odd", "Service": "odd", "Meta": None}
+    assert rig.keep() == ["eratos-app-odd", "eratos-app-web", "stranger"]
+
+
+def test_a_transaction_that_is_refused_is_an_error_and_done_again():
+    rig = Rig(WEB)
+    rig.consul.refuses = True
+    with pytest.raises(TemporaryError):
+        rig.keep()
+    assert rig.keeper.changed()
+    rig.consul.refuses = False
+    assert rig.keep(in_full=False) == ["eratos-app-web"]
+
+
+def test_without_a_framework_there_is_nothing():
+    rig = Rig(WEB)
+    keeper = PlaceholderKeeper(lambda: Fleet("", rig.apps, ()))
+    keeper.keep(rig.consul, in_full=True)  # type: ignore[arg-type]
+    assert rig.consul.services == {}
+
+
+def test_the_node_is_the_frameworks_own():
+    assert placeholders.node("AB-0001") == "eratos-apps-ab-0001"
