@@ -113,12 +113,13 @@ class Cluster:
 
     def tasks(self, app_id: str) -> set[str]:
         """Ids of the app's running tasks by Mesos' leading master."""
-        found = set()
-        for framework in self._master_state()["frameworks"]:
-            for task in framework["tasks"]:
-                if task["state"] == "TASK_RUNNING" and task["id"].startswith(_prefix(app_id)):
-                    found.add(task["id"])
-        return found
+        return {task for task, state in self.states(app_id).items() if state == "TASK_RUNNING"}
+
+    def states(self, app_id: str) -> dict[str, str]:
+        """State by id of the app's tasks that have not ended, by Mesos' leading master."""
+        frameworks = self._master_state()["frameworks"]
+        found = {task["id"]: task["state"] for framework in frameworks for task in framework["tasks"]}
+        return {task: state for task, state in found.items() if task.startswith(_prefix(app_id))}
 
     def leading_master(self) -> int:
         """Return the number of the Mesos master that leads."""
@@ -211,10 +212,11 @@ class Cluster:
     def at_rest(self, app: dict[str, Any], count: int) -> bool:
         """Assert tasks == containers == Consul services == servers of each balancer: no duplicate, no orphan."""
         app_id, name = app["id"], app["id"].strip("/").replace("/", "-")
-        tasks = self.tasks(app_id)
-        assert len(tasks) == count, f"{len(tasks)} of {count} tasks run"
+        # One that is about to start or to go would end what a test takes for rest.
+        tasks = self.states(app_id)
+        assert Counter(tasks.values()) == Counter(TASK_RUNNING=count), f"{count} tasks should run, these are there: {tasks}"
         containers = set(self.containers(app_id))
-        assert containers == tasks, f"containers differ from tasks: {containers ^ tasks}"
+        assert containers == tasks.keys(), f"containers differ from tasks: {containers ^ tasks.keys()}"
         services = self.services(name, passing=False)
         assert services == sorted(f"eratos-{task}" for task in tasks), f"services differ from tasks: {services}"
         assert self.services(name) == services, "a service is not passing"
