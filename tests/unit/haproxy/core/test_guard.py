@@ -15,6 +15,7 @@ from eratos.haproxy.core.guard import (
     Confirmations,
     Holds,
     sharp_losses,
+    succeeded,
     wholesale,
     with_held,
 )
@@ -149,6 +150,21 @@ def test_of_a_wholesale_loss_each_server_is_held_longer_also_when_others_are_bac
 
 
 @pytest.mark.parametrize(
+    ("now_at", "expected"),
+    [
+        ({}, False),
+        ({"10.0.0.1:80": {"a1"}}, False),  # it is there itself
+        ({"10.0.0.1:80": {"b1"}}, True),
+        ({"10.0.0.1:80": {"a1", "b1"}}, True),  # two say that they are there: the one that is lost is not believed
+        ({"10.0.0.2:80": {"b1"}}, False),
+    ],
+)
+def test_a_server_is_succeeded_by_another_at_its_address(now_at: dict[str, set[str]], expected: bool) -> None:
+    found = succeeded({"a": {"a1": "10.0.0.1:80"}}, now_at)
+    assert found == ({("a", "a1")} if expected else set())
+
+
+@pytest.mark.parametrize(
     ("running", "lost", "expected"),
     [
         ({"a": 1, "b": 1, "c": 1}, {"a": 1, "b": 1, "c": 1}, True),
@@ -157,6 +173,7 @@ def test_of_a_wholesale_loss_each_server_is_held_longer_also_when_others_are_bac
         ({"a": 2, "b": 1, "c": 1}, {"a": 1, "b": 1}, False),  # a half
         ({"a": 20, "b": 1}, {"a": 20}, False),  # most, and yet one app's loss
         ({"a": 20}, {"a": 20}, True),  # nothing is left
+        ({"a": 1}, {"a": 1}, True),
         ({"a": 20}, {"a": 19}, False),
         ({"a": 20}, {}, False),
         ({}, {}, False),

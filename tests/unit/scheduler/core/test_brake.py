@@ -92,28 +92,37 @@ def test_the_larger_share_of_hosts_and_tasks_counts(losses: dict[str, int], host
 
 
 @pytest.mark.parametrize(
-    ("back", "unknown", "tasks", "released"),
+    ("hosts", "back", "unknown", "tasks", "released"),
     [
-        (0, 0, 100, False),
-        (2, 0, 100, False),  # a tenth is still lost
-        (3, 0, 100, True),
-        (3, 19, 100, True),
-        (3, 20, 100, False),  # tasks without a record are as many as engage it
-        (3, 9, 10, True),
-        (3, 10, 10, False),
+        (20, 0, 0, 100, False),
+        (20, 2, 0, 100, False),  # a tenth is still lost
+        (20, 3, 0, 100, True),
+        (11, 3, 0, 100, True),  # just less than a tenth
+        (10, 3, 0, 100, False),
+        (20, 3, 19, 100, True),
+        (20, 3, 20, 100, False),  # tasks without a record are as many as engage it
+        (20, 3, 9, 10, True),
+        (20, 3, 10, 10, False),
     ],
 )
 def test_it_lets_go_when_less_than_half_of_what_engages_it_is_lost(
-    back: int, unknown: int, tasks: int, released: bool
+    hosts: int, back: int, unknown: int, tasks: int, released: bool
 ) -> None:
     brake = Brake()
     for number in range(4):
-        brake.lose(f"h{number}", 20, 100, 1000.0)
-    brake.assess(0, 100, 1000.0)
+        brake.lose(f"h{number}", hosts, 100, 1000.0)
+    assert not brake.assess(0, 100, 1000.0) and brake.engaged
     for number in range(back):
         brake.alive(f"h{number}")
     assert brake.assess(unknown, tasks, 1001.0) == released
     assert brake.engaged != released and bool(brake.reason) != released
+
+
+def test_what_is_lost_is_a_share_of_what_there_was_before_the_first_loss() -> None:
+    brake = Brake()
+    for number in range(3):
+        brake.lose(f"h{number}", 16 - number, 1000 - number, 1000.0)  # 3 of 14 would be a fifth
+    assert not brake.assess(0, 997, 1000.0) and not brake.engaged
 
 
 def test_a_release_without_a_number_pardons_nobody() -> None:
