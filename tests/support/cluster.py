@@ -151,7 +151,7 @@ class Cluster:
             "--format", '{{.Label "eratos.host"}} {{.Label "eratos.task"}} {{.ID}}',
         ).splitlines()  # fmt: skip
         rows = [line.split() for line in lines]
-        return {task: container for host, task, container in rows if host.startswith(f"{self.project}-")}
+        return {task: container for host, task, container in rows if self._has(host)}
 
     def assert_kept(self, app_id: str, containers: Mapping[str, str]) -> None:
         """Assert that these containers of the app still run; says how the tasks of the others ended."""
@@ -172,7 +172,11 @@ class Cluster:
     def all_worker_containers(self) -> list[str]:
         """Ids of every container that executors of this project started, running or not."""
         lines = docker("ps", "-a", "--no-trunc", "--filter", "label=eratos.task", "--format", '{{.Label "eratos.host"}} {{.ID}}')
-        return [line.split()[1] for line in lines.splitlines() if line.startswith(f"{self.project}-")]
+        return [container for host, container in map(str.split, lines.splitlines()) if self._has(host)]
+
+    def _has(self, host: str) -> bool:
+        """Return whether a played host is this cluster's: names of projects may begin alike."""
+        return re.fullmatch(rf"{re.escape(self.project)}-agent\d+", host) is not None
 
     def worker_volumes(self) -> list[str]:
         """Names of the Docker volumes that tasks have on this project's hosts."""
