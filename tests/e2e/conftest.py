@@ -11,7 +11,6 @@ import pytest
 from devtool import secure
 from devtool.settings import COMPOSE_FILE, SECURE_FILE, Settings, read_settings
 from support.cluster import DEFAULT_PORTS, SOON_S, Cluster, dev
-from support.containers import docker
 from support.folders import ROOT
 from support.waiting import until
 
@@ -45,7 +44,7 @@ def docker_compose_file() -> list[str]:
 @pytest.fixture(scope="session")
 def docker_setup() -> list[str]:
     # What an interrupted run left is removed first; `./dev test` has built the images already.
-    _remove_workers()
+    Cluster(PROJECT, PORTS).remove_workers()
     if SECURE:
         dev("down", "--volumes")
         dev("up", "--secure", "--workers", "0")
@@ -65,7 +64,7 @@ def cluster(docker_services: Any) -> Iterator[Cluster]:
     until(lambda: made.leader(), SOON_S, "a scheduler leads")
     until(lambda: made.framework_ids(), SOON_S, "the framework is registered")
     yield made
-    _remove_workers()
+    made.remove_workers()
 
 
 @pytest.fixture
@@ -86,13 +85,6 @@ def fleet(cluster: Cluster, prime: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def hello() -> dict[str, Any]:
     return json.loads((ROOT / "marathon" / "apps" / "hello.json").read_text())
-
-
-def _remove_workers() -> None:
-    cluster = Cluster(PROJECT, PORTS)
-    for kind, left in (("container", cluster.all_worker_containers()), ("volume", cluster.worker_volumes())):
-        if left:
-            docker(kind, "rm", "-f", *left)
 
 
 @pytest.fixture

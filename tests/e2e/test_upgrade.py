@@ -139,13 +139,9 @@ def before(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _remove(cluster: Upgraded) -> None:
-    def remove_workers() -> None:
-        if left := cluster.all_worker_containers():
-            docker("rm", "-f", "-v", *left)
-
-    remove_workers()
+    cluster.remove_workers()
     cluster.compose("down", "-v", "--remove-orphans", "-t", "2")
-    remove_workers()  # those that an executor started meanwhile
+    cluster.remove_workers()  # those that an executor started meanwhile
 
 
 def test_each_part_is_upgraded_under_load(before: Upgraded):

@@ -182,6 +182,17 @@ class Cluster:
         """Names of the Docker volumes that tasks have on this project's hosts."""
         return [name for name in docker("volume", "ls", "-q").split() if re.match(rf"{self.project}-agent\d+_", name)]
 
+    def remove_workers(self) -> None:
+        """Remove the containers and volumes that are there now, also where an executor is just removing one itself."""
+
+        def removed() -> bool:
+            for kind, left in (("container", self.all_worker_containers()), ("volume", self.worker_volumes())):
+                if left:
+                    docker(kind, "rm", "-f", *left)
+            return True
+
+        until(removed, SOON_S, f"the workers of {self.project} are removed")
+
     def host_of(self, container: str) -> str:
         """The agent, such as ``agent1``, that a worker's container belongs to."""
         host = docker("inspect", "--format", '{{index .Config.Labels "eratos.host"}}', container)
