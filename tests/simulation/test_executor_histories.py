@@ -175,7 +175,6 @@ class World:
     def leave(self, action: do.TellBalancers | do.Deregister | do.AskBalancers) -> None:
         match action:
             case do.TellBalancers(task_id):
-                self.seen_since.setdefault(task_id, self.now)
                 if not action.hold_s:
                     self.others_serve.add(task_id)  # or need not
                 # What is held may be held for ever, as far as the machine knows.
@@ -243,6 +242,8 @@ class World:
             self.handle(event)
 
     def list(self) -> None:
+        for task_id in self.left:
+            self.seen_since.setdefault(task_id, self.now)
         self.handle(on.ContainersListed(self.now, frozenset(self.running | self.left), frozenset({"stranger"})))
         self.handle(on.ContainersListed(self.now, frozenset(), frozenset(), runtime="process"))
 

@@ -115,6 +115,13 @@ def test_it_makes_way_at_once_for_a_task_that_was_given_its_port(
     assert driven.handle(AT_PORT) == []
 
 
+def test_what_is_on_its_way_already_is_not_hurried(driven: Driven) -> None:
+    driven.launch()
+    listed(driven, OLD)
+    driven.handle(TOLD)
+    assert driven.handle(AT_PORT) == []
+
+
 def test_it_stays_where_nobody_waits_for_its_port(driven: Driven) -> None:
     driven.run()
     listed(driven, OLD)
