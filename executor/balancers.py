@@ -1,5 +1,7 @@
 """The executor's side of the confirmed drain: announces a planned removal to live balancers and asks them until they let go.
 
+What a dead executor left is announced as well, and stays in Consul until no balancer says that it has nobody else.
+
 Executors whose tasks go by the leaving instances without a balancer, because they require them, are asked in the same way.
 
 Balancers are found through Consul (service ``eratos-balancer``); a companion answers for each. A balancer that is silent and
@@ -32,8 +34,12 @@ log = logging.getLogger(__name__)
 ANSWER_S = 1.0
 #: A planned removal is announced in passing: a silent balancer must not eat up the drain's time.
 TELL_S = 0.5
+#: Longest that a hold waits for who says nothing: a machine that is busy replacing its tasks takes its time.
+SILENT_S = 3.0
 POLL_FIRST_S = 0.05
 POLL_MOST_S = 0.25
+#: What is held goes on serving meanwhile, and whoever is to replace it needs the CPU.
+HOLD_POLL_MOST_S = 1.0
 #: How long a list of live balancers is believed.
 LIVE_S = 1.0
 
@@ -79,32 +85,84 @@ class Balancers:
     def perform(self, action: do.TellBalancers | do.AskBalancers | do.AbandonDrain) -> None:
         """Carry out an action on the io thread."""
         match action:
-            case do.TellBalancers():
+            case do.TellBalancers(hold_s=0):
                 self._io.submit(self._tell(action))
+            case do.TellBalancers():
+                self._remember(action.task_id, self._io.submit(self._hold(action)))
             case do.AskBalancers():
-                self._drains = {key: drain for key, drain in self._drains.items() if not drain.done()}
-                self._drains[action.task_id] = self._io.submit(self._ask(action))
+                self._remember(action.task_id, self._io.submit(self._ask(action)))
             case do.AbandonDrain():
                 drain = self._drains.pop(action.task_id, None)
                 if drain is not None:
                     drain.cancel()
 
+    def _remember(self, task_id: str, drain: Future[None]) -> None:
+        self._drains = {key: other for key, other in self._drains.items() if not other.done()} | {task_id: drain}
+
     async def _tell(self, action: do.TellBalancers) -> None:
-        body = json.dumps({"services": action.service_ids}).encode()
         try:
             async with asyncio.timeout(TELL_S):
                 live = await self._live() or []
-                await asyncio.gather(*(self._tell_one(balancer, body) for balancer in live if not balancer.executor))
+                await asyncio.gather(*(self._tell_one(balancer, action) for balancer in live if not balancer.executor))
         except TimeoutError:
             log.warning("not every balancer heard of a planned removal %s", fields(task_id=action.task_id))
         self._emit(on.BalancersTold(action.task_id))
 
-    async def _tell_one(self, balancer: Balancer, body: bytes) -> None:
+    async def _tell_one(self, balancer: Balancer, action: do.TellBalancers) -> None:
         try:
-            headers = self._headers(balancer, "POST", "/confirm", body)
-            await async_http.request(balancer.host, balancer.port, "/confirm", method="POST", headers=headers, body=body)
+            await self._announce(balancer, action)
         except _Failure as error:
             log.warning("a balancer did not hear of a planned removal %s", fields(balancer=balancer.name, error=error))
+
+    async def _announce(self, balancer: Balancer, action: do.TellBalancers) -> bool:
+        """Announce a removal to one balancer, and return whether it took that. Raises one of _Failure."""
+        body = json.dumps({"services": action.service_ids}).encode()
+        headers = self._headers(balancer, "POST", "/confirm", body)
+        answer = await async_http.request(balancer.host, balancer.port, "/confirm", method="POST", headers=headers, body=body)
+        return answer.status == 200
+
+    async def _hold(self, action: do.TellBalancers) -> None:
+        """Announce a removal, and wait until no live balancer says that it has nobody else for an app.
+
+        One that says nothing is asked again for a while, and then holds nothing up. Each is asked after it was told: so of all
+        that go at the same time it keeps one at least, in whatever order their announcements come.
+        """
+        began = time.monotonic()
+        told: set[Balancer] = set()
+        pause_s = POLL_FIRST_S
+        while True:
+            live = await self._live()
+            asked = [balancer for balancer in live or [] if not balancer.executor]
+            last = await asyncio.gather(*(self._told_is_last(balancer, action, told) for balancer in asked))
+            took_s = time.monotonic() - began
+            patient = took_s < SILENT_S and (live is None or None in last)
+            if not (True in last or patient) or took_s + pause_s >= action.hold_s:
+                break
+            await asyncio.sleep(pause_s)
+            pause_s = min(HOLD_POLL_MOST_S, pause_s * 1.5)
+        alone = [balancer.name for balancer, is_last in zip(asked, last, strict=True) if is_last]
+        shown = fields(task_id=action.task_id, held_s=f"{took_s:.1f}", without=",".join(alone) or None)
+        log.log(logging.WARNING if alone else logging.INFO, "what a dead executor left goes %s", shown)
+        self._emit(on.BalancersTold(action.task_id))
+
+    async def _told_is_last(self, balancer: Balancer, action: do.TellBalancers, told: set[Balancer]) -> bool | None:
+        """Tell a balancer what is about to leave, unless it was, and return whether it has nobody else; None: it does not say."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                if balancer not in told and not await self._announce(balancer, action):
+                    return None
+                told.add(balancer)
+            for service_id in action.service_ids:
+                async with asyncio.timeout(ANSWER_S):
+                    answer = await self._server(balancer, service_id)
+                if answer.status != 200:
+                    return None
+                # A companion of a version before has no such field.
+                if json.loads(answer.body).get("last", False):
+                    return True
+        except (*_Failure, AttributeError):
+            return None
+        return False
 
     async def _ask(self, action: do.AskBalancers) -> None:
         deadline = time.monotonic() + action.timeout_s
@@ -138,9 +196,7 @@ class Balancers:
         for service_id in service_ids:
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    path = f"/servers/{urllib.parse.quote(service_id, safe='')}"
-                    headers = self._headers(balancer, "GET", path)
-                    answer = await async_http.request(balancer.host, balancer.port, path, headers=headers)
+                    answer = await self._server(balancer, service_id)
                 if answer.status != 200:
                     return f"answers with HTTP status {answer.status}"
                 found = json.loads(answer.body)
@@ -150,6 +206,10 @@ class Balancers:
             except (*_Failure, KeyError, TypeError) as error:
                 return f"does not answer ({str(error) or type(error).__name__})"
         return ""
+
+    async def _server(self, balancer: Balancer, service_id: str) -> async_http.Response:
+        path = f"/servers/{urllib.parse.quote(service_id, safe='')}"
+        return await async_http.request(balancer.host, balancer.port, path, headers=self._headers(balancer, "GET", path))
 
     def _headers(self, balancer: Balancer, method: str, target: str, body: bytes = b"") -> dict[str, str]:
         agent_id, _, key = ("", "", self._peers()) if balancer.executor else self._token().rpartition(".")

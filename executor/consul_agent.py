@@ -30,7 +30,7 @@ from .balancers import Balancer
 from .core import actions as do
 from .core import events as on
 from .core.host import Host
-from .core.registration import difference, kept_checks, predecessors
+from .core.registration import difference, kept_checks, kept_ports, predecessors
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +167,7 @@ class ConsulAgent:
         self._wanted: dict[str, tuple[Body, ...]] = {}  #: by task id
         self._edges: dict[str, tuple[Body, ...]] = {}  #: tasks to act on now, with what they had before
         self._forgotten: set[str] = set()  #: deregistered tasks whose services may still be there
+        self._kept: frozenset[str] | None = None  #: as in :class:`.actions.KeepServices`; None: not known yet
         self._present: dict[str, dict[str, Any]] = {}  #: what the agent held at the last comparison
         self._stopped = False
         self._sync_at = time.monotonic()
@@ -184,9 +185,14 @@ class ConsulAgent:
         if self._thread.is_alive():
             self._thread.join(ANSWER_S)
 
-    def perform(self, action: do.Register | do.Deregister) -> None:
+    def perform(self, action: do.Register | do.Deregister | do.KeepServices) -> None:
         """Take note of what is wanted; never waits. A Deregister is answered by Deregistered once it is true."""
         with self._changed:
+            if isinstance(action, do.KeepServices):
+                self._kept = action.task_ids
+                self._sync_at = time.monotonic()
+                self._changed.notify()
+                return
             had = self._wanted.pop(action.task_id, ())
             if isinstance(action, do.Register):
                 self._wanted[action.task_id] = action.services
@@ -202,9 +208,8 @@ class ConsulAgent:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(
-                    lambda: self._stopped or bool(self._edges), timeout=max(0.0, self._sync_at - time.monotonic())
-                )
+                while not self._stopped and not self._edges and (left_s := self._sync_at - time.monotonic()) > 0:
+                    self._changed.wait(left_s)
                 if self._stopped:
                     return
                 edges, self._edges = self._edges, {}
@@ -240,11 +245,11 @@ class ConsulAgent:
         """Compare in full. Raises TemporaryError."""
         with self._changed:
             wanted = [body for bodies in self._wanted.values() for body in bodies]
-            forgotten = frozenset(self._forgotten)
+            forgotten, kept = frozenset(self._forgotten), self._kept
             # What changes from here on is in ``_edges`` and handled next.
             self._sync_at = time.monotonic() + self._sync_s
         self._present = self._api.services()
-        missing, surplus = difference(wanted, self._present, self._api.checks(), self._host, self._alive, forgotten)
+        missing, surplus = difference(wanted, self._present, self._api.checks(), self._host, self._alive, forgotten, kept)
         for body in missing:
             self._api.register(body)
         for service_id in surplus:
@@ -257,6 +262,8 @@ class ConsulAgent:
             log.info("the Consul agent answers again")
         self._failures = 0
         self._gone(forgotten)
+        if kept and (ports := kept_ports(self._present, self._host, kept)):
+            self._emit(on.ServicesKept(ports))
 
     def _keep(self, wanted: list[Body]) -> None:
         """Repeat the executor's word for services that live by it. Raises TemporaryError."""

@@ -129,7 +129,7 @@ class Loop:
                 self._requirements.perform(action)
             case do.TellTask():
                 self._teller.perform(action)
-            case do.Register() | do.Deregister():
+            case do.Register() | do.Deregister() | do.KeepServices():
                 self._services.perform(action)
             case do.TellBalancers() | do.AskBalancers() | do.AbandonDrain():
                 self._balancers.perform(action)

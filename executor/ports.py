@@ -5,18 +5,25 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-#: How long a start waits for a port. A new executor's first launches often get the very ports that its dead forerunner's
-#: tasks still hold while they are swept (rule 68).
-WAIT_S = 3.0
+#: How long a start waits for a port. A new executor's first launches may get the very ports that its dead forerunner's tasks
+#: still have while they are drained and removed (rule 68, ``core/left_over.py``).
+WAIT_S = 30.0
 _POLL_S = 0.05
 
 
-def taken_ports(ports: Sequence[int], wait_s: float) -> str:
-    """Return which port stays taken for ``wait_s``, as a message that names the fix; an empty text: none."""
+def taken_ports(ports: Sequence[int], wait_s: float, waiting: Callable[[str], object]) -> str:
+    """Return which port stays taken for ``wait_s``, as a message that names the fix; an empty text: none.
+
+    ``waiting`` is told what is waited for, in words, once there is something.
+    """
     deadline = time.monotonic() + wait_s
+    told = None
     while (taken := next((port for port in ports if port_taken(port)), None)) is not None:
+        if taken != told:
+            told = taken
+            waiting(f"waiting for port {taken} of this host, which something else still has")
         if time.monotonic() >= deadline:
             return f"port {taken} of this host is already taken by another process: free it, or ask for another port"
         time.sleep(_POLL_S)

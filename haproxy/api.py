@@ -139,10 +139,11 @@ class Companion:
 
     def _server(self, server: str) -> Answer:
         configured = any(server in servers for servers in self._applier.live().pools.values())
-        found = self._haproxy.usage(server)
+        found = self._haproxy.usage(server, self._applier.leaving())
         # What the file still names would be used again by an HAProxy that is started now.
         used = found.used or configured
-        return 200, {"server": server, "used": used, "requests": found.requests, "configured": configured}
+        answer = {"server": server, "used": used, "requests": found.requests, "configured": configured, "last": found.last}
+        return 200, answer
 
 
 @dataclass(frozen=True, slots=True)

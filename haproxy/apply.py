@@ -134,6 +134,11 @@ class Applier:
         if self._held:
             self._wake.set()
 
+    def leaving(self) -> Set[str]:
+        """Return the servers that are about to leave Consul, as somebody has said of late."""
+        with self._confirmations_lock:
+            return self._confirmations.current(time.monotonic())
+
     def left_out(self) -> tuple[str, ...]:
         """Return what had to be left out of late, each as ``service: reason``, or ``file: reason`` for a snippet."""
         return (*self._left_out, *self._laid.refused)
@@ -286,9 +291,7 @@ class Applier:
         self, served: dict[str, dict[str, str]], dead: Set[tuple[str, str]], live: Rendered, wanted: Model, facts: Facts
     ) -> Model:
         """Return what may be served of a model now. ``dead`` are servers that HAProxy's own checks have found so."""
-        now_s = time.monotonic()
-        with self._confirmations_lock:
-            confirmed = self._confirmations.current(now_s)
+        now_s, confirmed = time.monotonic(), self.leaving()
         asked_for = {name: backend.servers for name, backend in wanted.backends.items()}
         lost = sharp_losses(served, asked_for, confirmed, self._holds.known())
         if lost:

@@ -9,7 +9,7 @@ import logging
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,9 +123,12 @@ class Haproxy:
         """Return how many processes still finish connections from before a reload; raises HaproxyUnavailableError."""
         return len(self._master.processes().old)
 
-    def usage(self, server: str) -> Usage:
-        """Return whether any process, old ones included, still uses a server; raises HaproxyUnavailableError."""
-        return usage(server, self._each_process())
+    def usage(self, server: str, leaving: Set[str] = frozenset()) -> Usage:
+        """Return whether any process, old ones included, still uses a server; raises HaproxyUnavailableError.
+
+        ``leaving`` are the servers that are announced to leave.
+        """
+        return usage(server, self._each_process(), leaving)
 
     def change(self, added: Pools, removed: Mapping[str, Iterable[str]], settings: Mapping[str, str], map_text: str = "") -> None:
         """Add and remove servers, and give the map of routes another content, without a reload.

@@ -170,11 +170,22 @@ class Deregister:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepServices:
+    """Of what dead executors have in Consul, leave these tasks' services there until each one's Deregister, and no others.
+
+    Before the first of these nobody knows which of their tasks still run, and all stays.
+    """
+
+    task_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class TellBalancers:
     """Announce to every live balancer that the removal of these services is planned."""
 
     task_id: str
     service_ids: tuple[str, ...]
+    hold_s: float = 0.0  #: wait for so long at most until none of them would be left without a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +227,7 @@ Action = (
     | Using
     | Register
     | Deregister
+    | KeepServices
     | TellBalancers
     | AskBalancers
     | AbandonDrain

@@ -133,8 +133,15 @@ class RequirementTold:
 
 
 @dataclass(frozen=True, slots=True)
+class ServicesKept:
+    """Consul has services of tasks that a dead executor left running. Comes with each comparison for as long as there are any."""
+
+    ports: Mapping[str, frozenset[int]]  #: by task id
+
+
+@dataclass(frozen=True, slots=True)
 class BalancersTold:
-    """The live balancers know that a removal is planned. Comes also where one did not answer."""
+    """The live balancers know that a removal is planned, and the hold is over. Comes also where one did not answer."""
 
     task_id: str
 
@@ -179,6 +186,7 @@ Event = (
     | ProbeDone
     | RequirementFound
     | RequirementTold
+    | ServicesKept
     | BalancersTold
     | Deregistered
     | DrainHeld

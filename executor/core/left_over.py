@@ -1,11 +1,13 @@
-"""What a dead executor left running, drained before it is removed. Pure.
+"""What a dead executor left running: it serves until others do, and is drained before it is removed. Pure.
 
-Its requests are real ones, and its app's other instances may be as many as can carry them. Of the tasks nothing is known but
-ids and how many services they had: there is no task any more that anybody would have to be told about.
+Its requests are real ones, and its app's other instances may be as many as can carry them, or none: then the balancers keep it
+until one of those that replace it is there. Of the tasks nothing is known but ids, how many services they had, and at which
+ports Consul has these: there is no task any more that anybody would have to be told about.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,14 +16,18 @@ from eratos.common import names
 from . import actions as do
 from . import events as on
 
-#: Longest that balancers are waited for. A new task that was given the same port waits a little longer (``ports.WAIT_S``).
-DRAINED_S: Final = 2.0
+#: Longest that it serves while nobody else does. Mesos has given what it takes to others.
+HELD_S: Final = 10.0
+#: Longest that balancers are waited for afterwards. A start that needs the port waits for longer (``ports.WAIT_S``).
+DRAINED_S: Final = 10.0
 
 
 @dataclass(slots=True)
 class _LeftOver:
     service_ids: tuple[str, ...]
     deadline: float
+    ports: frozenset[int] = frozenset()  #: of its services
+    held: bool = True  #: until another one serves
     deregistered: bool = False
 
 
@@ -31,21 +37,38 @@ class LeftOvers:
     def __init__(self) -> None:
         self._leaving: dict[str, _LeftOver] = {}
 
+    @property
+    def task_ids(self) -> frozenset[str]:
+        return frozenset(self._leaving)
+
     def found(self, task_id: str, services: int, now: float) -> list[do.Action]:
         """Take in that one was seen, which had so many services in Consul."""
         if task_id in self._leaving:
             return []
         ids = tuple(names.service_id(task_id, index) for index in range(services))
-        self._leaving[task_id] = _LeftOver(ids, now + DRAINED_S)
-        return [do.TellBalancers(task_id, ids)]
+        self._leaving[task_id] = _LeftOver(ids, now + HELD_S)
+        return [do.TellBalancers(task_id, ids, HELD_S)]
+
+    def found_at(self, ports: Mapping[str, frozenset[int]]) -> None:
+        """Take in the ports of services in Consul, by task id."""
+        for task_id, found in self._leaving.items():
+            found.ports = ports.get(task_id, found.ports)
+
+    def make_way(self, ports: Set[int]) -> list[do.Action]:
+        """Hold nothing any longer at ports that starts wait for: what is to serve instead may be among them."""
+        out: list[do.Action] = []
+        for task_id, found in self._leaving.items():
+            if found.held and found.ports & ports:
+                found.held = False
+                out += [do.AbandonDrain(task_id), do.TellBalancers(task_id, found.service_ids)]
+        return out
 
     def progress(self, event: on.BalancersTold | on.Deregistered | on.DrainDone, now: float) -> list[do.Action]:
         """Take in an answer; one about a task that is not, or no longer, among these changes nothing."""
         found = self._leaving.get(event.task_id)
         match event:
             case on.BalancersTold(task_id) if found and not found.deregistered:
-                found.deregistered = True
-                return [do.Deregister(task_id)]
+                return self._let_go(task_id, now)
             case on.Deregistered(task_id) if found and found.deregistered:
                 return [do.AskBalancers(task_id, found.service_ids, max(0.0, found.deadline - now))]
             case on.DrainDone(task_id) if found:
@@ -54,22 +77,32 @@ class LeftOvers:
         return []
 
     def expire(self, now: float) -> list[do.Action]:
-        """Go on without balancers that have not let go in time."""
-        return self._give_up([task_id for task_id, found in self._leaving.items() if now >= found.deadline])
+        """Go on without others that serve, and without balancers that have not let go in time."""
+        out: list[do.Action] = []
+        for task_id in [task_id for task_id, found in self._leaving.items() if now >= found.deadline]:
+            if self._leaving[task_id].deregistered:
+                out += self._give_up(task_id)
+            else:
+                out += [do.AbandonDrain(task_id), *self._let_go(task_id, now)]
+        return out
 
     def drop_all(self) -> list[do.Action]:
         """Remove all at once: the executor leaves."""
-        return self._give_up(list(self._leaving))
+        return [action for task_id in list(self._leaving) for action in self._give_up(task_id)]
 
     def next_at(self) -> float | None:
         return min((found.deadline for found in self._leaving.values()), default=None)
 
-    def _give_up(self, task_ids: list[str]) -> list[do.Action]:
-        out: list[do.Action] = []
-        for task_id in task_ids:
-            found = self._leaving.pop(task_id)
-            out.append(do.AbandonDrain(task_id))
-            if not found.deregistered:
-                out.append(do.Deregister(task_id))
-            out.append(do.RemoveContainer(task_id))
-        return out
+    def _let_go(self, task_id: str, now: float) -> list[do.Action]:
+        found = self._leaving[task_id]
+        found.held, found.deregistered = False, True
+        found.deadline = now + DRAINED_S
+        return [do.Deregister(task_id)]
+
+    def _give_up(self, task_id: str) -> list[do.Action]:
+        found = self._leaving.pop(task_id)
+        return [
+            do.AbandonDrain(task_id),
+            *([] if found.deregistered else [do.Deregister(task_id)]),
+            do.RemoveContainer(task_id),
+        ]

@@ -60,6 +60,8 @@ class Machine:
         self.ended: dict[str, StatusUpdate] = {}  #: terminal updates, oldest first
         self._kept = Retention()
         self._left = LeftOvers()
+        self._listed_once: set[str] = set()  #: runtimes
+        self._kept_services: frozenset[str] | None = None  #: as last said
         self._leaving: str = ""  #: why the executor shuts down
         self._exit_at: float | None = None
         self._exited = False
@@ -80,6 +82,9 @@ class Machine:
                 out = self._shutdown(reason, now)
             case on.ContainersListed():
                 out = self._listed(event, now)
+            case on.ServicesKept(ports):
+                self._left.found_at(ports)
+                out = []
             case on.Tick():
                 out = self._tick(now)
             case on.ContainerStarted(task_id) if task_id not in self.tasks:
@@ -110,10 +115,17 @@ class Machine:
                 if task.unprobed_until is not None and task.phase is Phase.RUNNING:
                     task.unprobed_until = None
                     out += task.probes(now)
+        out += self._make_way()
         if self._leaving and not self.tasks and not self._exited:
             self._exited = True
             out += [*self._left.drop_all(), *map(do.RemoveContainer, self._kept.drop_all()), do.Exit(self._leaving)]
         return out
+
+    def _make_way(self) -> Actions:
+        if not self._left.task_ids:
+            return []
+        starting = (task.payload.ports for task in self.tasks.values() if task.phase is Phase.STARTING)
+        return self._left.make_way({port.host_port for ports in starting for port in ports})
 
     def next_deadline(self) -> float | None:
         """Return when a Tick is due, or None where nothing waits for time."""
@@ -363,7 +375,15 @@ class Machine:
                 out += [do.Deregister(task_id), do.RemoveContainer(task_id)]
             else:
                 out += self._left.found(task_id, event.services.get(task_id, 1), now)
-        return out
+        return [*self._keep_services(event.runtime), *out]
+
+    def _keep_services(self, listed: str) -> Actions:
+        """Say which services of dead executors stay for now, once it is known what all runtimes run, and where that is news."""
+        self._listed_once.add(listed)
+        if not self._listed_once.issuperset(self.host.runtimes) or self._left.task_ids == self._kept_services:
+            return []
+        self._kept_services = self._left.task_ids
+        return [do.KeepServices(self._kept_services)]
 
     def _tick(self, now: float) -> Actions:
         if self._exit_at is not None and now >= self._exit_at and not self._exited:

@@ -109,20 +109,31 @@ def difference(
     host: Host,
     alive: Callable[[str], bool],
     forgotten: frozenset[str] = frozenset(),
+    kept: frozenset[str] | None = frozenset(),
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
     """Return (bodies to register, ids to deregister); ``present`` is the answer of ``GET /v1/agent/services``.
 
     ``checks`` are the ids of the agent's checks: one that it lost is registered anew with its service, which would pass for
     ever without it.
     ``alive`` returns whether another executor of this agent is, whose services are its own; ``forgotten`` are tasks whose
-    services must go although an earlier agent id of this host registered them.
+    services must go although an earlier agent id of this host registered them, ``kept`` those of dead executors whose services
+    stay unless they are forgotten; None: all of them.
     """
     by_id = {body["ID"]: body for body in wanted}
     missing = [body for key, body in by_id.items() if key not in present or _differs(body, present[key], checks)]
     dead = predecessors(by_id.values(), present, host)
     left = {key: service for key, service in present.items() if key not in by_id}
-    surplus = [key for key, service in left.items() if key in dead or _owned(key, service, host, alive, forgotten)]
+    surplus = [key for key, service in left.items() if key in dead or _goes(key, service, host, alive, forgotten, kept)]
     return missing, surplus
+
+
+def kept_ports(present: Mapping[str, Mapping[str, Any]], host: Host, kept: frozenset[str]) -> dict[str, frozenset[int]]:
+    """Return the ports of the services that are kept, by task id."""
+    ports: dict[str, frozenset[int]] = {}
+    for key, service in present.items():
+        if _of_framework(key, service, host) and (task_id := service["Meta"].get(names.META_TASK)) in kept:
+            ports[task_id] = ports.get(task_id, frozenset()) | {service["Port"]}
+    return ports
 
 
 def predecessors(bodies: Iterable[Mapping[str, Any]], present: Mapping[str, Mapping[str, Any]], host: Host) -> set[str]:
@@ -145,14 +156,22 @@ def _of_framework(service_id: str, service: Mapping[str, Any], host: Host) -> bo
     return service_id.startswith(f"{names.PREFIX}-") and meta.get(names.META_FRAMEWORK) == host.framework_id
 
 
-def _owned(
-    service_id: str, service: Mapping[str, Any], host: Host, alive: Callable[[str], bool], forgotten: frozenset[str]
+def _goes(
+    service_id: str,
+    service: Mapping[str, Any],
+    host: Host,
+    alive: Callable[[str], bool],
+    forgotten: frozenset[str],
+    kept: frozenset[str] | None,
 ) -> bool:
     if not _of_framework(service_id, service, host):
         return False
     meta = service["Meta"]
-    if meta.get(names.META_TASK) in forgotten:
+    task_id = meta.get(names.META_TASK)
+    if task_id in forgotten:
         return True
+    if kept is None or task_id in kept:
+        return False
     executor_id = meta.get(names.META_EXECUTOR, host.executor_id)
     return meta.get(names.META_AGENT) == host.agent_id and (executor_id == host.executor_id or not alive(executor_id))
 

@@ -147,7 +147,7 @@ class DockerRuntime:
         try:
             if self._played is not None:
                 self._played.claim((*action.host_ports, *action.udp_ports))
-            if taken := ports.taken_ports(action.host_ports, self._port_wait_s):
+            if taken := ports.taken_ports(action.host_ports, self._port_wait_s, partial(self._preparing, action.task_id)):
                 self._emit(on.StartFailed(action.task_id, taken))
             elif not self._files.ready(action):
                 self._files.wait_for(action, lambda: self._begin("fetched", action))
@@ -167,6 +167,9 @@ class DockerRuntime:
         except Exception:  # thread edge: the machine waits for an answer (rule 60)
             log.exception("start of a container broke, please report this as a bug %s", fields(task_id=action.task_id))
             self._emit(on.StartFailed(action.task_id, "internal error of the executor, see its log"))
+
+    def _preparing(self, task_id: str, what: str) -> None:
+        self._emit(on.Preparing(task_id, what))
 
     def _pull(self, action: do.StartContainer, of: do.StartContainer) -> None:
         """Pull the image of one of a start's containers, or fail the start where the logins to its registry are not there."""

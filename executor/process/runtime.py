@@ -199,7 +199,9 @@ class ProcessRuntime:
         try:
             if self._played is not None:
                 self._played.claim((*action.host_ports, *action.udp_ports))
-            problem = ports.taken_ports(action.host_ports, self._port_wait_s) or self._spawn(self._tasks[action.task_id], action)
+            waiting = partial(self._preparing, action.task_id)
+            taken = ports.taken_ports(action.host_ports, self._port_wait_s, waiting)
+            problem = taken or self._spawn(self._tasks[action.task_id], action)
         except (PermanentError, TemporaryError) as error:
             problem = str(error)
         except OSError as error:
@@ -210,6 +212,9 @@ class ProcessRuntime:
             log.exception("start of a process broke, please report this as a bug %s", fields(task_id=action.task_id))
             problem = "internal error of the executor, see its log"
         self._emit(on.StartFailed(action.task_id, problem) if problem else on.ContainerStarted(action.task_id))
+
+    def _preparing(self, task_id: str, what: str) -> None:
+        self._emit(on.Preparing(task_id, what))
 
     def _spawn(self, task: _Task, action: do.StartProcess) -> str:
         """Start a process and return what is in its way, if anything. Raises OSError, PermanentError."""

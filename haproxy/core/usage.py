@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -94,6 +94,7 @@ class Usage:
 
     used: bool
     requests: int
+    last: bool = False  #: one of its backends would have no usable server without it and those that are announced to leave
 
 
 def parse_rows(answer: str) -> list[ServerRow]:
@@ -180,8 +181,18 @@ def requests_of(connection: str) -> int:
     return int((http1 := _HTTP1.search(connection)) is not None and http1[2] in _READ)
 
 
-def usage(server: str, processes: Iterable[Process]) -> Usage:
-    """Return whether any of the processes still uses a server, and how many requests it has in all of them."""
+def usage(server: str, processes: Sequence[Process], leaving: Set[str] = frozenset()) -> Usage:
+    """Return whether any of the processes still uses a server, and how many requests it has in all of them.
+
+    ``leaving`` are the servers that are announced to leave: none of them counts as another one's replacement.
+    """
     found = [(process, row) for process in processes for row in process.rows if row.name == server]
     requests = sum(row.requests for _, row in found)
-    return Usage(requests > 0 or any(process.may_send_to(row) for process, row in found), requests)
+    used = requests > 0 or any(process.may_send_to(row) for process, row in found)
+    return Usage(used, requests, any(_last(server, process.rows, leaving) for process in processes if not process.stopping))
+
+
+def _last(server: str, rows: Sequence[ServerRow], leaving: Set[str]) -> bool:
+    """Return whether a server is in some backend that has no other usable one which stays."""
+    backends = {row.backend for row in rows if row.name == server and not row.in_maintenance}
+    return bool(backends - {row.backend for row in rows if row.usable and row.name != server and row.name not in leaving})

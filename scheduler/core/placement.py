@@ -95,7 +95,6 @@ class Host:
         self.bytes_left -= size
         if ports:
             self.ports = self.ports.without(ports)
-            self.first_port = ports[-1] + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +206,7 @@ def place_instances(
             ports = choose_ports(app, host)
             assert ports is not None, "refuse() let a host without the ports through"
             host.take(app.resources, ports, app.launch_bytes, app.accepts)
+            host.first_port = next_port(app, ports, host.first_port)
             placed.append(Placement(host, ports))
             search.placed(host)
             limits.add(host.agent)
@@ -385,6 +385,15 @@ def choose_ports(app: App, host: Host) -> tuple[int, ...] | None:
         return None
     source = iter(dynamic)
     return tuple(port.host_port or next(source) for port in app.ports)
+
+
+def next_port(app: App, ports: Sequence[int], first: int) -> int:
+    """Return from where on dynamic ports are taken after an instance was given ``ports``, where that was ``first`` before.
+
+    One that the app names leads nowhere: after each launch of it the same dynamic ones would follow, of tasks just ended as well.
+    """
+    dynamic = [given for port, given in zip(app.ports, ports, strict=True) if not port.host_port]
+    return dynamic[-1] + 1 if dynamic else first
 
 
 def _not_free(ports: list[int], offered: PortRanges, hostname: str) -> str:

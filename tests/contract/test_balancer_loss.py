@@ -178,6 +178,30 @@ def test_servers_removed_by_a_reload_are_released_although_a_client_is_idle(rig:
 # -- faults ------------------------------------------------------------------------------------------------------------
 
 
+def test_who_is_announced_to_leave_is_the_last_until_somebody_is_there_who_stays(rig: Rig) -> None:
+    fresh = FIRST_PORT + 30
+
+    def last() -> list[bool]:
+        return [rig.server(port)["last"] for port in PORTS]
+
+    assert not any(last())
+    rig.companion("POST", "/confirm", {"services": [server_id(port) for port in PORTS[1:]]})
+    assert last() == [True, *[False] * len(PORTS[1:])]  # nobody but the first one stays
+    rig.companion("POST", "/confirm", {"services": [server_id(PORTS[0])]})
+    assert all(last())
+    rig.reload(1)
+    assert all(last())
+    # That they are announced changes nothing before they are gone from Consul.
+    rig.await_rotation(*PORTS)
+    rig.register(fresh)
+    rig.await_rotation(*PORTS, fresh)
+    assert not any(last())
+    assert rig.server(fresh)["last"]
+    rig.deregister(*PORTS)
+    rig.await_rotation(fresh)
+    assert not any(last())
+
+
 def test_a_crashed_worker_costs_no_request_and_leaves_the_rotation(rig: Rig) -> None:
     with rig.load() as load:
         # Consul is not told, as after a crash: HAProxy has to find out by itself.

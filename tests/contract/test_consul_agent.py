@@ -147,14 +147,31 @@ def test_services_of_a_dead_executor_go_and_others_stay(rig: Rig) -> None:
     unmarked = {"ID": "someone-else", "Name": "db", "Port": 5432, "Tags": [], "Meta": {}}
     for body in (stale, foreign, unmarked):
         rig.api.register(body)
+    rig.agent.perform(do.KeepServices(frozenset()))
     until(lambda: stale["ID"] not in rig.ids(), 10, "the stale service is gone")
     assert rig.ids() == {foreign["ID"], "someone-else"}
+
+
+def test_services_of_what_a_dead_executor_left_running_stay_until_they_are_deregistered(rig: Rig) -> None:
+    left, ended = "shop.instance-0._app.1", "shop.instance-3._app.1"
+    for task_id in (left, ended):
+        rig.api.register(registrations(a_payload(task_id), HOST, "")[0])
+    register(rig, services=(Service(names.service_id(TASK), "shop", 31002),))
+    until(lambda: names.service_id(TASK) in rig.ids(), 10, "it was compared, and nothing is known of what runs")
+    assert {names.service_id(left), names.service_id(ended)} < rig.ids()
+    rig.agent.perform(do.KeepServices(frozenset({left})))
+    assert rig.events.until(on.ServicesKept).ports == {left: frozenset({31000})}
+    assert rig.ids() == {names.service_id(left), names.service_id(TASK)}
+    rig.agent.perform(do.Deregister(left))
+    rig.events.until(on.Deregistered, task_id=left)
+    assert rig.ids() == {names.service_id(TASK)}
 
 
 def test_services_of_another_executor_of_the_agent_stay_while_it_lives(rig: Rig) -> None:
     for executor_id in ("beside", "dead"):
         (body,) = registrations(a_payload(executor_id), replace(HOST, executor_id=executor_id), "")
         rig.api.register(body)
+    rig.agent.perform(do.KeepServices(frozenset()))
     until(lambda: names.service_id("dead") not in rig.ids(), 20, "the dead one's service is gone")
     assert names.service_id("beside") in rig.ids()
 

@@ -212,12 +212,14 @@ def test_a_restarted_agent_finds_the_task_alive(rig: Rig) -> None:
     rig.reached(task_id, "TASK_KILLED")
 
 
-def test_a_taken_port_is_named(rig: Rig) -> None:
+def test_a_taken_port_is_named_while_it_is_waited_for(rig: Rig) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         task_id = "prime.instance-taken._app.1"
         rig.agent.launch(task_id, replace(a_payload(task_id, image=IMAGE), ports=(Port(port),)).to_bytes())
-        assert f"port {port}" in rig.reached(task_id, "TASK_FAILED")["message"]
+        rig.reached(task_id, "TASK_STARTING")
+        until(lambda: f"port {port}" in rig.last(task_id).get("message", ""), 20, "the port is named")
+    rig.reached(task_id, "TASK_RUNNING")
 
 
 @pytest.mark.parametrize("how", ["event", "signal"])

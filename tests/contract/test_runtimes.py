@@ -92,7 +92,8 @@ def test_a_port_that_is_being_freed_is_waited_for(real: Rig) -> None:
         port = server.getsockname()[1]
         real.runtime.perform(replace(start_action(payload, real.host), host_ports=(port,)))
         real.started("exec sleep 1000", task="other")  # meanwhile others start
-        assert not [event for event in real.events.seen if getattr(event, "task_id", "") == payload.task_id]
+        waited = on.Preparing(payload.task_id, f"waiting for port {port} of this host, which something else still has")
+        assert [event for event in real.events.seen if getattr(event, "task_id", "") == payload.task_id] == [waited]
     real.events.until(on.ContainerStarted, task_id=payload.task_id)
 
 

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import requests
 from support import version_before
-from support.answers import wrong_app
 from support.cluster import DEFAULT_PORTS, SOON_S, Cluster
 from support.containers import docker, processes
 from support.folders import ROOT
+from support.visitors import Visitors
 from support.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -74,43 +70,6 @@ class Upgraded(Cluster):
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
 
 
-class Visitors:
-    """Requests one after another to both balancers, with and without a host name, until the end."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._visit, daemon=True)
-        self.answers: Counter[str] = Counter()
-        self.wrong: list[str] = []
-        self.during = ""  #: what is changed right now, for the message of a failure
-
-    def __enter__(self) -> Visitors:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join(timeout=60)
-
-    def _visit(self) -> None:
-        while not self._end.wait(0.02):
-            for balancer in self._cluster.balancers:
-                for host, app_id in (("cart.test", SHOP["id"]), ("anybody.test", FLEET["id"])):
-                    try:
-                        answer = requests.get(balancer, headers={"Host": host}, timeout=20)
-                    except requests.RequestException as error:
-                        self._note(f"{balancer} {host}: {error}")
-                        continue
-                    self.answers[host] += 1
-                    instance = answer.headers.get("X-Instance", "")
-                    if answer.status_code != 200 or wrong_app(instance, app_id):
-                        self._note(f"{balancer} {host}: {answer.status_code} {instance} {answer.text[:80]}")
-
-    def _note(self, what: str) -> None:
-        self.wrong.append(f"{time.strftime('%X')} {self.during}: {what}")
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return version_before.build(ROOT, tmp_path_factory.mktemp("before"))
@@ -157,7 +116,7 @@ def test_each_part_is_upgraded_under_load(before: Upgraded):
             until(lambda app_id=app_id, ids=ids: cluster.tasks(app_id) == ids, SOON_S, f"{app_id} runs the same tasks")
         assert cluster.framework_ids() == frameworks
 
-    with Visitors(cluster) as visitors:
+    with Visitors(cluster.balancers, {"cart.test": SHOP["id"], "anybody.test": FLEET["id"]}) as visitors:
         # Schedulers first: a new leader reads what the old one stored, and speaks with executors of the version before.
         follower = 3 - cluster.leader()
         for number in (follower, 3 - follower):

@@ -17,11 +17,14 @@ from support.executor import HOST, PORT, a_payload
 from eratos.common.payload import OnChange, ReadinessCheck, Requirement, TaskPayload
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
+from eratos.executor.core.left_over import DRAINED_S, HELD_S
 from eratos.executor.core.lifecycle import Machine
 from eratos.executor.core.requirements import NOTHING, Found
 from eratos.executor.core.task import Phase
 
 TASKS = [f"shop.instance-{number}._app.1" for number in range(3)]
+#: What a dead executor left running: at the very port that each task is given, and at another.
+LEFT = {"left.instance-1._app.1": frozenset({PORT}), "left.instance-2._app.1": frozenset({1})}
 SHUTDOWN_GRACE_S = 5.0
 READY = ReadinessCheck("warm", "http", "/ready", PORT)
 DB = Requirement("db", "REQUIRE_DB", services=("db",), on_change=OnChange("command", "/reload"))
@@ -57,6 +60,10 @@ class World:
         self.telling: dict[str, str] = {}  #: what a task is being told
         self.using: dict[str, frozenset[str]] = {}
         self.outdated: dict[str, str | None] = {}
+        self.left = set(LEFT)  #: still running
+        self.left_in_consul = set(LEFT)
+        self.others_serve: set[str] = set()  #: left-overs of which the balancers were told, and that they can do without
+        self.seen_since: dict[str, float] = {}  #: left-overs
 
     def handle(self, event: on.Event) -> None:
         if isinstance(event, on.ProbeDone):
@@ -65,6 +72,8 @@ class World:
             self.passing[event.task_id] = {}
         if isinstance(event, on.DrainDone):
             self.drained.add(event.task_id)
+        if isinstance(event, on.BalancersTold):
+            self.others_serve.add(event.task_id)
         if isinstance(event, on.RequirementTold):
             text = self.telling.pop(event.task_id)
             if not event.fault:
@@ -97,6 +106,15 @@ class World:
             case do.TellTask(task_id):
                 assert self.machine.tasks[task_id].phase is Phase.RUNNING, "told while it does not run"
                 assert task_id not in self.telling, "told twice at once"
+            case do.Deregister(task_id) if task_id in self.seen_since and task_id in self.left_in_consul:
+                late = self.now >= self.seen_since[task_id] + HELD_S
+                assert late or task_id in self.others_serve or self.machine._leaving, "it goes while it may be the last"
+            case do.RemoveContainer(task_id) if task_id in self.left and task_id in self.seen_since:
+                assert task_id not in self.left_in_consul, "removed while it is in Consul"
+                late = self.now >= self.seen_since[task_id] + DRAINED_S
+                assert late or task_id in self.drained or self.machine._leaving, "removed while a balancer may use it"
+            case do.KeepServices(task_ids):
+                assert self.left & self.left_in_consul <= task_ids, "the services of what runs are swept"
             case do.Register(task_id):
                 payload = self.payloads[task_id]
                 checks = len(payload.health_checks) + len(payload.readiness_checks) or 1
@@ -112,6 +130,11 @@ class World:
 
     def perform(self, action: do.Action) -> None:
         match action:
+            case do.KeepServices(task_ids):
+                self.left_in_consul &= task_ids
+                self.optional.append(on.ServicesKept({task_id: LEFT[task_id] for task_id in self.left_in_consul}))
+            case do.TellBalancers(task_id) | do.Deregister(task_id) | do.AskBalancers(task_id) if task_id in LEFT:
+                self.leave(action)
             case do.StartContainer(task_id):
                 self.owed.append(on.ContainerStarted(task_id))
                 self.containers.add(task_id)
@@ -127,6 +150,7 @@ class World:
             case do.ExamineContainer(task_id):
                 self.optional.append(on.ContainerExamined(task_id, 1))
             case do.RemoveContainer(task_id):
+                self.left.discard(task_id)
                 self.running.discard(task_id)
                 self.containers.discard(task_id)
             case do.Probe(task_id, index):
@@ -147,6 +171,19 @@ class World:
                 assert not self.exited
                 self.exited = True
                 assert not self.machine.tasks
+
+    def leave(self, action: do.TellBalancers | do.Deregister | do.AskBalancers) -> None:
+        match action:
+            case do.TellBalancers(task_id):
+                if not action.hold_s:
+                    self.others_serve.add(task_id)  # or need not
+                # What is held may be held for ever, as far as the machine knows.
+                (self.optional if action.hold_s else self.owed).append(on.BalancersTold(task_id))
+            case do.Deregister(task_id):
+                self.left_in_consul.discard(task_id)
+                self.optional.append(on.Deregistered(task_id))
+            case do.AskBalancers(task_id):
+                self.optional.append(on.DrainDone(task_id, released=True))
 
     def require(self, action: do.Follow | do.Unfollow | do.Using | do.TellTask) -> None:
         match action:
@@ -205,7 +242,10 @@ class World:
             self.handle(event)
 
     def list(self) -> None:
-        self.handle(on.ContainersListed(self.now, frozenset(self.running), frozenset({"stranger"})))
+        for task_id in self.left:
+            self.seen_since.setdefault(task_id, self.now)
+        self.handle(on.ContainersListed(self.now, frozenset(self.running | self.left), frozenset({"stranger"})))
+        self.handle(on.ContainersListed(self.now, frozenset(), frozenset(), runtime="process"))
 
     def kept(self) -> set[str]:
         return {task_id for task_id in TASKS if self.machine._kept.ended_at(task_id) is not None}
@@ -279,6 +319,7 @@ def test_every_history_keeps_the_promises(ready: list[tuple[int, int]], steps: l
         world.begin(task_id, checks, needs)
     play(world, steps)
     world.settle()
+    assert not world.left & world.seen_since.keys(), "a left-over that nobody will remove"
     for task_id in world.killed:
         assert world.states[task_id][-1] in ("TASK_KILLED", "TASK_FAILED", "TASK_FINISHED"), f"{task_id} was killed and lives on"
     assert world.containers <= set(world.machine.tasks) | world.kept(), "a container that nobody will remove"

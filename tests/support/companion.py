@@ -52,9 +52,11 @@ class FakeCompanion:
 
     def __init__(self) -> None:
         self.used: dict[str, int] = {}  #: requests by service id in use
+        self.rotation: set[str] = set()  #: ids of an app's servers, all of them usable
         self.confirmed: list[str] = []
         self.asked: list[str] = []
         self.broken = False
+        self.tells_last = True  #: unlike versions before
 
     def answer(self, method: str, path: str, body: bytes) -> Answer:
         if self.broken:
@@ -65,4 +67,6 @@ class FakeCompanion:
         service_id = path.removeprefix("/servers/")
         self.asked.append(service_id)
         found = {"server": service_id, "used": service_id in self.used, "requests": self.used.get(service_id, 0)}
-        return 200, json.dumps(found | {"configured": service_id in self.used}).encode()
+        stays = self.rotation - {service_id, *self.confirmed}
+        last = {"last": service_id in self.rotation and not stays} if self.tells_last else {}
+        return 200, json.dumps(found | {"configured": service_id in self.used} | last).encode()

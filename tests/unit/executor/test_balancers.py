@@ -24,6 +24,9 @@ from eratos.executor.core import events as on
 from eratos.executor.io_thread import IoThread
 
 SERVICE = "eratos-shop.instance-1._app.1"
+TASKS = ("left0", "left1")
+LEFT = ("eratos-left0", "eratos-left1")
+OTHER = "eratos-other"
 
 
 class Rig:
@@ -46,6 +49,18 @@ class Rig:
 
     def tell(self) -> None:
         self.balancers.perform(do.TellBalancers("t", (SERVICE,)))
+
+    def hold(self, hold_s: float = 60.0, number: int = 0) -> None:
+        """Announce a left-over that all balancers have in rotation, and have it held."""
+        for companion in self.companions:
+            companion.rotation.add(LEFT[number])
+        self.balancers.perform(do.TellBalancers(TASKS[number], (LEFT[number],), hold_s))
+
+    def asked(self, service_id: str, times: int) -> bool:
+        return all(companion.asked.count(service_id) >= times for companion in self.companions)
+
+    def nothing_told(self) -> bool:
+        return self.events._queue.empty()
 
     def done(self) -> on.DrainDone:
         return self.events.until(on.DrainDone)
@@ -163,6 +178,94 @@ def test_an_abandoned_drain_says_nothing_more(rig: Rig) -> None:
     rig.companions[0].used.clear()
     rig.balancers.perform(do.AskBalancers("other", (SERVICE,), 10.0))
     assert rig.done().task_id == "other"
+
+
+def test_what_others_serve_as_well_is_not_held(rig: Rig) -> None:
+    for companion in rig.companions:
+        companion.rotation.add(OTHER)
+    rig.hold()
+    rig.events.until(on.BalancersTold, task_id=TASKS[0])
+    assert [companion.confirmed for companion in rig.companions] == [[LEFT[0]]] * 2
+    assert [companion.asked for companion in rig.companions] == [[LEFT[0]]] * 2
+
+
+def test_what_is_the_last_of_any_balancer_is_held_until_another_one_serves(rig: Rig) -> None:
+    rig.companions[0].rotation.add(OTHER)
+    rig.hold()
+    until(lambda: rig.asked(LEFT[0], 3), 10, "both are asked again and again")
+    assert rig.nothing_told()
+    rig.companions[1].rotation.add(OTHER)
+    rig.events.until(on.BalancersTold, task_id=TASKS[0])
+    assert [companion.confirmed for companion in rig.companions] == [[LEFT[0]]] * 2
+
+
+def test_of_those_that_go_at_the_same_time_one_is_held_at_least(rig: Rig) -> None:
+    for number in (0, 1):
+        rig.hold(number=number)
+    until(lambda: all(rig.asked(left, 1) for left in LEFT), 10, "both were asked for")
+    # The first one may have gone by before the other one was announced.
+    until(lambda: any(rig.asked(left, 3) for left in LEFT), 10, "one is held")
+    assert rig.events._queue.qsize() <= 1
+    for companion in rig.companions:
+        companion.rotation.add(OTHER)
+    assert {rig.events.until(on.BalancersTold).task_id for _ in LEFT} == set(TASKS)
+
+
+def test_nothing_is_held_for_longer_than_it_may_be(rig: Rig) -> None:
+    rig.hold(hold_s=0.3)
+    rig.events.until(on.BalancersTold, task_id=TASKS[0])
+    assert rig.asked(LEFT[0], 2)
+
+
+def test_a_balancer_of_the_version_before_holds_nothing_up(rig: Rig) -> None:
+    for companion in rig.companions:
+        companion.tells_last = False
+    rig.hold()
+    rig.events.until(on.BalancersTold, task_id=TASKS[0])
+    assert rig.companions[0].asked == [LEFT[0]]
+
+
+@pytest.mark.parametrize("trouble", ["error", "gone", "Consul"])
+def test_who_says_nothing_holds_nothing_up_for_long(rig: Rig, monkeypatch: pytest.MonkeyPatch, trouble: str) -> None:
+    monkeypatch.setattr(balancers, "SILENT_S", 0.1)
+    rig.companions[1].rotation.add(OTHER)
+    rig.companions[0].broken = trouble == "error"
+    rig.consul_away = trouble == "Consul"
+    if trouble == "gone":
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            rig.live[0] = replace(rig.live[0], port=server.getsockname()[1])
+    rig.hold()
+    rig.events.until(on.BalancersTold, task_id=TASKS[0])
+
+
+def test_who_says_nothing_at_first_is_asked_again(rig: Rig) -> None:
+    rig.companions[1].rotation.add(OTHER)
+    rig.companions[0].broken = True
+    rig.hold()
+    until(lambda: rig.companions[1].asked, 10, "the other one was asked")
+    rig.companions[0].broken = False
+    until(lambda: rig.asked(LEFT[0], 2), 10, "both are asked")
+    assert rig.nothing_told()
+    rig.companions[0].rotation.add(OTHER)
+    rig.events.until(on.BalancersTold, task_id=TASKS[0])
+
+
+def test_a_hold_that_is_given_up_says_nothing_more(rig: Rig) -> None:
+    rig.hold()
+    until(lambda: rig.asked(LEFT[0], 1), 10, "both are asked")
+    rig.balancers.perform(do.AbandonDrain(TASKS[0]))
+    rig.balancers.perform(do.TellBalancers(TASKS[0], (LEFT[0],)))
+    rig.events.until(on.BalancersTold, task_id=TASKS[0])
+    rig.tell()
+    assert rig.events.until(on.BalancersTold).task_id == "t"
+
+
+def test_only_balancers_hold_what_was_left(rig: Rig) -> None:
+    rig.live[1] = replace(rig.live[1], executor=True)
+    rig.companions[0].rotation.add(OTHER)
+    rig.hold()
+    rig.events.until(on.BalancersTold, task_id=TASKS[0])
+    assert rig.companions[1].asked == []
 
 
 def test_companions_are_shown_a_proof_of_the_executors_token_and_never_the_token() -> None:

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any
 
 import pytest
@@ -43,6 +43,9 @@ class FakeApplier:
         self.confirmed += servers
         self.callers.add(caller)
 
+    def leaving(self) -> frozenset[str]:
+        return frozenset(self.confirmed)
+
     def status(self) -> dict[str, Any]:
         return {"reloads": 3}
 
@@ -63,9 +66,9 @@ class FakeHaproxy:
     def figures(self) -> dict[tuple[str, str], Figures]:
         return {("app", SERVER): Figures(weight=1, rate=7, failed=3, answer_ms=12)}
 
-    def usage(self, server: str) -> Usage:
+    def usage(self, server: str, leaving: Set[str]) -> Usage:
         self.running()
-        return Usage(server == SERVER, 2 if server == SERVER else 0)
+        return Usage(server == SERVER, 2 if server == SERVER else 0, last=server in leaving)
 
     def old_processes(self) -> int:
         return 1
@@ -131,9 +134,9 @@ def test_a_balancer_in_the_midst_of_a_change_is_well(rig: Rig) -> None:
 
 
 def test_a_server_is_answered_for_also_when_nobody_knows_it(rig: Rig) -> None:
-    known = {"server": SERVER, "used": True, "requests": 2, "configured": True}
+    known = {"server": SERVER, "used": True, "requests": 2, "configured": True, "last": False}
     assert rig.call("GET", f"/servers/{SERVER}") == (200, known)
-    unknown = {"server": "x y", "used": False, "requests": 0, "configured": False}
+    unknown = {"server": "x y", "used": False, "requests": 0, "configured": False, "last": False}
     assert rig.call("GET", "/servers/x%20y") == (200, unknown)
 
 
@@ -148,6 +151,11 @@ def test_trouble_is_an_answer(rig: Rig, failure: Exception) -> None:
     status, answer = rig.call("GET", f"/servers/{SERVER}")
     assert status == 500
     assert answer["reason"]
+
+
+def test_who_is_the_last_is_answered_by_what_is_announced(rig: Rig) -> None:
+    rig.call("POST", "/confirm", CONFIRM)
+    assert rig.call("GET", f"/servers/{SERVER}")[1]["last"] is True
 
 
 def test_removals_are_confirmed_by_id(rig: Rig) -> None:

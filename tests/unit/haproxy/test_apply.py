@@ -14,6 +14,7 @@ from support.waiting import until
 
 from eratos.haproxy import apply, config
 from eratos.haproxy.apply import RELOADED, UNCHANGED, UPDATED, Applier, Outcome, RefusedError
+from eratos.haproxy.core.guard import CONFIRMED_FOR_S
 from eratos.haproxy.core.haproxy_text import DIGEST_KEY, Pools, entries, read_back
 from eratos.haproxy.core.usage import ServerRow
 from eratos.haproxy.haproxy_process import Running
@@ -407,6 +408,14 @@ def test_of_a_sharp_loss_the_dead_go_at_once(rig: Rig) -> None:
     rig.alive = {f"10.0.0.{ord('b')}:80"}
     assert rig.apply(of("a")) == Outcome(UPDATED, ("b",))
     assert rig.haproxy.serves() == {"a", "b"}
+
+
+def test_who_is_about_to_leave_is_known_for_as_long_as_a_confirmation_counts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.applier.confirm(["a"], "executor")
+    rig.applier.confirm(["b"], "another")
+    assert rig.applier.leaving() == {"a", "b"}
+    monkeypatch.setattr(apply.time, "monotonic", lambda now=time.monotonic: now() + CONFIRMED_FOR_S)
+    assert rig.applier.leaving() == set()
 
 
 def test_a_confirmed_removal_is_made_at_once(rig: Rig) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from eratos.common import names
 from eratos.executor.core import actions as do
 from eratos.executor.core import endings, updates
 from eratos.executor.core import events as on
-from eratos.executor.core.left_over import DRAINED_S
+from eratos.executor.core.left_over import HELD_S
 from eratos.executor.core.lifecycle import ENDED_MAX, EXAMINE_S, KILL_AGAIN_S, SHUTDOWN_RESERVE_S
 from eratos.executor.core.retention import KEPT_MAX, KEPT_PER_APP_MAX, KEPT_S
 
@@ -340,34 +339,6 @@ def test_what_a_dead_executor_left_is_swept(driven: Driven) -> None:
     assert listed(driven, ended=["old"]) == [do.Deregister("old"), do.RemoveContainer("old")]
 
 
-def test_what_a_dead_executor_left_running_is_drained_first(driven: Driven) -> None:
-    ids = ("eratos-old", "eratos-old-1")
-    found = on.ContainersListed(driven.now, frozenset({"old"}), frozenset(), services={"old": 2})
-    assert driven.handle(found) == [do.TellBalancers("old", ids)]
-    driven.now += 0.5
-    assert driven.handle(replace(found, began_at=driven.now)) == []  # it is on its way
-    assert driven.handle(on.Deregistered("old")) == []  # by a comparison of Consul's, before anybody was told
-    assert driven.handle(on.BalancersTold("old")) == [do.Deregister("old")]
-    assert driven.handle(on.Deregistered("old")) == [do.AskBalancers("old", ids, DRAINED_S - 0.5)]
-    assert driven.handle(on.DrainDone("old", released=True)) == [do.RemoveContainer("old")]
-    assert driven.machine.next_deadline() is None
-    assert driven.handle(on.DrainDone("old", released=True)) == []
-
-
-def test_balancers_that_do_not_let_go_of_it_are_not_waited_for(driven: Driven) -> None:
-    assert listed(driven, "old") == [do.TellBalancers("old", ("eratos-old",))]
-    assert driven.machine.next_deadline() == driven.now + DRAINED_S
-    assert driven.after(DRAINED_S) == [do.AbandonDrain("old"), do.Deregister("old"), do.RemoveContainer("old")]
-    assert driven.machine.next_deadline() is None
-
-
-def test_an_executor_that_leaves_waits_for_nothing_that_another_left(driven: Driven) -> None:
-    listed(driven, "old")
-    out = driven.handle(on.Shutdown("asked"))
-    assert out[:3] == [do.AbandonDrain("old"), do.Deregister("old"), do.RemoveContainer("old")]
-    assert driven.machine.next_deadline() is None
-
-
 def test_a_removal_that_failed_is_repeated(driven: Driven) -> None:
     driven.run()
     driven.kill()
@@ -445,7 +416,7 @@ def test_a_listing_from_before_the_end_does_not_remove_what_is_kept(driven: Driv
     driven.now += 1
     fail(driven, TASK)
     assert listed(driven, TASK, began_at=began_at) == []
-    assert listed(driven, TASK, began_at=driven.now + 1) == [do.TellBalancers(TASK, (f"eratos-{TASK}",))]
+    assert listed(driven, TASK, began_at=driven.now + 1) == [do.TellBalancers(TASK, (f"eratos-{TASK}",), HELD_S)]
 
 
 # Shutdown (rule 67) ------------------------------------------------------------------------------------------------------------

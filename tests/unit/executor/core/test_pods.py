@@ -124,6 +124,7 @@ def test_a_listing_repairs_a_death_that_nobody_told(driven: Driven) -> None:
 def test_what_is_left_of_another_executors_pod_goes(driven: Driven) -> None:
     other = "other.instance-1._app.1"
     driven.handle(listed(driven, partly=frozenset({other})))
+    driven.handle(on.BalancersTold(other))
     out = driven.after(DRAINED_S)
     assert of(do.RemoveContainer, out) == [do.RemoveContainer(other)]
 

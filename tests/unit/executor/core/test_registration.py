@@ -13,7 +13,7 @@ from support.executor import HOST, PORT, TASK, a_payload
 from eratos.common import names
 from eratos.common.payload import HealthCheck, Port
 from eratos.executor.core.host import Host
-from eratos.executor.core.registration import difference, kept_checks, registrations
+from eratos.executor.core.registration import difference, kept_checks, kept_ports, registrations
 
 OTHER_TASK = "shop.instance-2._app.1"
 
@@ -140,6 +140,26 @@ def test_a_forgotten_task_of_an_earlier_agent_id_goes_too() -> None:
     there = present(*bodies(OTHER_TASK, replace(HOST, agent_id="agent0")))
     assert difference([], there, (), HOST, alone) == ([], [])
     assert difference([], there, (), HOST, alone, frozenset({OTHER_TASK})) == ([], [names.service_id(OTHER_TASK)])
+
+
+def test_services_of_what_a_dead_executor_left_running_stay_until_they_are_forgotten() -> None:
+    there = present(*bodies(TASK), *bodies(OTHER_TASK))
+    ids = [names.service_id(TASK), names.service_id(OTHER_TASK)]
+
+    def surplus(kept: frozenset[str] | None, *forgotten: str) -> list[str]:
+        return difference([], there, (), HOST, alone, frozenset(forgotten), kept)[1]
+
+    assert surplus(None) == []
+    assert surplus(None, TASK) == ids[:1]
+    assert surplus(frozenset({TASK})) == ids[1:]
+    assert surplus(frozenset({TASK}), TASK) == ids
+    assert surplus(frozenset()) == ids
+
+
+def test_ports_of_what_is_kept_are_told_by_task() -> None:
+    there = present(*bodies(TASK, ports=2), *bodies(OTHER_TASK), *bodies("t3", replace(HOST, framework_id="fw2")))
+    kept = frozenset({TASK, "t3", "t4"})
+    assert kept_ports(there, HOST, kept) == {TASK: frozenset({PORT, PORT + 1})}
 
 
 def test_what_is_registered_on_a_port_that_another_task_has_by_now_goes_whoever_registered_it() -> None:

@@ -133,9 +133,9 @@ db,a,,100,,,
 
 
 def test_a_server_out_of_maintenance_is_used_in_the_current_process() -> None:
-    assert usage("a", [process(row("a"))]) == Usage(True, 0)
+    assert usage("a", [process(row("a"))]) == Usage(True, 0, last=True)
     # It may come back any moment.
-    assert usage("a", [process(row("a", "DOWN"))]) == Usage(True, 0)
+    assert usage("a", [process(row("a", "DOWN"))]) == Usage(True, 0, last=True)
 
 
 def test_a_server_in_maintenance_is_used_until_its_last_request_ends() -> None:
@@ -163,7 +163,7 @@ def test_a_request_that_waits_for_a_server_holds_up_those_of_its_backend() -> No
 
 
 def test_a_process_that_does_not_stop_yet_may_send_anywhere() -> None:
-    assert usage("a", [Process((row("a"),))]) == Usage(True, 0)
+    assert usage("a", [Process((row("a"),))]) == Usage(True, 0, last=True)
 
 
 def test_a_long_connection_in_an_old_process_holds_up_its_own_server_alone() -> None:
@@ -177,7 +177,37 @@ def test_a_long_connection_in_an_old_process_holds_up_its_own_server_alone() -> 
 
 def test_requests_of_all_processes_and_backends_count() -> None:
     processes = [process(row("a", requests=2)), old(row("a", "MAINT", requests=1), row("a", backend="b", requests=4))]
-    assert usage("a", processes) == Usage(True, 7)
+    assert usage("a", processes) == Usage(True, 7, last=True)
+
+
+@pytest.mark.parametrize(
+    ("others", "last"),
+    [
+        ([], True),
+        ([row("b")], False),
+        ([row("b", "no check")], False),
+        ([row("b", "UP 1/2")], False),
+        ([row("b", "DOWN")], True),
+        ([row("b", "MAINT")], True),
+        ([row("gone")], True),
+        ([row("gone"), row("b")], False),
+        ([row("b", backend="other")], True),
+        ([row("b"), row("a", backend="admin")], True),  # of its two backends one has nobody else
+        ([row("b"), row("a", backend="admin"), row("b", backend="admin")], False),
+        ([row("b"), row("a", "MAINT", backend="admin")], False),
+    ],
+)
+def test_a_server_is_the_last_of_a_backend_where_nobody_stays(others: list[ServerRow], last: bool) -> None:
+    assert usage("a", [process(row("a"), *others)], {"gone", "a"}).last == last
+
+
+def test_who_gets_nothing_more_is_not_the_last() -> None:
+    assert not usage("a", [process(row("a", "MAINT"))]).last
+    assert not usage("a", [process(row("b"))]).last
+
+
+def test_what_is_left_to_an_old_process_says_nothing_of_who_is_there() -> None:
+    assert not usage("a", [process(row("a"), row("b")), old(row("a"), again=1)]).last
 
 
 def test_an_unknown_server_is_not_used() -> None:

@@ -11,7 +11,7 @@ from eratos.common.resources import PortRanges, Resources
 from eratos.scheduler.core import placement
 from eratos.scheduler.core.constraints import Constraints
 from eratos.scheduler.core.mesos_types import Agent, Offer, TaskState, Window
-from eratos.scheduler.core.placement import Candidates, Host, choose_ports, place_instances, refuse
+from eratos.scheduler.core.placement import Candidates, Host, choose_ports, next_port, place_instances, refuse
 from eratos.scheduler.core.reasons import Reason
 from eratos.scheduler.core.state import Instance, Trouble
 
@@ -53,6 +53,21 @@ def with_ports(*ports: int, **fields: Any) -> Any:
 )
 def test_ports_are_chosen(asked: tuple[int, ...], offered: str, first_port: int, chosen: tuple[int, ...] | None) -> None:
     assert choose_ports(with_ports(*asked), a_host(ports=offered, first_port=first_port)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "first"),
+    [
+        ((), (), 7),
+        ((0,), (31000,), 31001),
+        ((0, 0), (31009, 31000), 31001),  # on from the lowest
+        ((31005,), (31005,), 7),
+        ((0, 31005), (31000, 31005), 31001),
+        ((31005, 0), (31005, 31000), 31001),
+    ],
+)
+def test_the_next_dynamic_port_follows_the_last_one(asked: tuple[int, ...], given: tuple[int, ...], first: int) -> None:
+    assert next_port(with_ports(*asked), given, 7) == first
 
 
 @pytest.mark.parametrize(
@@ -129,7 +144,7 @@ def test_what_is_reserved_goes_first(accepts: str, left: int, reserved: int) -> 
     host.take(Resources(300, 24, 1, 0), (31002, 31004), size=10, accepts=accepts)
     assert (host.cpus_m, host.mem_mib, host.disk_mib, host.reserved.cpus_m) == (left, 1000, 999, reserved)
     assert host.used and host.bytes_left == placement.HOST_BYTES - 10
-    assert host.first_port == 31005 and 31002 not in host.ports and 31004 not in host.ports
+    assert 31002 not in host.ports and 31004 not in host.ports
 
 
 def candidates(*offers: Offer, **fields: Any) -> Candidates:
@@ -147,6 +162,18 @@ def offer(agent: str, cpus_m: int = 1000, zone: str = "", **fields: Any) -> Offe
     fixed: dict[str, Any] = {"executor_ids": frozenset(["executor"]), "ports": PortRanges([(31000, 31099)])}
     resources = Resources(cpus_m, 1024, 1000, fields.pop("gpus", 0))
     return Offer(f"o-{agent}", agent, agent, resources, zone=zone, **(fixed | fields))
+
+
+def test_a_port_that_an_app_names_brings_no_dynamic_one_back() -> None:
+    """Both are launched again as soon as they have ended: whatever is left of them still has their ports."""
+    found = candidates(offer("a", ports=PortRanges([(31000, 31009)])))
+    dynamic = []
+    for _ in range(3):
+        for app in (with_ports(31005), with_ports(0)):
+            ((placed,), _) = place_instances(app, 1, found, (), NOW)
+            placed.host.ports = PortRanges([(31000, 31009)])
+        dynamic += placed.ports
+    assert dynamic == [31000, 31001, 31002]
 
 
 @pytest.mark.parametrize(
