@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import development, engine, health
+from .. import development, engine, health, plots
 from ..alone import alone
 from ..load import command as load_command
 from ..load import plan
@@ -50,6 +50,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=RATE, metavar="N", help=f"requests a second meanwhile ({RATE:g})")
     parser.add_argument("--answered", type=float, default=ANSWERED, metavar="SHARE", help=f"at least, or it failed ({ANSWERED})")
     parser.add_argument("--json", action="store_true", help="print one JSON object with the timeline, and nothing else")
+    parser.add_argument(
+        "--page", default="", metavar="FILE", help="write a page with plots and the timeline there: one HTML file"
+    )
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -59,6 +62,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         return 0
     chosen = None if options.what == "restore" else _chosen(options)
     plan.check(plan.Shape(rate=options.rate))
+    plots.check(options.page)
     if not 0 <= options.answered <= 1:
         raise Problem(f"--answered {options.answered:g} is no share", "choose from 0 to 1: --answered 0.9999")
     seconds = plan.seconds("--duration", options.duration) if options.duration else None
@@ -123,6 +127,8 @@ def _run(settings: Settings, chosen: scenario.Scenario | None, options: argparse
         return 0
     found = perform(settings, chosen, options.rate, seconds, quiet=options.json)
     good = trial.passed(found, options.answered)
+    if options.page:
+        plots.write(Path(options.page), plots.of_chaos(found, _verdict(good), good))
     if options.json:
         say(json.dumps({"passed": good, **found}))
     else:
@@ -212,4 +218,8 @@ def told(found: dict[str, Any], good: bool, answered_least: float) -> list[str]:
     if found["reasons"]:
         lines.append("failures: " + ", ".join(f"{count} {reason}" for reason, count in sorted(found["reasons"].items())))
     lines += [f"broken: {text}" for text in found["broken"]]
-    return [*lines, "", "the cluster came through" if good else "THE CLUSTER DID NOT COME THROUGH"]
+    return [*lines, "", _verdict(good)]
+
+
+def _verdict(good: bool) -> str:
+    return "the cluster came through" if good else "THE CLUSTER DID NOT COME THROUGH"
