@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import signal
 import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,17 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         raise Problem(f"--answered {options.answered:g} is no share", "choose from 0 to 1: --answered 0.9999")
     seconds = plan.seconds("--duration", options.duration) if options.duration else None
     engine.require()
-    # As ctrl-C does it: what is broken is made good on the way out.
+    # What an interrupted run was about to break is broken first, and then made good.
+    with ended_in_order(), alone(settings, striking.DO_S if chosen is None else 0.0):
+        return _run(settings, chosen, options, seconds)
+
+
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Have SIGTERM end what is done meanwhile as ctrl-C does: what is broken is made good on the way out."""
     previous = signal.signal(signal.SIGTERM, _terminated)
     try:
-        # What an interrupted run was about to break is broken first, and then made good.
-        with alone(settings, striking.DO_S if chosen is None else 0.0):
-            return _run(settings, chosen, options, seconds)
+        yield
     finally:
         signal.signal(signal.SIGTERM, previous)
 
