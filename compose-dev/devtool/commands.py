@@ -14,6 +14,7 @@ from . import cluster, development, engine, fleet, health, images, members, netw
 from . import logs as log_reader
 from .alone import alone
 from .chaos import command as chaos_command
+from .chaos import game
 from .cluster import Compose
 from .load import command as load_command
 from .settings import Settings, read_settings
@@ -118,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     load_command.add_options(added)
     added = command("chaos", chaos_command.run, "break the cluster on purpose, under load, and say whether it came through")
     chaos_command.add_options(added)
+    added = command("game", game.run, "break something without saying what, and let you find it")
+    game.add_options(added)
     added = command("test", test, "run the tests: all, or those that pytest's arguments select")
     added.add_argument("pytest", nargs="*", metavar="PYTEST ARGUMENT")
     added.add_argument("--secure", action="store_true", help="the end-to-end tests on a cluster that ./dev up --secure makes")

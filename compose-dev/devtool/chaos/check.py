@@ -99,6 +99,11 @@ def judge(seen: Seen, wanted: Wanted, routed: str, framework: str) -> list[str]:
     return broken
 
 
+def in_rotation(seen: Seen, app_id: str) -> int:
+    """Return how many of an app's instances the balancer has that has the fewest."""
+    return min((len(backends.get(backend(app_id), ())) for backends in seen.servers.values()), default=0)
+
+
 def _each(what: str, found: Any) -> list[str]:
     some = sorted(found)
     return [f"{what}: {', '.join(some[:3])}{f' and {len(some) - 3} more' if len(some) > 3 else ''}"] if some else []

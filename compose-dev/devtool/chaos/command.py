@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import signal
 import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import development, engine, health
+from .. import development, engine, health, plots
 from ..alone import alone
 from ..load import command as load_command
 from ..load import plan
@@ -50,6 +51,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=RATE, metavar="N", help=f"requests a second meanwhile ({RATE:g})")
     parser.add_argument("--answered", type=float, default=ANSWERED, metavar="SHARE", help=f"at least, or it failed ({ANSWERED})")
     parser.add_argument("--json", action="store_true", help="print one JSON object with the timeline, and nothing else")
+    parser.add_argument(
+        "--page", default="", metavar="FILE", help="write a page with plots and the timeline there: one HTML file"
+    )
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -59,16 +63,22 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         return 0
     chosen = None if options.what == "restore" else _chosen(options)
     plan.check(plan.Shape(rate=options.rate))
+    plots.check(options.page)
     if not 0 <= options.answered <= 1:
         raise Problem(f"--answered {options.answered:g} is no share", "choose from 0 to 1: --answered 0.9999")
     seconds = plan.seconds("--duration", options.duration) if options.duration else None
     engine.require()
-    # As ctrl-C does it: what is broken is made good on the way out.
+    # What an interrupted run was about to break is broken first, and then made good.
+    with ended_in_order(), alone(settings, striking.DO_S if chosen is None else 0.0):
+        return _run(settings, chosen, options, seconds)
+
+
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Have SIGTERM end what is done meanwhile as ctrl-C does: what is broken is made good on the way out."""
     previous = signal.signal(signal.SIGTERM, _terminated)
     try:
-        # What an interrupted run was about to break is broken first, and then made good.
-        with alone(settings, striking.DO_S if chosen is None else 0.0):
-            return _run(settings, chosen, options, seconds)
+        yield
     finally:
         signal.signal(signal.SIGTERM, previous)
 
@@ -123,6 +133,8 @@ def _run(settings: Settings, chosen: scenario.Scenario | None, options: argparse
         return 0
     found = perform(settings, chosen, options.rate, seconds, quiet=options.json)
     good = trial.passed(found, options.answered)
+    if options.page:
+        plots.write(Path(options.page), plots.of_chaos(found, _verdict(good), good))
     if options.json:
         say(json.dumps({"passed": good, **found}))
     else:
@@ -212,4 +224,8 @@ def told(found: dict[str, Any], good: bool, answered_least: float) -> list[str]:
     if found["reasons"]:
         lines.append("failures: " + ", ".join(f"{count} {reason}" for reason, count in sorted(found["reasons"].items())))
     lines += [f"broken: {text}" for text in found["broken"]]
-    return [*lines, "", "the cluster came through" if good else "THE CLUSTER DID NOT COME THROUGH"]
+    return [*lines, "", _verdict(good)]
+
+
+def _verdict(good: bool) -> str:
+    return "the cluster came through" if good else "THE CLUSTER DID NOT COME THROUGH"

@@ -16,7 +16,7 @@ from ..load.plan import Shape, plan
 from ..settings import Settings
 from ..terminal import Problem
 from . import faults, ground, parts, striking
-from .check import Checker, Unseen, judge, retries
+from .check import Checker, Seen, Unseen, in_rotation, judge, retries
 from .journal import Entry, Journal
 from .scenario import Act, Expected, Scenario, Step
 
@@ -129,6 +129,8 @@ class Trial:
         self._turn = 0
         self._outdated: frozenset[str] = frozenset()  #: tasks that a deployment has to replace
         self.timeline: list[dict[str, Any]] = []
+        self.seconds: list[dict[str, Any]] = []  #: the load's figures of each second
+        self.rotation: list[tuple[float, int]] = []  #: when -> instances on the balancer that has the fewest
         self.outcomes: list[Outcome] = []
 
     def run(self, wanted: dict[str, frozenset[int]], framework: str, seconds: float | None = None) -> dict[str, Any]:
@@ -136,7 +138,7 @@ class Trial:
         self._wanted, self._framework = dict(wanted), framework
         shape = Shape(rate=self._rate)
         aim = ground.aim(self._settings)
-        with generator.Load(plan(aim, shape), aim.network, self._settings.project) as load:
+        with generator.Load(plan(aim, shape), aim.network, self._settings.project, self._second) as load:
             self._began = time.monotonic()
             try:
                 for step in self._scenario.steps:
@@ -150,7 +152,16 @@ class Trial:
             finally:
                 self._make_good()
             summary = load.stop()
-        return result(self._scenario, self.outcomes, self._struck, summary, self.timeline)
+        found = result(self._scenario, self.outcomes, self._struck, summary, self.timeline)
+        return {**found, "seconds": self.seconds, "rotation": sorted(self.rotation)}
+
+    def _second(self, at_s: float, figures: dict[str, Any]) -> None:
+        self.seconds.append({"at_s": round(at_s, 1), **figures})
+
+    def _look(self) -> Seen:
+        seen = self._checker.look()
+        self.rotation.append((round(self._now(), 1), in_rotation(seen, ground.APP)))
+        return seen
 
     def _now(self) -> float:
         return time.monotonic() - self._began
@@ -200,11 +211,7 @@ class Trial:
     def _amiss(self) -> list[str]:
         """Return what is amiss with the instances of the app under load."""
         routed = {ground.APP: self._wanted[ground.APP]}
-        return [
-            text
-            for text in judge(self._checker.look(), routed, ground.APP, self._framework)
-            if ground.APP in text or "(d)" in text
-        ]
+        return [text for text in judge(self._look(), routed, ground.APP, self._framework) if ground.APP in text or "(d)" in text]
 
     def _break(self, due: list[tuple[float, int, Act]]) -> None:
         """Do the faults when they are due, and undo each when it is over; ask for a change meanwhile."""
@@ -284,7 +291,7 @@ class Trial:
         since: float | None = None
         while True:
             try:
-                seen = self._checker.look()
+                seen = self._look()
                 broken = judge(seen, self._wanted, ground.APP, self._framework)
                 broken += self._checker.held(seen.offers, time.monotonic())
                 if self._outdated & seen.tasks:

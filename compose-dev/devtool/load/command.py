@@ -9,9 +9,10 @@ import shutil
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from .. import cluster, engine
+from .. import cluster, engine, plots
 from ..settings import Settings
 from ..terminal import Problem, Progress, say
 from . import generator, most, plan, report
@@ -54,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tune", action="store_true", help="with --find-max: the load gets more ports and descriptors than the system gives it"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--page", default="", metavar="FILE", help="write a page with plots there: one HTML file")
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -73,6 +75,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         long_path=options.long_path,
     )
     plan.check(shape)
+    plots.check(options.page)
     if options.path:
         plan.check_path("--path", options.path)
     is_url = "://" in options.aim
@@ -92,6 +95,8 @@ def _check_search(options: argparse.Namespace) -> None:
     """Raise Problem for options that a search finds out by itself, and for those of a search without one."""
     if options.find_max:
         given = [name for name in ("rate", "duration", "ramp") if getattr(options, name) not in (None, "")]
+        if options.page:
+            raise Problem("--page is for one load, and --find-max makes many", "./dev load --rate N --page FILE")
         if given:
             raise Problem(f"--find-max chooses the rates and times itself, so --{given[0]} means nothing", "leave it out")
         if options.p99 is not None and not options.p99 > 0:
@@ -127,9 +132,11 @@ class Live:
         self._terminal = self._stream.isatty()
         self._quiet = quiet
         self._told_s = 0.0
+        self.seconds: list[dict[str, Any]] = []  #: what was shown
 
     def second(self, at_s: float, figures: dict[str, Any]) -> None:
         """Show one second."""
+        self.seconds.append({"at_s": round(at_s, 1), **figures})
         line = report.second(at_s, figures)
         if self._terminal:
             self._stream.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
@@ -158,6 +165,13 @@ def _load(settings: Settings, aim: Aim, shape: Shape, options: argparse.Namespac
             summary = load.stop()
     live.end()
     assert summary is not None
+    if options.page:
+        shown = report.lines(summary)[:2]
+        said = f"{'interrupted; until then: ' if interrupted else ''}{report.verdict(summary)}"
+        plots.write(
+            Path(options.page),
+            plots.of_load(report.headline(aim, shape), said, report.good(summary), shown, summary, live.seconds),
+        )
     if options.json:
         say(json.dumps({"aim": aim.what, "verdict": report.verdict(summary), **summary}))
     else:
