@@ -69,7 +69,14 @@ class HaproxyPort(Protocol):
     def check(self, path: Path) -> str: ...
     def running(self) -> Running: ...
     def old_processes(self) -> int: ...
-    def change(self, added: Pools, removed: dict[str, set[str]], settings: dict[str, str], map_text: str) -> None: ...
+    def change(
+        self,
+        added: Pools,
+        removed: dict[str, set[str]],
+        settings: dict[str, str],
+        map_text: str,
+        weights: dict[str, dict[str, int]],
+    ) -> None: ...
     def sweep(self, rows: Iterable[ServerRow]) -> None: ...
     def reload(self) -> tuple[bool, str]: ...
     def retire(self, servers: dict[str, set[str]]) -> None: ...
@@ -338,7 +345,8 @@ class Applier:
                 if (new := {name: rest for name, rest in servers.items() if name not in served.get(backend, {})})
             }
             map_text = wanted.map_text if running.routes != wanted.routes else ""
-            self._haproxy.change(added, removed, wanted.default_servers(self._settings.text), map_text)
+            weights = _other_weights(running, wanted)
+            self._haproxy.change(added, removed, wanted.default_servers(self._settings.text), map_text, weights)
             changed = self._haproxy.running()
             if self._serves(changed, wanted):
                 # HAProxy has accepted this shape before and the rest just now: there is nothing left to check.
@@ -356,7 +364,7 @@ class Applier:
 
     def _serves(self, running: Running, wanted: Rendered) -> bool:
         served = (running.routes, running.addresses()) == (wanted.routes, normal_addresses(wanted.pools))
-        return served or wanted.text == self._odd
+        return (served and not _other_weights(running, wanted)) or wanted.text == self._odd
 
     def _keep_good(self) -> None:
         """Keep the last good files under a second name: to return to them takes no room on the disk."""
@@ -422,12 +430,28 @@ def _address(live: Rendered, backend: str, server: str, address: str) -> str:
     return was if was and normal_address(was) == address else address
 
 
+def _other_weights(running: Running, wanted: Rendered) -> dict[str, dict[str, int]]:
+    """Return backend -> server -> wanted weight, where the running process has another one, or the server not yet."""
+    has = running.weights()
+    return {
+        backend: other
+        for backend, weights in wanted.weights().items()
+        if (other := {name: weight for name, weight in weights.items() if has.get(backend, {}).get(name) != weight})
+    }
+
+
 def _same_settings(live: Rendered, wanted: Rendered) -> bool:
-    """Return whether servers in both have the same line: to change more than the address of one takes a reload."""
+    """Return whether servers in both have the same line, but for other weights: to change more of one takes a reload."""
     before = live.pools
     return all(
-        before[backend][name] == rest
+        _but_weight(before[backend][name]) == _but_weight(rest)
         for backend, servers in wanted.pools.items()
         for name, rest in servers.items()
         if name in before.get(backend, {})
     )
+
+
+def _but_weight(line: str) -> tuple[str, bool]:
+    """Return a server's address, and whether it has a weight of its own."""
+    address, _, weight = line.partition(" weight ")
+    return address, bool(weight)

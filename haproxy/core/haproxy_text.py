@@ -60,6 +60,13 @@ class Rendered:
         pools = {name: {i: _line(backend, i) for i in backend.servers} for name, backend in self.model.backends.items()}
         return {NONE: {}, **pools} if self.shape else {}
 
+    def weights(self) -> dict[str, dict[str, int]]:
+        """Return backend -> server -> weight, of the servers that have one of their own."""
+        return {
+            name: {server: int(weight) for server in backend.servers if (weight := backend.weights.get(server))}
+            for name, backend in self.model.backends.items()
+        }
+
     def default_servers(self, settings: Settings) -> dict[str, str]:
         """Return backend -> settings that all of its servers have."""
         return {name: _default_server(name, b, settings, self.snippets) for name, b in self.model.backends.items()}

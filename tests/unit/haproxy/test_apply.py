@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,20 @@ class FakeHaproxy:
     def old_processes(self) -> int:
         return self.old
 
-    def change(self, added: Pools, removed: dict[str, set[str]], settings: dict[str, str], map_text: str) -> None:
+    def change(
+        self,
+        added: Pools,
+        removed: dict[str, set[str]],
+        settings: dict[str, str],
+        map_text: str,
+        weights: dict[str, dict[str, int]],
+    ) -> None:
         self.calls.append("change")
         if self.stubborn:
             return
         rows = [row for row in self._running.rows if row.name not in removed.get(row.backend, ())]
         rows += self._rows(added)
+        rows = [replace(row, weight=weights.get(row.backend, {}).get(row.name, row.weight)) for row in rows]
         if map_text:
             self._take(map_text)
         self._running = Running(self._running.shape, tuple(rows), self.routes.get(DIGEST_KEY, ""))
@@ -96,7 +105,14 @@ class FakeHaproxy:
 
     def _rows(self, pools: Pools) -> list[ServerRow]:
         return [
-            ServerRow(backend, name, self.shown.get(rest.split()[0], rest.split()[0]), self.statuses.get(name, "UP"), 0)
+            ServerRow(
+                backend,
+                name,
+                self.shown.get(rest.split()[0], rest.split()[0]),
+                self.statuses.get(name, "UP"),
+                0,
+                weight=int(rest.partition(" weight ")[2] or 100),
+            )
             for backend, servers in pools.items()
             for name, rest in servers.items()
         ]
@@ -107,10 +123,16 @@ class FakeHaproxy:
     def serves(self) -> set[str]:
         return {row.name for row in self._running.rows}
 
+    def weights(self) -> dict[str, int]:
+        return {row.name: row.weight for row in self._running.rows}
+
 
 class Rig:
-    def __init__(self, folder: Path, hold_s: float = 60, wholesale_s: float = 0, reload_interval_s: float = 0) -> None:
+    def __init__(
+        self, folder: Path, hold_s: float = 60, wholesale_s: float = 0, reload_interval_s: float = 0, **more: str
+    ) -> None:
         environment = {
+            **more,
             "ERATOS_STATE_DIR": str(folder),
             "ERATOS_SNIPPETS_DIR": str(folder / "snippets"),
             "ERATOS_GUARD_HOLD_S": str(hold_s),
@@ -183,6 +205,16 @@ def test_servers_with_a_weight_come_in_place_and_are_held_back_with_it(rig: Rig)
     assert rig.apply(of("a", server_weight="3")) == Outcome(UNCHANGED, ("b", "c", "d", "e"))
     assert rig.apply(of("a", "f", server_weight="3")) == Outcome(UPDATED, ("b", "c", "d", "e"))
     assert rig.applier.live().pools["app"]["e"] == "10.0.0.101:80 weight 3"
+
+
+def test_another_weight_of_a_server_that_has_one_is_told_in_place(rig: Rig) -> None:
+    rig.apply(of("a", "b", server_weight="3"))
+    assert rig.apply(of("a", "b", "c", server_weight="4")).result == UPDATED
+    assert rig.haproxy.weights() == {"a": 4, "b": 4, "c": 4}
+    # Whoever changed it by hand is corrected.
+    rig.haproxy.change({}, {}, {}, "", {"app": {"a": 9}})
+    assert rig.apply(of("a", "b", "c", server_weight="4")).result == UPDATED
+    assert rig.haproxy.weights() == {"a": 4, "b": 4, "c": 4}
 
 
 def test_a_change_in_place_without_effect_becomes_a_reload(rig: Rig) -> None:
