@@ -22,7 +22,7 @@ from eratos.common.log import fields
 
 from . import files
 from .config import Config
-from .core import haproxy_text, services
+from .core import haproxy_text, services, zones
 from .core.guard import Confirmations, Holds, sharp_losses, succeeded, wholesale, with_held
 from .core.haproxy_text import Pools, Rendered
 from .core.services import Facts, Model
@@ -132,6 +132,7 @@ class Applier:
         )
         self._applied_facts_s = 0.0  #: when the facts last measured were written
         self.counters = Counters()
+        self._weighing = False  #: weights of servers depend on which are alive
         self.changing = False  #: HAProxy is being brought in line right now: what it serves and the file may differ
 
     def confirm(self, servers: Iterable[str], caller: str) -> None:
@@ -145,6 +146,11 @@ class Applier:
         """Return the servers that are about to leave Consul, as somebody has said of late."""
         with self._confirmations_lock:
             return self._confirmations.current(time.monotonic())
+
+    def health_changed(self) -> None:
+        """Note that HAProxy has found a server dead, or alive again."""
+        if self._weighing:
+            self._wake.set()
 
     def left_out(self) -> tuple[str, ...]:
         """Return what had to be left out of late, each as ``service: reason``, or ``file: reason`` for a snippet."""
@@ -173,9 +179,13 @@ class Applier:
             running = self._haproxy.running()
         except HaproxyUnavailableError:
             served = normal_addresses(live.pools)
-            self._write(self._render(self._guarded(served, frozenset(), live, model, facts), live))
+            guarded = self._guarded(served, frozenset(), live, model, facts)
+            self._write(self._render(zones.weighed(guarded, frozenset()), live))
             raise
-        wanted = self._render(self._guarded(running.addresses(), running.dead(), live, model, facts), live)
+        dead = running.dead()
+        guarded = self._guarded(running.addresses(), dead, live, model, facts)
+        wanted = self._render(zones.weighed(guarded, dead), live)
+        self._weighing = any(backend.zone for backend in guarded.backends.values())
         result = UNCHANGED
         if (running.shape, live.text) != (wanted.shape, wanted.text) or not self._serves(running, wanted):
             self.changing = True
@@ -219,6 +229,8 @@ class Applier:
             "last_reason": counters.last_reason,
             "held": list(self._held),
             "left_out": list(self.left_out()),
+            "zone": self._settings.scope.zone,
+            "zone_policy": self._settings.scope.zone_policy,
         }
 
     def families(self) -> list[exposition.Family]:
