@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 DEFAULT_GROUP: Final = "external"
 BALANCE: Final = ("roundrobin", "leastconn", "random", "source")
+ZONE_POLICIES: Final = ("ignore", "prefer", "require")
 #: Weight of a route that nobody stated: below every one that somebody did.
 UNSTATED_WEIGHT: Final = -2
 
@@ -69,6 +70,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "SERVER_WEIGHT": _number(1, 256),
     "MAXCONN": _number(1, 1_000_000),
     "TIMEOUT_S": _number(1, 86_400),
+    "ZONE": _one_of(*ZONE_POLICIES),
 }
 
 
@@ -88,6 +90,7 @@ class Routing:
     server_weight: str = ""  #: the instance's share in its service's traffic, from 1 to 256
     maxconn: str = ""  #: requests at a time for each instance, or connections in mode tcp
     timeout_s: str = ""  #: longest wait for an instance's answer; in mode tcp for a byte from either side
+    zone: str = ""  #: what the zone of balancers has to do with it: ``ignore``, ``prefer`` or ``require``; empty: as each does
     why_not: str = ""  #: why the port is not balanced, for people
 
     @property

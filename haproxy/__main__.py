@@ -51,7 +51,7 @@ def main() -> None:
     applier = Applier(settings, haproxy, accepting, taken)
     certificates = Certificates(settings.certs_dir, settings.state_dir, haproxy.check)
     try:
-        access_log = AccessLog(settings)
+        access_log = AccessLog(settings, applier.health_changed)
     except OSError as error:
         sys.exit(f"eratos-companion: no access log: {error}")
     try:
@@ -79,7 +79,7 @@ def main() -> None:
             note = settings.consul_template_note
             return [*consul_template.ended(note), *connections.scarce(), *certificates.refused(), *applier.left_out()]
 
-        Registration(agent, settings.host, settings.port, left_out).keep(stop)
+        Registration(agent, settings.host, settings.port, left_out, settings.scope.zone).keep(stop)
     server.shutdown()
     log.info("companion stopped")
 

@@ -13,7 +13,9 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import threading
+from collections.abc import Callable
 
 from eratos.common.log import fields
 from eratos.common.rotated_file import RotatedFile
@@ -23,6 +25,8 @@ from . import config
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.1
+#: A line by which HAProxy says that a server died or is back. No request's line has such: there are no blanks in a URL.
+_HEALTH = re.compile(rb"Server \S+ is (?:UP|DOWN)")
 #: What Linux allows everybody (``/proc/sys/fs/pipe-max-size``): a second at thousands of requests a second.
 _PIPE_BYTES = 1024 * 1024
 
@@ -30,8 +34,12 @@ _PIPE_BYTES = 1024 * 1024
 class AccessLog:
     """Reads HAProxy's lines and keeps them. Not for several threads."""
 
-    def __init__(self, settings: config.Config) -> None:
-        """Raises OSError where pipe or file cannot be had."""
+    def __init__(self, settings: config.Config, health_changed: Callable[[], None] = lambda: None) -> None:
+        """``health_changed`` is called soon after HAProxy has found servers dead or alive again.
+
+        Raises OSError where pipe or file cannot be had.
+        """
+        self._health_changed = health_changed
         if not settings.log_pipe.exists():
             os.mkfifo(settings.log_pipe, 0o600)
         # For writing as well: then there is never an end of file, whether HAProxy runs or not.
@@ -54,6 +62,8 @@ class AccessLog:
             except BlockingIOError:
                 return
             self._file.write(data)
+            if _HEALTH.search(data):
+                self._health_changed()
 
     def watch(self, stop: threading.Event) -> None:
         """Drain now and then, a last time when stopped."""

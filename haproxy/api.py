@@ -105,18 +105,20 @@ class Companion:
         return exposition.gauge("eratos_balancer_old_processes", text, self._haproxy.old_processes())
 
     def _status(self) -> dict[str, Any]:
-        running, figures = self._haproxy.running(), self._haproxy.figures()
+        running, figures, live = self._haproxy.running(), self._haproxy.figures(), self._applier.live()
+        zones = {(name, server): zone for name, b in live.model.backends.items() for server, zone in b.zones.items()}
         return {
             **self._applier.status(),
             "certificates": self._certificates.status(),
             "shape": running.shape,
             "old_processes": self._haproxy.old_processes(),
-            "backends": {backend: sorted(servers) for backend, servers in self._applier.live().pools.items()},
+            "backends": {backend: sorted(servers) for backend, servers in live.pools.items()},
             "servers": {
                 f"{row.backend}/{row.name}": {
                     "address": row.address,
                     "status": row.status,
                     "requests": row.requests,
+                    **({"zone": zone} if (zone := zones.get((row.backend, row.name))) else {}),
                     **(asdict(counted) if (counted := figures.get((row.backend, row.name))) is not None else {}),
                 }
                 for row in running.rows

@@ -22,7 +22,7 @@ from eratos.common.log import fields
 
 from . import files
 from .config import Config
-from .core import haproxy_text, services
+from .core import haproxy_text, services, zones
 from .core.guard import Confirmations, Holds, sharp_losses, succeeded, wholesale, with_held
 from .core.haproxy_text import Pools, Rendered
 from .core.services import Facts, Model
@@ -69,7 +69,14 @@ class HaproxyPort(Protocol):
     def check(self, path: Path) -> str: ...
     def running(self) -> Running: ...
     def old_processes(self) -> int: ...
-    def change(self, added: Pools, removed: dict[str, set[str]], settings: dict[str, str], map_text: str) -> None: ...
+    def change(
+        self,
+        added: Pools,
+        removed: dict[str, set[str]],
+        settings: dict[str, str],
+        map_text: str,
+        weights: dict[str, dict[str, int]],
+    ) -> None: ...
     def sweep(self, rows: Iterable[ServerRow]) -> None: ...
     def reload(self) -> tuple[bool, str]: ...
     def retire(self, servers: dict[str, set[str]]) -> None: ...
@@ -125,6 +132,7 @@ class Applier:
         )
         self._applied_facts_s = 0.0  #: when the facts last measured were written
         self.counters = Counters()
+        self._weighing = False  #: weights of servers depend on which are alive
         self.changing = False  #: HAProxy is being brought in line right now: what it serves and the file may differ
 
     def confirm(self, servers: Iterable[str], caller: str) -> None:
@@ -138,6 +146,11 @@ class Applier:
         """Return the servers that are about to leave Consul, as somebody has said of late."""
         with self._confirmations_lock:
             return self._confirmations.current(time.monotonic())
+
+    def health_changed(self) -> None:
+        """Note that HAProxy has found a server dead, or alive again."""
+        if self._weighing:
+            self._wake.set()
 
     def left_out(self) -> tuple[str, ...]:
         """Return what had to be left out of late, each as ``service: reason``, or ``file: reason`` for a snippet."""
@@ -166,9 +179,13 @@ class Applier:
             running = self._haproxy.running()
         except HaproxyUnavailableError:
             served = normal_addresses(live.pools)
-            self._write(self._render(self._guarded(served, frozenset(), live, model, facts), live))
+            guarded = self._guarded(served, frozenset(), live, model, facts)
+            self._write(self._render(zones.weighed(guarded, frozenset()), live))
             raise
-        wanted = self._render(self._guarded(running.addresses(), running.dead(), live, model, facts), live)
+        dead = running.dead()
+        guarded = self._guarded(running.addresses(), dead, live, model, facts)
+        wanted = self._render(zones.weighed(guarded, dead), live)
+        self._weighing = any(backend.zone for backend in guarded.backends.values())
         result = UNCHANGED
         if (running.shape, live.text) != (wanted.shape, wanted.text) or not self._serves(running, wanted):
             self.changing = True
@@ -212,6 +229,8 @@ class Applier:
             "last_reason": counters.last_reason,
             "held": list(self._held),
             "left_out": list(self.left_out()),
+            "zone": self._settings.scope.zone,
+            "zone_policy": self._settings.scope.zone_policy,
         }
 
     def families(self) -> list[exposition.Family]:
@@ -338,7 +357,8 @@ class Applier:
                 if (new := {name: rest for name, rest in servers.items() if name not in served.get(backend, {})})
             }
             map_text = wanted.map_text if running.routes != wanted.routes else ""
-            self._haproxy.change(added, removed, wanted.default_servers(self._settings.text), map_text)
+            weights = _other_weights(running, wanted)
+            self._haproxy.change(added, removed, wanted.default_servers(self._settings.text), map_text, weights)
             changed = self._haproxy.running()
             if self._serves(changed, wanted):
                 # HAProxy has accepted this shape before and the rest just now: there is nothing left to check.
@@ -356,7 +376,7 @@ class Applier:
 
     def _serves(self, running: Running, wanted: Rendered) -> bool:
         served = (running.routes, running.addresses()) == (wanted.routes, normal_addresses(wanted.pools))
-        return served or wanted.text == self._odd
+        return (served and not _other_weights(running, wanted)) or wanted.text == self._odd
 
     def _keep_good(self) -> None:
         """Keep the last good files under a second name: to return to them takes no room on the disk."""
@@ -422,12 +442,28 @@ def _address(live: Rendered, backend: str, server: str, address: str) -> str:
     return was if was and normal_address(was) == address else address
 
 
+def _other_weights(running: Running, wanted: Rendered) -> dict[str, dict[str, int]]:
+    """Return backend -> server -> wanted weight, where the running process has another one, or the server not yet."""
+    has = running.weights()
+    return {
+        backend: other
+        for backend, weights in wanted.weights().items()
+        if (other := {name: weight for name, weight in weights.items() if has.get(backend, {}).get(name) != weight})
+    }
+
+
 def _same_settings(live: Rendered, wanted: Rendered) -> bool:
-    """Return whether servers in both have the same line: to change more than the address of one takes a reload."""
+    """Return whether servers in both have the same line, but for other weights: to change more of one takes a reload."""
     before = live.pools
     return all(
-        before[backend][name] == rest
+        _but_weight(before[backend][name]) == _but_weight(rest)
         for backend, servers in wanted.pools.items()
         for name, rest in servers.items()
         if name in before.get(backend, {})
     )
+
+
+def _but_weight(line: str) -> tuple[str, bool]:
+    """Return a server's address, and whether it has a weight of its own."""
+    address, _, weight = line.partition(" weight ")
+    return address, bool(weight)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from eratos.common.errors import FatalError, PermanentError
 from eratos.common.log import FORMATS
-from eratos.common.routing import DEFAULT_GROUP
+from eratos.common.routing import DEFAULT_GROUP, ZONE_POLICIES
 from eratos.common.secret_file import secret
 
 from .core import haproxy_text
@@ -41,7 +41,9 @@ class Config:
     guard_hold_s: float  #: ``ERATOS_GUARD_HOLD_S``: longest time that an unconfirmed sharp loss of servers is held back
     guard_hold_wholesale_s: float  #: ``ERATOS_GUARD_HOLD_WHOLESALE_S``: the same for a loss of over half of all servers
     reload_interval_s: float  #: ``ERATOS_RELOAD_INTERVAL_S``: shortest time between two reloads
-    scope: Scope  #: ``ERATOS_HAPROXY_GROUP``, ``ERATOS_HAPROXY_TAG``, ``ERATOS_FRAMEWORK``; the ports of its own binds
+    #: ``ERATOS_HAPROXY_GROUP``, ``ERATOS_HAPROXY_TAG``, ``ERATOS_FRAMEWORK``, ``ERATOS_ZONE``, ``ERATOS_ZONE_POLICY``; the ports
+    #: of its own binds
+    scope: Scope
     text: haproxy_text.Settings  #: ``ERATOS_HTTPS_PORT``, ``ERATOS_CHECK_INTERVAL_MS``, ``ERATOS_DEAD_HOST_S``
     log_level: str  #: ``ERATOS_LOG_LEVEL``: DEBUG, INFO, WARNING or ERROR, of the companion
     log_format: str  #: ``ERATOS_LOG_FORMAT``: text or json, of the companion
@@ -122,6 +124,11 @@ def read(env: Mapping[str, str]) -> Config:
                 problems.append("ERATOS_COMPANION_KEY_FILE: is empty: eratos-scheduler companions-key prints what belongs there")
         except PermanentError as error:
             problems.append(str(error))
+    try:
+        own_scope = scope(env)
+    except FatalError as error:
+        problems.append(str(error))
+        own_scope = Scope()
     config = Config(
         state_dir=state,
         certs_dir=Path(env.get("ERATOS_CERTS_DIR") or "/etc/eratos-balancer/certs"),
@@ -138,7 +145,7 @@ def read(env: Mapping[str, str]) -> Config:
         # A file is what somebody wrote: unlike Consul it does not forget.
         guard_hold_wholesale_s=0 if env.get("ERATOS_SERVERS_FILE") else number("ERATOS_GUARD_HOLD_WHOLESALE_S", 90, 3600),
         reload_interval_s=number("ERATOS_RELOAD_INTERVAL_S", 0.25, 60),
-        scope=scope(env),
+        scope=own_scope,
         text=haproxy_text.Settings(
             str(state / "routes.map"),
             "" if https_port == "443" else f":{https_port}",
@@ -157,7 +164,15 @@ def read(env: Mapping[str, str]) -> Config:
 
 
 def scope(env: Mapping[str, str]) -> Scope:
-    """Return which services a balancer of either kind is for."""
+    """Return which services a balancer of either kind is for; raises FatalError where its zone and what that means do not fit."""
+    zone = env.get("ERATOS_ZONE", "").strip()
+    policy = env.get("ERATOS_ZONE_POLICY") or ZONE_POLICIES[0]
+    if policy not in ZONE_POLICIES:
+        raise FatalError(f"ERATOS_ZONE_POLICY={policy}: must be {', '.join(ZONE_POLICIES[:-1])} or {ZONE_POLICIES[-1]}")
+    if policy != "ignore" and not zone:
+        raise FatalError(f"ERATOS_ZONE_POLICY={policy}: needs ERATOS_ZONE, the zone that this balancer is in")
+    if policy != "ignore" and env.get("ERATOS_SERVERS_FILE"):
+        raise FatalError(f"ERATOS_ZONE_POLICY={policy}: servers of ERATOS_SERVERS_FILE have no zones")
     binds = {"ERATOS_HTTP_BIND": ":8000", "ERATOS_HTTPS_BIND": ":8443", "ERATOS_STATS_BIND": ":9090"}
     ports = {(env.get(name) or default).rpartition(":")[2] for name, default in binds.items()}
     ports.add(env.get("ERATOS_COMPANION_PORT") or "9100")
@@ -166,4 +181,6 @@ def scope(env: Mapping[str, str]) -> Scope:
         tag=env.get("ERATOS_HAPROXY_TAG", ""),
         framework=env.get("ERATOS_FRAMEWORK", ""),
         own_ports=frozenset(ports),
+        zone=zone,
+        zone_policy=policy,
     )

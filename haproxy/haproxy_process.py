@@ -59,6 +59,14 @@ class Running:
                 pools.setdefault(row.backend, {})[row.name] = normal_address(row.address)
         return pools
 
+    def weights(self) -> dict[str, dict[str, int]]:
+        """Return backend -> server -> weight, of servers that are not on their way out."""
+        pools: dict[str, dict[str, int]] = {}
+        for row in self.rows:
+            if not row.in_maintenance:
+                pools.setdefault(row.backend, {})[row.name] = row.weight
+        return pools
+
     def dead(self) -> frozenset[tuple[str, str]]:
         """Return backend and name of the servers that HAProxy's checks have found dead."""
         return frozenset((row.backend, row.name) for row in self.rows if row.status.startswith("DOWN"))
@@ -130,8 +138,15 @@ class Haproxy:
         """
         return usage(server, self._each_process(), leaving)
 
-    def change(self, added: Pools, removed: Mapping[str, Iterable[str]], settings: Mapping[str, str], map_text: str = "") -> None:
-        """Add and remove servers, and give the map of routes another content, without a reload.
+    def change(
+        self,
+        added: Pools,
+        removed: Mapping[str, Iterable[str]],
+        settings: Mapping[str, str],
+        map_text: str = "",
+        weights: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        """Add and remove servers, change weights, and give the map of routes another content, without a reload.
 
         Raises HaproxyUnavailableError. Commands may fail one by one: the caller asks :meth:`running` what came of it.
         ``settings`` are those of each backend's ``default-server``, which HAProxy does not apply to servers that are added
@@ -151,6 +166,8 @@ class Haproxy:
                     f"del server {server}; add server {server} {address} {common} {own}; "
                     f"enable health {server}; enable server {server}"
                 )
+        for backend, weighed in (weights or {}).items():
+            commands += [f"set server {backend}/{name} weight {weight}" for name, weight in weighed.items()]
         # New servers first: a pool that is replaced as a whole is never empty, and a route leads nowhere without them.
         self._tell(current, commands)
         if map_text:
@@ -248,14 +265,18 @@ def retirable(rows: Iterable[ServerRow], servers: Mapping[str, Iterable[str]]) -
 def dead_servers(dump: str) -> str:
     """Reduce the answer to ``show servers state`` to servers found dead by their checks, in the same format.
 
+    The next process has its weights from its configuration: HAProxy keeps one that was changed only where the one that the server
+    began with is still the same, which 0 never is.
+
     The rest of a process's state is no business of the next one: the configuration says who is in and who is out.
     """
     kept = []
     for line in dump.splitlines():
         fields = line.split()
-        heading = line == "1" or line.startswith("#")
-        # Columns 6 and 7: operational state (0: down) and administrative state (0: none), management guide "show
-        # servers state".
-        if heading or (len(fields) > 7 and fields[5] == "0" and fields[6] == "0"):
+        if line == "1" or line.startswith("#"):
             kept.append(line)
+        # Columns 6 and 7: operational state (0: down) and administrative state (0: none), management guide "show
+        # servers state". Column 9: the weight that it began with.
+        elif len(fields) > 8 and fields[5] == "0" and fields[6] == "0":
+            kept.append(" ".join([*fields[:8], "0", *fields[9:]]))
     return "\n".join(kept) + "\n"

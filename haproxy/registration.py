@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
-from eratos.common.names import BALANCER_SERVICE, META_HOST, META_LEFT_OUT
+from eratos.common.names import BALANCER_SERVICE, META_HOST, META_LEFT_OUT, META_ZONE
 
 from .consul_agent import ConsulAgent
 
@@ -28,13 +28,14 @@ _META_BYTES = 250
 class Registration:
     """The service ``eratos-balancer`` of one balancer at the Consul agent of its network namespace."""
 
-    def __init__(self, agent: ConsulAgent, host: str, port: int, left_out: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, agent: ConsulAgent, host: str, port: int, left_out: Callable[[], Sequence[str]], zone: str = "") -> None:
         """``left_out`` returns what the balancer leaves out now, each as ``service: reason`` or ``file: reason``."""
         self._agent = agent
         self._id = f"{BALANCER_SERVICE}-{host}"
         self._host = host
         self._port = port
         self._left_out = left_out
+        self._zone = zone
         self._check = {
             "Name": "HAProxy serves the last applied configuration",
             "HTTP": f"http://127.0.0.1:{port}/health",
@@ -49,7 +50,7 @@ class Registration:
 
         Raises TemporaryError where the agent does not answer or refuses.
         """
-        meta = {META_HOST: self._host}
+        meta = {META_HOST: self._host, **({META_ZONE: self._zone} if self._zone else {})}
         for number, reason in enumerate(sorted(self._left_out())[:_LEFT_OUT_MOST]):
             # Reasons quote what anybody has registered: a text in another script has several bytes for a character.
             meta[f"{META_LEFT_OUT}{number}"] = reason.encode()[:_META_BYTES].decode(errors="ignore")

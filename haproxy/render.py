@@ -9,8 +9,10 @@ import os
 import sys
 from pathlib import Path
 
+from eratos.common.errors import FatalError
+
 from . import config
-from .core import nginx_text, services
+from .core import nginx_text, services, zones
 
 
 def main(words: list[str]) -> None:
@@ -20,13 +22,14 @@ def main(words: list[str]) -> None:
     state = Path(os.environ.get("ERATOS_STATE_DIR") or nginx_text.DEFAULTS["ERATOS_STATE_DIR"])
     folder = Path(os.environ.get("ERATOS_SNIPPETS_DIR") or config.SNIPPETS_DIR)
     try:
+        scope = config.scope(os.environ)
         facts = services.read_facts((state / "facts.json").read_text())
         snippets = {path.stem: path.read_text() for path in folder.glob("*.conf")}
-    except (OSError, ValueError) as error:
+    except (FatalError, OSError, ValueError) as error:
         sys.exit(f"nothing is written: {error}")
     if unknown := sorted(snippets.keys() - set(nginx_text.SNIPPETS)):
         sys.exit(f"{folder / unknown[0]}.conf: its name must be {', '.join(f'{name}.conf' for name in nginx_text.SNIPPETS)}")
-    sys.stdout.write(nginx_text.render(services.decide(facts, config.scope(os.environ)), os.environ, snippets))
+    sys.stdout.write(nginx_text.render(zones.weighed(services.decide(facts, scope)), os.environ, snippets))
 
 
 if __name__ == "__main__":

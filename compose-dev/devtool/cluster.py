@@ -1,7 +1,7 @@
 """The cluster's containers, through `docker compose` and, where that knows too little, `docker` itself.
 
 compose.yaml holds three agents and two balancers. Fewer of them are a selection of its services; more come from an override
-in .generated/, made of clones of agent1 and balancer1, so that compose.yaml stays the only description.
+in .generated/, made of clones of agent1 and balancer1, so that compose.yaml stays the only description. So do balancers' zones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import base, secure
-from .settings import COMPOSE_FILE, DEFAULT_AGENTS, DEFAULT_BALANCERS, GENERATED, SECURE_FILE, Settings
+from .settings import COMPOSE_FILE, DEFAULT_AGENTS, DEFAULT_BALANCERS, GENERATED, SECURE_FILE, Settings, zone
 from .shell import CommandFailed, run
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -90,18 +90,21 @@ class Compose:
         return run(self.command(*arguments), env=self.env, timeout_s=timeout_s)
 
     def write_override(self) -> None:
-        """Describe the agents and balancers beyond those of compose.yaml; remove the description where there are none."""
+        """Describe agents and balancers that are not as in compose.yaml; remove the description where there are none."""
         settings = self.settings
         if self._override.exists():
             self._override.unlink()
-        if settings.agents > DEFAULT_AGENTS or settings.balancers > DEFAULT_BALANCERS:
+        if settings.agents > DEFAULT_AGENTS or settings.balancers > DEFAULT_BALANCERS or settings.zones:
             GENERATED.mkdir(parents=True, exist_ok=True)
             self._override.write_text(json.dumps(extra_services(config(self), settings), indent=2) + "\n")
 
 
 def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """Return a compose file with the agents and balancers beyond the default ones: clones of the first, under their own names."""
-    services = {}
+    """Return a compose file with the agents and balancers beyond the default ones, clones of the first under their own names.
+
+    And with the zones of all balancers, where they have some.
+    """
+    services: dict[str, Any] = {}
     # Null, as in compose.yaml: volumes with no settings of their own.
     volumes: dict[str, None] = {}
     networks: dict[str, Any] = {}
@@ -122,12 +125,16 @@ def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]
         published = {8000: settings.port("BALANCER", number), 9090: settings.port("STATS", number)}
         for port in services[host]["ports"]:
             port["published"] = str(published[port["target"]])
+    for number in range(1, settings.balancers + 1):
+        if own := settings.zone(host := f"balancer{number}"):
+            described = services.setdefault(host, {}).setdefault("environment", {})
+            described |= {"ERATOS_ZONE": own, "ERATOS_ZONE_POLICY": "prefer"}
     return {"services": services, "volumes": volumes, "networks": networks}
 
 
 def attributes(agent: int) -> str:
     """Return an agent's rack and zone: three racks and two zones in turn, so that six agents have every combination."""
-    return f"rack:r{(agent - 1) % 3 + 1};zone:{'ab'[(agent - 1) % 2]}"
+    return f"rack:r{(agent - 1) % 3 + 1};zone:{zone(agent)}"
 
 
 def _clone(config: dict[str, Any], service: str, host: str, other_host: str) -> dict[str, Any]:
@@ -324,17 +331,24 @@ def worker_volumes(settings: Settings, found: Iterable[str]) -> list[str]:
     return [name for name in found if re.match(rf"{re.escape(settings.project)}-agent\d+_", name)]
 
 
-def kill(settings: Settings, service: str) -> list[str]:
-    """Kill a service as a power cut would, and return the names of what died.
+def kill(settings: Settings, services: Iterable[str]) -> list[str]:
+    """Kill services as a power cut would, all at once, and return the names of what died.
 
     A host dies with all that runs on it: its Consul agent and its workers. Docker does not restart what was killed by hand.
     """
-    victims = [
-        container
-        for container in containers(settings.project)
-        if container.running and service in (container.service, host_of(container.service))
-    ]
+    cut = set(services)
+    victims = [one for one in containers(settings.project) if one.running and cut & {one.service, host_of(one.service)}]
     run(["docker", "kill", *(container.id for container in victims)], check=False, timeout_s=60)
-    dead = workers(settings, [f"{settings.project}-{service}"])
+    dead = workers(settings, [f"{settings.project}-{service}" for service in cut])
     remove(dead)
     return [container.name for container in [*victims, *dead]]
+
+
+def revive(settings: Settings, services: Iterable[str]) -> list[str]:
+    """Start what :func:`kill` ended, hosts before what shares their network, and return the names."""
+    back = set(services)
+    dead = [one for one in containers(settings.project) if not one.running and back & {one.service, host_of(one.service)}]
+    dead.sort(key=lambda one: bool(host_of(one.service)))
+    for container in dead:
+        run(["docker", "start", container.id], timeout_s=60)
+    return [container.name for container in dead]

@@ -17,7 +17,7 @@ from .chaos import command as chaos_command
 from .chaos import game
 from .cluster import Compose
 from .load import command as load_command
-from .settings import Settings, read_settings
+from .settings import ZONES, Settings, read_settings
 from .shell import replace_this_process
 from .terminal import Problem, Progress, say
 
@@ -51,8 +51,8 @@ def main(arguments: list[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = [*getattr(options, "pytest", []), *rest]
     try:
-        agents, balancers = getattr(options, "agents", None), getattr(options, "balancers", None)
-        settings = read_settings(os.environ, agents, balancers, options.command == "up" and options.secure)
+        given = {name: getattr(options, name, None) for name in ("agents", "balancers", "zones")}
+        settings = read_settings(os.environ, **given, secure=options.command == "up" and options.secure)
         return options.run(settings, options) or 0
     except Problem as problem:
         say()
@@ -91,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--agents", type=int, metavar="N", help="simulated hosts (3 the first time, then remembered)")
     added.add_argument("--balancers", type=int, metavar="N", help="balancers (2 the first time, then remembered)")
     added.add_argument(
+        "--zones", type=int, metavar="N", help="2: balancers prefer their zone, a or b; 0: they do not (0, then remembered)"
+    )
+    added.add_argument(
         "--secure", action="store_true", help="a cluster whose parts ask who asks: TLS, passwords, tokens (remembered)"
     )
     added.add_argument("--force", action="store_true", help="go on in spite of too little disk or memory")
@@ -113,8 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("instances", type=int, metavar="N")
     added = command("shell", shell, "open a shell in a service's container")
     added.add_argument("service", metavar="SERVICE")
-    added = command("kill", kill, "kill a service as a power cut would; ./dev up heals it")
-    added.add_argument("service", metavar="SERVICE")
+    added = command("kill", kill, "kill a service, or all of a zone, as a power cut would; ./dev up heals it")
+    added.add_argument("service", nargs="+", metavar="SERVICE", help="such as agent2, or: zone b")
+    added = command("revive", revive, "start again what ./dev kill has ended, and nothing else")
+    added.add_argument("service", nargs="+", metavar="SERVICE", help="such as agent2, or: zone b")
     added = command("load", load_command.run, "load an app, or a URL of this machine, and report what became of each request")
     load_command.add_options(added)
     added = command("chaos", chaos_command.run, "break the cluster on purpose, under load, and say whether it came through")
@@ -265,18 +270,49 @@ def shell(settings: Settings, options: argparse.Namespace) -> None:
 def kill(settings: Settings, options: argparse.Namespace) -> None:
     """Play a power cut."""
     engine.require()
-    _require_running(settings, options.service)
+    services = _named(settings, options.service)
+    running = {container.service for container in cluster.containers(settings.project) if container.running}
+    if not running & set(services):
+        raise Problem(f"{' '.join(options.service)} is not running", "./dev up starts it")
     with alone(settings):
-        dead = cluster.kill(settings, options.service)
+        dead = cluster.kill(settings, services)
         say(f"killed: {', '.join(dead)}")
-        if members.is_host(options.service):
+        for host in filter(members.is_host, services):
             # So that nothing of it is left behind if it never comes back. That it died, Consul has to find out by itself.
-            with Progress().step(f"wait until Consul has noticed the death of {options.service}") as step:
+            with Progress().step(f"wait until Consul has noticed the death of {host}") as step:
                 try:
-                    members.forget_dead(settings, options.service, step)
+                    members.forget_dead(settings, host, step)
                 except Problem as problem:
-                    step.text = f"Consul still lists {options.service}: {problem}"
-    say("heal it with: ./dev up")
+                    step.text = f"Consul still lists {host}: {problem}"
+    say(f"heal it with: ./dev revive {' '.join(options.service)}; or all that is broken with: ./dev up")
+
+
+def revive(settings: Settings, options: argparse.Namespace) -> None:
+    """Give power back."""
+    engine.require()
+    services = _named(settings, options.service)
+    with alone(settings):
+        back = cluster.revive(settings, services)
+        if not back:
+            raise Problem(f"nothing of {' '.join(options.service)} is stopped", "./dev status shows what is missing")
+        say(f"started: {', '.join(back)}")
+        with Progress().step("wait until Consul sees it") as step:
+            for host in filter(members.is_host, services):
+                members.await_back(settings, host, step)
+
+
+def _named(settings: Settings, words: list[str]) -> list[str]:
+    """Return the services that the words of a command name: one, or with `zone b` all hosts and balancers of a zone."""
+    if words[0] == "zone" and len(words) == 2:
+        if not settings.zones:
+            raise Problem(f"the cluster {settings.project} has no zones", "./dev up --zones 2 gives it some")
+        found = settings.in_zone(words[1])
+        if not found:
+            raise Problem(f"there is no zone {words[1]}", f"choose one of {', '.join(ZONES)}")
+        return found
+    if len(words) > 1 or words[0] not in settings.services():
+        raise _no_such_service(settings, " ".join(words), "; or: zone a" if settings.zones else "")
+    return words
 
 
 def test(settings: Settings, options: argparse.Namespace) -> int:

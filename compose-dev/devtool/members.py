@@ -39,17 +39,23 @@ def forget_surplus(settings: Settings, step: Step) -> None:
 def forget_dead(settings: Settings, node: str, step: Step) -> None:
     """Wait until Consul has found out by itself that a node died, and make it forget the node."""
 
-    def noticed() -> bool:
-        return health.consul_members(settings).get(node, {}).get("Status") != health.ALIVE
-
-    _await(noticed, step, f"{node} still counts as alive")
+    _await(lambda: not _alive(settings, node), step, f"{node} still counts as alive")
     _forget(settings, {node}, step)
+
+
+def await_back(settings: Settings, node: str, step: Step) -> None:
+    """Wait until Consul counts a node as alive."""
+    _await(lambda: _alive(settings, node), step, f"{node} is not back")
 
 
 def known_to_consul(settings: Settings) -> set[str]:
     """Return the names of the nodes that Consul lists as members or in its catalogue."""
     listed = {entry["Node"] for entry in health.consul_get(settings, "/v1/catalog/nodes")}
     return listed | set(health.consul_members(settings))
+
+
+def _alive(settings: Settings, node: str) -> bool:
+    return health.consul_members(settings).get(node, {}).get("Status") == health.ALIVE
 
 
 def _forget(settings: Settings, nodes: set[str], step: Step) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import cluster, fleet, health, rotation, secure
-from .settings import CONSUL_SERVERS, MASTERS, SCHEDULERS, Settings
+from .settings import CONSUL_SERVERS, MASTERS, SCHEDULERS, ZONES, Settings
 from .shell import run
 from .terminal import Problem, say
 
@@ -33,7 +33,10 @@ def status(settings: Settings) -> int:
     if not found:
         say(f"the cluster {settings.project} is down; ./dev up starts it")
         return 1
-    say(f"cluster {settings.project}: {settings.agents} agents, {settings.balancers} balancers, {len(found)} containers\n")
+    say(f"cluster {settings.project}: {settings.agents} agents, {settings.balancers} balancers, {len(found)} containers")
+    for line in zone_lines(settings, found):
+        say(line)
+    say()
     troubles = [*container_troubles(settings, found), *print_parts(settings)]
     addresses(settings)
     if troubles:
@@ -42,6 +45,16 @@ def status(settings: Settings) -> int:
             say(f"    {trouble}")
         say("\n  ./dev up heals what it can; ./dev logs SERVICE shows more")
     return 1 if troubles else 0
+
+
+def zone_lines(settings: Settings, found: list[cluster.Container]) -> list[str]:
+    """Return a line for each zone of a cluster that has some: which hosts and balancers are in it, and which of them run not."""
+    running = {container.service for container in found if container.running}
+    lines = []
+    for zone in ZONES if settings.zones else ():
+        shown = (service if service in running else f"{service} (down)" for service in settings.in_zone(zone))
+        lines.append(f"  zone {zone}: {', '.join(shown)}")
+    return lines
 
 
 def print_parts(settings: Settings) -> list[str]:

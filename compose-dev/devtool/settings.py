@@ -26,6 +26,8 @@ DEFAULT_AGENTS = 3
 DEFAULT_BALANCERS = 2
 MOST_AGENTS = 50
 MOST_BALANCERS = 10
+#: Hosts are in them in turn, whether the balancers look at it or not.
+ZONES = ("a", "b")
 SCHEDULERS = 2
 MASTERS = 2
 CONSUL_SERVERS = 3
@@ -53,6 +55,7 @@ class Settings:
     balancers: int = DEFAULT_BALANCERS
     variables: dict[str, str] = field(default_factory=dict)
     secure: bool = False  #: whether everybody is asked who they are (secure.yaml)
+    zones: int = 0  #: in how many zones the balancers are, each preferring its own; 0: in none
 
     def port(self, kind: str, number: int = 1) -> int:
         """Return the port on this machine of, for instance, ("BALANCER", 2); kinds are those of `_FIRST_PORT`."""
@@ -82,6 +85,15 @@ class Settings:
         """Return what the executor of an agent calls its host, in the label eratos.host of its workers' containers."""
         return f"{self.project}-agent{agent}"
 
+    def zone(self, service: str) -> str:
+        """Return the zone of a host or balancer of a cluster with zones, "" of whatever is in none."""
+        match = re.fullmatch(r"(?:agent|balancer)(\d+)", service)
+        return zone(int(match[1])) if self.zones and match else ""
+
+    def in_zone(self, zone: str) -> list[str]:
+        """Return the hosts and balancers in a zone."""
+        return [service for service in self.services() if zone and self.zone(service) == zone]
+
     def services(self) -> list[str]:
         """Return every compose service of this cluster that runs a container."""
         agents, balancers = range(1, self.agents + 1), range(1, self.balancers + 1)
@@ -107,7 +119,7 @@ class Settings:
     def remember(self) -> None:
         """Store what was chosen, for later commands."""
         GENERATED.mkdir(parents=True, exist_ok=True)
-        chosen = {"agents": self.agents, "balancers": self.balancers, "variables": self.variables, "secure": self.secure}
+        chosen = {name: getattr(self, name) for name in ("agents", "balancers", "zones", "variables", "secure")}
         _memory(self.project).write_text(json.dumps(chosen, indent=2) + "\n")
 
     def forget(self) -> None:
@@ -118,7 +130,11 @@ class Settings:
 
 
 def read_settings(
-    environ: Mapping[str, str], agents: int | None = None, balancers: int | None = None, secure: bool = False
+    environ: Mapping[str, str],
+    agents: int | None = None,
+    balancers: int | None = None,
+    secure: bool = False,
+    zones: int | None = None,
 ) -> Settings:
     """Return the settings that options, environment and memory make together. Raise Problem where they are no good."""
     project = environ.get("ERATOS_PROJECT") or DEFAULT_PROJECT
@@ -134,6 +150,7 @@ def read_settings(
         balancers=balancers if balancers is not None else int(remembered.get("balancers", DEFAULT_BALANCERS)),
         variables={**remembered.get("variables", {}), **given},
         secure=secure or bool(remembered.get("secure")),
+        zones=zones if zones is not None else int(remembered.get("zones", 0)),
     )
     if secure and remembered and not remembered.get("secure"):
         # What lies in its volumes was open to everybody.
@@ -143,8 +160,15 @@ def read_settings(
         )
     _check_count("--agents", settings.agents, MOST_AGENTS)
     _check_count("--balancers", settings.balancers, MOST_BALANCERS)
+    if settings.zones not in (0, len(ZONES)):
+        raise Problem(f"--zones {settings.zones} is not possible", f"choose {len(ZONES)}, or 0 for none")
     _check_variables(settings)
     return settings
+
+
+def zone(number: int) -> str:
+    """Return the zone of the host or balancer with a number."""
+    return ZONES[(number - 1) % len(ZONES)]
 
 
 def _memory(project: str) -> Path:

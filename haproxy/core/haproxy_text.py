@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from .services import Backend, Claim, Model, rank, split
+from .services import STATED_WEIGHT, Backend, Claim, Model, rank, split
 
 NONE: Final = "eratos:none"
 #: The map's entry that holds its digest. No request has this key: each ends its host with a slash.
@@ -59,6 +59,13 @@ class Rendered:
         """Every backend, those without servers included."""
         pools = {name: {i: _line(backend, i) for i in backend.servers} for name, backend in self.model.backends.items()}
         return {NONE: {}, **pools} if self.shape else {}
+
+    def weights(self) -> dict[str, dict[str, int]]:
+        """Return backend -> server -> weight, of the servers that have one of their own."""
+        return {
+            name: {server: int(weight) for server in backend.servers if (weight := backend.weight(server))}
+            for name, backend in self.model.backends.items()
+        }
 
     def default_servers(self, settings: Settings) -> dict[str, str]:
         """Return backend -> settings that all of its servers have."""
@@ -190,7 +197,8 @@ def _backend(name: str, backend: Backend, settings: Settings, defaults: str, lai
 
 def _default_server(name: str, backend: Backend, settings: Settings, laid: Snippets) -> str:
     """Return the settings of a backend's servers. Those laid by administrators stand last, so that they count."""
-    words = [f"check inter {settings.check_interval_ms:.0f}ms {_CHECK} tcp-ut {settings.dead_host_s * 1000:.0f}ms weight 100"]
+    checked = f"check inter {settings.check_interval_ms:.0f}ms {_CHECK}"
+    words = [f"{checked} tcp-ut {settings.dead_host_s * 1000:.0f}ms weight {STATED_WEIGHT}"]
     if backend.maxconn:
         words.append(f"maxconn {backend.maxconn}")
     lines = map(str.split, _of_backend(name, laid))
@@ -211,7 +219,7 @@ def _laid(laid: Snippets, name: str) -> Iterator[str]:
 
 def _line(backend: Backend, server: str) -> str:
     """Return what follows a server's name."""
-    weight = backend.weights.get(server)
+    weight = backend.weight(server)
     return f"{backend.servers[server]} weight {weight}" if weight else backend.servers[server]
 
 

@@ -19,14 +19,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from eratos.common.names import META_FRAMEWORK, META_PLACEHOLDER, META_SINCE, META_VERSION
+from eratos.common.names import META_FRAMEWORK, META_PLACEHOLDER, META_SINCE, META_VERSION, META_ZONE
 from eratos.common.routing import META_KEYS, Routing, good_host, read
 
 #: The backend of servers that stand in a file.
 STATIC: Final = "static"
+#: A server's weight where nobody states one.
+STATED_WEIGHT: Final = "100"
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 _IPV4 = rf"{_BYTE}(?:[.]{_BYTE}){{3}}"
@@ -62,6 +64,8 @@ class Scope(NamedTuple):
     tag: str = ""  #: that a service has to have as well
     framework: str = ""  #: Mesos id of the only framework that is served; empty: any, and services of nobody's
     own_ports: frozenset[str] = frozenset()  #: which the balancer uses itself
+    zone: str = ""  #: where the balancer is, as its instances' meta says it of them; empty: in none
+    zone_policy: str = "ignore"  #: what apps that say nothing get: ``ignore``, ``prefer`` or ``require``
 
 
 class Claim(NamedTuple):
@@ -84,6 +88,13 @@ class Backend:
     timeout_s: str = ""
     servers: dict[str, str] = field(default_factory=dict)  #: id -> ``address:port``
     weights: dict[str, str] = field(default_factory=dict)  #: id -> weight, of those that state one
+    zone: str = ""  #: the zone whose instances are preferred; empty: all are alike
+    zones: dict[str, str] = field(default_factory=dict)  #: id -> zone, of those that say one, where zones matter
+    shares: dict[str, str] = field(default_factory=dict)  #: id -> weight in place of the stated ones (:mod:`.zones`)
+
+    def weight(self, server: str) -> str:
+        """Return a server's weight, empty where it is what all have."""
+        return self.shares.get(server) or self.weights.get(server, "")
 
 
 @dataclass(frozen=True)
@@ -215,6 +226,7 @@ class _Gathering:
         kinds: dict[tuple[str | None, ...], _Asked | None] = {}
         servers: dict[str, str] = {}
         weights: dict[str, str] = {}
+        zones: dict[str, str] = {}
         for instance in instances:
             meta = instance.meta or {}
             placeholder = meta.get(META_PLACEHOLDER) == "true"
@@ -225,6 +237,7 @@ class _Gathering:
             asked = kinds[kind]
             if asked and instance.status == "passing" and (address := self._address(name, instance, servers)):
                 servers[instance.id] = address
+                zones[instance.id] = meta.get(META_ZONE) or ""
                 if asked.routing.server_weight:
                     weights[instance.id] = asked.routing.server_weight
         found = [asked for asked in kinds.values() if asked]
@@ -238,7 +251,23 @@ class _Gathering:
                 modes = f"mode {asked.routing.mode}, the newest in mode {newest.mode}"
                 self.refused.append(f"{name}: some instances are in {modes}")
         settings = (newest.mode, newest.balance, newest.sticky, newest.redirect_to_https, newest.maxconn, newest.timeout_s)
-        self.backends[name] = Backend(*settings, dict(sorted(servers.items())), weights)
+        backend = Backend(*settings, dict(sorted(servers.items())), weights)
+        self.backends[name] = self._by_zone(name, backend, newest.zone or self._scope.zone_policy, zones)
+
+    def _by_zone(self, name: str, backend: Backend, policy: str, zones: Mapping[str, str]) -> Backend:
+        """Return a backend as it is wanted with regard to the zones of its servers."""
+        own = self._scope.zone
+        if policy == "ignore":
+            return backend
+        if not own:
+            self.refused.append(f"{name}: zone {policy}, and this balancer is in none (ERATOS_ZONE)")
+            return backend
+        if policy == "prefer":
+            return replace(backend, zone=own, zones={server: zone for server, zone in zones.items() if zone})
+        near = {server: address for server, address in backend.servers.items() if zones[server] == own}
+        if backend.servers and not near:
+            self.refused.append(f"{name}: zone require, and none of its {len(backend.servers)} instances is in zone {own}")
+        return replace(backend, servers=near, weights={server: w for server, w in backend.weights.items() if server in near})
 
     def _asked(self, name: str, meta: Mapping[str, str], version: str, placeholder: bool) -> _Asked | None:
         """Return what instances with this meta ask for, or None where they are not for this balancer."""

@@ -28,7 +28,7 @@ from operator import itemgetter
 #: HAProxy's own pages are no traffic; whoever looks at them holds up nothing.
 STATISTICS = "eratos:statistics"
 #: The columns of ``show stat`` in use.
-_COLUMNS = ("pxname", "svname", "scur", "qcur", "status", "addr", "mode", "type")
+_COLUMNS = ("pxname", "svname", "scur", "qcur", "status", "addr", "mode", "uweight", "type")
 
 
 # Of a line of `show fd`; the numbers are from HAProxy's mux_h1-t.h and mux_h2-t.h.
@@ -51,6 +51,7 @@ class ServerRow:
     status: str  #: ``UP``, ``UP 1/2``, ``DOWN``, ``MAINT``, ``no check`` ...
     requests: int  #: under way on the server or waiting for it; connections in mode tcp
     mode: str = "http"  #: ``http`` or ``tcp``
+    weight: int = 0
 
     @property
     def in_maintenance(self) -> bool:
@@ -136,7 +137,7 @@ def parse_process(statistics: str, connections: str = "", *, stopping: bool = Fa
     heading = next(lines, list(_COLUMNS))
     # Columns are found by name: every version adds some.
     pick = itemgetter(*map(heading.index, _COLUMNS))
-    for backend, name, current, queued, status, address, mode, kind in (pick(line) for line in lines if line):
+    for backend, name, current, queued, status, address, mode, weight, kind in (pick(line) for line in lines if line):
         if not name or not status:
             continue
         requests = int(current or 0) + int(queued or 0)
@@ -150,7 +151,7 @@ def parse_process(statistics: str, connections: str = "", *, stopping: bool = Fa
                 # Those that wait in the backend's own queue are among its current ones.
                 backends[backend] = int(current or 0)
         else:
-            rows.append(ServerRow(backend, name, address, status, requests, mode or "http"))
+            rows.append(ServerRow(backend, name, address, status, requests, mode or "http", int(weight or 0)))
     # Others are whoever asks this.
     clients = [line for line in connections.splitlines() if (at := _FRONTEND.search(line)) and at[1] in http_frontends]
     again = sum(may_ask_again(line, told=told) for line in clients)

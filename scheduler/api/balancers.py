@@ -85,6 +85,8 @@ def _balancer(
         "refusals": status.get("refusals"),
         "lastReason": status.get("last_reason") or "",
         "oldProcesses": status.get("old_processes"),
+        "zone": status.get("zone") or "",
+        "zonePolicy": status.get("zone_policy") or "ignore",
         "held": [str(text) for text in status.get("held", ())],
         "leftOut": [text for text in left_out if may(text.partition(": ")[0])],
         "services": sorted(services.values(), key=lambda service: str(service["service"])),

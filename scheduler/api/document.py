@@ -243,7 +243,7 @@ _OVERVIEW_APP = _object(
 )
 _SERVER = _object(
     {"id": _STRING},
-    dict.fromkeys(("address", "status"), _STRING)
+    dict.fromkeys(("address", "status", "zone"), _STRING)
     | dict.fromkeys(("requests", "weight", "rate", "failed", "answer_ms"), _INTEGER),
 )
 _BALANCER = _object(
@@ -254,6 +254,7 @@ _BALANCER = _object(
     {
         **dict.fromkeys(("reloads", "updates", "refusals", "oldProcesses"), _or_null(_INTEGER)),
         **{"lastReason": _STRING, "held": _list(_STRING), "leftOut": _list(_STRING)},
+        **{"zone": _STRING, "zonePolicy": _STRING},
     },
 )
 #: What the dashboard asks, beside Marathon's API.

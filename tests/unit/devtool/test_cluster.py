@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from devtool import cluster, images, report
+from devtool import cluster, commands, images, report
 from devtool.cluster import Attachment, Container, attributes, extra_services, host_of, outlived, parse_container, stranded
 from devtool.settings import COMPOSE_FILE, COMPOSE_FOLDER, Settings
+from devtool.terminal import Problem
 
 CONFIG = {
     "services": {
@@ -89,6 +90,68 @@ def test_a_further_balancer_gets_the_next_ports_or_those_of_its_variables() -> N
     assert services["balancer3"]["ports"][0]["host_ip"] == "127.0.0.1"
     assert services["balancer3"]["networks"]["default"]["ipv4_address"] == "10.0.7.43"
     assert services["consul-balancer3"]["network_mode"] == "service:balancer3"
+
+
+def test_balancers_prefer_their_zones_where_there_are_some() -> None:
+    services = extra_services(CONFIG, Settings(balancers=3, zones=2))["services"]
+    zones = {name: service["environment"] for name, service in services.items() if name.startswith("balancer")}
+    policy = {"ERATOS_ZONE_POLICY": "prefer"}
+    assert zones == {
+        "balancer1": {"ERATOS_ZONE": "a", **policy},
+        "balancer2": {"ERATOS_ZONE": "b", **policy},
+        "balancer3": {"ERATOS_ZONE": "a", **policy},
+    }
+    assert services["balancer1"] == {"environment": zones["balancer1"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "zones", "expected"),
+    [
+        (["agent2"], 0, ["agent2"]),
+        (["zone", "b"], 2, ["agent2", "balancer2"]),
+        (["zone", "b"], 0, "has no zones"),
+        (["zone", "c"], 2, "there is no zone c"),
+        (["zone"], 2, "there is no service zone"),
+        (["agent1", "agent2"], 2, "there is no service agent1 agent2"),
+        (["agent9"], 0, "there is no service agent9"),
+    ],
+)
+def test_what_is_killed_or_revived_is_a_service_or_a_zone(words: list[str], zones: int, expected: list[str] | str) -> None:
+    settings = Settings(zones=zones)
+    if isinstance(expected, list):
+        assert commands._named(settings, words) == expected
+    else:
+        with pytest.raises(Problem, match=expected):
+            commands._named(settings, words)
+
+
+def test_the_status_shows_who_is_in_which_zone_and_who_is_down() -> None:
+    found = [container(service, "2026-01-01T10:00:00Z") for service in ("agent1", "agent2", "agent3", "balancer1")]
+    assert report.zone_lines(Settings(zones=2), found) == [
+        "  zone a: agent1, agent3, balancer1",
+        "  zone b: agent2, balancer2 (down)",
+    ]
+    assert report.zone_lines(Settings(), found) == []
+
+
+def test_a_power_cut_hits_all_at_once_and_hosts_are_back_before_what_shares_their_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [container(service, "2026-01-01T10:00:00Z") for service in ("agent1", "consul-agent2", "agent2", "balancer2")]
+    ran: list[list[str]] = []
+    monkeypatch.setattr(cluster, "containers", lambda project: found)
+    monkeypatch.setattr(cluster, "workers", lambda settings, hosts: [])
+    monkeypatch.setattr(cluster, "run", lambda command, **_: ran.append(command))
+    for one in found:
+        one.id = one.service
+    names = {f"eratos-{service}-1" for service in ("consul-agent2", "agent2", "balancer2")}
+    assert set(cluster.kill(Settings(zones=2), ["agent2", "balancer2"])) == names
+    assert ran == [["docker", "kill", "consul-agent2", "agent2", "balancer2"]]
+    for one in found[1:]:
+        one.state = "exited"
+    ran.clear()
+    assert set(cluster.revive(Settings(zones=2), ["agent2", "balancer2"])) == names
+    assert ran == [["docker", "start", service] for service in ("agent2", "balancer2", "consul-agent2")]
 
 
 def test_six_agents_have_every_combination_of_rack_and_zone() -> None:

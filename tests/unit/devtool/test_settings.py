@@ -84,6 +84,19 @@ def test_a_count_out_of_range_is_refused(agents: int, balancers: int) -> None:
         read_settings({}, agents, balancers)
 
 
+def test_zones_are_two_or_none_and_remembered() -> None:
+    assert read_settings({}).zones == 0
+    with pytest.raises(Problem, match="--zones 3 is not possible"):
+        read_settings({}, zones=3)
+    read_settings({}, zones=2).remember()
+    found = read_settings({}, agents=4)
+    assert found.in_zone("a") == ["agent1", "agent3", "balancer1"]
+    assert found.in_zone("b") == ["agent2", "agent4", "balancer2"]
+    assert (found.in_zone(""), found.zone("consul-agent1"), found.zone("scheduler1")) == ([], "", "")
+    read_settings({}, zones=0).remember()
+    assert (read_settings({}).zones, read_settings({}).in_zone("a")) == (0, [])
+
+
 def test_services_follow_the_counts() -> None:
     services = Settings(agents=1, balancers=3).services()
     assert {"agent1", "consul-agent1", "balancer3", "consul-balancer3"} <= set(services)

@@ -40,6 +40,20 @@ def test_lines_are_carried_to_the_file_until_stopped_and_the_last_ones_too(tmp_p
     assert (tmp_path / "current").read_bytes() == b"one\ntwo\n"
 
 
+def test_what_haproxy_finds_out_about_servers_is_handed_on(tmp_path: Path) -> None:
+    called: list[bool] = []
+    with closing(AccessLog(settings(tmp_path), lambda: called.append(True))) as access_log:
+        for line, expected in (
+            (b'10.0.0.1 "GET /Server%20a/b%20is%20DOWN HTTP/1.1"\n', 0),
+            (b"Server app/eratos-a.instance-1._app.1 is DOWN, reason: Layer4 timeout\n", 1),
+            (b"Server app/eratos-a.instance-1._app.1 is UP, reason: Layer4 check passed\n", 2),
+            (b"Server app/eratos-a.instance-1._app.1 is going DOWN for maintenance\n", 2),
+        ):
+            request(tmp_path, line)
+            access_log.drain()
+            assert len(called) == expected
+
+
 def test_a_companion_that_is_started_again_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
     for line in (b"12345678\n", b"after\n"):
         with closing(AccessLog(settings(tmp_path, ERATOS_LOG_FILE_BYTES="10"))) as access_log:

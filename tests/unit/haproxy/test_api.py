@@ -22,7 +22,7 @@ from eratos.haproxy.haproxy_process import Running
 from eratos.haproxy.sockets import HaproxyUnavailableError
 
 SERVER = "eratos-a.instance-1._app.1"
-LIVE = render(Model({"app": Backend(servers={SERVER: "10.0.0.1:80"})}), Settings("/s/routes.map"))
+LIVE = render(Model({"app": Backend(servers={SERVER: "10.0.0.1:80"}, zones={SERVER: "a"})}), Settings("/s/routes.map"))
 
 
 class FakeApplier:
@@ -238,7 +238,7 @@ def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
     assert answer["certificates"] == {"good": ["a.pem"], "refused": []}
     assert answer["backends"] == {"app": [SERVER], "eratos:none": []}
     assert answer["servers"][f"app/{SERVER}"] == {
-        **{"address": "10.0.0.1:80", "status": "UP", "requests": 2},
+        **{"address": "10.0.0.1:80", "status": "UP", "requests": 2, "zone": "a"},
         **{"weight": 1, "rate": 7, "failed": 3, "answer_ms": 12},
     }
 

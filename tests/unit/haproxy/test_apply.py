@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,20 @@ class FakeHaproxy:
     def old_processes(self) -> int:
         return self.old
 
-    def change(self, added: Pools, removed: dict[str, set[str]], settings: dict[str, str], map_text: str) -> None:
+    def change(
+        self,
+        added: Pools,
+        removed: dict[str, set[str]],
+        settings: dict[str, str],
+        map_text: str,
+        weights: dict[str, dict[str, int]],
+    ) -> None:
         self.calls.append("change")
         if self.stubborn:
             return
         rows = [row for row in self._running.rows if row.name not in removed.get(row.backend, ())]
         rows += self._rows(added)
+        rows = [replace(row, weight=weights.get(row.backend, {}).get(row.name, row.weight)) for row in rows]
         if map_text:
             self._take(map_text)
         self._running = Running(self._running.shape, tuple(rows), self.routes.get(DIGEST_KEY, ""))
@@ -96,7 +105,14 @@ class FakeHaproxy:
 
     def _rows(self, pools: Pools) -> list[ServerRow]:
         return [
-            ServerRow(backend, name, self.shown.get(rest.split()[0], rest.split()[0]), self.statuses.get(name, "UP"), 0)
+            ServerRow(
+                backend,
+                name,
+                self.shown.get(rest.split()[0], rest.split()[0]),
+                self.statuses.get(name, "UP"),
+                0,
+                weight=int(rest.partition(" weight ")[2] or 100),
+            )
             for backend, servers in pools.items()
             for name, rest in servers.items()
         ]
@@ -107,10 +123,21 @@ class FakeHaproxy:
     def serves(self) -> set[str]:
         return {row.name for row in self._running.rows}
 
+    def weights(self) -> dict[str, int]:
+        return {row.name: row.weight for row in self._running.rows}
+
+    def find(self, **statuses: str) -> None:
+        """Have HAProxy's checks find something out about servers."""
+        rows = tuple(replace(row, status=statuses.get(row.name, row.status)) for row in self._running.rows)
+        self._running = replace(self._running, rows=rows)
+
 
 class Rig:
-    def __init__(self, folder: Path, hold_s: float = 60, wholesale_s: float = 0, reload_interval_s: float = 0) -> None:
+    def __init__(
+        self, folder: Path, hold_s: float = 60, wholesale_s: float = 0, reload_interval_s: float = 0, **more: str
+    ) -> None:
         environment = {
+            **more,
             "ERATOS_STATE_DIR": str(folder),
             "ERATOS_SNIPPETS_DIR": str(folder / "snippets"),
             "ERATOS_GUARD_HOLD_S": str(hold_s),
@@ -183,6 +210,82 @@ def test_servers_with_a_weight_come_in_place_and_are_held_back_with_it(rig: Rig)
     assert rig.apply(of("a", server_weight="3")) == Outcome(UNCHANGED, ("b", "c", "d", "e"))
     assert rig.apply(of("a", "f", server_weight="3")) == Outcome(UPDATED, ("b", "c", "d", "e"))
     assert rig.applier.live().pools["app"]["e"] == "10.0.0.101:80 weight 3"
+
+
+def test_another_weight_of_a_server_that_has_one_is_told_in_place(rig: Rig) -> None:
+    rig.apply(of("a", "b", server_weight="3"))
+    assert rig.apply(of("a", "b", "c", server_weight="4")).result == UPDATED
+    assert rig.haproxy.weights() == {"a": 4, "b": 4, "c": 4}
+    # Whoever changed it by hand is corrected.
+    rig.haproxy.change({}, {}, {}, "", {"app": {"a": 9}})
+    assert rig.apply(of("a", "b", "c", server_weight="4")).result == UPDATED
+    assert rig.haproxy.weights() == {"a": 4, "b": 4, "c": 4}
+
+
+# -- zones -------------------------------------------------------------------------------------------------------------
+
+
+def zoned(zones: dict[str, str], **meta: str) -> str:
+    """Return the facts of one app whose servers are in zones."""
+    rows = [row(name, ord(name[0]), **meta) for name in zones]
+    for found in rows:
+        found["meta"]["eratos-zone"] = zones[str(found["id"])]  # type: ignore[index]
+    return facts(app=[*rows, row("none", 1, "critical", **meta)])
+
+
+@pytest.fixture
+def preferring(tmp_path: Path) -> Rig:
+    (tmp_path / "zoned").mkdir()
+    rig = Rig(tmp_path / "zoned", ERATOS_ZONE="here", ERATOS_ZONE_POLICY="prefer")
+    assert rig.apply(zoned({"a": "here", "b": "here", "x": "there", "y": "there"})).result == RELOADED
+    assert rig.haproxy.weights() == {"a": 256, "b": 256, "x": 1, "y": 1}
+    return rig
+
+
+def test_instances_come_and_go_in_both_zones_without_a_reload(preferring: Rig) -> None:
+    rig = preferring
+    assert rig.apply(zoned({"a": "here", "x": "there", "y": "there", "z": "there"})).result == UPDATED
+    assert rig.haproxy.weights() == {"a": 256, "x": 85, "y": 85, "z": 85}
+    assert rig.apply(zoned({"x": "there", "y": "there", "z": "there"})).result == UPDATED
+    assert rig.haproxy.weights() == {"x": 256, "y": 256, "z": 256}
+    assert rig.apply(zoned({"a": "here", "x": "there"})).result == UPDATED
+    assert rig.haproxy.weights() == {"a": 256, "x": 1}
+    assert rig.applier.live().pools["app"]["x"] == "10.0.0.120:80 weight 1"
+    assert (rig.applier.status()["zone"], rig.applier.status()["zone_policy"]) == ("here", "prefer")
+
+
+def test_servers_that_haproxy_finds_dead_count_for_nothing_until_they_are_back(preferring: Rig) -> None:
+    rig, text = preferring, zoned({"a": "here", "b": "here", "x": "there", "y": "there"})
+    rig.haproxy.find(b="DOWN")
+    assert rig.apply(text).result == UPDATED
+    assert rig.haproxy.weights() == {"a": 256, "b": 256, "x": 64, "y": 64}
+    rig.haproxy.find(a="DOWN")
+    assert rig.apply(text).result == UPDATED
+    assert rig.haproxy.weights() == {"a": 1, "b": 1, "x": 256, "y": 256}
+    rig.haproxy.find(a="UP 1/2", b="UP")
+    assert rig.apply(text).result == UPDATED
+    assert rig.haproxy.weights() == {"a": 256, "b": 256, "x": 1, "y": 1}
+
+
+def test_what_haproxy_finds_out_is_looked_at_at_once_where_it_matters(preferring: Rig, rig: Rig) -> None:
+    for looked, applier in ((True, preferring.applier), (False, rig.applier)):
+        applier.health_changed()
+        assert applier._wake.is_set() is looked
+
+
+def test_a_server_held_back_counts_in_its_zone(preferring: Rig) -> None:
+    rig = preferring
+    rig.alive = {"10.0.0.97:80", "10.0.0.98:80"}
+    # Consul has forgotten those of this zone, which go on as near ones.
+    for text in (zoned({"x": "there"}), zoned({"x": "there", "z": "there"})):
+        assert set(rig.apply(text).held) >= {"a", "b"}
+        assert {name: rig.haproxy.weights()[name] for name in "abx"} == {"a": 256, "b": 256, "x": 1}
+
+
+def test_where_a_zone_is_required_others_are_not_served(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, ERATOS_ZONE="here")
+    rig.apply(zoned({"a": "here", "x": "there"}, zone="require"))
+    assert rig.haproxy.serves() == {"a"}
 
 
 def test_a_change_in_place_without_effect_becomes_a_reload(rig: Rig) -> None:

@@ -66,10 +66,31 @@ def test_all_problems_are_named_together() -> None:
             {"ERATOS_HTTPS_BIND": ":443", "ERATOS_STATS_BIND": ":1", "ERATOS_COMPANION_PORT": "2"},
             Scope(own_ports=frozenset({"8000", "443", "1", "2"})),
         ),
+        (
+            {"ERATOS_ZONE": " eu/a ", "ERATOS_ZONE_POLICY": "require"},
+            Scope(own_ports=frozenset({"8000", "8443", "9090", "9100"}), zone="eu/a", zone_policy="require"),
+        ),
+        ({"ERATOS_ZONE": "a"}, Scope(own_ports=frozenset({"8000", "8443", "9090", "9100"}), zone="a", zone_policy="ignore")),
     ],
 )
 def test_a_balancer_is_for_its_group_and_keeps_its_own_ports(env: dict[str, str], scope: Scope) -> None:
     assert config.read(env).scope == scope
+
+
+@pytest.mark.parametrize(
+    ("env", "reason"),
+    [
+        ({"ERATOS_ZONE_POLICY": "near", "ERATOS_ZONE": "a"}, "ERATOS_ZONE_POLICY=near: must be ignore, prefer or require"),
+        ({"ERATOS_ZONE_POLICY": "prefer", "ERATOS_ZONE": " "}, "ERATOS_ZONE_POLICY=prefer: needs ERATOS_ZONE"),
+        (
+            {"ERATOS_ZONE_POLICY": "require", "ERATOS_ZONE": "a", "ERATOS_SERVERS_FILE": "/s"},
+            "ERATOS_ZONE_POLICY=require: servers of ERATOS_SERVERS_FILE have no zones",
+        ),
+    ],
+)
+def test_a_zone_and_what_it_means_have_to_fit(env: dict[str, str], reason: str) -> None:
+    with pytest.raises(FatalError, match=f"^{reason}.*; ERATOS_GUARD_HOLD_S=x: "):
+        config.read({**env, "ERATOS_GUARD_HOLD_S": "x"})
 
 
 @pytest.mark.parametrize(

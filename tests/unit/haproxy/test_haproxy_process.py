@@ -13,8 +13,8 @@ from eratos.haproxy import haproxy_process
 from eratos.haproxy.haproxy_process import Haproxy
 from eratos.haproxy.sockets import Processes, ProcessGoneError
 
-HEADING = "# pxname,svname,qcur,scur,status,addr,mode,type\n"
-ROWS = f"{HEADING}web,FRONTEND,,1,STOP,,http,0\napp,a,0,0,UP,10.0.0.1:80,http,2\napp,BACKEND,0,0,UP,,http,1\n\n"
+HEADING = "# pxname,svname,qcur,scur,status,addr,mode,uweight,type\n"
+ROWS = f"{HEADING}web,FRONTEND,,1,STOP,,http,,0\napp,a,0,0,UP,10.0.0.1:80,http,7,2\napp,BACKEND,0,0,UP,,http,7,1\n\n"
 #: A client that speaks HTTP/2, idle, and told to open no more streams.
 H2 = "9 : fe=web mux=H2 ctx=0x7 h2c.st0=FRH .err=0 .maxid=1 .lastid=2147483647 .flg=0x1600 .nbst=0 .nbsc=0, xprt=SSL\n\n"
 
@@ -78,6 +78,17 @@ def test_new_servers_are_added_with_their_backends_settings_before_old_ones_leav
     ]
 
 
+def test_weights_change_once_their_servers_are_there_and_before_others_leave() -> None:
+    master = FakeMaster()
+    haproxy(master).change({"app": {"b": "10.0.0.2:80"}}, {"app": {"a"}}, {}, weights={"app": {"b": 256, "c": 1}})
+    assert [command for _, command in master.told[-4:]] == [
+        "enable server app/b",
+        "set server app/b weight 256",
+        "set server app/c weight 1",
+        "disable server app/a",
+    ]
+
+
 def test_routes_change_in_one_go_once_their_servers_are_there_and_before_others_leave() -> None:
     master = FakeMaster()
     haproxy(master).change({"app": {"b": "10.0.0.2:80"}}, {"old": {"a"}}, {}, "a.example/ app\nb.example/ app\n")
@@ -94,6 +105,8 @@ def test_routes_change_in_one_go_once_their_servers_are_there_and_before_others_
 def test_a_process_says_which_routes_it_has() -> None:
     master = FakeMaster()
     assert haproxy(master).running().routes == ""
+    master.ask = lambda *_, **__: ROWS  # type: ignore[method-assign]
+    assert haproxy(master).running().weights() == {"app": {"a": 7}}
     said = 'type=beg, case=sensitive, found=yes, idx=tree, key="eratos:routes", value="0123", type="str"\n\n'
     master.ask = lambda *commands, **_: f"description: eratos-1\n\n{said}" if commands[0] == "show info" else ROWS  # type: ignore[method-assign]
     assert (haproxy(master).running().shape, haproxy(master).running().routes) == ("eratos-1", "0123")

@@ -86,6 +86,8 @@ def test_it_registers_once_and_again_only_where_something_differs(agent: FakeAge
     assert not registration.sync()
     meta = agent.services["eratos-balancer-b1"]["Meta"]
     assert meta == {"eratos-host": "b1", "eratos-left-out-0": "a: " + "x" * 247, "eratos-left-out-1": "b: no service port"}
+    assert Registration(ConsulAgent(agent.url, "secret"), "b1", 9100, lambda: left_out[:0], "eu/a").sync()
+    assert agent.services["eratos-balancer-b1"]["Meta"] == {"eratos-host": "b1", "eratos-zone": "eu/a"}
     left_out[:] = ["c: " + "\u4e2d" * 1000]
     assert registration.sync()
     assert len(agent.services["eratos-balancer-b1"]["Meta"]["eratos-left-out-0"].encode()) == 249  # whole characters

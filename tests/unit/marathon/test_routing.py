@@ -182,6 +182,7 @@ LIMITS = {
     "SERVER_WEIGHT": ("1", "99", "100", "199", "249", "256"),
     "MAXCONN": ("1", "1000000"),
     "TIMEOUT_S": ("1", "86400"),
+    "ZONE": ("ignore", "prefer", "require"),
 }
 
 
@@ -202,6 +203,7 @@ def _stated() -> list[tuple[str, str]]:
     [
         ("HAPROXY_0_MODE", "htp", "http or tcp"),
         ("HAPROXY_2_MODE", "http", "ports 0 to 1"),
+        ("ERATOS_0_ZONE", "near", "ignore, prefer or require"),
         ("HAPROXY_0_PORT", "0", "from 1 to 65535"),
         ("HAPROXY_0_PORT", "65536", "from 1 to 65535"),
         ("HAPROXY_0_PORT", "080", "from 1 to 65535"),

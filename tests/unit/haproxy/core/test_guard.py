@@ -203,6 +203,13 @@ def test_a_held_server_joins_those_that_are_there() -> None:
     )
 
 
+def test_a_held_server_keeps_its_zone() -> None:
+    live = Model({"a": Backend(servers={"a1": "10.0.0.1:80", "a2": "10.0.0.2:80"}, zone="x", zones={"a1": "x", "a2": "y"})})
+    wanted = Model({"a": Backend(servers={"a3": "10.0.0.3:80"}, zone="x", zones={"a3": "x"})})
+    assert with_held(wanted, live, HELD).backends["a"].zones == {"a2": "y", "a3": "x"}
+    assert with_held(Model(), live, HELD).backends["a"] == Backend(servers={"a2": "10.0.0.2:80"}, zone="x", zones={"a2": "y"})
+
+
 def test_with_a_backend_that_is_missing_all_that_was_lost_comes_back_as_it_was() -> None:
     found = with_held(Model({"c": Backend()}, {"/c/": Claim("c", 0, "~")}), LIVE, HELD)
     held = Backend(balance="source", servers={"a2": "10.0.0.2:80"}, weights={"a2": "7"})

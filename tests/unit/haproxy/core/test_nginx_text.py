@@ -53,6 +53,13 @@ def test_what_is_served_and_what_is_not(line: str) -> None:
     assert found.index("a.example") < found.index("/y/") < found.index('"~^"')
 
 
+def test_servers_have_the_weights_of_their_zones() -> None:
+    near = Backend(servers={"a": "10.0.0.1:80", "b": "10.0.0.2:80"}, zone="x", zones={"a": "x"}, shares={"a": "256", "b": "1"})
+    found = text(app=near)
+    assert "server 10.0.0.1:80 weight=256 " in found
+    assert "server 10.0.0.2:80 weight=1 " in found
+
+
 def test_names_that_differ_in_capital_letters_are_told_apart() -> None:
     names = {line.split()[1].lower() for line in text(a=APP, A=APP).splitlines() if line.strip().startswith("upstream")}
     assert len(names) == 2
@@ -73,6 +80,9 @@ def test_it_is_written_from_the_facts(
     (tmp_path / "snippets/htp.conf").unlink()
     (tmp_path / "facts.json").write_text("{")
     with pytest.raises(SystemExit, match="half a file"):
+        render.main(["nginx"])
+    monkeypatch.setenv("ERATOS_ZONE_POLICY", "prefer")
+    with pytest.raises(SystemExit, match="nothing is written: ERATOS_ZONE_POLICY=prefer: needs ERATOS_ZONE"):
         render.main(["nginx"])
     with pytest.raises(SystemExit, match="usage"):
         render.main([])

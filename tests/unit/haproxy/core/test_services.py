@@ -86,7 +86,7 @@ def test_what_would_spoil_a_configuration_gets_no_route_and_no_port(meta: dict[s
 
 
 @pytest.mark.parametrize(
-    "key", ["balance", "sticky", "server_weight", "maxconn", "timeout_s", "backend_weight", "redirect_to_https"]
+    "key", ["balance", "sticky", "server_weight", "maxconn", "timeout_s", "zone", "backend_weight", "redirect_to_https"]
 )
 def test_a_bad_setting_is_refused_alone(key: str) -> None:
     found = model(app=one(path="/x", **{key: "odd\n"}))
@@ -251,6 +251,52 @@ def test_instances_of_one_version_may_differ_in_anything() -> None:
     found = model(app=[one("a", path="/x", server_weight="7"), one("b", path="/x", server_weight="8"), one("c", path="/x")])
     assert found.backends["app"].weights == {"a": "7", "b": "8"}
     assert model(app=[one("a", sticky="true"), one("b", timeout_s="odd")]).refused == ('app: timeout-s "odd"',)
+
+
+# -- zones -------------------------------------------------------------------------------------------------------------
+
+
+def at(zone: str, name: str, policy: str = "", **meta: str) -> Instance:
+    """Return an instance in a zone; ``policy`` is its app's label."""
+    found = one(name, zone=policy, **meta)
+    return found._replace(meta=found.meta | ({"eratos-zone": zone} if zone else {}))
+
+
+@pytest.mark.parametrize(
+    ("own", "default", "label", "servers", "prefers", "refused"),
+    [
+        ("a", "ignore", "", "xyz", "", ()),
+        ("", "ignore", "", "xyz", "", ()),
+        ("a", "prefer", "", "xyz", "a", ()),
+        ("a", "require", "", "x", "", ()),
+        ("c", "require", "", "", "", ("app: zone require, and none of its 3 instances is in zone c",)),
+        ("a", "require", "ignore", "xyz", "", ()),
+        ("a", "prefer", "require", "x", "", ()),
+        ("a", "ignore", "prefer", "xyz", "a", ()),
+        ("", "ignore", "prefer", "xyz", "", ("app: zone prefer, and this balancer is in none (ERATOS_ZONE)",)),
+        ("", "ignore", "require", "xyz", "", ("app: zone require, and this balancer is in none (ERATOS_ZONE)",)),
+        ("a", "prefer", "near", "xyz", "a", ('app: zone "near"',)),
+    ],
+)
+def test_what_a_zone_means_says_the_app_and_otherwise_the_balancer(
+    own: str, default: str, label: str, servers: str, prefers: str, refused: tuple[str, ...]
+) -> None:
+    instances = [at("a", "x", label, server_weight="7"), at("b", "y", label), at("", "z", label)]
+    found = model(SCOPE._replace(zone=own, zone_policy=default), app=instances)
+    backend = found.backends["app"]
+    assert ("".join(backend.servers), backend.zone, found.refused) == (servers, prefers, refused)
+    assert backend.zones == ({"x": "a", "y": "b"} if prefers else {})
+    assert backend.weights == ({"x": "7"} if "x" in servers else {})
+
+
+def test_the_newest_version_says_what_a_zone_means() -> None:
+    instances = [at("a", "x", "prefer", version="1"), at("b", "y", "require", version="2"), placeholder(zone="ignore")]
+    assert model(SCOPE._replace(zone="a"), app=instances).backends["app"].servers == {"x": "10.0.0.1:80"}
+
+
+def test_an_app_without_ready_instances_wants_none_elsewhere() -> None:
+    found = model(SCOPE._replace(zone="a", zone_policy="require"), app=one(status="critical"))
+    assert (found.backends["app"].servers, found.refused) == ({}, ())
 
 
 # -- who comes first ---------------------------------------------------------------------------------------------------

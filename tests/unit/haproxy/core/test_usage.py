@@ -32,14 +32,14 @@ def old(*rows: ServerRow, again: int = 0, under_way: int = 0, tcp: int = 0, **ba
 
 
 STATISTICS = """\
-# pxname,svname,qcur,scur,status,new_column,addr,mode,type
-eratos:statistics,FRONTEND,,7,OPEN,,,http,0
-eratos:traffic,FRONTEND,,3,OPEN,,,http,0
-eratos:tcp:5432:db,FRONTEND,,2,OPEN,,,tcp,0
-app,a,1,2,UP 1/2,x,10.0.0.1:80,http,2
-app,BACKEND,1,4,UP,,,http,1
-db,FRONTEND,0,2,MAINT,,10.0.0.2:80,tcp,2
-db,BACKEND,0,2,UP,,,tcp,1
+# pxname,svname,qcur,scur,status,new_column,addr,mode,uweight,type
+eratos:statistics,FRONTEND,,7,OPEN,,,http,,0
+eratos:traffic,FRONTEND,,3,OPEN,,,http,,0
+eratos:tcp:5432:db,FRONTEND,,2,OPEN,,,tcp,,0
+app,a,1,2,UP 1/2,x,10.0.0.1:80,http,256,2
+app,BACKEND,1,4,UP,,,http,256,1
+db,FRONTEND,0,2,MAINT,,10.0.0.2:80,tcp,1,2
+db,BACKEND,0,2,UP,,,tcp,1,1
 
 """
 
@@ -88,7 +88,10 @@ def test_whether_a_connection_may_bring_another_request(connection: str, told: b
 
 def test_rows_are_read_by_the_names_of_their_columns() -> None:
     # A server may have any name.
-    rows = (row("a", "UP 1/2", requests=3), ServerRow("db", "FRONTEND", "10.0.0.2:80", "MAINT", 2, "tcp"))
+    rows = (
+        ServerRow("app", "a", "10.0.0.1:80", "UP 1/2", 3, weight=256),
+        ServerRow("db", "FRONTEND", "10.0.0.2:80", "MAINT", 2, "tcp", 1),
+    )
     connections = "\n".join(
         [
             *(IDLE, WAITING, H2_BUSY),
@@ -108,12 +111,12 @@ def test_rows_are_read_by_the_names_of_their_columns() -> None:
 
 def test_what_has_no_name_no_status_or_no_numbers_counts_as_nothing() -> None:
     found = parse_process("""\
-# pxname,svname,qcur,scur,status,addr,mode,type
-eratos:traffic,FRONTEND,,,OPEN,,http,0
-app,nameless,1,1,,10.0.0.1:80,http,2
-app,,1,1,UP,10.0.0.1:80,http,2
-app,a,,,UP,10.0.0.1:80,,2
-app,BACKEND,,,UP,,http,1
+# pxname,svname,qcur,scur,status,addr,mode,uweight,type
+eratos:traffic,FRONTEND,,,OPEN,,http,,0
+app,nameless,1,1,,10.0.0.1:80,http,1,2
+app,,1,1,UP,10.0.0.1:80,http,1,2
+app,a,,,UP,10.0.0.1:80,,,2
+app,BACKEND,,,UP,,http,1,1
 """)
     assert found == Process((row("a"),), backends={"app": 0})
 
@@ -222,8 +225,9 @@ def test_servers_are_retired_where_their_pool_has_another() -> None:
 
 
 def test_only_servers_found_dead_by_checks_are_kept_for_the_next_process() -> None:
-    heading = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight"
-    up = "4 app 1 a 10.0.0.1 2 0 1"
-    dead = "4 app 2 b 10.0.0.2 0 0 1"
-    in_maintenance = "4 app 3 c 10.0.0.3 0 1 1"
-    assert dead_servers(f"{heading}\n{up}\n{dead}\n{in_maintenance}\n\n") == f"{heading}\n{dead}\n"
+    heading = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time"
+    up = "4 app 1 a 10.0.0.1 2 0 1 100 7"
+    dead = "4 app 2 b 10.0.0.2 0 0 1 {} 7"
+    in_maintenance = "4 app 3 c 10.0.0.3 0 1 1 100 7"
+    found = dead_servers(f"{heading}\n{up}\n{dead.format(100)}\n{in_maintenance}\n\n")
+    assert found == f"{heading}\n{dead.format(0)}\n"

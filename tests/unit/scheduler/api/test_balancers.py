@@ -28,7 +28,13 @@ STATUS = {
     **{"reloads": 3, "updates": 9, "refusals": 0, "last_reason": "", "held": [], "old_processes": 1},
     "left_out": ["bank-vault: no host name", "frontend.cfg: bad line"],
     "backends": {"shop-cart": ["s1"], "bank-vault": []},
-    "servers": {"shop-cart/s1": {"address": "10.0.0.1:80", "status": "UP", "requests": 2, "weight": 1, "rate": 7, "failed": 0}},
+    "servers": {
+        "shop-cart/s1": {
+            **{"address": "10.0.0.1:80", "status": "UP", "zone": "a"},
+            **{"requests": 2, "weight": 1, "rate": 7, "failed": 0},
+        }
+    },
+    **{"zone": "b", "zone_policy": "prefer"},
 }
 
 
@@ -84,8 +90,14 @@ def test_services_are_shown_with_their_apps_and_what_is_left_out(companion: Comp
         ("shop-cart", "/shop/cart", 1),
     ]
     assert found["leftOut"] == STATUS["left_out"] and found["reloads"] == 3 and found["trouble"] == ""
+    assert (found["zone"], found["zonePolicy"], found["services"][1]["servers"][0]["zone"]) == ("b", "prefer", "a")
     (shown,) = companion.tokens
     assert keys.unproven(shown or "", lambda who: keys.companion_key("key", who), "GET", "/status", b"", time.time()) == ""
+
+
+def test_a_companion_of_the_version_before_knows_no_zones(companion: Companion) -> None:
+    companion.body = json.dumps({name: value for name, value in STATUS.items() if not name.startswith("zone")})
+    assert {name: ask(an_api(companion))[name] for name in ("zone", "zonePolicy")} == {"zone": "", "zonePolicy": "ignore"}
 
 
 def test_who_sees_one_app_sees_its_service_alone(companion: Companion, tmp_path: Any) -> None:
