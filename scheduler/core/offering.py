@@ -1,6 +1,9 @@
-"""What is remembered from one round of offers to the next: whose turn it is, and when REVIVE may be sent."""
+"""What is remembered from one round of offers to the next: whose turn it is, what is known of constraints, and when
+REVIVE may be sent."""
 
 from __future__ import annotations
+
+from .constraints import Verdicts
 
 
 class Offering:
@@ -10,6 +13,7 @@ class Offering:
         #: host name -> the port after the last one given. It outlives the agent: where a host comes back, what Consul and
         #: balancers may still know of its old tasks must not lead to new ones.
         self.next_ports: dict[str, int] = {}
+        self.verdicts = Verdicts()
         self.turn = 0
         self.looked_at = float("-inf")  #: when all agents were last looked at for somebody who watches
         self._revives_left = revive_burst

@@ -58,6 +58,7 @@ def place(step: Step) -> None:
     state, settings = step.state, step.settings
     if not state.offers:
         return
+    step.offering.verdicts.begin_round()
     candidates = placement.Candidates(
         _by_agent(state.offers),
         state.known_agent,
@@ -65,6 +66,7 @@ def place(step: Step) -> None:
         settings.executor_resources,
         step.offering.next_ports,
         left_alone=dict(hosts.left_alone(state, step.now)),
+        verdicts=step.offering.verdicts,
     )
     made = _Pass(candidates, PASS_BYTES)
     misfit, limited = state.brake.engaged, False

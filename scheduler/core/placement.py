@@ -116,6 +116,7 @@ class Candidates:
     first_ports: Mapping[str, int] = field(default_factory=dict)  #: by host name
     looks_left: int = LOOKS_MOST
     left_alone: Mapping[str, Trouble] = field(default_factory=dict)  #: hosts that take nothing at present
+    verdicts: constraints.Verdicts = field(default_factory=constraints.Verdicts)
     _ids: list[str] = field(init=False)
     _hosts: list[Host | None] = field(init=False)
 
@@ -198,7 +199,8 @@ def place_instances(
     """
     existing = list(existing)
     # Instances of older versions give way to the new ones: counted here, a UNIQUE app on all hosts could never be replaced.
-    limits = constraints.Constraints(app, (instance.agent for instance in existing if instance.version == app.version), home)
+    of_version = (instance.agent for instance in existing if instance.version == app.version)
+    limits = constraints.Constraints(app, of_version, home, candidates.verdicts)
     search = _Search(app, candidates, Pack() if pack else Spread(existing), limits, now, lead_s, failed)
     placed: list[Placement] = []
     while len(placed) < count and (host := search.best(count - len(placed))) is not None:
