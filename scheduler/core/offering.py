@@ -5,6 +5,14 @@ from __future__ import annotations
 
 from .constraints import Verdicts
 
+#: The allocator gathers what happens for longer than this on most clusters.
+REVIVE_LEAST_S = 0.25
+
+
+def revive_every_s(agents: int, offers: float, most_s: float) -> float:
+    """Return how long a REVIVE takes to earn: each brings an offer of each agent, ``offers`` a second; ``most_s`` at most."""
+    return min(most_s, max(REVIVE_LEAST_S, agents / offers))
+
 
 class Offering:
     """The memory of :mod:`offers`."""

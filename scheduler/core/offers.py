@@ -12,6 +12,7 @@ from eratos.marathon.app import App
 from . import groups, hosts, maintenance, placement, requirements, runs, status_updates
 from .actions import Accept, Decline, Launch, Revive, Suppress
 from .mesos_types import Offer, TaskState
+from .offering import revive_every_s
 from .reasons import Waiting
 from .state import NOWHERE, Instance, Room, State
 from .step import Step
@@ -248,11 +249,12 @@ def ask(step: Step) -> None:
         return
     if not state.suppressed:
         return
-    if step.offering.may_revive(step.now, burst=settings.revive_burst, every_s=settings.revive_every_s):
+    every_s = revive_every_s(len(state.agents), settings.revived_offers, settings.revive_every_s)
+    if step.offering.may_revive(step.now, burst=settings.revive_burst, every_s=every_s):
         state.suppressed = False
         step.call(Revive())
     elif _REVIVE not in step.timers:
-        step.timers.set(_REVIVE, step.offering.next_revive_at(settings.revive_every_s))
+        step.timers.set(_REVIVE, step.offering.next_revive_at(every_s))
 
 
 def _wants_offers(step: Step, app_id: str) -> bool:
