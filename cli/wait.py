@@ -182,8 +182,11 @@ def _of_pod(client: MarathonClient, status: dict[str, Any], why: str) -> Progres
 
 
 def at_rest(client: MarathonClient, app: dict[str, Any]) -> bool:
-    """Return whether an app is as it was asked to be, with nothing on its way: the word of eratos, or what counts show."""
-    return bool(_explained(client, str(app["id"])).get("atRest", seems_at_rest(app)))
+    """Return whether an app is as it was asked to be, with nothing on its way: by its counts, and by the word of eratos.
+
+    That is asked for a moment after the app, which may have crashed in between: what is shown together is to agree.
+    """
+    return seems_at_rest(app) and bool(_explained(client, str(app["id"])).get("atRest", True))
 
 
 def seems_at_rest(app: Mapping[str, Any]) -> bool:

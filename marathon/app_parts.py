@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
@@ -28,6 +28,7 @@ from pydantic.alias_generators import to_camel
 
 from eratos.common.payload import CheckKind
 
+from . import expressions
 from .strict_json import shortened
 
 PORT_MAX = 65535
@@ -439,6 +440,18 @@ class Constraint(NamedTuple):
     field: str
     operator: str
     value: str = ""
+
+    @property
+    def has_expression(self) -> bool:
+        """Whether its value is a regular expression."""
+        return self.operator in ("LIKE", "UNLIKE")
+
+
+def unusable(constraints: Iterable[Constraint]) -> dict[Constraint, str]:
+    """Return which constraints of one definition have an expression that cannot be used, and why."""
+    found = [constraint for constraint in constraints if constraint.has_expression]
+    refusals = expressions.refusals(constraint.value for constraint in found)
+    return {constraint: refused for constraint, refused in zip(found, refusals, strict=True) if refused}
 
 
 OPERATORS = ("UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS")

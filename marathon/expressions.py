@@ -28,6 +28,8 @@ DEPTH_MAX: Final = 50
 #: Memory that one expression may take, in bytes: its program and the states that matching adds. To make such a program takes
 #: 6 ms at the most, and one of a MiB takes 60, which ten characters can ask for (``\P{L}{50}``).
 MEMORY_MAX: Final = 128 * 1024
+#: Steps of the programs of one definition's expressions together. A step and a byte of what is matched take 10 ns at the most.
+STEPS_MAX: Final = 16 * 1024
 #: Compiled expressions that are kept; all of them together take no more than so many times ``MEMORY_MAX``.
 KEPT_MAX: Final = 1024
 
@@ -57,9 +59,18 @@ class Expression:
             reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
             raise BadExpression(f"is too large: its repetitions and classes take too much memory ({reason})") from None
 
+    @property
+    def steps(self) -> int:
+        """How long its program is: two for a character of a list of names, ``(...){100}`` has a hundred times its own."""
+        return int(self._compiled.programsize)
+
     def matches(self, text: str) -> bool:
         """Return whether the whole text matches, as Java's ``String.matches`` does."""
         return self._compiled.fullmatch(text.encode("utf-8", "replace")) is not None
+
+    def work(self, text: str) -> int:
+        """Return how much :meth:`matches` has to do at the most: units of 10 ns."""
+        return 100 + (self.steps + 16) * len(text.encode("utf-8", "replace"))
 
 
 @functools.lru_cache(maxsize=KEPT_MAX)
@@ -71,10 +82,21 @@ def compiled(text: str) -> Expression | BadExpression:
         return error
 
 
-def refusal(text: str) -> str:
-    """Return why an expression is refused, or nothing."""
-    found = compiled(text)
-    return str(found) if isinstance(found, BadExpression) else ""
+def refusals(texts: Iterable[str]) -> list[str]:
+    """Return of each expression of one definition why it is refused, for itself or with those before it, or nothing."""
+    said, steps = [], 0
+    for text in texts:
+        found = compiled(text)
+        if isinstance(found, BadExpression):
+            said.append(str(found))
+            continue
+        steps += found.steps
+        too_many = (
+            f"takes {found.steps} steps to match, with the expressions before it {steps}, and {STEPS_MAX} are the most for "
+            "all expressions of a definition: repeat less, or ask for an attribute in place of long lists"
+        )
+        said.append(too_many if steps > STEPS_MAX else "")
+    return said
 
 
 def _ranges(characters: str) -> tuple[Range, ...]:
@@ -189,6 +211,8 @@ class _Reader:
         return "".join(parts), has_end
 
     def _quantifier(self) -> str:
+        if self._peek() not in ("?", "*", "+", "{"):
+            return ""
         found = self._pattern(r"[?*+]|\{(\d{1,9})(?:(,)(\d{1,9})?)?\}")
         if found is None:
             if self._peek() == "{":

@@ -13,6 +13,7 @@ from typing import Any, Final
 from .app_parts import PORT_MAX
 from .errors import Problem, json_path
 from .labels import SINGLE_INSTANCE
+from .strict_json import shortened
 
 Json = dict[str, Any]
 
@@ -391,6 +392,12 @@ def _health_checks(app: Json, refuse: Refuse, drop: Refuse) -> None:
     for index, check in enumerate(checks):
         if not isinstance(check, dict):
             continue
+        if (name := check.pop("portName", None)) is not None:
+            refuse(
+                ("healthChecks", index, "portName"),
+                f"is none of a health check's fields: write portIndex, which place {shortened(repr(name))} has among the app's "
+                "ports, counted from 0",
+            )
         if check.get("protocol") in _WITHOUT_PATH and check.pop("path", None) is not None:
             drop(("healthChecks", index, "path"), "without meaning over TCP and for commands, as in Marathon")
         if check.get("protocol", "HTTP") != "COMMAND" and "port" not in check and "portIndex" not in check:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from . import expressions, labels
+from . import app_parts, labels
 from .app_parts import UNLIMITED, SecretVariable
 from .errors import Problem
 from .pod import Pod
@@ -128,9 +128,9 @@ def _artifacts(spec: PodSpec) -> Iterable[Problem]:
 
 
 def _readable_expressions(pod: Pod) -> Iterable[Problem]:
+    unusable = app_parts.unusable(pod.constraints)
     for index, constraint in enumerate(pod.constraints):
-        refused = expressions.refusal(constraint.value) if constraint.operator in ("LIKE", "UNLIKE") else ""
-        if refused:
+        if refused := unusable.get(constraint):
             yield Problem(f"/scheduling/placement/constraints({index})/value", f"cannot be used: {refused}")
 
 

@@ -13,7 +13,7 @@ from eratos.common import docker_parameters
 from eratos.common.errors import PermanentError
 from eratos.common.payload import CheckKind
 
-from . import expressions, labels, routing
+from . import app_parts, labels, routing
 from .app import App
 from .app_parts import SecretVariable
 from .errors import Problem
@@ -171,9 +171,9 @@ def _single_instance(app: App) -> Iterable[Problem]:
 
 
 def _readable_expressions(app: App) -> Iterable[Problem]:
+    unusable = app_parts.unusable(app.constraints)
     for index, constraint in enumerate(app.constraints):
-        refused = expressions.refusal(constraint.value) if constraint.operator in ("LIKE", "UNLIKE") else ""
-        if refused:
+        if refused := unusable.get(constraint):
             given = constraint.value[:60] + "..." * (len(constraint.value) > 60)
             yield Problem(f"/constraints({index})", f"has a regular expression that cannot be used, '{given}': {refused}")
 

@@ -85,6 +85,16 @@ class ConsulCatalog:
         self._stopping.set()
         self._thread.join(_ANSWER_S)
 
+    def remove_entries(self) -> None:
+        """Remove what stands for the apps of this framework, which is gone for good; after :meth:`stop`."""
+        for client in self._clients:
+            try:
+                self._placeholders.remove(client)
+                return
+            except _Failure as error:
+                failure = error
+        log.warning("what stands for apps stays in Consul until its time is over %s", fields(error=repr(failure)))
+
     def _run(self) -> None:
         looked_at = -PERIOD_S
         while not self._stopping.wait(CHANGES_S):
@@ -110,6 +120,7 @@ class ConsulCatalog:
 
     def _look(self, client: consul.Consul) -> None:
         self._sweep(client)
+        self._placeholders.sweep(client)
         entries = client.health.service(names.BALANCER_SERVICE)[1]
         left = left_out(entry for entry in entries if _passes(entry))
         found = balancers(entries)

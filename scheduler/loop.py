@@ -63,6 +63,10 @@ class Aborted(FatalError):
     """The process must end; tasks stay as they are."""
 
 
+class FrameworkRemoved(Aborted):
+    """The master has ended this framework and all its tasks."""
+
+
 class Loop:
     """Runs the core. ``run`` blocks until ``stop`` is called or the core or the store demands the end."""
 
@@ -176,7 +180,7 @@ class Loop:
             return
         if decision.abort:
             log.error("aborting, tasks stay as they are %s", fields(reason=decision.abort))
-            raise Aborted(decision.abort)
+            raise FrameworkRemoved(decision.abort)
         calls: Counter[str] = Counter()
         unsent = [task_id for call in decision.calls for task_id in self._perform(call, calls)]
         if self._ring is not None:

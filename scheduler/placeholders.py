@@ -6,6 +6,9 @@ service: it has the routes, a check that is never well, and so no server.
 
 All entries of a framework are on one node of their own, which no agent has: nothing but the leader changes it. They say since
 when they are there, so that of two apps which claim the same with the same weight, the older one keeps it.
+
+A framework may go for good, and nobody leads that would remove its entries. Mesos ends a framework whose scheduler stays away
+for its failover timeout, and all its tasks. So the node says until when that cannot be, and later any leader may remove it.
 """
 
 from __future__ import annotations
@@ -106,7 +109,30 @@ def operations(
         yield [{"Service": {"Verb": "delete", "Node": on, "Service": body}}]
 
 
-def node_operation(framework_id: str) -> dict[str, Any]:
-    """Return the operation that makes the node. Its address leads nowhere: Consul wants one."""
-    body = {"Node": node(framework_id), "Address": "127.0.0.1", "Meta": {names.META_FRAMEWORK: framework_id}}
-    return {"Node": {"Verb": "set", "Node": body}}
+def node_operation(framework_id: str, until: str) -> dict[str, Any]:
+    """Return the operation that makes the node, or puts off its end. Its address leads nowhere: Consul wants one."""
+    meta = {names.META_FRAMEWORK: framework_id, names.META_UNTIL: until}
+    return {"Node": {"Verb": "set", "Node": {"Node": node(framework_id), "Address": "127.0.0.1", "Meta": meta}}}
+
+
+def removal(framework_id: str) -> dict[str, Any]:
+    """Return the operation that removes the node with all its entries."""
+    return {"Node": {"Verb": "delete", "Node": {"Node": node(framework_id)}}}
+
+
+def left(nodes: Iterable[Mapping[str, Any]], now: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the frameworks that are gone for good, and the operation that removes what is left of each, if that has not changed.
+
+    ``nodes``: those that have a framework's entries; ``now``: a text that sorts by time.
+    """
+    for found in nodes:
+        meta = found.get("Meta") or {}
+        framework_id, until = meta.get(names.META_FRAMEWORK, ""), meta.get(names.META_UNTIL, "")
+        if until and until < now and found["Node"] == node(framework_id):
+            unchanged = {"Node": found["Node"], "ModifyIndex": found["ModifyIndex"]}
+            yield framework_id, {"Node": {"Verb": "delete-cas", "Node": unchanged}}
+
+
+def timestamp(at: float) -> str:
+    """Return a time in seconds since the epoch as a text that sorts by time."""
+    return f"{at * 1000:015.0f}"

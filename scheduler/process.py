@@ -34,7 +34,7 @@ from .events.event import Event
 from .events.ring import Ring
 from .events.standing import CLUSTER
 from .framework_key import FrameworkKey
-from .loop import Loop
+from .loop import FrameworkRemoved, Loop
 from .mesos.driver import SchedulerDriver
 from .mesos.settings import CAPABILITIES, GPUS, ExecutorSettings, MesosSettings
 from .placeholder_keeper import Fleet, PlaceholderKeeper
@@ -176,7 +176,7 @@ class Process:
         catalogue = ConsulCatalog(
             self._config.consul_urls,
             lambda: loop.read(_live_tasks),
-            PlaceholderKeeper(lambda: loop.read(_fleet)),
+            PlaceholderKeeper(lambda: loop.read(_fleet), self._config.failover_timeout_s),
             self._config.consul_token(),
             ca_file=self._config.consul_ca_file,
             cert_file=self._config.consul_cert_file,
@@ -187,6 +187,10 @@ class Process:
         try:
             if not self._stopping.is_set():
                 loop.run(driver)
+        except FrameworkRemoved:
+            catalogue.stop()
+            catalogue.remove_entries()
+            raise
         finally:
             self._loop = self._catalogue = None
             self.events.close()  # readers go to the next leader
@@ -214,7 +218,9 @@ def _live_tasks(state: State) -> tuple[str, set[str]]:
 
 
 def _fleet(state: State) -> Fleet:
-    return Fleet(state.framework_id, dict(state.apps), frozenset(state.fleets.keys() - state.runs.keys()))
+    # Before a master has taken this scheduler, the framework may be one that it has removed.
+    framework_id = state.framework_id if state.master else ""
+    return Fleet(framework_id, dict(state.apps), frozenset(state.fleets.keys() - state.runs.keys()))
 
 
 def core_settings(config: Config, executor_id: str, executor_resources: Resources) -> Settings:

@@ -19,8 +19,8 @@ from .render import View, version_info
 
 Json = dict[str, Any]
 
-#: Offers come within some seconds of being asked for: the allocator makes them each second, and a REVIVE may wait for five.
-#: Only after this long without any is there something to look after.
+#: Offers come within some seconds of being asked for: the allocator makes them each second, and on a large cluster a REVIVE may
+#: wait for five. Only after this long without any is there something to look after.
 OFFERS_COME_S = 15.0
 
 #: Marathon's reasons that no offer is refused for here, in front of which of ours they stand.

@@ -1,6 +1,17 @@
-"""What is remembered from one round of offers to the next: whose turn it is, and when REVIVE may be sent."""
+"""What is remembered from one round of offers to the next: whose turn it is, what is known of constraints, and when
+REVIVE may be sent."""
 
 from __future__ import annotations
+
+from .constraints import Verdicts
+
+#: The allocator gathers what happens for longer than this on most clusters.
+REVIVE_LEAST_S = 0.25
+
+
+def revive_every_s(agents: int, offers: float, most_s: float) -> float:
+    """Return how long a REVIVE takes to earn: each brings an offer of each agent, ``offers`` a second; ``most_s`` at most."""
+    return min(most_s, max(REVIVE_LEAST_S, agents / offers))
 
 
 class Offering:
@@ -10,6 +21,7 @@ class Offering:
         #: host name -> the port after the last one given. It outlives the agent: where a host comes back, what Consul and
         #: balancers may still know of its old tasks must not lead to new ones.
         self.next_ports: dict[str, int] = {}
+        self.verdicts = Verdicts()
         self.turn = 0
         self.looked_at = float("-inf")  #: when all agents were last looked at for somebody who watches
         self._revives_left = revive_burst

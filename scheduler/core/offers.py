@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from eratos.common.resources import Resources
@@ -12,6 +13,7 @@ from eratos.marathon.app import App
 from . import groups, hosts, maintenance, placement, requirements, runs, status_updates
 from .actions import Accept, Decline, Launch, Revive, Suppress
 from .mesos_types import Offer, TaskState
+from .offering import revive_every_s
 from .reasons import Waiting
 from .state import NOWHERE, Instance, Room, State
 from .step import Step
@@ -58,6 +60,7 @@ def place(step: Step) -> None:
     state, settings = step.state, step.settings
     if not state.offers:
         return
+    step.offering.verdicts.begin_round()
     candidates = placement.Candidates(
         _by_agent(state.offers),
         state.known_agent,
@@ -65,8 +68,9 @@ def place(step: Step) -> None:
         settings.executor_resources,
         step.offering.next_ports,
         left_alone=dict(hosts.left_alone(state, step.now)),
+        verdicts=step.offering.verdicts,
     )
-    made = _Pass(candidates, PASS_BYTES)
+    made = _Pass(candidates, _Dependencies(state), PASS_BYTES)
     misfit, limited = state.brake.engaged, False
     for app_id in _in_turn(step):
         launches = state.launches_of(app_id)
@@ -88,6 +92,7 @@ class _Pass:
     """What one pass has to give, and what it gave."""
 
     candidates: placement.Candidates
+    depended_on: _Dependencies
     bytes_left: int
     accepted: dict[str, tuple[placement.Host, list[Launch]]] = field(default_factory=dict)  #: by agent id
 
@@ -98,7 +103,7 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
     app, launches = _in_force(step, app_id), state.launches_of(app_id)
     waiting = list(state.fleet(app_id).waiting.values())
     launches.offers_seen += len(state.offers)
-    launches.waiting = held_back(step, app_id)
+    launches.waiting = held_back(step, app_id, made.depended_on)
     if launches.waiting is not None:
         return
     room = min(settings.launching_most - state.unanswered, made.bytes_left // app.launch_bytes)
@@ -233,9 +238,10 @@ def ask(step: Step) -> None:
         return
     # While the brake is engaged an offer is a sign of life, and whoever rebalances wants to know what agents there are.
     wanting = state.brake.engaged or state.looking
+    depended_on = _Dependencies(state)
     for app_id in state.in_need:
         try:
-            wanting = _wants_offers(step, app_id) or wanting
+            wanting = _wants_offers(step, app_id, depended_on) or wanting
         except Exception as error:
             step.broke(app_id, error)
     if not wanting:
@@ -246,18 +252,19 @@ def ask(step: Step) -> None:
         return
     if not state.suppressed:
         return
-    if step.offering.may_revive(step.now, burst=settings.revive_burst, every_s=settings.revive_every_s):
+    every_s = revive_every_s(len(state.agents), settings.revived_offers, settings.revive_every_s)
+    if step.offering.may_revive(step.now, burst=settings.revive_burst, every_s=every_s):
         state.suppressed = False
         step.call(Revive())
     elif _REVIVE not in step.timers:
-        step.timers.set(_REVIVE, step.offering.next_revive_at(settings.revive_every_s))
+        step.timers.set(_REVIVE, step.offering.next_revive_at(every_s))
 
 
-def _wants_offers(step: Step, app_id: str) -> bool:
+def _wants_offers(step: Step, app_id: str, depended_on: _Dependencies) -> bool:
     if step.state.in_force(app_id) is None:
         return False
     launches = step.state.launches_of(app_id)
-    reason = held_back(step, app_id)
+    reason = held_back(step, app_id, depended_on)
     if reason is not None:
         launches.waiting = reason
         return False
@@ -266,7 +273,7 @@ def _wants_offers(step: Step, app_id: str) -> bool:
     return step.state.unanswered < step.settings.launching_most
 
 
-def held_back(step: Step, app_id: str) -> Waiting | None:
+def held_back(step: Step, app_id: str, depended_on: _Dependencies) -> Waiting | None:
     """Return why an app may not launch now, whatever is offered."""
     state = step.state
     if state.brake.engaged:
@@ -276,7 +283,7 @@ def held_back(step: Step, app_id: str) -> Waiting | None:
         return Waiting.BACK_OFF
     of_groups = groups.inherited(state.groups, app_id).values()
     dependencies = (*_in_force(step, app_id).dependencies, *(place for needs in of_groups for place in needs))
-    if dependencies and not all(_serves(step, app) for app in state.apps.values() if _among(app, app_id, dependencies)):
+    if dependencies and depended_on.hold_back(app_id, dependencies):
         return Waiting.DEPENDENCY
     lacks = requirements.lacking(state, _in_force(step, app_id))
     if lacks:
@@ -288,13 +295,26 @@ def held_back(step: Step, app_id: str) -> Waiting | None:
     return None
 
 
-def _among(app: App, dependent: str, dependencies: tuple[str, ...]) -> bool:
-    """Return whether an app is depended on, by its own name or that of a group that it is in."""
-    return app.id != dependent and any(ids.within(app.id, dependency) for dependency in dependencies)
+class _Dependencies:
+    """What cannot be depended on at the moment; worked out when it is first asked for. So what is asked costs by an app's
+    dependencies alone, not by the apps that there are."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._apps: set[str] | None = None
+        self._below: Counter[str] = Counter()  #: app or group -> apps in it that cannot be depended on
+
+    def hold_back(self, app_id: str, dependencies: Iterable[str]) -> bool:
+        """Return whether one of the apps and groups that an app depends on, itself aside, cannot be depended on."""
+        if self._apps is None:
+            self._apps = {app.id for app in self._state.apps.values() if not _serves(self._state, app)}
+            self._below.update(place for found in self._apps for place in (found, *groups.around(found)))
+        own = app_id in self._apps
+        return any(self._below[place] > (own and ids.within(app_id, place)) for place in dependencies)
 
 
-def _serves(step: Step, app: App) -> bool:
+def _serves(state: State, app: App) -> bool:
     """Return whether an app can be depended on: one ready instance is enough, so that a partial failure of the one app
     does not keep the other from being repaired. An app scaled to nothing keeps nobody waiting, as in Marathon."""
     checked = app.checked
-    return app.instances == 0 or any(kind.ready(checked) for kind in step.state.fleet(app.id).tally)
+    return app.instances == 0 or any(kind.ready(checked) for kind in state.fleet(app.id).tally)

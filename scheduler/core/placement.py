@@ -116,6 +116,7 @@ class Candidates:
     first_ports: Mapping[str, int] = field(default_factory=dict)  #: by host name
     looks_left: int = LOOKS_MOST
     left_alone: Mapping[str, Trouble] = field(default_factory=dict)  #: hosts that take nothing at present
+    verdicts: constraints.Verdicts = field(default_factory=constraints.Verdicts)
     _ids: list[str] = field(init=False)
     _hosts: list[Host | None] = field(init=False)
 
@@ -198,7 +199,8 @@ def place_instances(
     """
     existing = list(existing)
     # Instances of older versions give way to the new ones: counted here, a UNIQUE app on all hosts could never be replaced.
-    limits = constraints.Constraints(app, (instance.agent for instance in existing if instance.version == app.version), home)
+    of_version = (instance.agent for instance in existing if instance.version == app.version)
+    limits = constraints.Constraints(app, of_version, home, candidates.verdicts)
     search = _Search(app, candidates, Pack() if pack else Spread(existing), limits, now, lead_s, failed)
     placed: list[Placement] = []
     while len(placed) < count and (host := search.best(count - len(placed))) is not None:
@@ -211,7 +213,7 @@ def place_instances(
             search.placed(host)
             limits.add(host.agent)
         search.push(host)  # for the next one, or, where a placement has closed it, for another turn
-    return placed, search.refusals if len(placed) < count else {}
+    return placed, search.left_over() if len(placed) < count else {}
 
 
 #: What is compared of hosts: the least is the first choice. Agent ids keep two hosts from being equal.
@@ -262,9 +264,18 @@ class Pack:
         pass
 
 
+#: What speaks against hosts (starts that failed, maintenance ahead), their zone, and what GROUP_BY counts them by.
+_Bucket = tuple[int, str, tuple[str | None, ...]]
+_Entry = tuple[int, int, int, str, Host]
+
+
 @dataclass(slots=True)
 class _Search:
-    """The hosts that will do for one app, best first, out of those that are looked at."""
+    """The hosts that will do for one app, best first, out of those that are looked at.
+
+    GROUP_BY closes many hosts with each instance, and opens as many with another. So of those that it counts alike only the
+    best becomes a choice, and only while they are open; the others wait behind it.
+    """
 
     app: App
     candidates: Candidates
@@ -274,11 +285,12 @@ class _Search:
     lead_s: float
     failed: Mapping[str, int]
     refusals: dict[str, Refusal] = field(default_factory=dict)  #: by agent id
-    #: Refused for a constraint: another placement may change that (GROUP_BY), so they are looked at again.
-    _held_back: list[Host] = field(default_factory=list)
+    #: Hosts that will do, by what speaks against them and by zone; each group is a heap.
+    _groups: dict[tuple[int, str], list[_Entry]] = field(default_factory=dict)
+    _behind: dict[_Bucket, list[_Entry]] = field(default_factory=dict)  #: heaps, where there is a GROUP_BY
+    _next: dict[_Bucket, None] = field(default_factory=dict)  #: whose best host becomes a choice
+    _closed: dict[_Bucket, None] = field(default_factory=dict)  #: whose hosts are not, until something is placed elsewhere
     _looked_again: bool = True  #: and nothing was placed since: another look would find the same
-    #: Hosts by what speaks against them (starts that failed, maintenance ahead) and by zone; each group is a heap.
-    _groups: dict[tuple[int, str], list[tuple[int, int, int, str, Host]]] = field(default_factory=dict)
     _looking: Iterator[Host] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -286,13 +298,14 @@ class _Search:
 
     def best(self, wanted: int) -> Host | None:
         """Take out the best host; ``wanted`` says for how many instances hosts are to be found, where there are none."""
+        self._show()
         if not self._groups:
             self._find(max(FOUND_LEAST, FOUND_EACH * wanted))
+            self._show()
         if not self._groups and not self._looked_again:
             self._looked_again = True
-            again, self._held_back = self._held_back, []
-            for host in again:
-                self.push(host)
+            self._next, self._closed = self._closed, {}
+            self._show()
         if not self._groups:
             return None
         instances = self.strategy.instances
@@ -300,6 +313,8 @@ class _Search:
         host = heapq.heappop(self._groups[best])[-1]
         if not self._groups[best]:
             del self._groups[best]
+        if group := self.limits.group(host.agent):
+            self._next[(*best, group)] = None
         return host
 
     def _find(self, wanted: int) -> None:
@@ -310,9 +325,44 @@ class _Search:
 
     def push(self, host: Host) -> bool:
         """Put a host among those that will do, or note why it does not; return whether it will."""
+        refusal = self._refuse(host)
+        group = self.limits.group(host.agent)
+        if refusal is not None and not (group and refusal.reason is Reason.CONSTRAINT and self.limits.reopens(host.agent)):
+            return False
+        entry = (*self.strategy.rank(host), host)
+        # Few hosts have GPUs: those that need none of them go elsewhere while there is room.
+        failed = 2 * self.failed.get(host.agent.hostname, 0)
+        late = failed + (host.window is not None) + (host.gpus > 0 and not self.app.gpus)
+        zone = self.strategy.zone(host)
+        if not group:
+            heapq.heappush(self._groups.setdefault((late, zone), []), entry)
+            return True
+        bucket = (late, zone, group)
+        heapq.heappush(self._behind.setdefault(bucket, []), entry)
+        self._next[bucket] = None
+        return refusal is None
+
+    def _show(self) -> None:
+        """Make the best host of each bucket that is open a choice."""
+        for bucket in self._next:
+            behind = self._behind.get(bucket, [])
+            while behind:
+                entry = heapq.heappop(behind)
+                host = entry[-1]
+                if self._refuse(host) is None:
+                    heapq.heappush(self._groups.setdefault(bucket[:2], []), entry)
+                    break
+                if self.limits.reopens(host.agent):
+                    heapq.heappush(behind, entry)
+                    self._closed[bucket] = None
+                    break
+        self._next.clear()
+
+    def _refuse(self, host: Host) -> Refusal | None:
+        """Return why one more instance does not go to a host, and note it. Without a reason are hosts that have had enough."""
         app, agent = self.app, host.agent
         if host.bytes_left < app.launch_bytes:
-            return False  # its next offer follows soon
+            return _ENOUGH  # its next offer follows soon
         trouble = self.candidates.left_alone.get(agent.hostname)
         if trouble is None:
             refusal = refuse(app, host, self.limits, self.now, self.lead_s)
@@ -320,23 +370,23 @@ class _Search:
             refusal = _left_alone(agent, trouble, self.now)
         if refusal is not None:
             self.refusals[agent.agent_id] = refusal
-            if refusal.reason is Reason.CONSTRAINT:
-                self._held_back.append(host)
-            return False
-        # Few hosts have GPUs: those that need none of them go elsewhere while there is room.
-        late = 2 * self.failed.get(agent.hostname, 0) + (host.window is not None) + (host.gpus > 0 and not app.gpus)
-        group, entry = (late, self.strategy.zone(host)), (*self.strategy.rank(host), host)
-        heap = self._groups.get(group)
-        if heap is None:
-            self._groups[group] = [entry]
-        else:
-            heapq.heappush(heap, entry)
-        return True
+        return refusal
+
+    def left_over(self) -> dict[str, Refusal]:
+        """Return why hosts took none or no more, those included that are behind others of their bucket."""
+        for behind in self._behind.values():
+            for entry in behind:
+                self._refuse(entry[-1])
+        return self.refusals
 
     def placed(self, host: Host) -> None:
-        """Count an instance; what was refused for a constraint may be allowed from now on."""
+        """Count an instance; what is closed may be open from now on."""
         self.strategy.placed(host)
         self._looked_again = False
+
+
+#: Of a host that got as many instructions as one pass sends it; never shown.
+_ENOUGH = Refusal(Reason.FAILING_HOST, "", 0.0)
 
 
 def _left_alone(agent: Agent, trouble: Trouble, now: float) -> Refusal:

@@ -41,9 +41,11 @@ class Settings:
     launch_timeout_s: float = 1800.0
     #: A kill is repeated at this pace until a terminal update arrives (rule 42).
     kill_retry_s: float = 10.0
-    #: REVIVE clears all filters in the allocator: this many may follow each other, then one per ``revive_every_s`` (rule 28).
+    #: REVIVE clears all filters in the allocator, and brings an offer of each agent: this many may follow each other, then one
+    #: in such a time that it brings ``revived_offers`` a second, or in ``revive_every_s`` where that is less (rule 28).
     revive_burst: int = 10
     revive_every_s: float = 5.0
+    revived_offers: float = 200.0
     #: How instances are placed where the app says nothing: spread over zones and hosts, or packed onto few hosts.
     placement: Literal["spread", "pack"] = "spread"
     #: How long before its maintenance a host is closed and emptied.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import consul
 import pytest
 from support.balancer import IMAGE as BALANCER
 from support.containers import Container, docker, run_container
@@ -275,7 +276,7 @@ def test_an_agent_behind_tls_that_asks_for_certificate_and_token_is_used(tmp_pat
         meta = {"eratos-host": "b1", "eratos-left-out-0": "a: no service port"}
         api.register({"ID": "b1", "Name": names.BALANCER_SERVICE, "Port": 9100, "Tags": [], "Meta": meta})
         app = definition.parse({"id": "/web", "cmd": "x", "portDefinitions": [{}], "labels": {"HAPROXY_0_PATH": "/web"}})
-        keeper = PlaceholderKeeper(lambda: Fleet("framework", {"/web": app}, ()))
+        keeper = PlaceholderKeeper(lambda: Fleet("framework", {"/web": app}, ()), 3600.0)
         meta = {names.META_FRAMEWORK: "framework", names.META_TASK: "gone"}
         left = {"ID": "eratos-gone", "Service": "gone", "Tags": [names.SERVICE_TAG], "Meta": meta}
         lost = {"Node": "lost", "CheckID": "serfHealth", "Name": "the host's agent", "Status": "critical"}
@@ -305,7 +306,7 @@ def test_what_stands_for_apps_is_kept_in_the_catalogue(consul_container: Contain
         for number in range(70)
     }
     now = [1000.0]
-    keeper = PlaceholderKeeper(lambda: Fleet("fw-1", dict(apps), ()), lambda: now[0])
+    keeper = PlaceholderKeeper(lambda: Fleet("fw-1", dict(apps), ()), 3600.0, lambda: now[0])
     keeper.keep(client, in_full=True)
 
     def entries(name: str) -> list[tuple[str, str]]:
@@ -321,6 +322,74 @@ def test_what_stands_for_apps_is_kept_in_the_catalogue(consul_container: Contain
     keeper.keep(client, in_full=True)
     assert entries("app0") == []
     assert entries("app1")
+
+
+def test_what_a_framework_that_is_gone_for_good_left_is_removed_by_another(consul_container: Container) -> None:
+    client = Rig(consul_container).api._consul
+    now = [5000.0]
+
+    def leader(framework_id: str) -> PlaceholderKeeper:
+        app = definition.parse(
+            {"id": f"/{framework_id.lower()}", "cmd": "x", "portDefinitions": [{}], "labels": {"HAPROXY_0_PATH": "/x"}}
+        )
+        return PlaceholderKeeper(lambda: Fleet(framework_id, {app.id: app}, ()), 3600.0, lambda: now[0])
+
+    def there() -> list[str]:
+        return [name for name in ("Fw-gone", "fw-here", "fw-torn") if client.health.service(name.lower())[1]]
+
+    gone, here, torn = map(leader, ("Fw-gone", "fw-here", "fw-torn"))
+    for keeper in (gone, here, torn):
+        keeper.keep(client, in_full=True)
+    here.sweep(client)
+    assert there() == ["Fw-gone", "fw-here", "fw-torn"]
+    torn.remove(client)
+    assert there() == ["Fw-gone", "fw-here"], "its master removed it"
+    now[0] += 3000.0
+    gone.keep(client, in_full=True)
+    here.keep(client, in_full=True)
+    now[0] += 3000.0
+    here.sweep(client)
+    assert there() == ["Fw-gone", "fw-here"], "its leader has been there since"
+    now[0] += 601.0
+    here.sweep(client)
+    assert there() == ["fw-here"]
+    nodes = [node["Node"] for node in client.catalog.nodes()[1]]
+    assert [node for node in nodes if node.startswith("eratos-apps-fw")] == ["eratos-apps-fw-here"]
+
+
+def test_a_token_that_may_not_remove_what_others_left_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    root, token = "00000000-0000-0000-0000-00000000ca5e", "00000000-0000-0000-0000-00000000beef"
+    settings = f'acl {{ enabled = true  default_policy = "deny"  tokens {{ initial_management = "{root}" }} }}'
+    command = ("agent", "-dev", "-client", "0.0.0.0", "-hcl", settings)
+    with run_container("eratos/consul", *command, ports=[8500], options=["--entrypoint", "consul"]) as container:
+        url = f"http://127.0.0.1:{container.ports[8500]}"
+        client, poor = ConsulApi(url, root)._consul, ConsulApi(url, token)._consul
+        app = definition.parse({"id": "/web", "cmd": "x", "portDefinitions": [{}], "labels": {"HAPROXY_0_PATH": "/web"}})
+        now = [5000.0]
+        gone = PlaceholderKeeper(lambda: Fleet("gone", {"/web": app}, ()), 60.0, lambda: now[0])
+        here = PlaceholderKeeper(lambda: Fleet("here", {"/web": app}, ()), 60.0, lambda: now[0])
+
+        def made() -> bool:
+            try:
+                gone.keep(client, in_full=True)
+            except (consul.ConsulException, OSError):
+                return False  # it is still starting
+            return True
+
+        until(made, 30, "Consul takes the entries")
+        write = '{ policy = "write" }'
+        rules = f'node_prefix "" {{ policy = "read" }} node "eratos-apps-here" {write} service_prefix "" {write}'
+        agent = BalancersConsulAgent(url, root)
+        agent.put("/v1/acl/policy", {"Name": "poor", "Rules": rules})
+        agent.put("/v1/acl/token", {"SecretID": token, "Policies": [{"Name": "poor"}]})
+        here.keep(poor, in_full=True)
+        now[0] += 61.0
+        for _ in range(2):
+            here.sweep(poor)
+        [said] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert "node:write" in said and "eratos-apps-gone" in said
+        here.sweep(client)
+        assert [entry["Node"]["Node"] for entry in client.health.service("web")[1]] == ["eratos-apps-here"]
 
 
 def test_a_service_that_lives_by_the_executors_word_is_well_while_that_is_given(consul_container: Container) -> None:

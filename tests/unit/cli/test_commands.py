@@ -554,6 +554,16 @@ def test_an_app_is_at_rest_for_show_list_and_wait_where_explain_says_so(
     assert "not at rest" in capsys.readouterr().out
 
 
+def test_an_app_whose_instance_came_while_it_was_shown_is_not_at_rest_beside_counts_of_before(
+    session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running(controller, an_app("/a"))
+    controller.forget_deployments()
+    shown = dict(session.client.app("/a"), tasksRunning=0, tasksStaged=1)
+    monkeypatch.setattr(session.client, "app", lambda *_, **__: shown)
+    assert state_shown(session, capsys) == "not at rest"
+
+
 def test_waiting_goes_on_while_an_instance_is_of_an_earlier_version(session: Session, controller: FakeController) -> None:
     running(controller, an_app("/a"))
     assert wait.progress(session.client, ["/a"])[0].done

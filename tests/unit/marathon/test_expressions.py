@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from eratos.marathon import definition
+from eratos.marathon import definition, expressions, pod_definition
 from eratos.marathon.errors import InvalidApp
 from eratos.marathon.expressions import DEPTH_MAX, LENGTH_MAX, BadExpression, Expression, compiled
 
@@ -178,3 +178,31 @@ def test_an_app_stored_before_the_rule_is_still_read() -> None:
     assert (app.version, app.constraints[0].value) == ("v1", "(a)\\1")
     with pytest.raises(InvalidApp, match="back-reference"):
         definition.parse(app.to_json())
+
+
+@pytest.mark.parametrize(("constraints", "refused"), [(2, []), (3, ["(2)"])])
+def test_the_expressions_of_a_definition_have_their_steps_together(constraints: int, refused: list[str]) -> None:
+    """The same one on another field is matched again, so it counts again. A list of names is far below."""
+    value = ".{1,250}"
+    assert expressions.STEPS_MAX // 3 < Expression(value).steps < expressions.STEPS_MAX // 2
+    found = [[f"rack{number}", "UNLIKE", value] for number in range(constraints)]
+    app = {"id": "/x", "cmd": "x", "constraints": found}
+    pod = {
+        "id": "/x",
+        "containers": [{"name": "a", "resources": {"cpus": 0.1, "mem": 32}, "exec": {"command": {"shell": "x"}}}],
+        "scheduling": {
+            "placement": {"constraints": [{"fieldName": field, "operator": operator, "value": v} for field, operator, v in found]}
+        },
+    }
+    for parse, given in ((definition.parse, app), (pod_definition.parse, pod)):
+        places = []
+        try:
+            parse(given)
+        except InvalidApp as error:
+            places = [problem.path for problem in error.problems if "16384 are the most for all" in problem.message]
+        assert [place[place.index("(") :].partition("/")[0] for place in places] == refused
+
+
+def test_a_list_of_names_has_two_steps_or_so_for_each_character() -> None:
+    names = "|".join(f"{number * 7919:08x}.example" for number in range(60))
+    assert Expression(names).steps < 2.5 * len(names)

@@ -14,7 +14,7 @@ from eratos.scheduler.core import actions, events, offers
 from eratos.scheduler.core.actions import Write
 from eratos.scheduler.core.machine import Machine
 from eratos.scheduler.core.refusals import CommandRefused, Unavailable
-from eratos.scheduler.loop import Aborted, Loop
+from eratos.scheduler.loop import Aborted, FrameworkRemoved, Loop
 from eratos.scheduler.store.base import StoreUnavailable
 
 
@@ -205,7 +205,7 @@ def test_the_log_of_a_fault_names_no_secret_of_the_event(monkeypatch: pytest.Mon
 
 def test_removed_framework_ends_the_process():
     loop = a_loop(Journal())
-    with pytest.raises(Aborted, match="removed"):
+    with pytest.raises(FrameworkRemoved, match="removed"):
         loop.step([events.MasterError("Framework has been removed")])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import consul
 import pytest
 
 from eratos.common.errors import TemporaryError
@@ -13,6 +14,7 @@ from eratos.marathon.app import App
 from eratos.scheduler import placeholders
 from eratos.scheduler.placeholder_keeper import GONE_S, Fleet, PlaceholderKeeper
 
+WEEK_S = 604_800.0
 FRAMEWORK = "fw-0001"
 NODE = "eratos-apps-fw-0001"
 
@@ -34,8 +36,11 @@ class FakeConsul:
         self.services: dict[str, dict[str, Any]] = {}
         self.checks: dict[str, str] = {}
         self.transactions: list[int] = []
+        self.node_meta: dict[str, str] = {}
+        self.others: list[dict[str, Any]] = []  #: nodes of other frameworks
         self.reads = 0
         self.refuses = False
+        self.denies = False
         self.catalog = self
         self.http = self
 
@@ -45,7 +50,11 @@ class FakeConsul:
     def node(self, name: str) -> tuple[str, Any]:
         assert name == NODE
         self.reads += 1
-        return "1", {"Services": dict(self.services)} if self.services else None
+        return "1", {"Node": {"Meta": self.node_meta}, "Services": dict(self.services)} if self.node_meta else None
+
+    def nodes(self, filter_expr: str) -> tuple[str, list[dict[str, Any]]]:
+        assert filter_expr == 'Node matches "^eratos-apps-"'
+        return "1", [{"Node": NODE, "Meta": self.node_meta, "ModifyIndex": 5}, *self.others]
 
     def put(self, callback: Any, path: str, *, headers: dict[str, str], data: str) -> bool:
         assert (path, headers) == ("/v1/txn", {"X-Consul-Token": "t"})
@@ -53,7 +62,17 @@ class FakeConsul:
             return False
         operations = json.loads(data)
         assert len(operations) <= 64
-        assert operations[0]["Node"]["Node"]["Node"] == NODE
+        if self.denies:
+            raise consul.ConsulException("409 Permission denied")
+        first = operations[0]["Node"]
+        if first["Verb"] == "delete-cas":
+            self.others = [other for other in self.others if other != first["Node"] | {"Meta": other["Meta"]}]
+            return True
+        assert first["Node"]["Node"] == NODE
+        if first["Verb"] == "delete":
+            self.services.clear()
+            return True
+        self.node_meta = first["Node"]["Meta"]
         self.transactions.append(len(operations))
         for operation in operations[1:]:
             ((kind, body),) = operation.items()
@@ -77,7 +96,10 @@ class Rig:
         self.keeper = self.another()
 
     def another(self) -> PlaceholderKeeper:
-        return PlaceholderKeeper(lambda: Fleet(FRAMEWORK, dict(self.apps), frozenset(self.with_instances)), lambda: self.now)
+        def fleet() -> Fleet:
+            return Fleet(FRAMEWORK, dict(self.apps), frozenset(self.with_instances))
+
+        return PlaceholderKeeper(fleet, WEEK_S, lambda: self.now)
 
     def keep(self, *, in_full: bool = True) -> list[str]:
         self.keeper.keep(self.consul, in_full=in_full)  # type: ignore[arg-type]
@@ -208,10 +230,79 @@ def test_a_transaction_that_is_refused_is_an_error_and_done_again():
 
 def test_without_a_framework_there_is_nothing():
     rig = Rig(WEB)
-    keeper = PlaceholderKeeper(lambda: Fleet("", rig.apps, ()))
+    keeper = PlaceholderKeeper(lambda: Fleet("", rig.apps, ()), WEEK_S)
     keeper.keep(rig.consul, in_full=True)  # type: ignore[arg-type]
+    keeper.remove(rig.consul)  # type: ignore[arg-type]
     assert rig.consul.services == {}
 
 
 def test_the_node_is_the_frameworks_own():
     assert placeholders.node("AB-0001") == "eratos-apps-ab-0001"
+
+
+# Frameworks that are gone for good
+
+
+def test_the_node_says_until_when_mesos_keeps_the_framework():
+    rig = Rig(WEB)
+    rig.keep()
+    assert rig.consul.node_meta == {"eratos-framework": FRAMEWORK, "eratos-until": placeholders.timestamp(1000.0 + WEEK_S)}
+    rig.now += WEEK_S / 100
+    rig.keep()
+    assert len(rig.consul.transactions) == 1, "it is not written each few seconds"
+    rig.now += 1
+    rig.keep()
+    rig.keep(in_full=False)
+    assert rig.consul.transactions == [3, 1]
+    assert rig.consul.node_meta["eratos-until"] == placeholders.timestamp(rig.now + WEEK_S)
+
+
+def test_a_leader_puts_off_the_end_of_entries_that_a_version_before_made():
+    rig = Rig(WEB)
+    rig.keep()
+    rig.consul.node_meta = {"eratos-framework": FRAMEWORK}
+    rig.keep()
+    assert rig.consul.node_meta["eratos-until"] == placeholders.timestamp(1000.0 + WEEK_S)
+
+
+@pytest.mark.parametrize(
+    ("framework", "meta", "after_s", "swept"),
+    [
+        ("gone", {"eratos-framework": "gone", "eratos-until": "000000001000000"}, 0, False),
+        ("gone", {"eratos-framework": "gone", "eratos-until": "000000001000000"}, 0.001, True),
+        ("Gone", {"eratos-framework": "Gone", "eratos-until": "000000001000000"}, 1, True),
+        ("gone", {"eratos-framework": "other", "eratos-until": "000000001000000"}, 1, False),
+        ("gone", {"eratos-framework": "gone"}, 1e9, False),  # of a version before
+        ("gone", None, 1e9, False),  # of nobody knows whom
+    ],
+)
+def test_what_a_framework_left_is_removed_once_mesos_has_ended_it(
+    framework: str, meta: dict[str, str] | None, after_s: float, swept: bool
+):
+    rig = Rig(WEB)
+    rig.keep()
+    rig.consul.node_meta["eratos-until"] = "000000000000001"  # of its own a leader removes nothing
+    rig.consul.others = [{"Node": f"eratos-apps-{framework.lower()}", "Meta": meta, "ModifyIndex": 7}]
+    rig.now += after_s
+    rig.keeper.sweep(rig.consul)  # type: ignore[arg-type]
+    assert (rig.consul.others == []) == swept
+    assert rig.keep() == ["eratos-app-web"]
+
+
+def test_a_token_that_may_not_remove_them_is_said_once_and_holds_nothing_up(caplog: pytest.LogCaptureFixture):
+    rig = Rig(WEB)
+    rig.keep()
+    meta = {"eratos-framework": "gone", "eratos-until": "000000000000001"}
+    rig.consul.others = [{"Node": "eratos-apps-gone", "Meta": meta, "ModifyIndex": 7}]
+    rig.consul.denies = True
+    for _ in range(2):
+        rig.keeper.sweep(rig.consul)  # type: ignore[arg-type]
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "node:write" in said and "eratos-apps-gone" in said
+
+
+def test_a_framework_that_the_master_has_removed_takes_its_entries_along():
+    rig = Rig(WEB)
+    rig.keep()
+    rig.keeper.remove(rig.consul)  # type: ignore[arg-type]
+    assert rig.consul.services == {}

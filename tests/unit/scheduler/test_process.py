@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from eratos.common.resources import Resources
 from eratos.scheduler import process
 from eratos.scheduler.config import Config
+from eratos.scheduler.core import events
+from eratos.scheduler.core.state import State
 from eratos.scheduler.election import NoElection
 from eratos.scheduler.framework_key import FrameworkKey
+from eratos.scheduler.loop import FrameworkRemoved
 from eratos.scheduler.process import Process, mesos_settings
 from eratos.scheduler.store.memory import MemoryStore
 
@@ -73,3 +78,49 @@ def test_a_leader_that_is_asked_to_give_way_ends_and_says_why() -> None:
     assert not stopped.is_set()  # the answer goes out first
     assert stopped.wait(10)
     assert made._abdicated
+
+
+def test_a_framework_that_the_master_has_removed_takes_what_stands_for_its_apps_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Driver:
+        executor_id = "executor"
+        executor_resources = Resources(100, 64)
+
+        def __init__(self, _: Any, emit: Callable[[events.Event], None]) -> None:
+            self._emit = emit
+
+        def start(self, framework_id: str) -> None:
+            self._emit(events.MasterError("Framework has been removed"))
+
+        def stop(self) -> None:
+            done.append("driver")
+
+    class Catalogue:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def start(self) -> None:
+            pass
+
+        def stop(self) -> None:
+            done.append("catalogue")
+
+        def remove_entries(self) -> None:
+            done.append("entries")
+
+    monkeypatch.setattr(process, "SchedulerDriver", Driver)
+    monkeypatch.setattr(process, "ConsulCatalog", Catalogue)
+    made = Process(Config(master="m:5050", store="memory:"))
+    made.key = KEY
+    store, election = MemoryStore(), NoElection("http://me:8080")
+    election.start()
+    with pytest.raises(FrameworkRemoved):
+        made._lead(store, election)
+    assert done == ["catalogue", "entries", "catalogue", "driver"]
+
+
+@pytest.mark.parametrize(("master", "framework_id"), [("", ""), ("m:5050", "fw1")])
+def test_nothing_stands_for_apps_of_a_framework_that_no_master_has_taken_yet(master: str, framework_id: str) -> None:
+    """It may be one that the master has removed."""
+    assert process._fleet(State("fw1", master)).framework_id == framework_id

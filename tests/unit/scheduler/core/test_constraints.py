@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.builders import a_machine, an_app, an_offer
 
-from eratos.marathon import definition
+from eratos.marathon import definition, expressions
 from eratos.marathon.app import App
 from eratos.scheduler.core import actions, constraints, events
 from eratos.scheduler.core.machine import Machine
@@ -41,6 +41,8 @@ def holds(constraint: list[str], value: str | None, placed: list[str]) -> bool:
         ("CLUSTER", "r2", ["r1"], ["r2"], ["r1"]),
         ("GROUP_BY", None, ["r1", "r2", "r2"], ["r1", "r3"], ["r2"]),
         ("GROUP_BY", None, ["r1"], ["r1", "r2"], []),  # one group is enough
+        ("GROUP_BY", None, ["r1", "r1", "r2"], ["r2", "r3"], ["r1"]),  # a new group has fewer than the first
+        ("GROUP_BY", None, ["r1", "r1", "r2", "r2"], ["r1", "r2", "r3"], []),
         ("GROUP_BY", "3", ["r1", "r2"], ["r3"], ["r1", "r2"]),
         ("GROUP_BY", "2", ["r1", "r2"], ["r1", "r2", "r3"], []),
         ("LIKE", "r[1-2]", [], ["r1", "r2"], ["r3", "xr1", "r11"]),
@@ -120,6 +122,79 @@ def test_instances_of_an_app_with_such_an_expression_go_on() -> None:
     assert not [action for action in out if isinstance(action, actions.Accept | actions.Kill)]
     [refusal] = machine.state.launches_of("/prime").refusals.values()
     assert "nothing is placed until it is mended" in refusal.detail
+
+
+# What expressions cost
+
+
+def compared(app: App, agents: list[Agent], verdicts: constraints.Verdicts) -> tuple[int, int]:
+    """Compare an app with agents in one round; return how much work that was, and how many agents had to wait."""
+    verdicts.begin_round()
+    limits = constraints.Constraints(app, (), verdicts=verdicts)
+    said = [limits.explain(found, agent) for agent in agents if (found := limits.violated(agent)) is not None]
+    return constraints.WORK_MOST - verdicts.work_left, sum("not compared" in text for text in said)
+
+
+def test_a_round_has_its_bound_whatever_expressions_take_and_the_next_ones_go_on_where_it_ended() -> None:
+    worst = [["@hostname", "UNLIKE", f"([a-z0-9]?){{{400 + number}}}!"] for number in range(10)]
+    app = an_app(constraints=worst)
+    agents = [Agent(f"a{number}", f"{number:03d}".ljust(200, "x")) for number in range(50)]
+    of_one = sum(expressions.Expression(value).work(agents[0].hostname) for _, _, value in worst)
+    verdicts = constraints.Verdicts()
+    waited, rounds = len(agents), 0
+    while waited:
+        work, wait = compared(app, agents, verdicts)
+        assert 0 < work < constraints.WORK_MOST + of_one
+        assert wait < waited, "no host was compared"
+        waited, rounds = wait, rounds + 1
+    assert rounds > 5
+    assert compared(app, agents, verdicts) == (0, 0), "values repeat, and what is known of them is not worked out again"
+
+
+def test_work_is_shared_by_all_apps_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts = constraints.Verdicts()
+    monkeypatch.setattr(constraints, "WORK_MOST", 1)
+    verdicts.begin_round()
+    agent = an_agent("r1", "rack")
+    apps = [an_app(constraints=[["rack", "LIKE", text]]) for text in "rs"]
+    first, second = (constraints.Constraints(app, (), "", verdicts) for app in apps)
+    assert (found := first.violated(agent)) is not None and "not compared with h yet" in first.explain(found, agent)
+    assert second.violated(agent) == found
+    verdicts.work_left = 1
+    assert first.violated(agent) == ("rack", "LIKE", "r")
+    assert second.violated(agent) == found, "the first one has used up the round"
+
+
+@pytest.mark.parametrize(
+    ("verdicts_most", "apps_most", "kept"), [(2, 9, ["r2", "r3"]), (9, 1, ["r3"]), (9, 9, ["r1", "r2", "r3"])]
+)
+def test_verdicts_that_have_not_been_asked_for_longest_are_forgotten(
+    verdicts_most: int, apps_most: int, kept: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constraints, "VERDICTS_MOST", verdicts_most)
+    monkeypatch.setattr(constraints, "APPS_MOST", apps_most)
+    verdicts = constraints.Verdicts()
+    verdicts.begin_round()
+    agent = an_agent("r1", "rack")
+    apps = {text: an_app(constraints=[["rack", "LIKE", text]]) for text in ("r2", "r1", "r3")}
+    for text in ("r2", "r1", "r2", "r3"):  # r1 is the oldest
+        constraints.Constraints(apps[text], (), "", verdicts).violated(agent)
+    verdicts.begin_round()
+    matched: list[str] = []
+    monkeypatch.setattr(expressions, "compiled", lambda text: matched.append(text) or expressions.Expression(text))
+    for app in apps.values():
+        verdicts.work_left = constraints.WORK_MOST
+        constraints.Constraints(app, (), "", verdicts).violated(agent)
+    assert sorted(apps.keys() - set(matched)) == kept
+
+
+def test_counts_are_looked_up_and_not_searched() -> None:
+    """GROUP_BY and CLUSTER over all values for each agent would make a placement quadratic."""
+    counts = constraints._Counts()
+    for value in ("a", "b", "a", "c", "b", "c"):
+        counts.add(value)
+        assert counts.least == min(counts.by_value.values())
+    assert counts.least == 2
 
 
 # Regions

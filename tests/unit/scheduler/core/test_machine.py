@@ -11,7 +11,7 @@ from support.core import of
 
 from eratos.common.resources import PortRanges
 from eratos.scheduler.core import actions, events
-from eratos.scheduler.core.mesos_types import InverseOffer, TaskState, Window
+from eratos.scheduler.core.mesos_types import Agent, InverseOffer, TaskState, Window
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.records import InstanceRecord, Stored
 
@@ -356,7 +356,9 @@ def test_reconcile_answer_does_not_erase_health(core: Driven):
 
 
 @pytest.mark.parametrize("idle_s", [0, 24 * 3600])
-def test_revives_are_bounded(core: Driven, idle_s: float):
+@pytest.mark.parametrize(("agents", "every_s"), [(3, 0.25), (400, 2.0), (1000, 5.0), (1001, 5.0)])
+def test_revives_are_bounded_by_what_they_bring(core: Driven, idle_s: float, agents: int, every_s: float):
+    core.machine.state.agents = {f"a{number}": Agent(f"a{number}", f"h{number}") for number in range(1, agents + 1)}
     core.tick(idle_s)  # a day without any earns no more than the burst
     revives = 0
     for number in range(40):
@@ -364,7 +366,8 @@ def test_revives_are_bounded(core: Driven, idle_s: float):
         core.launch()
     assert revives == core.machine.step.settings.revive_burst
     core.put(an_app("/last"))
-    assert of(actions.Revive, core.tick(core.machine.step.settings.revive_every_s))
+    assert not of(actions.Revive, core.tick(every_s - 0.01))
+    assert of(actions.Revive, core.tick(0.01))
 
 
 @pytest.mark.parametrize(

@@ -313,3 +313,47 @@ def test_a_host_that_is_left_alone_says_until_when_and_for_whom() -> None:
     _, refusals = place_instances(an_app(), 1, candidates(offer("h"), left_alone={"h": trouble}), (), NOW)
     expected = "h is left alone and tried again in 30 s: starts of /a, /b, /c and others failed there and nowhere else"
     assert refusals["h"].detail == expected
+
+
+def test_hosts_that_group_by_counts_alike_are_not_looked_at_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each instance closes half of the hosts here and opens the other half; in front are always those that are closed."""
+    looks = 0
+    violated = Constraints.violated
+
+    def counted(limits: Constraints, agent: Agent) -> Any:
+        nonlocal looks
+        looks += 1
+        return violated(limits, agent)
+
+    monkeypatch.setattr(Constraints, "violated", counted)
+    racks = {"A": 4000, "B": 1000}
+    offers = [offer(f"{rack}{n}", cpus, attributes={"rack": rack}) for rack, cpus in racks.items() for n in range(100)]
+    placed, _ = place_instances(an_app(constraints=[["rack", "GROUP_BY", "2"]]), 200, in_racks(*offers), (), NOW)
+    racks_used = [place.host.agent.attributes["rack"] for place in placed]
+    assert all(set(racks_used[at : at + 2]) == {"A", "B"} for at in range(0, 200, 2)), "evenly at each time"
+    assert looks < 10 * (len(offers) + len(placed))
+
+
+def test_of_hosts_that_group_by_counts_alike_the_next_one_follows_a_full_one() -> None:
+    offers = [offer("A1", 150, attributes={"rack": "A"}), offer("A2", 110, attributes={"rack": "A"})]
+    offers += [offer("B1", 1000, attributes={"rack": "B"}), offer("none")]
+    app = an_app(constraints=[["rack", "GROUP_BY", "2"]])
+    placed, refusals = place_instances(app, 9, in_racks(*offers), (), NOW)
+    assert sorted(place.host.agent.agent_id for place in placed) == ["A1", "A2", "B1", "B1", "B1"]
+    said = {agent: refusal.detail for agent, refusal in refusals.items()}
+    assert said["B1"] == "constraints: rack GROUP_BY 2 not fulfilled by B1 (rack=B)"
+    assert said["none"] == "constraints: rack GROUP_BY 2 not fulfilled by none (no such attribute)"
+    assert said["A1"].startswith("cpus:") and said["A2"].startswith("cpus:")
+
+
+def test_hosts_behind_others_say_why_they_take_none() -> None:
+    offers = [offer(name, 1000, attributes={"rack": "A"}) for name in ("A1", "A2", "A3")]
+    app = an_app(constraints=[["rack", "GROUP_BY", "2"]])
+    placed, refusals = place_instances(app, 3, in_racks(*offers), (), NOW)
+    assert len(placed) == 1 and sorted(refusals) == ["A1", "A2", "A3"]
+
+
+def in_racks(*offers: Offer) -> Candidates:
+    found = candidates(*offers)
+    found.agent_of = lambda offer: Agent(offer.agent_id, offer.hostname, attributes=offer.attributes)
+    return found
