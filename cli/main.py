@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import signal
 import sys
@@ -13,18 +12,20 @@ from pathlib import Path
 import click
 
 from eratos.common.errors import EratosError
-from eratos.marathon.client import MarathonClient, Refused
+from eratos.marathon.client import Refused
 
-from . import arguments, output, wait
+from . import arguments, connection, output, wait
 from .files import Unreadable
-from .output import Output
-from .session import DEFAULT_URL, Session, login
+from .output import FORMS, Form, Output
+from .session import Session
 
-_HOW_TO_LOG_IN = "eratos shows what ERATOS_TOKEN, --token-file or ERATOS_CREDENTIALS (user:password) hold"
+_HOW_TO_LOG_IN = (
+    "eratos shows what --token-file, ERATOS_TOKEN, ERATOS_CREDENTIALS (user:password) or a context hold: eratos context show"
+)
 
 #: Options of the whole command, which may stand behind the subcommand too.
-_GLOBAL_FLAGS = ("--json",)
-_GLOBAL_VALUES = ("--url", "--token-file", "--ca-file", "--cert-file")
+_GLOBAL_FLAGS = ("--json", "--quiet", "-q")
+_GLOBAL_VALUES = ("--url", "--token-file", "--ca-file", "--cert-file", "--context", "--output", "-o")
 
 
 class _Subject(click.Group):
@@ -67,13 +68,19 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
 )
 @click.option(
     "--url",
-    default=DEFAULT_URL,
-    show_default=True,
-    envvar="ERATOS_URL",
-    show_envvar=True,
-    help="where the API is; several schedulers' with commas between",
+    default="",
+    help=f"where the API is; several schedulers' with commas between [ERATOS_URL; default: {connection.DEFAULT_URL}]",
 )
-@click.option("--json", "as_json", is_flag=True, help="print JSON, for scripts")
+@click.option(
+    "--context",
+    default="",
+    metavar="NAME",
+    shell_complete=arguments.complete_context,
+    help="one of eratos context [ERATOS_CONTEXT]",
+)
+@click.option("--output", "-o", "form", type=click.Choice(FORMS), help="wide cuts nothing off; json and yaml are for scripts")
+@click.option("--json", "as_json", is_flag=True, help="the same as --output json")
+@click.option("--quiet", "-q", is_flag=True, help="of lists the names alone, of changes nothing but failures")
 @click.option("--token-file", default="", metavar="FILE", help="file with a token for the API; or ERATOS_TOKEN holds one")
 @click.option("--ca-file", default="", metavar="FILE", help="authorities of an https API's certificate [ERATOS_CA_FILE]")
 @click.option("--cert-file", default="", metavar="FILE", help="certificate and key to show the API [ERATOS_CERT_FILE]")
@@ -94,10 +101,19 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
     help="print what has this shell complete commands and ids, and exit",
 )
 @click.pass_context
-def eratos(ctx: click.Context, url: str, as_json: bool, token_file: str, ca_file: str, cert_file: str) -> None:
+def eratos(ctx: click.Context, /, form: Form | None, as_json: bool, quiet: bool, **_: str) -> None:
     """Run apps on eratos, or on anything else that speaks Marathon's API."""
-    if ctx.obj is None:
-        ctx.obj = Session(MarathonClient(url, login=login(token_file, ca_file, cert_file)), Output(as_json=as_json))
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json, --output {form}: give one of them")
+    if ctx.obj is not None:
+        return
+    out = Output(form or ("json" if as_json else "table"), quiet=quiet)
+    # What is wrong with a context must not keep its user from mending it.
+    ctx.obj = out if ctx.invoked_subcommand == "context" else _session(arguments.connection_options(ctx), out)
+
+
+def _session(given: connection.Options, out: Output) -> Session:
+    return Session(connection.resolve(given).client(), out)
 
 
 for _name, _help in (
@@ -109,6 +125,7 @@ for _name, _help in (
     ("deployment", "Changes under way."),
     ("brake", "Show and release the disaster brake."),
     ("marathon", "Come from Marathon: check its files, copy its apps."),
+    ("context", "Keep APIs by name, with what they are shown."),
 ):
     eratos.add_command(_Subject(_name, help=_help))
 
@@ -155,14 +172,14 @@ def show_logs(session: Session, name: str, follow: bool, stderr: bool, tail: int
 @click.option("--type", "kinds", multiple=True, metavar="TYPE", help="only this type, such as deployment_info; may be repeated")
 @click.pass_obj
 def follow_events(session: Session, name: str, recent: bool, kinds: tuple[str, ...]) -> None:
-    """Follow what happens, until Ctrl-C. With --json each event is a line of JSON."""
+    """Follow what happens, until Ctrl-C. With --output json each event is a line of JSON."""
     from . import events
 
     after = str(session.client.overview()["earlier"]) if recent else ""
     try:
         for event in events.follow(session.client, kinds, session.out.say, session.sleep, after):
             if not name or events.about(event, "/" + name.strip("/")):
-                session.out.raw((json.dumps(event) if session.out.as_json else events.line(event)) + "\n")
+                session.out.item(event, events.line(event))
     except KeyboardInterrupt:
         return  # how people leave what they followed
 
@@ -181,7 +198,7 @@ def run(argv: Sequence[str], session: Session | None = None) -> int:
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed, as by >&-
             setattr(sys, stream, Path(os.devnull).open("w"))  # noqa: SIM115
-    out, stdout = session.out if session is not None else Output(as_json=False), sys.stdout
+    out, stdout = session.out if session is not None else Output(), sys.stdout
     try:
         try:
             eratos(arguments, prog_name="eratos", obj=session)

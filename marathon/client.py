@@ -94,10 +94,12 @@ class MarathonClient:
         self.urls = [part.strip().rstrip("/") for part in url.split(",") if part.strip()] or [""]
         for part in self.urls:
             if not re.match(r"https?://[^/]", part):
-                raise Refused(0, f"{_shown(part) or 'nothing'} is no URL of an API: write it like http://127.0.0.1:8080")
+                raise Refused(
+                    0, f"{without_password(part) or 'nothing'} is no URL of an API: write it like http://127.0.0.1:8080"
+                )
         self._timeout_s = timeout_s
         self._session = session
-        self._login = login or Login()
+        self.login = login or Login()
         #: What the API said beside its answers that a user should know; eratos only. Whoever shows it, empties it.
         self.notices: list[str] = []
 
@@ -322,7 +324,9 @@ class MarathonClient:
         return answer[key]
 
     def _strange(self, path: str) -> Refused:
-        return Refused(200, f"{_shown(self.urls[0])} answered {path} in another form than Marathon does: is it Marathon's API?")
+        return Refused(
+            200, f"{without_password(self.urls[0])} answered {path} in another form than Marathon does: is it Marathon's API?"
+        )
 
     def _call(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         answer = self._ask(method, path, params, body)
@@ -388,14 +392,16 @@ class MarathonClient:
                 headers=dict(headers),
                 timeout=timeout,
                 stream=stream,
-                auth=self._show_login if self._login.header else None,
-                verify=self._login.ca_file or None,
-                cert=self._login.cert_file or None,
+                auth=self._show_login if self.login.header else None,
+                verify=self.login.ca_file or None,
+                cert=self.login.cert_file or None,
             )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
-            raise Refused(0, f"{_shown(url)} is no URL of an API: write it like http://127.0.0.1:8080") from None
+            raise Refused(0, f"{without_password(url)} is no URL of an API: write it like http://127.0.0.1:8080") from None
         except requests.RequestException as error:
-            raise _unreachable(method, f"no answer from {_shown(url)}: {_cause(error)}", made=not _never_sent(error)) from error
+            raise _unreachable(
+                method, f"no answer from {without_password(url)}: {_cause(error)}", made=not _never_sent(error)
+            ) from error
         if answer.status_code in (429, 502, 503, 504):
             message, retry_after = _message(answer), answer.headers.get("Retry-After", "")
             made = answer.status_code != 429 and (answer.status_code != 503 or not _NOT_MADE.search(message))
@@ -408,7 +414,7 @@ class MarathonClient:
 
     def _show_login(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         # As authentication, not as a header, which a .netrc file would take the place of.
-        request.headers["Authorization"] = self._login.header
+        request.headers["Authorization"] = self.login.header
         return request
 
 
@@ -430,7 +436,7 @@ def _never_sent(error: requests.RequestException) -> bool:
     return isinstance(getattr(inner, "reason", inner), urllib3.exceptions.NewConnectionError)
 
 
-def _shown(url: str) -> str:
+def without_password(url: str) -> str:
     """Return a URL without what it may hold of a password."""
     return re.sub(r"//[^/@]*@", "//", url)
 
@@ -460,7 +466,7 @@ def _pieces(answer: requests.Response) -> Iterator[bytes]:
             yield from answer.iter_content(None)
         except requests.RequestException as error:
             url = "{0.scheme}://{0.netloc}".format(urlsplit(str(answer.url)))
-            raise Unreachable(f"the log was cut short: the connection to {_shown(url)} was lost") from error
+            raise Unreachable(f"the log was cut short: the connection to {without_password(url)} was lost") from error
 
 
 def _app(app_id: str) -> str:
@@ -516,7 +522,7 @@ def _message(answer: requests.Response) -> str:
     if said := _json(answer).get("message"):
         return str(said)
     url, _, path = answer.url.partition("/v2/")
-    return f"{_shown(url)} answered HTTP {answer.status_code} {answer.reason} for /v2/{path}: is it Marathon's API?"
+    return f"{without_password(url)} answered HTTP {answer.status_code} {answer.reason} for /v2/{path}: is it Marathon's API?"
 
 
 def _deployments(answer: requests.Response) -> Iterable[str]:

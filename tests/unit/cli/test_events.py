@@ -147,7 +147,7 @@ def test_the_command_writes_a_line_of_json_for_each_and_ends_quietly(
             yield from itertools.islice(super().events(**asked), 2)
             raise KeyboardInterrupt
 
-    session = Session(Leaving(url), Output(as_json=True))
+    session = Session(Leaving(url), Output("json"))
     assert run(["events", "/shop", "--recent", "--type", "status_update_event"], session) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(event["eventType"], event["appId"]) for event in shown] == [("status_update_event", "/shop")]
