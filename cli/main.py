@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import signal
@@ -182,6 +183,17 @@ def follow_events(session: Session, name: str, recent: bool, kinds: tuple[str, .
                 session.out.item(event, events.line(event))
     except KeyboardInterrupt:
         return  # how people leave what they followed
+
+
+@eratos.command("doctor")
+@click.pass_obj
+def examine(session: Session) -> None:
+    """Look at every part from here: what is well, what is wrong, and what mends it. Ends with 1 where something is wrong."""
+    from . import doctor
+
+    found = list(doctor.examine(session.client, session.sleep))
+    session.out.result([dataclasses.asdict(finding) for finding in found], output.findings(found))
+    click.get_current_context().exit(any(finding.state == "wrong" for finding in found))
 
 
 @eratos.command("info")

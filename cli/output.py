@@ -19,6 +19,7 @@ from .tasks import short
 from .wait import reason, seems_at_rest
 
 if TYPE_CHECKING:
+    from .findings import Finding
     from .migration import Checked, Plan
 
 Json = Mapping[str, Any]
@@ -386,6 +387,11 @@ def pairs(data: Json) -> Table:
     """Return a flat object as two columns; nested ones are left to --json."""
     rows = [(key, value) for key, value in data.items() if not isinstance(value, dict | list)]
     return Table((Column("WHAT", "never"), Column("VALUE", "fold")), rows)
+
+
+def findings(found: Iterable[Finding]) -> Table:
+    rows = [(one.state, one.part, one.what, one.fix) for one in found]
+    return Table((Column("STATE", "never"), Column("PART", "never"), Column("WHAT", "fold"), Column("FIX", "fold")), rows)
 
 
 def contexts(found: Iterable[Json]) -> Table:

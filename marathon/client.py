@@ -308,6 +308,39 @@ class MarathonClient:
     def info(self) -> Json:
         return self._object("GET", "/v2/info")
 
+    def alone(self, url: str) -> MarathonClient:
+        """Return a client for one of the URLs, whoever answers at the others."""
+        return MarathonClient(url, self._timeout_s, self._session, self.login)
+
+    def surroundings(self) -> tuple[str, str]:
+        """Return the proxy that the first URL is asked through, empty: none, and the file of the authorities that count there."""
+        import requests
+
+        self._session = self._session or requests.Session()
+        found = self._session.merge_environment_settings(self.urls[0], {}, False, self.login.ca_file or None, None)
+        authorities = found["verify"] if isinstance(found["verify"], str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+        return requests.utils.select_proxy(self.urls[0], found["proxies"]) or "", authorities
+
+    def clock(self) -> str:
+        """Ask ``/ping``, which asks nobody who they are, and return the moment that the answer names (RFC 9110, Date)."""
+        return str(self._ask("GET", "/ping").headers.get("Date", ""))
+
+    def who_am_i(self) -> Json:
+        """Ask for whom the API takes this client; eratos only."""
+        return self._object("GET", "/v2/whoami")
+
+    def balancers(self) -> list[Json]:
+        """Ask what each balancer serves, leaves out and counts; eratos only."""
+        return list(self._part("balancers", "/v2/balancers"))
+
+    def metrics_targets(self) -> list[Json]:
+        """Ask for all there is to scrape, as Prometheus' ``http_sd_configs`` do; eratos only."""
+        return list(self._call("GET", "/v2/metrics/targets"))
+
+    def metrics(self, path: str) -> str:
+        """Ask for what a part counts, by the path of one of the targets, in Prometheus' text."""
+        return self._ask("GET", path, headers={"Accept": "text/plain"}).text
+
     def leader(self) -> str:
         return str(self._part("leader", "/v2/leader"))
 
