@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import click
 
@@ -16,6 +16,9 @@ from . import connection, contexts, tasks
 F = TypeVar("F", bound=Callable[..., object])
 
 WAIT_S = 600.0
+#: What instances are sorted by.
+Order = Literal["app", "task", "host", "state", "age", "requests", "answer", "errors"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 #: A shell waits for what completes a word.
 COMPLETE_S = 2.0
 

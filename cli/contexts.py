@@ -7,7 +7,6 @@ import json
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +109,8 @@ def _texts(one: Mapping[str, Any]) -> dict[str, str]:
 
 def save(contexts: Contexts) -> None:
     """Write the file for its owner alone, whole or not at all. Raises Refused where that cannot be done."""
+    import tempfile  # takes longer to import than most commands to run
+
     path = place().resolve()  # who links it to elsewhere keeps the link
     shown = {"current": contexts.current, "contexts": {name: _shown(one) for name, one in sorted(contexts.by_name.items())}}
     try:

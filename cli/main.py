@@ -196,6 +196,31 @@ def examine(session: Session) -> None:
     click.get_current_context().exit(any(finding.state == "wrong" for finding in found))
 
 
+@eratos.command("top")
+@click.argument("app_id", metavar="[APP]", default="", help="only its instances", shell_complete=arguments.complete_app)
+@click.option("--sort", "by", type=click.Choice(arguments.ORDERS), default="requests", show_default=True)
+@click.option("--reverse", is_flag=True, help="the other way round")
+@click.option(
+    "--every", type=click.FloatRange(min=0.5), default=2.0, show_default=True, metavar="SECONDS", help="between two looks"
+)
+@click.option("--once", is_flag=True, help="look once; always so in a pipe, and with an --output other than table")
+@click.pass_obj
+def watch_instances(session: Session, app_id: str, by: arguments.Order, reverse: bool, every: float, once: bool) -> None:
+    """Watch instances with their requests a second, time to answer (ms) and errors (5xx), until Ctrl-C."""
+    from . import top
+
+    out = session.out
+
+    def again() -> list[top.Row]:
+        return top.ordered(top.look(session.client, app_id), by, reverse=reverse)
+
+    if once or out.width is None or out.quiet:
+        found = again()
+        out.result([dataclasses.asdict(row) for row in found], top.table(found, out))
+        return
+    top.watch(again, out, session.sleep, every, lambda: output.size_of(sys.stdout))
+
+
 @eratos.command("info")
 @click.pass_obj
 def show_info(session: Session) -> None:

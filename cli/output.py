@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections import Counter
@@ -38,7 +37,7 @@ class Output:
             # What a locale has no letter for is spelt out instead of ending the command.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         #: Of the terminal; None in a pipe, where nothing is cut off, folded or shortened.
-        self.width = shutil.get_terminal_size().columns if sys.stdout.isatty() and form == "table" else None
+        self.width = size_of(sys.stdout)[0] if sys.stdout.isatty() and form == "table" else None
 
     @property
     def as_data(self) -> bool:
@@ -54,7 +53,7 @@ class Output:
         self._write(sys.stderr, _styled(f"eratos: {message}", "31", sys.stderr))
         rows = [(problem.path, problem.message) for problem in problems]
         if rows:
-            width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+            width = size_of(sys.stderr)[0] if sys.stderr.isatty() else None
             columns = (Column("FIELD", "never"), Column("PROBLEM AND FIX", "fold"))
             for line in Table(columns, rows).lines(width):
                 self._write(sys.stderr, line)
@@ -92,6 +91,17 @@ class Output:
 
     def _write(self, stream: TextIO, line: str) -> None:
         stream.write(line + "\n")
+
+
+def size_of(terminal: TextIO) -> tuple[int, int]:
+    """Return how many columns and lines a terminal has; by hand, as shutil takes long to import."""
+    given = os.environ.get("COLUMNS", ""), os.environ.get("LINES", "")
+    try:
+        known: tuple[int, int] = os.get_terminal_size(terminal.fileno())
+    except (OSError, ValueError):
+        known = 0, 0
+    columns, lines = (int(text) if text.isdigit() and int(text) else there for text, there in zip(given, known, strict=True))
+    return columns or 80, lines or 24
 
 
 def _yaml(data: Any) -> str:

@@ -238,9 +238,9 @@ class MarathonClient:
         answer = self._ask("GET", "/v2/events", {"event_type": list(kinds)}, stream=True, headers=headers)
         return _events(_pieces(answer))
 
-    def overview(self) -> Json:
-        """Ask for agents, apps and instances in short, and for the event stream's position; eratos only."""
-        return self._object("GET", "/v2/overview")
+    def overview(self, *app_ids: str) -> Json:
+        """Ask for agents, apps and instances in short, and for the event stream's position; eratos only. No id: all apps."""
+        return self._object("GET", "/v2/overview", {"app": list(app_ids)})
 
     def group(self, group_id: str = "/") -> Json:
         return self._object("GET", _group(group_id))
