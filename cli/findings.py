@@ -142,8 +142,7 @@ def agents(found: Iterable[Json]) -> Iterator[Finding]:
         elif window := agent.get("maintenance"):
             yield Finding("agents", "note", f"{host} is in maintenance from {window['begin']}, and takes nothing")
         elif "free" in agent and agent["free"] is None:
-            fix = "is its Mesos agent up, and does it reach the master? Where it is full, this is no fault"
-            yield Finding("agents", "note", f"{host} offers nothing", fix)
+            yield _silent(host, bool((agent.get("used") or {}).get("cpus")))
         else:
             usable += 1
     if usable:
@@ -153,6 +152,16 @@ def agents(found: Iterable[Json]) -> Iterator[Finding]:
         yield Finding("agents", "wrong", "no agent has offered anything", fix)
     else:
         yield Finding("agents", "wrong", f"none of {len(known)} agents takes work", "mend what is said of them")
+
+
+def _silent(host: str, used: bool) -> Finding:
+    """Say what it means that an agent offers nothing: it may be full, but not where nothing of eratos runs."""
+    fix = "is its Mesos agent up, and does it reach the master?"
+    if used:
+        return Finding("agents", "note", f"{host} offers nothing: it is full, or away", fix)
+    return Finding(
+        "agents", "wrong", f"{host} offers nothing, and nothing of eratos runs there", f"{fix} Or do others use all of it?"
+    )
 
 
 def brake(found: Json) -> Iterator[Finding]:

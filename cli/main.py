@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from eratos.common.errors import EratosError
-from eratos.marathon.client import Refused
+from eratos.marathon.client import Refused, Unreachable
 
 from . import arguments, connection, output, wait
 from .files import Unreadable
@@ -258,6 +258,8 @@ def run(argv: Sequence[str], session: Session | None = None) -> int:
             named = ", ".join(refused.deployments)
             hint = f" It is {named}: see eratos deployment show, wait until it has ended, or give --force to take its place"
         out.fail(str(refused) + hint, refused.problems)
+    except Unreachable as error:
+        out.fail(f"{error}; eratos doctor looks where it fails")
     except EratosError as error:
         out.fail(str(error))
     except OSError as error:

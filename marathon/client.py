@@ -32,6 +32,11 @@ Json = dict[str, Any]
 CONNECT_S: Final = 3.0
 READ_S: Final = 10.0
 
+#: What Marathon has not, and older versions of eratos not all of.
+_OURS: Final = (
+    *("/v2/balancers", "/v2/brake", "/v2/explain", "/v2/logs", "/v2/metrics/", "/v2/needs", "/v2/overview", "/v2/whoami"),
+    "/v1/jobs",
+)
 _DEPLOYMENT_ID: Final = "Marathon-Deployment-Id"
 
 #: Answers with 503 that say for certain that a change was not made: eratos' own, and Marathon's (LeaderProxyFilter.scala).
@@ -554,6 +559,10 @@ def _json(answer: requests.Response) -> Mapping[str, Any]:
 def _message(answer: requests.Response) -> str:
     if said := _json(answer).get("message"):
         return str(said)
+    parts = urlsplit(answer.url)
+    if answer.status_code == 404 and parts.path.startswith(_OURS):
+        here = without_password(f"{parts.scheme}://{parts.netloc}")
+        return f"{here} has no {parts.path}, which is eratos' own: this is Marathon, or an older eratos"
     url, _, path = answer.url.partition("/v2/")
     return f"{without_password(url)} answered HTTP {answer.status_code} {answer.reason} for /v2/{path}: is it Marathon's API?"
 

@@ -133,7 +133,7 @@ class Played:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(handler: Any) -> None:  # noqa: N805
                 found = answers.get(handler.path.partition("?")[0])
-                body = json.dumps(found if found is not None else {"message": "not here"}).encode()
+                body = json.dumps(found).encode() if found is not None else b""
                 handler.send_response(200 if found is not None else 404)
                 handler.send_header("Content-Length", str(len(body)))
                 handler.end_headers()
@@ -285,3 +285,16 @@ def test_the_command_ends_with_1_where_something_is_wrong(capsys: pytest.Capture
     shown = json.loads(capsys.readouterr().out)
     assert {"part", "state", "what", "fix"} == set(shown[0])
     assert "wrong" in {one["state"] for one in shown}
+
+
+@pytest.mark.parametrize("command", [["brake", "show"], ["agents"], ["app", "needs"], ["job", "list"], ["top"]])
+def test_what_a_marathon_has_not_is_said_in_words(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with Played(ALIVE) as played:
+        assert run([*command, "--url", f"http://127.0.0.1:{played.port}"]) == 1
+    said = capsys.readouterr().err
+    assert "Marathon" in said and ("eratos' own" in said or "eratos task list" in said)
+
+
+def test_where_nobody_answers_doctor_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["app", "list", "--url", "http://127.0.0.1:1"]) == 1
+    assert capsys.readouterr().err.endswith("Connection refused; eratos doctor looks where it fails\n")

@@ -119,8 +119,9 @@ def agent(host: str = "h1", **more: Any) -> dict[str, Any]:
     ("agents", "states", "words"),
     [
         ([agent(), agent("h2")], ["well"], "2 of 2"),
-        ([agent(), agent("h2", free=None)], ["note", "well"], "h2 offers nothing"),
-        ([agent(free=None)], ["note", "wrong"], "none of 1"),
+        ([agent(), agent("h2", free=None, used={"cpus": 0.5})], ["note", "well"], "h2 offers nothing: it is full"),
+        ([agent(), agent("h2", free=None, used={"cpus": 0})], ["wrong", "well"], "nothing of eratos runs there"),
+        ([agent(free=None, used={"cpus": 1})], ["note", "wrong"], "none of 1"),
         ([], ["wrong"], "no agent has offered"),
         ([agent(), agent("h2", maintenance={"begin": "then"})], ["note", "well"], "maintenance from then"),
         ([agent(), agent("h2", leftAlone={"until": "then", "startsFailedOf": ["/a"]})], ["wrong", "well"], "starts of /a failed"),
