@@ -103,7 +103,12 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
 )
 @click.pass_context
 def eratos(ctx: click.Context, /, form: Form | None, as_json: bool, quiet: bool, **_: str) -> None:
-    """Run apps on eratos, or on anything else that speaks Marathon's API."""
+    """Run apps on eratos, or on anything else that speaks Marathon's API.
+
+    \b
+    eratos app apply shop.json --wait    create or change an app, and wait until it is ready
+    eratos doctor                        say whether all is well, and what to do where it is not
+    """
     if as_json and form not in (None, "json"):
         raise click.UsageError(f"--json, --output {form}: give one of them")
     if ctx.obj is not None:
@@ -192,7 +197,7 @@ def examine(session: Session) -> None:
     from . import doctor
 
     found = list(doctor.examine(session.client, session.sleep))
-    session.out.result([dataclasses.asdict(finding) for finding in found], output.findings(found))
+    session.out.result([dataclasses.asdict(finding) for finding in found], output.findings(found, session.out))
     click.get_current_context().exit(any(finding.state == "wrong" for finding in found))
 
 

@@ -399,9 +399,13 @@ def pairs(data: Json) -> Table:
     return Table((Column("WHAT", "never"), Column("VALUE", "fold")), rows)
 
 
-def findings(found: Iterable[Finding]) -> Table:
-    rows = [(one.state, one.part, one.what, one.fix) for one in found]
-    return Table((Column("STATE", "never"), Column("PART", "never"), Column("WHAT", "fold"), Column("FIX", "fold")), rows)
+def findings(found: Iterable[Finding], out: Output) -> Table:
+    """Return a row for each finding; in a terminal its fix stands below it, where there is room for it."""
+    columns = (Column("STATE"), Column("PART", "never"), Column("WHAT", "fold"))
+    if out.width is None:
+        return Table((*columns, Column("FIX", "fold")), [(one.state, one.part, one.what, one.fix) for one in found])
+    rows = [row for one in found for row in ((one.state, one.part, one.what), (" ", "fix", one.fix)) if row[2]]
+    return Table(columns, rows)
 
 
 def contexts(found: Iterable[Json]) -> Table:

@@ -20,8 +20,10 @@ from support.authority import Authority
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
-from eratos.cli import doctor
+from eratos.cli import doctor, output
+from eratos.cli.findings import Finding
 from eratos.cli.main import run
+from eratos.cli.output import Output
 from eratos.marathon.client import Login, MarathonClient
 from eratos.scheduler.access import credentials
 from eratos.scheduler.access.authenticator import Authenticator, CredentialsFile
@@ -298,3 +300,12 @@ def test_what_a_marathon_has_not_is_said_in_words(command: list[str], capsys: py
 def test_where_nobody_answers_doctor_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["app", "list", "--url", "http://127.0.0.1:1"]) == 1
     assert capsys.readouterr().err.endswith("Connection refused; eratos doctor looks where it fails\n")
+
+
+def test_in_a_terminal_the_fix_stands_below() -> None:
+    out = Output()
+    found = [Finding("leader", "well", "s1 leads"), Finding("mesos", "wrong", "no master is connected", "start one of them")]
+    assert [line.split()[0] for line in output.findings(found, out).lines(None)] == ["STATE", "well", "wrong"]
+    out.width = 40
+    lines = [line.split() for line in output.findings(found, out).lines(40)]
+    assert lines[-2:] == [["wrong", "mesos", "no", "master", "is", "connected"], ["fix", "start", "one", "of", "them"]]
