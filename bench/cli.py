@@ -42,7 +42,7 @@ def api_environment() -> dict[str, str]:
     access = secure.access(settings, "API")
     if access.authorities is not None:
         found |= {"ERATOS_CA_FILE": str(access.authorities), "ERATOS_TOKEN": access.headers["Authorization"].partition(" ")[2]}
-    return found | {"ERATOS_URL": urls, "ERATOS_CONFIG": os.devnull}
+    return found | {"ERATOS_URL": urls}
 
 
 def main() -> None:

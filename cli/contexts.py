@@ -71,17 +71,33 @@ class Contexts:
         return Contexts("" if self.current == name else self.current, left)
 
 
+class Homeless(Refused):
+    """Nothing says where this user's settings are, as in a container whose user has no entry in /etc/passwd."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "this user has no home for contexts: set ERATOS_CONFIG to a file")
+
+
 def place() -> Path:
-    """Return where the file is: ``ERATOS_CONFIG``, or in the folder for a user's settings (XDG Base Directory Specification)."""
+    """Return where the file is: ``ERATOS_CONFIG``, or in the folder for a user's settings (XDG Base Directory Specification).
+
+    Raises Homeless.
+    """
     if given := os.environ.get("ERATOS_CONFIG"):
         return Path(given)
     folder = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(folder) if Path(folder).is_absolute() else Path.home() / ".config") / "eratos" / "contexts.json"
+    try:
+        return (Path(folder) if Path(folder).is_absolute() else Path.home() / ".config") / "eratos" / "contexts.json"
+    except RuntimeError:
+        raise Homeless from None
 
 
 def load() -> Contexts:
     """Read the file; none is no context. Raises Refused for one that others may use, or that is not as ``save`` writes it."""
-    path = place()
+    try:
+        path = place()
+    except Homeless:
+        return Contexts()
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

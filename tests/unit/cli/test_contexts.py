@@ -190,6 +190,20 @@ def test_the_file_is_where_settings_of_users_are(monkeypatch: pytest.MonkeyPatch
     assert contexts.place() == tmp_path / "xdg/eratos/contexts.json"
 
 
+def test_a_user_without_a_home_has_no_contexts_and_is_told_where_to_keep_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError
+
+    monkeypatch.delenv("ERATOS_CONFIG")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert connection.resolve(Options()).context.url == connection.DEFAULT_URL
+    assert add("a", "--url", "http://x") == 1
+    assert "set ERATOS_CONFIG" in capsys.readouterr().err
+
+
 def test_a_password_in_a_url_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert add("a", "--url", f"http://joe:{SECRET}@x") == 0
     assert run(["context", "list"]) == 0
