@@ -75,7 +75,7 @@ def _marathon(client: MarathonClient, name: str, version: str) -> Iterator[Findi
     what = f"this is {name} {version}, not eratos: agents, balancers, Consul and the brake are not shown by it"
     yield Finding("version", "note", what, "apps, tasks, deployments and the queue work as with eratos")
     try:
-        yield from _asked("apps", client.queue, lambda queue: findings.waiting(queue, [reason(item) for item in queue]))
+        yield from _asked("apps", client.queue, lambda queue: findings.waiting([(item, reason(item)) for item in queue]))
     except Unreachable as error:
         yield Finding("leader", "wrong", str(error), "the leader's log says more; try again")
 

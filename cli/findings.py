@@ -12,7 +12,8 @@ Json = Mapping[str, Any]
 
 #: Of apps with trouble so many are named.
 NAMED_MOST: Final = 10
-#: More seconds than this between two clocks are wrong.
+_BAD: Final[tuple[Literal["wrong", "note"], ...]] = ("wrong", "note")
+#: So many seconds between two clocks are wrong.
 SKEW_S: Final = 30.0
 
 
@@ -179,11 +180,11 @@ def brake(found: Json) -> Iterator[Finding]:
 def apps(found: Sequence[Json], hosts: Mapping[str, str]) -> Iterator[Finding]:
     """Say which apps are not as they should be; ``hosts`` by agent."""
     bad = [finding for app in found for finding in _of_app(app, hosts)]
-    for state in ("wrong", "note"):
+    for state in _BAD:
         some = [finding for finding in bad if finding.state == state]
         yield from some[:NAMED_MOST]
         if len(some) > NAMED_MOST:
-            yield Finding("apps", some[0].state, f"and {len(some) - NAMED_MOST} more", "eratos app list; eratos queue")
+            yield Finding("apps", state, f"and {len(some) - NAMED_MOST} more", "eratos app list; eratos queue")
     if not bad:
         yield Finding("apps", "well", f"all of {len(found)} are as they should be")
 
@@ -215,9 +216,9 @@ def _of_app(app: Json, hosts: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("apps", "note", f"{name} is being changed", f"eratos deployment show {app['deployment']}")
 
 
-def waiting(queue: Sequence[Json], reasons: Sequence[str]) -> Iterator[Finding]:
-    """Say what waits where an API says no more than Marathon's; ``reasons`` go with the items of its queue."""
-    for item, reason in list(zip(queue, reasons, strict=True))[:NAMED_MOST]:
+def waiting(queue: Sequence[tuple[Json, str]]) -> Iterator[Finding]:
+    """Say what waits where an API says no more than Marathon's, from the items of its queue, each with the reason."""
+    for item, reason in queue[:NAMED_MOST]:
         name = (item.get("app") or item.get("pod") or {}).get("id")
         yield Finding("apps", "wrong", f"{name}: {item.get('count')} instances wait: {reason}", f"eratos app show {name}")
     if not queue:

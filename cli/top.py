@@ -68,13 +68,13 @@ def _row(app: str, task: Json, host: str, servers: Sequence[Json]) -> Row:
         return shown
     rate = sum(server["rate"] for server in known)
     # A balancer that sends nothing just now says nothing of the time; without any the last known counts.
-    weights = [server["rate"] if rate else bool(server["answer_ms"]) for server in known]
-    total_ms = sum(server["answer_ms"] * weight for server, weight in zip(known, weights, strict=True))
-    answer_ms = total_ms / sum(weights) if any(weights) else 0.0
+    weighed = [(server["answer_ms"], server["rate"] if rate else bool(server["answer_ms"])) for server in known]
+    weight = sum(one for _, one in weighed)
+    answer_ms = sum(ms * one for ms, one in weighed) / weight if weight else 0.0
     return replace(shown, requests_per_s=rate, answer_ms=answer_ms, errors=sum(server["failed"] for server in known))
 
 
-def ordered(found: Iterable[Row], by: Order, *, reverse: bool = False) -> list[Row]:
+def ordered(found: Iterable[Row], by: Order, *, reverse: bool) -> list[Row]:
     """Sort instances: figures and ages from the greatest, texts from the first; ``reverse`` turns that round."""
     named = sorted(found, key=lambda row: (row.app, row.host, row.task))
     if by in ("requests", "answer", "errors"):

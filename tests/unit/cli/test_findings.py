@@ -54,7 +54,7 @@ def test_who_leads(answers: list[Answer], shown: list[tuple[str, str]], words: s
 
 
 def test_versions_that_differ_are_told_and_no_fault() -> None:
-    assert told(findings.versions([LEADS, FOLLOWS], "2")) == [("well", "version")]
+    assert told(findings.versions([LEADS, FOLLOWS, AWAY], "2")) == [("well", "version")]
     assert told(findings.versions([LEADS, FOLLOWS], "1")) == [("note", "version")]
     mixed = list(findings.versions([LEADS, Answer("http://s2", info(version="1"))], "2"))
     assert told(mixed) == [("note", "version"), ("note", "version"), ("well", "version")]
@@ -67,6 +67,7 @@ def test_versions_that_differ_are_told_and_no_fault() -> None:
         ("-", ["operate:/"], "well"),
         ("joe", ["view:/"], "well"),
         ("joe", ["operate"], "well"),
+        ("joe", ["deploy:/shop", "view:/"], "well"),
         ("joe", ["view:/shop", "deploy:/shop"], "note"),
         ("joe", [], "wrong"),
     ],
@@ -76,7 +77,7 @@ def test_who_we_are(name: str, roles: list[str], state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "state", "word"), [(0, "well", ""), (29, "well", ""), (31, "wrong", "ahead"), (-90, "wrong", "behind")]
+    ("seconds", "state", "word"), [(0, "well", ""), (29, "well", ""), (30, "wrong", "ahead"), (-90, "wrong", "behind")]
 )
 def test_clocks(seconds: float, state: str, word: str) -> None:
     found = findings.skew(seconds)
@@ -100,6 +101,14 @@ def test_how_far_clocks_are_certainly_apart(sent: float, answer: float, received
 @pytest.mark.parametrize(("days", "state"), [(-1, "wrong"), (3, "wrong"), (13.9, "wrong"), (14.1, "well")])
 def test_certificates_that_end(days: float, state: str) -> None:
     assert told(findings.certificate("it", days * DAY_S, "then", "renew it", 14)) == [(state, "certificate")]
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [(14, "lasts until then"), (0.4, "ends in 0 days, on then"), (0, "ends in 0 days"), (-3, "ended 3 days ago")],
+)
+def test_how_long_a_certificate_lasts_is_said(days: float, words: str) -> None:
+    assert words in findings.certificate("it", days * DAY_S, "then", "renew it", 14).what
 
 
 def test_mesos_and_consul() -> None:
@@ -174,6 +183,15 @@ def test_of_many_apps_with_trouble_some_are_named() -> None:
     found = list(findings.apps([app(f"/a{number}", ("unhealthy",)) for number in range(15)], {}))
     assert len(found) == findings.NAMED_MOST + 1
     assert "and 5 more" in said(found)
+    few = list(findings.apps([app(f"/a{number}", ("unhealthy",)) for number in range(findings.NAMED_MOST)], {}))
+    assert len(few) == findings.NAMED_MOST
+
+
+def test_what_is_wrong_comes_before_what_is_worth_to_know() -> None:
+    assert told(findings.apps([app("/a", deployment="d1"), app("/b", ("unhealthy",))], {})) == [
+        ("wrong", "apps"),
+        ("note", "apps"),
+    ]
 
 
 def balancer(**more: Any) -> dict[str, Any]:
@@ -214,6 +232,6 @@ def test_what_the_leader_counts_of_its_store() -> None:
 
 
 def test_what_waits_at_a_marathon() -> None:
-    assert told(findings.waiting([], [])) == [("well", "apps")]
-    found = list(findings.waiting([{"app": {"id": "/a"}, "count": 2}], ["no offer fits"]))
+    assert told(findings.waiting([])) == [("well", "apps")]
+    found = list(findings.waiting([({"app": {"id": "/a"}, "count": 2}, "no offer fits")]))
     assert told(found) == [("wrong", "apps")] and "/a: 2 instances wait: no offer fits" in said(found)

@@ -118,6 +118,19 @@ def test_what_is_drawn_fits_the_terminal_and_is_put_away_at_the_end(capsys: pyte
     assert text.startswith("\033[?1049h") and text.endswith("\033[?1049l")
 
 
+@pytest.mark.parametrize(("lines", "drawn", "shown"), [(1, 1, 1), (3, 2, 1), (5, 4, 1), (6, 5, 2), (99, 12, 9)])
+def test_a_low_terminal_is_not_made_to_scroll(capsys: pytest.CaptureFixture[str], lines: int, drawn: int, shown: int) -> None:
+    Screen(1, lines=lines).watch([A] * 9)
+    (picture,) = pictures(capsys.readouterr().out)
+    assert len(picture) == drawn + 1  # and the cursor's
+    assert picture[0].endswith(f", {shown} shown") or shown == 9
+
+
+def test_above_the_table_is_what_there_is_in_all() -> None:
+    assert top.head([A, B, C], 3) == "3 instances, 2 ready, 14 requests/s"
+    assert top.head([B], 0, "away") == "1 instances, 0 ready, 0 requests/s, 0 shown; away"
+
+
 def test_who_is_away_for_a_while_is_said_above_what_was_known_last(capsys: pytest.CaptureFixture[str]) -> None:
     Screen(3, columns=200).watch([A], Unreachable("no answer"), [A])
     first, second, third = pictures(capsys.readouterr().out)
@@ -152,6 +165,9 @@ def test_in_a_pipe_it_looks_once(session: Session, capsys: pytest.CaptureFixture
 def test_an_app_that_there_is_not_is_named(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["top", "/no"], session) == 1
     assert "there is no app /no" in capsys.readouterr().err
+    with pytest.raises(Refused) as caught:
+        top.look(session.client, "/no")
+    assert caught.value.status == 404
 
 
 def test_a_marathon_has_no_such_thing() -> None:
@@ -159,5 +175,6 @@ def test_a_marathon_has_no_such_thing() -> None:
         def overview(self) -> None:
             raise Refused(404, "not found")
 
-    with pytest.raises(Refused, match="eratos task list"):
+    with pytest.raises(Refused, match="eratos task list") as caught:
         top.look(Marathon(), "")  # type: ignore[arg-type]
+    assert caught.value.status == 404
