@@ -85,7 +85,7 @@ def _cluster(client: MarathonClient, seen: dict[str, Any]) -> Iterator[Finding]:
     whole = "brake" in seen
     if whole:
         yield findings.consul(seen.get("consul"))
-        yield from findings.agents(seen["agents"])
+        yield from findings.agents(seen["agents"], {lost["host"] for lost in seen["brake"].get("lost") or ()})
         yield from findings.brake(seen["brake"])
         yield from _asked("executors", client.metrics_targets, lambda targets: _executors(client, targets))
         yield from _asked("store", lambda: client.metrics("/v2/metrics/leader"), findings.spoilt)

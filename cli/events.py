@@ -43,9 +43,7 @@ def follow(
             except Refused as refused:
                 if refused.status != 401:
                     raise
-                raise Refused(
-                    401, f"{failure}, and what we show is not believed any more, as an expired token: {refused}"
-                ) from None
+                raise Refused(401, f"what we show is not believed any more, as with an expired token: {refused}") from None
             except Unreachable as error:
                 failure = str(error)
 

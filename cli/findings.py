@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -130,8 +130,8 @@ def consul(found: Json | None) -> Finding:
     return Finding("consul", "well", "Consul answers the scheduler")
 
 
-def agents(found: Iterable[Json]) -> Iterator[Finding]:
-    """Say which agents take work."""
+def agents(found: Iterable[Json], missed: Collection[str]) -> Iterator[Finding]:
+    """Say which agents take work; of hosts that are ``missed`` the brake says it."""
     usable = 0
     known = list(found)
     for agent in known:
@@ -143,7 +143,8 @@ def agents(found: Iterable[Json]) -> Iterator[Finding]:
         elif window := agent.get("maintenance"):
             yield Finding("agents", "note", f"{host} is in maintenance from {window['begin']}, and takes nothing")
         elif "free" in agent and agent["free"] is None:
-            yield _silent(host, bool((agent.get("used") or {}).get("cpus")))
+            if host not in missed:
+                yield _silent(host, bool((agent.get("used") or {}).get("cpus")))
         else:
             usable += 1
     if usable:

@@ -59,6 +59,7 @@ class ConsulCatalog:
         balancers, or what they leave out, are others than before.
         """
         self._clients = [_client(url, token, ca_file, cert_file) for url in urls]
+        self._places = ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
         self._live_tasks = live_tasks
         self._placeholders = placeholders
         self._stopping = threading.Event()
@@ -110,7 +111,7 @@ class ConsulCatalog:
             else:
                 if not self._trouble:
                     log.warning("no Consul answers, what lost hosts left stays until one does %s", fields(error=repr(failure)))
-                self._say(f"no Consul answers the scheduler: {str(failure) or type(failure).__name__}")
+                self._say(f"no Consul answers the scheduler at {self._places}: {type(failure).__name__}")
                 self._stopping.wait(PAUSE_S)
 
     def _say(self, trouble: str) -> None:

@@ -139,9 +139,14 @@ def agent(host: str = "h1", **more: Any) -> dict[str, Any]:
     ],
 )
 def test_agents(agents: list[Any], states: list[str], words: str) -> None:
-    found = list(findings.agents(agents))
+    found = list(findings.agents(agents, ()))
     assert [state for state, _ in told(found)] == states
     assert words in said(found)
+
+
+def test_a_host_that_is_missed_is_told_once() -> None:
+    found = list(findings.agents([agent(), agent("h2", free=None, used={"cpus": 0})], {"h2"}))
+    assert told(found) == [("well", "agents")] and "1 of 2" in said(found)
 
 
 def test_the_brake_and_the_hosts_that_are_missed() -> None:
