@@ -14,6 +14,8 @@ from .wait import reason
 
 T = TypeVar("T")
 
+#: For a scheduler's answer about itself, which waits for nobody.
+ANSWER_S: Final = 10.0
 #: Executors that are asked, as one that is away takes some seconds.
 EXECUTORS_MOST: Final = 50
 #: What was just asked for is there after so long: what waits for an offer, and agents that the question itself has asked for one.
@@ -24,7 +26,7 @@ def examine(client: MarathonClient, sleep: Callable[[float], object]) -> Iterato
     """Yield a finding for each part, what is on the way to it first."""
     answers = []
     for url in list(client.urls):
-        answer, found = _address(client.alone(url), url)
+        answer, found = _address(client.alone(url, ANSWER_S), url)
         yield from found
         answers.append(answer)
     told = [answer.info for answer in answers if answer.info is not None]
@@ -55,7 +57,6 @@ def _address(client: MarathonClient, url: str) -> tuple[Answer, list[Finding]]:
     found = list(reach.look(client))
     if any(finding.state == "wrong" and finding.part == "address" for finding in found):
         return Answer(url), found
-    found += reach.clock(client)
     try:
         info = client.info()
     except Refused as refused:
@@ -64,11 +65,15 @@ def _address(client: MarathonClient, url: str) -> tuple[Answer, list[Finding]]:
         return Answer(url), [*found, Finding("address", "wrong", str(refused), "is this the URL of a scheduler's API?")]
     except Unreachable as error:
         if not any(finding.state == "wrong" for finding in found):
-            fix = "the scheduler's log says more; is there a proxy between?"
+            fix = "does its process or its host hang? Its log says more; if so, restart it, another one takes over meanwhile"
             found.append(reach.speaks_https(client) or Finding("address", "wrong", str(error), fix))
         return Answer(url), found
     here = without_password(url)
-    return Answer(here, info), [Finding("address", "well", f"{here} answers: {info.get('name')} {info.get('version')}"), *found]
+    return Answer(here, info), [
+        Finding("address", "well", f"{here} answers: {info.get('name')} {info.get('version')}"),
+        *found,
+        *reach.clock(client),
+    ]
 
 
 def _marathon(client: MarathonClient, name: str, version: str) -> Iterator[Finding]:

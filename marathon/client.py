@@ -313,9 +313,9 @@ class MarathonClient:
     def info(self) -> Json:
         return self._object("GET", "/v2/info")
 
-    def alone(self, url: str) -> MarathonClient:
+    def alone(self, url: str, timeout_s: float) -> MarathonClient:
         """Return a client for one of the URLs, whoever answers at the others."""
-        return MarathonClient(url, self._timeout_s, self._session, self.login)
+        return MarathonClient(url, timeout_s, self._session, self.login)
 
     def surroundings(self) -> tuple[str, str]:
         """Return the proxy that the first URL is asked through, empty: none, and the file of the authorities that count there."""
