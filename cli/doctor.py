@@ -110,6 +110,9 @@ def _executors(client: MarathonClient, targets: list[dict[str, Any]]) -> Iterato
         except Unreachable as error:
             fix = "is the host up, with its Mesos agent, and may schedulers reach --executor-http-port there?"
             yield Finding("executors", "wrong", str(error), fix)
+        except Refused as refused:
+            if refused.status != 404:  # else it has no tasks any more, and no executor that is known
+                raise
     if answering:
         yield Finding("executors", "well", f"{answering} of {len(labels)} hosts with tasks answer")
     if len(labels) > EXECUTORS_MOST:

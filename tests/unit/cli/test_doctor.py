@@ -309,3 +309,10 @@ def test_in_a_terminal_the_fix_stands_below() -> None:
     out.width = 40
     lines = [line.split() for line in output.findings(found, out).lines(40)]
     assert lines[-2:] == [["wrong", "mesos", "no", "master", "is", "connected"], ["fix", "start", "one", "of", "them"]]
+
+
+def test_a_host_whose_tasks_have_ended_meanwhile_is_no_fault() -> None:
+    target = {"labels": {"job": "eratos-executor", "__metrics_path__": "/v2/metrics/executors/h1"}}
+    with Played(ALIVE) as played:
+        client = MarathonClient(f"http://127.0.0.1:{played.port}")
+        assert list(doctor._executors(client, [target])) == []
