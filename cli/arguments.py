@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import click
 
 from eratos.common.errors import EratosError
 from eratos.marathon.client import MarathonClient
 
-from . import tasks
-from .session import DEFAULT_URL, login
+from . import connection, contexts, tasks
 
 F = TypeVar("F", bound=Callable[..., object])
 
 WAIT_S = 600.0
+#: What instances are sorted by.
+Order = Literal["app", "task", "host", "state", "age", "requests", "answer", "errors"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 #: A shell waits for what completes a word.
 COMPLETE_S = 2.0
 
@@ -32,13 +33,16 @@ class Counted(click.Command):
         return super().parse_args(ctx, args)
 
 
+def connection_options(ctx: click.Context) -> connection.Options:
+    """Return what was typed of the options that say where the API is and what it is shown."""
+    given = ctx.find_root().params
+    return connection.Options(*(str(given.get(name) or "") for name in connection.Options._fields))
+
+
 def _complete(known: Callable[[MarathonClient], list[str]], ctx: click.Context, incomplete: str) -> list[str]:
     """Complete an id by those the API knows; where it does not answer soon there is nothing to complete."""
-    given = ctx.find_root().params
-    url = str(given.get("url") or os.environ.get("ERATOS_URL") or DEFAULT_URL)
     try:
-        shown = login(*(str(given.get(name) or "") for name in ("token_file", "ca_file", "cert_file")))
-        found = known(MarathonClient(url, timeout_s=COMPLETE_S, login=shown))
+        found = known(connection.resolve(connection_options(ctx)).client(COMPLETE_S))
     except EratosError:
         return []
     return [name for name in found if name.startswith(incomplete)]
@@ -75,6 +79,13 @@ def complete_pod(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     return _complete(lambda client: [str(job["id"]) for job in client.jobs()], ctx, incomplete)
+
+
+def complete_context(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    try:
+        return [name for name in sorted(contexts.load().by_name) if name.startswith(incomplete)]
+    except EratosError:
+        return []
 
 
 deployment_id = click.argument("deployment_id", metavar="DEPLOYMENT", shell_complete=complete_deployment)

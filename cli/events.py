@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from eratos.marathon.client import MarathonClient, Unreachable
+from eratos.marathon.client import MarathonClient, Refused, Unreachable
 
 from .tasks import short
 
@@ -40,6 +40,10 @@ def follow(
             sleep(AGAIN_S)
             try:
                 stream, failure = client.events(after=after, kinds=kinds), ""
+            except Refused as refused:
+                if refused.status != 401:
+                    raise
+                raise Refused(401, f"what we show is not believed any more, as with an expired token: {refused}") from None
             except Unreachable as error:
                 failure = str(error)
 

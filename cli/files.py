@@ -52,8 +52,10 @@ def read(path: str) -> tuple[str, list[Any]]:
     source = "standard input" if path == "-" else path
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unreadable(f"{source}: {getattr(error, 'strerror', None) or error}") from error
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{source}: is no text in UTF-8, by its byte {error.start}: save it as UTF-8") from error
+    except OSError as error:
+        raise Unreadable(f"{source}: {error.strerror or error}") from error
     try:
         # JSON first: YAML takes nearly all of it, but no tabs.
         is_json = text.lstrip()[:1] in ("{", "[")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-import json
 import os
 import signal
 import sys
@@ -13,18 +13,20 @@ from pathlib import Path
 import click
 
 from eratos.common.errors import EratosError
-from eratos.marathon.client import MarathonClient, Refused
+from eratos.marathon.client import Refused, Unreachable
 
-from . import arguments, output, wait
+from . import arguments, connection, output, wait
 from .files import Unreadable
-from .output import Output
-from .session import DEFAULT_URL, Session, login
+from .output import FORMS, Form, Output
+from .session import Session
 
-_HOW_TO_LOG_IN = "eratos shows what ERATOS_TOKEN, --token-file or ERATOS_CREDENTIALS (user:password) hold"
+_HOW_TO_LOG_IN = (
+    "eratos shows what --token-file, ERATOS_TOKEN, ERATOS_CREDENTIALS (user:password) or a context hold: eratos context show"
+)
 
 #: Options of the whole command, which may stand behind the subcommand too.
-_GLOBAL_FLAGS = ("--json",)
-_GLOBAL_VALUES = ("--url", "--token-file", "--ca-file", "--cert-file")
+_GLOBAL_FLAGS = ("--json", "--quiet", "-q")
+_GLOBAL_VALUES = ("--url", "--token-file", "--ca-file", "--cert-file", "--context", "--output", "-o")
 
 
 class _Subject(click.Group):
@@ -67,13 +69,19 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
 )
 @click.option(
     "--url",
-    default=DEFAULT_URL,
-    show_default=True,
-    envvar="ERATOS_URL",
-    show_envvar=True,
-    help="where the API is; several schedulers' with commas between",
+    default="",
+    help=f"where the API is; several schedulers' with commas between [ERATOS_URL; default: {connection.DEFAULT_URL}]",
 )
-@click.option("--json", "as_json", is_flag=True, help="print JSON, for scripts")
+@click.option(
+    "--context",
+    default="",
+    metavar="NAME",
+    shell_complete=arguments.complete_context,
+    help="one of eratos context [ERATOS_CONTEXT]",
+)
+@click.option("--output", "-o", "form", type=click.Choice(FORMS), help="wide cuts nothing off; json and yaml are for scripts")
+@click.option("--json", "as_json", is_flag=True, help="the same as --output json")
+@click.option("--quiet", "-q", is_flag=True, help="of lists the names alone, of changes nothing but failures")
 @click.option("--token-file", default="", metavar="FILE", help="file with a token for the API; or ERATOS_TOKEN holds one")
 @click.option("--ca-file", default="", metavar="FILE", help="authorities of an https API's certificate [ERATOS_CA_FILE]")
 @click.option("--cert-file", default="", metavar="FILE", help="certificate and key to show the API [ERATOS_CERT_FILE]")
@@ -94,10 +102,24 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
     help="print what has this shell complete commands and ids, and exit",
 )
 @click.pass_context
-def eratos(ctx: click.Context, url: str, as_json: bool, token_file: str, ca_file: str, cert_file: str) -> None:
-    """Run apps on eratos, or on anything else that speaks Marathon's API."""
-    if ctx.obj is None:
-        ctx.obj = Session(MarathonClient(url, login=login(token_file, ca_file, cert_file)), Output(as_json=as_json))
+def eratos(ctx: click.Context, /, form: Form | None, as_json: bool, quiet: bool, **_: str) -> None:
+    """Run apps on eratos, or on anything else that speaks Marathon's API.
+
+    \b
+    eratos app apply shop.json --wait    create or change an app, and wait until it is ready
+    eratos doctor                        say whether all is well, and what to do where it is not
+    """
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json, --output {form}: give one of them")
+    if ctx.obj is not None:
+        return
+    out = Output(form or ("json" if as_json else "table"), quiet=quiet)
+    # What is wrong with a context must not keep its user from mending it.
+    ctx.obj = out if ctx.invoked_subcommand == "context" else _session(arguments.connection_options(ctx), out)
+
+
+def _session(given: connection.Options, out: Output) -> Session:
+    return Session(connection.resolve(given).client(), out)
 
 
 for _name, _help in (
@@ -109,6 +131,7 @@ for _name, _help in (
     ("deployment", "Changes under way."),
     ("brake", "Show and release the disaster brake."),
     ("marathon", "Come from Marathon: check its files, copy its apps."),
+    ("context", "Keep APIs by name, with what they are shown."),
 ):
     eratos.add_command(_Subject(_name, help=_help))
 
@@ -155,16 +178,52 @@ def show_logs(session: Session, name: str, follow: bool, stderr: bool, tail: int
 @click.option("--type", "kinds", multiple=True, metavar="TYPE", help="only this type, such as deployment_info; may be repeated")
 @click.pass_obj
 def follow_events(session: Session, name: str, recent: bool, kinds: tuple[str, ...]) -> None:
-    """Follow what happens, until Ctrl-C. With --json each event is a line of JSON."""
+    """Follow what happens, until Ctrl-C. With --output json each event is a line of JSON."""
     from . import events
 
     after = str(session.client.overview()["earlier"]) if recent else ""
     try:
         for event in events.follow(session.client, kinds, session.out.say, session.sleep, after):
             if not name or events.about(event, "/" + name.strip("/")):
-                session.out.raw((json.dumps(event) if session.out.as_json else events.line(event)) + "\n")
+                session.out.item(event, events.line(event))
     except KeyboardInterrupt:
         return  # how people leave what they followed
+
+
+@eratos.command("doctor")
+@click.pass_obj
+def examine(session: Session) -> None:
+    """Look at every part from here: what is well, what is wrong, and what mends it. Ends with 1 where something is wrong."""
+    from . import doctor
+
+    found = list(doctor.examine(session.client, session.sleep))
+    session.out.result([dataclasses.asdict(finding) for finding in found], output.findings(found, session.out))
+    click.get_current_context().exit(any(finding.state == "wrong" for finding in found))
+
+
+@eratos.command("top")
+@click.argument("app_id", metavar="[APP]", default="", help="only its instances", shell_complete=arguments.complete_app)
+@click.option("--sort", "by", type=click.Choice(arguments.ORDERS), default="requests", show_default=True)
+@click.option("--reverse", is_flag=True, help="the other way round")
+@click.option(
+    "--every", type=click.FloatRange(min=0.5), default=2.0, show_default=True, metavar="SECONDS", help="between two looks"
+)
+@click.option("--once", is_flag=True, help="look once; always so in a pipe, and with an --output other than table")
+@click.pass_obj
+def watch_instances(session: Session, app_id: str, by: arguments.Order, reverse: bool, every: float, once: bool) -> None:
+    """Watch instances with their requests a second, time to answer (ms) and errors (5xx), until Ctrl-C."""
+    from . import top
+
+    out = session.out
+
+    def again() -> list[top.Row]:
+        return top.ordered(top.look(session.client, app_id), by, reverse=reverse)
+
+    if once or out.width is None or out.quiet:
+        found = again()
+        out.result([dataclasses.asdict(row) for row in found], top.table(found, out))
+        return
+    top.watch(again, out, session.sleep, every, lambda: output.size_of(sys.stdout))
 
 
 @eratos.command("info")
@@ -181,7 +240,7 @@ def run(argv: Sequence[str], session: Session | None = None) -> int:
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed, as by >&-
             setattr(sys, stream, Path(os.devnull).open("w"))  # noqa: SIM115
-    out, stdout = session.out if session is not None else Output(as_json=False), sys.stdout
+    out, stdout = session.out if session is not None else Output(), sys.stdout
     try:
         try:
             eratos(arguments, prog_name="eratos", obj=session)
@@ -204,6 +263,8 @@ def run(argv: Sequence[str], session: Session | None = None) -> int:
             named = ", ".join(refused.deployments)
             hint = f" It is {named}: see eratos deployment show, wait until it has ended, or give --force to take its place"
         out.fail(str(refused) + hint, refused.problems)
+    except Unreachable as error:
+        out.fail(f"{error}; eratos doctor looks where it fails")
     except EratosError as error:
         out.fail(str(error))
     except OSError as error:

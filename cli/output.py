@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, get_args
 
 from eratos.marathon.errors import Problem
 
@@ -19,31 +18,42 @@ from .tasks import short
 from .wait import reason, seems_at_rest
 
 if TYPE_CHECKING:
+    from .findings import Finding
     from .migration import Checked, Plan
 
 Json = Mapping[str, Any]
+#: ``wide``: as in a pipe, nothing cut off, folded or shortened. ``json``, ``yaml``: as the API gave it.
+Form = Literal["table", "wide", "json", "yaml"]
+FORMS: Final[tuple[Form, ...]] = get_args(Form)
 
 
 class Output:
-    """Where results and messages go. ``as_json``: results as the API gave them."""
+    """Where results and messages go. ``quiet``: of lists the names alone, and of what is done nothing but failures."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        self.as_json = as_json
+    def __init__(self, form: Form = "table", *, quiet: bool = False) -> None:
+        self.form = form
+        self.quiet = quiet
         for stream in (sys.stdout, sys.stderr):
             # What a locale has no letter for is spelt out instead of ending the command.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         #: Of the terminal; None in a pipe, where nothing is cut off, folded or shortened.
-        self.width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        self.width = size_of(sys.stdout)[0] if sys.stdout.isatty() and form == "table" else None
+
+    @property
+    def as_data(self) -> bool:
+        """Whether results are for programs, and tables for nobody."""
+        return self.form in ("json", "yaml")
 
     def say(self, message: str) -> None:
         """Tell of progress or of success; not a result."""
-        self._write(sys.stderr, message)
+        if not self.quiet:
+            self._write(sys.stderr, message)
 
     def fail(self, message: str, problems: Iterable[Problem] = ()) -> None:
         self._write(sys.stderr, _styled(f"eratos: {message}", "31", sys.stderr))
         rows = [(problem.path, problem.message) for problem in problems]
         if rows:
-            width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+            width = size_of(sys.stderr)[0] if sys.stderr.isatty() else None
             columns = (Column("FIELD", "never"), Column("PROBLEM AND FIX", "fold"))
             for line in Table(columns, rows).lines(width):
                 self._write(sys.stderr, line)
@@ -58,9 +68,13 @@ class Output:
         return task_id if self.width is None else short(task_id)
 
     def result(self, data: Any, *tables: Table | str) -> None:
-        """Show a result: ``data`` as JSON, or else the tables and lines."""
-        if self.as_json:
-            self._write(sys.stdout, json.dumps(data, indent=2))
+        """Show a result: ``data`` for programs, or else the tables and lines."""
+        if self.as_data:
+            self._write(sys.stdout, _yaml(data) if self.form == "yaml" else json.dumps(data, indent=2))
+            return
+        if self.quiet:
+            for name in (name for table in tables if isinstance(table, Table) for name in table.names()):
+                self._write(sys.stdout, name)
             return
         more = "…" if (sys.stdout.encoding or "").lower().startswith("utf") else "..."
         for table in tables:
@@ -70,8 +84,30 @@ class Output:
             for number, line in enumerate(table.lines(self.width, more)):
                 self._write(sys.stdout, line if number or not table.header else _styled(line, "1", sys.stdout))
 
+    def item(self, data: Any, line: str) -> None:
+        """Show one of a stream of results at once: as a line for people, a line of JSON, or a document of YAML."""
+        texts = {"json": lambda: json.dumps(data), "yaml": lambda: "---\n" + _yaml(data)}
+        self.raw(texts.get(self.form, lambda: line)() + "\n")
+
     def _write(self, stream: TextIO, line: str) -> None:
         stream.write(line + "\n")
+
+
+def size_of(terminal: TextIO) -> tuple[int, int]:
+    """Return how many columns and lines a terminal has; by hand, as shutil takes long to import."""
+    given = os.environ.get("COLUMNS", ""), os.environ.get("LINES", "")
+    try:
+        known: tuple[int, int] = os.get_terminal_size(terminal.fileno())
+    except (OSError, ValueError):
+        known = 0, 0
+    columns, lines = (int(text) if text.isdigit() and int(text) else there for text, there in zip(given, known, strict=True))
+    return columns or 80, lines or 24
+
+
+def _yaml(data: Any) -> str:
+    import yaml  # takes longer to import than most commands to run
+
+    return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).removesuffix("\n").removesuffix("\n...")
 
 
 def _styled(text: str, code: str, stream: TextIO) -> str:
@@ -361,6 +397,27 @@ def pairs(data: Json) -> Table:
     """Return a flat object as two columns; nested ones are left to --json."""
     rows = [(key, value) for key, value in data.items() if not isinstance(value, dict | list)]
     return Table((Column("WHAT", "never"), Column("VALUE", "fold")), rows)
+
+
+def findings(found: Iterable[Finding], out: Output) -> Table:
+    """Return a row for each finding; in a terminal its fix stands below it, where there is room for it."""
+    columns = (Column("STATE"), Column("PART", "never"), Column("WHAT", "fold"))
+    if out.width is None:
+        return Table((*columns, Column("FIX", "fold")), [(one.state, one.part, one.what, one.fix) for one in found])
+    rows = [row for one in found for row in ((one.state, one.part, one.what), (" ", "fix", one.fix)) if row[2]]
+    return Table(columns, rows)
+
+
+def contexts(found: Iterable[Json]) -> Table:
+    rows = [(one["name"], "yes" if one["inUse"] else "", one["url"], one["login"], one["caFile"]) for one in found]
+    names = ("IN USE", "URL", "LOGIN", "CA FILE")
+    return Table((Column("NAME", "never"), *(Column(name, "cut" if name == "IN USE" else "fold") for name in names)), rows)
+
+
+def counting(found: Json) -> Table:
+    """Return what counts of options, environment and contexts, each with where it is from."""
+    rows = [(key, value, found["from"].get(key, "")) for key, value in found.items() if key not in ("from", "inUse")]
+    return Table((Column("WHAT", "never"), Column("VALUE", "fold"), Column("FROM", "fold")), rows)
 
 
 def checked(result: Checked) -> list[Table | str]:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
 
-from eratos.common.secret_file import secret
-from eratos.marathon.client import Login, MarathonClient, Refused
+from eratos.marathon.client import MarathonClient, Refused
 
 from . import wait
 from .output import Output
-
-DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 @dataclass
@@ -64,19 +59,3 @@ def confirm(question: str) -> None:
         raise Refused(0, "nobody answered, so nothing was deleted: give --yes where nobody can") from None
     if not agreed:
         raise Refused(0, "nothing was deleted")
-
-
-def login(token_file: str, ca_file: str, cert_file: str) -> Login:
-    """Return what the API is shown, out of options and environment. Raises PermanentError for a file that cannot be used."""
-    files = []
-    for flag, given in (("--token-file", token_file), ("--ca-file", ca_file), ("--cert-file", cert_file)):
-        path = given or os.environ.get("ERATOS_" + flag[2:].upper().replace("-", "_"), "")
-        if path and not Path(path).is_file():
-            raise Refused(0, f"{flag}: {path} is no file")
-        files.append(path)
-    # What was typed comes before what stands in the environment.
-    token = "" if token_file else os.environ.get("ERATOS_TOKEN", "")
-    credentials = os.environ.get("ERATOS_CREDENTIALS", "")
-    if credentials and ":" not in credentials:
-        raise Refused(0, "ERATOS_CREDENTIALS: must be user:password")
-    return Login(token or (secret(files[0], "--token-file") if files[0] else ""), credentials, files[1], files[2])

@@ -34,6 +34,10 @@ class Table:
     rows: Sequence[Sequence[object]]
     header: bool = True
 
+    def names(self) -> list[str]:
+        """Return what the rows are called, where each has a name of its own."""
+        return [_plain(row[0]) for row in self.rows] if self.header and self.columns[0].give == "never" else []
+
     def lines(self, width: int | None, more: str = "...") -> Iterator[str]:
         """Yield the lines for a terminal of so many characters, or for a pipe. ``more`` marks what was cut."""
         cells = [[_plain(item) for item in row] for row in self.rows]

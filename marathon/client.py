@@ -32,6 +32,11 @@ Json = dict[str, Any]
 CONNECT_S: Final = 3.0
 READ_S: Final = 10.0
 
+#: What Marathon has not, and older versions of eratos not all of.
+_OURS: Final = (
+    *("/v2/balancers", "/v2/brake", "/v2/explain", "/v2/logs", "/v2/metrics/", "/v2/needs", "/v2/overview", "/v2/whoami"),
+    "/v1/jobs",
+)
 _DEPLOYMENT_ID: Final = "Marathon-Deployment-Id"
 
 #: Answers with 503 that say for certain that a change was not made: eratos' own, and Marathon's (LeaderProxyFilter.scala).
@@ -94,10 +99,12 @@ class MarathonClient:
         self.urls = [part.strip().rstrip("/") for part in url.split(",") if part.strip()] or [""]
         for part in self.urls:
             if not re.match(r"https?://[^/]", part):
-                raise Refused(0, f"{_shown(part) or 'nothing'} is no URL of an API: write it like http://127.0.0.1:8080")
+                raise Refused(
+                    0, f"{without_password(part) or 'nothing'} is no URL of an API: write it like http://127.0.0.1:8080"
+                )
         self._timeout_s = timeout_s
         self._session = session
-        self._login = login or Login()
+        self.login = login or Login()
         #: What the API said beside its answers that a user should know; eratos only. Whoever shows it, empties it.
         self.notices: list[str] = []
 
@@ -236,9 +243,9 @@ class MarathonClient:
         answer = self._ask("GET", "/v2/events", {"event_type": list(kinds)}, stream=True, headers=headers)
         return _events(_pieces(answer))
 
-    def overview(self) -> Json:
-        """Ask for agents, apps and instances in short, and for the event stream's position; eratos only."""
-        return self._object("GET", "/v2/overview")
+    def overview(self, *app_ids: str) -> Json:
+        """Ask for agents, apps and instances in short, and for the event stream's position; eratos only. No id: all apps."""
+        return self._object("GET", "/v2/overview", {"app": list(app_ids)})
 
     def group(self, group_id: str = "/") -> Json:
         return self._object("GET", _group(group_id))
@@ -306,6 +313,39 @@ class MarathonClient:
     def info(self) -> Json:
         return self._object("GET", "/v2/info")
 
+    def alone(self, url: str, timeout_s: float) -> MarathonClient:
+        """Return a client for one of the URLs, whoever answers at the others."""
+        return MarathonClient(url, timeout_s, self._session, self.login)
+
+    def surroundings(self) -> tuple[str, str]:
+        """Return the proxy that the first URL is asked through, empty: none, and the file of the authorities that count there."""
+        import requests
+
+        self._session = self._session or requests.Session()
+        found = self._session.merge_environment_settings(self.urls[0], {}, False, self.login.ca_file or None, None)
+        authorities = found["verify"] if isinstance(found["verify"], str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+        return requests.utils.select_proxy(self.urls[0], found["proxies"]) or "", authorities
+
+    def clock(self) -> str:
+        """Ask ``/ping``, which asks nobody who they are, and return the moment that the answer names (RFC 9110, Date)."""
+        return str(self._ask("GET", "/ping").headers.get("Date", ""))
+
+    def who_am_i(self) -> Json:
+        """Ask for whom the API takes this client; eratos only."""
+        return self._object("GET", "/v2/whoami")
+
+    def balancers(self) -> list[Json]:
+        """Ask what each balancer serves, leaves out and counts; eratos only."""
+        return list(self._part("balancers", "/v2/balancers"))
+
+    def metrics_targets(self) -> list[Json]:
+        """Ask for all there is to scrape, as Prometheus' ``http_sd_configs`` do; eratos only."""
+        return list(self._call("GET", "/v2/metrics/targets"))
+
+    def metrics(self, path: str) -> str:
+        """Ask for what a part counts, by the path of one of the targets, in Prometheus' text."""
+        return self._ask("GET", path, headers={"Accept": "text/plain"}).text
+
     def leader(self) -> str:
         return str(self._part("leader", "/v2/leader"))
 
@@ -322,7 +362,9 @@ class MarathonClient:
         return answer[key]
 
     def _strange(self, path: str) -> Refused:
-        return Refused(200, f"{_shown(self.urls[0])} answered {path} in another form than Marathon does: is it Marathon's API?")
+        return Refused(
+            200, f"{without_password(self.urls[0])} answered {path} in another form than Marathon does: is it Marathon's API?"
+        )
 
     def _call(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         answer = self._ask(method, path, params, body)
@@ -388,14 +430,16 @@ class MarathonClient:
                 headers=dict(headers),
                 timeout=timeout,
                 stream=stream,
-                auth=self._show_login if self._login.header else None,
-                verify=self._login.ca_file or None,
-                cert=self._login.cert_file or None,
+                auth=self._show_login if self.login.header else None,
+                verify=self.login.ca_file or None,
+                cert=self.login.cert_file or None,
             )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
-            raise Refused(0, f"{_shown(url)} is no URL of an API: write it like http://127.0.0.1:8080") from None
+            raise Refused(0, f"{without_password(url)} is no URL of an API: write it like http://127.0.0.1:8080") from None
         except requests.RequestException as error:
-            raise _unreachable(method, f"no answer from {_shown(url)}: {_cause(error)}", made=not _never_sent(error)) from error
+            raise _unreachable(
+                method, f"no answer from {without_password(url)}: {_cause(error)}", made=not _never_sent(error)
+            ) from error
         if answer.status_code in (429, 502, 503, 504):
             message, retry_after = _message(answer), answer.headers.get("Retry-After", "")
             made = answer.status_code != 429 and (answer.status_code != 503 or not _NOT_MADE.search(message))
@@ -408,7 +452,7 @@ class MarathonClient:
 
     def _show_login(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         # As authentication, not as a header, which a .netrc file would take the place of.
-        request.headers["Authorization"] = self._login.header
+        request.headers["Authorization"] = self.login.header
         return request
 
 
@@ -430,7 +474,7 @@ def _never_sent(error: requests.RequestException) -> bool:
     return isinstance(getattr(inner, "reason", inner), urllib3.exceptions.NewConnectionError)
 
 
-def _shown(url: str) -> str:
+def without_password(url: str) -> str:
     """Return a URL without what it may hold of a password."""
     return re.sub(r"//[^/@]*@", "//", url)
 
@@ -460,7 +504,7 @@ def _pieces(answer: requests.Response) -> Iterator[bytes]:
             yield from answer.iter_content(None)
         except requests.RequestException as error:
             url = "{0.scheme}://{0.netloc}".format(urlsplit(str(answer.url)))
-            raise Unreachable(f"the log was cut short: the connection to {_shown(url)} was lost") from error
+            raise Unreachable(f"the log was cut short: the connection to {without_password(url)} was lost") from error
 
 
 def _app(app_id: str) -> str:
@@ -515,8 +559,12 @@ def _json(answer: requests.Response) -> Mapping[str, Any]:
 def _message(answer: requests.Response) -> str:
     if said := _json(answer).get("message"):
         return str(said)
+    parts = urlsplit(answer.url)
+    if answer.status_code == 404 and parts.path.startswith(_OURS):
+        here = without_password(f"{parts.scheme}://{parts.netloc}")
+        return f"{here} has no {parts.path}, which is eratos' own: this is Marathon, or an older eratos"
     url, _, path = answer.url.partition("/v2/")
-    return f"{_shown(url)} answered HTTP {answer.status_code} {answer.reason} for /v2/{path}: is it Marathon's API?"
+    return f"{without_password(url)} answered HTTP {answer.status_code} {answer.reason} for /v2/{path}: is it Marathon's API?"
 
 
 def _deployments(answer: requests.Response) -> Iterable[str]:

@@ -59,14 +59,20 @@ class ConsulCatalog:
         balancers, or what they leave out, are others than before.
         """
         self._clients = [_client(url, token, ca_file, cert_file) for url in urls]
+        self._places = ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
         self._live_tasks = live_tasks
         self._placeholders = placeholders
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
-        self._told = False
+        self._trouble = ""
         self._left_out: Mapping[str, Sequence[str]] = {}
         self._balancers: tuple[Balancer, ...] = ()
         self._on_change = on_change
+
+    @property
+    def trouble(self) -> str:
+        """Why what is said here may be old: no Consul answers. Empty: one does."""
+        return self._trouble
 
     @property
     def left_out(self) -> Mapping[str, Sequence[str]]:
@@ -107,16 +113,22 @@ class ConsulCatalog:
                     if in_full:
                         self._look(self._clients[0])
                         looked_at = time.monotonic()
-                    self._told = False
+                    self._say("")
                     break
                 except _Failure as error:
                     self._clients.append(self._clients.pop(0))
                     failure = error
             else:
-                if not self._told:
+                if not self._trouble:
                     log.warning("no Consul answers, what lost hosts left stays until one does %s", fields(error=repr(failure)))
-                    self._told = True
+                self._say(f"no Consul answers the scheduler at {self._places}: {type(failure).__name__}")
                 self._stopping.wait(PAUSE_S)
+
+    def _say(self, trouble: str) -> None:
+        begins_or_ends = bool(trouble) != bool(self._trouble)
+        self._trouble = trouble
+        if begins_or_ends:
+            self._on_change()
 
     def _look(self, client: consul.Consul) -> None:
         self._sweep(client)

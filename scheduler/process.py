@@ -103,6 +103,10 @@ class Process:
         catalogue = self._catalogue
         return catalogue.balancers if catalogue is not None else ()
 
+    def consul_trouble(self) -> str:
+        catalogue = self._catalogue
+        return catalogue.trouble if catalogue is not None else ""
+
     def look_around(self) -> None:
         loop = self._loop
         if loop is not None:

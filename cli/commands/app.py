@@ -94,8 +94,8 @@ def list_apps(session: Session, label: str) -> None:
 def show_app(session: Session, app_id: str) -> None:
     """Show an app, its tasks, and what its instances wait for."""
     shown = session.client.app(app_id)
-    queue = [] if session.out.as_json else session.client.queue()
-    rest = session.out.as_json or wait.at_rest(session.client, shown)
+    queue = [] if session.out.as_data else session.client.queue()
+    rest = session.out.as_data or wait.at_rest(session.client, shown)
     session.out.result(shown, *output.app(shown, queue, session.out, at_rest=rest))
 
 
@@ -180,7 +180,7 @@ def delete_app(session: Session, app_ids: tuple[str, ...], force: bool, yes: boo
 def list_versions(session: Session, app_id: str) -> None:
     """List the versions of an app that are kept, the present one first, and what each of them changed."""
     names = session.client.versions(app_id)
-    if session.out.as_json:
+    if session.out.as_data:
         session.out.result(names)
         return
     definitions = [session.client.version(app_id, name) for name in names]

@@ -35,6 +35,7 @@ TARGETS = (
     *(f"scheduler/core/{name}" for name in ("reconcile", "rollout", "timers", "versions")),
     *(f"executor/core/{name}" for name in ("check_status", "endings", "ownership", "retention")),
     *(f"haproxy/core/{name}" for name in ("guard", "usage", "zones")),
+    *(f"cli/{name}" for name in ("findings", "top")),
 )
 MOST = 30  #: mutants of one module, unless more are asked for
 TIMEOUT_S = 60.0

@@ -51,6 +51,9 @@ class Controller(Protocol):
     def balancers(self) -> Sequence[Balancer]:
         """Return the balancers that are registered in Consul, some seconds ago."""
 
+    def consul_trouble(self) -> str:
+        """Return why no Consul is heard, or an empty text."""
+
     def look_around(self) -> None:
         """Have agents asked soon what they have free, unless that was done of late: somebody looks at the cluster."""
 

@@ -267,7 +267,7 @@ OVERVIEWS: Final[Mapping[str, Schema]] = {
                 {"frameworkId": _or_null(_STRING), "master": _or_null(_STRING), "connected": _BOOLEAN, "reason": _STRING}
             ),
         },
-        {"brake": _ref("Brake")},
+        {"brake": _ref("Brake"), "consul": _object({"trouble": _STRING})},
     ),
     "Balancers": _object({"balancers": _list(_BALANCER)}),
 }

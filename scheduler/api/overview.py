@@ -57,6 +57,7 @@ def router(ctx: Context) -> APIRouter:
         }
         if everything:
             shown["brake"] = seen.brake
+            shown["consul"] = {"trouble": ctx.controller.consul_trouble()}
         return Json(shown)
 
     return routes

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,6 +199,33 @@ def test_the_command_line_uses_what_up_says(closed: Cluster) -> None:
     del words["ERATOS_TOKEN_FILE"]
     done = subprocess.run(eratos, env={**os.environ, **words}, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode and "who you are is asked for" in done.stderr
+
+
+def test_a_context_keeps_what_up_says_and_doctor_finds_all_well(closed: Cluster, tmp_path: Path) -> None:
+    words = dict(
+        word.split("=", 1) for line in secure.how_to_ask(settings()) for word in line.split() if word.startswith("ERATOS_")
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ERATOS_")}
+    clean["ERATOS_CONFIG"] = str(tmp_path / "contexts.json")
+
+    def eratos(*arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [str(ROOT / ".venv" / "bin" / "eratos"), *arguments]
+        return subprocess.run(
+            command, env={**clean, **environment}, input=typed, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    assert eratos("context", "add", "dev", **words).returncode == 0
+    assert "/prime" in eratos("app", "list").stdout
+    examined = eratos("doctor", "--output", "json")
+    found = json.loads(examined.stdout)
+    assert examined.returncode == 0, [one for one in found if one["state"] == "wrong"]
+    parts = {one["part"] for one in found if one["state"] == "well"}
+    assert parts >= {"certificate", "login", "leader", "mesos", "consul", "agents", "executors", "balancers", "apps"}
+    del words["ERATOS_TOKEN_FILE"]
+    assert eratos("context", "add", "wrong", "--user", "joe", typed="guessed\n", **words).returncode == 0
+    refused = eratos("doctor", "--context", "wrong", "--quiet", "--output", "json")
+    assert refused.returncode == 1
+    assert {one["part"] for one in json.loads(refused.stdout) if one["state"] == "wrong"} == {"login"}
 
 
 def settings() -> Settings:

@@ -40,6 +40,7 @@ class FakeController:
         self._watch = Watch()
         self.registered: list[Balancer] = []
         self.unbalanced: dict[str, list[str]] = {}
+        self.deaf = ""
         self._leader = leader
         self._tokens = itertools.count(1)
 
@@ -60,6 +61,9 @@ class FakeController:
 
     def balancers(self) -> Sequence[Balancer]:
         return self.registered
+
+    def consul_trouble(self) -> str:
+        return self.deaf
 
     def look_around(self) -> None:
         self.handle(LookAround())

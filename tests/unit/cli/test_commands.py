@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support import api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
@@ -40,7 +41,7 @@ def a_session(controller: FakeController, *, as_json: bool = False, sleep: Calla
         raise AssertionError("nobody should wait here")
 
     client = MarathonClient(URL, session=api.session(api.an_api(controller)))
-    return Session(client, Output(as_json=as_json), clock=lambda: controller.now, sleep=sleep or no_sleep)
+    return Session(client, Output("json" if as_json else "table"), clock=lambda: controller.now, sleep=sleep or no_sleep)
 
 
 def running(controller: FakeController, *apps: Any) -> list[str]:
@@ -371,7 +372,7 @@ def test_completion_knows_what_there_is(
         assert url == "http://elsewhere.test"
         return MarathonClient(URL, timeout_s, session=api.session(api.an_api(controller)))
 
-    monkeypatch.setattr("eratos.cli.arguments.MarathonClient", client)
+    monkeypatch.setattr("eratos.cli.connection.MarathonClient", client)
     monkeypatch.setenv("ERATOS_URL", "http://elsewhere.test")
     assert complete(monkeypatch, capsys, *words) == completed
 
@@ -743,3 +744,35 @@ def test_an_agent_that_takes_nothing_says_why() -> None:
     (row,) = output.agents(found).rows
     assert row[:5] == ("h1", "eu/b", 0, "0.5", "64")
     assert "left alone until 2026-11-27T12:00:00.000Z, as starts of /a, /b failed; maintenance from 2026-11-28" in row[5]
+
+
+def test_yaml_is_what_the_api_gave(session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    running(controller, an_app("/a"))
+    session.out.form = "yaml"
+    assert run(["app", "list"], session) == 0
+    assert yaml.safe_load(capsys.readouterr().out)[0]["id"] == "/a"
+
+
+def test_a_quiet_list_is_its_names_and_a_quiet_change_says_nothing(
+    session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (task,) = running(controller, an_app("/a"))
+    session.out.quiet = True
+    for command, shown in (["app", "list"], "/a\n"), (["task", "list"], task + "\n"), (["app", "show", "/a"], task + "\n"):
+        assert run(command, session) == 0
+        assert capsys.readouterr().out == shown
+    assert run(["app", "scale", "/a", "2"], session) == 0
+    assert capsys.readouterr() == ("", "")
+    assert run(["app", "scale", "/no", "2"], session) == 1
+    assert "/no" in capsys.readouterr().err
+
+
+def test_two_forms_at_once_are_wrong_usage(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["app", "list", "--json", "-o", "yaml"], session) == 2
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_utf8_is_named(session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").write_bytes('{"id": "/a", "cmd": "caf\xe9"}'.encode("latin-1"))
+    assert run(["app", "apply", str(tmp_path / "a.json")], session) == 2
+    assert "is no text in UTF-8, by its byte 24" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def test_a_stream_that_is_cut_goes_on_behind_the_last_event_and_what_is_away_is_
     said: list[str] = []
     slept: list[float] = []
     found = []
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="not believed any more, as with an expired token: who are you"):
         for event in events.follow(client, (), said.append, slept.append, "m-0"):  # type: ignore[arg-type]
             found.append(event["number"])
     assert found == ["m-1", "m-2", "m-3"]
@@ -147,7 +147,7 @@ def test_the_command_writes_a_line_of_json_for_each_and_ends_quietly(
             yield from itertools.islice(super().events(**asked), 2)
             raise KeyboardInterrupt
 
-    session = Session(Leaving(url), Output(as_json=True))
+    session = Session(Leaving(url), Output("json"))
     assert run(["events", "/shop", "--recent", "--type", "status_update_event"], session) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(event["eventType"], event["appId"]) for event in shown] == [("status_update_event", "/shop")]

@@ -34,7 +34,7 @@ class World:
         self.controller.now = 1_800_000_000.0
         self.ends = ("FINISHED", "exit code 0")
         client = MarathonClient("http://api.test", session=api.session(api.an_api(self.controller)))
-        self.session = Session(client, Output(as_json=False), clock=lambda: self.controller.now, sleep=self.sleep)
+        self.session = Session(client, Output(), clock=lambda: self.controller.now, sleep=self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.controller.now += seconds
@@ -137,7 +137,7 @@ def test_a_job_is_deleted_once_that_is_confirmed(
 
 
 def test_jobs_as_json(eratos: World, capsys: pytest.CaptureFixture[str]) -> None:
-    eratos.session.out.as_json = True
+    eratos.session.out.form = "json"
     capsys.readouterr()
     assert eratos("list") == 0
     assert json.loads(capsys.readouterr().out)[0]["id"] == "shop.backup"

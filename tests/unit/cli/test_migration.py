@@ -25,7 +25,7 @@ GOOD = {"id": "/a", "cmd": "x"}
 
 def a_session(controller: FakeController, *, as_json: bool = False, source: Any = None) -> Session:
     client = MarathonClient("http://api.test", session=api.session(api.an_api(controller)))
-    return Session(client, Output(as_json=as_json), source=source)
+    return Session(client, Output("json" if as_json else "table"), source=source)
 
 
 @pytest.fixture
@@ -82,9 +82,7 @@ POD = {
 }
 
 
-def test_a_pod_is_checked_field_by_field(
-    controller: FakeController, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_pod_is_checked_field_by_field(controller: FakeController, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "a.json", POD | {"id": "/pod", "legacySharedCgroups": True})
     assert run(["marathon", "check", path], a_session(controller)) == 0
     out = capsys.readouterr().out

@@ -49,7 +49,7 @@ def session(controller: FakeController) -> Session:
         controller.now += 1
         controller.handle(Tick())
 
-    return Session(client, Output(as_json=False), clock=lambda: controller.now, sleep=sleep)
+    return Session(client, Output(), clock=lambda: controller.now, sleep=sleep)
 
 
 def write(folder: Path, content: Any) -> str:

@@ -88,7 +88,7 @@ def twenty_tasks() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("width", [80, 60])
 def test_twenty_tasks_are_twenty_lines_with_ids_to_copy(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", terminal := Terminal(width, monkeypatch))
-    out = Output(as_json=False)
+    out = Output()
     out.result([], output.tasks(twenty_tasks(), out))
     header, *lines = terminal.getvalue().splitlines()
     assert header.startswith("\033[1mTASK")
@@ -98,7 +98,7 @@ def test_twenty_tasks_are_twenty_lines_with_ids_to_copy(width: int, monkeypatch:
 
 
 def test_a_pipe_gets_whole_ids_and_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
-    out = Output(as_json=False)
+    out = Output()
     out.result([], output.tasks(twenty_tasks(), out))
     shown = capsys.readouterr().out
     assert "\033" not in shown
@@ -109,7 +109,7 @@ def test_a_pipe_gets_whole_ids_and_no_colour(capsys: pytest.CaptureFixture[str])
 def test_no_colour_where_none_is_wanted(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", terminal := Terminal(80, monkeypatch))
     monkeypatch.setattr(sys, "stderr", terminal)
-    out = Output(as_json=False)
+    out = Output()
     monkeypatch.setenv(name, value)
     out.fail("a fault")
     out.result([], output.queue([]))
@@ -119,7 +119,7 @@ def test_no_colour_where_none_is_wanted(name: str, value: str, monkeypatch: pyte
 def test_a_locale_without_the_letters_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", stream := io.TextIOWrapper(raw, encoding="ascii"))
-    out = Output(as_json=False)
+    out = Output()
     out.width = 30
     out.result([], "Zürich …", Table((Column("ID", "never"), Column("IMAGE")), [("/a-long-name-of-an-app", "x" * 40)]))
     stream.flush()

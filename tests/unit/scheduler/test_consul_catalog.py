@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 from typing import Any
 
-from eratos.scheduler.consul_catalog import dead_nodes, left_out, orphans
+import pytest
+
+from eratos.common.errors import TemporaryError
+from eratos.scheduler import consul_catalog
+from eratos.scheduler.consul_catalog import ConsulCatalog, dead_nodes, left_out, orphans
 
 
 def a_service(
@@ -54,3 +59,32 @@ def test_what_balancers_leave_out_is_found_by_service():
         {"Node": {"Node": "n5"}, "Service": {"Meta": {"eratos-host": "b", "eratos-task": "t", "eratos-left-out-0": "db: x"}}},
     ]
     assert left_out(balancers) == {"db": ["b1: port 5432: taken", "b2: taken"], "a": ["b2: mode"]}
+
+
+class Keeper:
+    """Stands for what asks Consul each time: ``away`` plays that none answers."""
+
+    away = True
+
+    def changed(self) -> bool:
+        return True
+
+    def keep(self, client: object, *, in_full: bool) -> None:
+        if self.away:
+            raise TemporaryError("connection refused")
+
+
+def test_that_no_consul_answers_is_said_and_that_one_does_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consul_catalog, "CHANGES_S", 0.001)
+    monkeypatch.setattr(consul_catalog, "PAUSE_S", 0.001)
+    monkeypatch.setattr(ConsulCatalog, "_look", lambda self, client: None)
+    told: queue.Queue[str] = queue.Queue()
+    keeper = Keeper()
+    made = ConsulCatalog(["http://c1", "http://c2"], lambda: ("f", ()), keeper, on_change=lambda: told.put(made.trouble))  # type: ignore[arg-type]
+    made.start()
+    try:
+        assert told.get(timeout=30) == "no Consul answers the scheduler at c1, c2: TemporaryError"
+        keeper.away = False
+        assert told.get(timeout=30) == ""
+    finally:
+        made.stop()

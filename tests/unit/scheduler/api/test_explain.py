@@ -127,7 +127,7 @@ def test_the_brake_shows_its_reason_and_can_be_released(api: ApiClient, controll
 
 def test_the_command_line_explains_and_releases(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
     client = MarathonClient("http://api.test", session=over_api.session(an_api(controller)))
-    session = Session(client, Output(as_json=False))
+    session = Session(client, Output())
     controller.submit(PutApps((an_app("/web", cpus=64),)))
     controller.launch(an_offer(cpus=3))
     assert run(["app", "explain", "/web"], session) == 0
@@ -238,6 +238,6 @@ def test_what_becomes_of_fields_is_said_at_once_and_ever_after(
     found = {item["path"]: item for item in api.get("/v2/apps/web/explain").json()["definition"]}
     assert found.keys() == {"/container/type", "/networks(0)", "/networks(0)/labels"}
     assert found["/networks(0)/labels"]["verdict"] == "not heeded"
-    session = Session(MarathonClient("http://api.test", session=over_api.session(an_api(controller))), Output(as_json=False))
+    session = Session(MarathonClient("http://api.test", session=over_api.session(an_api(controller))), Output())
     assert run(["app", "explain", "/web"], session) == 0
     assert "field: /networks(0) translated: the Docker network front" in capsys.readouterr().out

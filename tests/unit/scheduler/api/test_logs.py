@@ -209,7 +209,7 @@ def test_an_app_without_readiness_checks_has_no_results(rig: Rig) -> None:
 
 
 def eratos(client: MarathonClient, *words: str) -> int:
-    return run(["logs", *words], Session(client, Output(as_json=False)))
+    return run(["logs", *words], Session(client, Output()))
 
 
 def test_the_command_shows_one_task_as_it_is(rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,12 @@ def test_an_agent_is_shown_with_what_is_taken_and_what_is_free(api: ApiClient, c
     assert ports == [100, 100]
 
 
+def test_whether_consul_answers_is_said(api: ApiClient, controller: FakeController) -> None:
+    assert shown(api)["consul"] == {"trouble": ""}
+    controller.deaf = "no Consul answers the scheduler"
+    assert shown(api)["consul"] == {"trouble": "no Consul answers the scheduler"}
+
+
 def test_instances_are_in_words_what_they_are(api: ApiClient, controller: FakeController) -> None:
     controller.submit(PutApps((an_app("/a", 6, healthChecks=CHECKS),)))
     tasks = controller.launch(an_offer())
