@@ -71,9 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     strategy = {"minimumHealthCapacity": 1.0, "maximumOverCapacity": 0.2}
     with contextlib.ExitStack() as stack:
-        fleet = stack.enter_context(
-            Fleet("bench-drain", work_s=WORK_S, upgradeStrategy=strategy, taskKillGracePeriodSeconds=10)
-        )
+        fleet = stack.enter_context(Fleet("bench-drain", work_s=WORK_S, upgradeStrategy=strategy, taskKillGracePeriodSeconds=10))
         fleet.scale(MANY)
         patient = None
         if not options.without_staying_clients:

@@ -17,6 +17,8 @@ from typing import Any
 from .terminal import Problem
 
 WIDTH, HEIGHT, LEFT, BELOW = 960, 120, 56, 18
+#: Events that end a step; the next one may begin in the same tenth of a second.
+ENDS = ("well", "broken")
 #: Failures that are listed one by one for each step; of more, the number.
 LISTED = 20
 
@@ -110,7 +112,7 @@ def of_chaos(found: dict[str, Any], verdict: str, good: bool) -> Run:
         happened = [
             Row(event["at_s"], event["text"], event["event"] == "broken")
             for event in found["timeline"]
-            if step["at_s"] <= event["at_s"] < end_s
+            if (step["at_s"] < event["at_s"] <= end_s if event["event"] in ENDS else step["at_s"] <= event["at_s"] < end_s)
         ]
         failed = _failed([failure for failure in found["failures"] if step["at_s"] <= failure["at_s"] < end_s])
         summary = (
@@ -154,8 +156,8 @@ def page(run: Run) -> Iterator[str]:
     yield from (f'<p class="quiet">{_text(fact)}</p>' for fact in run.facts)
     if run.bands:
         yield '<p class="quiet">Yellow: something was broken. Choose a band to see what happened to whom.</p>'
-    failed = "failed" if any(second["failed"] for second in run.seconds) else "none failed"
-    yield from _chart(run, end_s, f"Requests a second, answered and {failed}", _answers, lambda s: float(s["requests"]), "")
+    failed = "failed (red)" if any(second["failed"] for second in run.seconds) else "none failed"
+    yield from _chart(run, end_s, f"Requests a second: answered (blue), {failed}", _answers, lambda s: float(s["requests"]), "")
     yield from _chart(run, end_s, "Latency: p50 (blue) and p99 (violet)", _latency, lambda s: s["p99_s"] * 1000, " ms")
     if run.ready:
         yield from _rotation(run, end_s)
@@ -238,10 +240,11 @@ def _frame(
 
 
 def _answers(run: Run, x: Callable[[float], float], y: Callable[[float], float]) -> Iterator[str]:
-    width = max(0.5, (x(1) - x(0)) * 0.9)
+    since_s = 0.0
     for second in run.seconds:
-        left, answered = x(max(0.0, second["at_s"] - 1)), second["requests"] - second["failed"]
-        bar = f'x="{left:.1f}" width="{width:.1f}"'
+        left, answered = x(since_s), second["requests"] - second["failed"]
+        bar = f'x="{left:.1f}" width="{max(0.5, (x(second["at_s"]) - left) * 0.9):.1f}"'
+        since_s = second["at_s"]
         yield f'<rect class="fill-good" {bar} y="{y(answered):.1f}" height="{y(0) - y(answered):.1f}"/>'
         if second["failed"]:
             why = ", ".join(f"{count} {reason}" for reason, count in sorted((second.get("reasons") or {}).items()))

@@ -63,9 +63,7 @@ async def _shown(ctx: Context, asked: _Asked, caller: Caller) -> Document:
     return {"balancers": [_balancer(balancer, status, owners, may) for balancer, status in found]}
 
 
-def _balancer(
-    balancer: Balancer, status: Document | str, owners: Mapping[str, str], may: Callable[[str], bool]
-) -> Document:
+def _balancer(balancer: Balancer, status: Document | str, owners: Mapping[str, str], may: Callable[[str], bool]) -> Document:
     shown: Document = {"name": balancer.name, "trouble": balancer.trouble, "services": []}
     if isinstance(status, str):
         return shown | {"trouble": "; ".join(filter(None, (balancer.trouble, status)))}

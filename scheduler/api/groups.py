@@ -205,9 +205,7 @@ def _inside(app_id: str, group_id: str) -> bool:
     return ids.within(app_id, group_id) and app_id != group_id
 
 
-def _former(
-    ctx: Context, app_ids: list[str], below: list[GroupRecord], name: str, version: str
-) -> list[VersionRecord]:
+def _former(ctx: Context, app_ids: list[str], below: list[GroupRecord], name: str, version: str) -> list[VersionRecord]:
     """Return the apps of a group as they were in one of its versions. Raises ApiError where that is not kept.
 
     Apps that were deleted since are not in it: nothing is kept of them.

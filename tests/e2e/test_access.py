@@ -121,7 +121,9 @@ def test_a_page_does_not_reach_a_companion(cluster: Cluster, path: str) -> None:
     assert status(cluster, url, method, body, **json_type) == (401 if cluster.secure else 200)
 
 
-@pytest.mark.parametrize("uri", ["http://169.254.169.254/latest/meta-data/", "http://agent1:5052/tasks/x/logs", "file:///etc/shadow"])
+@pytest.mark.parametrize(
+    "uri", ["http://169.254.169.254/latest/meta-data/", "http://agent1:5052/tasks/x/logs", "file:///etc/shadow"]
+)
 def test_an_app_that_fetches_what_no_app_needs_is_refused(cluster: Cluster, uri: str) -> None:
     answer = cluster.any_api("PUT", "/v2/apps/page", {**APP, "fetch": [{"uri": uri}]})
     assert answer.status_code == 422, answer.text

@@ -56,6 +56,7 @@ FOUND = {
     ],
     "timeline": [
         {"at_s": 1.0, "event": "strike", "text": "kill of worker a"},
+        {"at_s": 6.0, "event": "well", "text": "all is well after a"},
         {"at_s": 6.0, "event": "strike", "text": "the power of agent2 is cut"},
         {"at_s": 18.0, "event": "broken", "text": "broken: <x>"},
     ],
@@ -71,7 +72,7 @@ def test_a_page_of_chaos_leads_from_each_band_to_what_happened() -> None:
     # Requests, latency and rotation: each with a band for each step.
     assert [link["href"] for link in page.all("a")] == ["#step-1", "#step-2"] * 3
     first, second = page.text.partition("2. host-off")[::2]
-    assert "kill of worker a" in first and "agent2" not in first
+    assert "kill of worker a" in first and "all is well after a" in first and "agent2" not in first
     assert "the power of agent2 is cut" in second and "refused at balancer1, a.1 after 0.50 s: <nobody>" in second
     assert page.all("td", "bad") and "THE CLUSTER DID NOT COME THROUGH" in page.text
 

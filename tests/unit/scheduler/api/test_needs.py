@@ -124,9 +124,7 @@ def test_who_requires_whom(
     }
     assert [need["app"] for need in found] == ["/blog/web", "/c"]
     assert "ready" not in found[1]
-    session = Session(
-        MarathonClient("http://api.test", session=over_api.session(over_api.an_api(controller))), Output()
-    )
+    session = Session(MarathonClient("http://api.test", session=over_api.session(over_api.an_api(controller))), Output())
     assert run(["app", "needs"], session) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["APP", "REQUIRES", "OF", "READY", "WAITS", "ON", "CHANGE", "OUTDATED"],
