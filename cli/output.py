@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .migration import Checked, Plan
 
 Json = Mapping[str, Any]
+#: What a quota may bound; memory and disk in MiB.
+QUOTA_KINDS = ("instances", "cpus", "mem", "disk")
 
 
 class Output:
@@ -336,12 +338,39 @@ def explained(found: Json) -> list[Table | str]:
     columns = (Column("REASON", "never"), Column("COUNT"), Column("UNTIL"), Column("WHAT IT MEANS", "fold"))
     balancers = [f"balancers: {line}" for line in found.get("balancers", ())]
     fields = [f"field: {item['path']} {item['verdict']}: {item['message']}" for item in found.get("definition", ())]
-    return [head, *balancers, *fields, *([Table(columns, rows)] if rows else [])]
+    bounds = [f"quota of {item['group']}: {_bounds(item)}" for item in found.get("quotas", ())]
+    return [head, *bounds, *balancers, *fields, *([Table(columns, rows)] if rows else [])]
+
+
+def _bounds(quota: Json) -> str:
+    return ", ".join(f"{_of_quota(quota, kind)} {kind}" for kind in QUOTA_KINDS if quota[kind] is not None)
 
 
 def _until(moment: object) -> str:
     since = age(moment) if moment else ""
     return f"in {since[1:]}" if since.startswith("-") else "now" if since else ""
+
+
+def quotas(found: Sequence[Json]) -> Table:
+    """Return a line for each quota: what is used of what there may be."""
+    rows = [(item["group"], *(_of_quota(item, kind) for kind in QUOTA_KINDS)) for item in found]
+    return Table((Column("GROUP", "never"), *(Column(kind.upper()) for kind in QUOTA_KINDS)), rows)
+
+
+def quota(found: Json) -> list[Table | str]:
+    """Return a quota and what each app uses of it."""
+    rows = [(app_id, *(_number(used[kind]) for kind in QUOTA_KINDS)) for app_id, used in found["apps"].items()]
+    apps = Table((Column("APP", "never"), *(Column(kind.upper()) for kind in QUOTA_KINDS)), rows)
+    return [quotas([found]), *([apps] if rows else [])]
+
+
+def _of_quota(found: Json, kind: str) -> str:
+    limit = found[kind]
+    return _number(found["used"][kind]) + (f" of {_number(limit)}" if limit is not None else "")
+
+
+def _number(amount: float) -> str:
+    return f"{amount:.3f}".rstrip("0").rstrip(".")
 
 
 def brake(found: Json) -> list[Table | str]:

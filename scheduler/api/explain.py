@@ -13,12 +13,12 @@ from eratos.common.times import timestamp
 from eratos.marathon import labels
 from eratos.marathon.app import App
 from eratos.marathon.notes import notes
-from eratos.scheduler.core import deployments, rollout
+from eratos.scheduler.core import deployments, quotas, rollout
 from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.state import Instance, Launches, State
 
-from . import queue
+from . import queue, quota_use
 
 Json = dict[str, Any]
 
@@ -48,6 +48,7 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
         "stopping": counts.stopping,
         "reasons": [*_of_deployment(state, app), *_reasons(state, app, now), *_left_out(state, app, left_out)],
         "definition": [{"path": note.path, "verdict": note.verdict, "message": note.text} for note in notes(app)],
+        "quotas": [quota_use.shown(quota, quotas.used(state, quota.path)) for quota in quotas.around(state, app.id)],
         "queue": queue.offers_summary(launches or Launches()) if app.id in state.in_need else None,
     }
 

@@ -9,6 +9,7 @@ from eratos.marathon.app import App
 from eratos.marathon.job import Job
 
 from .mesos_types import InverseOffer, Offer, TaskStatus
+from .records import QuotaRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,20 @@ class ReleaseBrake:
 
 
 @dataclass(frozen=True, slots=True)
+class PutQuota:
+    """Bound what may be wanted within a group. What is wanted already stays so."""
+
+    quota: QuotaRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteQuota:
+    """Have what is wanted within a group bounded by it no longer."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutJob:
     """Create a job, or change the one that there is."""
 
@@ -229,6 +244,8 @@ Command = (
     | Promote
     | ResetDelay
     | ReleaseBrake
+    | PutQuota
+    | DeleteQuota
     | PutJob
     | DeleteJob
     | StartRun

@@ -46,6 +46,7 @@ class Machine:
         for app in stored.apps:
             state.apps[app.id] = app
             self.step.touch(app.id)
+        state.quotas.update((quota.path, quota) for quota in stored.quotas)
         runs.load(self.step, stored)
         for record in stored.instances:
             self._load(record)

@@ -28,6 +28,7 @@ from .records import (
     GroupRecord,
     HistoryRecord,
     InstanceRecord,
+    QuotaRecord,
     RunRecord,
     VersionRecord,
 )
@@ -369,6 +370,7 @@ class State:
     histories: dict[str, HistoryRecord] = field(default_factory=dict)  #: by job
     runs: dict[str, Run] = field(default_factory=dict)  #: by path, which stands for an app's id
     of_job: dict[str, dict[str, Run]] = field(default_factory=dict)  #: job -> its runs by their own ids
+    quotas: dict[str, QuotaRecord] = field(default_factory=dict)  #: by the group that it is for
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
     looking: bool = False  #: offers are wanted although nothing waits

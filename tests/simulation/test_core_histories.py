@@ -91,6 +91,10 @@ class Histories(PlayedAgents):
     def scale(self, app_id: str, instances: int) -> None:
         self.world.scale(app_id, instances)
 
+    @rule(path=st.sampled_from(["/", "/a", "/g"]), instances=st.none() | counts, crash=crashes)
+    def put_quota(self, path: str, instances: int | None, crash: int | None) -> None:
+        self.world.put_quota(path, instances, crash)
+
     @rule(app_id=apps)
     def delete(self, app_id: str) -> None:
         self.world.delete(app_id)

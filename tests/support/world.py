@@ -21,7 +21,17 @@ from eratos.marathon.app import App
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.changes import NO_GROUPS
 from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus
-from eratos.scheduler.core.records import APPS, CHANGES, DEPLOYMENTS, GROUPS, INSTANCES, VERSIONS, InstanceRecord
+from eratos.scheduler.core.records import (
+    APPS,
+    CHANGES,
+    DEPLOYMENTS,
+    GROUPS,
+    INSTANCES,
+    QUOTAS,
+    VERSIONS,
+    InstanceRecord,
+    QuotaRecord,
+)
 
 RUNNING = TaskState.RUNNING
 
@@ -86,6 +96,8 @@ class World:
             self._perform(action)
         stored = {record.group_id: record for key, record in self.store.items() if key.startswith(GROUPS)}
         assert stored == self.machine.state.groups, "other groups are stored than there are"
+        found = {record.path: record for key, record in self.store.items() if key.startswith(QUOTAS)}
+        assert found == self.machine.state.quotas, "other quotas are stored than there are"
         unsent, self._unsent = tuple(self._unsent), []
         if unsent:
             self.handle(events.NotLaunched(unsent))
@@ -315,6 +327,11 @@ class World:
         if found:
             deployment_id = found[pick % len(found)]
             self._command(events.RollBack(deployment_id) if back else events.Cancel(deployment_id), crash_after)
+
+    def put_quota(self, path: str, instances: int | None, crash_after: int | None = None) -> None:
+        """Bound the instances of a group, or bound them no longer."""
+        command = events.DeleteQuota(path) if instances is None else events.PutQuota(QuotaRecord(path, instances))
+        self._command(command, crash_after)
 
     def delete(self, app_id: str) -> None:
         self._command(events.DeleteApps((app_id,), force=True))

@@ -733,3 +733,22 @@ def test_an_agent_that_takes_nothing_says_why() -> None:
     (row,) = output.agents(found).rows
     assert row[:5] == ("h1", "eu/b", 0, "0.5", "64")
     assert "left alone until 2026-11-27T12:00:00.000Z, as starts of /a, /b failed; maintenance from 2026-11-28" in row[5]
+
+
+def test_quotas_are_set_shown_and_deleted(session: Session, controller: FakeController, capsys: Any) -> None:
+    controller.submit(PutApps((an_app("/shop/cart", 3),)))
+    assert run(["quota", "set", "/shop", "--instances", "5", "--mem", "64"], session) == 0
+    assert "/shop: more is in use of mem; it is not stopped, and cannot grow" in capsys.readouterr().err
+    assert run(["quota", "list"], session) == 0
+    assert re.search(r"^/shop +3 of 5 +0\.3 +96 of 64 +0$", capsys.readouterr().out, re.MULTILINE)
+    assert run(["quota", "show", "shop"], session) == 0
+    assert re.search(r"^/shop/cart +3 +0\.3 +96 +0$", capsys.readouterr().out, re.MULTILINE)
+    assert run(["app", "explain", "/shop/cart"], session) == 0
+    assert "quota of /shop: 3 of 5 instances, 96 of 64 mem" in capsys.readouterr().out
+    assert run(["app", "scale", "/shop/cart", "6"], session) == 1
+    assert "the quota of /shop allows 5 instances: 3 are in use" in capsys.readouterr().err
+    assert run(["quota", "set", "/", "--cpus", "1.5"], session) == 0
+    assert controller.machine.state.quotas["/"].cpus_m == 1500
+    assert run(["quota", "delete", "/"], session) == 0
+    assert run(["quota", "set", "/shop"], session) == 2
+    assert list(controller.machine.state.quotas) == ["/shop"]
