@@ -274,10 +274,19 @@ def _progress(item: Json) -> str:
     if outcome := more.get("outcome"):
         return f"{outcome}: {more['reason']}" if more.get("reason") else str(outcome)
     left = sum((more.get("instancesLeft") or {}).values())
-    at_gate = ", ".join(more.get("atGateSince") or ())
+    at_gate = ", ".join(app_id + _figures(more, app_id) for app_id in more.get("atGateSince") or ())
     state = "paused, " if more.get("paused") else f"at a gate: {at_gate}, " if at_gate else ""
     step = f"{state}step {item.get('currentStep')} of {item.get('totalSteps')}"
     return f"{step}, {left} instance{'' if left == 1 else 's'} left" if left else step
+
+
+def _figures(more: Json, app_id: str) -> str:
+    """Say what balancers counted of an app at a gate that is judged by it."""
+    found = (more.get("gateFigures") or {}).get(app_id)
+    if not found:
+        return ""
+    missing = f"; {found['missing']}" if found["missing"] else ""
+    return f" ({found['failed']} of {found['requests']} requests failed, {found['answerMs']:.0f} ms{missing})"
 
 
 def deployment(found: Json) -> list[Table | str]:

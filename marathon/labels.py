@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from . import marathon_lb, routing, strict_json
 from .app_parts import AppPort
@@ -25,6 +25,9 @@ RETRIES: Final = "ERATOS_DEPLOYMENT_RETRIES"
 ROLLBACK: Final = "ERATOS_ROLLBACK"
 CANARY: Final = "ERATOS_CANARY"
 CANARY_HOLD: Final = "ERATOS_CANARY_HOLD_S"
+CANARY_ERRORS: Final = "ERATOS_CANARY_ERRORS"
+CANARY_ANSWER: Final = "ERATOS_CANARY_ANSWER_MS"
+CANARY_REQUESTS: Final = "ERATOS_CANARY_REQUESTS"
 
 DEFAULT_DRAIN_S: Final = 10.0
 DRAIN_S_MAX: Final = 3600.0
@@ -36,8 +39,16 @@ DEADLINE_S_MAX: Final = 31 * 86_400.0
 RETRIES_MAX: Final = 1_000_000
 #: Steps of a canary.
 CANARY_MOST: Final = 20
+#: Requests by which a gate is judged, at least.
+REQUESTS_DEFAULT: Final = 50
+REQUESTS_MAX: Final = 1_000_000
+ANSWER_MS_MAX: Final = 3_600_000
 
-_OWN: Final = (DRAIN_SECONDS, PLACEMENT, DEADLINE, RETRIES, ROLLBACK, CANARY, CANARY_HOLD)
+_JUDGED: Final = (CANARY_ERRORS, CANARY_ANSWER)
+_OWN: Final = (DRAIN_SECONDS, PLACEMENT, DEADLINE, RETRIES, ROLLBACK, CANARY, CANARY_HOLD, *_JUDGED, CANARY_REQUESTS)
+#: What the demands at a gate need beside them.
+_NEEDED: Final = ((CANARY, ""), (CANARY_HOLD, ""), (ROLLBACK, "=true"))
+_WHOLE: Final[Mapping[str, int]] = {CANARY_ANSWER: ANSWER_MS_MAX, CANARY_REQUESTS: REQUESTS_MAX}
 #: Characters of a label's name that are compared with the known ones.
 _NAME_COMPARED: Final = 64
 _PORT_INDEX = re.compile(r"_[0-9]+_")
@@ -79,6 +90,23 @@ def canary_hold_s(labels: Mapping[str, str]) -> float | None:
     return float(labels[CANARY_HOLD]) if CANARY_HOLD in labels else None
 
 
+class Demands(NamedTuple):
+    """How the new instances of an app have to answer at the gates of its canary."""
+
+    errors: int | None  #: thousandths of a percent of their requests that may fail; None: any
+    answer_ms: int | None  #: that their answers may take on average; None: any
+    requests: int  #: by which they are judged, at least
+
+
+def demands(labels: Mapping[str, str]) -> Demands | None:
+    """Return what is demanded at the gates of an app's canary; None: nothing."""
+    if not any(label in labels for label in _JUDGED):
+        return None
+    errors = round(float(labels[CANARY_ERRORS].rstrip("%")) * 1000) if CANARY_ERRORS in labels else None
+    answer_ms = int(labels[CANARY_ANSWER]) if CANARY_ANSWER in labels else None
+    return Demands(errors, answer_ms, int(labels.get(CANARY_REQUESTS, REQUESTS_DEFAULT)))
+
+
 def _tags(value: str) -> tuple[str, ...]:
     return tuple(tag.strip() for tag in value.split(",") if tag.strip())
 
@@ -88,8 +116,21 @@ def problems(labels: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[Pr
     for key, value in labels.items():
         if message := _wrong(key, value):
             yield Problem(f"/labels/{key}", message)
+    yield from _without_gate(labels)
     yield from _unknown(labels)
     yield from routing.problems(labels, ports)
+
+
+def _without_gate(labels: Mapping[str, str]) -> Iterator[Problem]:
+    """Refuse demands that nothing would come of: at no gate, or without a way back where they are not met."""
+    for key in (*_JUDGED, CANARY_REQUESTS):
+        if key not in labels:
+            continue
+        lacking = [f"{other}{says}" for other, says in _NEEDED if other not in labels or (says and not rolls_back(labels))]
+        if key == CANARY_REQUESTS and not any(judged in labels for judged in _JUDGED):
+            lacking.append(" or ".join(_JUDGED))
+        if lacking:
+            yield Problem(f"/labels/{key}", f"has no effect without {' and '.join(lacking)}: add that, or remove it")
 
 
 def _unknown(labels: Mapping[str, str]) -> Iterator[Problem]:
@@ -138,6 +179,12 @@ def _wrong(key: str, value: str) -> str:
     if key == CANARY_HOLD:
         good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) and float(value) <= DEADLINE_S_MAX
         return "" if good else f"must be a number of seconds from 0 to {DEADLINE_S_MAX:.0f}, not '{value}'"
+    if key == CANARY_ERRORS:
+        good = bool(re.fullmatch(r"(100|[0-9]{1,2}(\.[0-9]{1,3})?)%", value))
+        return "" if good else f"must be a share of requests from 0% to 100%, such as 0.5%, not '{strict_json.shortened(value)}'"
+    if key in _WHOLE:
+        good = re.fullmatch(r"[0-9]{1,9}", value) and 1 <= int(value) <= _WHOLE[key]
+        return "" if good else f"must be a whole number from 1 to {_WHOLE[key]}, not '{strict_json.shortened(value)}'"
     if key == ROLLBACK:
         return "" if value in ("true", "false") else f"must be true or false, not '{value}'"
     if key == PLACEMENT:

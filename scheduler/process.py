@@ -19,6 +19,7 @@ from eratos.common.resources import Resources
 from eratos.scheduler.core.refusals import Unavailable
 
 from . import about, framework_key
+from .api import companions
 from .api.controller import Balancer
 from .api_access import policy
 from .clock import Clock
@@ -34,6 +35,7 @@ from .events.event import Event
 from .events.ring import Ring
 from .events.standing import CLUSTER
 from .framework_key import FrameworkKey
+from .gate_watch import GateWatch, judged_by_figures
 from .loop import Loop
 from .mesos.driver import SchedulerDriver
 from .mesos.settings import CAPABILITIES, GPUS, ExecutorSettings, MesosSettings
@@ -184,18 +186,24 @@ class Process:
         )
         self._catalogue = catalogue
         catalogue.start()
+        gates = GateWatch(lambda: loop.read(judged_by_figures), self.balancers, self._proof, loop.emit)
+        gates.start()
         try:
             if not self._stopping.is_set():
                 loop.run(driver)
         finally:
             self._loop = self._catalogue = None
             self.events.close()  # readers go to the next leader
+            gates.stop()
             catalogue.stop()
             driver.stop()
         if self._abdicated and not self._stopping.is_set():
             raise FatalError("leadership was given up: ending, so that the supervisor starts this process anew")
         if election.lost.is_set():
             raise FatalError("leadership was lost: ending, so that the supervisor starts this process anew")
+
+    def _proof(self, target: str) -> dict[str, str]:
+        return companions.proof(self.key.schedulers_companion_key, target, self.clock())
 
     def _leadership_changed(self, state: Leadership) -> None:
         loop = self._loop

@@ -27,6 +27,8 @@ from operator import itemgetter
 
 #: HAProxy's own pages are no traffic; whoever looks at them holds up nothing.
 STATISTICS = "eratos:statistics"
+#: Those that :class:`Figures` come from.
+_COUNTED = ("weight", "rate", "hrsp_5xx", "rtime", "eresp", *(f"hrsp_{kind}" for kind in ("1xx", "2xx", "3xx", "4xx", "other")))
 #: The columns of ``show stat`` in use.
 _COLUMNS = ("pxname", "svname", "scur", "qcur", "status", "addr", "mode", "type")
 
@@ -109,14 +111,16 @@ class Figures:
     rate: int  #: requests, in mode tcp connections, of the last second
     failed: int  #: answers with 5xx since the process began
     answer_ms: int  #: on average, of the last 1,024 requests
+    answered: int = 0  #: answers of any status since the process began; none in mode tcp
+    broken: int = 0  #: answers that did not come, or not to their end, since then
 
 
 def parse_figures(answer: str) -> dict[tuple[str, str], Figures]:
     """Read what is counted in the answer to ``show stat``, by backend and server."""
     found = {}
     for line in csv.DictReader(answer.lstrip("# ").splitlines()):
-        numbers = (int(line.get(column) or 0) for column in ("weight", "rate", "hrsp_5xx", "rtime"))
-        found[line["pxname"], line["svname"]] = Figures(*numbers)
+        weight, rate, failed, answer_ms, broken, *answered = (int(line.get(column) or 0) for column in _COUNTED)
+        found[line["pxname"], line["svname"]] = Figures(weight, rate, failed, answer_ms, sum(answered) + failed, broken)
     return found
 
 

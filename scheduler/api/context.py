@@ -26,7 +26,7 @@ from eratos.scheduler.core.refusals import CommandRefused
 from eratos.scheduler.core.state import State
 from eratos.scheduler.events.event import of_app
 
-from . import definitions, planning, quota_use, render, service_ports
+from . import companions, definitions, planning, quota_use, render, service_ports
 from .addresses import SLASH
 from .answers import Definitions
 from .caller import Caller
@@ -78,8 +78,7 @@ class Context:
 
     def companion_headers(self, target: str) -> dict[str, str]:
         """Return the same for a balancer's companion."""
-        key = self.companion_key
-        return {"Authorization": keys.proof(key, "GET", target, b"", self.clock(), keys.SCHEDULER)} if key else {}
+        return companions.proof(self.companion_key, target, self.clock())
 
     def change(self, handler: Callable[P, T]) -> Callable[P, Awaitable[T]]:
         """Have a handler run when its turn among the changes comes. Decorates the handler of every change."""

@@ -55,11 +55,14 @@ _ACTION = _object(
 )
 _STEP = _object({"actions": _list(_ACTION)})
 _EFFECT = _object({"version": _or_null(_STRING), "starts": _INTEGER, "stops": _INTEGER, "keeps": _INTEGER})
+_GATE = _object(
+    {"requests": _INTEGER, "failed": _INTEGER, "answerMs": _NUMBER, "missing": _STRING, "overdue": _BOOLEAN},
+)
 _PROGRESS = _object(
     {"begunAt": _TIME},
     {
         **{"deadline": _TIME, "instancesLeft": _map(_INTEGER), "waiting": _map(_list(_STRING)), "paused": _BOOLEAN},
-        **{"newInstancesAtMost": _map(_INTEGER), "atGateSince": _map(_TIME), "rollsBack": _STRING},
+        **{"newInstancesAtMost": _map(_INTEGER), "atGateSince": _map(_TIME), "gateFigures": _map(_GATE), "rollsBack": _STRING},
         **{"endedAt": _TIME, "outcome": _STRING, "reason": _STRING},
     },
 )
@@ -257,7 +260,7 @@ _OVERVIEW_APP = _object(
 _SERVER = _object(
     {"id": _STRING},
     dict.fromkeys(("address", "status"), _STRING)
-    | dict.fromkeys(("requests", "weight", "rate", "failed", "answer_ms"), _INTEGER),
+    | dict.fromkeys(("requests", "weight", "rate", "failed", "answer_ms", "answered", "broken"), _INTEGER),
 )
 _BALANCER = _object(
     {

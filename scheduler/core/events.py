@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from eratos.marathon.app import App
 from eratos.marathon.job import Job
 
+from .gates import ServerFigures
 from .mesos_types import InverseOffer, Offer, TaskStatus
 from .records import QuotaRecord
 
@@ -91,6 +92,14 @@ class MasterError:
 @dataclass(frozen=True, slots=True)
 class LookAround:
     """Somebody looks at the cluster, and is to see all agents with what they have free."""
+
+
+@dataclass(frozen=True, slots=True)
+class FiguresSeen:
+    """What balancers have counted of their servers, asked while some app stands at a gate that is judged by it."""
+
+    servers: tuple[ServerFigures, ...]
+    missing: str = ""  #: why it is not all there is; empty: every balancer has answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +284,7 @@ Event = (
     | NotLaunched
     | MasterError
     | LookAround
+    | FiguresSeen
     | Tick
     | CommandReceived
 )

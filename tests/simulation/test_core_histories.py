@@ -25,6 +25,10 @@ LABELS: list[dict[str, str]] = [
     {"ERATOS_DEPLOYMENT_RETRIES": "1", "ERATOS_ROLLBACK": "true"},
     {"ERATOS_CANARY": "1,50%"},
     {"ERATOS_CANARY": "1,50%", "ERATOS_CANARY_HOLD_S": "5", "ERATOS_ROLLBACK": "true", "ERATOS_DEPLOYMENT_RETRIES": "0"},
+    {
+        **{"ERATOS_CANARY": "1,50%", "ERATOS_CANARY_HOLD_S": "5", "ERATOS_ROLLBACK": "true"},
+        **{"ERATOS_CANARY_ERRORS": "10%", "ERATOS_CANARY_ANSWER_MS": "100", "ERATOS_CANARY_REQUESTS": "10"},
+    },
 ]
 
 
@@ -86,6 +90,10 @@ class Histories(PlayedAgents):
     @rule(pick=picks, crash=crashes, back=st.booleans())
     def end_deployment(self, pick: int, crash: int | None, back: bool) -> None:
         self.world.end_deployment(pick, crash, back=back)
+
+    @rule(requests=st.integers(0, 40), failed=st.integers(0, 3), answer_ms=st.sampled_from([0, 50, 500]), missing=st.booleans())
+    def see_figures(self, requests: int, failed: int, answer_ms: int, missing: bool) -> None:
+        self.world.see_figures(requests, min(failed, requests), answer_ms, missing="b2 is away" if missing else "")
 
     @rule(app_id=apps, instances=counts)
     def scale(self, app_id: str, instances: int) -> None:

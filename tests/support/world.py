@@ -20,6 +20,7 @@ from eratos.common.resources import PortRanges, Resources
 from eratos.marathon.app import App
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.changes import NO_GROUPS
+from eratos.scheduler.core.gates import ServerFigures
 from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus
 from eratos.scheduler.core.records import (
     APPS,
@@ -327,6 +328,12 @@ class World:
         if found:
             deployment_id = found[pick % len(found)]
             self._command(events.RollBack(deployment_id) if back else events.Cancel(deployment_id), crash_after)
+
+    def see_figures(self, requests: int, failed: int, answer_ms: int, *, missing: str) -> None:
+        """Have one balancer say the same of all servers."""
+        running = (task_id for task_id, task in self.tasks.items() if task.state is RUNNING)
+        servers = (ServerFigures("b1", names.service_id(task_id), requests, failed, answer_ms) for task_id in running)
+        self.handle(events.FiguresSeen(tuple(servers), missing))
 
     def put_quota(self, path: str, instances: int | None, crash_after: int | None = None) -> None:
         """Bound the instances of a group, or bound them no longer."""

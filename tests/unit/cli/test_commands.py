@@ -21,6 +21,7 @@ from eratos.cli.output import Output
 from eratos.cli.session import Session
 from eratos.marathon.client import Login, MarathonClient, Refused
 from eratos.scheduler.core.events import OffersReceived, PutApps, Tick
+from eratos.scheduler.core.gates import Counted
 
 URL = "http://api.test"
 
@@ -678,6 +679,11 @@ def test_a_deployment_is_paused_goes_on_and_is_promoted(locking: FakeController,
     locking.update(new[0], "RUNNING")
     assert run(["deployment", "list"], session) == 0
     assert "at a gate: /a, step 1 of 1" in capsys.readouterr().out
+    [found] = locking.machine.state.deployments.values()
+    found.counted["/a"] = Counted(200, 3, 2400, "b2 says nothing")
+    assert run(["deployment", "list"], session) == 0
+    assert "at a gate: /a (3 of 200 requests failed, 12 ms; b2 says nothing), step" in capsys.readouterr().out
+    found.counted.clear()
     assert run(["deployment", "promote", deployment], session) == 0
     assert locking.machine.state.changes["/a"].stage == 1
 

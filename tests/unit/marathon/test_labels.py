@@ -69,14 +69,46 @@ def test_labels_of_others_are_left_alone() -> None:
         ("ERATOS_CANARY", "1,,2", "up to 20 numbers"),
         ("ERATOS_CANARY", ",".join(["1"] * 21), "up to 20 numbers"),
         ("ERATOS_CANARY_HOLD_S", "soon", "from 0 to 2678400"),
+        *(("ERATOS_CANARY_ERRORS", value, "a share of requests from 0%") for value in ("1", "101%", "-1%", "1.0001%", "%")),
+        *(("ERATOS_CANARY_ANSWER_MS", value, "a whole number from 1 to 3600000") for value in ("0", "1.5", "3600001", "soon")),
+        ("ERATOS_CANARY_REQUESTS", "0", "a whole number from 1 to 1000000"),
     ],
 )
 def test_what_makes_no_sense_is_refused(label: str, value: str, words: str) -> None:
     with pytest.raises(InvalidApp) as invalid:
         app(**{label: value})
-    (problem,) = invalid.value.problems
+    problem = next(found for found in invalid.value.problems if "has no effect" not in found.message)
     assert problem.path == f"/labels/{label}"
     assert words in problem.message
+    assert {found.path for found in invalid.value.problems} == {problem.path}
+
+
+GATE = {"ERATOS_CANARY": "1", "ERATOS_CANARY_HOLD_S": "60", "ERATOS_ROLLBACK": "true"}
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, None),
+        ({"ERATOS_CANARY_ERRORS": "0.5%"}, labels.Demands(500, None, 50)),
+        ({"ERATOS_CANARY_ERRORS": "0%", "ERATOS_CANARY_REQUESTS": "7"}, labels.Demands(0, None, 7)),
+        ({"ERATOS_CANARY_ERRORS": "99.999%"}, labels.Demands(99_999, None, 50)),
+        ({"ERATOS_CANARY_ANSWER_MS": "250"}, labels.Demands(None, 250, 50)),
+        ({"ERATOS_CANARY_ERRORS": "100%", "ERATOS_CANARY_ANSWER_MS": "1"}, labels.Demands(100_000, 1, 50)),
+    ],
+)
+def test_what_a_gate_demands(given: dict[str, str], wanted: labels.Demands | None) -> None:
+    assert labels.demands(app(**GATE, **given).labels) == wanted
+
+
+@pytest.mark.parametrize("lacking", GATE)
+def test_a_demand_without_a_gate_or_a_way_back_is_refused(lacking: str) -> None:
+    with pytest.raises(InvalidApp, match=f"has no effect without {lacking}"):
+        app(**{key: value for key, value in GATE.items() if key != lacking}, ERATOS_CANARY_ERRORS="1%")
+    with pytest.raises(InvalidApp, match="has no effect without ERATOS_ROLLBACK=true"):
+        app(**GATE | {"ERATOS_ROLLBACK": "false"}, ERATOS_CANARY_ANSWER_MS="1")
+    with pytest.raises(InvalidApp, match="has no effect without ERATOS_CANARY_ERRORS or ERATOS_CANARY_ANSWER_MS"):
+        app(**GATE, ERATOS_CANARY_REQUESTS="1")
 
 
 #: marathon-lb's labels by its config.py, behind HAPROXY_ or HAPROXY_n_.

@@ -9,9 +9,11 @@ from support.api import ApiClient, an_api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
+from eratos.common import names
 from eratos.marathon import definition
 from eratos.scheduler.core import commands
-from eratos.scheduler.core.events import Tick
+from eratos.scheduler.core.events import FiguresSeen, Tick
+from eratos.scheduler.core.gates import ServerFigures
 from eratos.scheduler.core.records import VersionRecord
 
 
@@ -337,6 +339,41 @@ def test_a_canary_shows_its_gate_and_is_promoted(api: ApiClient, controller: Fak
     assert api.post(f"/v2/deployments/{deployment_id}/promote").status_code == 200
     rest(controller)
     assert api.get("/v2/deployments").json() == []
+
+
+def test_a_gate_that_is_judged_shows_what_was_counted(api: ApiClient, controller: FakeController) -> None:
+    labels = {"ERATOS_CANARY": "1", "ERATOS_CANARY_HOLD_S": "60", "ERATOS_CANARY_ERRORS": "5%", "ERATOS_ROLLBACK": "true"}
+    put(api, body(instances=3, labels=labels))
+    rest(controller)
+    controller.now += 1
+    put(api, body(instances=3, cmd="new", labels=labels))
+    rest(controller)
+
+    def explained() -> str:
+        return str(api.get("/v2/explain/a").json()["reasons"][0]["message"])
+
+    assert shown(api)["eratos"]["gateFigures"]["/a"]["missing"] == "no balancer was asked yet"
+    version = controller.machine.state.apps["/a"].version
+    [new] = [i.task_id for i in controller.machine.state.instances.values() if i.version == version]
+    for requests in (100, 140):
+        row = ServerFigures("b1", names.service_id(new), requests, requests - 100, 20)
+        controller.handle(FiguresSeen((row,), "b2 says nothing" if requests == 140 else ""))
+        if requests == 100:
+            assert explained().endswith(
+                "0 of 0 requests failed, and an answer took 0 ms; the gate waits: they had 0 requests through balancers, "
+                "of 50 (ERATOS_CANARY_REQUESTS)"
+            )
+    assert shown(api)["eratos"]["gateFigures"] == {
+        "/a": {"requests": 40, "failed": 40, "answerMs": 20.0, "missing": "b2 says nothing", "overdue": False}
+    }
+    assert explained() == (
+        "1 of 3 instances are of the new version and ready: at the balancers 40 of 40 requests failed, and an answer took 20 ms; "
+        "the gate waits: b2 says nothing"
+    )
+    controller.now += 60
+    controller.handle(Tick())
+    assert shown(api)["eratos"]["gateFigures"]["/a"]["overdue"] is True
+    assert "; its deployment fails at 1970-01-01T00:47:41.000Z otherwise" in explained()
 
 
 @pytest.mark.parametrize("what", ["pause", "resume", "promote"])

@@ -11,8 +11,9 @@ from support.builders import a_machine, an_app, an_offer
 from support.core import Core, of
 from support.records import as_stored
 
+from eratos.common import names
 from eratos.marathon.app import App
-from eratos.scheduler.core import actions, events, versions
+from eratos.scheduler.core import actions, events, gates, versions
 from eratos.scheduler.core.actions import Refusal
 from eratos.scheduler.core.records import CHANGES, DEPLOYMENTS, GROUPS, VERSIONS
 from eratos.scheduler.core.state import ENDED_MOST, Outcome
@@ -824,3 +825,127 @@ def test_a_group_whose_write_was_interrupted_gets_those_around_it(core: Kept) ->
     core.handle(events.Tick())
     assert core.keys(GROUPS) == ["/empty", "/empty/in", "/shop", "/shop/data"]
     core.state.check()
+
+
+# Gates that balancers' figures decide
+
+
+JUDGED = {"CANARY_HOLD_S": "60", "CANARY_ERRORS": "1%", "CANARY_ANSWER_MS": "250", "CANARY_REQUESTS": "100", "ROLLBACK": "true"}
+
+
+def at_judged_gate(core: Kept, **more: str) -> actions.Reply:
+    change = canary(core, "1", **JUDGED | more)
+    core.rest()
+    assert versions_of(core, change) == (3, 1)
+    return change
+
+
+def seen(core: Kept, change: actions.Reply, requests: int, failed: int = 0, answer_ms: int = 10, missing: str = "") -> None:
+    """Have balancers say what they counted: of each new instance this, of the old ones that all is broken."""
+    rows = [
+        gates.ServerFigures("b1", names.service_id(i.task_id), requests, *((failed, answer_ms) if new else (requests, 9999)))
+        for i in core.state.with_task()
+        for new in (i.version == change.version,)
+    ]
+    core.handle(events.FiguresSeen(tuple(rows), missing))
+
+
+def test_a_gate_with_good_figures_is_passed_when_its_time_is_over(core: Kept) -> None:
+    change = at_judged_gate(core)
+    seen(core, change, 0)
+    core.tick(30)
+    seen(core, change, 200, 2)
+    assert core.state.changes["/a"].stage == 0
+    core.tick(30)  # nothing new is needed for it
+    core.rest()
+    assert versions_of(core, change) == (0, 4)
+    assert core.outcomes()[-1] == (change.deployment_id, Outcome.DONE)
+
+
+def test_failed_requests_fail_the_gate_at_once_and_the_app_goes_back(core: Kept) -> None:
+    change = at_judged_gate(core)
+    seen(core, change, 0)
+    seen(core, change, 200, 3)
+    assert core.state.ended[-1].outcome is Outcome.FAILED
+    assert core.state.ended[-1].reason.startswith(
+        "the new instances of /a failed 3 of 200 requests (1.5%) at the balancers: ERATOS_CANARY_ERRORS allows 1%; back to"
+    )
+    core.rest()
+    assert versions_of(core, change) == (4, 0)
+
+
+def test_slow_answers_fail_the_gate_when_its_time_is_over(core: Kept) -> None:
+    change = at_judged_gate(core)
+    seen(core, change, 0)
+    seen(core, change, 200, 0, 900)
+    assert core.state.deployments
+    core.tick(60)
+    assert core.state.ended[-1].reason.startswith("the new instances of /a took 900 ms for an answer")
+    core.rest()
+    assert versions_of(core, change) == (4, 0)
+
+
+@pytest.mark.parametrize(("requests", "missing"), [(None, ""), (99, ""), (200, "b2 says nothing")])
+def test_missing_figures_neither_pass_nor_fail_a_gate_until_the_deadline(core: Kept, requests: int | None, missing: str) -> None:
+    change = at_judged_gate(core, DEPLOYMENT_DEADLINE_S="600")
+    if requests is not None:
+        seen(core, change, 0, missing=missing)
+        seen(core, change, requests, missing=missing)
+    core.tick(60)
+    assert core.state.deployments[change.deployment_id].counted["/a"].overdue
+    core.tick(599)
+    assert (core.state.changes["/a"].stage, versions_of(core, change)) == (0, (3, 1))
+    core.tick(1)
+    why = missing or ("no balancer was asked yet" if requests is None else "they had 99 requests")
+    assert core.state.ended[-1].reason.startswith(f"it came no further for 600 s: the gate of /a cannot be judged: {why}")
+    core.rest()
+    assert versions_of(core, change) == (4, 0)
+
+
+def test_figures_that_come_late_still_decide_and_somebody_may_promote(core: Kept) -> None:
+    change = at_judged_gate(core)
+    core.tick(1000)
+    seen(core, change, 0)
+    seen(core, change, 100)
+    core.rest()
+    assert versions_of(core, change) == (0, 4)
+    other = canary(core, "1", **JUDGED)
+    core.rest()
+    core.command(events.Promote(other.deployment_id))
+    core.rest()
+    assert versions_of(core, other) == (0, 4)
+
+
+def test_each_gate_and_each_leader_counts_anew(core: Kept) -> None:
+    change = canary(core, "1,50%", **JUDGED)
+    core.rest()
+    seen(core, change, 0)
+    seen(core, change, 100)
+    core.tick(60)
+    core.rest()
+    assert versions_of(core, change) == (2, 2)
+    counted = core.state.deployments[change.deployment_id].counted["/a"]
+    assert (counted.requests, counted.missing) == (0, "no balancer was asked yet")
+    seen(core, change, 100)
+    seen(core, change, 150)
+    core.fail_over()
+    core.tick(0)
+    assert core.state.deployments[change.deployment_id].counted["/a"].requests == 0
+    core.tick(60)
+    assert core.state.changes["/a"].stage == 1
+
+
+def test_a_pause_and_an_unready_instance_end_the_count(core: Kept) -> None:
+    change = at_judged_gate(core)
+    seen(core, change, 0)
+    core.command(events.Pause(change.deployment_id))
+    assert not core.state.deployments[change.deployment_id].counted
+    seen(core, change, 500, 500)
+    assert core.state.deployments
+    core.command(events.Pause(change.deployment_id, paused=False))
+    [new] = [i for i in core.state.with_task() if i.version == change.version]
+    assert core.state.deployments[change.deployment_id].counted["/a"].requests == 0
+    core.fail(new.task_id)
+    assert not core.state.deployments[change.deployment_id].counted
+    core.rest()
+    assert core.state.deployments[change.deployment_id].counted
