@@ -33,6 +33,7 @@ def looks(*rows: list[ServerFigures], missing: str = "") -> Counted:
         ([[figures(0), figures(0, balancer="b2")], [figures(3), figures(4, balancer="b2")]], 7, 0, 0),
         ([[figures(0), figures(0, server="new-2")], [figures(3, 1, 10), figures(1, 0, 50, "new-2")]], 4, 1, 20),
         ([[figures(0, server="old")], [figures(9, 9, 9, server="old")]], 0, 0, 0),
+        ([[figures(0, server="old"), figures(0)], [figures(9, server="old"), figures(3)]], 3, 0, 0),
         ([[figures(5)], [], [figures(9)]], 4, 0, 0),  # a balancer that said nothing once
     ],
 )
@@ -44,7 +45,7 @@ def test_what_comes_between_two_looks_counts(
 
 
 def test_what_is_missing_is_as_of_the_last_look() -> None:
-    assert Counted().missing == "no balancer was asked yet"
+    assert (Counted().missing, Counted().overdue) == ("no balancer was asked yet", False)
     counted = looks([], missing="b1 says nothing")
     assert counted.missing == "b1 says nothing"
     counted.add([], (), "")
