@@ -1,11 +1,12 @@
 """Changes of apps on the real cluster, each under load through both balancers, and no request is lost.
 
 Rolling upgrades with the leading scheduler killed in the midst of it, a group in the order of its dependencies, a way back, and
-a canary that fails.
+canaries that fail, by themselves or at the balancers.
 """
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections import Counter
@@ -215,3 +216,36 @@ def test_a_group_is_upgraded_in_the_order_of_its_dependencies(cluster: Cluster):
         assert stopped.status_code == 200, stopped.text
         for made in (database, web):
             cluster.settle(made, 0)
+
+
+#: Answers its checks well and everything else with an error.
+BROKEN = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/health" else 500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT0"])), Handler).serve_forever()
+"""
+
+
+def test_a_canary_whose_requests_fail_at_the_balancers_goes_back_and_one_that_answers_goes_on(
+    cluster: Cluster, shop: dict[str, Any]
+):
+    gate = {"ERATOS_CANARY": "1", "ERATOS_CANARY_HOLD_S": "10", "ERATOS_ROLLBACK": "true"}
+    gate |= {"ERATOS_CANARY_ERRORS": "5%", "ERATOS_CANARY_ANSWER_MS": "2000", "ERATOS_CANARY_REQUESTS": "20"}
+    labels, version, before = shop["labels"] | gate, version_of(cluster, "/shop"), cluster.tasks("/shop")
+    with Load(cluster, ("shop.test",)) as load:
+        broken = put(cluster, release(shop, 6, labels=labels, cmd=f"exec python3 -c {shlex.quote(BROKEN)}"))
+        until(lambda: outcome(cluster, broken) == "failed", ROLLOUT_S, "the gate has failed")
+        reason = cluster.any_api("GET", f"/v2/deployments/{broken}").json()["eratos"]["reason"]
+        assert "requests" in reason and "ERATOS_CANARY_ERRORS allows 5%" in reason
+        cluster.settle(shop, 10)
+    assert load.failed and all(" shop.test: 500" in failure for failure in load.failed), load.failed[:5]
+    assert (version_of(cluster, "/shop"), cluster.tasks("/shop")) == (version, before)
+    with under_load(cluster, "shop.test"):
+        good = release(shop, 7, labels=labels)
+        passed = put(cluster, good)
+        until(lambda: outcome(cluster, passed) == "done", ROLLOUT_S, "the gate was passed, and the deployment is done")
+        cluster.settle(good, 10)
