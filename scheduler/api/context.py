@@ -135,8 +135,8 @@ class Context:
         for path in (*seen, *(app_id for app_id in app_ids if caller.sees(app_id))):
             for group_id in groups.around(path):
                 if group_id not in seen:
-                    seen[group_id] = replace(known[group_id], dependencies=())
-        return {"/": replace(known["/"], dependencies=())} | seen
+                    seen[group_id] = replace(known[group_id], dependencies=(), former=())
+        return {"/": replace(known["/"], dependencies=(), former=())} | seen
 
     def owner(self, caller: Caller, address: str, last: str, *, change: bool = False) -> str:
         """Return the app whose ``last`` (tasks, versions, restart) an address asks for. Raises ApiError, also where the

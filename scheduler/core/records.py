@@ -117,6 +117,8 @@ class GroupRecord:
     made: str  #: when, as a version
     changed: str  #: when what it depends on was said last, as a version
     dependencies: tuple[str, ...] = ()  #: apps and groups that each app in it waits for
+    #: what it depended on before, as far as it is kept: since when, as a version, and on what; the latest last
+    former: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
