@@ -282,11 +282,12 @@ def _progress(item: Json) -> str:
 
 def _figures(more: Json, app_id: str) -> str:
     """Say what balancers counted of an app at a gate that is judged by it."""
-    found = (more.get("gateFigures") or {}).get(app_id)
+    found, part = (more.get("gateFigures") or {}).get(app_id), (more.get("trafficOfNew") or {}).get(app_id)
+    traffic = f" ({part}% of the traffic to the new version)" if part is not None else ""
     if not found:
-        return ""
+        return traffic
     missing = f"; {found['missing']}" if found["missing"] else ""
-    return f" ({found['failed']} of {found['requests']} requests failed, {found['answerMs']:.0f} ms{missing})"
+    return f"{traffic} ({found['failed']} of {found['requests']} requests failed, {found['answerMs']:.0f} ms{missing})"
 
 
 def deployment(found: Json) -> list[Table | str]:

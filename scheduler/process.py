@@ -25,6 +25,7 @@ from .api_access import policy
 from .clock import Clock
 from .config import Config, parts
 from .consul_catalog import ConsulCatalog
+from .core import deployments
 from .core.actions import Reply
 from .core.events import Command
 from .core.machine import Machine
@@ -222,7 +223,8 @@ def _live_tasks(state: State) -> tuple[str, set[str]]:
 
 
 def _fleet(state: State) -> Fleet:
-    return Fleet(state.framework_id, dict(state.apps), frozenset(state.fleets.keys() - state.runs.keys()))
+    weights = {app_id: found for app_id in state.apps if (found := deployments.weights(state, app_id))}
+    return Fleet(state.framework_id, dict(state.apps), frozenset(state.fleets.keys() - state.runs.keys()), weights)
 
 
 def core_settings(config: Config, executor_id: str, executor_resources: Resources) -> Settings:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from .services import Backend, Claim, Model, rank, split
+from .services import USUAL_WEIGHT, Backend, Claim, Model, rank, split
 
 NONE: Final = "eratos:none"
 #: The map's entry that holds its digest. No request has this key: each ends its host with a slash.
@@ -190,7 +190,8 @@ def _backend(name: str, backend: Backend, settings: Settings, defaults: str, lai
 
 def _default_server(name: str, backend: Backend, settings: Settings, laid: Snippets) -> str:
     """Return the settings of a backend's servers. Those laid by administrators stand last, so that they count."""
-    words = [f"check inter {settings.check_interval_ms:.0f}ms {_CHECK} tcp-ut {settings.dead_host_s * 1000:.0f}ms weight 100"]
+    checks = f"check inter {settings.check_interval_ms:.0f}ms {_CHECK}"
+    words = [f"{checks} tcp-ut {settings.dead_host_s * 1000:.0f}ms weight {USUAL_WEIGHT}"]
     if backend.maxconn:
         words.append(f"maxconn {backend.maxconn}")
     lines = map(str.split, _of_backend(name, laid))

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from eratos.common.names import META_FRAMEWORK, META_PLACEHOLDER, META_SINCE, META_VERSION
+from eratos.common.names import META_FRAMEWORK, META_PLACEHOLDER, META_SINCE, META_VERSION, META_WEIGHTS
 from eratos.common.routing import META_KEYS, Routing, good_host, read
 
 #: The backend of servers that stand in a file.
@@ -33,6 +33,10 @@ _IPV4 = rf"{_BYTE}(?:[.]{_BYTE}){{3}}"
 _IPV6 = r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}"
 _ADDRESS = re.compile(rf"{_IPV4}|(?P<six>{_IPV6})")
 _ADDRESS_AND_PORT = re.compile(rf"(?:{_IPV4}|\[{_IPV6}\]):[1-9][0-9]{{0,4}}")
+#: Versions with their weights, which are those of an app that is there twice.
+_WEIGHTS = re.compile(r"[0-9A-Za-z:.+-]{1,64}=(?:100|[1-9]?[0-9])(?:,[0-9A-Za-z:.+-]{1,64}=(?:100|[1-9]?[0-9])){0,9}")
+#: Of servers that state none.
+USUAL_WEIGHT: Final = "100"
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _ID = re.compile(r"[0-9A-Za-z._-]{1,512}")
 
@@ -171,6 +175,17 @@ def _static(text: str) -> Model:
     return Model({STATIC: Backend(servers=dict(sorted(servers.items())))}, {"/": Claim(STATIC, 0, "")}, {}, tuple(refused))
 
 
+def shared(versions: Mapping[str, str], weights: Mapping[str, str]) -> dict[str, str]:
+    """Return the weights of servers whose versions have different ones. Those of a version that is not named get no traffic.
+
+    Where none is there that has a weight, all of them are as good as each other: better one that waits for its turn than nobody.
+    """
+    found = {server: weights.get(version, "0") for server, version in versions.items()}
+    if not weights or all(weight == "0" for weight in found.values()):
+        return {}
+    return {server: weight for server, weight in found.items() if weight != USUAL_WEIGHT}
+
+
 class _Gathering:
     """What services ask for, one after the other, by name."""
 
@@ -215,16 +230,21 @@ class _Gathering:
         kinds: dict[tuple[str | None, ...], _Asked | None] = {}
         servers: dict[str, str] = {}
         weights: dict[str, str] = {}
+        versions: dict[str, str] = {}
+        of_version: dict[str, str] = {}
         for instance in instances:
             meta = instance.meta or {}
             placeholder = meta.get(META_PLACEHOLDER) == "true"
             version = "" if placeholder else meta.get(META_VERSION, "")
+            if placeholder and META_WEIGHTS in meta:
+                of_version |= self._weights(name, meta[META_WEIGHTS])
             kind = (version, META_PLACEHOLDER if placeholder else "", *map(meta.get, META_KEYS))
             if kind not in kinds:
                 kinds[kind] = self._asked(name, meta, version, placeholder)
             asked = kinds[kind]
             if asked and instance.status == "passing" and (address := self._address(name, instance, servers)):
                 servers[instance.id] = address
+                versions[instance.id] = version
                 if asked.routing.server_weight:
                     weights[instance.id] = asked.routing.server_weight
         found = [asked for asked in kinds.values() if asked]
@@ -238,7 +258,15 @@ class _Gathering:
                 modes = f"mode {asked.routing.mode}, the newest in mode {newest.mode}"
                 self.refused.append(f"{name}: some instances are in {modes}")
         settings = (newest.mode, newest.balance, newest.sticky, newest.redirect_to_https, newest.maxconn, newest.timeout_s)
-        self.backends[name] = Backend(*settings, dict(sorted(servers.items())), weights)
+        self.backends[name] = Backend(*settings, dict(sorted(servers.items())), shared(versions, of_version) or weights)
+
+    def _weights(self, name: str, text: str) -> dict[str, str]:
+        """Return version -> weight as an app's entry says it."""
+        found = _WEIGHTS.fullmatch(text)
+        if not found:
+            self.refused.append(f"{name}: weights {_quoted(text)}")
+            return {}
+        return dict(pair.split("=") for pair in text.split(","))
 
     def _asked(self, name: str, meta: Mapping[str, str], version: str, placeholder: bool) -> _Asked | None:
         """Return what instances with this meta ask for, or None where they are not for this balancer."""

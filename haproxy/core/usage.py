@@ -30,7 +30,7 @@ STATISTICS = "eratos:statistics"
 #: Those that :class:`Figures` come from.
 _COUNTED = ("weight", "rate", "hrsp_5xx", "rtime", "eresp", *(f"hrsp_{kind}" for kind in ("1xx", "2xx", "3xx", "4xx", "other")))
 #: The columns of ``show stat`` in use.
-_COLUMNS = ("pxname", "svname", "scur", "qcur", "status", "addr", "mode", "type")
+_COLUMNS = ("pxname", "svname", "scur", "qcur", "status", "addr", "mode", "type", "weight")
 
 
 # Of a line of `show fd`; the numbers are from HAProxy's mux_h1-t.h and mux_h2-t.h.
@@ -53,6 +53,7 @@ class ServerRow:
     status: str  #: ``UP``, ``UP 1/2``, ``DOWN``, ``MAINT``, ``no check`` ...
     requests: int  #: under way on the server or waiting for it; connections in mode tcp
     mode: str = "http"  #: ``http`` or ``tcp``
+    weight: int = 1  #: 0: nothing new comes there, though all is well with it
 
     @property
     def in_maintenance(self) -> bool:
@@ -62,7 +63,7 @@ class ServerRow:
     @property
     def usable(self) -> bool:
         """Whether the process would send a request there now."""
-        return self.status.startswith(("UP", "no check"))
+        return self.status.startswith(("UP", "no check")) and self.weight > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def parse_process(statistics: str, connections: str = "", *, stopping: bool = Fa
     heading = next(lines, list(_COLUMNS))
     # Columns are found by name: every version adds some.
     pick = itemgetter(*map(heading.index, _COLUMNS))
-    for backend, name, current, queued, status, address, mode, kind in (pick(line) for line in lines if line):
+    for backend, name, current, queued, status, address, mode, kind, weight in (pick(line) for line in lines if line):
         if not name or not status:
             continue
         requests = int(current or 0) + int(queued or 0)
@@ -153,7 +154,7 @@ def parse_process(statistics: str, connections: str = "", *, stopping: bool = Fa
                 # Those that wait in the backend's own queue are among its current ones.
                 backends[backend] = int(current or 0)
         else:
-            rows.append(ServerRow(backend, name, address, status, requests, mode or "http"))
+            rows.append(ServerRow(backend, name, address, status, requests, mode or "http", int(weight or 1)))
     # Others are whoever asks this.
     clients = [line for line in connections.splitlines() if (at := _FRONTEND.search(line)) and at[1] in http_frontends]
     again = sum(may_ask_again(line, told=told) for line in clients)

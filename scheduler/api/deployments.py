@@ -122,6 +122,7 @@ class Look:
     deadline: float
     limits: dict[str, int]  #: app that may have only so many new instances for now
     gates: dict[str, float]  #: app that stands at a gate -> since when
+    shares: dict[str, int]  #: app that is there twice -> percent of the traffic that its new version gets
     figures: dict[str, Json]  #: those of them that are judged by figures -> what was counted
 
 
@@ -137,6 +138,7 @@ def _look(state: State, found: Deployment) -> Look:
         deployments.deadline(found),
         {app_id: most for app_id in found.changes if (most := deployments.limit(state, app_id)) is not None},
         dict(found.reached),
+        {app_id: part for app_id in found.changes if (part := deployments.share(state, app_id)) is not None},
         {app_id: _figures(counted) for app_id, counted in found.counted.items()},
     )
 
@@ -188,6 +190,7 @@ async def _shown(ctx: Context, caller: Caller, look: Look) -> Json | None:
             "paused": look.record.paused,
             "newInstancesAtMost": {app_id: look.limits[app_id] for app_id in seen if app_id in look.limits},
             "atGateSince": {app_id: timestamp(look.gates[app_id]) for app_id in seen if app_id in look.gates},
+            "trafficOfNew": {app_id: look.shares[app_id] for app_id in seen if app_id in look.shares},
             "gateFigures": {app_id: look.figures[app_id] for app_id in seen if app_id in look.figures},
             **({"rollsBack": look.record.undoes} if look.record.undoes else {}),
         },

@@ -62,7 +62,8 @@ _PROGRESS = _object(
     {"begunAt": _TIME},
     {
         **{"deadline": _TIME, "instancesLeft": _map(_INTEGER), "waiting": _map(_list(_STRING)), "paused": _BOOLEAN},
-        **{"newInstancesAtMost": _map(_INTEGER), "atGateSince": _map(_TIME), "gateFigures": _map(_GATE), "rollsBack": _STRING},
+        **{"newInstancesAtMost": _map(_INTEGER), "atGateSince": _map(_TIME), "gateFigures": _map(_GATE)},
+        **{"trafficOfNew": _map(_INTEGER), "rollsBack": _STRING},
         **{"endedAt": _TIME, "outcome": _STRING, "reason": _STRING},
     },
 )

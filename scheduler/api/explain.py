@@ -69,20 +69,28 @@ def _of_deployment(state: State, app: App, now: float) -> Iterator[Json]:
             message = f"deployment {change.deployment_id} is paused: eratos deployment resume {change.deployment_id}"
             yield _reason("Paused", message, (), None)
         elif app.id not in found.reached:
-            yield _reason("Canary", f"{most} of {app.instances} instances are to be of the new version first", (), None)
+            beside = f", beside all of the one before; {_traffic(state, app)}" if deployments.beside(state, app.id) else " first"
+            yield _reason("Canary", f"{most} of {app.instances} instances are to be of the new version{beside}", (), None)
         elif app.id in found.counted:
             yield _reason("Canary", _at_judged_gate(state, found, app, most, now), (), None)
         else:
             hold_s = labels.canary_hold_s(app.labels)
             way_on = f"eratos deployment promote {change.deployment_id}" if hold_s is None else "it goes on by itself"
             until = None if hold_s is None else found.reached[app.id] + hold_s
-            yield _reason("Canary", f"{most} of {app.instances} instances are of the new version and ready: {way_on}", (), until)
+            ready = f"{most} of {app.instances} instances are of the new version and ready"
+            traffic = f"; {_traffic(state, app)}" if deployments.beside(state, app.id) else ""
+            yield _reason("Canary", f"{ready}{traffic}: {way_on}", (), until)
+
+
+def _traffic(state: State, app: App) -> str:
+    return f"{deployments.share(state, app.id)}% of the traffic goes to the new ones"
 
 
 def _at_judged_gate(state: State, found: Deployment, app: App, most: int, now: float) -> str:
     counted, (_, lacks) = found.counted[app.id], deployments.judged(state, found, app.id, now)
     answers = f"{counted.failed} of {counted.requests} requests failed, and an answer took {counted.answer_ms:.0f} ms"
-    ready = f"{most} of {app.instances} instances are of the new version and ready: at the balancers {answers}"
+    traffic = f", {_traffic(state, app)}" if deployments.beside(state, app.id) else ""
+    ready = f"{most} of {app.instances} instances are of the new version and ready{traffic}: at the balancers {answers}"
     until = f"its deployment fails at {timestamp(deployments.deadline(found))} otherwise" if counted.overdue else ""
     return "; ".join(filter(None, (ready, f"the gate waits: {lacks}" if lacks else "", until)))
 

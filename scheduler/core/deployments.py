@@ -117,12 +117,53 @@ def limit(state: State, app_id: str) -> int | None:
     record = state.deployments[change.deployment_id].record
     most = change.limit if record.paused else None
     if most is None and two and not record.undoes:
-        steps = labels.canary(app.labels, app.instances)
-        most = steps[change.stage] if change.stage < len(steps) and steps[change.stage] < app.instances else None
+        if beside(state, app_id):
+            most = app.instances
+        else:
+            steps = labels.canary(app.labels, app.instances)
+            most = steps[change.stage] if change.stage < len(steps) and steps[change.stage] < app.instances else None
     if most is None or not two or app_id in state.staged:
         return most
     # Without the version before there is nothing to keep the others at.
     return most if versions.definition(state, app_id, change.before) is not None else None
+
+
+def beside(state: State, app_id: str) -> bool:
+    """Return whether an app's new version comes whole beside the one before, and both are there for now."""
+    return share(state, app_id) is not None
+
+
+def share(state: State, app_id: str) -> int | None:
+    """Return the share of the traffic, in percent, of a new version that is beside the whole one before; None: none is.
+
+    Both versions ask for it: only then do balancers know which of them has the traffic before the new one is there.
+    """
+    change, app = state.changes.get(app_id), state.apps.get(app_id)
+    shares = labels.blue_green(app.labels) if app is not None else ()
+    if change is None or app is None or not change.begun or change.stage >= len(shares) or change.before in ("", app.version):
+        return None
+    if state.deployments[change.deployment_id].record.undoes:
+        return None
+    before = state.staged.get(app_id) or versions.definition(state, app_id, change.before)
+    return shares[change.stage] if before is not None and labels.blue_green(before.labels) else None
+
+
+def weights(state: State, app_id: str) -> dict[str, int]:
+    """Return the weight of each server of an app by its version, others having none; empty: all are as good as each other.
+
+    Of an app that asks for no share of the traffic at any time that is so. For any other the version with all of the traffic
+    is named while nothing happens: a new version has to find it named.
+    """
+    app = state.in_force(app_id)
+    if app is None or not labels.blue_green(app.labels):
+        return {}
+    part, before = share(state, app_id), state.staged.get(app_id)
+    if part is not None and before is not None:
+        new, old = rollout.weights(part, app.instances, before.instances)
+        return {app.version: new, before.version: old}
+    tally = state.fleet(app_id).tally
+    alone = all(kind.version == app.version for kind in tally)
+    return {app.version: 100} if alone or rollout.count(app, tally).settled >= app.instances else {}
 
 
 def _take_over(step: Step, app_id: str) -> None:
@@ -239,7 +280,7 @@ def _at_gate(step: Step, found: Deployment, app_id: str) -> None:
         step.timers.clear(gate)
     elif app_id not in found.reached:
         found.reached[app_id] = step.now
-        if labels.demands(app.labels) is not None:
+        if labels.demands(app.labels) is not None and share(state, app_id) != 0:
             found.counted[app_id] = Counted()
         hold_s = labels.canary_hold_s(app.labels)
         if hold_s is not None:

@@ -25,6 +25,12 @@ LABELS: list[dict[str, str]] = [
     {"ERATOS_DEPLOYMENT_RETRIES": "1", "ERATOS_ROLLBACK": "true"},
     {"ERATOS_CANARY": "1,50%"},
     {"ERATOS_CANARY": "1,50%", "ERATOS_CANARY_HOLD_S": "5", "ERATOS_ROLLBACK": "true", "ERATOS_DEPLOYMENT_RETRIES": "0"},
+    # There is not always room for two fleets, and then a deadline has to say so.
+    {"ERATOS_BLUE_GREEN": "20%", "ERATOS_ROLLBACK": "true", "ERATOS_DEPLOYMENT_DEADLINE_S": "300"},
+    {
+        **{"ERATOS_BLUE_GREEN": "20%", "ERATOS_CANARY_HOLD_S": "5", "ERATOS_CANARY_ERRORS": "10%"},
+        **{"ERATOS_CANARY_REQUESTS": "10", "ERATOS_ROLLBACK": "true", "ERATOS_DEPLOYMENT_DEADLINE_S": "300"},
+    },
     {
         **{"ERATOS_CANARY": "1,50%", "ERATOS_CANARY_HOLD_S": "5", "ERATOS_ROLLBACK": "true"},
         **{"ERATOS_CANARY_ERRORS": "10%", "ERATOS_CANARY_ANSWER_MS": "100", "ERATOS_CANARY_REQUESTS": "10"},

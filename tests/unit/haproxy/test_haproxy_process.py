@@ -13,8 +13,8 @@ from eratos.haproxy import haproxy_process
 from eratos.haproxy.haproxy_process import Haproxy
 from eratos.haproxy.sockets import Processes, ProcessGoneError
 
-HEADING = "# pxname,svname,qcur,scur,status,addr,mode,type\n"
-ROWS = f"{HEADING}web,FRONTEND,,1,STOP,,http,0\napp,a,0,0,UP,10.0.0.1:80,http,2\napp,BACKEND,0,0,UP,,http,1\n\n"
+HEADING = "# pxname,svname,qcur,scur,status,addr,mode,type,weight\n"
+ROWS = f"{HEADING}web,FRONTEND,,1,STOP,,http,0,\napp,a,0,0,UP,10.0.0.1:80,http,2,100\napp,BACKEND,0,0,UP,,http,1,100\n\n"
 #: A client that speaks HTTP/2, idle, and told to open no more streams.
 H2 = "9 : fe=web mux=H2 ctx=0x7 h2c.st0=FRH .err=0 .maxid=1 .lastid=2147483647 .flg=0x1600 .nbst=0 .nbsc=0, xprt=SSL\n\n"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from eratos.haproxy.core.usage import (
@@ -32,14 +34,14 @@ def old(*rows: ServerRow, again: int = 0, under_way: int = 0, tcp: int = 0, **ba
 
 
 STATISTICS = """\
-# pxname,svname,qcur,scur,status,new_column,addr,mode,type
-eratos:statistics,FRONTEND,,7,OPEN,,,http,0
-eratos:traffic,FRONTEND,,3,OPEN,,,http,0
-eratos:tcp:5432:db,FRONTEND,,2,OPEN,,,tcp,0
-app,a,1,2,UP 1/2,x,10.0.0.1:80,http,2
-app,BACKEND,1,4,UP,,,http,1
-db,FRONTEND,0,2,MAINT,,10.0.0.2:80,tcp,2
-db,BACKEND,0,2,UP,,,tcp,1
+# pxname,svname,qcur,scur,status,new_column,addr,mode,type,weight
+eratos:statistics,FRONTEND,,7,OPEN,,,http,0,
+eratos:traffic,FRONTEND,,3,OPEN,,,http,0,
+eratos:tcp:5432:db,FRONTEND,,2,OPEN,,,tcp,0,
+app,a,1,2,UP 1/2,x,10.0.0.1:80,http,2,
+app,BACKEND,1,4,UP,,,http,1,
+db,FRONTEND,0,2,MAINT,,10.0.0.2:80,tcp,2,
+db,BACKEND,0,2,UP,,,tcp,1,
 
 """
 
@@ -108,12 +110,12 @@ def test_rows_are_read_by_the_names_of_their_columns() -> None:
 
 def test_what_has_no_name_no_status_or_no_numbers_counts_as_nothing() -> None:
     found = parse_process("""\
-# pxname,svname,qcur,scur,status,addr,mode,type
-eratos:traffic,FRONTEND,,,OPEN,,http,0
-app,nameless,1,1,,10.0.0.1:80,http,2
-app,,1,1,UP,10.0.0.1:80,http,2
-app,a,,,UP,10.0.0.1:80,,2
-app,BACKEND,,,UP,,http,1
+# pxname,svname,qcur,scur,status,addr,mode,type,weight
+eratos:traffic,FRONTEND,,,OPEN,,http,0,
+app,nameless,1,1,,10.0.0.1:80,http,2,
+app,,1,1,UP,10.0.0.1:80,http,2,
+app,a,,,UP,10.0.0.1:80,,2,
+app,BACKEND,,,UP,,http,1,
 """)
     assert found == Process((row("a"),), backends={"app": 0})
 
@@ -189,6 +191,7 @@ def test_servers_are_retired_where_their_pool_has_another() -> None:
     assert retirable(rows, {"app": {"a"}, "other": {"a"}}) == [row("a")]
     assert retirable(rows, {"app": {"a", "b"}}) == []
     assert retirable([row("a"), row("b", "DOWN")], {"app": {"a"}}) == []
+    assert retirable([row("a"), replace(row("b"), weight=0)], {"app": {"a"}}) == []  # nothing would come there
 
 
 def test_only_servers_found_dead_by_checks_are_kept_for_the_next_process() -> None:

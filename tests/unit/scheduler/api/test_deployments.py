@@ -341,6 +341,29 @@ def test_a_canary_shows_its_gate_and_is_promoted(api: ApiClient, controller: Fak
     assert api.get("/v2/deployments").json() == []
 
 
+def test_of_two_whole_fleets_it_is_shown_which_has_the_traffic(api: ApiClient, controller: FakeController) -> None:
+    labels = {"ERATOS_BLUE_GREEN": "20%", "ERATOS_ROLLBACK": "true"}
+    put(api, body(instances=2, labels=labels))
+    rest(controller)
+    controller.now += 1
+    deployment_id = put(api, body(instances=2, cmd="new", labels=labels))["deploymentId"]
+    assert api.get("/v2/explain/a").json()["reasons"][0]["message"] == (
+        "2 of 2 instances are to be of the new version, beside all of the one before; 0% of the traffic goes to the new ones"
+    )
+    for share in (0, 20, 100):
+        rest(controller)
+        found = shown(api)["eratos"]
+        assert (found["trafficOfNew"], found["newInstancesAtMost"]) == ({"/a": share}, {"/a": 2})
+        assert list(found["atGateSince"]) == ["/a"]
+        assert api.get("/v2/explain/a").json()["reasons"][0]["message"] == (
+            f"2 of 2 instances are of the new version and ready; {share}% of the traffic goes to the new ones: "
+            f"eratos deployment promote {deployment_id}"
+        )
+        assert api.post(f"/v2/deployments/{deployment_id}/promote").status_code == 200
+    rest(controller)
+    assert api.get("/v2/deployments").json() == []
+
+
 def test_a_gate_that_is_judged_shows_what_was_counted(api: ApiClient, controller: FakeController) -> None:
     labels = {"ERATOS_CANARY": "1", "ERATOS_CANARY_HOLD_S": "60", "ERATOS_CANARY_ERRORS": "5%", "ERATOS_ROLLBACK": "true"}
     put(api, body(instances=3, labels=labels))

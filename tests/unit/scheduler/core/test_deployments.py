@@ -13,7 +13,7 @@ from support.records import as_stored
 
 from eratos.common import names
 from eratos.marathon.app import App
-from eratos.scheduler.core import actions, events, gates, versions
+from eratos.scheduler.core import actions, deployments, events, gates, versions
 from eratos.scheduler.core.actions import Refusal
 from eratos.scheduler.core.records import CHANGES, DEPLOYMENTS, GROUPS, VERSIONS
 from eratos.scheduler.core.state import ENDED_MOST, Outcome
@@ -949,3 +949,141 @@ def test_a_pause_and_an_unready_instance_end_the_count(core: Kept) -> None:
     assert not core.state.deployments[change.deployment_id].counted
     core.rest()
     assert core.state.deployments[change.deployment_id].counted
+
+
+# Two whole fleets, of which one has the traffic
+
+
+BOTH = labelled(BLUE_GREEN="20%", ROLLBACK="true")
+
+
+def blue_green(core: Kept, instances: int = 3, *, wanted: int = 0, **more: str) -> actions.Reply:
+    """Have an app at rest changed as blue and green."""
+    fields = {"backoffSeconds": 0, "labels": BOTH["labels"] | labelled(**more)["labels"]}
+    core.put(an_app("/a", instances, **fields))
+    core.rest()
+    core.now += 1
+    return reply(core.put(an_app("/a", wanted or instances, cmd="new", **fields)))
+
+
+def traffic(core: Kept, change: actions.Reply) -> tuple[int, int]:
+    """Return the weights of old and of new servers."""
+    found = deployments.weights(core.state, "/a")
+    assert len(found) <= 2
+    return next((weight for version, weight in found.items() if version != change.version), 0), found.get(change.version, 0)
+
+
+def test_a_new_version_comes_whole_and_gets_the_traffic_share_by_share(core: Kept) -> None:
+    change = blue_green(core)
+    assert traffic(core, change) == (100, 0)
+    for weights in ((100, 0), (100, 25), (0, 100)):
+        core.rest()
+        assert (versions_of(core, change), traffic(core, change)) == ((3, 3), weights)
+        core.tick(1_000_000)  # a gate that waits for somebody has no deadline
+        core.fail_over()
+        core.tick(1)
+        assert (versions_of(core, change), traffic(core, change)) == ((3, 3), weights)
+        core.command(events.Promote(change.deployment_id))
+    assert traffic(core, change) == (0, 100)  # while the old ones go
+    core.rest()
+    assert versions_of(core, change) == (0, 3)
+    assert core.outcomes()[-1] == (change.deployment_id, Outcome.DONE)
+    assert deployments.weights(core.state, "/a") == {change.version: 100}
+
+
+def test_the_version_at_work_is_named_before_another_one_comes(core: Kept) -> None:
+    core.put(an_app("/a", 2, **BOTH), an_app("/b", 2))
+    version = core.state.apps["/a"].version
+    assert deployments.weights(core.state, "/a") == {version: 100}
+    core.rest()
+    assert deployments.weights(core.state, "/a") == {version: 100}
+    assert deployments.weights(core.state, "/b") == deployments.weights(core.state, "/none") == {}
+
+
+def test_a_way_back_switches_at_once_and_takes_no_old_instance_with_it(core: Kept) -> None:
+    change = blue_green(core)
+    old = {i.instance_id for i in core.state.instances.values() if i.version != change.version}
+    for _ in range(2):
+        core.rest()
+        core.command(events.Promote(change.deployment_id))
+    core.rest()
+    assert traffic(core, change) == (0, 100)
+    core.command(events.RollBack(change.deployment_id))
+    assert traffic(core, change) == (100, 0)
+    core.rest()
+    assert {i.instance_id for i in core.state.instances.values()} == old
+    assert not core.state.deployments
+
+
+def test_on_a_way_back_after_the_old_ones_began_to_go_all_serve_until_enough_are_back(core: Kept) -> None:
+    change = blue_green(core)
+    for _ in range(3):
+        core.rest()
+        core.command(events.Promote(change.deployment_id))
+    assert any(i.stopping for i in core.state.instances.values())
+    core.command(events.RollBack(change.deployment_id))
+    assert deployments.weights(core.state, "/a") == {}
+    core.rest()
+    assert versions_of(core, change) == (3, 0)
+
+
+def test_gates_of_blue_and_green_go_on_by_time_and_figures(core: Kept) -> None:
+    change = blue_green(core, **{name: value for name, value in JUDGED.items() if name != "ROLLBACK"})
+    core.rest()
+    assert not core.state.deployments[change.deployment_id].counted  # without traffic there is nothing to judge
+    core.tick(60)
+    core.rest()
+    assert traffic(core, change) == (100, 25)
+    seen(core, change, 0)
+    seen(core, change, 200, 5)
+    assert core.state.ended[-1].outcome is Outcome.FAILED
+    assert traffic(core, change) == (100, 0)
+    core.rest()
+    assert versions_of(core, change) == (3, 0)
+
+
+def test_each_fleet_keeps_its_own_number_and_what_crashes_comes_back_as_what_it_was(core: Kept) -> None:
+    change = blue_green(core, 3, wanted=2)
+    core.rest()
+    assert versions_of(core, change) == (3, 2)
+    for instance in list(core.state.with_task()):
+        core.fail(instance.task_id)
+    core.rest()
+    assert versions_of(core, change) == (3, 2)
+    core.command(events.Promote(change.deployment_id))
+    assert traffic(core, change) == (100, 38)  # 20% for two, 80% for three
+
+
+def test_a_version_whose_former_knew_nothing_of_it_is_rolled_out_as_usual(core: Kept) -> None:
+    core.put(an_app("/a", 3, backoffSeconds=0))
+    core.rest()
+    core.now += 1
+    change = reply(core.put(an_app("/a", 3, cmd="new", backoffSeconds=0, **BOTH)))
+    assert deployments.weights(core.state, "/a") == {}
+    core.rest()
+    assert versions_of(core, change) == (0, 3)
+    assert deployments.weights(core.state, "/a") == {change.version: 100}
+
+
+def test_a_pause_among_two_fleets_takes_no_instance_away(core: Kept) -> None:
+    change = blue_green(core)
+    core.launch(an_offer("a1"))
+    core.command(events.Pause(change.deployment_id))
+    core.rest()
+    assert (versions_of(core, change), traffic(core, change)) == ((3, 3), (100, 0))
+    core.tick(1)
+    assert not core.state.deployments[change.deployment_id].reached
+    core.command(events.Pause(change.deployment_id, paused=False))
+    core.rest()
+    core.command(events.Promote(change.deployment_id))
+    assert traffic(core, change) == (100, 25)
+
+
+def test_without_room_for_two_fleets_the_deadline_takes_the_new_one_back(core: Kept) -> None:
+    change = blue_green(core, 2, DEPLOYMENT_DEADLINE_S="600")
+    core.tick(599)
+    assert versions_of(core, change) == (2, 0)
+    core.tick(1)
+    [failed] = [ended for ended in core.state.ended if ended.outcome is Outcome.FAILED]
+    assert failed.reason.startswith("it came no further for 600 s")
+    assert (versions_of(core, change), traffic(core, change)) == ((2, 0), (100, 0))
