@@ -252,6 +252,7 @@ def test_what_serves_nobody_goes_first_and_then_by_age(selection: str, order: st
         (0, 3, 3, (0, 100)),
         (100, 3, 3, (100, 0)),
         (50, 3, 3, (100, 100)),
+        (60, 1, 1, (100, 67)),
         (20, 5, 5, (25, 100)),
         (80, 5, 5, (100, 25)),
         (20, 2, 3, (38, 100)),  # 75 to 300, which is a fifth of both
