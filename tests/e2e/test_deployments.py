@@ -218,15 +218,19 @@ def test_a_group_is_upgraded_in_the_order_of_its_dependencies(cluster: Cluster):
             cluster.settle(made, 0)
 
 
-#: Answers its checks well and everything else with an error.
+#: Answers its checks well and everything else with an error. The workers' Python has no http.server.
 BROKEN = """
-import http.server, os
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200 if self.path == "/health" else 500)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-http.server.ThreadingHTTPServer(("", int(os.environ["PORT0"])), Handler).serve_forever()
+import os, socket
+server = socket.create_server(("", int(os.environ["PORT0"])))
+while True:
+    client, _ = server.accept()
+    client.settimeout(1)
+    try:
+        status = "200 OK" if client.recv(65536).startswith(b"GET /health ") else "500 Internal Server Error"
+        client.sendall(f"HTTP/1.1 {status}\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n".encode())
+    except OSError:
+        pass
+    client.close()
 """
 
 
@@ -249,3 +253,53 @@ def test_a_canary_whose_requests_fail_at_the_balancers_goes_back_and_one_that_an
         passed = put(cluster, good)
         until(lambda: outcome(cluster, passed) == "done", ROLLOUT_S, "the gate was passed, and the deployment is done")
         cluster.settle(good, 10)
+
+
+def test_two_fleets_are_switched_at_the_balancers_and_back(cluster: Cluster):
+    labels = {"HAPROXY_0_VHOST": "twin.test", "ERATOS_BLUE_GREEN": "100%", "ERATOS_ROLLBACK": "true"}
+    made = app("/twin", 4, labels=labels)
+    put(cluster, made)
+    cluster.settle(made, 4)
+    until(lambda: not cluster.any_api("GET", "/v2/deployments").json(), SOON_S, "nothing is under way")
+    before = cluster.tasks("/twin")
+
+    def answering() -> set[str]:
+        """Return which instances answer, in both balancers."""
+        answers = [requests.get(url, headers={"Host": "twin.test"}, timeout=20) for url in cluster.balancers for _ in range(24)]
+        return {answer.headers["X-Instance"] for answer in answers}
+
+    def new_ones(deployment_id: str, share: int) -> None:
+        def at_gate() -> bool:
+            shown = cluster.any_api("GET", f"/v2/deployments/{deployment_id}").json()["eratos"]
+            return "/twin" in shown.get("atGateSince", {}) and shown["trafficOfNew"] == {"/twin": share}
+
+        until(at_gate, ROLLOUT_S, f"the new ones stand at their gate with {share}%")
+
+    def promote(deployment_id: str) -> None:
+        assert cluster.any_api("POST", f"/v2/deployments/{deployment_id}/promote").status_code == 200
+
+    try:
+        old = answering()
+        assert len(old) == 4
+        with under_load(cluster, "twin.test"):
+            first = put(cluster, release(made, 2))
+            new_ones(first, 0)
+            until(lambda: running(cluster, "/twin").total() == 8, SOON_S, "both fleets run")
+            assert answering() == old
+            promote(first)
+            until(lambda: len(found := answering()) == 4 and not found & old, SOON_S, "the new ones have the traffic")
+            answer = cluster.any_api("DELETE", f"/v2/deployments/{first}")
+            assert answer.status_code == 200, answer.text
+            until(lambda: answering() == old, SOON_S, "the old ones have it back")
+            cluster.settle(made, 4)
+            assert cluster.tasks("/twin") == before
+            second = put(cluster, release(made, 3))
+            for share in (0, 100):
+                new_ones(second, share)
+                promote(second)
+            until(lambda: outcome(cluster, second) == "done", ROLLOUT_S, "the deployment is done")
+            cluster.settle(release(made, 3), 4)
+        assert not before & cluster.tasks("/twin")
+    finally:
+        cluster.delete("/twin")
+        cluster.settle(made, 0)
