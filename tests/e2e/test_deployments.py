@@ -247,7 +247,8 @@ def test_a_canary_whose_requests_fail_at_the_balancers_goes_back_and_one_that_an
         assert "requests" in reason and "ERATOS_CANARY_ERRORS allows 5%" in reason
         cluster.settle(shop, 10)
     assert load.failed and all(" shop.test: 500" in failure for failure in load.failed), load.failed[:5]
-    assert (version_of(cluster, "/shop"), cluster.tasks("/shop")) == (version, before)
+    assert version_of(cluster, "/shop") == version
+    assert len(before & cluster.tasks("/shop")) >= 9  # one had made way for the canary
     with under_load(cluster, "shop.test"):
         good = release(shop, 7, labels=labels)
         passed = put(cluster, good)
