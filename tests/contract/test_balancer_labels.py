@@ -174,8 +174,9 @@ def test_of_an_app_that_is_there_twice_the_versions_have_the_traffic_that_its_en
         assert rig.status()["reloads"] == reloads
         say(f"{OLD}=100,{NEW}=25")
         until(lambda: {9062, 9063} <= answering().keys(), 10, "the new ones have some traffic")
-        found = answering(200)
-        assert (found[9062] + found[9063]) / 200 == pytest.approx(0.2, abs=0.05)
+        found = answering(500)
+        # Servers are drawn by lot: six times the deviation of so many draws.
+        assert (found[9062] + found[9063]) / 500 == pytest.approx(0.2, abs=0.11)
         say(f"{OLD}=0,{NEW}=100")
         until(lambda: set(answering()) == {9062, 9063}, 10, "the new ones have it all")
         say(f"{OLD}=100,{NEW}=0")
