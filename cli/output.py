@@ -25,6 +25,8 @@ Json = Mapping[str, Any]
 #: ``wide``: as in a pipe, nothing cut off, folded or shortened. ``json``, ``yaml``: as the API gave it.
 Form = Literal["table", "wide", "json", "yaml"]
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
+#: What a quota may bound; memory and disk in MiB.
+QUOTA_KINDS = ("instances", "cpus", "mem", "disk")
 
 
 class Output:
@@ -308,10 +310,20 @@ def _progress(item: Json) -> str:
     if outcome := more.get("outcome"):
         return f"{outcome}: {more['reason']}" if more.get("reason") else str(outcome)
     left = sum((more.get("instancesLeft") or {}).values())
-    at_gate = ", ".join(more.get("atGateSince") or ())
+    at_gate = ", ".join(app_id + _figures(more, app_id) for app_id in more.get("atGateSince") or ())
     state = "paused, " if more.get("paused") else f"at a gate: {at_gate}, " if at_gate else ""
     step = f"{state}step {item.get('currentStep')} of {item.get('totalSteps')}"
     return f"{step}, {left} instance{'' if left == 1 else 's'} left" if left else step
+
+
+def _figures(more: Json, app_id: str) -> str:
+    """Say what balancers counted of an app at a gate that is judged by it."""
+    found, part = (more.get("gateFigures") or {}).get(app_id), (more.get("trafficOfNew") or {}).get(app_id)
+    traffic = f" ({part}% of the traffic to the new version)" if part is not None else ""
+    if not found:
+        return traffic
+    missing = f"; {found['missing']}" if found["missing"] else ""
+    return f"{traffic} ({found['failed']} of {found['requests']} requests failed, {found['answerMs']:.0f} ms{missing})"
 
 
 def deployment(found: Json) -> list[Table | str]:
@@ -372,12 +384,39 @@ def explained(found: Json) -> list[Table | str]:
     columns = (Column("REASON", "never"), Column("COUNT"), Column("UNTIL"), Column("WHAT IT MEANS", "fold"))
     balancers = [f"balancers: {line}" for line in found.get("balancers", ())]
     fields = [f"field: {item['path']} {item['verdict']}: {item['message']}" for item in found.get("definition", ())]
-    return [head, *balancers, *fields, *([Table(columns, rows)] if rows else [])]
+    bounds = [f"quota of {item['group']}: {_bounds(item)}" for item in found.get("quotas", ())]
+    return [head, *bounds, *balancers, *fields, *([Table(columns, rows)] if rows else [])]
+
+
+def _bounds(quota: Json) -> str:
+    return ", ".join(f"{_of_quota(quota, kind)} {kind}" for kind in QUOTA_KINDS if quota[kind] is not None)
 
 
 def _until(moment: object) -> str:
     since = age(moment) if moment else ""
     return f"in {since[1:]}" if since.startswith("-") else "now" if since else ""
+
+
+def quotas(found: Sequence[Json]) -> Table:
+    """Return a line for each quota: what is used of what there may be."""
+    rows = [(item["group"], *(_of_quota(item, kind) for kind in QUOTA_KINDS)) for item in found]
+    return Table((Column("GROUP", "never"), *(Column(kind.upper()) for kind in QUOTA_KINDS)), rows)
+
+
+def quota(found: Json) -> list[Table | str]:
+    """Return a quota and what each app uses of it."""
+    rows = [(app_id, *(_number(used[kind]) for kind in QUOTA_KINDS)) for app_id, used in found["apps"].items()]
+    apps = Table((Column("APP", "never"), *(Column(kind.upper()) for kind in QUOTA_KINDS)), rows)
+    return [quotas([found]), *([apps] if rows else [])]
+
+
+def _of_quota(found: Json, kind: str) -> str:
+    limit = found[kind]
+    return _number(found["used"][kind]) + (f" of {_number(limit)}" if limit is not None else "")
+
+
+def _number(amount: float) -> str:
+    return f"{amount:.3f}".rstrip("0").rstrip(".")
 
 
 def brake(found: Json) -> list[Table | str]:

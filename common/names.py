@@ -63,6 +63,8 @@ META_ZONE: Final = "eratos-zone"
 #: On the entries in Consul's catalogue that stand for an app's service while no instance does, and since when they do.
 META_PLACEHOLDER: Final = "eratos-placeholder"
 META_SINCE: Final = "eratos-since"
+#: And which weight the servers of each version of an app have, where that is not the same for all.
+META_WEIGHTS: Final = "eratos-weights"
 #: On the node that they are on: from when on Mesos has ended their framework for certain, unless this is put off.
 META_UNTIL: Final = "eratos-until"
 #: Ids of those entries, and the node that they are on, begin so.

@@ -266,7 +266,7 @@ def dead_servers(dump: str) -> str:
     """Reduce the answer to ``show servers state`` to servers found dead by their checks, in the same format.
 
     The next process has its weights from its configuration: HAProxy keeps one that was changed only where the one that the server
-    began with is still the same, which 0 never is.
+    began with is still the same. So both are 0 here, and it keeps that only where 0 is wanted.
 
     The rest of a process's state is no business of the next one: the configuration says who is in and who is out.
     """
@@ -276,7 +276,7 @@ def dead_servers(dump: str) -> str:
         if line == "1" or line.startswith("#"):
             kept.append(line)
         # Columns 6 and 7: operational state (0: down) and administrative state (0: none), management guide "show
-        # servers state". Column 9: the weight that it began with.
+        # servers state". Columns 8 and 9: its weight, and that which it began with.
         elif len(fields) > 8 and fields[5] == "0" and fields[6] == "0":
-            kept.append(" ".join([*fields[:8], "0", *fields[9:]]))
+            kept.append(" ".join([*fields[:7], "0", "0", *fields[9:]]))
     return "\n".join(kept) + "\n"

@@ -303,6 +303,20 @@ class MarathonClient:
         """Ask who requires whom; eratos only."""
         return list(self._part("needs", "/v2/needs"))
 
+    def quotas(self) -> list[Json]:
+        """Ask for all quotas; eratos only."""
+        return list(self._part("quotas", "/v2/quotas"))
+
+    def quota(self, group_id: str) -> Json:
+        return self._object("GET", _quota(group_id))
+
+    def put_quota(self, group_id: str, limits: Mapping[str, Any]) -> Json:
+        """Bound ``instances``, ``cpus``, ``mem`` and ``disk`` (MiB) of a group; what is left out or None is not bounded."""
+        return self._object("PUT", _quota(group_id), body=limits)
+
+    def delete_quota(self, group_id: str) -> Json:
+        return self._object("DELETE", _quota(group_id))
+
     def brake(self) -> Json:
         """Ask for the disaster brake; eratos only."""
         return self._object("GET", "/v2/brake")
@@ -528,6 +542,10 @@ def _pod(pod_id: str) -> str:
 
 def _deployment(deployment_id: str) -> str:
     return "/v2/deployments/" + quote(deployment_id, safe="")
+
+
+def _quota(group_id: str) -> str:
+    return "/v2/quotas/" + quote("/" + group_id.strip("/"), safe="")
 
 
 def _group(group_id: str) -> str:

@@ -7,10 +7,11 @@ A label that resembles one of these and is none is refused. What is marathon-lb'
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from . import marathon_lb, routing, strict_json
 from .app_parts import AppPort
@@ -25,6 +26,10 @@ RETRIES: Final = "ERATOS_DEPLOYMENT_RETRIES"
 ROLLBACK: Final = "ERATOS_ROLLBACK"
 CANARY: Final = "ERATOS_CANARY"
 CANARY_HOLD: Final = "ERATOS_CANARY_HOLD_S"
+BLUE_GREEN: Final = "ERATOS_BLUE_GREEN"
+CANARY_ERRORS: Final = "ERATOS_CANARY_ERRORS"
+CANARY_ANSWER: Final = "ERATOS_CANARY_ANSWER_MS"
+CANARY_REQUESTS: Final = "ERATOS_CANARY_REQUESTS"
 
 DEFAULT_DRAIN_S: Final = 10.0
 DRAIN_S_MAX: Final = 3600.0
@@ -36,8 +41,16 @@ DEADLINE_S_MAX: Final = 31 * 86_400.0
 RETRIES_MAX: Final = 1_000_000
 #: Steps of a canary.
 CANARY_MOST: Final = 20
+#: Requests by which a gate is judged, at least.
+REQUESTS_DEFAULT: Final = 50
+REQUESTS_MAX: Final = 1_000_000
+ANSWER_MS_MAX: Final = 3_600_000
 
-_OWN: Final = (DRAIN_SECONDS, PLACEMENT, DEADLINE, RETRIES, ROLLBACK, CANARY, CANARY_HOLD)
+_JUDGED: Final = (CANARY_ERRORS, CANARY_ANSWER)
+_OWN: Final = (DRAIN_SECONDS, PLACEMENT, DEADLINE, RETRIES, ROLLBACK, CANARY, CANARY_HOLD, BLUE_GREEN, *_JUDGED, CANARY_REQUESTS)
+#: What the demands at a gate need beside them.
+_NEEDED: Final = (((CANARY, BLUE_GREEN), ""), ((CANARY_HOLD,), ""), ((ROLLBACK,), "=true"))
+_WHOLE: Final[Mapping[str, int]] = {CANARY_ANSWER: ANSWER_MS_MAX, CANARY_REQUESTS: REQUESTS_MAX}
 #: Characters of a label's name that are compared with the known ones.
 _NAME_COMPARED: Final = 64
 _PORT_INDEX = re.compile(r"_[0-9]+_")
@@ -74,9 +87,36 @@ def _amount(step: str, instances: int) -> int:
     return math.ceil(instances * int(step[:-1]) / 100) if step.endswith("%") else int(step)
 
 
+def blue_green(labels: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the shares of the traffic, in percent, that a new version gets one after the other once it is there beside the
+    whole one before; none: it does not come like this. Each share is a gate; with the first it has no traffic yet.
+    """
+    if BLUE_GREEN not in labels:
+        return ()
+    given = [int(share.strip().rstrip("%")) for share in labels[BLUE_GREEN].split(",")]
+    return (0, *given) if given[-1] == 100 else (0, *given, 100)
+
+
 def canary_hold_s(labels: Mapping[str, str]) -> float | None:
     """Return how long a step of a canary has to be ready before the next one begins; None: somebody has to say so."""
     return float(labels[CANARY_HOLD]) if CANARY_HOLD in labels else None
+
+
+class Demands(NamedTuple):
+    """How the new instances of an app have to answer at the gates of its canary."""
+
+    errors: int | None  #: thousandths of a percent of their requests that may fail; None: any
+    answer_ms: int | None  #: that their answers may take on average; None: any
+    requests: int  #: by which they are judged, at least
+
+
+def demands(labels: Mapping[str, str]) -> Demands | None:
+    """Return what is demanded at the gates of an app's canary; None: nothing."""
+    if not any(label in labels for label in _JUDGED):
+        return None
+    errors = round(float(labels[CANARY_ERRORS].rstrip("%")) * 1000) if CANARY_ERRORS in labels else None
+    answer_ms = int(labels[CANARY_ANSWER]) if CANARY_ANSWER in labels else None
+    return Demands(errors, answer_ms, int(labels.get(CANARY_REQUESTS, REQUESTS_DEFAULT)))
 
 
 def _tags(value: str) -> tuple[str, ...]:
@@ -88,8 +128,39 @@ def problems(labels: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[Pr
     for key, value in labels.items():
         if message := _wrong(key, value):
             yield Problem(f"/labels/{key}", message)
+    yield from _without_gate(labels)
+    yield from _beside(labels)
     yield from _unknown(labels)
     yield from routing.problems(labels, ports)
+
+
+def _without_gate(labels: Mapping[str, str]) -> Iterator[Problem]:
+    """Refuse demands that nothing would come of: at no gate, or without a way back where they are not met."""
+    for key in (*_JUDGED, CANARY_REQUESTS):
+        if key not in labels:
+            continue
+        lacking = [" or ".join(names) + says for names, says in _NEEDED if not _has(labels, names, says)]
+        if key == CANARY_REQUESTS and not any(judged in labels for judged in _JUDGED):
+            lacking.append(" or ".join(_JUDGED))
+        if lacking:
+            yield Problem(f"/labels/{key}", f"has no effect without {' and '.join(lacking)}: add that, or remove it")
+
+
+def _has(labels: Mapping[str, str], names: Sequence[str], says: str) -> bool:
+    return rolls_back(labels) if says else any(name in labels for name in names)
+
+
+def _beside(labels: Mapping[str, str]) -> Iterator[Problem]:
+    """Refuse what contradicts two whole fleets, of which one has the traffic."""
+    if BLUE_GREEN not in labels:
+        return
+    if CANARY in labels:
+        yield Problem(f"/labels/{BLUE_GREEN}", f"contradicts {CANARY}: an app has one of the two, remove the other")
+    if not rolls_back(labels):
+        yield Problem(f"/labels/{BLUE_GREEN}", f"has to know the way back: add {ROLLBACK}=true")
+    for key in labels:
+        if key.startswith("ERATOS_") and key.endswith("_SERVER_WEIGHT"):
+            yield Problem(f"/labels/{key}", f"contradicts {BLUE_GREEN}, which says the weights of servers: remove one of the two")
 
 
 def _unknown(labels: Mapping[str, str]) -> Iterator[Problem]:
@@ -135,9 +206,21 @@ def _wrong(key: str, value: str) -> str:
         good = len(steps) <= CANARY_MOST and all(re.fullmatch(r"[1-9][0-9]{0,6}|[1-9][0-9]?%", step) for step in steps)
         message = f"must be up to {CANARY_MOST} numbers of instances or shares such as 1,25%,50%"
         return "" if good else f"{message}, not '{strict_json.shortened(value)}'"
+    if key == BLUE_GREEN:
+        shares = [share.strip() for share in value.split(",")]
+        good = len(shares) <= CANARY_MOST and all(re.fullmatch(r"100%|[1-9][0-9]?%", share) for share in shares)
+        rising = good and all(int(one[:-1]) < int(other[:-1]) for one, other in itertools.pairwise(shares))
+        message = f"must be up to {CANARY_MOST} rising shares of the traffic such as 10%,50%, or 100% for all of it at once"
+        return "" if rising else f"{message}, not '{strict_json.shortened(value)}'"
     if key == CANARY_HOLD:
         good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) and float(value) <= DEADLINE_S_MAX
         return "" if good else f"must be a number of seconds from 0 to {DEADLINE_S_MAX:.0f}, not '{value}'"
+    if key == CANARY_ERRORS:
+        good = bool(re.fullmatch(r"(100|[0-9]{1,2}(\.[0-9]{1,3})?)%", value))
+        return "" if good else f"must be a share of requests from 0% to 100%, such as 0.5%, not '{strict_json.shortened(value)}'"
+    if key in _WHOLE:
+        good = re.fullmatch(r"[0-9]{1,9}", value) and 1 <= int(value) <= _WHOLE[key]
+        return "" if good else f"must be a whole number from 1 to {_WHOLE[key]}, not '{strict_json.shortened(value)}'"
     if key == ROLLBACK:
         return "" if value in ("true", "false") else f"must be true or false, not '{value}'"
     if key == PLACEMENT:

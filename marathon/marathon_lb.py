@@ -8,7 +8,7 @@ from typing import Final
 
 PREFIX: Final = "HAPROXY_"
 
-_DEPLOYMENT = "an upgrade needs no second app: upgradeStrategy paces it, ERATOS_n_SERVER_WEIGHT shifts the traffic"
+_DEPLOYMENT = "an upgrade needs no second app: ERATOS_BLUE_GREEN has two whole versions beside each other and shifts the traffic"
 _TEMPLATE = "HAPROXY_n_... templates are lines of marathon-lb's own configuration; eratos' balancers write theirs alone"
 _CERTIFICATE = "certificates lie in the balancers' folder ERATOS_CERTS_DIR and are found by their host names"
 _CHECK = "instances are checked by the app's healthChecks"

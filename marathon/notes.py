@@ -56,6 +56,10 @@ def notes(app: App) -> Iterator[Note]:
     for index, file in enumerate(app.fetch):
         if file.cache:
             yield Note(f"/fetch({index})/cache", Verdict.NOT_HEEDED, "files are fetched anew for each task")
+    for index, volume in enumerate(app.container.volumes):
+        if volume.external is not None and volume.external.shared:
+            text = "all containers of a host that name one of Docker's local volumes share it, whatever this says"
+            yield Note(f"/container/volumes({index})/external/shared", Verdict.NOT_HEEDED, text)
     if isinstance(app, Pod):
         yield from _of_pod(app)
     if app.container.type == "MESOS":

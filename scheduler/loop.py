@@ -272,7 +272,7 @@ class Loop:
         if future is None or not future.set_running_or_notify_cancel():
             return
         if isinstance(answer, actions.Refuse):
-            future.set_exception(CommandRefused(answer.refusal, answer.message, answer.deployments))
+            future.set_exception(CommandRefused(answer.refusal, answer.message, answer.deployments, answer.quota))
         else:
             future.set_result(answer)
 

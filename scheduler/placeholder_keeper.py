@@ -15,7 +15,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import consul
@@ -46,6 +46,7 @@ class Fleet:
     framework_id: str
     apps: Mapping[str, App]
     with_instances: Collection[str]
+    weights: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: app -> of its servers by version, where they differ
 
 
 class PlaceholderKeeper:
@@ -59,7 +60,7 @@ class PlaceholderKeeper:
         self._until = ""
         self._told: set[str] = set()
         self._seen: Fleet | None = None
-        self._by_app: dict[str, tuple[App, tuple[Placeholder, ...]]] = {}
+        self._by_app: dict[str, tuple[App, Mapping[str, int], tuple[Placeholder, ...]]] = {}
         self._there: dict[str, tuple[Placeholder, str]] = {}
         self._gone_at: dict[str, float] = {}
 
@@ -130,10 +131,13 @@ class PlaceholderKeeper:
         """Return the entries of the apps that there are; worked out anew for those that have changed only."""
         by_app = {}
         for app_id, app in fleet.apps.items():
-            known = self._by_app.get(app_id)
-            by_app[app_id] = known if known and known[0] is app else (app, placeholders.of_app(app, fleet.framework_id))
+            known, weights = self._by_app.get(app_id), fleet.weights.get(app_id, placeholders.NO_WEIGHTS)
+            if known and known[0] is app and known[1] == weights:
+                by_app[app_id] = known
+            else:
+                by_app[app_id] = app, weights, placeholders.of_app(app, fleet.framework_id, weights)
         self._by_app = by_app
-        return [entry for _, entries in by_app.values() for entry in entries]
+        return [entry for _, _, entries in by_app.values() for entry in entries]
 
     def _of_gone(self, fleet: Fleet) -> list[Placeholder]:
         """Return the entries of apps that are gone, while they have instances and for a while afterwards."""

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from eratos.common import names
 from eratos.marathon.app import App
+
+NO_WEIGHTS: Final[Mapping[str, int]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,10 @@ def node(framework_id: str) -> str:
     return names.PLACEHOLDER_NODE + framework_id.lower()
 
 
-def of_app(app: App, framework_id: str) -> tuple[Placeholder, ...]:
-    """Return an app's entries, one for each balanced port."""
+def of_app(app: App, framework_id: str, weights: Mapping[str, int] = NO_WEIGHTS) -> tuple[Placeholder, ...]:
+    """Return an app's entries, one for each balanced port. ``weights``: of the servers of each version, where they differ."""
+    said = ",".join(f"{version}={weight}" for version, weight in sorted(weights.items()))
+    shares = {names.META_WEIGHTS: said} if said else {}
     return tuple(
         Placeholder(
             service,
@@ -49,7 +53,13 @@ def of_app(app: App, framework_id: str) -> tuple[Placeholder, ...]:
             (names.SERVICE_TAG, *app.consul_tags),
             tuple(
                 sorted(
-                    {**meta, names.META_FRAMEWORK: framework_id, names.META_APP: app.id, names.META_PLACEHOLDER: "true"}.items()
+                    {
+                        **meta,
+                        **shares,
+                        names.META_FRAMEWORK: framework_id,
+                        names.META_APP: app.id,
+                        names.META_PLACEHOLDER: "true",
+                    }.items()
                 )
             ),
         )

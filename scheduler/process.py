@@ -19,11 +19,13 @@ from eratos.common.resources import Resources
 from eratos.scheduler.core.refusals import Unavailable
 
 from . import about, framework_key
+from .api import companions
 from .api.controller import Balancer
 from .api_access import policy
 from .clock import Clock
 from .config import Config, parts
 from .consul_catalog import ConsulCatalog
+from .core import deployments
 from .core.actions import Reply
 from .core.events import Command
 from .core.machine import Machine
@@ -34,6 +36,7 @@ from .events.event import Event
 from .events.ring import Ring
 from .events.standing import CLUSTER
 from .framework_key import FrameworkKey
+from .gate_watch import GateWatch, judged_by_figures
 from .loop import FrameworkRemoved, Loop
 from .mesos.driver import SchedulerDriver
 from .mesos.settings import CAPABILITIES, GPUS, ExecutorSettings, MesosSettings
@@ -188,6 +191,8 @@ class Process:
         )
         self._catalogue = catalogue
         catalogue.start()
+        gates = GateWatch(lambda: loop.read(judged_by_figures), self.balancers, self._proof, loop.emit)
+        gates.start()
         try:
             if not self._stopping.is_set():
                 loop.run(driver)
@@ -198,12 +203,16 @@ class Process:
         finally:
             self._loop = self._catalogue = None
             self.events.close()  # readers go to the next leader
+            gates.stop()
             catalogue.stop()
             driver.stop()
         if self._abdicated and not self._stopping.is_set():
             raise FatalError("leadership was given up: ending, so that the supervisor starts this process anew")
         if election.lost.is_set():
             raise FatalError("leadership was lost: ending, so that the supervisor starts this process anew")
+
+    def _proof(self, target: str) -> dict[str, str]:
+        return companions.proof(self.key.schedulers_companion_key, target, self.clock())
 
     def _leadership_changed(self, state: Leadership) -> None:
         loop = self._loop
@@ -224,7 +233,8 @@ def _live_tasks(state: State) -> tuple[str, set[str]]:
 def _fleet(state: State) -> Fleet:
     # Before a master has taken this scheduler, the framework may be one that it has removed.
     framework_id = state.framework_id if state.master else ""
-    return Fleet(framework_id, dict(state.apps), frozenset(state.fleets.keys() - state.runs.keys()))
+    weights = {app_id: found for app_id in state.apps if (found := deployments.weights(state, app_id))}
+    return Fleet(framework_id, dict(state.apps), frozenset(state.fleets.keys() - state.runs.keys()), weights)
 
 
 def core_settings(config: Config, executor_id: str, executor_resources: Resources) -> Settings:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
+from typing import Any
 
 from .services import Backend, Claim, Model, contest
 
@@ -121,20 +122,22 @@ class Holds:
 
 
 def with_held(wanted: Model, live: Model, held: Mapping[str, Mapping[str, str]]) -> Model:
-    """Return a model with servers held back, backend -> server -> address, each with weight and zone as in ``live``.
+    """Return a model with servers held back, backend -> server -> address, each with weight, version and zone as in ``live``.
 
     Where a whole service is lost although its servers live, so are others that are not asked for just now, and what stands for
     apps without instances. So all that ``wanted`` lacks comes back with the routes and ports that it had; of those who want the
     same now, a better claim gets it. Backends that neither model has are left out.
     """
     returning = live.backends.keys() - wanted.backends.keys() if held.keys() - wanted.backends.keys() else set[str]()
-    backends = wanted.backends | {name: replace(live.backends[name], servers={}, weights={}, zones={}) for name in returning}
+    emptied: dict[str, Any] = {"servers": {}, "weights": {}, "zones": {}, "versions": {}}
+    backends = wanted.backends | {name: replace(live.backends[name], **emptied) for name in returning}
     for name in held.keys() & backends.keys():
         backend, was = backends[name], live.backends.get(name, Backend())
         weights = backend.weights | {server: was.weights[server] for server in held[name] if server in was.weights}
         servers = dict(sorted({**backend.servers, **held[name]}.items()))
         zones = backend.zones | {server: was.zones[server] for server in held[name] if server in was.zones}
-        backends[name] = replace(backend, servers=servers, weights=weights, zones=zones)
+        versions = backend.versions | {server: was.versions[server] for server in held[name] if server in was.versions}
+        backends[name] = replace(backend, servers=servers, weights=weights, zones=zones, versions=versions)
     refused = list(wanted.refused)
 
     def merged(now: Mapping[str, Claim], before: Mapping[str, Claim], what: str) -> dict[str, Claim]:

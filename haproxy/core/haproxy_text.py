@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from .services import STATED_WEIGHT, Backend, Claim, Model, rank, split
+from .services import USUAL_WEIGHT, Backend, Claim, Model, rank, split
 
 NONE: Final = "eratos:none"
 #: The map's entry that holds its digest. No request has this key: each ends its host with a slash.
@@ -198,7 +198,7 @@ def _backend(name: str, backend: Backend, settings: Settings, defaults: str, lai
 def _default_server(name: str, backend: Backend, settings: Settings, laid: Snippets) -> str:
     """Return the settings of a backend's servers. Those laid by administrators stand last, so that they count."""
     checked = f"check inter {settings.check_interval_ms:.0f}ms {_CHECK}"
-    words = [f"{checked} tcp-ut {settings.dead_host_s * 1000:.0f}ms weight {STATED_WEIGHT}"]
+    words = [f"{checked} tcp-ut {settings.dead_host_s * 1000:.0f}ms weight {USUAL_WEIGHT}"]
     if backend.maxconn:
         words.append(f"maxconn {backend.maxconn}")
     lines = map(str.split, _of_backend(name, laid))

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from .services import STATED_WEIGHT, Backend, Model, order
+from .services import USUAL_WEIGHT, Backend, Model, order
 
 #: What each setting is where the environment says nothing.
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -154,7 +154,10 @@ def _upstream(name: str, backend: Backend, settings: Mapping[str, str]) -> Itera
     fails = f"max_fails={settings['ERATOS_MAX_FAILS']} fail_timeout={settings['ERATOS_FAIL_TIMEOUT_S']}s"
     most = f" max_conns={backend.maxconn}" if backend.maxconn else ""
     for server, address in backend.servers.items():
-        yield f"    server {address} weight={backend.weight(server) or STATED_WEIGHT} {fails}{most};"
+        weight = backend.weight(server) or USUAL_WEIGHT
+        # nginx knows no weight of 0.
+        share = f"weight={weight}" if weight != "0" else "down"
+        yield f"    server {address} {share} {fails}{most};"
     yield "  }"
 
 

@@ -22,19 +22,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from eratos.common.names import META_FRAMEWORK, META_PLACEHOLDER, META_SINCE, META_VERSION, META_ZONE
+from eratos.common.names import META_FRAMEWORK, META_PLACEHOLDER, META_SINCE, META_VERSION, META_WEIGHTS, META_ZONE
 from eratos.common.routing import META_KEYS, Routing, good_host, read
 
 #: The backend of servers that stand in a file.
 STATIC: Final = "static"
 #: A server's weight where nobody states one.
-STATED_WEIGHT: Final = "100"
+USUAL_WEIGHT: Final = "100"
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 _IPV4 = rf"{_BYTE}(?:[.]{_BYTE}){{3}}"
 _IPV6 = r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}"
 _ADDRESS = re.compile(rf"{_IPV4}|(?P<six>{_IPV6})")
 _ADDRESS_AND_PORT = re.compile(rf"(?:{_IPV4}|\[{_IPV6}\]):[1-9][0-9]{{0,4}}")
+#: Versions with their weights, which are those of an app that is there twice.
+_WEIGHTS = re.compile(r"[0-9A-Za-z:.+-]{1,64}=(?:100|[1-9]?[0-9])(?:,[0-9A-Za-z:.+-]{1,64}=(?:100|[1-9]?[0-9])){0,9}")
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _ID = re.compile(r"[0-9A-Za-z._-]{1,512}")
 
@@ -87,10 +89,11 @@ class Backend:
     maxconn: str = ""
     timeout_s: str = ""
     servers: dict[str, str] = field(default_factory=dict)  #: id -> ``address:port``
-    weights: dict[str, str] = field(default_factory=dict)  #: id -> weight, of those that state one
+    weights: dict[str, str] = field(default_factory=dict)  #: id -> weight, of those that state one, or else its version's
     zone: str = ""  #: the zone whose instances are preferred; empty: all are alike
     zones: dict[str, str] = field(default_factory=dict)  #: id -> zone, of those that say one, where zones matter
-    shares: dict[str, str] = field(default_factory=dict)  #: id -> weight in place of the stated ones (:mod:`.zones`)
+    versions: dict[str, str] = field(default_factory=dict)  #: id -> version, where zones matter and each has its weight
+    shares: dict[str, str] = field(default_factory=dict)  #: id -> weight in place of the others (:mod:`.zones`)
 
     def weight(self, server: str) -> str:
         """Return a server's weight, empty where it is what all have."""
@@ -182,6 +185,18 @@ def _static(text: str) -> Model:
     return Model({STATIC: Backend(servers=dict(sorted(servers.items())))}, {"/": Claim(STATIC, 0, "")}, {}, tuple(refused))
 
 
+def shared(versions: Mapping[str, str], weights: Mapping[str, str]) -> dict[str, str]:
+    """Return the weights of servers by those of their versions. Those of a version that is not named get no traffic.
+
+    Where none is there that has a weight, all of them are as good as each other: better one that waits for its turn than nobody.
+    Each has one of its own also where all are the same: then another one takes no reload.
+    """
+    if not weights:
+        return {}
+    found = {server: weights.get(version, "0") for server, version in versions.items()}
+    return found if set(found.values()) != {"0"} else dict.fromkeys(found, USUAL_WEIGHT)
+
+
 class _Gathering:
     """What services ask for, one after the other, by name."""
 
@@ -227,10 +242,14 @@ class _Gathering:
         servers: dict[str, str] = {}
         weights: dict[str, str] = {}
         zones: dict[str, str] = {}
+        versions: dict[str, str] = {}
+        of_version: dict[str, str] = {}
         for instance in instances:
             meta = instance.meta or {}
             placeholder = meta.get(META_PLACEHOLDER) == "true"
             version = "" if placeholder else meta.get(META_VERSION, "")
+            if placeholder and META_WEIGHTS in meta:
+                of_version |= self._weights(name, meta[META_WEIGHTS])
             kind = (version, META_PLACEHOLDER if placeholder else "", *map(meta.get, META_KEYS))
             if kind not in kinds:
                 kinds[kind] = self._asked(name, meta, version, placeholder)
@@ -238,6 +257,7 @@ class _Gathering:
             if asked and instance.status == "passing" and (address := self._address(name, instance, servers)):
                 servers[instance.id] = address
                 zones[instance.id] = meta.get(META_ZONE) or ""
+                versions[instance.id] = version
                 if asked.routing.server_weight:
                     weights[instance.id] = asked.routing.server_weight
         found = [asked for asked in kinds.values() if asked]
@@ -251,11 +271,14 @@ class _Gathering:
                 modes = f"mode {asked.routing.mode}, the newest in mode {newest.mode}"
                 self.refused.append(f"{name}: some instances are in {modes}")
         settings = (newest.mode, newest.balance, newest.sticky, newest.redirect_to_https, newest.maxconn, newest.timeout_s)
-        backend = Backend(*settings, dict(sorted(servers.items())), weights)
-        self.backends[name] = self._by_zone(name, backend, newest.zone or self._scope.zone_policy, zones)
+        backend = Backend(*settings, dict(sorted(servers.items())), shared(versions, of_version) or weights)
+        policy = newest.zone or self._scope.zone_policy
+        self.backends[name] = self._by_zone(name, backend, policy, zones, versions if of_version else {})
 
-    def _by_zone(self, name: str, backend: Backend, policy: str, zones: Mapping[str, str]) -> Backend:
-        """Return a backend as it is wanted with regard to the zones of its servers."""
+    def _by_zone(
+        self, name: str, backend: Backend, policy: str, zones: Mapping[str, str], versions: Mapping[str, str]
+    ) -> Backend:
+        """Return a backend as it is wanted with regard to the zones of its servers. ``versions``: of those with a weight each."""
         own = self._scope.zone
         if policy == "ignore":
             return backend
@@ -263,11 +286,20 @@ class _Gathering:
             self.refused.append(f"{name}: zone {policy}, and this balancer is in none (ERATOS_ZONE)")
             return backend
         if policy == "prefer":
-            return replace(backend, zone=own, zones={server: zone for server, zone in zones.items() if zone})
+            return replace(backend, zone=own, zones={s: zone for s, zone in zones.items() if zone}, versions=dict(versions))
         near = {server: address for server, address in backend.servers.items() if zones[server] == own}
-        if backend.servers and not near:
-            self.refused.append(f"{name}: zone require, and none of its {len(backend.servers)} instances is in zone {own}")
+        serving = [server for server in backend.servers if backend.weight(server) != "0"]
+        if serving and not near.keys() & set(serving):
+            self.refused.append(f"{name}: zone require, and none of its {len(serving)} instances is in zone {own}")
         return replace(backend, servers=near, weights={server: w for server, w in backend.weights.items() if server in near})
+
+    def _weights(self, name: str, text: str) -> dict[str, str]:
+        """Return version -> weight as an app's entry says it."""
+        found = _WEIGHTS.fullmatch(text)
+        if not found:
+            self.refused.append(f"{name}: weights {_quoted(text)}")
+            return {}
+        return dict(pair.split("=") for pair in text.split(","))
 
     def _asked(self, name: str, meta: Mapping[str, str], version: str, placeholder: bool) -> _Asked | None:
         """Return what instances with this meta ask for, or None where they are not for this balancer."""

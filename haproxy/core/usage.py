@@ -27,6 +27,8 @@ from operator import itemgetter
 
 #: HAProxy's own pages are no traffic; whoever looks at them holds up nothing.
 STATISTICS = "eratos:statistics"
+#: Those that :class:`Figures` come from.
+_COUNTED = ("weight", "rate", "hrsp_5xx", "rtime", "eresp", *(f"hrsp_{kind}" for kind in ("1xx", "2xx", "3xx", "4xx", "other")))
 #: The columns of ``show stat`` in use.
 _COLUMNS = ("pxname", "svname", "scur", "qcur", "status", "addr", "mode", "uweight", "type")
 
@@ -51,7 +53,7 @@ class ServerRow:
     status: str  #: ``UP``, ``UP 1/2``, ``DOWN``, ``MAINT``, ``no check`` ...
     requests: int  #: under way on the server or waiting for it; connections in mode tcp
     mode: str = "http"  #: ``http`` or ``tcp``
-    weight: int = 0
+    weight: int = 1  #: 0: nothing new comes there, though all is well with it
 
     @property
     def in_maintenance(self) -> bool:
@@ -61,7 +63,7 @@ class ServerRow:
     @property
     def usable(self) -> bool:
         """Whether the process would send a request there now."""
-        return self.status.startswith(("UP", "no check"))
+        return self.status.startswith(("UP", "no check")) and self.weight > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,16 @@ class Figures:
     rate: int  #: requests, in mode tcp connections, of the last second
     failed: int  #: answers with 5xx since the process began
     answer_ms: int  #: on average, of the last 1,024 requests
+    answered: int = 0  #: answers of any status since the process began; none in mode tcp
+    broken: int = 0  #: answers that did not come, or not to their end, since then
 
 
 def parse_figures(answer: str) -> dict[tuple[str, str], Figures]:
     """Read what is counted in the answer to ``show stat``, by backend and server."""
     found = {}
     for line in csv.DictReader(answer.lstrip("# ").splitlines()):
-        numbers = (int(line.get(column) or 0) for column in ("weight", "rate", "hrsp_5xx", "rtime"))
-        found[line["pxname"], line["svname"]] = Figures(*numbers)
+        weight, rate, failed, answer_ms, broken, *answered = (int(line.get(column) or 0) for column in _COUNTED)
+        found[line["pxname"], line["svname"]] = Figures(weight, rate, failed, answer_ms, sum(answered) + failed, broken)
     return found
 
 
@@ -151,7 +155,7 @@ def parse_process(statistics: str, connections: str = "", *, stopping: bool = Fa
                 # Those that wait in the backend's own queue are among its current ones.
                 backends[backend] = int(current or 0)
         else:
-            rows.append(ServerRow(backend, name, address, status, requests, mode or "http", int(weight or 0)))
+            rows.append(ServerRow(backend, name, address, status, requests, mode or "http", int(weight or 1)))
     # Others are whoever asks this.
     clients = [line for line in connections.splitlines() if (at := _FRONTEND.search(line)) and at[1] in http_frontends]
     again = sum(may_ask_again(line, told=told) for line in clients)

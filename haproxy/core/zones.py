@@ -6,7 +6,8 @@ instances would get in that case, and what is beyond goes to the zones that have
 So each gets its part of all requests, as long as zones do bring equally many. The rule has no steps: where an instance comes or
 goes, a little traffic moves. docs/adr/0033-near-servers-by-weight.md has the reasons.
 
-Instances count by the weights that they state. Those that say no zone count as one zone of their own.
+Instances count by the weights that they state. Those that say no zone count as one zone of their own. Where an app says how much
+each of its versions gets, every balancer sends that much to each of them, and zones count within a version alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import Final
 
-from .services import STATED_WEIGHT, Backend, Model
+from .services import USUAL_WEIGHT, Backend, Model
 
 #: The greatest weight that HAProxy and nginx have in common.
 WEIGHT_MAX: Final = 256
@@ -43,17 +44,31 @@ def weights(backend: Backend, dead: Set[str]) -> dict[str, str]:
 
     It is 1 at least: where the last one of a zone dies, those elsewhere are there at once, before anybody has decided anew. Where
     a zone serves its own requests alone, and all state the same weight, that is one request in 256 for each other zone at most.
+    It is 0 where the version's is: those wait for their turn, wherever they are.
     """
-    stated = {server: int(backend.weights.get(server, STATED_WEIGHT)) for server in backend.servers}
+    by_version: dict[str, dict[str, int]] = {}
+    for server in backend.servers:
+        weight = int(backend.weights.get(server, USUAL_WEIGHT))
+        by_version.setdefault(backend.versions.get(server, ""), {})[server] = weight
+    wanted: dict[str, float] = {}
+    for stated in by_version.values():
+        wanted |= _within(stated, backend, dead)
+    most = max(wanted.values())
+    return {
+        server: str(max(1, round(WEIGHT_MAX * weight / most)) if backend.weights.get(server) != "0" else 0)
+        for server, weight in wanted.items()
+    }
+
+
+def _within(stated: Mapping[str, int], backend: Backend, dead: Set[str]) -> dict[str, float]:
+    """Return how much each of some servers gets of what all of these get; ``stated`` are their weights, the sum of it all."""
     zone_of = {server: backend.zones.get(server, "") for server in stated}
     capacity: Counter[str] = Counter()
     # All of them cannot be spared, whatever is wrong with them.
     for server in (stated.keys() - dead) or stated:
         capacity[zone_of[server]] += stated[server]
     found = times(capacity, backend.zone)
-    wanted = {server: weight * found.get(zone_of[server], 0.0) for server, weight in stated.items()}
-    most = max(wanted.values())
-    return {server: str(max(1, round(WEIGHT_MAX * weight / most))) for server, weight in wanted.items()}
+    return {server: weight * found.get(zone_of[server], 0.0) for server, weight in stated.items()}
 
 
 def weighed(model: Model, dead: Set[tuple[str, str]] = frozenset()) -> Model:

@@ -8,7 +8,6 @@ in :data:`PERIOD_S` however many want to. A stream (``Accept: text/event-stream`
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
@@ -17,21 +16,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from eratos.common import async_http
-
+from . import companions
 from .accept import JSON, preferred
 from .answers import Json
 from .caller import Caller, RoleRoute, Viewer
+from .companions import Document
 from .context import Context
 from .controller import Balancer
 from .event_stream import EVENT_STREAM
 
 PERIOD_S: Final = 2.0
-#: For a companion's answer.
-ANSWER_S: Final = 2.0
-_STATUS_BYTES: Final = 16 * 1024 * 1024
-
-Document = dict[str, Any]
 
 
 def router(ctx: Context) -> APIRouter:
@@ -110,23 +104,6 @@ class _Asked:
         async with lock:
             if time.monotonic() - self._at >= PERIOD_S / 2:
                 balancers = self._ctx.controller.balancers()
-                self._found = list(zip(balancers, await asyncio.gather(*map(self._ask, balancers)), strict=True))
+                self._found = list(zip(balancers, await companions.ask_all(balancers, self._ctx.companion_headers), strict=True))
                 self._at = time.monotonic()
             return self._found
-
-    async def _ask(self, balancer: Balancer) -> Document | str:
-        headers = self._ctx.companion_headers("/status")
-        where = f"its companion at {balancer.address}:{balancer.port}"
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                async with async_http.ask(balancer.address, balancer.port, "/status", headers=headers) as answer:
-                    body = await answer.body(_STATUS_BYTES)
-        except async_http.Failure as error:
-            return f"{where} does not answer: {str(error) or type(error).__name__}"
-        try:
-            found = json.loads(body)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            return f"{where} answers no JSON"
-        return found if answer.status == 200 else f"{where} answers {answer.status}: {found.get('reason', '')}"

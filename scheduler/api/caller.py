@@ -77,6 +77,9 @@ Viewer = Annotated[Caller, Depends(_asks_for(Role.VIEW))]
 Deployer = Annotated[Caller, Depends(_asks_for(Role.DEPLOY))]
 Operator = Annotated[Caller, Depends(_asks_for(Role.OPERATE, everywhere=True))]
 
+#: Of what belongs to a group: the handler asks for which.
+GroupOperator = Annotated[Caller, Depends(_asks_for(Role.OPERATE))]
+
 #: The same for handlers that need no more than that, in the list ``dependencies``.
 VIEWERS = Depends(_asks_for(Role.VIEW))
 VIEWERS_OF_ALL = Depends(_asks_for(Role.VIEW, everywhere=True))

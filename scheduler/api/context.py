@@ -18,14 +18,15 @@ from eratos.marathon.errors import Problem
 from eratos.marathon.pod import Pod
 from eratos.scheduler.access.policy import Policy
 from eratos.scheduler.access.roles import Role
-from eratos.scheduler.core import changes, groups, versions
+from eratos.scheduler.core import changes, groups, quotas, versions
 from eratos.scheduler.core.actions import Reply
 from eratos.scheduler.core.events import Command, PutApps
 from eratos.scheduler.core.records import DeploymentRecord, GroupRecord
+from eratos.scheduler.core.refusals import CommandRefused
 from eratos.scheduler.core.state import State
 from eratos.scheduler.events.event import of_app
 
-from . import definitions, planning, render, service_ports
+from . import companions, definitions, planning, quota_use, render, service_ports
 from .addresses import SLASH
 from .answers import Definitions
 from .caller import Caller
@@ -77,8 +78,7 @@ class Context:
 
     def companion_headers(self, target: str) -> dict[str, str]:
         """Return the same for a balancer's companion."""
-        key = self.companion_key
-        return {"Authorization": keys.proof(key, "GET", target, b"", self.clock(), keys.SCHEDULER)} if key else {}
+        return companions.proof(self.companion_key, target, self.clock())
 
     def change(self, handler: Callable[P, T]) -> Callable[P, Awaitable[T]]:
         """Have a handler run when its turn among the changes comes. Decorates the handler of every change."""
@@ -135,8 +135,8 @@ class Context:
         for path in (*seen, *(app_id for app_id in app_ids if caller.sees(app_id))):
             for group_id in groups.around(path):
                 if group_id not in seen:
-                    seen[group_id] = replace(known[group_id], dependencies=())
-        return {"/": replace(known["/"], dependencies=())} | seen
+                    seen[group_id] = replace(known[group_id], dependencies=(), former=())
+        return {"/": replace(known["/"], dependencies=(), former=())} | seen
 
     def owner(self, caller: Caller, address: str, last: str, *, change: bool = False) -> str:
         """Return the app whose ``last`` (tasks, versions, restart) an address asks for. Raises ApiError, also where the
@@ -181,7 +181,7 @@ class Context:
         caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped))
         apps = {app_id: app for app_id, app in apps.items() if app_id not in dropped}
         self._check(apps, wanted, tree, dropped_groups)
-        return self.controller.submit(PutApps(wanted, create_only, force, dropped, tree, dropped_groups))
+        return self._submit(caller, PutApps(wanted, create_only, force, dropped, tree, dropped_groups))
 
     def plan(
         self,
@@ -197,11 +197,15 @@ class Context:
         self._check(apps, wanted, tree, dropped_groups)
         now = self.clock()
 
-        def look(state: State) -> dict[str, Any]:
+        def look(state: State) -> dict[str, Any] | quotas.Excess:
             record = DeploymentRecord("", versions.next_version(state, now), now)
-            return planning.planned(state, changes.plan(state, record, wanted, dropped, tree, dropped_groups))
+            plan = changes.plan(state, record, wanted, dropped, tree, dropped_groups)
+            return quotas.of_plan(state, plan) or planning.planned(state, plan)
 
-        return JSONResponse(self.controller.read(look))
+        found = self.controller.read(look)
+        if isinstance(found, quotas.Excess):
+            raise self._over_quota(caller, found.quota.path, found.message)
+        return JSONResponse(found)
 
     def _check(
         self,
@@ -233,7 +237,20 @@ class Context:
     def submit(self, caller: Caller, paths: Iterable[str], command: Command, role: Role = Role.DEPLOY) -> Reply:
         """Have a command carried out that affects the apps ``paths``, for each of which the caller must have the role."""
         caller.require(role, paths)
-        return self.controller.submit(command)
+        return self._submit(caller, command)
+
+    def _submit(self, caller: Caller, command: Command) -> Reply:
+        try:
+            return self.controller.submit(command)
+        except CommandRefused as refused:
+            if refused.quota:
+                raise self._over_quota(caller, refused.quota, str(refused)) from None
+            raise
+
+    def _over_quota(self, caller: Caller, path: str, message: str) -> ApiError:
+        """Return the refusal of what a quota does not allow, with who uses it: the apps that the caller may view."""
+        found = self.controller.read(lambda state: quota_use.users(state, path, caller.sees))
+        return ApiError(422, message + (f"; used by {found}" if found else ""))
 
 
 def is_app(state: State, name: str) -> bool:

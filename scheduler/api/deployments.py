@@ -20,6 +20,7 @@ from eratos.marathon.app import App
 from eratos.scheduler.access.roles import Role
 from eratos.scheduler.core import deployments
 from eratos.scheduler.core.events import Cancel, Command, Pause, Promote, RollBack
+from eratos.scheduler.core.gates import Counted
 from eratos.scheduler.core.order import Order
 from eratos.scheduler.core.records import ChangeRecord, DeploymentRecord
 from eratos.scheduler.core.state import Deployment, Ended, State
@@ -121,6 +122,8 @@ class Look:
     deadline: float
     limits: dict[str, int]  #: app that may have only so many new instances for now
     gates: dict[str, float]  #: app that stands at a gate -> since when
+    shares: dict[str, int]  #: app that is there twice -> percent of the traffic that its new version gets
+    figures: dict[str, Json]  #: those of them that are judged by figures -> what was counted
 
 
 def _look(state: State, found: Deployment) -> Look:
@@ -132,10 +135,17 @@ def _look(state: State, found: Deployment) -> Look:
         frozenset(found.held),
         found.order,
         {app_id: found.order.waits_for(app_id)[:NAMED_MOST] for app_id in sorted(found.held)[:NAMED_MOST]},
-        found.progress_at + found.deadline_s,
+        deployments.deadline(found),
         {app_id: most for app_id in found.changes if (most := deployments.limit(state, app_id)) is not None},
         dict(found.reached),
+        {app_id: part for app_id in found.changes if (part := deployments.share(state, app_id)) is not None},
+        {app_id: _figures(counted) for app_id, counted in found.counted.items()},
     )
+
+
+def _figures(counted: Counted) -> Json:
+    shown = {"requests": counted.requests, "failed": counted.failed, "answerMs": round(counted.answer_ms, 1)}
+    return {**shown, "missing": counted.missing, "overdue": counted.overdue}
 
 
 def _one(state: State, deployment_id: str) -> Look | Ended | None:
@@ -180,6 +190,8 @@ async def _shown(ctx: Context, caller: Caller, look: Look) -> Json | None:
             "paused": look.record.paused,
             "newInstancesAtMost": {app_id: look.limits[app_id] for app_id in seen if app_id in look.limits},
             "atGateSince": {app_id: timestamp(look.gates[app_id]) for app_id in seen if app_id in look.gates},
+            "trafficOfNew": {app_id: look.shares[app_id] for app_id in seen if app_id in look.shares},
+            "gateFigures": {app_id: look.figures[app_id] for app_id in seen if app_id in look.figures},
             **({"rollsBack": look.record.undoes} if look.record.undoes else {}),
         },
     }

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from eratos.marathon.app import App
+from eratos.marathon.bounds import NUMBER_MAX
 from eratos.marathon.job import Job
 from eratos.marathon.pod_parts import PodSpec
 
@@ -54,11 +55,15 @@ _ACTION = _object(
 )
 _STEP = _object({"actions": _list(_ACTION)})
 _EFFECT = _object({"version": _or_null(_STRING), "starts": _INTEGER, "stops": _INTEGER, "keeps": _INTEGER})
+_GATE = _object(
+    {"requests": _INTEGER, "failed": _INTEGER, "answerMs": _NUMBER, "missing": _STRING, "overdue": _BOOLEAN},
+)
 _PROGRESS = _object(
     {"begunAt": _TIME},
     {
         **{"deadline": _TIME, "instancesLeft": _map(_INTEGER), "waiting": _map(_list(_STRING)), "paused": _BOOLEAN},
-        **{"newInstancesAtMost": _map(_INTEGER), "atGateSince": _map(_TIME), "rollsBack": _STRING},
+        **{"newInstancesAtMost": _map(_INTEGER), "atGateSince": _map(_TIME), "gateFigures": _map(_GATE)},
+        **{"trafficOfNew": _map(_INTEGER), "rollsBack": _STRING},
         **{"endedAt": _TIME, "outcome": _STRING, "reason": _STRING},
     },
 )
@@ -84,6 +89,14 @@ _NEED: Final = _object(
     },
     {"ready": _or_null(_INTEGER)},
 )
+
+_USED: Final = _object({"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
+_LEFT: Final = _object({}, {"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
+_WHOLE: Final = _or_null({"type": "integer", "minimum": 0, "maximum": NUMBER_MAX})
+_LIMITS: Final[Mapping[str, Schema]] = {
+    **dict.fromkeys(("instances", "mem", "disk"), _WHOLE),
+    "cpus": _or_null({"type": "number", "minimum": 0, "maximum": NUMBER_MAX}),
+}
 
 #: Beside those of apps, which come from their model.
 SCHEMAS: Final[Mapping[str, Schema]] = {
@@ -213,7 +226,11 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             "unknownTasks": _list(_STRING),
         }
     ),
-    "Explanation": _object({"app": _STRING, "version": _STRING, "wanted": _INTEGER, "reasons": _list(_ANYTHING)}),
+    "Explanation": _object(
+        {"app": _STRING, "version": _STRING, "wanted": _INTEGER, "reasons": _list(_ANYTHING), "quotas": _list(_ref("Quota"))}
+    ),
+    "Quota": _object({"group": _STRING, "used": _USED, "left": _LEFT, **_LIMITS}, {"apps": _map(_USED)}),
+    "QuotaUpdate": _object({}, _LIMITS, minProperties=1),
 }
 
 _AMOUNTS = _object({"cpus": _NUMBER, "mem": _NUMBER, "ports": _INTEGER})
@@ -244,7 +261,7 @@ _OVERVIEW_APP = _object(
 _SERVER = _object(
     {"id": _STRING},
     dict.fromkeys(("address", "status", "zone"), _STRING)
-    | dict.fromkeys(("requests", "weight", "rate", "failed", "answer_ms"), _INTEGER),
+    | dict.fromkeys(("requests", "weight", "rate", "failed", "answer_ms", "answered", "broken"), _INTEGER),
 )
 _BALANCER = _object(
     {
@@ -392,7 +409,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("put", "/v1/jobs/{job_id}/schedules/{schedule_id}"): Operation({200: _ref("Schedule")}, _ref("ScheduleUpdate"), (404, 409)),
     ("delete", "/v1/jobs/{job_id}/schedules/{schedule_id}"): Operation({200: _object({})}, None, (404, 409)),
     ("get", "/v1/jobs/{job_id}/runs"): Operation({200: _list(_ref("JobRun"))}, None, (404,)),
-    ("post", "/v1/jobs/{job_id}/runs"): Operation({201: _ref("JobRun")}, None, (404, 409)),
+    ("post", "/v1/jobs/{job_id}/runs"): Operation({201: _ref("JobRun")}, None, (404, 409, 422)),
     ("get", "/v1/jobs/{job_id}/runs/{run_id}"): Operation({200: _ref("JobRun")}, None, (404,)),
     ("post", "/v1/jobs/{job_id}/runs/{run_id}/actions/stop"): Operation({200: _object({})}, None, (404,)),
     ("get", "/v0/scheduled-jobs"): Operation({200: _list(_ref("JobInfo"))}),
@@ -445,6 +462,10 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("get", "/v2/deployments/{deployment_id}"): Operation({200: _ref("Deployment")}, None, (404,)),
     ("delete", "/v2/deployments/{deployment_id}"): Operation(_DEPLOYED | {202: None}, None, (404, 409, 422)),
     **{("post", f"/v2/deployments/{{deployment_id}}/{what}"): _STEERED for what in ("pause", "resume", "promote")},
+    ("get", "/v2/quotas"): Operation({200: _object({"quotas": _list(_ref("Quota"))})}),
+    ("get", "/v2/quotas/{group_id}"): Operation({200: _ref("Quota")}, None, (404,)),
+    ("put", "/v2/quotas/{group_id}"): Operation({200: _ref("Quota")}, _ref("QuotaUpdate"), (404,)),
+    ("delete", "/v2/quotas/{group_id}"): Operation({200: _ref("Quota")}, None, (404,)),
     ("get", "/v2/queue"): Operation({200: _ref("Queue")}),
     ("delete", "/v2/queue/{app_id}/delay"): Operation({204: None}, None, (404,)),
     ("get", "/v2/brake"): Operation({200: _ref("Brake")}),

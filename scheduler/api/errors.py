@@ -61,6 +61,7 @@ _STATUS = {
     Refusal.EXISTS: 409,
     Refusal.LOCKED: 409,
     Refusal.NOT_POSSIBLE: 409,
+    Refusal.QUOTA: 422,
     Refusal.BROKEN: 500,
 }
 

@@ -13,12 +13,12 @@ from eratos.common.times import timestamp
 from eratos.marathon import labels
 from eratos.marathon.app import App
 from eratos.marathon.notes import notes
-from eratos.scheduler.core import deployments, rollout
+from eratos.scheduler.core import deployments, quotas, rollout
 from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.reasons import Waiting
-from eratos.scheduler.core.state import Instance, Launches, State
+from eratos.scheduler.core.state import Deployment, Instance, Launches, State
 
-from . import queue
+from . import queue, quota_use
 
 Json = dict[str, Any]
 
@@ -46,13 +46,14 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
         "old": counts.old,
         "waiting": len(fleet.waiting) + (launches.unmade if launches is not None else 0),
         "stopping": counts.stopping,
-        "reasons": [*_of_deployment(state, app), *_reasons(state, app, now), *_left_out(state, app, left_out)],
+        "reasons": [*_of_deployment(state, app, now), *_reasons(state, app, now), *_left_out(state, app, left_out)],
         "definition": [{"path": note.path, "verdict": note.verdict, "message": note.text} for note in notes(app)],
+        "quotas": [quota_use.shown(quota, quotas.used(state, quota.path)) for quota in quotas.around(state, app.id)],
         "queue": queue.offers_summary(launches or Launches()) if app.id in state.in_need else None,
     }
 
 
-def _of_deployment(state: State, app: App) -> Iterator[Json]:
+def _of_deployment(state: State, app: App, now: float) -> Iterator[Json]:
     """What the app's deployment, or the last one that failed, has to do with it."""
     if app.id in state.failed:
         yield _reason("DeploymentFailed", f"{state.failed[app.id]}; what is wanted is still tried", (), None)
@@ -68,12 +69,30 @@ def _of_deployment(state: State, app: App) -> Iterator[Json]:
             message = f"deployment {change.deployment_id} is paused: eratos deployment resume {change.deployment_id}"
             yield _reason("Paused", message, (), None)
         elif app.id not in found.reached:
-            yield _reason("Canary", f"{most} of {app.instances} instances are to be of the new version first", (), None)
+            beside = f", beside all of the one before; {_traffic(state, app)}" if deployments.beside(state, app.id) else " first"
+            yield _reason("Canary", f"{most} of {app.instances} instances are to be of the new version{beside}", (), None)
+        elif app.id in found.counted:
+            yield _reason("Canary", _at_judged_gate(state, found, app, most, now), (), None)
         else:
             hold_s = labels.canary_hold_s(app.labels)
             way_on = f"eratos deployment promote {change.deployment_id}" if hold_s is None else "it goes on by itself"
             until = None if hold_s is None else found.reached[app.id] + hold_s
-            yield _reason("Canary", f"{most} of {app.instances} instances are of the new version and ready: {way_on}", (), until)
+            ready = f"{most} of {app.instances} instances are of the new version and ready"
+            traffic = f"; {_traffic(state, app)}" if deployments.beside(state, app.id) else ""
+            yield _reason("Canary", f"{ready}{traffic}: {way_on}", (), until)
+
+
+def _traffic(state: State, app: App) -> str:
+    return f"{deployments.share(state, app.id)}% of the traffic goes to the new ones"
+
+
+def _at_judged_gate(state: State, found: Deployment, app: App, most: int, now: float) -> str:
+    counted, (_, lacks) = found.counted[app.id], deployments.judged(state, found, app.id, now)
+    answers = f"{counted.failed} of {counted.requests} requests failed, and an answer took {counted.answer_ms:.0f} ms"
+    traffic = f", {_traffic(state, app)}" if deployments.beside(state, app.id) else ""
+    ready = f"{most} of {app.instances} instances are of the new version and ready{traffic}: at the balancers {answers}"
+    until = f"its deployment fails at {timestamp(deployments.deadline(found))} otherwise" if counted.overdue else ""
+    return "; ".join(filter(None, (ready, f"the gate waits: {lacks}" if lacks else "", until)))
 
 
 def _reasons(state: State, app: App, now: float) -> Iterator[Json]:

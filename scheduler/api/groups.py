@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter
@@ -54,7 +55,7 @@ def router(ctx: Context) -> APIRouter:
         below = ctx.require_group(caller, name)
         seen = [app_id for app_id in ctx.seen(caller) if _inside(app_id, name)]
         found = [render.Look(versions.read(kept), {}, "", [], None, kept) for kept in _former(ctx, seen, below, name, version)]
-        there = [group for group in below if group.made <= version]
+        there = [replace(group, dependencies=needs) for group, needs in _needs_then(below, version)]
         shown = render.group(sorted(found, key=lambda look: look.app.id), there, name, frozenset(), _parts(embed), ctx.view())
         return Json({**shown, "version": version})
 
@@ -223,6 +224,11 @@ def _former(ctx: Context, app_ids: list[str], below: list[GroupRecord], name: st
     return found
 
 
+def _needs_then(below: Iterable[GroupRecord], version: str) -> Iterator[tuple[GroupRecord, tuple[str, ...]]]:
+    """Yield the groups that there were in a version of one of them, and what they depended on then."""
+    return ((group, groups.needs_at(group, version)) for group in below if group.made <= version)
+
+
 def _given(body: Any) -> set[str]:
     """Return the fields of a document that say something, but for its id."""
     return {key for key, value in body.items() if value is not None} - {"id"} if isinstance(body, dict) else set()
@@ -252,12 +258,13 @@ def _version(body: Any) -> str:
 def _back(
     ctx: Context, apps: dict[str, App], known: dict[str, GroupRecord], body: dict[str, Any], base: str, version: str
 ) -> _Asked:
-    """Return what it means to have a group as it was: apps that came later are deleted, the groups stay as they are."""
+    """Return what it means to have a group as it was: apps that came later are deleted, groups stay, with what they needed."""
     name = _named(known, body, base)
-    inside = sorted(app_id for app_id in apps if _inside(app_id, name))
-    wanted = tuple(versions.read(kept) for kept in _former(ctx, inside, _below(known, name), name, version))
+    inside, below = sorted(app_id for app_id in apps if _inside(app_id, name)), _below(known, name)
+    wanted = tuple(versions.read(kept) for kept in _former(ctx, inside, below, name, version))
     there = {app.id for app in wanted}
-    return _Asked(wanted, tuple(app_id for app_id in inside if app_id not in there))
+    needs = {group.group_id: then for group, then in _needs_then(below, version) if then != group.dependencies}
+    return _Asked(wanted, tuple(app_id for app_id in inside if app_id not in there), tree=needs)
 
 
 def _wanted(apps: dict[str, App], known: dict[str, GroupRecord], body: Any, base: str) -> _Asked:

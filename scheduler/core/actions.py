@@ -113,6 +113,7 @@ class Refusal(enum.Enum):
     EXISTS = "exists"  #: what it would create is there already
     LOCKED = "locked"  #: a deployment touches what it would change
     NOT_POSSIBLE = "not possible"  #: what it would need is not there any more
+    QUOTA = "quota"  #: more would be wanted than a quota allows
     BROKEN = "broken"  #: it could not be handled, for a fault of the scheduler
 
 
@@ -124,6 +125,7 @@ class Refuse:
     refusal: Refusal
     message: str
     deployments: tuple[str, ...] = ()  #: that are in the way
+    quota: str = ""  #: the group whose quota does not allow it
 
 
 @dataclass(frozen=True, slots=True)

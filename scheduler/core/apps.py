@@ -44,6 +44,8 @@ def _step_out(step: Step, app_id: str) -> bool:
         steps = rollout.next_steps(app, fleet)
     elif before is None:
         steps = rollout.next_steps(app.with_instances(min(limit, app.instances)), fleet)
+    elif deployments.beside(state, app_id):
+        steps = rollout.beside_steps(app, before, limit, fleet)
     else:
         steps = rollout.staged_steps(app, before, limit, fleet)
     if app_id in state.runs and fleet.instances:

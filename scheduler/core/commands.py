@@ -13,7 +13,7 @@ from typing import assert_never
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 
-from . import changes, deployments, events, schedules, status_updates, versions
+from . import changes, deployments, events, quotas, schedules, status_updates, versions
 from .actions import Refusal, Refuse, Reply
 from .changes import Plan
 from .records import DeploymentRecord
@@ -34,7 +34,7 @@ def carry_out(step: Step, token: int, command: events.Command) -> None:
     try:
         step.answer(_carry_out(step, token, command))
     except Refused as refused:
-        step.answer(Refuse(token, refused.refusal, str(refused), refused.deployments))
+        step.answer(Refuse(token, refused.refusal, str(refused), refused.deployments, refused.quota))
 
 
 def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
@@ -59,14 +59,14 @@ def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
             deployments.pause(step, _deployment(step, command.deployment_id), paused=command.paused)
             return Reply(token, deployment_id=command.deployment_id)
         case events.Promote():
-            if not deployments.promote(step, _deployment(step, command.deployment_id)):
-                message = f"no app of deployment {command.deployment_id} stands at a gate: it is not ready yet, or has none"
-                raise Refused(Refusal.NOT_POSSIBLE, message)
-            return Reply(token, deployment_id=command.deployment_id)
+            return _promote(step, token, command.deployment_id)
         case events.ResetDelay():
             return _reset_delay(step, token, command)
         case events.ReleaseBrake():
             return _release_brake(step, token)
+        case events.PutQuota() | events.DeleteQuota():
+            quotas.carry_out(step, command)
+            return Reply(token)
         case events.PutJob() | events.DeleteJob() | events.StartRun() | events.StopRun():
             return schedules.carry_out(step, token, command)
     assert_never(command)
@@ -126,8 +126,16 @@ def _roll_back(step: Step, token: int, command: events.RollBack) -> Reply:
     except LookupError as error:
         message = f"Deployment '{found.deployment_id}' cannot be taken back: {error}; put the definition that is wanted"
         raise Refused(Refusal.NOT_POSSIBLE, message) from None
+    quotas.check(step.state, plan)
     deployments.rolled_back(step, found, plan)
     return Reply(token, plan.record.version, plan.record.deployment_id)
+
+
+def _promote(step: Step, token: int, deployment_id: str) -> Reply:
+    if not deployments.promote(step, _deployment(step, deployment_id)):
+        message = f"no app of deployment {deployment_id} stands at a gate: it is not ready yet, or has none"
+        raise Refused(Refusal.NOT_POSSIBLE, message)
+    return Reply(token, deployment_id=deployment_id)
 
 
 def _deployment(step: Step, deployment_id: str) -> Deployment:
@@ -168,5 +176,6 @@ def _begin(step: Step, token: int, plan: Plan, *, force: bool, answered: str = "
     rivals = deployments.in_the_way(step.state, plan)
     if rivals and not force:
         raise Refused(Refusal.LOCKED, LOCKED, rivals)
+    quotas.check(step.state, plan)
     deployments.begin(step, plan)
     return Reply(token, answered or plan.record.version, plan.record.deployment_id)

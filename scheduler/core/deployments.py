@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from eratos.common import names
 from eratos.marathon import labels
 from eratos.marathon.app import App
 
-from . import changes, groups, rollout, versions
+from . import changes, gates, groups, rollout, versions
 from .actions import Notice
 from .changes import Plan
+from .events import FiguresSeen
+from .gates import Counted, Verdict
 from .order import Order
 from .records import APPS, CHANGES, DEPLOYMENTS, GROUPS, ChangeRecord, DeploymentRecord, Stored
 from .state import Deployment, Ended, Instance, Outcome, State
@@ -114,12 +117,53 @@ def limit(state: State, app_id: str) -> int | None:
     record = state.deployments[change.deployment_id].record
     most = change.limit if record.paused else None
     if most is None and two and not record.undoes:
-        steps = labels.canary(app.labels, app.instances)
-        most = steps[change.stage] if change.stage < len(steps) and steps[change.stage] < app.instances else None
+        if beside(state, app_id):
+            most = app.instances
+        else:
+            steps = labels.canary(app.labels, app.instances)
+            most = steps[change.stage] if change.stage < len(steps) and steps[change.stage] < app.instances else None
     if most is None or not two or app_id in state.staged:
         return most
     # Without the version before there is nothing to keep the others at.
     return most if versions.definition(state, app_id, change.before) is not None else None
+
+
+def beside(state: State, app_id: str) -> bool:
+    """Return whether an app's new version comes whole beside the one before, and both are there for now."""
+    return share(state, app_id) is not None
+
+
+def share(state: State, app_id: str) -> int | None:
+    """Return the share of the traffic, in percent, of a new version that is beside the whole one before; None: none is.
+
+    Both versions ask for it: only then do balancers know which of them has the traffic before the new one is there.
+    """
+    change, app = state.changes.get(app_id), state.apps.get(app_id)
+    shares = labels.blue_green(app.labels) if app is not None else ()
+    if change is None or app is None or not change.begun or change.stage >= len(shares) or change.before in ("", app.version):
+        return None
+    if state.deployments[change.deployment_id].record.undoes:
+        return None
+    before = state.staged.get(app_id) or versions.definition(state, app_id, change.before)
+    return shares[change.stage] if before is not None and labels.blue_green(before.labels) else None
+
+
+def weights(state: State, app_id: str) -> dict[str, int]:
+    """Return the weight of each server of an app by its version, others having none; empty: all are as good as each other.
+
+    Of an app that asks for no share of the traffic at any time that is so. For any other the version with all of the traffic
+    is named while nothing happens: a new version has to find it named.
+    """
+    app = state.in_force(app_id)
+    if app is None or not labels.blue_green(app.labels):
+        return {}
+    part, before = share(state, app_id), state.staged.get(app_id)
+    if part is not None and before is not None:
+        new, old = rollout.weights(part, app.instances, before.instances)
+        return {app.version: new, before.version: old}
+    tally = state.fleet(app_id).tally
+    alone = all(kind.version == app.version for kind in tally)
+    return {app.version: 100} if alone or rollout.count(app, tally).settled >= app.instances else {}
 
 
 def _take_over(step: Step, app_id: str) -> None:
@@ -130,7 +174,7 @@ def _take_over(step: Step, app_id: str) -> None:
     older = step.state.deployments[change.deployment_id]
     del older.changes[app_id]
     older.held.discard(app_id)
-    older.reached.pop(app_id, None)
+    _leave_gate(older, app_id)
     step.timers.clear(Timer(TimerKind.GATE, app_id))
     step.state.held.pop(app_id, None)
     step.state.staged.pop(app_id, None)
@@ -232,10 +276,12 @@ def _at_gate(step: Step, found: Deployment, app_id: str) -> None:
     most, app = limit(state, app_id), state.apps.get(app_id)
     gate = Timer(TimerKind.GATE, app_id)
     if app is None or most is None or found.record.paused or rollout.count(app, state.fleet(app_id).tally).settled < most:
-        found.reached.pop(app_id, None)
+        _leave_gate(found, app_id)
         step.timers.clear(gate)
     elif app_id not in found.reached:
         found.reached[app_id] = step.now
+        if labels.demands(app.labels) is not None and share(state, app_id) != 0:
+            found.counted[app_id] = Counted()
         hold_s = labels.canary_hold_s(app.labels)
         if hold_s is not None:
             step.timers.set(gate, step.now + hold_s)
@@ -250,8 +296,60 @@ def gate_due(step: Step, app_id: str) -> None:
         step.timers.set(Timer(TimerKind.GATE, app_id), step.now + step.settings.kill_retry_s)
         return
     found = step.state.deployments[change.deployment_id]
-    if app_id in found.reached:
+    if app_id in found.counted:
+        _judge(step, found, app_id)
+    elif app_id in found.reached:
         _go_on(step, found, app_id)
+
+
+def figures_seen(step: Step, event: FiguresSeen) -> None:
+    """Take in what balancers have counted, and decide the gates that are judged by it."""
+    state = step.state
+    for found in list(state.deployments.values()):
+        for app_id in list(found.counted):
+            servers = _servers(state, state.apps[app_id])
+            found.counted[app_id].add(event.servers, servers, event.missing)
+            if not state.brake.engaged and not found.record.paused:
+                _judge(step, found, app_id)
+            if found.deployment_id not in state.deployments:
+                break
+
+
+def _servers(state: State, app: App) -> set[str]:
+    """Return what balancers call the new instances of an app: a server for each port."""
+    tasks = [i.task_id for i in state.instances_of(app.id) if not i.waiting and rollout.is_current(app, i)]
+    return {names.service_id(task_id, index) for task_id in tasks for index in range(len(app.ports))}
+
+
+def _judge(step: Step, found: Deployment, app_id: str) -> None:
+    """Have an app at a gate go on where its new instances answer well enough, and its deployment fail where they do not."""
+    counted = found.counted[app_id]
+    verdict, reason = judged(step.state, found, app_id, step.now)
+    if verdict is Verdict.PASSES:
+        _go_on(step, found, app_id)
+    elif verdict is Verdict.FAILS:
+        fail(step, found, f"the new instances of {app_id} {reason}")
+    elif not counted.overdue and step.now >= _held_until(step.state, found, app_id):
+        # From now on it is not to wait for ever: what it lacks may never come.
+        counted.overdue = True
+        found.progress_at = step.now
+        _watch(step, found)
+
+
+def judged(state: State, found: Deployment, app_id: str, now: float) -> tuple[Verdict, str]:
+    """Return whether an app at a gate that is judged by figures passes it, and why not."""
+    demands = labels.demands(state.apps[app_id].labels)
+    assert demands is not None, "figures of an app that demands nothing"
+    return gates.judge(demands, found.counted[app_id], held=now >= _held_until(state, found, app_id))
+
+
+def _held_until(state: State, found: Deployment, app_id: str) -> float:
+    return found.reached[app_id] + (labels.canary_hold_s(state.apps[app_id].labels) or 0.0)
+
+
+def _leave_gate(found: Deployment, app_id: str) -> None:
+    found.reached.pop(app_id, None)
+    found.counted.pop(app_id, None)
 
 
 def promote(step: Step, found: Deployment) -> bool:
@@ -263,7 +361,7 @@ def promote(step: Step, found: Deployment) -> bool:
 
 
 def _go_on(step: Step, found: Deployment, app_id: str) -> None:
-    del found.reached[app_id]
+    _leave_gate(found, app_id)
     step.timers.clear(Timer(TimerKind.GATE, app_id))
     _alter(step, found, replace(found.changes[app_id], stage=found.changes[app_id].stage + 1))
     found.progress_at = step.now
@@ -324,8 +422,10 @@ def due(step: Step, deployment_id: str) -> None:
     found = step.state.deployments.get(deployment_id)
     if found is None:
         return
-    stuck = sorted(app_id for app_id in found.left if app_id not in found.reached and app_id not in found.held)
-    if step.state.brake.engaged or not step.state.connected or found.record.paused or (found.reached and not stuck):
+    overdue = {app_id for app_id, counted in found.counted.items() if counted.overdue}
+    at_gates = found.reached.keys() - overdue
+    stuck = sorted(app_id for app_id in found.left if app_id not in at_gates and app_id not in found.held)
+    if step.state.brake.engaged or not step.state.connected or found.record.paused or (at_gates and not stuck):
         # Nothing can come further, or somebody has to say that it may.
         found.progress_at = step.now
     if _deadline(step, found) > step.now:
@@ -333,7 +433,15 @@ def due(step: Step, deployment_id: str) -> None:
         return
     stuck = stuck or sorted(found.left)
     more = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
-    fail(step, found, f"it came no further for {found.deadline_s:.0f} s: {stuck[0]}{more} is not as it was asked to be")
+    why = f"{stuck[0]}{more} is not as it was asked to be"
+    if stuck[0] in overdue:
+        why = f"the gate of {stuck[0]} cannot be judged: {judged(step.state, found, stuck[0], step.now)[1]}"
+    fail(step, found, f"it came no further for {found.deadline_s:.0f} s: {why}")
+
+
+def deadline(found: Deployment) -> float:
+    """Return until when a deployment has to come further, whenever the subscription began."""
+    return found.progress_at + found.deadline_s
 
 
 def _deadline(step: Step, found: Deployment) -> float:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from eratos.marathon.app import App
 from eratos.marathon.job import Job
 
+from .gates import ServerFigures
 from .mesos_types import InverseOffer, Offer, TaskStatus
+from .records import QuotaRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,14 @@ class MasterError:
 @dataclass(frozen=True, slots=True)
 class LookAround:
     """Somebody looks at the cluster, and is to see all agents with what they have free."""
+
+
+@dataclass(frozen=True, slots=True)
+class FiguresSeen:
+    """What balancers have counted of their servers, asked while some app stands at a gate that is judged by it."""
+
+    servers: tuple[ServerFigures, ...]
+    missing: str = ""  #: why it is not all there is; empty: every balancer has answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +197,20 @@ class ReleaseBrake:
 
 
 @dataclass(frozen=True, slots=True)
+class PutQuota:
+    """Bound what may be wanted within a group. What is wanted already stays so."""
+
+    quota: QuotaRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteQuota:
+    """Have what is wanted within a group bounded by it no longer."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutJob:
     """Create a job, or change the one that there is."""
 
@@ -229,6 +253,8 @@ Command = (
     | Promote
     | ResetDelay
     | ReleaseBrake
+    | PutQuota
+    | DeleteQuota
     | PutJob
     | DeleteJob
     | StartRun
@@ -258,6 +284,7 @@ Event = (
     | NotLaunched
     | MasterError
     | LookAround
+    | FiguresSeen
     | Tick
     | CommandReceived
 )

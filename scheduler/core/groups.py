@@ -6,12 +6,17 @@ What a group depends on, each app in it waits for; it stands with the group, not
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from eratos.marathon import ids
 
 from .records import GROUPS, ChangeRecord, GroupRecord
 from .state import State
 from .step import Step
+from .versions import VERSIONS_MOST
+
+#: Of what a group depended on before this much is kept: a record has to fit the store, and dependencies are many at times.
+FORMER_CHARACTERS: Final = 64 * 1024
 
 
 def around(path: str) -> Iterator[str]:
@@ -41,14 +46,34 @@ def changed(
     found: dict[str, GroupRecord] = {}
     for group_id, needs in wanted.items():
         known = state.groups.get(group_id)
-        if known is None or known.dependencies != needs:
-            found[group_id] = GroupRecord(group_id, known.made if known is not None else version, version, needs)
+        if known is None:
+            found[group_id] = GroupRecord(group_id, version, version, needs)
+        elif known.dependencies != needs:
+            found[group_id] = GroupRecord(group_id, known.made, version, needs, _former(known))
     for path in (*app_ids, *wanted):
         for group_id in around(path):
             if group_id == "/" or group_id in state.groups or group_id in found:
                 continue  # the root is always there; that one group is does not say so of those around it while a leader loads
             found[group_id] = GroupRecord(group_id, version, version, remembered.get(group_id, ()))
     return found
+
+
+def _former(known: GroupRecord) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return what is kept of what a group depended on once that changes: the latest, within both bounds."""
+    kept: list[tuple[str, tuple[str, ...]]] = []
+    room = FORMER_CHARACTERS
+    for since, needs in reversed((*known.former, (known.changed, known.dependencies))):
+        room -= sum(map(len, (since, *needs)))
+        if room < 0 or len(kept) >= VERSIONS_MOST - 1:
+            break
+        kept.append((since, needs))
+    return tuple(reversed(kept))
+
+
+def needs_at(found: GroupRecord, moment: str) -> tuple[str, ...]:
+    """Return what a group depended on at a moment, as a version; the earliest that is kept where that is later."""
+    (_, earliest), *later = *found.former, (found.changed, found.dependencies)
+    return next((needs for since, needs in reversed(later) if since <= moment), earliest)
 
 
 def without(state: State, gone: Iterable[str], app_ids: Iterable[str]) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ class Machine:
         for app in stored.apps:
             state.apps[app.id] = app
             self.step.touch(app.id)
+        state.quotas.update((quota.path, quota) for quota in stored.quotas)
         runs.load(self.step, stored)
         for record in stored.instances:
             self._load(record)
@@ -97,16 +98,16 @@ class Machine:
                 subscription.disconnected(step)
             case events.NotSubscribed():
                 step.state.not_subscribed = event.reason
-            case events.AgentLost():
-                subscription.agent_lost(step, event.agent_id)
+            case events.AgentLost() | events.ExecutorLost():
+                subscription.lost(step, event)
             case events.NotLaunched():
                 status_updates.not_launched(step, event.task_ids)
-            case events.ExecutorLost():
-                status_updates.ask_about(step, step.state.on_agent.get(event.agent_id, {}).values())
             case events.MasterError():
                 subscription.master_error(step, event.message)
             case events.LookAround():
                 offers.look_around(step)
+            case events.FiguresSeen():
+                deployments.figures_seen(step, event)
             case events.Tick() | events.InverseOfferRescinded():
                 pass  # of the second: offers show whether the window is still there
             case events.CommandReceived():

@@ -2,8 +2,8 @@
 
 Keys: ``framework_id``, ``apps/<app id>``, ``versions/<app id>/<version>``, ``deployments/<deployment id>``,
 ``changes/<app id>``, ``groups/<group id>``, ``instances/<instance id>``, ``jobs/<job id>``, ``runs/<run's path>``,
-``histories/<job id>``. An instance is stored before its launch is sent and forgotten only after a terminal state arrived
-(rule 6), so a task the store does not know is not ours to keep.
+``histories/<job id>``, ``quotas/<group id>``. An instance is stored before its launch is sent and forgotten only after a
+terminal state arrived (rule 6), so a task the store does not know is not ours to keep.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ INSTANCES = "instances/"
 JOBS = "jobs/"
 RUNS = "runs/"
 HISTORIES = "histories/"
+QUOTAS = "quotas/"
 
 #: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
 #: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.
@@ -116,6 +117,19 @@ class GroupRecord:
     made: str  #: when, as a version
     changed: str  #: when what it depends on was said last, as a version
     dependencies: tuple[str, ...] = ()  #: apps and groups that each app in it waits for
+    #: what it depended on before, as far as it is kept: since when, as a version, and on what; the latest last
+    former: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRecord:
+    """How much may be wanted within a group, or of an app; None: any amount."""
+
+    path: str
+    instances: int | None = None
+    cpus_m: int | None = None  #: thousandths
+    mem_mib: int | None = None
+    disk_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +211,17 @@ class HistoryRecord:
 
 #: The framework's id, or what the key speaks of.
 Record = (
-    str | App | VersionRecord | DeploymentRecord | ChangeRecord | GroupRecord | InstanceRecord | Job | RunRecord | HistoryRecord
+    str
+    | App
+    | VersionRecord
+    | DeploymentRecord
+    | ChangeRecord
+    | GroupRecord
+    | InstanceRecord
+    | Job
+    | RunRecord
+    | HistoryRecord
+    | QuotaRecord
 )
 
 
@@ -215,4 +239,5 @@ class Stored:
     jobs: tuple[Job, ...] = ()
     runs: tuple[RunRecord, ...] = ()
     histories: tuple[HistoryRecord, ...] = ()
+    quotas: tuple[QuotaRecord, ...] = ()
     spoilt: dict[str, str] = field(default_factory=dict)  #: key -> why it could not be read; left in the store as it is

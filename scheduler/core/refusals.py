@@ -10,11 +10,12 @@ from .actions import Refusal
 class CommandRefused(PermanentError):
     """The core refused a command and changed nothing."""
 
-    def __init__(self, refusal: Refusal, message: str, deployments: tuple[str, ...] = ()) -> None:
-        """``deployments`` are those in the way."""
+    def __init__(self, refusal: Refusal, message: str, deployments: tuple[str, ...] = (), quota: str = "") -> None:
+        """``deployments`` are those in the way, ``quota`` is the group whose quota is."""
         super().__init__(message)
         self.refusal = refusal
         self.deployments = deployments
+        self.quota = quota
 
 
 class Unavailable(TemporaryError):
@@ -24,7 +25,8 @@ class Unavailable(TemporaryError):
 class Refused(Exception):
     """A command cannot be carried out, and nothing was changed. Answered by :mod:`commands`."""
 
-    def __init__(self, refusal: Refusal, message: str, deployments: tuple[str, ...] = ()) -> None:
+    def __init__(self, refusal: Refusal, message: str, deployments: tuple[str, ...] = (), quota: str = "") -> None:
         super().__init__(message)
         self.refusal = refusal
         self.deployments = deployments
+        self.quota = quota

@@ -123,6 +123,31 @@ def staged_steps(app: App, before: App, limit: int, fleet: Fleet) -> Steps:
     return Steps(start, tuple(stop), start_before)
 
 
+def beside_steps(app: App, before: App, limit: int, fleet: Fleet) -> Steps:
+    """Return the next steps of an app that is wanted twice: in its version before, whole, and beside it up to ``limit`` new ones.
+
+    Each of the two is kept as an app of its own would be.
+    """
+    new, old = Fleet(), Fleet()
+    for instance_id, instance in fleet.instances.items():
+        part = new if instance.version == app.version else old
+        part.instances[instance_id] = instance
+        part.count(instance.kind, 1)
+    coming, staying = next_steps(app.with_instances(min(limit, app.instances)), new), next_steps(before, old)
+    return Steps(coming.start, coming.stop + staying.stop, staying.start)
+
+
+def weights(share: int, new: int, old: int) -> tuple[int, int]:
+    """Return the weights of new and old servers, of which there are so many, with which the new ones get a share of the traffic.
+
+    ``share``: in percent. 100 is the usual weight; none that is to get anything has less than 1.
+    """
+    if share in (0, 100) or not new or not old:
+        return (100, 0) if share == 100 or (share and not old) else (0, 100)
+    ratio = share * old / ((100 - share) * new)
+    return (100, max(1, round(100 / ratio))) if ratio >= 1 else (max(1, round(100 * ratio)), 100)
+
+
 def launched(app: App, fleet: Fleet) -> int:
     """Count the instances that are as the app wants them and have a task."""
     kinds = fleet.tally.items()

@@ -7,7 +7,7 @@ from typing import Final
 
 from eratos.marathon.job import Job
 
-from . import events, jobs, runs, status_updates
+from . import events, jobs, quotas, runs, status_updates
 from .actions import Refusal, Reply
 from .jobs import Fate
 from .records import HISTORIES, JOBS, HistoryRecord, Missed
@@ -94,6 +94,9 @@ def _start(step: Step, token: int, command: events.StartRun) -> Reply:
     if len(state.runs_of(job.id)) >= jobs.RUNS_MOST:
         raise Refused(Refusal.NOT_POSSIBLE, f"job '{job.id}' has {jobs.RUNS_MOST} runs at work: wait for some, or stop them")
     run_id = jobs.run_id(step.now, step.new_id().replace("-", "")[:8])
+    over = quotas.exceeded(state, {f"{job.path}/{run_id}": job.app})
+    if over is not None:
+        raise Refused(Refusal.QUOTA, over.message, quota=over.quota.path)
     runs.begin(step, job, run_id=run_id)
     return Reply(token, version=run_id)
 
@@ -138,6 +141,11 @@ def due(step: Step, job_id: str) -> None:
             missed.append(Missed(schedule.id, instant, _reason(fate, len(active))))
             continue
         replaces = schedule.concurrency_policy == "REPLACE" and bool(active)
+        ending = dict.fromkeys(run.record.path for run in active) if replaces else {}
+        over = quotas.exceeded(state, {**ending, f"{job.path}/{run_id}": job.app})
+        if over is not None:
+            missed.append(Missed(schedule.id, instant, over.message))
+            continue
         if replaces:
             for run in active:
                 stop(step, run)

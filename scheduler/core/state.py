@@ -19,6 +19,7 @@ from eratos.marathon.app import App
 from eratos.marathon.job import Job, path_of
 
 from .brake import Brake
+from .gates import Counted
 from .mesos_types import Agent, Offer, TaskState, Window
 from .order import Order
 from .reasons import Reason, Refusal, Waiting
@@ -28,6 +29,7 @@ from .records import (
     GroupRecord,
     HistoryRecord,
     InstanceRecord,
+    QuotaRecord,
     RunRecord,
     VersionRecord,
 )
@@ -282,6 +284,7 @@ class Deployment:
     held: set[str] = field(default_factory=set)  #: apps that wait for others
     freed: set[str] = field(default_factory=set)  #: those of them that may wait no longer
     reached: dict[str, float] = field(default_factory=dict)  #: app at a gate of its canary -> since when
+    counted: dict[str, Counted] = field(default_factory=dict)  #: those of them whose gate balancers' figures decide
 
     @property
     def deployment_id(self) -> str:
@@ -369,6 +372,7 @@ class State:
     histories: dict[str, HistoryRecord] = field(default_factory=dict)  #: by job
     runs: dict[str, Run] = field(default_factory=dict)  #: by path, which stands for an app's id
     of_job: dict[str, dict[str, Run]] = field(default_factory=dict)  #: job -> its runs by their own ids
+    quotas: dict[str, QuotaRecord] = field(default_factory=dict)  #: by the group that it is for
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
     looking: bool = False  #: offers are wanted although nothing waits
@@ -528,6 +532,9 @@ class State:
         assert sum(len(found.changes) for found in self.deployments.values()) == len(changes), "an app is in two deployments"
         for found in self.deployments.values():
             assert found.total == sum(found.left.values()), f"{found.deployment_id} counts wrongly what is left"
+        for found in self.deployments.values():
+            assert found.reached.keys() <= found.changes.keys(), f"an app of no change stands at a gate of {found.deployment_id}"
+            assert found.counted.keys() <= found.reached.keys(), f"{found.deployment_id} counts for an app at no gate"
         assert self.held.keys() == {a for found in self.deployments.values() for a in found.held}, "others wait than are held"
         for path in (*self.apps, *self.groups):
             assert ids.parent(path) in (*self.groups, "/"), f"the group that holds {path} is not there"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import status_updates
 from .actions import Reconcile, Resubscribe
-from .events import Subscribed
+from .events import AgentLost, ExecutorLost, Subscribed
 from .records import FRAMEWORK_ID
 from .step import Step
 from .timers import Timer, TimerKind
@@ -47,12 +47,14 @@ def master_error(step: Step, message: str) -> None:
         step.call(Resubscribe(message))
 
 
-def agent_lost(step: Step, agent_id: str) -> None:
-    """Forget what an agent offered, and ask about its tasks."""
-    state = step.state
+def lost(step: Step, event: AgentLost | ExecutorLost) -> None:
+    """Ask about the tasks of an agent that is lost, or whose executor is; forget what a lost one offered."""
+    state, agent_id = step.state, event.agent_id
+    status_updates.ask_about(step, state.on_agent.get(agent_id, {}).values())
+    if isinstance(event, ExecutorLost):
+        return
     for offer_id in [offer.offer_id for offer in state.offers.values() if offer.agent_id == agent_id]:
         del state.offers[offer_id]
-    status_updates.ask_about(step, state.on_agent.get(agent_id, {}).values())
     state.room.pop(agent_id, None)
     state.windows.pop(agent_id, None)
     if agent_id not in state.on_agent:

@@ -137,7 +137,7 @@ def of_group(state: State, app_ids: Iterable[str], groups: Iterable[GroupRecord]
     """Return the versions of a group that holds these apps and groups, the newest one first: when one of them changed."""
     kept = (found for app_id in app_ids for found in state.versions.get(app_id, {}).values())
     moments = {moment for found in kept for moment in (found.version, *found.came_back)}
-    moments |= {moment for group in groups for moment in (group.made, group.changed)}
+    moments |= {moment for group in groups for moment in (group.made, group.changed, *(since for since, _ in group.former))}
     return sorted(moments - {""}, reverse=True)[:VERSIONS_MOST]
 
 

@@ -27,6 +27,7 @@ from ..core.records import (
     HISTORIES,
     INSTANCES,
     JOBS,
+    QUOTAS,
     RUNS,
     VERSIONS,
     ChangeRecord,
@@ -34,6 +35,7 @@ from ..core.records import (
     GroupRecord,
     HistoryRecord,
     InstanceRecord,
+    QuotaRecord,
     Record,
     RunRecord,
     Stored,
@@ -65,7 +67,7 @@ MIGRATIONS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any
     # Since schema 3 there are versions, deployments and changes beside them; a version's definition is a record of an app.
     (APPS, 2): _unchanged,
     (INSTANCES, 2): _unchanged,
-    # Since schema 4 there are jobs, runs and histories, whose instances a version before would stop.
+    # Since schema 4 there are jobs, runs and histories, whose instances a version before would stop, and quotas.
     **{(kind, 3): _unchanged for kind in (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS)},
 }
 
@@ -135,6 +137,8 @@ def encode(key: str, record: Record) -> bytes:
             return _encoder.encode({"schema": SCHEMA, "record": _run_out(record)})
         case HistoryRecord() if key == HISTORIES + record.job_id:
             return _encoder.encode({"schema": SCHEMA, "record": record})
+        case QuotaRecord() if key == QUOTAS + record.path:
+            return _encoder.encode({"schema": SCHEMA, "record": record})
     raise ValueError(f"a record of type {type(record).__name__} cannot be stored under {key!r}")
 
 
@@ -154,6 +158,7 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
     jobs: list[Job] = []
     runs: list[RunRecord] = []
     histories: list[HistoryRecord] = []
+    quotas: list[QuotaRecord] = []
     spoilt: dict[str, str] = {}
     shared: dict[Any, Any] = {}
     for key, data in items:
@@ -179,6 +184,8 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
                 runs.append(_run(key, data))
             elif key.startswith(HISTORIES):
                 histories.append(_plain(HISTORIES, key, data, HistoryRecord, "job_id"))
+            elif key.startswith(QUOTAS):
+                quotas.append(_plain(QUOTAS, key, data, QuotaRecord, "path"))
             else:
                 spoilt[key] = "no record of a known kind"
         except Exception as error:  # edge: one poisoned record must not stop the rest, whatever its reader raised
@@ -201,6 +208,7 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
         tuple(jobs),
         tuple(runs),
         tuple(histories),
+        tuple(quotas),
         spoilt,
     )
 

@@ -147,3 +147,46 @@ def test_values_that_make_no_sense_are_named_and_do_no_harm(rig: Rig) -> None:
     reasons = "\n".join(reason for reason in rig.status()["left_out"] if reason.startswith("odd: "))
     for key in odd:
         assert f"odd: {key} " in reasons
+
+
+OLD, NEW = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
+
+
+def test_of_an_app_that_is_there_twice_the_versions_have_the_traffic_that_its_entry_says(rig: Rig) -> None:
+    meta = {"haproxy-path": "/twice"}
+
+    def say(weights: str) -> None:
+        stands_for_it = meta | {"eratos-placeholder": "true", "eratos-weights": weights}
+        rig.register(9069, app="twice", meta=stands_for_it, check={"TTL": "1h", "Status": "critical"})
+
+    def answering(count: int = 40) -> Counter[int]:
+        return Counter(rig.get("/twice").port for _ in range(count))
+
+    say(f"{OLD}=100")
+    rig.register(9060, 9061, app="twice", meta=meta | {"eratos-version": OLD})
+    rig.await_rotation(9060, 9061, backend="twice")
+    reloads = rig.status()["reloads"]
+    with rig.load(path="/twice", app="twice") as load:
+        rig.register(9062, 9063, app="twice", meta=meta | {"eratos-version": NEW})
+        rig.await_rotation(9060, 9061, 9062, 9063, backend="twice")
+        assert set(answering()) == {9060, 9061}
+        assert not {9062, 9063} & load.answers.keys()  # not one, also before the entry names them
+        say(f"{OLD}=100,{NEW}=25")
+        until(lambda: {9062, 9063} <= answering().keys(), 10, "the new ones have some traffic")
+        found = answering(500)
+        # Servers are drawn by lot: six times the deviation of so many draws.
+        assert (found[9062] + found[9063]) / 500 == pytest.approx(0.2, abs=0.11)
+        say(f"{OLD}=0,{NEW}=100")
+        until(lambda: set(answering()) == {9062, 9063}, 10, "the new ones have it all")
+        say(f"{OLD}=100,{NEW}=0")
+        until(lambda: set(answering()) == {9060, 9061}, 10, "the old ones have it back")
+        before = load.requests
+        until(lambda: load.reaches(before + 50), 10, "the load goes on")
+        # Nobody of those with the traffic is left: rather the others than nobody.
+        rig.companion("POST", "/confirm", {"services": [server_id(port, "twice") for port in (9060, 9061)]})
+        rig.deregister(9060, 9061, app="twice")
+        until(lambda: set(answering()) == {9062, 9063}, 10, "those that are left serve")
+    assert not load.failures
+    assert rig.status()["reloads"] == reloads
+    counted = {name.partition("/")[2]: found for name, found in rig.status()["servers"].items() if name.startswith("twice/")}
+    assert all(found["answered"] > 0 and found["broken"] == 0 for found in counted.values())

@@ -80,3 +80,43 @@ def test_an_app_says_for_itself_what_a_zone_means(rig: Rig) -> None:
     assert shares(rig, "near") == {9022: 1}
     until(lambda: rig.get("/far").status == 503, 10, "an app of other zones is refused")
     assert "far: zone require, and none of its 1 instances is in zone here" in rig.status()["left_out"]
+
+
+def test_each_version_of_an_app_gets_what_its_entry_says_and_zones_count_within_one(rig: Rig) -> None:
+    old, new = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
+
+    def say(said: str) -> None:
+        stands_for_it = {"haproxy-path": "/both", "eratos-placeholder": "true", "eratos-weights": said}
+        rig.register(9039, app="both", meta=stands_for_it, check={"TTL": "1h", "Status": "critical"})
+
+    rig.register(9012, app="killer", meta={"haproxy-path": "/kill"})
+    rig.await_rotation(9012, backend="killer")
+    say(f"{old}=100")
+    register(rig, "both", here=(9030,), there=(9031,), **{"eratos-version": old})
+    register(rig, "both", here=(9032,), there=(9033, 9034), **{"eratos-version": new})
+    waiting = {9030: 256, 9031: 1, 9032: 0, 9033: 0, 9034: 0}
+    await_weights(rig, "both", waiting)
+    reloads = rig.status()["reloads"]
+    assert set(shares(rig, "both")) <= {9030, 9031}
+    say(f"{old}=100,{new}=50")
+    # The old ones are evenly spread, and that here has all of their 200; that of the new ones here has 100 of their 150.
+    await_weights(rig, "both", {9030: 256, 9031: 1, 9032: 128, 9033: 32, 9034: 32})
+    got = shares(rig, "both")
+    assert sum(got.get(port, 0) for port in (9032, 9033, 9034)) == pytest.approx(192 / 449, abs=0.03)
+    say(f"{old}=0,{new}=100")
+    await_weights(rig, "both", {9030: 0, 9031: 0, 9032: 256, 9033: 64, 9034: 64})
+    assert not {9030, 9031} & shares(rig, "both").keys()
+    say(f"{old}=100,{new}=0")
+    await_weights(rig, "both", waiting)
+    assert rig.status()["reloads"] == reloads
+    # One that waits for its turn and is dead has no weight in a new process either.
+    rig.get("/kill?port=9033")
+    until(lambda: _status(rig, 9033).startswith("DOWN"), 10, "it is found dead")
+    rig.reload(31)
+    await_weights(rig, "both", waiting)
+    assert _status(rig, 9033).startswith("DOWN")
+
+
+def _status(rig: Rig, port: int) -> str:
+    [status] = [row["status"] for row in rig.status()["servers"].values() if row["address"].endswith(f":{port}")]
+    return str(status)

@@ -1,11 +1,12 @@
 """Changes of apps on the real cluster, each under load through both balancers, and no request is lost.
 
 Rolling upgrades with the leading scheduler killed in the midst of it, a group in the order of its dependencies, a way back, and
-a canary that fails.
+canaries that fail, by themselves or at the balancers.
 """
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections import Counter
@@ -215,3 +216,91 @@ def test_a_group_is_upgraded_in_the_order_of_its_dependencies(cluster: Cluster):
         assert stopped.status_code == 200, stopped.text
         for made in (database, web):
             cluster.settle(made, 0)
+
+
+#: Answers its checks well and everything else with an error. The workers' Python has no http.server.
+BROKEN = """
+import os, socket
+server = socket.create_server(("", int(os.environ["PORT0"])))
+while True:
+    client, _ = server.accept()
+    client.settimeout(1)
+    try:
+        status = "200 OK" if client.recv(65536).startswith(b"GET /health ") else "500 Internal Server Error"
+        client.sendall(f"HTTP/1.1 {status}\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n".encode())
+    except OSError:
+        pass
+    client.close()
+"""
+
+
+def test_a_canary_whose_requests_fail_at_the_balancers_goes_back_and_one_that_answers_goes_on(
+    cluster: Cluster, shop: dict[str, Any]
+):
+    gate = {"ERATOS_CANARY": "1", "ERATOS_CANARY_HOLD_S": "10", "ERATOS_ROLLBACK": "true"}
+    gate |= {"ERATOS_CANARY_ERRORS": "5%", "ERATOS_CANARY_ANSWER_MS": "2000", "ERATOS_CANARY_REQUESTS": "20"}
+    labels, version, before = shop["labels"] | gate, version_of(cluster, "/shop"), cluster.tasks("/shop")
+    with Load(cluster, ("shop.test",)) as load:
+        broken = put(cluster, release(shop, 6, labels=labels, cmd=f"exec python3 -c {shlex.quote(BROKEN)}"))
+        until(lambda: outcome(cluster, broken) == "failed", ROLLOUT_S, "the gate has failed")
+        reason = cluster.any_api("GET", f"/v2/deployments/{broken}").json()["eratos"]["reason"]
+        assert "requests" in reason and "ERATOS_CANARY_ERRORS allows 5%" in reason
+        cluster.settle(shop, 10)
+    assert load.failed and all(" shop.test: 500" in failure for failure in load.failed), load.failed[:5]
+    assert version_of(cluster, "/shop") == version
+    assert len(before & cluster.tasks("/shop")) >= 9  # one had made way for the canary
+    with under_load(cluster, "shop.test"):
+        good = release(shop, 7, labels=labels)
+        passed = put(cluster, good)
+        until(lambda: outcome(cluster, passed) == "done", ROLLOUT_S, "the gate was passed, and the deployment is done")
+        cluster.settle(good, 10)
+
+
+def test_two_fleets_are_switched_at_the_balancers_and_back(cluster: Cluster):
+    labels = {"HAPROXY_0_VHOST": "twin.test", "ERATOS_BLUE_GREEN": "100%", "ERATOS_ROLLBACK": "true"}
+    made = app("/twin", 4, labels=labels)
+    put(cluster, made)
+    cluster.settle(made, 4)
+    until(lambda: not cluster.any_api("GET", "/v2/deployments").json(), SOON_S, "nothing is under way")
+    before = cluster.tasks("/twin")
+
+    def answering() -> set[str]:
+        """Return which instances answer, in both balancers."""
+        answers = [requests.get(url, headers={"Host": "twin.test"}, timeout=20) for url in cluster.balancers for _ in range(24)]
+        return {answer.headers["X-Instance"] for answer in answers}
+
+    def new_ones(deployment_id: str, share: int) -> None:
+        def at_gate() -> bool:
+            shown = cluster.any_api("GET", f"/v2/deployments/{deployment_id}").json()["eratos"]
+            return "/twin" in shown.get("atGateSince", {}) and shown["trafficOfNew"] == {"/twin": share}
+
+        until(at_gate, ROLLOUT_S, f"the new ones stand at their gate with {share}%")
+
+    def promote(deployment_id: str) -> None:
+        assert cluster.any_api("POST", f"/v2/deployments/{deployment_id}/promote").status_code == 200
+
+    try:
+        old = answering()
+        assert len(old) == 4
+        with under_load(cluster, "twin.test"):
+            first = put(cluster, release(made, 2))
+            new_ones(first, 0)
+            until(lambda: running(cluster, "/twin").total() == 8, SOON_S, "both fleets run")
+            assert answering() == old
+            promote(first)
+            until(lambda: len(found := answering()) == 4 and not found & old, SOON_S, "the new ones have the traffic")
+            answer = cluster.any_api("DELETE", f"/v2/deployments/{first}")
+            assert answer.status_code == 200, answer.text
+            until(lambda: answering() == old, SOON_S, "the old ones have it back")
+            cluster.settle(made, 4)
+            assert cluster.tasks("/twin") == before
+            second = put(cluster, release(made, 3))
+            for share in (0, 100):
+                new_ones(second, share)
+                promote(second)
+            until(lambda: outcome(cluster, second) == "done", ROLLOUT_S, "the deployment is done")
+            cluster.settle(release(made, 3), 4)
+        assert not before & cluster.tasks("/twin")
+    finally:
+        cluster.delete("/twin")
+        cluster.settle(made, 0)

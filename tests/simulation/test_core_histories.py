@@ -25,6 +25,16 @@ LABELS: list[dict[str, str]] = [
     {"ERATOS_DEPLOYMENT_RETRIES": "1", "ERATOS_ROLLBACK": "true"},
     {"ERATOS_CANARY": "1,50%"},
     {"ERATOS_CANARY": "1,50%", "ERATOS_CANARY_HOLD_S": "5", "ERATOS_ROLLBACK": "true", "ERATOS_DEPLOYMENT_RETRIES": "0"},
+    # There is not always room for two fleets, and then a deadline has to say so.
+    {"ERATOS_BLUE_GREEN": "20%", "ERATOS_ROLLBACK": "true", "ERATOS_DEPLOYMENT_DEADLINE_S": "300"},
+    {
+        **{"ERATOS_BLUE_GREEN": "20%", "ERATOS_CANARY_HOLD_S": "5", "ERATOS_CANARY_ERRORS": "10%"},
+        **{"ERATOS_CANARY_REQUESTS": "10", "ERATOS_ROLLBACK": "true", "ERATOS_DEPLOYMENT_DEADLINE_S": "300"},
+    },
+    {
+        **{"ERATOS_CANARY": "1,50%", "ERATOS_CANARY_HOLD_S": "5", "ERATOS_ROLLBACK": "true"},
+        **{"ERATOS_CANARY_ERRORS": "10%", "ERATOS_CANARY_ANSWER_MS": "100", "ERATOS_CANARY_REQUESTS": "10"},
+    },
 ]
 
 
@@ -87,9 +97,17 @@ class Histories(PlayedAgents):
     def end_deployment(self, pick: int, crash: int | None, back: bool) -> None:
         self.world.end_deployment(pick, crash, back=back)
 
+    @rule(requests=st.integers(0, 40), failed=st.integers(0, 3), answer_ms=st.sampled_from([0, 50, 500]), missing=st.booleans())
+    def see_figures(self, requests: int, failed: int, answer_ms: int, missing: bool) -> None:
+        self.world.see_figures(requests, min(failed, requests), answer_ms, missing="b2 is away" if missing else "")
+
     @rule(app_id=apps, instances=counts)
     def scale(self, app_id: str, instances: int) -> None:
         self.world.scale(app_id, instances)
+
+    @rule(path=st.sampled_from(["/", "/a", "/g"]), instances=st.none() | counts, crash=crashes)
+    def put_quota(self, path: str, instances: int | None, crash: int | None) -> None:
+        self.world.put_quota(path, instances, crash)
 
     @rule(app_id=apps)
     def delete(self, app_id: str) -> None:

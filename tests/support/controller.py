@@ -77,7 +77,7 @@ class FakeController:
         (answer,) = self.handle(received).answers
         assert answer.token == received.token
         if isinstance(answer, Refuse):
-            raise CommandRefused(answer.refusal, answer.message, answer.deployments)
+            raise CommandRefused(answer.refusal, answer.message, answer.deployments, answer.quota)
         return answer
 
     def handle_writes(self, command: Command) -> list[Write]:

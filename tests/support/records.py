@@ -16,6 +16,7 @@ from eratos.scheduler.core.records import (
     HISTORIES,
     INSTANCES,
     JOBS,
+    QUOTAS,
     RUNS,
     VERSIONS,
     InstanceRecord,
@@ -25,11 +26,12 @@ from eratos.scheduler.core.records import (
 
 def as_stored(store: Mapping[str, Any]) -> Stored:
     """Return what a leader reads from a store that holds these records by their keys."""
-    kinds = (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, JOBS, RUNS, HISTORIES)
-    apps, instances, versions, deployments, changes, groups, jobs, runs, histories = (
+    kinds = (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, JOBS, RUNS, HISTORIES, QUOTAS)
+    apps, instances, versions, deployments, changes, groups, jobs, runs, histories, quotas = (
         tuple(record for key, record in store.items() if key.startswith(kind)) for kind in kinds
     )
-    return Stored(store.get(FRAMEWORK_ID, ""), apps, instances, versions, deployments, changes, groups, jobs, runs, histories)
+    framework_id = store.get(FRAMEWORK_ID, "")
+    return Stored(framework_id, apps, instances, versions, deployments, changes, groups, jobs, runs, histories, quotas)
 
 
 def an_instance(number: int, app_id: str = "/shop/cart") -> InstanceRecord:

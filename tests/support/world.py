@@ -18,10 +18,21 @@ from support.records import as_stored
 from eratos.common import names
 from eratos.common.resources import PortRanges, Resources
 from eratos.marathon.app import App
-from eratos.scheduler.core import actions, events
+from eratos.scheduler.core import actions, deployments, events
 from eratos.scheduler.core.changes import NO_GROUPS
+from eratos.scheduler.core.gates import ServerFigures
 from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus
-from eratos.scheduler.core.records import APPS, CHANGES, DEPLOYMENTS, GROUPS, INSTANCES, VERSIONS, InstanceRecord
+from eratos.scheduler.core.records import (
+    APPS,
+    CHANGES,
+    DEPLOYMENTS,
+    GROUPS,
+    INSTANCES,
+    QUOTAS,
+    VERSIONS,
+    InstanceRecord,
+    QuotaRecord,
+)
 
 RUNNING = TaskState.RUNNING
 
@@ -86,9 +97,24 @@ class World:
             self._perform(action)
         stored = {record.group_id: record for key, record in self.store.items() if key.startswith(GROUPS)}
         assert stored == self.machine.state.groups, "other groups are stored than there are"
+        found = {record.path: record for key, record in self.store.items() if key.startswith(QUOTAS)}
+        assert found == self.machine.state.quotas, "other quotas are stored than there are"
+        self._check_weights()
         unsent, self._unsent = tuple(self._unsent), []
         if unsent:
             self.handle(events.NotLaunched(unsent))
+
+    def _check_weights(self) -> None:
+        """What balancers are told names versions that there are, one of which has traffic."""
+        state = self.machine.state
+        for app_id in state.apps:
+            found = deployments.weights(state, app_id)
+            there = {app.version for app in (state.in_force(app_id), state.staged.get(app_id)) if app is not None}
+            assert found.keys() <= there, f"versions of {app_id} have weights that are not wanted: {found}"
+            assert not found or max(found.values()) > 0, f"no version of {app_id} has traffic"
+            part, before = deployments.share(state, app_id), state.staged.get(app_id)
+            if part == 0 and before is not None:
+                assert found[before.version] > 0 == found[state.apps[app_id].version], f"{app_id} has traffic too early"
 
     def _perform(self, action: actions.Action) -> None:
         match action:
@@ -315,6 +341,17 @@ class World:
         if found:
             deployment_id = found[pick % len(found)]
             self._command(events.RollBack(deployment_id) if back else events.Cancel(deployment_id), crash_after)
+
+    def see_figures(self, requests: int, failed: int, answer_ms: int, *, missing: str) -> None:
+        """Have one balancer say the same of all servers."""
+        running = (task_id for task_id, task in self.tasks.items() if task.state is RUNNING)
+        servers = (ServerFigures("b1", names.service_id(task_id), requests, failed, answer_ms) for task_id in running)
+        self.handle(events.FiguresSeen(tuple(servers), missing))
+
+    def put_quota(self, path: str, instances: int | None, crash_after: int | None = None) -> None:
+        """Bound the instances of a group, or bound them no longer."""
+        command = events.DeleteQuota(path) if instances is None else events.PutQuota(QuotaRecord(path, instances))
+        self._command(command, crash_after)
 
     def delete(self, app_id: str) -> None:
         self._command(events.DeleteApps((app_id,), force=True))

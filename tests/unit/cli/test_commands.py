@@ -22,6 +22,7 @@ from eratos.cli.output import Output
 from eratos.cli.session import Session
 from eratos.marathon.client import Login, MarathonClient, Refused
 from eratos.scheduler.core.events import OffersReceived, PutApps, Tick
+from eratos.scheduler.core.gates import Counted
 
 URL = "http://api.test"
 
@@ -689,6 +690,11 @@ def test_a_deployment_is_paused_goes_on_and_is_promoted(locking: FakeController,
     locking.update(new[0], "RUNNING")
     assert run(["deployment", "list"], session) == 0
     assert "at a gate: /a, step 1 of 1" in capsys.readouterr().out
+    [found] = locking.machine.state.deployments.values()
+    found.counted["/a"] = Counted(200, 3, 2400, "b2 says nothing")
+    assert run(["deployment", "list"], session) == 0
+    assert "at a gate: /a (3 of 200 requests failed, 12 ms; b2 says nothing), step" in capsys.readouterr().out
+    found.counted.clear()
     assert run(["deployment", "promote", deployment], session) == 0
     assert locking.machine.state.changes["/a"].stage == 1
 
@@ -776,3 +782,22 @@ def test_a_file_that_is_no_utf8_is_named(session: Session, tmp_path: Path, capsy
     (tmp_path / "a.json").write_bytes('{"id": "/a", "cmd": "caf\xe9"}'.encode("latin-1"))
     assert run(["app", "apply", str(tmp_path / "a.json")], session) == 2
     assert "is no text in UTF-8, by its byte 24" in capsys.readouterr().err
+
+
+def test_quotas_are_set_shown_and_deleted(session: Session, controller: FakeController, capsys: Any) -> None:
+    controller.submit(PutApps((an_app("/shop/cart", 3),)))
+    assert run(["quota", "set", "/shop", "--instances", "5", "--mem", "64"], session) == 0
+    assert "/shop: more is in use of mem; it is not stopped, and cannot grow" in capsys.readouterr().err
+    assert run(["quota", "list"], session) == 0
+    assert re.search(r"^/shop +3 of 5 +0\.3 +96 of 64 +0$", capsys.readouterr().out, re.MULTILINE)
+    assert run(["quota", "show", "shop"], session) == 0
+    assert re.search(r"^/shop/cart +3 +0\.3 +96 +0$", capsys.readouterr().out, re.MULTILINE)
+    assert run(["app", "explain", "/shop/cart"], session) == 0
+    assert "quota of /shop: 3 of 5 instances, 96 of 64 mem" in capsys.readouterr().out
+    assert run(["app", "scale", "/shop/cart", "6"], session) == 1
+    assert "the quota of /shop allows 5 instances: 3 are in use" in capsys.readouterr().err
+    assert run(["quota", "set", "/", "--cpus", "1.5"], session) == 0
+    assert controller.machine.state.quotas["/"].cpus_m == 1500
+    assert run(["quota", "delete", "/"], session) == 0
+    assert run(["quota", "set", "/shop"], session) == 2
+    assert list(controller.machine.state.quotas) == ["/shop"]

@@ -64,7 +64,7 @@ class FakeHaproxy:
         return Running(self.shape, (ServerRow("app", SERVER, "10.0.0.1:80", "UP", 2),))
 
     def figures(self) -> dict[tuple[str, str], Figures]:
-        return {("app", SERVER): Figures(weight=1, rate=7, failed=3, answer_ms=12)}
+        return {("app", SERVER): Figures(weight=1, rate=7, failed=3, answer_ms=12, answered=90, broken=1)}
 
     def usage(self, server: str, leaving: Set[str]) -> Usage:
         self.running()
@@ -239,7 +239,7 @@ def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
     assert answer["backends"] == {"app": [SERVER], "eratos:none": []}
     assert answer["servers"][f"app/{SERVER}"] == {
         **{"address": "10.0.0.1:80", "status": "UP", "requests": 2, "zone": "a"},
-        **{"weight": 1, "rate": 7, "failed": 3, "answer_ms": 12},
+        **{"weight": 1, "rate": 7, "failed": 3, "answer_ms": 12, "answered": 90, "broken": 1},
     }
 
 

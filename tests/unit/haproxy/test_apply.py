@@ -222,6 +222,27 @@ def test_another_weight_of_a_server_that_has_one_is_told_in_place(rig: Rig) -> N
     assert rig.haproxy.weights() == {"a": 4, "b": 4, "c": 4}
 
 
+def twice(said: str) -> str:
+    """Return the facts of an app that is there in two versions, with what its entry says of them."""
+    rows = [row(name, ord(name)) for name in "ab"]
+    for version, found in enumerate(rows, 1):
+        found["meta"]["eratos-version"] = str(version)  # type: ignore[index]
+    entry = row("none", 1, "critical")
+    entry["meta"] |= {"eratos-placeholder": "true", "eratos-weights": said}  # type: ignore[operator]
+    return facts(app=[*rows, entry])
+
+
+def test_traffic_goes_from_one_version_to_another_and_back_without_a_reload(rig: Rig) -> None:
+    rig.apply(twice("1=100"))
+    assert rig.haproxy.weights() == {"a": 100, "b": 0}
+    for said, weights in ("1=100,2=25", {"a": 100, "b": 25}), ("1=0,2=100", {"a": 0, "b": 100}), ("1=100", {"a": 100, "b": 0}):
+        assert rig.apply(twice(said)).result == UPDATED
+        assert rig.haproxy.weights() == weights
+    # Rather one that waits for its turn than nobody.
+    assert rig.apply(twice("3=100")).result == UPDATED
+    assert rig.haproxy.weights() == {"a": 100, "b": 100}
+
+
 # -- zones -------------------------------------------------------------------------------------------------------------
 
 

@@ -572,6 +572,10 @@ def test_a_name_of_any_length_is_told_shortened() -> None:
 
 def test_what_marathon_drops_or_never_heeded_is_told() -> None:
     assert "anew" in notes_of(fetch=[{"uri": "http://x/y", "cache": True}])["/fetch(0)/cache"][1]
+    external = {"provider": "dvdi", "name": "n", "options": {"dvdi/driver": "local"}, "shared": True}
+    volume = {"containerPath": "/d", "mode": "RW", "external": external}
+    shared = notes_of(container={"docker": {"image": "x"}, "volumes": [volume]})["/container/volumes(0)/external/shared"]
+    assert "whatever this says" in shared[1]
     assert "/healthChecks(0)/path" in notes_of(healthChecks=[{"protocol": "TCP", "path": "/x"}])
     assert "/container/portMappings" in notes_of(container=DOCKER | {"portMappings": [{"containerPort": 80}]})
     checks = parse(readinessChecks=[{"portName": "default", "httpStatusCodesForReady": []}], healthChecks=[{}]).readiness_checks

@@ -69,14 +69,78 @@ def test_labels_of_others_are_left_alone() -> None:
         ("ERATOS_CANARY", "1,,2", "up to 20 numbers"),
         ("ERATOS_CANARY", ",".join(["1"] * 21), "up to 20 numbers"),
         ("ERATOS_CANARY_HOLD_S", "soon", "from 0 to 2678400"),
+        *(("ERATOS_CANARY_ERRORS", value, "a share of requests from 0%") for value in ("1", "101%", "-1%", "1.0001%", "%")),
+        *(("ERATOS_CANARY_ANSWER_MS", value, "a whole number from 1 to 3600000") for value in ("0", "1.5", "3600001", "soon")),
+        *(("ERATOS_BLUE_GREEN", value, "rising shares of the traffic") for value in ("", "0%", "10", "101%", "20%,10%", "5%,5%")),
+        ("ERATOS_BLUE_GREEN", ",".join(f"{n}%" for n in range(1, 22)), "up to 20 rising"),
+        ("ERATOS_CANARY_REQUESTS", "0", "a whole number from 1 to 1000000"),
     ],
 )
 def test_what_makes_no_sense_is_refused(label: str, value: str, words: str) -> None:
     with pytest.raises(InvalidApp) as invalid:
         app(**{label: value})
-    (problem,) = invalid.value.problems
+    beside = ("has no effect", "the way back")
+    problem = next(found for found in invalid.value.problems if not any(words in found.message for words in beside))
     assert problem.path == f"/labels/{label}"
     assert words in problem.message
+    assert {found.path for found in invalid.value.problems} == {problem.path}
+
+
+GATE = {"ERATOS_CANARY": "1", "ERATOS_CANARY_HOLD_S": "60", "ERATOS_ROLLBACK": "true"}
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, None),
+        ({"ERATOS_CANARY_ERRORS": "0.5%"}, labels.Demands(500, None, 50)),
+        ({"ERATOS_CANARY_ERRORS": "0%", "ERATOS_CANARY_REQUESTS": "7"}, labels.Demands(0, None, 7)),
+        ({"ERATOS_CANARY_ERRORS": "99.999%"}, labels.Demands(99_999, None, 50)),
+        ({"ERATOS_CANARY_ANSWER_MS": "250"}, labels.Demands(None, 250, 50)),
+        ({"ERATOS_CANARY_ERRORS": "100%", "ERATOS_CANARY_ANSWER_MS": "1"}, labels.Demands(100_000, 1, 50)),
+    ],
+)
+def test_what_a_gate_demands(given: dict[str, str], wanted: labels.Demands | None) -> None:
+    assert labels.demands(app(**GATE, **given).labels) == wanted
+
+
+@pytest.mark.parametrize(
+    ("label", "shares"),
+    [("100%", (0, 100)), ("10%", (0, 10, 100)), ("5%, 50%,99%", (0, 5, 50, 99, 100)), ("1%,100%", (0, 1, 100))],
+)
+def test_the_shares_of_the_traffic_begin_with_none_and_end_with_all(label: str, shares: tuple[int, ...]) -> None:
+    assert labels.blue_green(app(ERATOS_BLUE_GREEN=label, ERATOS_ROLLBACK="true").labels) == shares
+    assert labels.blue_green({}) == ()
+
+
+@pytest.mark.parametrize(
+    ("others", "path", "words"),
+    [
+        ({}, "ERATOS_BLUE_GREEN", "add ERATOS_ROLLBACK=true"),
+        ({"ERATOS_ROLLBACK": "true", "ERATOS_CANARY": "1"}, "ERATOS_BLUE_GREEN", "contradicts ERATOS_CANARY"),
+        ({"ERATOS_ROLLBACK": "true", "ERATOS_0_SERVER_WEIGHT": "7"}, "ERATOS_0_SERVER_WEIGHT", "contradicts ERATOS_BLUE_GREEN"),
+    ],
+)
+def test_what_contradicts_two_fleets_is_refused(others: dict[str, str], path: str, words: str) -> None:
+    with pytest.raises(InvalidApp) as invalid:
+        app(ERATOS_BLUE_GREEN="10%", **others)
+    [problem] = invalid.value.problems
+    assert (problem.path, words in problem.message) == (f"/labels/{path}", True)
+
+
+def test_gates_of_two_fleets_may_be_judged_too() -> None:
+    made = app(ERATOS_BLUE_GREEN="10%", ERATOS_ROLLBACK="true", ERATOS_CANARY_HOLD_S="5", ERATOS_CANARY_ERRORS="1%")
+    assert labels.demands(made.labels) == labels.Demands(1000, None, 50)
+
+
+@pytest.mark.parametrize("lacking", GATE)
+def test_a_demand_without_a_gate_or_a_way_back_is_refused(lacking: str) -> None:
+    with pytest.raises(InvalidApp, match=f"has no effect without {lacking}"):
+        app(**{key: value for key, value in GATE.items() if key != lacking}, ERATOS_CANARY_ERRORS="1%")
+    with pytest.raises(InvalidApp, match="has no effect without ERATOS_ROLLBACK=true"):
+        app(**GATE | {"ERATOS_ROLLBACK": "false"}, ERATOS_CANARY_ANSWER_MS="1")
+    with pytest.raises(InvalidApp, match="has no effect without ERATOS_CANARY_ERRORS or ERATOS_CANARY_ANSWER_MS"):
+        app(**GATE, ERATOS_CANARY_REQUESTS="1")
 
 
 #: marathon-lb's labels by its config.py, behind HAPROXY_ or HAPROXY_n_.

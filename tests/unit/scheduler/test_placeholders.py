@@ -91,13 +91,14 @@ class Rig:
     def __init__(self, *apps: App) -> None:
         self.apps = {app.id: app for app in apps}
         self.with_instances: set[str] = set()
+        self.weights: dict[str, dict[str, int]] = {}
         self.now = 1000.0
         self.consul = FakeConsul()
         self.keeper = self.another()
 
     def another(self) -> PlaceholderKeeper:
         def fleet() -> Fleet:
-            return Fleet(FRAMEWORK, dict(self.apps), frozenset(self.with_instances))
+            return Fleet(FRAMEWORK, dict(self.apps), frozenset(self.with_instances), dict(self.weights))
 
         return PlaceholderKeeper(fleet, WEEK_S, lambda: self.now)
 
@@ -238,6 +239,21 @@ def test_without_a_framework_there_is_nothing():
 
 def test_the_node_is_the_frameworks_own():
     assert placeholders.node("AB-0001") == "eratos-apps-ab-0001"
+
+
+def test_an_entry_says_which_version_has_how_much_of_the_traffic():
+    rig = Rig(WEB)
+    rig.weights = {"/web": {"v2": 0, "v1": 100}}
+    rig.keep()
+    assert rig.consul.services["eratos-app-web"]["Meta"]["eratos-weights"] == "v1=100,v2=0"
+    assert not rig.keeper.changed()
+    rig.weights = {"/web": {"v1": 100, "v2": 25}}
+    assert rig.keeper.changed()
+    rig.keep(in_full=False)
+    assert rig.consul.services["eratos-app-web"]["Meta"]["eratos-weights"] == "v1=100,v2=25"
+    rig.weights = {}
+    rig.keep(in_full=False)
+    assert "eratos-weights" not in rig.consul.services["eratos-app-web"]["Meta"]
 
 
 # Frameworks that are gone for good

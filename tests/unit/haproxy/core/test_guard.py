@@ -203,6 +203,13 @@ def test_a_held_server_joins_those_that_are_there() -> None:
     )
 
 
+def test_a_held_server_keeps_its_version() -> None:
+    live = Model({"a": Backend(servers={"a2": "10.0.0.2:80"}, zone="x", versions={"a1": "1", "a2": "1"})})
+    wanted = Model({"a": Backend(servers={"a3": "10.0.0.3:80"}, zone="x", versions={"a3": "2"})})
+    assert with_held(wanted, live, HELD).backends["a"].versions == {"a2": "1", "a3": "2"}
+    assert with_held(Model(), live, HELD).backends["a"].versions == {"a2": "1"}
+
+
 def test_a_held_server_keeps_its_zone() -> None:
     live = Model({"a": Backend(servers={"a1": "10.0.0.1:80", "a2": "10.0.0.2:80"}, zone="x", zones={"a1": "x", "a2": "y"})})
     wanted = Model({"a": Backend(servers={"a3": "10.0.0.3:80"}, zone="x", zones={"a3": "x"})})

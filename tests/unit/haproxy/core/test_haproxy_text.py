@@ -47,6 +47,7 @@ def rules(found: Rendered) -> list[str]:
         ),
         (APP, "server a 10.0.0.1:80"),
         (APP, "server b 10.0.0.2:80 weight 3"),
+        (replace(APP, weights={"b": "0"}), "server b 10.0.0.2:80 weight 0"),
     ],
 )
 def test_a_backend_has_its_settings_and_servers(backend: Backend, line: str) -> None:

@@ -87,3 +87,12 @@ def test_it_is_written_from_the_facts(
     with pytest.raises(SystemExit, match="usage"):
         render.main([])
     assert capsys.readouterr().out == ""
+
+
+def test_servers_whose_turn_has_not_come_get_nothing() -> None:
+    found = text({}, app=Backend(servers={"a": "10.0.0.1:80", "b": "10.0.0.2:80"}, weights={"b": "0"}))
+    assert "server 10.0.0.1:80 weight=100 max_fails" in found
+    assert "server 10.0.0.2:80 down max_fails" in found
+    near = Backend(servers={"a": "10.0.0.1:80", "b": "10.0.0.2:80"}, weights={"b": "0"}, shares={"a": "256", "b": "0"})
+    assert "server 10.0.0.1:80 weight=256 max_fails" in text({}, app=near)
+    assert "server 10.0.0.2:80 down max_fails" in text({}, app=near)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eratos.haproxy.core.services import Claim, Facts, Instance, Model, Scope, decide, order, read_facts
+from eratos.haproxy.core.services import Claim, Facts, Instance, Model, Scope, decide, order, read_facts, shared
 
 SCOPE = Scope(own_ports=frozenset({"8000", "8443", "9090", "9100"}))
 #: What a scheduler of the version before wrote for an app that did not ask: it balanced every one.
@@ -16,7 +16,7 @@ UNASKED = {"haproxy-group": "external", "haproxy-mode": "http"}
 
 def one(name: str = "a1", status: str = "passing", address: str = "10.0.0.1", at: int = 80, **meta: str) -> Instance:
     """Return an instance; ``path`` stands for ``haproxy-path`` and so on, ``version`` and the like for eratos' own keys."""
-    own = ("version", "placeholder", "since", "framework")
+    own = ("version", "placeholder", "since", "framework", "weights")
     full = {f"{'eratos' if k in own else 'haproxy'}-{k.replace('_', '-')}": v for k, v in {"group": "external", **meta}.items()}
     return Instance(name, address, at, status, ["eratos"], {key: value for key, value in full.items() if value})
 
@@ -375,3 +375,58 @@ def test_facts_are_read_as_the_template_writes_them() -> None:
 def test_half_a_file_holds_no_facts(text: Any) -> None:
     with pytest.raises(ValueError, match="half a file"):
         read_facts(text)
+
+
+@pytest.mark.parametrize(
+    ("versions", "weights", "found"),
+    [
+        ({"a": "1", "b": "2"}, {}, {}),
+        ({"a": "1", "b": "2"}, {"1": "100", "2": "0"}, {"a": "100", "b": "0"}),
+        ({"a": "1", "b": "2"}, {"1": "0", "2": "100"}, {"a": "0", "b": "100"}),
+        ({"a": "1", "b": "2"}, {"1": "100", "2": "25"}, {"a": "100", "b": "25"}),
+        ({"a": "1", "b": "2"}, {"1": "100"}, {"a": "100", "b": "0"}),  # a version that nobody has named yet
+        ({"a": "1", "b": ""}, {"1": "100"}, {"a": "100", "b": "0"}),
+        ({"b": "2"}, {"1": "100", "2": "0"}, {"b": "100"}),  # better one that waits for its turn than nobody
+        ({"b": "2", "c": "3"}, {"1": "100"}, {"b": "100", "c": "100"}),
+        ({}, {"1": "100"}, {}),
+    ],
+)
+def test_versions_have_weights(versions: dict[str, str], weights: dict[str, str], found: dict[str, str]) -> None:
+    assert shared(versions, weights) == found
+
+
+def test_an_apps_entry_says_how_much_traffic_each_version_gets() -> None:
+    instances = [one("a1", version="2026-01-01T00:00:00.000Z"), one("b1", address="10.0.0.2", version="2026-01-02T00:00:00.000Z")]
+    says = {"weights": "2026-01-01T00:00:00.000Z=100,2026-01-02T00:00:00.000Z=0"}
+    assert model(app=[*instances, placeholder(**says)]).backends["app"].weights == {"a1": "100", "b1": "0"}
+    assert model(app=[placeholder(**says), *instances]).backends["app"].weights == {"a1": "100", "b1": "0"}
+    assert model(app=instances).backends["app"].weights == {}
+    # Only the app's entry says so, whatever an instance claims of itself.
+    assert model(app=[one("c1", **says), *instances]).backends["app"].weights == {}
+
+
+def test_a_versions_weight_counts_in_place_of_what_its_instances_state() -> None:
+    found = model(app=[one("a1", version="1", server_weight="7"), placeholder(weights="1=100")])
+    assert found.backends["app"].weights == {"a1": "100"}
+
+
+def test_versions_are_kept_apart_where_zones_matter() -> None:
+    instances = [at("a", "x", version="1"), at("b", "y", version="2")]
+    prefers = SCOPE._replace(zone="a", zone_policy="prefer")
+    assert model(prefers, app=[*instances, placeholder(weights="1=100")]).backends["app"].versions == {"x": "1", "y": "2"}
+    assert model(prefers, app=instances).backends["app"].versions == {}
+    assert model(app=[*instances, placeholder(weights="1=100")]).backends["app"].versions == {}
+
+
+def test_where_a_zone_is_required_one_there_that_waits_for_its_turn_gets_nothing() -> None:
+    instances = [at("a", "x", version="2"), at("b", "y", version="1"), at("b", "z", version="1")]
+    found = model(SCOPE._replace(zone="a", zone_policy="require"), app=[*instances, placeholder(weights="1=100")])
+    assert (found.backends["app"].servers, found.backends["app"].weights) == ({"x": "10.0.0.1:80"}, {"x": "0"})
+    assert found.refused == ("app: zone require, and none of its 2 instances is in zone a",)
+
+
+@pytest.mark.parametrize("text", ["", "v", "v=", "v=101", "v=-1", "v=01", "v=1;w=2", "v=1,", "v w=1", "v=1 check", "v=1\n"])
+def test_weights_that_break_the_grammar_are_refused(text: str) -> None:
+    found = model(app=[one("a1", version="v"), placeholder(weights=text)])
+    assert found.backends["app"].weights == {}
+    assert found.refused == ((f"app: weights {json.dumps(text)}",) if text else ())

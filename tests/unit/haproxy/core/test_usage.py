@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from eratos.haproxy.core.usage import (
@@ -128,11 +130,11 @@ def test_an_old_process_of_which_nothing_is_known_uses_no_server() -> None:
 
 def test_figures_are_read_by_backend_and_server() -> None:
     found = parse_figures("""\
-# pxname,svname,rate,weight,new_column,hrsp_5xx,rtime
-app,a,7,100,x,3,25
-db,a,,100,,,
+# pxname,svname,rate,weight,new_column,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,eresp,rtime
+app,a,7,100,x,1,100,20,10,3,2,5,25
+db,a,,100,,,,,,,,,
 """)
-    assert found == {("app", "a"): Figures(100, 7, 3, 25), ("db", "a"): Figures(100, 0, 0, 0)}
+    assert found == {("app", "a"): Figures(100, 7, 3, 25, 136, 5), ("db", "a"): Figures(100, 0, 0, 0, 0, 0)}
 
 
 def test_a_server_out_of_maintenance_is_used_in_the_current_process() -> None:
@@ -192,6 +194,7 @@ def test_requests_of_all_processes_and_backends_count() -> None:
         ([row("b", "UP 1/2")], False),
         ([row("b", "DOWN")], True),
         ([row("b", "MAINT")], True),
+        ([replace(row("b"), weight=0)], True),  # it waits for its turn
         ([row("gone")], True),
         ([row("gone"), row("b")], False),
         ([row("b", backend="other")], True),
@@ -222,12 +225,13 @@ def test_servers_are_retired_where_their_pool_has_another() -> None:
     assert retirable(rows, {"app": {"a"}, "other": {"a"}}) == [row("a")]
     assert retirable(rows, {"app": {"a", "b"}}) == []
     assert retirable([row("a"), row("b", "DOWN")], {"app": {"a"}}) == []
+    assert retirable([row("a"), replace(row("b"), weight=0)], {"app": {"a"}}) == []  # nothing would come there
 
 
 def test_only_servers_found_dead_by_checks_are_kept_for_the_next_process() -> None:
     heading = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time"
     up = "4 app 1 a 10.0.0.1 2 0 1 100 7"
-    dead = "4 app 2 b 10.0.0.2 0 0 1 {} 7"
+    dead = "4 app 2 b 10.0.0.2 0 0 {} {} 7"
     in_maintenance = "4 app 3 c 10.0.0.3 0 1 1 100 7"
-    found = dead_servers(f"{heading}\n{up}\n{dead.format(100)}\n{in_maintenance}\n\n")
-    assert found == f"{heading}\n{dead.format(0)}\n"
+    found = dead_servers(f"{heading}\n{up}\n{dead.format(1, 100)}\n{in_maintenance}\n\n")
+    assert found == f"{heading}\n{dead.format(0, 0)}\n"

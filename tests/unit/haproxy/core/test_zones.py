@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eratos.haproxy.core.services import Backend, Model
@@ -94,6 +95,50 @@ def backend(stated: Mapping[str, int] = {}, /, **zones: str) -> Backend:
 )
 def test_weights_of_servers(pool: Backend, dead: str, expected: dict[str, int]) -> None:
     assert weights(pool, set(dead)) == {server: str(weight) for server, weight in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "old", "new", "dead", "expected"),
+    [
+        # Whose version has no weight gets nothing, wherever it is, and takes part in nothing.
+        ("13", "24", 100, 0, "", {"1": 256, "2": 1, "3": 0, "4": 0}),
+        ("3", "124", 100, 0, "", {"1": 256, "2": 256, "3": 0, "4": 0}),
+        ("13", "24", 0, 100, "", {"1": 0, "2": 0, "3": 256, "4": 1}),
+        ("13", "24", 100, 0, "12", {"1": 256, "2": 1, "3": 0, "4": 0}),
+        # Others get what their version's weight says, each in its own zones.
+        ("13", "24", 100, 25, "", {"1": 256, "2": 1, "3": 64, "4": 1}),
+        ("12", "34", 100, 50, "", {"1": 256, "2": 256, "3": 128, "4": 128}),
+        ("1", "234", 100, 100, "", {"1": 256, "2": 1, "3": 128, "4": 128}),
+        ("34", "12", 100, 1, "", {"1": 256, "2": 256, "3": 3, "4": 3}),
+        ("13", "24", 100, 50, "1", {"1": 1, "2": 256, "3": 256, "4": 1}),
+    ],
+)
+def test_weights_of_servers_in_two_versions(a: str, b: str, old: int, new: int, dead: str, expected: dict[str, int]) -> None:
+    stated = {"1": old, "2": old, "3": new, "4": new}
+    pool = replace(backend(stated, a=a, b=b), versions={"1": "old", "2": "old", "3": "new", "4": "new"})
+    assert weights(pool, set(dead)) == {server: str(weight) for server, weight in expected.items()}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("12")), min_size=1, max_size=20),
+    st.sampled_from([(100, 0), (100, 50), (100, 25), (0, 100)]),
+)
+def test_each_version_gets_its_part_at_each_balancer(servers: list[tuple[str, str]], of_version: tuple[int, int]) -> None:
+    stated = {str(i): of_version[int(version) - 1] for i, (_, version) in enumerate(servers)}
+    assume(any(stated.values()))
+    pool = Backend(
+        servers=dict.fromkeys(stated, "10.0.0.1:80"),
+        weights={server: str(weight) for server, weight in stated.items()},
+        zone="a",
+        zones={str(i): zone for i, (zone, _) in enumerate(servers)},
+        versions={str(i): version for i, (_, version) in enumerate(servers)},
+    )
+    found = {server: int(weight) for server, weight in weights(pool, set()).items()}
+    part = sum(weight for server, weight in stated.items() if pool.versions[server] == "1") / sum(stated.values())
+    got = sum(weight for server, weight in found.items() if pool.versions[server] == "1") / sum(found.values())
+    # What those in other zones get in any case, and rounding.
+    assert got == pytest.approx(part, abs=len(servers) / sum(found.values()))
+    assert {server for server, weight in found.items() if not weight} == {s for s, weight in stated.items() if not weight}
 
 
 def test_backends_that_prefer_no_zone_are_left_alone() -> None:

@@ -9,9 +9,11 @@ from support.api import ApiClient, an_api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
+from eratos.common import names
 from eratos.marathon import definition
 from eratos.scheduler.core import commands
-from eratos.scheduler.core.events import Tick
+from eratos.scheduler.core.events import FiguresSeen, Tick
+from eratos.scheduler.core.gates import ServerFigures
 from eratos.scheduler.core.records import VersionRecord
 
 
@@ -337,6 +339,64 @@ def test_a_canary_shows_its_gate_and_is_promoted(api: ApiClient, controller: Fak
     assert api.post(f"/v2/deployments/{deployment_id}/promote").status_code == 200
     rest(controller)
     assert api.get("/v2/deployments").json() == []
+
+
+def test_of_two_whole_fleets_it_is_shown_which_has_the_traffic(api: ApiClient, controller: FakeController) -> None:
+    labels = {"ERATOS_BLUE_GREEN": "20%", "ERATOS_ROLLBACK": "true"}
+    put(api, body(instances=2, labels=labels))
+    rest(controller)
+    controller.now += 1
+    deployment_id = put(api, body(instances=2, cmd="new", labels=labels))["deploymentId"]
+    assert api.get("/v2/explain/a").json()["reasons"][0]["message"] == (
+        "2 of 2 instances are to be of the new version, beside all of the one before; 0% of the traffic goes to the new ones"
+    )
+    for share in (0, 20, 100):
+        rest(controller)
+        found = shown(api)["eratos"]
+        assert (found["trafficOfNew"], found["newInstancesAtMost"]) == ({"/a": share}, {"/a": 2})
+        assert list(found["atGateSince"]) == ["/a"]
+        assert api.get("/v2/explain/a").json()["reasons"][0]["message"] == (
+            f"2 of 2 instances are of the new version and ready; {share}% of the traffic goes to the new ones: "
+            f"eratos deployment promote {deployment_id}"
+        )
+        assert api.post(f"/v2/deployments/{deployment_id}/promote").status_code == 200
+    rest(controller)
+    assert api.get("/v2/deployments").json() == []
+
+
+def test_a_gate_that_is_judged_shows_what_was_counted(api: ApiClient, controller: FakeController) -> None:
+    labels = {"ERATOS_CANARY": "1", "ERATOS_CANARY_HOLD_S": "60", "ERATOS_CANARY_ERRORS": "5%", "ERATOS_ROLLBACK": "true"}
+    put(api, body(instances=3, labels=labels))
+    rest(controller)
+    controller.now += 1
+    put(api, body(instances=3, cmd="new", labels=labels))
+    rest(controller)
+
+    def explained() -> str:
+        return str(api.get("/v2/explain/a").json()["reasons"][0]["message"])
+
+    assert shown(api)["eratos"]["gateFigures"]["/a"]["missing"] == "no balancer was asked yet"
+    version = controller.machine.state.apps["/a"].version
+    [new] = [i.task_id for i in controller.machine.state.instances.values() if i.version == version]
+    for requests in (100, 140):
+        row = ServerFigures("b1", names.service_id(new), requests, requests - 100, 20)
+        controller.handle(FiguresSeen((row,), "b2 says nothing" if requests == 140 else ""))
+        if requests == 100:
+            assert explained().endswith(
+                "0 of 0 requests failed, and an answer took 0 ms; the gate waits: they had 0 requests through balancers, "
+                "of 50 (ERATOS_CANARY_REQUESTS)"
+            )
+    assert shown(api)["eratos"]["gateFigures"] == {
+        "/a": {"requests": 40, "failed": 40, "answerMs": 20.0, "missing": "b2 says nothing", "overdue": False}
+    }
+    assert explained() == (
+        "1 of 3 instances are of the new version and ready: at the balancers 40 of 40 requests failed, and an answer took 20 ms; "
+        "the gate waits: b2 says nothing"
+    )
+    controller.now += 60
+    controller.handle(Tick())
+    assert shown(api)["eratos"]["gateFigures"]["/a"]["overdue"] is True
+    assert "; its deployment fails at 1970-01-01T00:47:41.000Z otherwise" in explained()
 
 
 @pytest.mark.parametrize("what", ["pause", "resume", "promote"])

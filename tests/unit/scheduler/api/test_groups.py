@@ -169,3 +169,20 @@ def test_an_app_that_came_with_its_group_while_groups_were_looked_at_breaks_no_a
     groups = [GroupRecord("/", "", ""), GroupRecord("/old", "u", "u")]
     shown = render.group(looks, groups, "/", frozenset(), render.GROUP_PARTS, view)
     assert [(group["id"], ids(group["apps"])) for group in shown["groups"]] == [("/old", ["/old/a"])]
+
+
+def test_a_version_shows_what_the_group_depended_on_then_and_brings_it_back(api: ApiClient, controller: FakeController) -> None:
+    seen = []
+    for needs in ([], ["/auth"], ["/db", "/auth"]):
+        controller.now += 1
+        body = {"dependencies": needs, "apps": [an_app("cart", cmd=f"sleep {len(needs) + 1}")], "groups": [{"id": "in"}]}
+        assert api.put("/v2/groups/shop", json=body).status_code == 200
+        seen.append(api.get("/v2/groups/shop").json()["version"])
+    assert api.get("/v2/groups/shop/versions").json() == seen[::-1]
+    for version, needs in zip(seen, ([], ["/auth"], ["/db", "/auth"]), strict=True):
+        assert api.get(f"/v2/groups/shop/versions/{version}").json()["dependencies"] == needs
+    controller.now += 1
+    assert api.put("/v2/groups/shop", json={"version": seen[1]}).status_code == 200
+    shown = api.get("/v2/groups/shop").json()
+    assert (shown["dependencies"], shown["apps"][0]["cmd"]) == (["/auth"], "sleep 2")
+    assert api.get(f"/v2/groups/shop/versions/{seen[2]}").json()["dependencies"] == ["/db", "/auth"]

@@ -20,7 +20,8 @@ from eratos.scheduler.api.addresses import Addresses
 from eratos.scheduler.api.caller import EVERYWHERE, NOBODY_ASKED, ROLE_FIELD
 from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import create_api
-from eratos.scheduler.core.events import PutApps, PutJob, StartRun
+from eratos.scheduler.core.events import PutApps, PutJob, PutQuota, StartRun
+from eratos.scheduler.core.records import QuotaRecord
 
 #: Who has what. The apps are /shop/cart and /bank/vault, and the requests below are about /shop/cart.
 PEOPLE = {
@@ -40,12 +41,13 @@ MAY = {
     "view": set(PEOPLE) - {"stranger", "bank-watcher", "bank-deployer"},
     "view:/": {"watcher", "deployer", "operator"},
     "deploy": {"deployer", "shop-deployer", "operator", "shop-operator"},
+    "operate": {"operator"},  # who operates the group around /shop
     "operate:/": {"operator"},
 }
 #: Endpoints of the role "view" that are about no app: whoever may view anything may use them, and lists show what they may view.
 ABOUT_NO_APP = {
     *("/v2/apps", "/v2/tasks", "/v2/info", "/v2/leader", "/v2/deployments", "/v2/queue", "/v2/plugins"),
-    *("/v2/pods", "/v2/pods/::status", "/v2/needs", "/v1/jobs", "/v0/scheduled-jobs"),
+    *("/v2/pods", "/v2/pods/::status", "/v2/needs", "/v1/jobs", "/v0/scheduled-jobs", "/v2/quotas"),
     *("/v2/logs", "/v2/overview", "/v2/balancers", "/v2/whoami"),
     *("/v2/events", "/v2/groups", "/v2/groups/apps", "/v2/groups/versions", "/v2/groups/versions/{version}"),
 }
@@ -69,6 +71,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("put", "/v2/apps/{app_id}"): APP,
     ("patch", "/v2/apps/{app_id}"): APP,
     ("patch", "/v2/groups/{group_id}"): {"enforceRole": False},
+    ("put", "/v2/quotas/{group_id}"): {"instances": 100},
     ("post", "/logging"): {"logger": "eratos.test", "level": "info"},
     ("post", "/v2/groups"): {"id": "/shop/new", "apps": [{**APP, "id": "x"}]},
     ("post", "/v2/groups/{group_id}"): {"id": "/shop/new", "apps": [{**APP, "id": "x"}]},
@@ -106,6 +109,7 @@ def api(world: tuple[FastAPI, FakeController]) -> ApiClient:
     controller.submit(PutApps((an_app("/shop/cart", 1), an_app("/bank/vault", 1))))
     controller.submit(PutJob(a_job("shop.cart", {}), create_only=True))
     controller.submit(StartRun("shop.cart"))
+    controller.submit(PutQuota(QuotaRecord("/shop", instances=100)))
     controller.launch(an_offer())
     return ApiClient(made)
 

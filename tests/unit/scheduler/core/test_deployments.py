@@ -11,8 +11,9 @@ from support.builders import a_machine, an_app, an_offer
 from support.core import Core, of
 from support.records import as_stored
 
+from eratos.common import names
 from eratos.marathon.app import App
-from eratos.scheduler.core import actions, events, versions
+from eratos.scheduler.core import actions, deployments, events, gates, versions
 from eratos.scheduler.core.actions import Refusal
 from eratos.scheduler.core.records import CHANGES, DEPLOYMENTS, GROUPS, VERSIONS
 from eratos.scheduler.core.state import ENDED_MOST, Outcome
@@ -824,3 +825,265 @@ def test_a_group_whose_write_was_interrupted_gets_those_around_it(core: Kept) ->
     core.handle(events.Tick())
     assert core.keys(GROUPS) == ["/empty", "/empty/in", "/shop", "/shop/data"]
     core.state.check()
+
+
+# Gates that balancers' figures decide
+
+
+JUDGED = {"CANARY_HOLD_S": "60", "CANARY_ERRORS": "1%", "CANARY_ANSWER_MS": "250", "CANARY_REQUESTS": "100", "ROLLBACK": "true"}
+
+
+def at_judged_gate(core: Kept, **more: str) -> actions.Reply:
+    change = canary(core, "1", **JUDGED | more)
+    core.rest()
+    assert versions_of(core, change) == (3, 1)
+    return change
+
+
+def seen(core: Kept, change: actions.Reply, requests: int, failed: int = 0, answer_ms: int = 10, missing: str = "") -> None:
+    """Have balancers say what they counted: of each new instance this, of the old ones that all is broken."""
+    rows = [
+        gates.ServerFigures("b1", names.service_id(i.task_id), requests, *((failed, answer_ms) if new else (requests, 9999)))
+        for i in core.state.with_task()
+        for new in (i.version == change.version,)
+    ]
+    core.handle(events.FiguresSeen(tuple(rows), missing))
+
+
+def test_a_gate_with_good_figures_is_passed_when_its_time_is_over(core: Kept) -> None:
+    change = at_judged_gate(core)
+    seen(core, change, 0)
+    core.tick(30)
+    seen(core, change, 200, 2)
+    assert core.state.changes["/a"].stage == 0
+    core.tick(30)  # nothing new is needed for it
+    core.rest()
+    assert versions_of(core, change) == (0, 4)
+    assert core.outcomes()[-1] == (change.deployment_id, Outcome.DONE)
+
+
+def test_failed_requests_fail_the_gate_at_once_and_the_app_goes_back(core: Kept) -> None:
+    change = at_judged_gate(core)
+    seen(core, change, 0)
+    seen(core, change, 200, 3)
+    assert core.state.ended[-1].outcome is Outcome.FAILED
+    assert core.state.ended[-1].reason.startswith(
+        "the new instances of /a failed 3 of 200 requests (1.5%) at the balancers: ERATOS_CANARY_ERRORS allows 1%; back to"
+    )
+    core.rest()
+    assert versions_of(core, change) == (4, 0)
+
+
+def test_slow_answers_fail_the_gate_when_its_time_is_over(core: Kept) -> None:
+    change = at_judged_gate(core)
+    seen(core, change, 0)
+    seen(core, change, 200, 0, 900)
+    assert core.state.deployments
+    core.tick(60)
+    assert core.state.ended[-1].reason.startswith("the new instances of /a took 900 ms for an answer")
+    core.rest()
+    assert versions_of(core, change) == (4, 0)
+
+
+@pytest.mark.parametrize(("requests", "missing"), [(None, ""), (99, ""), (200, "b2 says nothing")])
+def test_missing_figures_neither_pass_nor_fail_a_gate_until_the_deadline(core: Kept, requests: int | None, missing: str) -> None:
+    change = at_judged_gate(core, DEPLOYMENT_DEADLINE_S="600")
+    if requests is not None:
+        seen(core, change, 0, missing=missing)
+        seen(core, change, requests, missing=missing)
+    core.tick(60)
+    assert core.state.deployments[change.deployment_id].counted["/a"].overdue
+    core.tick(599)
+    assert (core.state.changes["/a"].stage, versions_of(core, change)) == (0, (3, 1))
+    core.tick(1)
+    why = missing or ("no balancer was asked yet" if requests is None else "they had 99 requests")
+    assert core.state.ended[-1].reason.startswith(f"it came no further for 600 s: the gate of /a cannot be judged: {why}")
+    core.rest()
+    assert versions_of(core, change) == (4, 0)
+
+
+def test_figures_that_come_late_still_decide_and_somebody_may_promote(core: Kept) -> None:
+    change = at_judged_gate(core)
+    core.tick(1000)
+    seen(core, change, 0)
+    seen(core, change, 100)
+    core.rest()
+    assert versions_of(core, change) == (0, 4)
+    other = canary(core, "1", **JUDGED)
+    core.rest()
+    core.command(events.Promote(other.deployment_id))
+    core.rest()
+    assert versions_of(core, other) == (0, 4)
+
+
+def test_each_gate_and_each_leader_counts_anew(core: Kept) -> None:
+    change = canary(core, "1,50%", **JUDGED)
+    core.rest()
+    seen(core, change, 0)
+    seen(core, change, 100)
+    core.tick(60)
+    core.rest()
+    assert versions_of(core, change) == (2, 2)
+    counted = core.state.deployments[change.deployment_id].counted["/a"]
+    assert (counted.requests, counted.missing) == (0, "no balancer was asked yet")
+    seen(core, change, 100)
+    seen(core, change, 150)
+    core.fail_over()
+    core.tick(0)
+    assert core.state.deployments[change.deployment_id].counted["/a"].requests == 0
+    core.tick(60)
+    assert core.state.changes["/a"].stage == 1
+
+
+def test_a_pause_and_an_unready_instance_end_the_count(core: Kept) -> None:
+    change = at_judged_gate(core)
+    seen(core, change, 0)
+    core.command(events.Pause(change.deployment_id))
+    assert not core.state.deployments[change.deployment_id].counted
+    seen(core, change, 500, 500)
+    assert core.state.deployments
+    core.command(events.Pause(change.deployment_id, paused=False))
+    [new] = [i for i in core.state.with_task() if i.version == change.version]
+    assert core.state.deployments[change.deployment_id].counted["/a"].requests == 0
+    core.fail(new.task_id)
+    assert not core.state.deployments[change.deployment_id].counted
+    core.rest()
+    assert core.state.deployments[change.deployment_id].counted
+
+
+# Two whole fleets, of which one has the traffic
+
+
+BOTH = labelled(BLUE_GREEN="20%", ROLLBACK="true")
+
+
+def blue_green(core: Kept, instances: int = 3, *, wanted: int = 0, **more: str) -> actions.Reply:
+    """Have an app at rest changed as blue and green."""
+    fields = {"backoffSeconds": 0, "labels": BOTH["labels"] | labelled(**more)["labels"]}
+    core.put(an_app("/a", instances, **fields))
+    core.rest()
+    core.now += 1
+    return reply(core.put(an_app("/a", wanted or instances, cmd="new", **fields)))
+
+
+def traffic(core: Kept, change: actions.Reply) -> tuple[int, int]:
+    """Return the weights of old and of new servers."""
+    found = deployments.weights(core.state, "/a")
+    assert len(found) <= 2
+    return next((weight for version, weight in found.items() if version != change.version), 0), found.get(change.version, 0)
+
+
+def test_a_new_version_comes_whole_and_gets_the_traffic_share_by_share(core: Kept) -> None:
+    change = blue_green(core)
+    assert traffic(core, change) == (100, 0)
+    for weights in ((100, 0), (100, 25), (0, 100)):
+        core.rest()
+        assert (versions_of(core, change), traffic(core, change)) == ((3, 3), weights)
+        core.tick(1_000_000)  # a gate that waits for somebody has no deadline
+        core.fail_over()
+        core.tick(1)
+        assert (versions_of(core, change), traffic(core, change)) == ((3, 3), weights)
+        core.command(events.Promote(change.deployment_id))
+    assert traffic(core, change) == (0, 100)  # while the old ones go
+    core.rest()
+    assert versions_of(core, change) == (0, 3)
+    assert core.outcomes()[-1] == (change.deployment_id, Outcome.DONE)
+    assert deployments.weights(core.state, "/a") == {change.version: 100}
+
+
+def test_the_version_at_work_is_named_before_another_one_comes(core: Kept) -> None:
+    core.put(an_app("/a", 2, **BOTH), an_app("/b", 2))
+    version = core.state.apps["/a"].version
+    assert deployments.weights(core.state, "/a") == {version: 100}
+    core.rest()
+    assert deployments.weights(core.state, "/a") == {version: 100}
+    assert deployments.weights(core.state, "/b") == deployments.weights(core.state, "/none") == {}
+
+
+def test_a_way_back_switches_at_once_and_takes_no_old_instance_with_it(core: Kept) -> None:
+    change = blue_green(core)
+    old = {i.instance_id for i in core.state.instances.values() if i.version != change.version}
+    for _ in range(2):
+        core.rest()
+        core.command(events.Promote(change.deployment_id))
+    core.rest()
+    assert traffic(core, change) == (0, 100)
+    core.command(events.RollBack(change.deployment_id))
+    assert traffic(core, change) == (100, 0)
+    core.rest()
+    assert {i.instance_id for i in core.state.instances.values()} == old
+    assert not core.state.deployments
+
+
+def test_on_a_way_back_after_the_old_ones_began_to_go_all_serve_until_enough_are_back(core: Kept) -> None:
+    change = blue_green(core)
+    for _ in range(3):
+        core.rest()
+        core.command(events.Promote(change.deployment_id))
+    assert any(i.stopping for i in core.state.instances.values())
+    core.command(events.RollBack(change.deployment_id))
+    assert deployments.weights(core.state, "/a") == {}
+    core.rest()
+    assert versions_of(core, change) == (3, 0)
+
+
+def test_gates_of_blue_and_green_go_on_by_time_and_figures(core: Kept) -> None:
+    change = blue_green(core, **{name: value for name, value in JUDGED.items() if name != "ROLLBACK"})
+    core.rest()
+    assert not core.state.deployments[change.deployment_id].counted  # without traffic there is nothing to judge
+    core.tick(60)
+    core.rest()
+    assert traffic(core, change) == (100, 25)
+    seen(core, change, 0)
+    seen(core, change, 200, 5)
+    assert core.state.ended[-1].outcome is Outcome.FAILED
+    assert traffic(core, change) == (100, 0)
+    core.rest()
+    assert versions_of(core, change) == (3, 0)
+
+
+def test_each_fleet_keeps_its_own_number_and_what_crashes_comes_back_as_what_it_was(core: Kept) -> None:
+    change = blue_green(core, 3, wanted=2)
+    core.rest()
+    assert versions_of(core, change) == (3, 2)
+    for instance in list(core.state.with_task()):
+        core.fail(instance.task_id)
+    core.rest()
+    assert versions_of(core, change) == (3, 2)
+    core.command(events.Promote(change.deployment_id))
+    assert traffic(core, change) == (100, 38)  # 20% for two, 80% for three
+
+
+def test_a_version_whose_former_knew_nothing_of_it_is_rolled_out_as_usual(core: Kept) -> None:
+    core.put(an_app("/a", 3, backoffSeconds=0))
+    core.rest()
+    core.now += 1
+    change = reply(core.put(an_app("/a", 3, cmd="new", backoffSeconds=0, **BOTH)))
+    assert deployments.weights(core.state, "/a") == {}
+    core.rest()
+    assert versions_of(core, change) == (0, 3)
+    assert deployments.weights(core.state, "/a") == {change.version: 100}
+
+
+def test_a_pause_among_two_fleets_takes_no_instance_away(core: Kept) -> None:
+    change = blue_green(core)
+    core.launch(an_offer("a1"))
+    core.command(events.Pause(change.deployment_id))
+    core.rest()
+    assert (versions_of(core, change), traffic(core, change)) == ((3, 3), (100, 0))
+    core.tick(1)
+    assert not core.state.deployments[change.deployment_id].reached
+    core.command(events.Pause(change.deployment_id, paused=False))
+    core.rest()
+    core.command(events.Promote(change.deployment_id))
+    assert traffic(core, change) == (100, 25)
+
+
+def test_without_room_for_two_fleets_the_deadline_takes_the_new_one_back(core: Kept) -> None:
+    change = blue_green(core, 2, DEPLOYMENT_DEADLINE_S="600")
+    core.tick(599)
+    assert versions_of(core, change) == (2, 0)
+    core.tick(1)
+    [failed] = [ended for ended in core.state.ended if ended.outcome is Outcome.FAILED]
+    assert failed.reason.startswith("it came no further for 600 s")
+    assert (versions_of(core, change), traffic(core, change)) == ((2, 0), (100, 0))

@@ -244,3 +244,57 @@ def test_what_serves_nobody_goes_first_and_then_by_age(selection: str, order: st
     letters = "COXISUWP"  # from the oldest to the youngest
     found = rollout.stop_order(an_app("/a", killSelection=selection).with_version("v2"), a_fleet(letters).instances.values())
     assert "".join(letters[int(instance.instance_id.rpartition("-")[2])] for instance in found) == order
+
+
+@pytest.mark.parametrize(
+    ("share", "new", "old", "weights"),
+    [
+        (0, 3, 3, (0, 100)),
+        (100, 3, 3, (100, 0)),
+        (50, 3, 3, (100, 100)),
+        (60, 1, 1, (100, 67)),
+        (20, 5, 5, (25, 100)),
+        (80, 5, 5, (100, 25)),
+        (20, 2, 3, (38, 100)),  # 75 to 300, which is a fifth of both
+        (20, 1, 4, (100, 100)),
+        (1, 10, 10, (1, 100)),
+        (1, 1000, 1, (1, 100)),  # less than 1 would be nothing
+        (99, 1, 1000, (100, 1)),
+        (50, 2, 1, (50, 100)),
+        (0, 0, 3, (0, 100)),
+        (10, 0, 3, (0, 100)),
+        (10, 3, 0, (100, 0)),
+        (0, 3, 0, (0, 100)),
+    ],
+)
+def test_weights_give_new_servers_their_share(share: int, new: int, old: int, weights: tuple[int, int]) -> None:
+    assert rollout.weights(share, new, old) == weights
+
+
+@pytest.mark.parametrize(
+    ("fleet", "limit", "start", "start_before", "stop"),
+    [
+        ("OO", 3, 3, 0, ""),
+        ("OO", 1, 1, 0, ""),  # paused
+        ("OOCCC", 3, 0, 0, ""),
+        ("OCC", 3, 1, 1, ""),
+        ("", 3, 3, 2, ""),
+        ("OOCCCC", 3, 0, 0, "C"),
+        ("OOOCCC", 3, 0, 0, "O"),
+        ("OOSCCC", 3, 0, 0, ""),
+        ("OOXCCC", 3, 0, 0, "X"),  # of yet another version
+        ("ONCCC", 3, 0, 1, ""),  # its place is taken before it goes
+        ("OONCCC", 3, 0, 0, "N"),
+        ("OOCCM", 3, 1, 0, ""),
+        ("OOWWW", 3, 0, 0, ""),
+    ],
+)
+def test_two_whole_fleets_are_each_kept_as_one(fleet: str, limit: int, start: int, start_before: int, stop: str) -> None:
+    strategy = {"upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 0}}
+    new = an_app("/a", 3, **strategy).with_version("v2")
+    old = an_app("/a", 2, **strategy).with_version("v1")
+    found = a_fleet(fleet)
+    steps = rollout.beside_steps(new, old, limit, found)
+    letters = {f"a.instance-{number}": letter for number, letter in enumerate(fleet)}
+    assert (steps.start, steps.start_before) == (start, start_before)
+    assert "".join(sorted(letters[i.instance_id] for i in steps.stop)) == stop

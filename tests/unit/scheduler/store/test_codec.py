@@ -22,6 +22,7 @@ from eratos.scheduler.core.records import (
     HISTORIES,
     INSTANCES,
     JOBS,
+    QUOTAS,
     RUNS,
     VERSIONS,
     ChangeRecord,
@@ -31,6 +32,7 @@ from eratos.scheduler.core.records import (
     HistoryRecord,
     InstanceRecord,
     Missed,
+    QuotaRecord,
     RunRecord,
     Stored,
     TaskRecord,
@@ -246,6 +248,13 @@ def _with_a_job() -> dict[str, Any]:
     ended = EndedRun("r", 0.0, 1.0, 2.0, "FAILED", "exit code 3", 1, run.tasks)
     history = HistoryRecord("a", {"s0": 60.0}, 1, 2, 3, 4.0, 5.0, 6.0, (ended,), (Missed("s0", 7.0, "late"),))
     return {JOBS + "a": job, RUNS + run.path: run, HISTORIES + "a": history}
+
+
+def test_quotas_come_back_as_they_were() -> None:
+    quota = QuotaRecord("/shop", instances=10, mem_mib=4096)
+    found = codec.decode_all([(QUOTAS + "/shop", codec.encode(QUOTAS + "/shop", quota))])
+    assert (found.quotas, found.spoilt) == ((quota,), {})
+    assert codec.decode_all([(QUOTAS + "/other", codec.encode(QUOTAS + "/shop", quota))]).quotas == ()
 
 
 def test_jobs_with_their_runs_and_histories_come_back_as_they_were() -> None:
