@@ -281,6 +281,11 @@ class App(Part):
         return self.labels.get(known_labels.PLACEMENT, "")
 
     @property
+    def per_host(self) -> bool:
+        """Whether it has one instance on each host that can have one."""
+        return self.eratos.per_host
+
+    @property
     def single_instance(self) -> bool:
         return self.labels.get(known_labels.SINGLE_INSTANCE) == "true"
 

@@ -16,9 +16,13 @@ def subscribed(step: Step, event: Subscribed) -> None:
     """Begin anew with a master: no offer of before is good any more, and every task is asked about."""
     state = step.state
     state.connected, state.master, state.suppressed = True, event.master, False
+    step.offering.filtered = False
     step.subscribed_at = step.now
     state.not_subscribed, state.region = "", event.region
     state.offers.clear()
+    for agent_id in state.agents:
+        if agent_id not in state.on_agent:
+            state.lose(agent_id)  # what this master knows of it shows once it offers something
     if event.framework_id != state.framework_id:
         state.framework_id = event.framework_id
         step.store(FRAMEWORK_ID, event.framework_id)
@@ -53,10 +57,12 @@ def agent_lost(step: Step, agent_id: str) -> None:
     for offer_id in [offer.offer_id for offer in state.offers.values() if offer.agent_id == agent_id]:
         del state.offers[offer_id]
     status_updates.ask_about(step, state.on_agent.get(agent_id, {}).values())
+    state.lose(agent_id)
     state.room.pop(agent_id, None)
     state.windows.pop(agent_id, None)
     if agent_id not in state.on_agent:
         state.agents.pop(agent_id, None)
+        state.lost.discard(agent_id)
 
 
 def reconcile_due(step: Step) -> None:
