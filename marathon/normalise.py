@@ -21,6 +21,7 @@ OUTPUT_ONLY: Final = frozenset(
     {
         "tasksStaged",
         "tasksRunning",
+        "tasksWanted",
         "tasksHealthy",
         "tasksUnhealthy",
         "deployments",
