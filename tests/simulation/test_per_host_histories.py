@@ -34,6 +34,7 @@ class HostWorld(World):
 
     def __init__(self) -> None:
         self.declined: dict[str, Resources] = {}  #: agent -> what it is not offered again without more
+        self.ending: set[str] = set()
         super().__init__()
 
     def _perform(self, action: actions.Action) -> None:
@@ -50,6 +51,20 @@ class HostWorld(World):
     def subscribe(self) -> None:
         self.declined.clear()
         super().subscribe()
+
+    def _kill(self, task_id: str) -> None:
+        """A task takes its time to end."""
+        task = self.tasks.get(task_id)
+        if task is None or not self.agents[task.agent_id].reachable:
+            super()._kill(task_id)
+        else:
+            self.ending.add(task_id)
+
+    def run_task(self, task: Task) -> None:
+        if task.task_id not in self.ending:
+            super().run_task(task)
+        elif self.agents[task.agent_id].reachable:
+            self.end(task, TaskState.KILLED)
 
     def withheld(self, offer: Offer) -> bool:
         declined = self.declined.get(offer.agent_id)
@@ -94,7 +109,9 @@ class HostWorld(World):
             self.handle(events.AgentLost(agent_id))
 
     def at_rest(self) -> bool:
-        """Hold what runs against the hosts, and what is not per host against its number."""
+        """Hold what runs against the hosts, and what is not per host against its number. Hosts that went for good are not back."""
+        if self.machine.state.brake.engaged:
+            self._command(events.ReleaseBrake())
         apps = {key.removeprefix(APPS): app for key, app in self.store.items() if key.startswith(APPS)}
         running: dict[str, list[str]] = {app_id: [] for app_id in apps}
         for task in self.tasks.values():
@@ -133,6 +150,8 @@ class PerHostHistories(PlayedAgents):
         self.world: HostWorld = HostWorld()
         self.joined = len(self.world.agents)
         self.world.subscribe()
+        self.put("/each", 1, 0.1, 1.0, [], True, None)
+        self.go_well(2, True)
 
     def agent(self, pick: int) -> Agent | None:
         agents = list(self.world.agents.values())
@@ -233,6 +252,23 @@ class PerHostHistories(PlayedAgents):
         """The master takes its offers back, and makes new ones with the window."""
         self.world.rescind()
         self.world.declined.pop(agent.agent_id, None)
+
+    @precondition(lambda self: self.world.connected)
+    @rule(rounds=st.integers(1, 4), deliver=st.booleans())
+    def go_well(self, rounds: int, deliver: bool) -> None:
+        """For a while nothing is late, unless it is news of tasks."""
+        for _ in range(rounds):
+            for task in list(self.world.tasks.values()):
+                self.world.run_task(task)
+            if deliver:
+                self.world._deliver_all()
+            self.world.offer()
+            self.world.tick(1.0)
+
+    @precondition(lambda self: self.world.connected)
+    @rule()
+    def hear_all(self) -> None:
+        self.world._deliver_all()
 
     @rule(crash=crashes)
     def offer(self, crash: int | None) -> None:

@@ -101,6 +101,14 @@ def test_an_instance_that_is_out_of_reach_goes_on_when_its_host_is_back(core: Co
     assert core.launch(*offers("a3")) == [] and core.hosts() == ["a1", "a2", "a3"] and at_rest(core)
 
 
+def test_what_waits_for_a_host_that_is_lost_waits_no_more(core: Core):
+    core.put(each())
+    tasks = core.run(*offers("a1", "a2", "a3"))
+    core.fail(tasks[2])
+    core.handle(events.AgentLost("a3"))
+    assert not core.machine.state.fleet("/each").waiting and wanted(core) == 2
+
+
 def test_a_host_that_was_started_anew_has_another_agent_and_gets_one(core: Core):
     core.put(each(unreachableStrategy="disabled"))
     tasks = core.run(*offers("a1", "a2", "a3"))
