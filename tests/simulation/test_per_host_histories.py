@@ -109,8 +109,8 @@ class HostWorld(World):
             self.handle(events.AgentLost(agent_id))
 
     def at_rest(self) -> bool:
-        """Hold what runs against the hosts, and what is not per host against its number. Hosts that went for good are not back."""
-        if self.machine.state.brake.engaged:
+        """Hold what runs against the hosts, and what is not per host against its number."""
+        if self.machine.state.brake.engaged:  # hosts that went for good do not come back
             self._command(events.ReleaseBrake())
         apps = {key.removeprefix(APPS): app for key, app in self.store.items() if key.startswith(APPS)}
         running: dict[str, list[str]] = {app_id: [] for app_id in apps}
