@@ -20,8 +20,10 @@ def subscribed(step: Step, event: Subscribed) -> None:
     step.subscribed_at = step.now
     state.not_subscribed, state.region = "", event.region
     state.offers.clear()
-    for agent_id in state.agents:
-        if agent_id not in state.on_agent:
+    for agent_id in [found for found in state.agents if found not in state.on_agent]:
+        if agent_id in state.lost:
+            _forget(step, agent_id)
+        else:
             state.lose(agent_id)  # what this master knows of it shows once it offers something
     if event.framework_id != state.framework_id:
         state.framework_id = event.framework_id
@@ -61,8 +63,12 @@ def agent_lost(step: Step, agent_id: str) -> None:
     state.room.pop(agent_id, None)
     state.windows.pop(agent_id, None)
     if agent_id not in state.on_agent:
-        state.agents.pop(agent_id, None)
-        state.lost.discard(agent_id)
+        _forget(step, agent_id)
+
+
+def _forget(step: Step, agent_id: str) -> None:
+    step.state.agents.pop(agent_id, None)
+    step.state.lost.discard(agent_id)
 
 
 def reconcile_due(step: Step) -> None:

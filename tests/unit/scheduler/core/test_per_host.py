@@ -117,6 +117,29 @@ def test_a_host_that_was_started_anew_has_another_agent_and_gets_one(core: Core)
     assert core.hosts() == ["a1", "a2", "a3", "b3"] and wanted(core) == 3
 
 
+def test_a_host_that_is_lost_is_told_of_until_the_next_subscription(core: Core):
+    core.put(each(unreachableStrategy={"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}))
+    tasks = core.run(*offers("a1", "a2", "a3"))
+    core.status(tasks[2], "UNREACHABLE", agent="a3")
+    core.handle(events.AgentLost("a3"))
+    for _ in range(5):
+        core.tick(10)
+    assert lacking(core) == {"host-a3": "Lost"}
+    core.handle(events.Disconnected())
+    core.subscribe()
+    assert lacking(core) == {} and "a3" not in core.machine.state.lost
+
+
+def test_a_host_without_anything_counts_with_a_new_master_once_it_offers_something(core: Core):
+    core.put(each(constraints=[["rack", "UNLIKE", "r9"]]))
+    core.run(*offers("a1", "a2"), an_offer("a3", cpus=0.01))
+    core.handle(events.Disconnected())
+    core.subscribe()
+    assert lacking(core) == {"host-a3": "Lost"} and wanted(core) == 2
+    core.run(*offers("a3"))
+    assert wanted(core) == 3 and lacking(core) == {}
+
+
 def test_two_agents_of_one_host_have_one_instance(core: Core):
     core.put(each())
     core.run(*offers("a1", "a2", "a3"), an_offer("b3", hostname="host-a3"))
