@@ -73,9 +73,13 @@ def _forget(step: Step, agent_id: str) -> None:
 
 def reconcile_due(step: Step) -> None:
     """Take the next step of reconciliation; when a round is over, another one begins after a while."""
+    instances = step.state.instances
+    for instance_id in list(step.reconciliation.unanswered):
+        if instance_id not in instances or instances[instance_id].waiting:
+            step.reconciliation.answered(instance_id)  # it was given up meanwhile, and nobody will speak of it
     requests, delay_s = step.reconciliation.step()
     for request in requests:
-        found = (step.state.instances.get(instance_id) for instance_id in request)
+        found = (instances.get(instance_id) for instance_id in request)
         asked = tuple((i.task_id, i.agent_id) for i in found if i is not None and not i.waiting)
         if asked or not request:
             step.call(Reconcile(asked))
