@@ -217,7 +217,7 @@ def test_without_any_host_it_comes_to_rest():
     core = Core()
     core.subscribe()
     core.put(each())
-    core.tick(per_host.SILENT_S + 1)
+    core.tick(per_host.SILENT_S)
     assert at_rest(core) and wanted(core) == 0
 
 
@@ -366,7 +366,7 @@ def test_next_steps_by_table(health: float, hosts: tuple[str, ...], start: str, 
             number += 1
     per_host.hosts(step.state, app, step.now, 300)
     steps, on = per_host.next_steps(step, app, None, None)
-    assert "".join(on[: steps.start]) == start
+    assert ("".join(on[: steps.start]), steps.start_before) == (start, 0)
     assert "".join(sorted(found.place for found in steps.stop)) == stop
 
 
