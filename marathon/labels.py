@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from . import marathon_lb, routing, strict_json
+from . import marathon_lb, registrator, routing, strict_json
 from .app_parts import AppPort
 from .errors import Problem
 
@@ -42,11 +42,9 @@ _OWN: Final = (DRAIN_SECONDS, PLACEMENT, DEADLINE, RETRIES, ROLLBACK, CANARY, CA
 _NAME_COMPARED: Final = 64
 _PORT_INDEX = re.compile(r"_[0-9]+_")
 
-_TAG = re.compile(r"^[\x21-\x2b\x2d-\x7e]+$")
-
 
 def consul_tags(labels: Mapping[str, str]) -> tuple[str, ...]:
-    return _tags(labels.get(CONSUL_TAGS, ""))
+    return registrator.split(labels.get(CONSUL_TAGS, ""))
 
 
 def deployment_deadline_s(labels: Mapping[str, str]) -> float | None:
@@ -77,10 +75,6 @@ def _amount(step: str, instances: int) -> int:
 def canary_hold_s(labels: Mapping[str, str]) -> float | None:
     """Return how long a step of a canary has to be ready before the next one begins; None: somebody has to say so."""
     return float(labels[CANARY_HOLD]) if CANARY_HOLD in labels else None
-
-
-def _tags(value: str) -> tuple[str, ...]:
-    return tuple(tag.strip() for tag in value.split(",") if tag.strip())
 
 
 def problems(labels: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[Problem]:
@@ -119,7 +113,7 @@ def not_heeded(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _wrong(key: str, value: str) -> str:
     if key == CONSUL_TAGS:
-        bad = [tag for tag in _tags(value) if not _TAG.match(tag)]
+        bad = [tag for tag in registrator.split(value) if not registrator.TAG.match(tag)]
         return f"holds the tag {bad[0]!r}: use visible ASCII characters, no blanks" if bad else ""
     if key == DRAIN_SECONDS:
         good = re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) and float(value) <= DRAIN_S_MAX

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from . import labels
+from . import labels, registrator
 from .app import App
 from .errors import Problem, json_path
 from .pod import Pod
@@ -46,6 +46,9 @@ def notes(app: App) -> Iterator[Note]:
         yield Note(place, Verdict.NOT_HEEDED, reason)
     for key, text in labels.not_heeded(app.labels):
         yield Note(f"/labels/{key}", Verdict.NOT_HEEDED, text)
+    for field, stated in (("env", app.env), ("labels", app.labels)):
+        for key, heeded, text in registrator.told(stated, app.ports):
+            yield Note(f"/{field}/{key}", Verdict.TRANSLATED if heeded else Verdict.NOT_HEEDED, text)
     if app.executor_resources is not None:
         text = "kept and shown; one executor looks after all tasks of an agent, and takes what the scheduler's settings say"
         yield Note("/executorResources", Verdict.NOT_HEEDED, text)

@@ -46,14 +46,14 @@ def of_app(app: App, framework_id: str) -> tuple[Placeholder, ...]:
         Placeholder(
             service,
             app.id,
-            (names.SERVICE_TAG, *app.consul_tags),
+            (names.SERVICE_TAG, *tags),
             tuple(
                 sorted(
                     {**meta, names.META_FRAMEWORK: framework_id, names.META_APP: app.id, names.META_PLACEHOLDER: "true"}.items()
                 )
             ),
         )
-        for service, routing, meta in zip(app.service_names, app.routings, app.routing_meta, strict=True)
+        for service, tags, routing, meta in zip(app.service_names, app.service_tags, app.routings, app.routing_meta, strict=True)
         if routing.balanced
     )
 

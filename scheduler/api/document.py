@@ -67,7 +67,7 @@ _STATS = _object({"stats": _object({"counts": _map(_INTEGER)}, {"lifeTime": _map
 _OF_APP: Final[Mapping[str, Schema]] = {
     "executor": _STRING,
     "versionInfo": _object({"lastScalingAt": _TIME, "lastConfigChangeAt": _TIME}),
-    **dict.fromkeys(("tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy"), _INTEGER),
+    **dict.fromkeys(("tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy", "tasksWanted"), _INTEGER),
     "deployments": _list(_object({"id": _STRING})),
     "tasks": _list(_ref("Task")),
     "taskStats": _map(_STATS),
@@ -213,7 +213,15 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             "unknownTasks": _list(_STRING),
         }
     ),
-    "Explanation": _object({"app": _STRING, "version": _STRING, "wanted": _INTEGER, "reasons": _list(_ANYTHING)}),
+    "Explanation": _object(
+        {"app": _STRING, "version": _STRING, "wanted": _INTEGER, "reasons": _list(_ANYTHING)},
+        {
+            # Of an app with one instance on each host.
+            "hosts": _object(
+                {"without": _list(_object(dict.fromkeys(("host", "reason", "message"), _STRING))), "more": _INTEGER},
+            )
+        },
+    ),
 }
 
 _AMOUNTS = _object({"cpus": _NUMBER, "mem": _NUMBER, "ports": _INTEGER})
@@ -237,7 +245,7 @@ _OVERVIEW_APP = _object(
     },
     {
         **dict.fromkeys(("deployment", "why", "deploymentFailed", "notBalanced"), _STRING),
-        **dict.fromkeys(("deleted", "failing", "pod"), _BOOLEAN),
+        **dict.fromkeys(("deleted", "failing", "pod", "perHost"), _BOOLEAN),
         "lastFailure": _object(dict.fromkeys(("taskId", "state", "message", "host"), _STRING) | {"at": _TIME}),
     },
 )
