@@ -148,8 +148,16 @@ def _place_on_hosts(step: Step, app: App, instances: list[Instance], room: int, 
     """Place instances that are for one host each; return how many, and whether a host has no room for its own."""
     state, launches = step.state, step.state.launches_of(app.id)
     by_host = {instance.host: instance for instance in instances}
+    known = state.wanted_on.get(app.id)
     placed, refusals = placement.place_on_hosts(
-        app, by_host, room, made.candidates, step.now, lead_s=step.settings.maintenance_lead_s, home=state.region
+        app,
+        by_host,
+        room,
+        made.candidates,
+        step.now,
+        lead_s=step.settings.maintenance_lead_s,
+        home=state.region,
+        verdicts=known.verdicts if known is not None else None,
     )
     launches.refuse(refusals)
     made.bytes_left -= len(placed) * app.launch_bytes

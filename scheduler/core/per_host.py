@@ -40,14 +40,16 @@ def hosts(state: State, app: App, now: float, lead_s: float) -> WantedHosts:
     """Return which hosts are to have an instance, whether there is room or not. It is remembered until hosts change."""
     known = state.wanted_on.get(app.id)
     if known is None or (known.version, known.hosts_changed) != (app.version, state.hosts_changed):
-        limits = constraints.Constraints(app, (), state.region)
+        seen = known.verdicts if known is not None and known.version == app.version else None
+        verdicts = seen or constraints.Verdicts(math.inf)
+        limits = constraints.Constraints(app, (), state.region, verdicts)
         open_, closed = set(), set()
         for agent in state.agents.values():
             if _closed(state, limits, agent, now, lead_s):
                 closed.add(agent.hostname)
             elif agent.agent_id not in state.lost:
                 open_.add(agent.hostname)
-        known = WantedHosts(app.version, state.hosts_changed, frozenset(open_), frozenset(closed - open_))
+        known = WantedHosts(app.version, state.hosts_changed, frozenset(open_), frozenset(closed - open_), verdicts)
         state.wanted_on[app.id] = known
     return known
 
@@ -193,7 +195,7 @@ def lacking(state: State, app: App) -> Iterator[Lacking]:
     if known is None:
         return
     there = {instance.place: instance for instance in state.instances_of(app.id) if not _gone(state, instance)}
-    limits = constraints.Constraints(app, (), state.region)
+    limits = constraints.Constraints(app, (), state.region, known.verdicts)
     launches = state.launches.get(app.id)
     told: set[str] = set()
     for agent in sorted(state.agents.values(), key=lambda agent: (agent.hostname, agent.agent_id in state.lost)):

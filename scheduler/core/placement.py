@@ -236,12 +236,14 @@ def place_on_hosts(
     *,
     lead_s: float = 0.0,
     home: str = "",
+    verdicts: constraints.Verdicts | None = None,
 ) -> tuple[list[Placement], dict[str, Refusal]]:
     """Place one instance on each of these hosts that offers enough, ``most`` at most; hosts are changed by :meth:`Host.take`.
 
-    Returns the placements, and by agent id why a host took none. Of hosts that offer nothing, nothing is said.
+    ``verdicts`` are what is known of the app's constraints. Returns the placements, and by agent id why a host took none.
+    Of hosts that offer nothing, nothing is said.
     """
-    limits = constraints.Constraints(app, (), home)
+    limits = constraints.Constraints(app, (), home, verdicts)
     placed: list[Placement] = []
     refusals: dict[str, Refusal] = {}
     for hostname in hostnames:

@@ -19,6 +19,7 @@ from eratos.marathon.app import App
 from eratos.marathon.job import Job, path_of
 
 from .brake import Brake
+from .constraints import Verdicts
 from .mesos_types import Agent, Offer, TaskState, Window
 from .order import Order
 from .reasons import Reason, Refusal, Waiting
@@ -360,6 +361,7 @@ class WantedHosts(NamedTuple):
     hosts_changed: int  #: :attr:`State.hosts_changed` when this was found
     hostnames: frozenset[str]
     closed: frozenset[str]  #: known hosts that are to have none, though nothing is wrong with their agents
+    verdicts: Verdicts  #: on its constraints; no host counts as closed because a round was too short to look at it
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from support.builders import a_machine, an_app, an_offer
 from support.core import Core, of
 
 from eratos.marathon.app import App
-from eratos.scheduler.core import actions, events, per_host, rollout
+from eratos.scheduler.core import actions, constraints, events, per_host, rollout
 from eratos.scheduler.core.mesos_types import Agent, TaskState, Window
 from eratos.scheduler.core.records import InstanceRecord, Stored, VersionRecord
 from eratos.scheduler.core.state import Instance
@@ -257,6 +257,14 @@ def test_constraints_keep_hosts_out_and_have_others_emptied(core: Core):
     assert lacking(core) == dict.fromkeys(["host-a2", "host-a3"], "UnfulfilledConstraint")
     core.offer(an_offer("a1", attributes={"rack": "r3"}))
     assert [instance.stopping for instance in core.machine.state.with_task()] == [True]
+
+
+def test_no_host_is_closed_because_a_round_is_too_short_to_look_at_it(core: Core, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constraints, "WORK_MOST", 1)
+    core.put(each(constraints=[["hostname", "LIKE", "a[0-9]+"]]))
+    assert wanted(core) == 3
+    core.run(*offers("a1", "a2", "a3"))
+    assert core.hosts() == ["a1", "a2", "a3"] and at_rest(core)
 
 
 def test_hosts_are_replaced_one_after_another(core: Core):
