@@ -143,7 +143,7 @@ def read(env: Mapping[str, str]) -> Config:
         host=env.get("ERATOS_HOST") or socket.gethostname(),
         guard_hold_s=number("ERATOS_GUARD_HOLD_S", 5, 3600),
         # A file is what somebody wrote: unlike Consul it does not forget.
-        guard_hold_wholesale_s=0 if env.get("ERATOS_SERVERS_FILE") else number("ERATOS_GUARD_HOLD_WHOLESALE_S", 90, 3600),
+        guard_hold_wholesale_s=0 if env.get("ERATOS_SERVERS_FILE") else number("ERATOS_GUARD_HOLD_WHOLESALE_S", 130, 3600),
         reload_interval_s=number("ERATOS_RELOAD_INTERVAL_S", 0.25, 60),
         scope=own_scope,
         text=haproxy_text.Settings(
