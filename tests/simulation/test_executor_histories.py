@@ -160,6 +160,8 @@ class World:
             case do.Deregister(task_id):
                 self.registered.discard(task_id)
                 self.optional.append(on.Deregistered(task_id))
+            case do.TellBalancers(task_id, drains=False):
+                self.optional.append(on.BalancersTold(task_id))
             case do.TellBalancers(task_id):
                 self.leaving_since[task_id] = self.now
                 drain_s = self.payloads[task_id].drain_s
