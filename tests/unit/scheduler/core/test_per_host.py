@@ -261,7 +261,7 @@ def test_constraints_keep_hosts_out_and_have_others_emptied(core: Core):
 
 def test_no_host_is_closed_because_a_round_is_too_short_to_look_at_it(core: Core, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(constraints, "WORK_MOST", 1)
-    core.put(each(constraints=[["hostname", "LIKE", "a[0-9]+"]]))
+    core.put(each(constraints=[["hostname", "LIKE", ".+"]]))
     assert wanted(core) == 3
     core.run(*offers("a1", "a2", "a3"))
     assert core.hosts() == ["a1", "a2", "a3"] and at_rest(core)
