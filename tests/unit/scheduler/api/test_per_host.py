@@ -33,7 +33,7 @@ def three(controller: FakeController) -> FakeController:
 
 
 def a_session(controller: FakeController) -> Session:
-    return Session(MarathonClient("http://api.test", session=over_api.session(an_api(controller))), Output(as_json=False))
+    return Session(MarathonClient("http://api.test", session=over_api.session(an_api(controller))), Output())
 
 
 def test_hosts_say_how_many_are_wanted(api: ApiClient, three: FakeController) -> None:
