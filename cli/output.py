@@ -15,7 +15,7 @@ from eratos.marathon.errors import Problem
 
 from .table import Column, Table
 from .tasks import short
-from .wait import reason, seems_at_rest
+from .wait import reason, seems_at_rest, wanted
 
 if TYPE_CHECKING:
     from .findings import Finding
@@ -138,7 +138,7 @@ def apps(found: Iterable[Json]) -> Table:
         rows.append(
             (
                 app["id"],
-                f"{app.get('tasksRunning', 0)}/{app['instances']}",
+                f"{app.get('tasksRunning', 0)}/{wanted(app)}",
                 app.get("tasksHealthy") if checked else None,
                 _state(app),
                 f"{app['cpus']:g}",
@@ -173,7 +173,7 @@ def app(shown: Json, queue: Iterable[Json], out: Output, *, at_rest: bool) -> li
         ("command", shown.get("cmd") or " ".join(shown.get("args") or ())),
         ("version", shown.get("version")),
         ("resources", f"{shown['cpus']:g} CPUs, {shown['mem']:g} MiB"),
-        ("instances", f"{shown.get('tasksRunning', 0)} of {shown['instances']} running, {shown.get('tasksStaged', 0)} starting"),
+        ("instances", f"{shown.get('tasksRunning', 0)} of {_counted(shown)} running, {shown.get('tasksStaged', 0)} starting"),
         ("health", _health(shown)),
         ("state", "at rest" if at_rest else "deploying" if shown.get("deployments") else "not at rest"),
         *([("waits for", why)] if why else []),
@@ -181,6 +181,10 @@ def app(shown: Json, queue: Iterable[Json], out: Output, *, at_rest: bool) -> li
     ]
     table = Table((Column("", "never"), Column("", "fold")), rows, header=False)
     return [table, "", tasks(shown.get("tasks") or (), out)]
+
+
+def _counted(shown: Json) -> str:
+    return f"{wanted(shown)} hosts, one on each," if "tasksWanted" in shown else str(wanted(shown))
 
 
 def _health(shown: Json) -> str:
@@ -385,7 +389,11 @@ def explained(found: Json) -> list[Table | str]:
     balancers = [f"balancers: {line}" for line in found.get("balancers", ())]
     fields = [f"field: {item['path']} {item['verdict']}: {item['message']}" for item in found.get("definition", ())]
     bounds = [f"quota of {item['group']}: {_bounds(item)}" for item in found.get("quotas", ())]
-    return [head, *bounds, *balancers, *fields, *([Table(columns, rows)] if rows else [])]
+    shown: list[Table | str] = [head, *bounds, *balancers, *fields, *([Table(columns, rows)] if rows else [])]
+    hosts = found.get("hosts") or {}
+    if without := [(item["host"], item["reason"], item["message"]) for item in hosts.get("without", ())]:
+        shown.append(Table((Column("HOST WITHOUT ONE", "never"), Column("REASON"), Column("WHAT IT MEANS", "fold")), without))
+    return [*shown, *([f"and {hosts['more']} more hosts without one"] if hosts.get("more") else [])]
 
 
 def _bounds(quota: Json) -> str:

@@ -155,7 +155,7 @@ def _progress(client: MarathonClient, app_id: str, why: str) -> Progress:
         raise
     healthy = int(app.get("tasksHealthy") or 0) if app.get("healthChecks") else None
     running = int(app.get("tasksRunning") or 0)
-    found = Progress(app_id, int(app["instances"]), running, healthy, not app.get("deployments"), why)
+    found = Progress(app_id, wanted(app), running, healthy, not app.get("deployments"), why)
     if why and not found.done:
         return found
     # A new leader knows of no deployment, and the counts may be right amid a rollout: eratos itself says what is at rest.
@@ -189,11 +189,15 @@ def at_rest(client: MarathonClient, app: dict[str, Any]) -> bool:
     return seems_at_rest(app) and bool(_explained(client, str(app["id"])).get("atRest", True))
 
 
+def wanted(app: Mapping[str, Any]) -> int:
+    """Return how many instances are wanted: of apps with one on each host eratos says it, for the hosts there are."""
+    return int(app.get("tasksWanted", app["instances"]))
+
+
 def seems_at_rest(app: Mapping[str, Any]) -> bool:
     """Return what the counts of an app show of that: they do not know which definition an instance is of."""
-    wanted = int(app["instances"])
     ready = app.get("tasksHealthy") if app.get("healthChecks") or app.get("readinessChecks") else app.get("tasksRunning")
-    counts = app.get("tasksRunning") or 0, ready or 0, wanted
+    counts = app.get("tasksRunning") or 0, ready or 0, wanted(app)
     return not app.get("deployments") and not app.get("tasksStaged") and len(set(counts)) == 1
 
 

@@ -63,7 +63,7 @@ class Figures:
                 self._asked_at[task_id] = now
             case do.Register(task_id) if task_id in self._launched_at:
                 self._ready.observe(now - self._launched_at.pop(task_id))
-            case do.TellBalancers(task_id):
+            case do.TellBalancers(task_id, drains=True):
                 self._announced_at[task_id] = now
             case do.StopContainer(task_id) | do.KillContainer(task_id) | do.RemoveContainer(task_id):
                 if task_id in self._announced_at:

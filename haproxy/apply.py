@@ -23,7 +23,7 @@ from eratos.common.log import fields
 from . import files
 from .config import Config
 from .core import haproxy_text, services, zones
-from .core.guard import Confirmations, Holds, sharp_losses, succeeded, wholesale, with_held
+from .core.guard import Confirmations, Holds, forgotten, sharp_losses, succeeded, wholesale, with_held
 from .core.haproxy_text import Pools, Rendered
 from .core.services import Facts, Model
 from .core.usage import ServerRow
@@ -321,7 +321,8 @@ class Applier:
         if asked:
             accepting = self._accepting({served[backend][name] for backend, names in asked.items() for name in names})
             alive = {b: kept for b, names in asked.items() if (kept := {n for n in names if served[b][n] in accepting})}
-        held = self._holds.update(alive, now_s, wholesale=wholesale(served, alive))
+        gone = forgotten(alive, services.known(facts))
+        held = self._holds.update(alive, now_s, wholesale=wholesale(served, alive), forgotten=gone)
         names = tuple(sorted(name for servers in held.values() for name in servers))
         if names and names != self._held:
             log.warning(

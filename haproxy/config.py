@@ -39,7 +39,7 @@ class Config:
     servers_file: str  #: ``ERATOS_SERVERS_FILE``: servers' addresses, one a line, in place of Consul; or empty
     host: str  #: ``ERATOS_HOST``: the balancer's name in Consul's meta; by default the container's host name
     guard_hold_s: float  #: ``ERATOS_GUARD_HOLD_S``: longest time that an unconfirmed sharp loss of servers is held back
-    guard_hold_wholesale_s: float  #: ``ERATOS_GUARD_HOLD_WHOLESALE_S``: the same for a loss of over half of all servers
+    guard_hold_wholesale_s: float  #: ``ERATOS_GUARD_HOLD_WHOLESALE_S``: the same for what Consul has lost
     reload_interval_s: float  #: ``ERATOS_RELOAD_INTERVAL_S``: shortest time between two reloads
     #: ``ERATOS_HAPROXY_GROUP``, ``ERATOS_HAPROXY_TAG``, ``ERATOS_FRAMEWORK``, ``ERATOS_ZONE``, ``ERATOS_ZONE_POLICY``; the ports
     #: of its own binds
@@ -143,7 +143,7 @@ def read(env: Mapping[str, str]) -> Config:
         host=env.get("ERATOS_HOST") or socket.gethostname(),
         guard_hold_s=number("ERATOS_GUARD_HOLD_S", 5, 3600),
         # A file is what somebody wrote: unlike Consul it does not forget.
-        guard_hold_wholesale_s=0 if env.get("ERATOS_SERVERS_FILE") else number("ERATOS_GUARD_HOLD_WHOLESALE_S", 90, 3600),
+        guard_hold_wholesale_s=0 if env.get("ERATOS_SERVERS_FILE") else number("ERATOS_GUARD_HOLD_WHOLESALE_S", 130, 3600),
         reload_interval_s=number("ERATOS_RELOAD_INTERVAL_S", 0.25, 60),
         scope=own_scope,
         text=haproxy_text.Settings(

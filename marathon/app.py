@@ -17,6 +17,7 @@ from eratos.common.resources import Resources
 from eratos.common.routing import Routing
 
 from . import labels as known_labels
+from . import registrator
 from .app_parts import (
     DISABLED,
     AppPort,
@@ -259,8 +260,10 @@ class App(Part):
         return self.args or None
 
     @cached_property
-    def consul_tags(self) -> tuple[str, ...]:
-        return known_labels.consul_tags(self.labels)
+    def service_tags(self) -> tuple[tuple[str, ...], ...]:
+        """Tags of each port's service in Consul, beside our own."""
+        of_all, stated = known_labels.consul_tags(self.labels), {**self.env, **self.labels}
+        return tuple(tuple(dict.fromkeys((*of_all, *registrator.tags(stated, port)))) for port in self.ports)
 
     @property
     def drain_s(self) -> float:
@@ -279,6 +282,11 @@ class App(Part):
     def placement(self) -> str:
         """How instances are placed: ``spread``, ``pack``, or empty for the scheduler's own setting."""
         return self.labels.get(known_labels.PLACEMENT, "")
+
+    @property
+    def per_host(self) -> bool:
+        """Whether it has one instance on each host that can have one."""
+        return self.eratos.per_host
 
     @property
     def single_instance(self) -> bool:

@@ -170,6 +170,7 @@ class Extras(Part):
 
     requires: Annotated[Mapping[Annotated[str, Field(pattern=_NAME, max_length=64)], Requirement], Field(max_length=50)] = {}
     attributes: Annotated[Mapping[MetaKey, MetaValue], Field(max_length=20)] = {}  #: meta of its services in Consul
+    per_host: bool = False  #: one instance on each host that can have one; ``instances`` is 1 then, or 0 for none at all
 
     @model_validator(mode="after")
     def _own_names(self) -> Self:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from . import marathon_lb, routing, strict_json
+from . import marathon_lb, registrator, routing, strict_json
 from .app_parts import AppPort
 from .errors import Problem
 
@@ -55,11 +55,9 @@ _WHOLE: Final[Mapping[str, int]] = {CANARY_ANSWER: ANSWER_MS_MAX, CANARY_REQUEST
 _NAME_COMPARED: Final = 64
 _PORT_INDEX = re.compile(r"_[0-9]+_")
 
-_TAG = re.compile(r"^[\x21-\x2b\x2d-\x7e]+$")
-
 
 def consul_tags(labels: Mapping[str, str]) -> tuple[str, ...]:
-    return _tags(labels.get(CONSUL_TAGS, ""))
+    return registrator.split(labels.get(CONSUL_TAGS, ""))
 
 
 def deployment_deadline_s(labels: Mapping[str, str]) -> float | None:
@@ -117,10 +115,6 @@ def demands(labels: Mapping[str, str]) -> Demands | None:
     errors = round(float(labels[CANARY_ERRORS].rstrip("%")) * 1000) if CANARY_ERRORS in labels else None
     answer_ms = int(labels[CANARY_ANSWER]) if CANARY_ANSWER in labels else None
     return Demands(errors, answer_ms, int(labels.get(CANARY_REQUESTS, REQUESTS_DEFAULT)))
-
-
-def _tags(value: str) -> tuple[str, ...]:
-    return tuple(tag.strip() for tag in value.split(",") if tag.strip())
 
 
 def problems(labels: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[Problem]:
@@ -190,7 +184,7 @@ def not_heeded(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _wrong(key: str, value: str) -> str:
     if key == CONSUL_TAGS:
-        bad = [tag for tag in _tags(value) if not _TAG.match(tag)]
+        bad = [tag for tag in registrator.split(value) if not registrator.TAG.match(tag)]
         return f"holds the tag {bad[0]!r}: use visible ASCII characters, no blanks" if bad else ""
     if key == DRAIN_SECONDS:
         good = re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) and float(value) <= DRAIN_S_MAX

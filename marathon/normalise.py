@@ -22,6 +22,7 @@ OUTPUT_ONLY: Final = frozenset(
     {
         "tasksStaged",
         "tasksRunning",
+        "tasksWanted",
         "tasksHealthy",
         "tasksUnhealthy",
         "deployments",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from . import labels
+from . import labels, registrator
 from .app import App
 from .errors import Problem, json_path
 from .pod import Pod
@@ -44,8 +44,7 @@ def notes(app: App) -> Iterator[Note]:
     """Yield what a user should know of an app's fields."""
     for place, reason in app.dropped:
         yield Note(place, Verdict.NOT_HEEDED, reason)
-    for key, text in labels.not_heeded(app.labels):
-        yield Note(f"/labels/{key}", Verdict.NOT_HEEDED, text)
+    yield from _of_labels(app)
     if app.executor_resources is not None:
         text = "kept and shown; one executor looks after all tasks of an agent, and takes what the scheduler's settings say"
         yield Note("/executorResources", Verdict.NOT_HEEDED, text)
@@ -74,6 +73,15 @@ def notes(app: App) -> Iterator[Note]:
         if network.labels:
             text = "kept and shown; Docker takes no labels for a container's place in a network"
             yield Note(json_path(("networks", index, "labels")), Verdict.NOT_HEEDED, text)
+
+
+def _of_labels(app: App) -> Iterator[Note]:
+    """Yield what other programs' labels, and variables that say the same, come to here."""
+    for key, text in labels.not_heeded(app.labels):
+        yield Note(f"/labels/{key}", Verdict.NOT_HEEDED, text)
+    for field, stated in (("env", app.env), ("labels", app.labels)):
+        for key, heeded, text in registrator.told(stated, app.ports):
+            yield Note(f"/{field}/{key}", Verdict.TRANSLATED if heeded else Verdict.NOT_HEEDED, text)
 
 
 def _of_pod(pod: Pod) -> Iterator[Note]:

@@ -205,6 +205,29 @@ def _requirements(app: App) -> Iterable[Problem]:
             yield Problem(f"/eratos/requires/{name}/onChange", text)
 
 
+def _per_host(app: App) -> Iterable[Problem]:
+    if not app.per_host:
+        return
+    if app.instances > 1:
+        text = f"is {app.instances}: with eratos.perHost it must be 1, for one on each host, or 0 for none; hosts decide how many"
+        yield Problem("/instances", text)
+    if app.upgrade_strategy.maximum_over_capacity not in (0, 1):
+        text = "has no meaning with eratos.perHost, as no host ever has two: remove it; minimumHealthCapacity sets the pace"
+        yield Problem("/upgradeStrategy/maximumOverCapacity", text)
+    for index, constraint in enumerate(app.constraints):
+        of_one_host = constraint.operator == "UNIQUE" and constraint.field in ("hostname", "@hostname")
+        if not (of_one_host or constraint.operator in _OF_HOSTS or (constraint.operator == "CLUSTER" and constraint.value)):
+            text = f"is {constraint.operator}, which looks at other instances: with eratos.perHost use {', '.join(_OF_HOSTS)}"
+            yield Problem(f"/constraints({index})", text)
+    for label in (labels.SINGLE_INSTANCE, labels.CANARY, labels.BLUE_GREEN, labels.PLACEMENT):
+        if label in app.labels:
+            yield Problem(f"/labels/{label}", "has no meaning with eratos.perHost: remove it")
+
+
+#: Constraints that speak of a host alone.
+_OF_HOSTS: Final = ("LIKE", "UNLIKE", "IS")
+
+
 def _repeated(field: str, values: Iterable[object]) -> Iterable[Problem]:
     seen: set[object] = set()
     for index, value in enumerate(values):
@@ -245,6 +268,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("container",), _known_parameters),
     (("constraints", "acceptedResourceRoles", "dependencies", "container", "fetch", "id"), _distinct_items),
     (("eratos", "id"), _requirements),
+    (("eratos", "instances", "constraints", "labels", "upgradeStrategy"), _per_host),
 )
 
 #: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.

@@ -26,7 +26,7 @@ from eratos.common.log import fields
 
 from . import framework_key
 from .config import Config
-from .core.records import APPS, FRAMEWORK_ID, INSTANCES
+from .core.records import APPS, FRAMEWORK_ID, INSTANCES, KINDS
 from .election import open_store_and_election
 from .store import backup_file, codec
 from .store.errors import StoreUnusable
@@ -99,7 +99,7 @@ def _setting(config: Config) -> str:
 
 
 def _is_of_known_kind(key: str) -> bool:
-    return key == FRAMEWORK_ID or (key.startswith((APPS, INSTANCES)) and key not in (APPS, INSTANCES))
+    return key == FRAMEWORK_ID or (key.startswith(KINDS) and key not in KINDS)
 
 
 def _contents(records: dict[str, bytes], file: str | None = None) -> str:

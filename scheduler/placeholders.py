@@ -50,7 +50,7 @@ def of_app(app: App, framework_id: str, weights: Mapping[str, int] = NO_WEIGHTS)
         Placeholder(
             service,
             app.id,
-            (names.SERVICE_TAG, *app.consul_tags),
+            (names.SERVICE_TAG, *tags),
             tuple(
                 sorted(
                     {
@@ -63,7 +63,7 @@ def of_app(app: App, framework_id: str, weights: Mapping[str, int] = NO_WEIGHTS)
                 )
             ),
         )
-        for service, routing, meta in zip(app.service_names, app.routings, app.routing_meta, strict=True)
+        for service, tags, routing, meta in zip(app.service_names, app.service_tags, app.routings, app.routing_meta, strict=True)
         if routing.balanced
     )
 

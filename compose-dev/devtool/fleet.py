@@ -125,7 +125,7 @@ def await_rotation(settings: Settings, app_id: str, step: Step, timeout_s: float
     deadline = time.monotonic() + timeout_s
     while True:
         found = patiently(lambda: app(settings, app_id) or {}, step, deadline)
-        wanted = found.get("instances", 0)
+        wanted = found.get("tasksWanted", found.get("instances", 0))
         counts = [
             count.servers
             for count in rotation.look(settings).counts(app_id)

@@ -103,7 +103,7 @@ def _apps(settings: Settings, seen: rotation.Rotation) -> list[str]:
         say(f"\n  {'app':32}{'running':>9}{'wanted':>8}   in rotation, by balancer")
         for app in apps:
             counts = seen.counts(app["id"])
-            running, wanted = app.get("tasksRunning", 0), app["instances"]
+            running, wanted = app.get("tasksRunning", 0), app.get("tasksWanted", app["instances"])
             say(f"  {app['id']:32}{running:>9}{wanted:>8}   {' '.join(map(str, counts))}")
             if running != wanted:
                 troubles.append(f"{app['id']} runs {running} of {wanted} instances: {fleet.waiting_for(settings, app['id'])}")

@@ -37,6 +37,8 @@ export interface App {
   notBalanced?: string;
   /** Nothing that was launched after its last failure has run yet. */
   failing?: boolean;
+  /** One instance on each host: the hosts say how many. */
+  perHost?: boolean;
   /** Its instances are pods: several containers each. */
   pod?: boolean;
   deleted?: boolean;

@@ -186,6 +186,7 @@ class TellBalancers:
     task_id: str
     service_ids: tuple[str, ...]
     hold_s: float = 0.0  #: wait for so long at most until none of them would be left without a server
+    drains: bool = True  #: they are asked next whether they have let go
 
 
 @dataclass(frozen=True, slots=True)

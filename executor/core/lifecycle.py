@@ -305,8 +305,7 @@ class Machine:
 
     def _break_up(self, task: Task, now: float) -> Actions:
         """Have the rest of a pod end, one of whose containers has ended: out of rotation at once, the cause afterwards."""
-        out: Actions = [do.Deregister(task.task_id)] if task.registered else []
-        task.registered = False
+        out = self._withdraw(task) if task.registered else []
         task.ending = _BROKEN_UP
         return [*out, *self._stop(task, now)]
 
@@ -333,8 +332,7 @@ class Machine:
         if checks.ready and not task.registered:
             out += self._register(task)
         elif not checks.ready and task.registered:
-            task.registered = False
-            out.append(do.Deregister(task.task_id))
+            out += self._withdraw(task)
         exhausted = checks.exhausted()
         flipped = checks.healthy != task.healthy
         if checks.healthy is not None and (flipped or (checks.news() != task.checks_told and not exhausted)):
@@ -422,7 +420,7 @@ class Machine:
         if not task.registered:
             return out + self._stop(task, now)
         if drain_s <= 0:
-            return [*out, *self._deregister(task, now), *self._stop(task, now)]
+            return [*out, *self._withdraw(task), *self._stop(task, now)]
         task.enter(Phase.ANNOUNCING, now)
         task.deadline = now + drain_s
         return [*out, do.TellBalancers(task.task_id, task.service_ids)]
@@ -448,6 +446,11 @@ class Machine:
         task.enter(Phase.DEREGISTERING, now)
         task.registered = False
         return [do.Deregister(task.task_id)]
+
+    def _withdraw(self, task: Task) -> Actions:
+        """Take a task out of rotation that may live on. Balancers are told: what leaves without a word they keep for a while."""
+        task.registered = False
+        return [do.TellBalancers(task.task_id, task.service_ids, drains=False), do.Deregister(task.task_id)]
 
     def _stop(self, task: Task, now: float) -> Actions:
         task.enter(Phase.STOPPING, now)

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
+from eratos.common.names import PREFIX
+
 from .services import Backend, Claim, Model, contest
 
 #: How long a confirmation counts: longer than any way from the executor through Consul to the candidate.
@@ -95,11 +97,19 @@ def wholesale(running: Mapping[str, Iterable[str]], lost: Mapping[str, Iterable[
     return missing > 0 and (2 * missing > count if len(lost) > 1 else missing == count)
 
 
+def forgotten(lost: Mapping[str, Iterable[str]], known: Set[str]) -> set[str]:
+    """Return the lost servers that executors registered and Consul does not know at all, not even as critical.
+
+    Executors announce whatever they take out of rotation alive: so nobody has, and Consul's agents bring it back.
+    """
+    return {server for servers in lost.values() for server in servers if server.startswith(f"{PREFIX}-")} - known
+
+
 class Holds:
     """Until when each server is held back. Not thread-safe; its owner holds a lock."""
 
     def __init__(self, hold_s: float, wholesale_s: float) -> None:
-        """The longest time for a loss as registrars make it, and for one of over half of all that Consul had named."""
+        """The longest time for a loss as registrars make it, and for one that Consul has made."""
         self._hold_s = hold_s
         self._wholesale_s = max(hold_s, wholesale_s)
         self._since_s: dict[tuple[str, str], float] = {}
@@ -109,15 +119,19 @@ class Holds:
         """Return backend -> the servers held back at the last look, those whose time was up included."""
         return _by_backend(self._since_s)
 
-    def update(self, alive: Mapping[str, Iterable[str]], now_s: float, *, wholesale: bool = False) -> dict[str, set[str]]:
+    def update(
+        self, alive: Mapping[str, Iterable[str]], now_s: float, *, wholesale: bool = False, forgotten: Set[str] = frozenset()
+    ) -> dict[str, set[str]]:
         """Take the servers that are lost and yet alive; return those to hold back, without those held long enough.
 
         The time runs from the first loss: a stream of new candidates does not prolong it. Of a wholesale loss each server
-        keeps the longer time also when most of the others are back.
+        keeps the longer time also when most of the others are back, and so does each of ``forgotten`` (:func:`forgotten`).
         """
         current = {(backend, server) for backend, servers in alive.items() for server in servers}
         self._since_s = {key: self._since_s.get(key, now_s) for key in current}
-        self._for_s = {key: self._wholesale_s if wholesale else self._for_s.get(key, self._hold_s) for key in current}
+        self._for_s = {
+            key: self._wholesale_s if wholesale or key[1] in forgotten else self._for_s.get(key, self._hold_s) for key in current
+        }
         return _by_backend(key for key, since_s in self._since_s.items() if now_s - since_s < self._for_s[key])
 
 

@@ -142,6 +142,11 @@ def holders(facts: Facts) -> dict[str, set[str]]:
     return found
 
 
+def known(facts: Facts) -> set[str]:
+    """Return the ids of all instances, whatever their checks say."""
+    return {instance.id for instances in facts.services.values() for instance in instances}
+
+
 def contest(claims: dict[str, Claim], key: str, new: Claim, what: str = "") -> str:
     """Let a service claim a route or a port; return which service goes without it and why, or nothing."""
     held = claims.get(key)

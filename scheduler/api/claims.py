@@ -91,7 +91,7 @@ def problems(apps: Mapping[str, App], wanted: Iterable[App]) -> Iterator[Problem
 def claims(app: App) -> Iterator[Claim]:
     """Yield what an app claims."""
     for index, routing in enumerate(app.routings):
-        groups, tags = frozenset(routing.groups), frozenset(app.consul_tags)
+        groups, tags = frozenset(routing.groups), frozenset(app.service_tags[index])
         if routing.port and not _spares_port(app, index):
             yield Claim(app.id, index, groups, tags, f"port {routing.port}", 0, _port_place(app, index))
         if routing.routed and routing.stated:
@@ -142,7 +142,7 @@ def notices(holders: Holders, app: App) -> Iterator[str]:
 
 
 def _lacks(app: App, index: int, routing: Routing, holders: Holders) -> Iterator[str]:
-    groups, tags = frozenset(routing.groups), frozenset(app.consul_tags)
+    groups, tags = frozenset(routing.groups), frozenset(app.service_tags[index])
 
     def holder(what: str) -> str:
         other = holders.other(Claim(app.id, index, groups, tags, what, 0, ""))

@@ -312,8 +312,14 @@ def dropped_groups(groups: Iterable[str], group: Group) -> Iterator[str]:
 
 
 def scaled(apps: Iterable[App], factor: Any) -> tuple[App, ...]:
-    """Return apps with their instances multiplied, as ``scaleBy`` asks; fractions count as whole instances."""
+    """Return apps with their instances multiplied, as ``scaleBy`` asks; fractions count as whole instances.
+
+    Of apps with one on each host the hosts are the number: 0 ends them, and nothing else changes them.
+    """
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= SCALE_BY_MAX:
         given = kind(factor) if isinstance(factor, str | list | Mapping) else repr(factor)
         raise invalid("/scaleBy", f"must be a number from 0 to {SCALE_BY_MAX}, not {given}")
-    return tuple(app.with_instances(math.ceil(app.instances * factor)) for app in apps)
+    return tuple(
+        app.with_instances(min(app.instances, math.ceil(factor)) if app.per_host else math.ceil(app.instances * factor))
+        for app in apps
+    )

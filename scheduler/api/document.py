@@ -72,7 +72,7 @@ _STATS = _object({"stats": _object({"counts": _map(_INTEGER)}, {"lifeTime": _map
 _OF_APP: Final[Mapping[str, Schema]] = {
     "executor": _STRING,
     "versionInfo": _object({"lastScalingAt": _TIME, "lastConfigChangeAt": _TIME}),
-    **dict.fromkeys(("tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy"), _INTEGER),
+    **dict.fromkeys(("tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy", "tasksWanted"), _INTEGER),
     "deployments": _list(_object({"id": _STRING})),
     "tasks": _list(_ref("Task")),
     "taskStats": _map(_STATS),
@@ -227,7 +227,13 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         }
     ),
     "Explanation": _object(
-        {"app": _STRING, "version": _STRING, "wanted": _INTEGER, "reasons": _list(_ANYTHING), "quotas": _list(_ref("Quota"))}
+        {"app": _STRING, "version": _STRING, "wanted": _INTEGER, "reasons": _list(_ANYTHING), "quotas": _list(_ref("Quota"))},
+        {
+            # Of an app with one instance on each host.
+            "hosts": _object(
+                {"without": _list(_object(dict.fromkeys(("host", "reason", "message"), _STRING))), "more": _INTEGER},
+            )
+        },
     ),
     "Quota": _object({"group": _STRING, "used": _USED, "left": _LEFT, **_LIMITS}, {"apps": _map(_USED)}),
     "QuotaUpdate": _object({}, _LIMITS, minProperties=1),
@@ -254,7 +260,7 @@ _OVERVIEW_APP = _object(
     },
     {
         **dict.fromkeys(("deployment", "why", "deploymentFailed", "notBalanced"), _STRING),
-        **dict.fromkeys(("deleted", "failing", "pod"), _BOOLEAN),
+        **dict.fromkeys(("deleted", "failing", "pod", "perHost"), _BOOLEAN),
         "lastFailure": _object(dict.fromkeys(("taskId", "state", "message", "host"), _STRING) | {"at": _TIME}),
     },
 )

@@ -13,7 +13,7 @@ from eratos.common.times import timestamp
 from eratos.marathon import labels
 from eratos.marathon.app import App
 from eratos.marathon.notes import notes
-from eratos.scheduler.core import deployments, quotas, rollout
+from eratos.scheduler.core import deployments, per_host, quotas, rollout
 from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.state import Deployment, Instance, Launches, State
@@ -24,6 +24,8 @@ Json = dict[str, Any]
 
 #: Instances named for each reason; the others are counted.
 NAMED_MOST = 10
+#: Hosts without an instance that are named, where each is to have one; the others are counted.
+HOSTS_MOST = 100
 #: Of what executors say of slow starts and stops.
 NOTES_MOST = 3
 
@@ -36,11 +38,11 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
     fleet = state.fleet(app.id)
     counts = rollout.count(app, fleet.tally)
     launches = state.launches.get(app.id)
-    return {
+    shown: Json = {
         "app": app.id,
         "version": app.version,
         "atRest": rollout.at_rest(app, fleet),
-        "wanted": app.instances,
+        "wanted": per_host.wanted(state, app),
         "ready": counts.ready,
         "current": counts.current,
         "old": counts.old,
@@ -51,6 +53,10 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
         "quotas": [quota_use.shown(quota, quotas.used(state, quota.path)) for quota in quotas.around(state, app.id)],
         "queue": queue.offers_summary(launches or Launches()) if app.id in state.in_need else None,
     }
+    if app.per_host:
+        without = [lack._asdict() for lack in per_host.lacking(state, app)]
+        shown["hosts"] = {"without": without[:HOSTS_MOST], "more": max(0, len(without) - HOSTS_MOST)}
+    return shown
 
 
 def _of_deployment(state: State, app: App, now: float) -> Iterator[Json]:
@@ -137,7 +143,8 @@ class _Finding:
 
 
 def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
-    strategy, (fewest, most) = app.unreachable_strategy, rollout.bounds(app)
+    strategy, (fewest, most) = app.unreachable_strategy, per_host.bounds(state, app)
+    stays = "its instance belongs to that host, and goes on there if it is back in time"
 
     def replaced_at(found: Group) -> float | None:
         return min(i.unreachable_at for i in found) + strategy.inactive_after_seconds if strategy else None
@@ -169,13 +176,18 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
         _Finding(
             "Unreachable",
             lambda i: i.state is TaskState.UNREACHABLE and not i.inactive,
-            lambda found: f"agent {found[0].hostname} cannot be reached; replaced after inactiveAfterSeconds",
+            lambda found: (
+                f"agent {found[0].hostname} cannot be reached; {stays if app.per_host else 'replaced after inactiveAfterSeconds'}"
+            ),
             replaced_at,
         ),
         _Finding(
             "Inactive",
             lambda i: i.inactive,
-            lambda found: "unreachable for so long that they were replaced; kept on record until expungeAfterSeconds",
+            lambda found: (
+                f"unreachable for so long that they {'count no more' if app.per_host else 'were replaced'}; "
+                "kept on record until expungeAfterSeconds"
+            ),
         ),
         _Finding(
             "Moving",

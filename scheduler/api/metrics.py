@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from eratos.marathon.job import path_of
-from eratos.scheduler.core import rollout
+from eratos.scheduler.core import per_host, rollout
 from eratos.scheduler.core.refusals import Unavailable
 from eratos.scheduler.core.state import State
 
@@ -99,7 +99,8 @@ def _count(state: State, now: float) -> _Counts:
         app_id = path_of(run.record.job_id) if run is not None else fleet_id
         for kind, count in fleet.tally.items():
             instances[app_id, kind.state.value if kind.state else "WAITING"] += count
-    apps = {app.id: (app.instances, rollout.count(app, state.fleet(app.id).tally).ready) for app in state.apps.values()}
+    ready = {app.id: rollout.count(app, state.fleet(app.id).tally).ready for app in state.apps.values()}
+    apps = {app.id: (per_host.wanted(state, app), ready[app.id]) for app in state.apps.values()}
     return totals, instances, apps
 
 

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from eratos.common.times import timestamp
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
-from eratos.scheduler.core import hosts, rollout
+from eratos.scheduler.core import hosts, per_host, rollout
 from eratos.scheduler.core.mesos_types import Agent, TaskState
 from eratos.scheduler.core.state import Failure, Instance, Launches, Room, State
 
@@ -100,6 +100,7 @@ class Look(NamedTuple):
     failure: Failure | None
     deployment: str
     at_rest: bool
+    wanted: int
 
 
 class Overview(NamedTuple):
@@ -156,6 +157,7 @@ def _look(state: State, app_id: str, now: float) -> Look | None:
         launches.last_failure if launches is not None else None,
         change.deployment_id if change is not None else "",
         app is not None and rollout.at_rest(app, fleet),
+        per_host.wanted(state, app) if app is not None else 0,
     )
 
 
@@ -232,7 +234,7 @@ def _app(found: Look, left_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "id": found.app_id,
         "version": app.version if app is not None else "",
-        "instances": app.instances if app is not None else 0,
+        "instances": found.wanted,
         "cpus": app.resources.cpus_m / 1000 if app is not None else 0,
         "mem": app.resources.mem_mib if app is not None else 0,
         "labels": dict(app.labels) if app is not None else {},
@@ -255,6 +257,8 @@ def _app(found: Look, left_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         shown["deleted"] = True
     elif isinstance(app, Pod):
         shown["pod"] = True
+    elif app.per_host:
+        shown["perHost"] = True
     if found.failure is not None:
         failure = found.failure
         shown["lastFailure"] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 from eratos.marathon.app import App
+from eratos.scheduler.core import per_host
 from eratos.scheduler.core.changes import Plan
 from eratos.scheduler.core.order import Order
 from eratos.scheduler.core.records import ChangeRecord
@@ -29,7 +30,7 @@ def _effect(state: State, app: App | None, app_id: str) -> Json:
     """Return how many instances a change starts, stops and keeps."""
     there = [instance for instance in state.instances_of(app_id) if not instance.stopping]
     kept = sum(app is not None and instance.version == app.version for instance in there)
-    wanted = app.instances if app is not None else 0
+    wanted = per_host.expected(state, app) if app is not None else 0
     return {
         "version": app.version if app is not None else None,
         "starts": max(0, wanted - kept),

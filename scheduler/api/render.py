@@ -14,7 +14,7 @@ from eratos.common.times import timestamp
 from eratos.marathon import ids
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
-from eratos.scheduler.core import hosts
+from eratos.scheduler.core import hosts, per_host
 from eratos.scheduler.core.groups import around
 from eratos.scheduler.core.mesos_types import Agent, TaskState
 from eratos.scheduler.core.records import GroupRecord, VersionRecord
@@ -97,6 +97,7 @@ class Look(NamedTuple):
     tasks: list[Row]
     failure: Failure | None
     kept: VersionRecord | None  #: of its version
+    wanted: int = 0  #: instances of an app with one on each host
 
 
 def look(state: State, definitions: Iterable[App], embed: frozenset[str]) -> list[Look]:
@@ -112,6 +113,7 @@ def look(state: State, definitions: Iterable[App], embed: frozenset[str]) -> lis
                 rows(fleet.instances.values()) if not embed.isdisjoint(_OF_TASKS) else [],
                 launches.last_failure if launches is not None else None,
                 state.versions.get(definition.id, {}).get(definition.version),
+                per_host.wanted(state, definition),
             )
         )
     return found
@@ -124,6 +126,8 @@ def app(seen: Look, embed: frozenset[str], view: View) -> Json:
         shown |= version_info(seen.kept)
     if "counts" in embed:
         shown |= counts(seen.tally)
+        if seen.app.per_host:
+            shown["tasksWanted"] = seen.wanted
     if "deployments" in embed:
         shown["deployments"] = [{"id": seen.deployment}] if seen.deployment else []
     if "tasks" in embed:

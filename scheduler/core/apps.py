@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from eratos.common import names
 
-from . import deployments, rollout, status_updates
+from . import deployments, per_host, rollout, status_updates
 from .state import Instance
 from .step import Step
 
@@ -17,6 +18,9 @@ WAITING_MOST = 10_000
 def roll_out(step: Step) -> None:
     """Compare the touched apps with what is wanted (:mod:`rollout`), and take their next steps."""
     state = step.state
+    if step.hosts_seen != state.hosts_changed:
+        step.hosts_seen = state.hosts_changed
+        step.dirty.update(state.wanted_on)
     if state.brake.engaged:
         return  # and what was touched stays so until it is released
     while step.dirty:
@@ -29,8 +33,11 @@ def roll_out(step: Step) -> None:
                     pass
             except Exception as error:
                 step.broke(app_id, error)  # and the others go on
-            if state.in_force(app_id) is None and app_id not in state.fleets:
+            app = state.in_force(app_id)
+            if app is None and app_id not in state.fleets:
                 state.launches.pop(app_id, None)
+            if app is None or not app.per_host:
+                state.wanted_on.pop(app_id, None)
         deployments.review(step, app_ids)
 
 
@@ -40,7 +47,10 @@ def _step_out(step: Step, app_id: str) -> bool:
     app, fleet = state.in_force(app_id), state.fleet(app_id)
     limit = deployments.limit(state, app_id)
     before = state.staged.get(app_id)
-    if app is None or limit is None:
+    hosts: list[str] = []
+    if app is not None and app.per_host:
+        steps, hosts = per_host.next_steps(step, app, before, limit)
+    elif app is None or limit is None:
         steps = rollout.next_steps(app, fleet)
     elif before is None:
         steps = rollout.next_steps(app.with_instances(min(limit, app.instances)), fleet)
@@ -53,23 +63,28 @@ def _step_out(step: Step, app_id: str) -> bool:
     room = any(instance.waiting for instance in steps.stop)
     status_updates.stop_all(step, steps.stop)
     if app is not None:
-        _start(step, app_id, app.version, steps.start)
+        _start(step, app_id, app.version, steps.start, hosts)
         if before is not None:
-            _make(step, app_id, before.version, steps.start_before)
+            _make(step, app_id, before.version, steps.start_before, hosts[steps.start :])
+        if app.per_host:
+            per_host.watch(step, app_id)
     return room
 
 
-def _start(step: Step, app_id: str, version: str, count: int) -> None:
+def _start(step: Step, app_id: str, version: str, count: int, hosts: Sequence[str]) -> None:
     """Make instances to be started, no more than can be placed soon: the others are made as these are placed."""
     state = step.state
     made = min(count, max(0, WAITING_MOST - len(state.fleet(app_id).waiting)))
     if count > made or app_id in state.launches:
         state.launches_of(app_id).unmade = count - made
-    _make(step, app_id, version, made)
+    _make(step, app_id, version, made, hosts)
 
 
-def _make(step: Step, app_id: str, version: str, count: int) -> None:
+def _make(step: Step, app_id: str, version: str, count: int, hosts: Sequence[str] = ()) -> None:
+    """Make instances; each is for the host at its place in ``hosts``, or for any."""
     state = step.state
-    for _ in range(count):
+    for index in range(count):
         instance_id = names.instance_id(app_id, step.new_id())
-        state.add(Instance(instance_id, app_id, version, waiting_since=step.now))
+        host = hosts[index] if hosts else ""
+        state.add(Instance(instance_id, app_id, version, host=host, waiting_since=step.now))
+    step.offering.fresh = step.offering.fresh or count > 0

@@ -109,6 +109,10 @@ def _kill(step: Step, token: int, command: events.KillInstances) -> Reply:
     killed = Counter(instance.app_id for instance in instances if not instance.stopping)
     reply = Reply(token)
     if command.scale:
+        fixed = next((app_id for app_id in sorted(killed) if app_id in state.apps and state.apps[app_id].per_host), None)
+        if fixed is not None:
+            message = f"{fixed} has one instance on each host (eratos.perHost), which no kill changes: kill without scale"
+            raise Refused(Refusal.NOT_POSSIBLE, message)
         found = [app for app_id in sorted(killed) if (app := state.apps.get(app_id)) is not None]
         fewer = [app.with_instances(max(0, app.instances - killed[app.id])) for app in found]
         reply = _begin(step, token, changes.plan(state, _record(step), fewer), force=command.force)

@@ -10,6 +10,7 @@ as Mesos has it; where the master names none, all are alike.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -44,9 +45,9 @@ class Verdicts:
 
     __slots__ = ("_of_apps", "work_left")
 
-    def __init__(self) -> None:
+    def __init__(self, work_left: float = WORK_MOST) -> None:
         self._of_apps: dict[tuple[Constraint, ...], _Fixed] = {}
-        self.work_left = WORK_MOST  #: in this round, for all apps; what is begun is ended, so it may come to less than nothing
+        self.work_left = work_left  #: in this round, for all apps; what is begun is ended, so it may come to less than nothing
 
     def begin_round(self) -> None:
         """Allow as much work as a round may take, and forget what has not been asked for longest where there is too much."""
@@ -117,8 +118,11 @@ class Constraints:
     __slots__ = ("_counted", "_counts", "_fixed", "_grouped", "_home", "_verdicts")
 
     def __init__(self, app: App, placed: Iterable[Agent], home: str = "", verdicts: Verdicts | None = None) -> None:
-        """``placed``: where its instances of this version are that stay; ``home``: the master's region, empty for none."""
-        self._verdicts = verdicts or Verdicts()
+        """``placed``: where its instances of this version are that stay; ``home``: the master's region, empty for none.
+
+        Without ``verdicts`` every agent is compared, whatever that takes.
+        """
+        self._verdicts = verdicts or Verdicts(math.inf)
         self._fixed = self._verdicts.of(app.constraints) if app.constraints else _NONE
         counted = (constraint for constraint in app.constraints if _counts(constraint))
         self._counted = tuple(sorted(counted, key=lambda constraint: constraint.operator == "GROUP_BY"))

@@ -15,7 +15,7 @@ from eratos.common import names
 from eratos.marathon import labels
 from eratos.marathon.app import App
 
-from . import changes, gates, groups, rollout, versions
+from . import changes, gates, groups, per_host, rollout, versions
 from .actions import Notice
 from .changes import Plan
 from .events import FiguresSeen
@@ -236,10 +236,20 @@ def review(step: Step, app_ids: Iterable[str]) -> None:
             continue
         touched.setdefault(change.deployment_id, []).append(app_id)
         found = state.deployments[change.deployment_id]
-        _count(found, app_id, rollout.distance(state.apps.get(app_id), state.fleet(app_id)))
+        _count(found, app_id, _distance(step, app_id))
         _at_gate(step, found, app_id)
     for deployment_id, looked_at in touched.items():
         _review(step, state.deployments[deployment_id], looked_at)
+
+
+def _distance(step: Step, app_id: str) -> int:
+    """Return how far an app is from rest; one for each host is not there before all hosts had the time to show themselves."""
+    state, app = step.state, step.state.apps.get(app_id)
+    distance = rollout.distance(app, state.fleet(app_id))
+    if app is not None and app.per_host and app.instances:
+        launches = state.launches.get(app_id)
+        distance += per_host.looking(step) + (launches.unmade if launches is not None else 0)
+    return distance
 
 
 def _count(found: Deployment, app_id: str, distance: int) -> None:

@@ -19,6 +19,7 @@ from . import (
     groups,
     maintenance,
     offers,
+    per_host,
     rebalance,
     runs,
     schedules,
@@ -28,7 +29,7 @@ from . import (
 )
 from .actions import Notice
 from .brake import Brake
-from .mesos_types import Agent
+from .mesos_types import Agent, TaskState
 from .records import InstanceRecord, Stored
 from .state import Instance, State
 from .step import Decision, Settings, Step
@@ -68,6 +69,8 @@ class Machine:
         instance = Instance.from_record(record, agent)
         instance.news_at = self.step.now
         self.state.add(instance)
+        if instance.state is TaskState.UNREACHABLE:
+            self.state.lose(record.agent_id)
         if record.ports:
             next_ports = self.step.offering.next_ports
             next_ports[agent.hostname] = max(next_ports.get(agent.hostname, 0), *(port + 1 for port in record.ports))
@@ -166,8 +169,8 @@ class Machine:
                 status_updates.kill_unknown(step)
             case TimerKind.DELAY:
                 step.touch(timer.key)
-            case TimerKind.WINDOW:
-                maintenance.due(step, timer.key)
+            case TimerKind.WINDOW | TimerKind.SILENT:
+                (maintenance if timer.kind is TimerKind.WINDOW else per_host).due(step, timer.key)
             case TimerKind.DEPLOYMENT:
                 deployments.due(step, timer.key)
             case TimerKind.GATE:

@@ -23,6 +23,7 @@ def schedule(step: Step, agent_id: str, window: Window | None) -> None:
     state = step.state
     if state.windows.get(agent_id) == window:
         return
+    state.hosts_changed += 1
     if window is None:
         state.windows.pop(agent_id, None)
         step.timers.clear(Timer(TimerKind.WINDOW, agent_id))
@@ -42,14 +43,17 @@ def due(step: Step, agent_id: str) -> None:
         schedule(step, agent_id, None)
         return
     step.timers.set(Timer(TimerKind.WINDOW, agent_id), begin if step.now < begin else window.end)
+    step.state.hosts_changed += 1
     move(step, agent_id, step.now >= begin)
 
 
 def move(step: Step, agent_id: str, moving: bool) -> None:
     """Have all instances on an agent replaced elsewhere, or let them stay."""
     for instance in list(step.state.on_agent.get(agent_id, {}).values()):
-        # A run is not begun anew elsewhere: the host is empty once it has ended.
-        if instance.moving != moving and not instance.stopping and instance.app_id not in step.state.runs:
+        # A run is not begun anew elsewhere: the host is empty once it has ended. Nor does what belongs to this host move.
+        app = step.state.in_force(instance.app_id)
+        stays = instance.app_id in step.state.runs or (app is not None and app.per_host)
+        if instance.moving != moving and not instance.stopping and not stays:
             step.state.alter(instance, moving=moving)
             step.touch(instance.app_id)
 

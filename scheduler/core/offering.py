@@ -23,6 +23,8 @@ class Offering:
         self.next_ports: dict[str, int] = {}
         self.verdicts = Verdicts()
         self.turn = 0
+        self.filtered = False  #: offers were declined for long since the last REVIVE: only another one brings them back
+        self.fresh = False  #: something began to wait since then, for which none of those was looked at
         self.looked_at = float("-inf")  #: when all agents were last looked at for somebody who watches
         self._revives_left = revive_burst
         self._revived_at = now

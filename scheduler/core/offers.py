@@ -14,7 +14,7 @@ from . import groups, hosts, maintenance, placement, requirements, runs, status_
 from .actions import Accept, Decline, Launch, Revive, Suppress
 from .mesos_types import Offer, TaskState
 from .offering import revive_every_s
-from .reasons import Waiting
+from .reasons import Reason, Waiting
 from .state import NOWHERE, Instance, Room, State
 from .step import Step
 from .task_payload import payload
@@ -41,6 +41,7 @@ def receive(step: Step, offers: tuple[Offer, ...]) -> None:
             state.brake.alive(offer.hostname)
     for agent_id, found in _by_agent({offer.offer_id: offer for offer in offers}).items():
         state.known_agent(found[-1])
+        state.find(agent_id)
         free = sum((offer.resources for offer in found), Resources())
         state.room[agent_id] = Room(free.cpus_m, free.mem_mib, sum(len(offer.ports) for offer in found))
     if state.windows or any(offer.window for offer in offers):
@@ -80,7 +81,8 @@ def place(step: Step) -> None:
             # One app that cannot be placed, whatever is wrong with it, must not keep the others from it.
             step.broke(app_id, error)
             launches.waiting = Waiting.FAULT
-        misfit = misfit or launches.waiting in (Waiting.NO_FIT, Waiting.FAULT)
+        no_fit = launches.waiting is Waiting.NO_FIT and _tried_again(state, app_id)
+        misfit = misfit or no_fit or launches.waiting is Waiting.FAULT
         limited = limited or launches.waiting is Waiting.LAUNCH_LIMIT
     # What could be used in a moment, once launches are confirmed, is wanted back with the next round of offers.
     refuse_s = 0.0 if limited else settings.misfit_refuse_s if misfit else settings.idle_refuse_s
@@ -103,7 +105,7 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
     app, launches = _in_force(step, app_id), state.launches_of(app_id)
     waiting = list(state.fleet(app_id).waiting.values())
     launches.offers_seen += len(state.offers)
-    launches.waiting = held_back(step, app_id, made.depended_on)
+    before, launches.waiting = launches.waiting, held_back(step, app_id, made.depended_on)
     if launches.waiting is not None:
         return
     room = min(settings.launching_most - state.unanswered, made.bytes_left // app.launch_bytes)
@@ -112,6 +114,10 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
         return
     left, refused = len(waiting), False
     for definition, instances in _by_definition(state, app, waiting):
+        if instances[0].host:
+            count, turned_away = _place_on_hosts(step, definition, instances, room, made)
+            room, left, refused = room - count, left - count, refused or turned_away
+            continue
         placed, refusals = placement.place_instances(
             definition,
             min(len(instances), room),
@@ -135,7 +141,37 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
     if not left:
         launches.placed()
     else:
-        launches.waiting = Waiting.NO_FIT if refused else Waiting.LAUNCH_LIMIT
+        launches.waiting = Waiting.NO_FIT if refused else Waiting.LAUNCH_LIMIT if room <= 0 or not waiting[0].host else before
+
+
+def _place_on_hosts(step: Step, app: App, instances: list[Instance], room: int, made: _Pass) -> tuple[int, bool]:
+    """Place instances that are for one host each; return how many, and whether a host has no room for its own."""
+    state, launches = step.state, step.state.launches_of(app.id)
+    by_host = {instance.host: instance for instance in instances}
+    known = state.wanted_on.get(app.id)
+    placed, refusals = placement.place_on_hosts(
+        app,
+        by_host,
+        room,
+        made.candidates,
+        step.now,
+        lead_s=step.settings.maintenance_lead_s,
+        home=state.region,
+        verdicts=known.verdicts if known is not None else None,
+    )
+    launches.refuse(refusals)
+    made.bytes_left -= len(placed) * app.launch_bytes
+    for place in placed:
+        agent = place.host.agent
+        launches.refusals.pop(agent.agent_id, None)
+        launch = _launch(step, app, by_host[agent.hostname], place)
+        made.accepted.setdefault(agent.agent_id, (place.host, []))[1].append(launch)
+    for refusal in refusals.values():
+        instance = by_host[refusal.hostname]
+        if instance.waiting and not instance.unfit:
+            state.alter(instance, unfit=True)
+            step.touch(app.id)
+    return len(placed), any(instance.unfit for instance in instances)
 
 
 def _by_definition(state: State, app: App, waiting: list[Instance]) -> list[tuple[App, list[Instance]]]:
@@ -193,6 +229,8 @@ def _launch(step: Step, app: App, instance: Instance, place: placement.Placement
     host = place.host
     step.offering.next_ports[host.agent.hostname] = host.first_port
     step.state.alter(instance, state=TaskState.STAGING, agent=host.agent, ports=place.ports, launched_at=step.now, started_at=0.0)
+    if instance.unfit:
+        step.state.alter(instance, unfit=False)
     try:
         launch = Launch(instance.task_id, payload(app, instance, step.state.framework_id, step.state.apps))
     except Exception:
@@ -214,6 +252,7 @@ def _answer(step: Step, accepted: dict[str, tuple[placement.Host, list[Launch]]]
         step.state.room[agent_id] = Room(host.cpus_m, host.mem_mib, len(host.ports))
         for offer_id in host.offer_ids:
             del offers[offer_id]
+    step.offering.filtered = step.offering.filtered or refuse_s > step.settings.misfit_refuse_s
     if offers:
         step.call(Decline(tuple(offers), refuse_s))
         offers.clear()
@@ -231,7 +270,7 @@ def _by_agent(offers: Mapping[str, Offer]) -> dict[str, tuple[Offer, ...]]:
 
 def ask(step: Step) -> None:
     """Ask for offers while something wants them, and for none otherwise (rules 25, 27 and 28)."""
-    state, settings = step.state, step.settings
+    state, settings, offering = step.state, step.settings, step.offering
     if not state.connected:
         for app_id in state.in_need:
             state.launches_of(app_id).waiting = Waiting.NOT_CONNECTED
@@ -244,20 +283,28 @@ def ask(step: Step) -> None:
             wanting = _wants_offers(step, app_id, depended_on) or wanting
         except Exception as error:
             step.broke(app_id, error)
-    if not wanting:
+    if not wanting and not state.wanted_on:  # whoever is to be on each host wants to know of new ones
         if not state.suppressed:
             state.suppressed = True
             step.call(Suppress())
         step.timers.clear(_REVIVE)
         return
-    if not state.suppressed:
+    if not state.suppressed and not (wanting and offering.filtered and offering.fresh):
         return
     every_s = revive_every_s(len(state.agents), settings.revived_offers, settings.revive_every_s)
-    if step.offering.may_revive(step.now, burst=settings.revive_burst, every_s=every_s):
-        state.suppressed = False
+    if offering.may_revive(step.now, burst=settings.revive_burst, every_s=every_s):
+        state.suppressed = offering.filtered = offering.fresh = False
         step.call(Revive())
     elif _REVIVE not in step.timers:
-        step.timers.set(_REVIVE, step.offering.next_revive_at(every_s))
+        step.timers.set(_REVIVE, offering.next_revive_at(every_s))
+
+
+def _tried_again(state: State, app_id: str) -> bool:
+    """Return whether an offer that did not do may do soon as it is. A host that is full comes back by itself with more."""
+    launches, fleet = state.launches_of(app_id), state.fleet(app_id)
+    if any(not instance.host for instance in fleet.waiting.values()):
+        return True
+    return any(refusal.reason is Reason.FAILING_HOST for refusal in launches.refusals.values())
 
 
 def _wants_offers(step: Step, app_id: str, depended_on: _Dependencies) -> bool:
@@ -270,6 +317,7 @@ def _wants_offers(step: Step, app_id: str, depended_on: _Dependencies) -> bool:
         return False
     if launches.waiting not in (Waiting.NO_FIT, Waiting.LAUNCH_LIMIT, Waiting.FAULT, Waiting.NO_OFFER):
         launches.waiting, launches.no_offer_since = Waiting.NO_OFFER, step.now
+        step.offering.fresh = True
     return step.state.unanswered < step.settings.launching_most
 
 

@@ -119,6 +119,7 @@ class Candidates:
     verdicts: constraints.Verdicts = field(default_factory=constraints.Verdicts)
     _ids: list[str] = field(init=False)
     _hosts: list[Host | None] = field(init=False)
+    _by_name: dict[str, list[int]] = field(default_factory=dict)  #: host name -> places in these; made when it is asked for
 
     def __post_init__(self) -> None:
         self._ids = list(self.offers)
@@ -133,11 +134,21 @@ class Candidates:
             if self.looks_left <= 0:
                 return
             self.looks_left -= 1
-            host = self._hosts[index]
-            if host is None:
-                host = self._hosts[index] = self._host(self.offers[self._ids[index]])
-            yield host
+            yield self._at(index)
             index = (index + stride) % size
+
+    def on(self, hostname: str) -> Iterator[Host]:
+        """Yield what the agents of one host offer."""
+        if not self._by_name:
+            for index, agent_id in enumerate(self._ids):
+                self._by_name.setdefault(self.offers[agent_id][0].hostname, []).append(index)
+        return map(self._at, self._by_name.get(hostname, ()))
+
+    def _at(self, index: int) -> Host:
+        host = self._hosts[index]
+        if host is None:
+            host = self._hosts[index] = self._host(self.offers[self._ids[index]])
+        return host
 
     def _host(self, group: tuple[Offer, ...]) -> Host:
         """Put the offers of an agent together, less what our executor will take where it does not run yet (rule 74)."""
@@ -214,6 +225,47 @@ def place_instances(
             limits.add(host.agent)
         search.push(host)  # for the next one, or, where a placement has closed it, for another turn
     return placed, search.left_over() if len(placed) < count else {}
+
+
+def place_on_hosts(
+    app: App,
+    hostnames: Iterable[str],
+    most: int,
+    candidates: Candidates,
+    now: float,
+    *,
+    lead_s: float = 0.0,
+    home: str = "",
+    verdicts: constraints.Verdicts | None = None,
+) -> tuple[list[Placement], dict[str, Refusal]]:
+    """Place one instance on each of these hosts that offers enough, ``most`` at most; hosts are changed by :meth:`Host.take`.
+
+    ``verdicts`` are what is known of the app's constraints. Returns the placements, and by agent id why a host took none.
+    Of hosts that offer nothing, nothing is said.
+    """
+    limits = constraints.Constraints(app, (), home, verdicts)
+    placed: list[Placement] = []
+    refusals: dict[str, Refusal] = {}
+    for hostname in hostnames:
+        if len(placed) >= most:
+            break
+        refused: dict[str, Refusal] = {}
+        for host in candidates.on(hostname):
+            if host.bytes_left < app.launch_bytes:
+                refused.clear()
+                break  # its next offer follows soon
+            trouble = candidates.left_alone.get(hostname)
+            refusal = _left_alone(host.agent, trouble, now) if trouble is not None else refuse(app, host, limits, now, lead_s)
+            if refusal is None:
+                ports = choose_ports(app, host)
+                assert ports is not None, "refuse() let a host without the ports through"
+                host.take(app.resources, ports, app.launch_bytes, app.accepts)
+                placed.append(Placement(host, ports))
+                refused.clear()
+                break
+            refused[host.agent.agent_id] = refusal
+        refusals |= refused
+    return placed, refusals
 
 
 #: What is compared of hosts: the least is the first choice. Agent ids keep two hosts from being equal.

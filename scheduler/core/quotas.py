@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from eratos.marathon import ids
 from eratos.marathon.app import App
 
-from . import events
+from . import events, per_host
 from .actions import Refusal
 from .changes import Plan
 from .records import QUOTAS, QuotaRecord
@@ -68,17 +68,17 @@ def limits(quota: QuotaRecord) -> tuple[int | None, ...]:
     return quota.instances, quota.cpus_m, quota.mem_mib, quota.disk_mib
 
 
-def wants(app: App | None) -> Amounts:
-    """Return what an app wants altogether."""
+def wants(state: State, app: App | None) -> Amounts:
+    """Return what an app wants altogether; one with an instance on each host, what it would want on the hosts of now."""
     if app is None:
         return NOTHING
-    each = app.resources
-    return Amounts(*(app.instances * amount for amount in (1, each.cpus_m, each.mem_mib, each.disk_mib)))
+    count, each = per_host.expected(state, app), app.resources
+    return Amounts(*(count * amount for amount in (1, each.cpus_m, each.mem_mib, each.disk_mib)))
 
 
 def used(state: State, path: str) -> dict[str, Amounts]:
     """Return what each app, and each run of a job, within a group wants."""
-    return {app_id: wants(app) for app_id, app in _wanted(state) if ids.within(app_id, path)}
+    return {app_id: wants(state, app) for app_id, app in _wanted(state) if ids.within(app_id, path)}
 
 
 def total(amounts: Mapping[str, Amounts]) -> Amounts:
@@ -107,7 +107,7 @@ def exceeded(state: State, changed: Mapping[str, App | None]) -> Excess | None:
             continue
         quota, apps = state.quotas[path], used(state, path)
         before = total(apps)
-        after = total(apps | {app_id: wants(app) for app_id, app in inside.items()})
+        after = total(apps | {app_id: wants(state, app) for app_id, app in inside.items()})
         if any(limit is not None and _over(limit, *pair) for limit, *pair in zip(limits(quota), before, after, strict=True)):
             return Excess(quota, before, after)
     return None

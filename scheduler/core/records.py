@@ -25,6 +25,8 @@ JOBS = "jobs/"
 RUNS = "runs/"
 HISTORIES = "histories/"
 QUOTAS = "quotas/"
+#: What the key of any record but the framework id begins with.
+KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS)
 
 #: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
 #: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.

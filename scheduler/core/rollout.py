@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from eratos.marathon.app import App
 
+from .mesos_types import TaskState
 from .state import Fleet, Instance, Kind
 
 
@@ -167,9 +168,19 @@ def distance(app: App | None, fleet: Fleet) -> int:
     """Return how many instances an app is away from rest: those that are not ready yet, and those that are still to go."""
     if app is None:
         return len(fleet.instances)
+    if app.per_host:
+        return sum(number for kind, number in fleet.tally.items() if not _at_rest_on_host(app, kind))
     counts = count(app, fleet.tally)
     missing = max(0, app.instances - counts.settled)
     return missing + counts.total - counts.current + max(0, counts.current - app.instances)
+
+
+def _at_rest_on_host(app: App, kind: Kind) -> bool:
+    """Return whether there is nothing to wait for on an instance's host: it is as it should be, has no room, or is away."""
+    if not app.instances or kind.stopping:
+        return False
+    away = kind.state is TaskState.UNREACHABLE or kind.inactive
+    return away or kind.unfit or (is_current(app, kind) and kind.ready(app.checked))
 
 
 def stop_order(app: App, instances: Iterable[Instance]) -> list[Instance]:

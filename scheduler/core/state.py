@@ -19,6 +19,7 @@ from eratos.marathon.app import App
 from eratos.marathon.job import Job, path_of
 
 from .brake import Brake
+from .constraints import Verdicts
 from .gates import Counted
 from .mesos_types import Agent, Offer, TaskState, Window
 from .order import Order
@@ -47,6 +48,7 @@ class Kind(NamedTuple):
     inactive: bool
     moving: bool
     outdated: bool = False
+    unfit: bool = False
 
     def ready(self, checked: bool) -> bool:
         """Return whether it may get traffic; ``checked``: its app has health checks."""
@@ -76,6 +78,8 @@ class Instance:
     inactive: bool = False  #: unreachable for so long that a replacement is wanted
     moving: bool = False  #: to be replaced by one on another agent, and only then stopped
     outdated: str = ""  #: why it is to be replaced by one that knows what it requires; empty: it knows
+    host: str = ""  #: the name of the one host that it is for, while it waits; empty: for any. Not stored
+    unfit: bool = False  #: that host had no room when it was looked at last, so nobody counts on it
     waiting_since: float = 0.0
     news_at: float = 0.0  #: when its executor last said something new of its start; not stored, as the next four
     ran_from: float = 0.0  #: since when its task runs, by the clock here; ``started_at`` is by that of its host
@@ -100,7 +104,13 @@ class Instance:
 
     @property
     def kind(self) -> Kind:
-        return Kind(self.version, self.state, self.healthy, self.stopping, self.inactive, self.moving, bool(self.outdated))
+        outdated = bool(self.outdated)
+        return Kind(self.version, self.state, self.healthy, self.stopping, self.inactive, self.moving, outdated, self.unfit)
+
+    @property
+    def place(self) -> str:
+        """The name of the host that it is on or for; empty: it waits for any."""
+        return self.agent.hostname or self.host
 
     @property
     def waiting(self) -> bool:
@@ -241,6 +251,12 @@ class Launches:
     #: host name -> starts that failed there, when the last one did, and how long one counts
     failed_starts: dict[str, tuple[int, float, float]] = field(default_factory=dict)
 
+    def asked_for(self, now: float, seconds: float) -> bool:
+        """Return whether offers were asked for so long ago, and nothing but these is waited for."""
+        if self.waiting is Waiting.NO_OFFER:
+            return now >= self.no_offer_since + seconds
+        return self.waiting is Waiting.NO_FIT
+
     def start_failed(self, hostname: str, now: float, counts_s: float) -> None:
         """Note a failed start; each counts for ``counts_s``, and no less than ``FAILED_START_S``."""
         number = min(self.failed_on(now).get(hostname, 0) + 1, FAILED_STARTS_MOST)
@@ -341,6 +357,16 @@ class Run:
 ENDED_MOST = 50
 
 
+class WantedHosts(NamedTuple):
+    """Where an app that has one instance on each host is to have them."""
+
+    version: str  #: of the app
+    hosts_changed: int  #: :attr:`State.hosts_changed` when this was found
+    hostnames: frozenset[str]
+    closed: frozenset[str]  #: known hosts that are to have none, though nothing is wrong with their agents
+    verdicts: Verdicts  #: on its constraints; no host counts as closed because a round was too short to look at it
+
+
 @dataclass(slots=True)
 class State:
     """The scheduler's whole knowledge."""
@@ -359,6 +385,9 @@ class State:
     on_agent: dict[str, dict[str, Instance]] = field(default_factory=dict)  #: agent id -> what has a task there
     room: dict[str, Room] = field(default_factory=dict)  #: agent id -> what was free there when it last offered something
     windows: dict[str, Window] = field(default_factory=dict)  #: agent id -> scheduled maintenance
+    lost: set[str] = field(default_factory=set)  #: agents that left, or cannot be reached, and have shown no sign of life since
+    hosts_changed: int = 0  #: how often an agent came, changed, went, or was opened or closed
+    wanted_on: dict[str, WantedHosts] = field(default_factory=dict)  #: app with one instance on each host -> these hosts
     launches: dict[str, Launches] = field(default_factory=dict)
     versions: dict[str, dict[str, VersionRecord]] = field(default_factory=dict)  #: app -> its versions that are kept
     newest_version: str = ""  #: of any change there was
@@ -442,7 +471,20 @@ class State:
         ):
             known = Agent(offer.agent_id, offer.hostname, offer.region, offer.zone, offer.attributes)
             self.agents[offer.agent_id] = known
+            self.hosts_changed += 1
         return known
+
+    def lose(self, agent_id: str) -> None:
+        """Note that an agent left, or cannot be reached."""
+        if agent_id not in self.lost:
+            self.lost.add(agent_id)
+            self.hosts_changed += 1
+
+    def find(self, agent_id: str) -> None:
+        """Note a sign of life of an agent."""
+        if agent_id in self.lost:
+            self.lost.discard(agent_id)
+            self.hosts_changed += 1
 
     def add(self, instance: Instance) -> None:
         fleet = self.fleets.get(instance.app_id)

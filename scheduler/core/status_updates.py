@@ -69,8 +69,8 @@ def _without_record(step: Step, update: TaskStatus) -> None:
     # The master answers a kill on a lost agent with the same state again, so killing would go round without end; if the task
     # ever comes back, its next state is of another kind.
     if update.state.terminal or update.state in OUT_OF_REACH or spoilt:
-        state.unknown.pop(update.task_id, None)
-        state.returned.pop(update.task_id, None)
+        if state.unknown.pop(update.task_id, "") or state.returned.pop(update.task_id, ""):
+            state.hosts_changed += 1  # its host is free of it
         return
     # Only answers to a reconciliation can speak of tasks from before this term that the store does not know.
     if update.reason == RECONCILIATION:
@@ -121,6 +121,7 @@ def _alive(step: Step, instance: Instance, update: TaskStatus) -> None:
         changes["unreachable_at"] = 0.0
     if changes or instance.inactive:
         step.state.alter(instance, inactive=False, **changes)
+    step.state.find(instance.agent_id)
     if step.state.brake.lost:
         step.state.brake.alive(instance.hostname)
     step.timers.clear(Timer(TimerKind.UNREACHABLE, instance.instance_id))
@@ -154,6 +155,7 @@ def _out_of_reach(step: Step, instance: Instance) -> None:
         state.brake.lose(instance.hostname, len(state.on_agent), len(state.instances), step.now)
         state.alter(instance, state=TaskState.UNREACHABLE, unreachable_at=step.now)
         step.put(instance)
+    state.lose(instance.agent_id)
     step.timers.clear(Timer(TimerKind.LAUNCH, instance.instance_id))
     watch_unreachable(step, instance)
     step.touch(instance.app_id)
@@ -226,16 +228,19 @@ def _ended(step: Step, instance: Instance, update: TaskStatus) -> None:
     state.remove(instance)
     if keep:
         # The instance survives its task and waits for its next one.
+        host = instance.hostname if app is not None and app.per_host else ""
         state.add(
             Instance(
                 instance_id=instance.instance_id,
                 app_id=instance.app_id,
                 version=instance.version,
                 attempt=instance.attempt + 1,
+                host=host,
                 waiting_since=step.now,
                 spared=spared,
             )
         )
+        step.offering.fresh = True
 
 
 def _note_end(step: Step, app: App, instance: Instance, update: TaskStatus) -> None:

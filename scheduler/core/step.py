@@ -96,6 +96,7 @@ class Step:
         self.reconciliation = Reconciliation()
         self.offering = Offering(settings.revive_burst, now)
         self.subscribed_at = now
+        self.hosts_seen = 0  #: :attr:`State.hosts_changed` when apps were last compared with it
         self.unrecorded = 0  #: tasks that Mesos reported and no record stands for
         self.dirty: set[str] = set()  #: apps to be compared with what is wanted
         self.out = Decision()

@@ -16,9 +16,15 @@ def subscribed(step: Step, event: Subscribed) -> None:
     """Begin anew with a master: no offer of before is good any more, and every task is asked about."""
     state = step.state
     state.connected, state.master, state.suppressed = True, event.master, False
+    step.offering.filtered = False
     step.subscribed_at = step.now
     state.not_subscribed, state.region = "", event.region
     state.offers.clear()
+    for agent_id in [found for found in state.agents if found not in state.on_agent]:
+        if agent_id in state.lost:
+            _forget(step, agent_id)
+        else:
+            state.lose(agent_id)  # what this master knows of it shows once it offers something
     if event.framework_id != state.framework_id:
         state.framework_id = event.framework_id
         step.store(FRAMEWORK_ID, event.framework_id)
@@ -55,17 +61,27 @@ def lost(step: Step, event: AgentLost | ExecutorLost) -> None:
         return
     for offer_id in [offer.offer_id for offer in state.offers.values() if offer.agent_id == agent_id]:
         del state.offers[offer_id]
+    state.lose(agent_id)
     state.room.pop(agent_id, None)
     state.windows.pop(agent_id, None)
     if agent_id not in state.on_agent:
-        state.agents.pop(agent_id, None)
+        _forget(step, agent_id)
+
+
+def _forget(step: Step, agent_id: str) -> None:
+    step.state.agents.pop(agent_id, None)
+    step.state.lost.discard(agent_id)
 
 
 def reconcile_due(step: Step) -> None:
     """Take the next step of reconciliation; when a round is over, another one begins after a while."""
+    instances = step.state.instances
+    for instance_id in list(step.reconciliation.unanswered):
+        if instance_id not in instances or instances[instance_id].waiting:
+            step.reconciliation.answered(instance_id)  # it was given up meanwhile, and nobody will speak of it
     requests, delay_s = step.reconciliation.step()
     for request in requests:
-        found = (step.state.instances.get(instance_id) for instance_id in request)
+        found = (instances.get(instance_id) for instance_id in request)
         asked = tuple((i.task_id, i.agent_id) for i in found if i is not None and not i.waiting)
         if asked or not request:
             step.call(Reconcile(asked))

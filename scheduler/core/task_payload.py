@@ -196,6 +196,6 @@ def _service(app: App, index: int, instance: Instance, framework_id: str) -> Ser
         service_id=names.service_id(instance.task_id, index),
         name=app.service_names[index],
         port=instance.ports[index],
-        tags=(names.SERVICE_TAG, *app.consul_tags),
+        tags=(names.SERVICE_TAG, *app.service_tags[index]),
         meta={**app.eratos.attributes, **{key: value for key, value in meta.items() if value}, **app.routing_meta[index]},
     )

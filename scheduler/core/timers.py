@@ -19,6 +19,7 @@ class TimerKind(enum.Enum):
     DEPLOYMENT = "deployment"  #: it has come no further for long: deployment
     GATE = "gate"  #: a step of a canary has been ready for long enough: app
     INSTANT = "instant"  #: a schedule's next one: job
+    SILENT = "silent"  #: hosts have had the time to offer something: app with one instance on each
     RUN = "run"  #: it has waited for as long as it may: run
     RECONCILE = "reconcile"
     REBALANCE = "rebalance"

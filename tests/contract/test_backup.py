@@ -21,9 +21,9 @@ from eratos.common.errors import PermanentError
 from eratos.scheduler.backup import SchedulerRuns, backup, restore
 from eratos.scheduler.config import Config
 from eratos.scheduler.core.actions import Put
-from eratos.scheduler.core.records import FRAMEWORK_ID, Stored
+from eratos.scheduler.core.records import FRAMEWORK_ID, KINDS, Stored
 from eratos.scheduler.election import open_store_and_election
-from eratos.scheduler.store import backup_file
+from eratos.scheduler.store import backup_file, layout
 from eratos.scheduler.store.base import Store, StoreUnusable
 
 FULL = Stored("f-0001", (an_app("/shop/cart"),), (an_instance(1), an_instance(2)))
@@ -195,6 +195,19 @@ def test_what_no_scheduler_can_read_comes_along(
     assert r"framework_id=\xff apps=1 instances=1 unreadable=2" in caplog.text
     with pytest.raises(StoreUnusable, match="framework id is damaged"):
         stored(other)
+
+
+def test_records_of_every_kind_come_back(stores: Stores, file: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert set(KINDS) == set(layout.BUCKETED)
+    records = {FRAMEWORK_ID: b"f-1"} | {f"{kind}one": b"{}" for kind in KINDS}
+    config, other = stores.new(), stores.new()
+    with leading(config) as store:
+        store.restore(records)
+    backup(config, file)
+    restore(other, file)
+    with leading(other) as store:
+        assert store.items() == records
+    assert "left out" not in caplog.text
 
 
 def test_a_record_of_no_known_kind_is_left_out_and_told(stores: Stores, file: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 import pytest
+from devtool.chaos import faults
 from support.balancer import FIRST_PORT, STATE, Response, Rig, a_balancer, server_id
 from support.containers import docker
 from support.waiting import until
@@ -19,7 +20,7 @@ PORTS = tuple(range(FIRST_PORT, FIRST_PORT + 8))
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    with a_balancer(ERATOS_GUARD_HOLD_S="10") as rig:
+    with a_balancer(ERATOS_GUARD_HOLD_S="10", ERATOS_GUARD_HOLD_WHOLESALE_S="10") as rig:
         rig.register(*PORTS)
         rig.await_rotation(*PORTS)
         yield rig
@@ -305,6 +306,29 @@ def test_servers_that_vanish_without_a_word_are_kept_while_they_answer(rig: Rig)
     rig.companion("POST", "/confirm", {"services": held})
     until(lambda: rig.get().status == 503, 4, "the app is gone")
     assert rig.status()["held"] == []
+
+
+def test_a_catalogue_that_is_emptied_as_chaos_does_it_empties_no_balancer(rig: Rig) -> None:
+    with rig.load() as load:
+        docker("exec", rig.balancer.id, "python3", "-c", faults.EMPTY_CATALOGUE)
+        assert rig.services("prime") == [] != rig.services("eratos-balancer")
+        until(lambda: rig.status()["held"], 10, "the guard holds back", pace_s=0.01)
+        until(partial(load.reaches, load.requests + 100), 10, "more requests were answered")
+    assert load.failures == []
+
+
+def test_one_app_among_several_that_consul_forgets_is_kept_also_when_others_that_vanish_are_not() -> None:
+    other = tuple(range(FIRST_PORT + 60, FIRST_PORT + 80))
+    with a_balancer(ERATOS_GUARD_HOLD_S="0") as rig:
+        rig.register(*PORTS)
+        rig.register(*other, app="other", meta={"haproxy-path": "/other"})
+        rig.await_rotation(*PORTS)
+        rig.await_rotation(*other, backend="other")
+        with rig.load() as load:
+            rig.vanish(*PORTS)
+            until(lambda: len(rig.status()["held"]) == len(PORTS), 10, "the guard holds back", pace_s=0.01)
+            until(partial(load.reaches, load.requests + 100), 10, "more requests were answered")
+        assert load.failures == []
 
 
 def test_a_new_instance_gets_in_while_others_are_held_back(rig: Rig) -> None:

@@ -173,3 +173,12 @@ def test_a_worker_that_cannot_go_on_is_replaced(cluster: Cluster, whole: Parts, 
     task = worker(whole)
     strike(whole, fault, task)
     until(lambda: task not in cluster.tasks(APP), SOON_S, "it has ended")
+
+
+def test_an_emptied_catalogue_is_filled_by_the_agents_and_no_balancer_loses_anything(cluster: Cluster, whole: Parts) -> None:
+    balanced = cluster.servers(1, "chaos")
+    strike(whole, "catalogue-emptied", "consul")
+    assert len(cluster.services("chaos", passing=False)) < INSTANCES == len(balanced)
+    # They would by themselves, within two minutes.
+    docker("restart", "-t", "0", *(whole.id(f"consul-{service}") for service in whole.named("agent")))
+    cluster.settle(WANTED, INSTANCES, AFTER_HOST_LOSS_S)

@@ -160,7 +160,7 @@ class World:
             case do.Deregister(task_id):
                 self.registered.discard(task_id)
                 self.optional.append(on.Deregistered(task_id))
-            case do.TellBalancers(task_id):
+            case do.TellBalancers(task_id, drains=True):
                 self.leaving_since[task_id] = self.now
                 drain_s = self.payloads[task_id].drain_s
                 self.limits_s[task_id] = min(self.limits_s.get(task_id, drain_s), drain_s)
@@ -174,7 +174,7 @@ class World:
 
     def leave(self, action: do.TellBalancers | do.Deregister | do.AskBalancers) -> None:
         match action:
-            case do.TellBalancers(task_id):
+            case do.TellBalancers(task_id, drains=True):
                 if not action.hold_s:
                     self.others_serve.add(task_id)  # or need not
                 # What is held may be held for ever, as far as the machine knows.

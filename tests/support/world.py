@@ -21,7 +21,7 @@ from eratos.marathon.app import App
 from eratos.scheduler.core import actions, deployments, events
 from eratos.scheduler.core.changes import NO_GROUPS
 from eratos.scheduler.core.gates import ServerFigures
-from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus
+from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus, Window
 from eratos.scheduler.core.records import (
     APPS,
     CHANGES,
@@ -53,6 +53,12 @@ class Agent:
     capacity: Resources = field(default_factory=lambda: Resources(cpus_m=1000, mem_mib=1024, disk_mib=10_000))
     ports: PortRanges = field(default_factory=lambda: PortRanges([(31000, 31019)]))
     reachable: bool = True
+    hostname: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    window: Window | None = None
+
+    def __post_init__(self) -> None:
+        self.hostname = self.hostname or f"h-{self.agent_id}"
 
 
 class World:
@@ -236,18 +242,26 @@ class World:
             offer = Offer(
                 f"o{next(self._numbers)}",
                 agent.agent_id,
-                f"h-{agent.agent_id}",
+                agent.hostname,
                 free,
                 ports,
-                {},
+                agent.attributes,
                 frozenset([EXECUTOR]),
                 "",
                 agent.zone,
+                agent.window,
             )
+            if self.withheld(offer):
+                continue
+            self.offered[offer.offer_id] = offer
             self.offers[offer.offer_id] = agent.agent_id
             made.append(offer)
         if made:
             self.handle(events.OffersReceived(tuple(made)), crash_after)
+
+    def withheld(self, offer: Offer) -> bool:
+        """Return whether the allocator keeps an offer back, as one that was declined."""
+        return False
 
     def rescind(self) -> None:
         for offer_id in list(self.offers):

@@ -338,6 +338,31 @@ def _consul_lost(parts: Parts, _: str) -> Strike:
     return Strike("Consul has lost everything that it knew", [_docker("kill", *ids), *wipe], [start])
 
 
+#: Asked of Consul as a scheduler asks it, which may remove any service of eratos from the catalogue, on a secure cluster as well.
+EMPTY_CATALOGUE = """
+import json, os, ssl, urllib.request as u
+at, token, ca = (os.environ.get("ERATOS_CONSUL" + name, "") for name in ("", "_TOKEN_FILE", "_CA_FILE"))
+headers = {"X-Consul-Token": open(token).read().strip()} if token else {}
+context = ssl.create_default_context(cafile=ca or None)
+def ask(method, path, body=None):
+    url = at.split(",")[0] + "/v1/catalog/" + path
+    request = u.Request(url, json.dumps(body).encode() if body else None, headers, method=method)
+    return json.load(u.urlopen(request, timeout=10, context=context))
+apps = [name for name, tags in ask("GET", "services").items() if "eratos" in tags]
+for entry in [entry for name in apps for entry in ask("GET", "service/" + name)]:
+    ask("PUT", "deregister", {"Node": entry["Node"], "ServiceID": entry["ServiceID"]})
+"""
+
+
+def _catalogue_emptied(parts: Parts, _: str) -> Strike:
+    """Have Consul's servers forget all apps, which its agents do not notice before they compare."""
+    service = parts.scheduler or parts.named("scheduler")[0]
+    return Strike(
+        "all apps' services are removed from Consul's catalogue",
+        [_docker("exec", "-u", "0", parts.id(service), "python3", "-c", EMPTY_CATALOGUE)],
+    )
+
+
 def _unplugged(parts: Parts, service: str) -> Strike:
     container, address = parts.id(service), parts.address(service)
     excused = frozenset({service}) if service.startswith("balancer") else frozenset()
@@ -445,6 +470,13 @@ ALL = (
         _consul_lost,
         5,
         180,
+    ),
+    Fault(
+        "catalogue-emptied",
+        "all apps' services are removed from Consul's catalogue, as a careless script does it; its agents bring them back",
+        lambda parts: ["consul"],
+        _catalogue_emptied,
+        within_s=180,
     ),
     Fault("zookeeper-off", "ZooKeeper is off", lambda parts: ["zookeeper"], _off, 20, 120),
     Fault(

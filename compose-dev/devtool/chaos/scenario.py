@@ -15,6 +15,14 @@ from ..terminal import Problem
 from . import faults
 
 EXAMPLE = "docs/chaos.md has an example"
+#: What is wrong in one line, with the place in the file.
+_TO_JSON = """
+import json, sys, yaml
+try:
+    print(json.dumps(yaml.safe_load(open(sys.argv[1]))))
+except yaml.YAMLError as error:
+    sys.exit(" ".join(str(error).split()))
+"""
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,8 @@ def read(path: Path, python: Path) -> Scenario:
         raise Problem(
             f"{path} is neither a fault nor a file", f"name a scenario file, or one of: {', '.join(faults.BY_NAME)}, random, list"
         )
-    to_json = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))"
     try:
-        document = json.loads(run([str(python), "-c", to_json, str(path)], timeout_s=60))
+        document = json.loads(run([str(python), "-c", _TO_JSON, str(path)], timeout_s=60))
     except CommandFailed as error:
         reason = error.output.strip().splitlines()[-1:] or ["no reason is given"]
         raise Problem(f"{path} is no YAML: {reason[0]}", f"put that right; {EXAMPLE}") from None

@@ -66,27 +66,9 @@ function Shown({ row }: { row: Row; version: number }): JSX.Element {
 
 function Actions({ row }: { row: Row }): JSX.Element {
   const { app } = row;
-  const [count, setCount] = useState<string | null>(null);
-  const wanted = count === null ? app.instances : Number(count);
-  const changed = Number.isInteger(wanted) && wanted >= 0 && wanted !== app.instances;
   return (
     <div class="actions">
-      <form
-        class="scale"
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (changed) scale(row, wanted);
-          setCount(null);
-        }}
-      >
-        <label>
-          <span class="unseen">Instances wanted</span>
-          <input type="number" min={0} step={1} value={count ?? app.instances} onInput={(event) => setCount(event.currentTarget.value)} />
-        </label>
-        <button type="submit" disabled={!changed} class={changed ? "primary" : ""}>
-          Scale …
-        </button>
-      </form>
+      {app.perHost ? <span class="dim">One on each of {some(app.instances, "host")}</span> : <Scale row={row} />}
       <button type="button" onClick={() => restart(row)}>
         Restart …
       </button>
@@ -97,6 +79,31 @@ function Actions({ row }: { row: Row }): JSX.Element {
         Delete …
       </button>
     </div>
+  );
+}
+
+function Scale({ row }: { row: Row }): JSX.Element {
+  const { app } = row;
+  const [count, setCount] = useState<string | null>(null);
+  const wanted = count === null ? app.instances : Number(count);
+  const changed = Number.isInteger(wanted) && wanted >= 0 && wanted !== app.instances;
+  return (
+    <form
+      class="scale"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (changed) scale(row, wanted);
+        setCount(null);
+      }}
+    >
+      <label>
+        <span class="unseen">Instances wanted</span>
+        <input type="number" min={0} step={1} value={count ?? app.instances} onInput={(event) => setCount(event.currentTarget.value)} />
+      </label>
+      <button type="submit" disabled={!changed} class={changed ? "primary" : ""}>
+        Scale …
+      </button>
+    </form>
   );
 }
 

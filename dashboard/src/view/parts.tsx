@@ -45,7 +45,7 @@ export function Health({ row }: { row: Row }): JSX.Element {
       <span class="figures">
         {counts.ready}
         <span class="dim"> / {app.instances}</span>
-        <span class="unseen"> instances ready</span>
+        {app.perHost ? <span class="dim"> hosts</span> : <span class="unseen"> instances ready</span>}
       </span>
     </span>
   );

@@ -594,7 +594,7 @@ def test_files_are_yaml(tmp_path: Path) -> None:
     path.write_text("steps:\n  - fault: worker-killed   # a comment\n")
     assert scenario.read(path, Path(sys.executable)).steps == (Step((Act("worker-killed"),)),)
     path.write_text("steps: [")
-    with pytest.raises(Problem, match="no YAML"):
+    with pytest.raises(Problem, match=r"no YAML: while parsing .*expected the node content.* line 1"):
         scenario.read(path, Path(sys.executable))
     with pytest.raises(Problem, match="neither a fault nor a file"):
         scenario.read(tmp_path / "missing", Path(sys.executable))

@@ -52,6 +52,13 @@ def test_a_start_is_measured_until_it_runs_and_until_it_is_registered() -> None:
     assert (found["tasks,running"], found["probe_failures_total"]) == (1, 1)
 
 
+def test_what_leaves_the_rotation_without_a_drain_counts_as_none() -> None:
+    driven = Counted()
+    driven.ready(drain_s=0)
+    driven.kill()
+    assert "drain_seconds_count" not in driven.read()
+
+
 def test_a_drain_is_measured_until_the_signal_and_an_end_counted_by_its_state() -> None:
     driven = Counted()
     driven.ready()

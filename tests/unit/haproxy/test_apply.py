@@ -647,6 +647,18 @@ def test_the_one_instance_of_an_app_that_vanishes_alive_is_held_as_long_as_any_o
     assert rig.haproxy.serves() == {"a1", "b1"}
 
 
+@pytest.mark.parametrize("status", ["", "critical"], ids=["forgotten", "critical"])
+def test_of_one_app_among_several_what_consul_has_forgotten_is_held_and_what_is_critical_is_not(
+    tmp_path: Path, status: str
+) -> None:
+    rig = Rig(tmp_path, hold_s=0, wholesale_s=60)
+    others = [row(f"b{number}", number, path="/b") for number in range(1, 5)]
+    rig.apply(facts(a=[row("eratos-a1", 97, path="/a")], b=others))
+    rig.alive = {"10.0.0.97:80"}
+    left = [row("eratos-a1", 97, status, path="/a")] if status else [row("none", 1, "critical", path="/a")]
+    assert rig.apply(facts(a=left, b=others)).held == (() if status else ("eratos-a1",))
+
+
 # -- watch -------------------------------------------------------------------------------------------------------------
 
 

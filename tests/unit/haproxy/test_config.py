@@ -31,7 +31,7 @@ def test_settings_come_from_the_environment() -> None:
 
 
 def test_a_file_of_servers_does_not_forget_as_consul_may() -> None:
-    assert config.read({}).guard_hold_wholesale_s == 90
+    assert config.read({}).guard_hold_wholesale_s == 130
     assert config.read({"ERATOS_SERVERS_FILE": "/s"}).guard_hold_wholesale_s == 0
 
 

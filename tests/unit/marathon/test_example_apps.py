@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from support.folders import EXAMPLE_APPS
+from support.folders import EXAMPLE_APPS, ROOT
 from support.worker_process import WorkerProcess
 
 from eratos.marathon import definition
@@ -35,6 +35,13 @@ FIELDS = {
     },
     "upgradeStrategy": {"minimumHealthCapacity", "maximumOverCapacity"},
 }  # fmt: skip
+
+
+def test_the_node_exporter_is_one_on_each_host():
+    raw = json.loads((ROOT / "examples" / "node-exporter" / "app.json").read_text())
+    app = definition.parse(raw)
+    assert app.per_host and app.ports[0].labels["METRICS"].startswith("/")
+    assert f"ops-{app.id.rpartition('/')[2]}" == app.service_names[0]
 
 
 def read(name: str) -> Any:

@@ -113,3 +113,40 @@ def test_a_circle_of_restarts_is_found_and_one_with_a_signal_is_none() -> None:
     assert restart_cycle(circle) == ("/a", "/b", "/c", "/a")
     assert restart_cycle(circle | {"/c": app("/c", "/a", {"signal": "SIGHUP"})}) == ()
     assert restart_cycle(circle | {"/c": app("/c", "/elsewhere", "restart")}) == ()
+
+
+# One on each host
+
+
+@pytest.mark.parametrize("instances", [0, 1])
+def test_one_on_each_host_reads_back_unchanged(instances: int) -> None:
+    app = an_app("/logs", instances, eratos={"perHost": True})
+    assert app.per_host and app.to_json()["eratos"] == {"perHost": True}
+    assert definition.restore(app.to_json()) == app
+    assert "eratos" not in an_app("/logs", eratos={"perHost": False}).to_json()
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "said"),
+    [
+        ({"instances": 3}, "/instances", "is 3: with eratos.perHost it must be 1, for one on each host, or 0 for none"),
+        ({"upgradeStrategy": {"maximumOverCapacity": 0.5}}, "/upgradeStrategy/maximumOverCapacity", "no host ever has two"),
+        ({"constraints": [["rack", "GROUP_BY"]]}, "/constraints(0)", "looks at other instances"),
+        ({"constraints": [["rack", "LIKE", "a"], ["rack", "UNIQUE"]]}, "/constraints(1)", "use LIKE, UNLIKE, IS"),
+        ({"constraints": [["rack", "CLUSTER"]]}, "/constraints(0)", "looks at other instances"),
+        ({"labels": {"ERATOS_CANARY": "1"}}, "/labels/ERATOS_CANARY", "remove it"),
+        ({"labels": {"ERATOS_BLUE_GREEN": "50%", "ERATOS_ROLLBACK": "true"}}, "/labels/ERATOS_BLUE_GREEN", "remove it"),
+        ({"labels": {"ERATOS_PLACEMENT": "pack"}}, "/labels/ERATOS_PLACEMENT", "remove it"),
+        ({"eratos": {"perHost": "yes"}}, "/eratos/perHost", ""),
+    ],
+)
+def test_what_does_not_go_with_one_on_each_host_is_refused(fields: dict[str, Any], path: str, said: str) -> None:
+    with pytest.raises(InvalidApp) as refused:
+        an_app("/logs", fields.pop("instances", 1), **({"eratos": {"perHost": True}} | fields))
+    found = {problem.path: problem.message for problem in refused.value.problems}
+    assert found.keys() == {path} and said in found[path]
+
+
+def test_what_speaks_of_a_host_alone_goes_with_one_on_each() -> None:
+    constraints = [["hostname", "UNIQUE"], ["rack", "UNLIKE", "r2"], ["@zone", "CLUSTER", "b"], ["disk", "IS", "ssd"]]
+    assert an_app("/logs", constraints=constraints, eratos={"perHost": True}).per_host

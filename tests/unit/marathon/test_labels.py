@@ -15,8 +15,8 @@ def app(**labels: str) -> App:
 
 
 def test_consul_tags_are_split_and_trimmed() -> None:
-    assert app(CONSUL_TAGS="a, b=c ,,d").consul_tags == ("a", "b=c", "d")
-    assert app().consul_tags == ()
+    assert labels.consul_tags(app(CONSUL_TAGS="a, b=c ,,d").labels) == ("a", "b=c", "d")
+    assert labels.consul_tags({}) == ()
 
 
 def test_the_time_to_drain_is_a_label() -> None:

@@ -117,7 +117,10 @@ def test_a_failure_leaves_consul_at_once_and_is_reported(driven: Driven) -> None
     driven.ready(checks=1)
     driven.after(5)
     out = driven.probe(passed=False)
-    assert of(do.Deregister, out) == [do.Deregister(TASK)]
+    # It may answer its clients still: without a word balancers would take it for one that Consul has lost, and keep it.
+    assert out[:2] == [do.TellBalancers(TASK, (f"eratos-{TASK}",), drains=False), do.Deregister(TASK)]
+    # Nobody waits for them.
+    assert driven.handle(on.BalancersTold(TASK)) == []
     assert (update(out).healthy, "HTTP status 500" in update(out).message) == (False, True)
 
 

@@ -200,7 +200,7 @@ def test_a_task_that_was_never_ready_skips_the_drain(driven: Driven) -> None:
 def test_without_time_for_a_drain_it_still_leaves_consul_first(driven: Driven) -> None:
     driven.ready(drain_s=0)
     out = driven.kill()
-    assert [type(action) for action in out] == [do.SendUpdate, do.Deregister, do.StopContainer]
+    assert [type(action) for action in out] == [do.SendUpdate, do.TellBalancers, do.Deregister, do.StopContainer]
 
 
 def test_a_process_that_ends_while_draining_is_killed_as_asked(driven: Driven) -> None:

@@ -47,7 +47,7 @@ def test_what_is_no_pod_says_nothing_of_containers() -> None:
 def test_one_that_ends_takes_the_others_with_it_and_is_what_is_told(driven: Driven) -> None:
     driven.ready(**PODS)
     out = driven.handle(on.ContainerDied(TASK, 3, "log"))
-    assert [type(action) for action in out] == [do.Deregister, do.StopContainer]
+    assert [type(action) for action in out] == [do.TellBalancers, do.Deregister, do.StopContainer]
     out = driven.handle(on.ContainerDied(TASK, 143, "web"))
     assert of(do.ExamineContainer, out) == [do.ExamineContainer(TASK, "log")]
     sent = update(driven.handle(on.ContainerExamined(TASK, 3, log_tail="out of luck")))

@@ -14,6 +14,7 @@ from eratos.haproxy.core.guard import (
     CONFIRMED_MAX,
     Confirmations,
     Holds,
+    forgotten,
     sharp_losses,
     succeeded,
     wholesale,
@@ -147,6 +148,30 @@ def test_of_a_wholesale_loss_each_server_is_held_longer_also_when_others_are_bac
     assert holds.update(both, 1, wholesale=True) == {"a": {"a1"}, "b": {"b1"}}
     assert holds.update({"a": ["a1"]}, 50) == {"a": {"a1"}}
     assert holds.update({"a": ["a1"]}, 60) == {}
+
+
+def test_what_consul_has_forgotten_is_held_longer_and_stays_so_once_it_is_known_again() -> None:
+    holds = Holds(hold_s=5, wholesale_s=60)
+    both = {"a": ["a1", "a2"]}
+    assert holds.update(both, 0, forgotten={"a1"}) == {"a": {"a1", "a2"}}
+    assert holds.update(both, 5) == {"a": {"a1"}}
+    assert holds.update(both, 60) == {}
+
+
+@pytest.mark.parametrize(
+    ("server", "known", "expected"),
+    [
+        ("eratos-a.instance-1._app.1", set(), True),
+        ("eratos-a.instance-1._app.1", {"eratos-a.instance-2._app.1"}, True),
+        ("eratos-a.instance-1._app.1", {"eratos-a.instance-1._app.1"}, False),  # critical: its end, or its host's
+        ("redis-1", set(), False),  # of a registrar that announces nothing
+        ("10.0.0.1:80", set(), False),  # out of a file
+    ],
+)
+def test_forgotten_is_what_executors_registered_and_consul_does_not_know_at_all(
+    server: str, known: set[str], expected: bool
+) -> None:
+    assert forgotten({"a": [server]}, known) == ({server} if expected else set())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import a_job, a_machine, an_app
+from support.builders import a_job, a_machine, an_app, an_offer
 from support.core import Core, of
 from support.records import as_stored
 
@@ -49,11 +49,25 @@ def state_of(core: Core) -> Any:
     ],
 )
 def test_an_app_wants_instances_times_resources(instances: int, fields: dict[str, Any], wanted: Amounts) -> None:
-    assert quotas.wants(an_app("/a", instances, **fields)) == wanted
+    assert quotas.wants(state_of(a_core()), an_app("/a", instances, **fields)) == wanted
 
 
 def test_what_is_not_wanted_wants_nothing() -> None:
-    assert quotas.wants(None) == Amounts() == quotas.total({})
+    assert quotas.wants(state_of(a_core()), None) == Amounts() == quotas.total({})
+
+
+def test_one_on_each_host_wants_one_for_each_host_of_now() -> None:
+    core = a_core(QuotaRecord("/", instances=2))
+    each = an_app("/each", eratos={"perHost": True})
+    core.offer(an_offer("a1"), an_offer("a2"))
+    assert quotas.wants(state_of(core), each) == Amounts(2, 200, 64, 0)
+    assert quotas.wants(state_of(core), each.with_instances(0)) == Amounts()
+    assert not of(actions.Refuse, core.put(each))
+    assert "2 are in use, this asks for 1 more, and 0 are left" in refused(core.put(an_app("/a")))
+    # A host that joins has one all the same, and what is there may be changed.
+    core.offer(an_offer("a3"))
+    assert quotas.total(quotas.used(state_of(core), "/")).instances == 3
+    assert not of(actions.Refuse, core.put(an_app("/each", cmd="other", eratos={"perHost": True}), force=True))
 
 
 # Which change is refused

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from support.builders import a_machine, an_app, an_offer
-from support.core import Core
+from support.core import Core, of
 from support.records import an_instance
 
 from eratos.common import names
+from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.records import INSTANCES, Stored
 
 RECONCILIATION = "REASON_RECONCILIATION"
@@ -61,3 +62,23 @@ def test_a_thousand_tasks_without_records_make_few_lines(core: Core) -> None:
         core.status(names.task_id(f"a.instance-{number}", 1), "RUNNING", reason=RECONCILIATION)
         found += told(core)
     assert found == [1, 10, 100, 1000]
+
+
+@pytest.mark.parametrize("ended", ["given up", "never sent"])
+def test_what_is_gone_before_it_was_answered_for_does_not_hold_up_the_question_for_all(ended: str) -> None:
+    """The implicit request, which shows tasks that only the master knows, comes when all others were answered."""
+    core = Core()
+    core.subscribe()
+    core.put(an_app(unreachableStrategy={"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}))
+    (task,) = core.launch(an_offer())
+    core.handle(events.Disconnected())
+    core.subscribe()
+    if ended == "given up":
+        core.machine.step.reconciliation.start([core.instance(task).instance_id])
+        core.status(task, "UNREACHABLE")
+        core.machine.step.reconciliation.start([core.instance(task).instance_id])
+    else:
+        core.handle(events.NotLaunched((task,)))
+        core.machine.step.reconciliation.start([task.rpartition("._app.")[0]])
+    asked = [call.tasks for _ in range(10) for call in of(actions.Reconcile, core.tick(60))]
+    assert () in asked
