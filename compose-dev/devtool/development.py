@@ -34,11 +34,9 @@ OLDEST_PYTHON = (3, 11)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: Kinds of tests in the order they run: fast ones first, so that a mistake shows before minutes of image building.
 WITHOUT_ENGINE = ("tests/unit", "tests/simulation", "tests/scenarios", "tests/browser")
-WITH_ENGINE = ("tests/e2e", "tests/contract")
+WITH_ENGINE = ("tests/contract", "tests/e2e")
 #: One more than cores: many of the fast tests wait for a moment.
 WITHOUT_ENGINE_PROCESSES = str((os.cpu_count() or 1) + 1)
-#: One waits for the cluster that most end-to-end tests share, which come first; the other runs all the rest meanwhile.
-WITH_ENGINE_OPTIONS = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
 
 
 def ensure_venv(progress: Progress) -> None:
@@ -116,7 +114,7 @@ def test(settings: Settings, arguments: list[str], *, everything: bool = False, 
     if code:
         return code
     _ensure_engine_and_images(settings, progress)
-    return _pytest([*WITH_ENGINE_OPTIONS, *_with_tests(WITH_ENGINE), *chosen])
+    return _pytest([*_with_tests(WITH_ENGINE), *chosen])
 
 
 def needs_engine(arguments: list[str]) -> bool:

@@ -10,11 +10,6 @@ from support.containers import Container, run_container
 from support.waiting import until
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Have one process run all tests of a file, where several processes share the work: they share its containers."""
-    item.add_marker(pytest.mark.xdist_group(item.path.name))
-
-
 def zookeeper_answers(container: Container) -> bool:
     with socket.create_connection(("127.0.0.1", container.ports[2181]), timeout=2) as sock:
         sock.sendall(b"srvr")

@@ -23,12 +23,6 @@ NETWORK = "10.87.254"
 BRIDGES = "10.89"
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Have one process run all tests of a cluster, where several processes share the work."""
-    apart = hasattr(item.getparent(pytest.Module).obj, "PROJECT")
-    item.add_marker(pytest.mark.xdist_group("clusters of their own" if apart else PROJECT))
-
-
 @pytest.fixture(scope="session")
 def docker_compose_project_name() -> str:
     os.environ.update({"ERATOS_PROJECT": PROJECT, "ERATOS_NETWORK": NETWORK, "ERATOS_BRIDGES": BRIDGES})
