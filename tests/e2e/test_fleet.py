@@ -22,6 +22,8 @@ def is_prime(number: int) -> bool:
 
 
 def test_empty_pool_answers_503(cluster: Cluster):
+    until(lambda: cluster.delete("/prime") is None, SOON_S, "the workers of an earlier test may go")
+    until(lambda: not cluster.states("/prime"), SOON_S, "no worker is left of an earlier test")
     for balancer in cluster.balancers:
         answer = requests.get(balancer, timeout=10)
         assert answer.status_code == 503

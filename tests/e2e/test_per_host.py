@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from devtool.settings import Settings
 from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
 from support.waiting import until
 
@@ -29,8 +30,14 @@ def hosts(cluster: Cluster) -> list[str]:
     return sorted(cluster.host_of(container) for container in cluster.containers(APP["id"]).values())
 
 
-def test_each_host_has_one_whatever_hosts_go_and_come_back(cluster: Cluster):
-    every = sorted(agent["hostname"] for agent in cluster.master("GET", "/slaves").json()["slaves"] if agent["active"])
+def test_each_host_has_one_whatever_hosts_go_and_come_back(cluster: Cluster, settings: Settings):
+    def all_hosts() -> list[str]:
+        found = cluster.master("GET", "/slaves").json()["slaves"]
+        names = sorted(agent["hostname"] for agent in found if agent["active"])
+        assert len(names) == settings.agents, f"registered are {names}"
+        return names
+
+    every = until(all_hosts, SOON_S, "every host is registered")
     cluster.apply(APP)
     try:
         cluster.settle(APP, len(every))
