@@ -153,6 +153,9 @@ EXERCISES = (
     ),
 )
 
+#: Those whose part nobody has to name: there is one alone, it is whoever leads, or its name is a long one.
+OF_ONE_PART = frozenset(["worker-hung", "worker-slow", "consul-leader-off", "zookeeper-off", "master-off", "scheduler-frozen"])
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
@@ -172,9 +175,9 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         ground.require(settings)
         aim = load_command.at_running_app(settings, APP, "")
         load_command.prepare(settings, faults.SERVICE)
-        chance = random.Random(seed)
-        exercise = chance.choice([one for one in EXERCISES if faults.named(one.fault).candidates(parts.look(settings, APP))])
-        part = faults.choose(faults.named(exercise.fault), parts.look(settings, APP), "", chance)
+        chance, there = random.Random(seed), parts.look(settings, APP)
+        exercise = chance.choice([one for one in EXERCISES if faults.named(one.fault).candidates(there)])
+        part = faults.choose(faults.named(exercise.fault), there, "", chance)
         journal = command.journal_of(settings)
         with generator.Load(plan.plan(aim, plan.Shape(rate=RATE)), aim.network, settings.project) as load:
             with striking.broken(settings, journal, APP, exercise.fault, part) as strike:
@@ -219,22 +222,12 @@ def dialogue(exercise: Exercise, part: str, ask: Callable[[], str | None], tell:
             tell(f"{words[0]} is none of them: list names them. To end this: give up")
         elif words[0] != exercise.fault:
             tell(f"No, it is not {words[0]}.")
-        elif exercise.fault.startswith("worker-") or part in words[1:] or len(_parts_of(exercise)) == 1:
+        elif exercise.fault in OF_ONE_PART or part in words[1:]:
             tell("Yes.")
             return True
         else:
-            tell(f"Yes, it is {words[0]}, but of which part? {words[0]} {_parts_of(exercise)[0]}, for example.")
+            tell(f"Yes, it is {words[0]}, but of which part? Name that as well: {words[0]} PART")
     return False
-
-
-def _parts_of(exercise: Exercise) -> list[str]:
-    """Return examples of what an exercise may strike; a single one where there is no choice."""
-    return {
-        "zookeeper-off": ["zookeeper"],
-        "consul-leader-off": ["consul"],
-        "master-off": ["master"],
-        "scheduler-frozen": ["scheduler"],
-    }.get(exercise.fault, ["agent1", "balancer1"])
 
 
 def _line(left_s: float) -> str | None:
