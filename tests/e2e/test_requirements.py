@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from support.answers import wrong_app
 from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
 from support.containers import docker
 from support.waiting import until
@@ -35,7 +36,12 @@ def endpoints(cluster: Cluster) -> list[str]:
 
 
 def answers(cluster: Cluster, status: int) -> bool:
-    return all(page(cluster, balancer=balancer).status_code == status for balancer in (0, 1))
+    """Assert that the page itself answers so at both balancers: another app has its host until they know of the page's route."""
+    for balancer in (0, 1):
+        answer = page(cluster, balancer=balancer)
+        assert not (wrong := wrong_app(answer.headers.get("X-Instance", ""), WEB)), wrong
+        assert answer.status_code == status, f"{answer.status_code}: {answer.text}"
+    return True
 
 
 @pytest.fixture
