@@ -19,7 +19,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from eratos.scheduler.events.event import Event
 from eratos.scheduler.events.ring import Entry, Piece, Ring
-from eratos.scheduler.events.standing import CLUSTER, OWN
+from eratos.scheduler.events.standing import CLUSTER, OF_NOBODY, OWN
 
 from .accept import JSON, preferred
 from .caller import Caller, RoleRoute, Viewer
@@ -109,7 +109,7 @@ class Reader:
             return entry.document
         if entry.kind in _OF_READERS:
             return b""
-        if entry.kind == CLUSTER:
+        if entry.kind in OF_NOBODY:
             return entry.document
         sees = self._caller.sees
         if all(map(sees, entry.apps)):
@@ -122,7 +122,7 @@ def _narrowed(document: bytes, sees: Callable[[str], bool]) -> bytes:
     found: dict[str, Any] = json.loads(document)
     plan = found.get("plan", {})
     for step in (*plan.get("steps", ()), *([found["currentStep"]] if "currentStep" in found else ())):
-        step["actions"] = [action for action in step["actions"] if sees(action["app"])]
+        step["actions"] = [action for action in step["actions"] if sees(action.get("app") or action["pod"])]
     found.pop("reason", None)  # it may name others
     return json.dumps(found).encode()
 

@@ -17,6 +17,7 @@ from eratos.common.times import timestamp
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 from eratos.scheduler.core import hosts, per_host, rollout
+from eratos.scheduler.core.jobs import is_run
 from eratos.scheduler.core.mesos_types import Agent, TaskState
 from eratos.scheduler.core.state import Failure, Instance, Launches, Room, State
 
@@ -39,7 +40,7 @@ def router(ctx: Context) -> APIRouter:
     def show_overview(caller: Viewer, app: Annotated[list[str], Query()] = []) -> JSONResponse:  # noqa: B006
         if len(app) > APPS_MOST:
             raise invalid("/app", f"is given {len(app)} times: {APPS_MOST} are the most, and none gives all")
-        asked = [path_id(item) for item in app] if app else None
+        asked = [item if is_run(item) else path_id(item) for item in app] if app else None
         now = ctx.clock()
         everything = caller.sees("/")
         if everything and asked is None:
@@ -120,7 +121,7 @@ def look(state: State, asked: Collection[str] | None, sees: Callable[[str], bool
     ids = (
         asked
         if asked is not None
-        else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps and app_id not in state.runs)]
+        else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
     )
     apps = [found for app_id in ids if sees(app_id) and (found := _look(state, app_id, now)) is not None]
     if everything and asked is None:
@@ -141,8 +142,8 @@ def look(state: State, asked: Collection[str] | None, sees: Callable[[str], bool
 
 def _look(state: State, app_id: str, now: float) -> Look | None:
     app, fleet = state.apps.get(app_id), state.fleet(app_id)
-    if app is None and not fleet.instances:
-        return None
+    if app is None and (not fleet.instances or app_id in state.runs):
+        return None  # a run of a job has an instance and is no app
     launches = state.launches.get(app_id)
     change = state.changes.get(app_id)
     waits = app_id in state.in_need

@@ -24,6 +24,8 @@ DUE_MOST: Final = 500
 RUNS_MOST: Final = 100
 #: Executors of all versions say so first how a process ended (executor/core/endings.py).
 _EXIT_CODE: Final = re.compile(r"exit code ([0-9]{1,3})\b")
+#: A run's place among apps' ids, which no app can have: these have no capital letters.
+_RUN_PATH: Final = re.compile(r"(/[a-z0-9-]+)+/\d{8}T\d{6}Z(-[0-9a-z-]+)?", re.ASCII)
 
 
 class Fate(enum.Enum):
@@ -74,6 +76,11 @@ def run_id(moment: float, unique: str = "") -> str:
     """Return a run's id: the instant that it is for, or when it was started, with something unique then."""
     text = f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%SZ}"
     return f"{text}-{unique}" if unique else text
+
+
+def is_run(path: str) -> bool:
+    """Return whether a path is of the form that runs have, and no app can have."""
+    return _RUN_PATH.fullmatch(path) is not None
 
 
 class Verdict(enum.Enum):

@@ -1,16 +1,21 @@
 """What changes without an event of Marathon's: told under types of our own, to readers that ask for these by name alone.
 
-An event of these says what to look at anew, not how it is: ``GET /v2/overview`` and ``/v2/deployments`` say that. Pure.
+An event of these says what to look at anew, not how it is: ``GET /v2/overview``, ``/v2/deployments``, ``/v1/jobs`` and
+``/v2/quotas`` say that. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from eratos.common import names
+from eratos.marathon.ids import parent
+from eratos.marathon.job import path_of
 from eratos.scheduler.core import actions
+from eratos.scheduler.core.records import HISTORIES, JOBS, QUOTAS, RUNS
 from eratos.scheduler.core.state import State
+from eratos.scheduler.core.step import Decision
 
 from .event import Event, of_app
 
@@ -20,7 +25,13 @@ CLUSTER: Final = "cluster_changed_event"
 APP: Final = "app_changed_event"
 #: A deployment is paused, goes on, or stands at a gate.
 DEPLOYMENT: Final = "deployment_changed_event"
-OWN: Final = frozenset({CLUSTER, APP, DEPLOYMENT})
+#: A job was put or deleted, a run of it began, had a task, was stopped or ended, or an instant was missed.
+JOB: Final = "job_changed_event"
+#: A quota was set, changed or lifted. It does not say whose: what is shown of quotas is asked for by role.
+QUOTA: Final = "quota_changed_event"
+OWN: Final = frozenset({CLUSTER, APP, DEPLOYMENT, JOB, QUOTA})
+#: Of no app, so everybody who asks for them hears them; they say nothing that is not for everybody.
+OF_NOBODY: Final = frozenset({CLUSTER, QUOTA})
 
 
 class _Seen(NamedTuple):
@@ -35,19 +46,24 @@ class Standing:
     def __init__(self) -> None:
         self._seen = _Seen((), {}, {})
 
-    def after(self, state: State, calls: Iterable[actions.Call], now: float) -> Iterator[Event]:
+    def after(self, state: State, decision: Decision, now: float) -> Iterator[Event]:
         """Yield what changed since the last time."""
         before, after = self._seen, _look(state)
         self._seen = after
         if before.cluster != after.cluster:
             yield Event(CLUSTER, now, {})
         changed = {app_id for app_id, _ in before.waiting.items() ^ after.waiting.items()}
-        changed |= {app_id for call in calls if isinstance(call, actions.Kill) and (app_id := _owner(state, call.task_id))}
+        changed |= {app_id for call in decision.calls if isinstance(call, actions.Kill) and (app_id := _owner(state, call.task_id))}
         for app_id in sorted(changed):
             yield of_app(APP, now, app_id, appId=app_id)
         for deployment_id, found in after.deployments.items():
             if before.deployments.get(deployment_id, found) != found:
                 yield Event(DEPLOYMENT, now, {"id": deployment_id}, frozenset(state.deployments[deployment_id].app_ids))
+        keys = [write.key for write in decision.writes]
+        for path in sorted({path for key in keys if (path := _job_path(key))}):
+            yield of_app(JOB, now, path, jobId=path[1:].replace("/", "."))
+        if any(key.startswith(QUOTAS) for key in keys):
+            yield Event(QUOTA, now, {})
 
 
 def _look(state: State) -> _Seen:
@@ -62,6 +78,14 @@ def _look(state: State) -> _Seen:
         for found in state.deployments.values()
     }
     return _Seen(cluster, waiting, deployments)
+
+
+def _job_path(key: str) -> str:
+    """Return the path of the job that a stored record belongs to; empty: to none."""
+    for prefix in (JOBS, HISTORIES):
+        if key.startswith(prefix):
+            return path_of(key.removeprefix(prefix))
+    return parent(key.removeprefix(RUNS)) if key.startswith(RUNS) else ""
 
 
 def _owner(state: State, task_id: str) -> str:

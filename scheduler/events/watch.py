@@ -120,7 +120,7 @@ class Watch:
         found += self._begun(state, now)
         found += self._finished(state, now)
         found += self._terminated(state, now)
-        found += self._standing.after(state, decision.calls, now)
+        found += self._standing.after(state, decision, now)
         return found
 
     # The subscription

@@ -17,6 +17,7 @@ from support.controller import FakeController
 from support.waiting import until
 
 from eratos.common.browser_guard import BrowserGuard
+from eratos.marathon import pod_definition
 from eratos.scheduler.access import credentials
 from eratos.scheduler.access.authenticator import Authenticator, CredentialsFile
 from eratos.scheduler.access.roles import ANYBODY, Grant
@@ -318,6 +319,17 @@ def test_a_reader_hears_of_what_it_may_view(guarded: tuple[Served, dict[str, str
     assert seen[1].data["currentStep"] == plan["steps"][0]
     actions = everything.until("deployment_info").data["currentStep"]["actions"]
     assert [action["app"] for action in actions] == ["/bank/vault", "/shop/cart"]
+
+
+def test_a_change_of_an_app_and_a_pod_shows_either_to_whom_it_is_for(
+    guarded: tuple[Served, dict[str, str]], controller: FakeController
+) -> None:
+    api, tokens = guarded
+    shop = api.follow(Authorization=f"Bearer {tokens['shop']}")
+    pod = {"id": "/bank/both", "containers": [{"name": "a", "image": {"kind": "DOCKER", "id": "a"}, "resources": {"cpus": 0.1, "mem": 32}}]}
+    controller.submit(PutApps((an_app("/shop/cart"), pod_definition.parse(pod))))
+    found = shop.until("deployment_info").data["currentStep"]["actions"]
+    assert found == [{"action": "StartApplication", "app": "/shop/cart"}]
 
 
 def test_the_ring_lets_go_of_readers_of_an_api_that_ended(controller: FakeController) -> None:

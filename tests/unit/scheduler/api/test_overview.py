@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.api import ApiClient
-from support.builders import an_app, an_offer
+from support.builders import a_job, an_app, an_offer
 from support.controller import FakeController
 
 from eratos.common.browser_guard import BrowserGuard
@@ -16,7 +16,7 @@ from eratos.scheduler.access.roles import Grant
 from eratos.scheduler.api import overview
 from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import create_api
-from eratos.scheduler.core.events import LookAround, PutApps, Subscribed
+from eratos.scheduler.core.events import LookAround, PutApps, PutJob, StartRun, Subscribed
 
 CHECKS = [{"protocol": "HTTP", "path": "/"}]
 
@@ -135,3 +135,11 @@ def test_who_may_not_view_everything_sees_the_hosts_of_theirs_without_what_else_
     assert [set(agent) for agent in found["agents"]] == [{"id", "host", "region", "zone"}]
     assert "brake" not in found and shown(api, app=["/bank/b"])["apps"] == []
     assert api.get("/v2/whoami").json() == {"name": "anna", "roles": ["view:/shop"]}
+
+
+def test_a_run_of_a_job_is_no_app_that_was_deleted(api: ApiClient, controller: FakeController) -> None:
+    controller.submit(PutJob(a_job("shop.backup"), create_only=True))
+    run = controller.submit(StartRun("shop.backup")).version
+    controller.launch(an_offer())
+    assert shown(api)["apps"] == []
+    assert shown(api, app=f"/shop/backup/{run}")["apps"] == []

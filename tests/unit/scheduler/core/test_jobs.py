@@ -114,3 +114,10 @@ def test_no_exit_code_is_made_up() -> None:
 def test_a_run_of_an_instant_has_its_name() -> None:
     assert jobs.run_id(1_767_225_600.0) == "20260101T000000Z"
     assert jobs.run_id(1_767_225_600.4, "ab12") == "20260101T000000Z-ab12"
+
+
+def test_a_runs_path_is_told_from_an_apps() -> None:
+    for path in (f"/shop/backup/{jobs.run_id(0)}", f"/backup/{jobs.run_id(0, 'i1-2')}"):
+        assert jobs.is_run(path), path
+    for path in ("/shop/backup", "/", "", "/19700101T000000Z", "/shop/19700101t000000z", f"/shop/{jobs.run_id(0)}/more"):
+        assert not jobs.is_run(path), path
