@@ -2,10 +2,12 @@
 
 import type { ComponentChildren } from "preact";
 
-import { call } from "./api.ts";
+import { call, get } from "./api.ts";
+import { instanceOf } from "./ids.ts";
+import { meaning } from "./jobs.ts";
 import { some, type Row } from "./model.ts";
 import { store } from "./store.ts";
-import type { Deployment, Plan } from "./types.ts";
+import type { ActiveRun, Deployment, Job, Plan } from "./types.ts";
 import { confirm } from "./view/dialog.tsx";
 import { planned } from "./words.ts";
 
@@ -13,9 +15,13 @@ export function address(id: string): string {
   return `/v2/apps/${encodeURIComponent(id)}`;
 }
 
-/** What a change of an app would mean, as the API plans it. */
-export async function preview(id: string, body: unknown): Promise<ComponentChildren> {
-  const plan = (await call<Plan>("PUT", `${address(id)}?dryRun=true`, body)).body;
+export function podAddress(id: string): string {
+  return `/v2/pods/${encodeURIComponent(id)}`;
+}
+
+/** What a change of an app or, at its own address, of a pod would mean, as the API plans it. */
+export async function preview(id: string, body: unknown, at = address(id)): Promise<ComponentChildren> {
+  const plan = (await call<Plan>("PUT", `${at}?dryRun=true`, body)).body;
   const locked = Object.entries(plan.eratos?.lockedBy ?? {});
   return (
     <>
@@ -40,15 +46,22 @@ async function changed(id: string, method: string, path: string, body?: unknown)
   return [deployment ? `Deployment ${deployment} is under way.` : "Done.", answer.notice].filter(Boolean).join(" ");
 }
 
+/** A pod has no partial change: its definition is put whole, with another number. */
+async function scaledPod(id: string, instances: number): Promise<unknown> {
+  return { ...(await get<Record<string, unknown>>(podAddress(id))), scaling: { kind: "fixed", instances } };
+}
+
 export function scale(row: Row, instances: number): void {
-  const { id } = row.app;
+  const { id, pod } = row.app;
+  const at = podAddress(id);
   confirm({
     title: `Scale ${id} from ${row.app.instances} to ${instances}`,
-    meaning: preview(id, { instances }),
+    meaning: pod ? scaledPod(id, instances).then((body) => preview(id, body, at)) : preview(id, { instances }),
     verb: `Scale to ${instances}`,
     danger: instances < row.app.instances,
     forces: true,
-    act: (force) => changed(id, "PUT", `${address(id)}?force=${force}`, { instances }),
+    act: async (force) =>
+      pod ? changed(id, "PUT", `${at}?force=${force}`, await scaledPod(id, instances)) : changed(id, "PUT", `${address(id)}?force=${force}`, { instances }),
   });
 }
 
@@ -64,24 +77,25 @@ export function restart(row: Row): void {
 }
 
 export function remove(row: Row): void {
-  const { id } = row.app;
+  const { id, pod } = row.app;
   confirm({
     title: `Delete ${id}`,
     meaning: <p>The definition with its versions is deleted, and {some(row.app.tasks.length, "instance")} are drained and stopped. Nothing is kept to bring it back from.</p>,
     verb: `Delete ${id}`,
     danger: true,
-    act: () => changed(id, "DELETE", address(id)),
+    act: () => changed(id, "DELETE", pod ? podAddress(id) : address(id)),
   });
 }
 
 export function kill(row: Row, task: string, scaled: boolean): void {
-  const { id } = row.app;
+  const { id, pod } = row.app;
+  const at = pod ? `${podAddress(id)}::instances/${encodeURIComponent(instanceOf(task))}` : `${address(id)}/tasks/${encodeURIComponent(task)}?scale=${scaled}`;
   confirm({
     title: scaled ? "Stop an instance and scale down" : "Stop an instance",
     meaning: <p>{task} is drained and stopped. {scaled ? `${id} is scaled to ${Math.max(0, row.app.instances - 1)}.` : "A new one takes its place."}</p>,
     verb: scaled ? "Stop and scale down" : "Stop it",
     danger: true,
-    act: () => changed(id, "DELETE", `${address(id)}/tasks/${encodeURIComponent(task)}?scale=${scaled}`),
+    act: () => changed(id, "DELETE", at),
   });
 }
 
@@ -103,6 +117,54 @@ export function goBack(id: string, version: string, definition: Record<string, u
     verb: "Take it back",
     forces: true,
     act: (force) => changed(id, "PUT", `${address(id)}?force=${force}`, { version }),
+  });
+}
+
+/** A pod goes back to a definition with as many instances as it has now. */
+export function goBackPod(id: string, version: string, definition: Record<string, unknown>): void {
+  const { version: _version, ...former } = definition;
+  const wanted = get<Record<string, unknown>>(podAddress(id)).then(({ scaling }) => ({ ...former, scaling }));
+  confirm({
+    title: `Take ${id} back to ${version}`,
+    meaning: wanted.then((body) => preview(id, body, podAddress(id))),
+    verb: "Take it back",
+    forces: true,
+    act: async (force) => changed(id, "PUT", `${podAddress(id)}?force=${force}`, await wanted),
+  });
+}
+
+export function runNow(job: Job): void {
+  confirm({
+    title: `Run ${job.id} now`,
+    meaning: (
+      <ul>
+        {meaning(job).map((sentence) => (
+          <li key={sentence}>{sentence}</li>
+        ))}
+      </ul>
+    ),
+    verb: "Run it now",
+    act: async () => {
+      const { body } = await call<{ id: string }>("POST", `/v1/jobs/${encodeURIComponent(job.id)}/runs`);
+      return `The run ${body.id} of ${job.id} has begun.`;
+    },
+  });
+}
+
+export function stopRun(job: Job, run: ActiveRun): void {
+  confirm({
+    title: `Stop the run ${run.id}`,
+    meaning: (
+      <p>
+        {run.tasks.length ? "Its task gets SIGTERM, and SIGKILL once its grace period is over. " : "It has no task yet, and will have none. "}
+        It counts as failed{job.schedules.length ? ", and schedules go on" : ""}.
+      </p>
+    ),
+    verb: "Stop the run",
+    danger: true,
+    act: async () => {
+      await call("POST", `/v1/jobs/${encodeURIComponent(job.id)}/runs/${encodeURIComponent(run.id)}/actions/stop`);
+    },
   });
 }
 

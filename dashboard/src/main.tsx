@@ -15,12 +15,18 @@ import { Confirmations } from "./view/dialog.tsx";
 import { EditorPage } from "./view/editor.tsx";
 import { Login } from "./view/login.tsx";
 import { LogsPage } from "./view/logs.tsx";
+import { JobPage, JobsPage } from "./view/jobs.tsx";
+import { NeedsPage } from "./view/needs.tsx";
 import { link } from "./view/parts.tsx";
+import { PodsPage } from "./view/pods.tsx";
 import { TimelinePage } from "./view/timeline.tsx";
 
 const PAGES: [string, string, string][] = [
   ["cluster", "Cluster", "g c"],
   ["apps", "Apps", "g a"],
+  ["pods", "Pods", "g p"],
+  ["jobs", "Jobs", "g j"],
+  ["needs", "Needs", "g n"],
   ["deployments", "Deployments", "g d"],
   ["timeline", "Timeline", "g t"],
   ["logs", "Logs", "g l"],
@@ -48,6 +54,7 @@ function Shell(): JSX.Element {
   const { connection, reason, model, deployments, caller } = useStore();
   const [place, setPlace] = useState(here);
   const main = useRef<HTMLElement>(null);
+  const nav = useRef<HTMLElement>(null);
   useEffect(() => {
     let last = here().page;
     const look = (): void => {
@@ -65,9 +72,11 @@ function Shell(): JSX.Element {
   useEffect(() => keys(), []);
   const title = PAGES.find(([name]) => name === place.page)?.[1] ?? place.values.get("id") ?? "eratos";
   useEffect(() => void (document.title = `${title} · eratos`), [title]);
+  const on = place.page === "app" || place.page === "edit" ? "apps" : place.page === "job" ? "jobs" : place.page;
+  // On a small screen the pages are a row that is longer than the screen.
+  useEffect(() => nav.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [on]);
   if (connection === "denied") return <Login reason={reason} />;
   const bad = [...model.rows.values()].filter((row) => row.standing === "bad").length;
-  const on = place.page === "app" || place.page === "edit" ? "apps" : place.page;
   return (
     <div class="shell">
       <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), main.current?.focus())}>
@@ -78,7 +87,7 @@ function Shell(): JSX.Element {
           <img src="/ui/icon.svg" alt="" width="26" height="26" />
           eratos
         </a>
-        <nav aria-label="Pages">
+        <nav aria-label="Pages" ref={nav}>
           {PAGES.map(([name, label, key]) => (
             <a key={name} href={link(name)} aria-current={on === name ? "page" : undefined} title={`${label} (${key})`}>
               <Icon name={name} />
@@ -125,6 +134,14 @@ function page({ page, values }: Place, loading: boolean): JSX.Element {
       return <AppPage id={values.get("id") ?? ""} />;
     case "edit":
       return <EditorPage id={values.get("id") ?? ""} />;
+    case "pods":
+      return <PodsPage values={values} set={(found) => set("pods", found)} />;
+    case "jobs":
+      return <JobsPage values={values} set={(found) => set("jobs", found)} />;
+    case "job":
+      return <JobPage id={values.get("id") ?? ""} />;
+    case "needs":
+      return <NeedsPage values={values} set={(found) => set("needs", found)} />;
     case "deployments":
       return <DeploymentsPage />;
     case "timeline":
@@ -174,6 +191,9 @@ function ThemeButton(): JSX.Element {
 const PATHS: Record<string, string> = {
   cluster: "M3 3h6v6H3zM11 3h6v6h-6zM3 11h6v6H3zM11 11h6v6h-6z",
   apps: "M3 5h14M3 10h14M3 15h9",
+  pods: "M10 2.5 16.5 6v8L10 17.5 3.5 14V6zM3.5 6 10 9.5 16.5 6M10 9.5v8",
+  jobs: "M4 4.5h12v12H4zM4 8.5h12M7.5 2.5v4M12.5 2.5v4M7.5 12.5l2 2 3.5-3.5",
+  needs: "M2.5 7.5h5v5h-5zM12.5 3h5v5h-5zM12.5 12h5v5h-5zM7.5 9l5-3M7.5 11l5 3",
   deployments: "M10 17V4M5 9l5-5 5 5M4 17h12",
   timeline: "M10 3a7 7 0 1 1-7 7M10 6v4l3 2",
   logs: "M3 4h14v12H3zM6 8l2 2-2 2M10 13h4",

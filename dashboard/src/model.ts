@@ -1,5 +1,6 @@
 /** All that the dashboard knows of the cluster, and what follows from it. Pure: whoever holds it says when it changes. */
 
+import { jobOf } from "./ids.ts";
 import type { Agent, App, Brake, Condition, Happening, Overview, Task } from "./types.ts";
 
 /** How an app is, the most urgent first. */
@@ -120,10 +121,10 @@ export class Model {
   }
 }
 
-/** Which apps an event is about. */
+/** Which apps an event is about. Runs of jobs are none: the overview does not know them. */
 export function appsOf(event: Happening): string[] {
   const found = new Set<string>();
-  const add = (id: unknown): void => void (typeof id === "string" && id.startsWith("/") && found.add(id));
+  const add = (id: unknown): void => void (typeof id === "string" && id.startsWith("/") && !jobOf(id) && found.add(id));
   add(event.appId);
   add(event.runSpecId);
   add((event.appDefinition as { id?: unknown } | undefined)?.id);

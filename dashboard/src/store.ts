@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { Failure, follow, get, signedIn, signIn, type Following } from "./api.ts";
+import { heed, Part, renew, retry } from "./live.ts";
 import { appsOf, Model, numberOf } from "./model.ts";
 import type { Balancer, Caller, Deployment, Happening, Overview } from "./types.ts";
 import { told, type Line } from "./words.ts";
@@ -28,6 +29,8 @@ const KINDS = [
   "cluster_changed_event",
   "app_changed_event",
   "deployment_changed_event",
+  "job_changed_event",
+  "quota_changed_event",
   "events_lost_event",
 ];
 const EVENTS = `/v2/events?${KINDS.map((kind) => `event_type=${kind}`).join("&")}`;
@@ -149,6 +152,7 @@ class Store {
         if (live) {
           this.connection = "live";
           this.reason = "";
+          retry();
           this.#tell();
         } else if (reason) this.#failed(reason);
         else this.#failed(new Failure(0, "the stream of events ended: another scheduler may lead now"));
@@ -170,6 +174,8 @@ class Store {
     if (event.eventType.startsWith("deployment_") || this.deployments.some((found) => found.affectedApps.some((app) => apps.includes(app)))) this.#deployments = true;
     if (event.eventType === "events_lost_event") this.#deployments = true;
     for (const app of apps) this.#dirty.add(app);
+    if (event.eventType === "events_lost_event") renew();
+    else heed(event, apps);
     this.#gather();
   }
 
@@ -282,6 +288,13 @@ export function useAnswer<T>(key: string, ask: (signal: AbortSignal) => Promise<
     return () => stopping.abort();
   }, [key]);
   return found.of === sameAs ? found : { value: null, error: "", loading: true };
+}
+
+/** Shows an answer that is kept true, and draws the component anew with each. */
+export function usePart<T>(part: Part<T>): Part<T> {
+  const [, draw] = useState(0);
+  useEffect(() => part.join(() => draw((count) => count + 1)), [part]);
+  return part;
 }
 
 // What balancers serve and count: a stream of its own, open while a page shows it.

@@ -1,6 +1,7 @@
 /** Apps as a tree of groups, in the order in which it is shown. Pure. */
 
 import { STANDINGS, type Row, type Standing } from "./model.ts";
+import type { Quota } from "./types.ts";
 
 export interface Group {
   kind: "group";
@@ -11,6 +12,7 @@ export interface Group {
   wanted: number;
   standing: Standing;
   open: boolean;
+  quota?: Quota;
 }
 
 export interface Leaf {
@@ -32,24 +34,40 @@ function branch(id: string, depth: number): Branch {
   return { group, leaves: [], below: new Map() };
 }
 
-/** Returns what is to be shown line by line; of a closed group only the group itself. */
-export function lines(rows: Iterable<Row>, closed: ReadonlySet<string>): Node[] {
+/**
+ * Returns what is to be shown line by line; of a closed group only the group itself. A group that has a quota is shown without
+ * apps as well.
+ */
+export function lines(rows: Iterable<Row>, closed: ReadonlySet<string>, quotas: readonly Quota[] = []): Node[] {
   const root = branch("/", -1);
+  const leaves = new Set<string>();
   for (const row of rows) {
-    const names = row.app.id.split("/").slice(1, -1);
-    let at = root;
-    let id = "";
-    for (const name of names) {
-      id += `/${name}`;
-      let next = at.below.get(name);
-      if (!next) at.below.set(name, (next = branch(id, at.group.depth + 1)));
-      at = next;
-      count(at.group, row);
-    }
-    at.leaves.push(row);
+    const groups = way(root, row.app.id.slice(0, row.app.id.lastIndexOf("/")));
+    for (const { group } of groups) count(group, row);
+    (groups[groups.length - 1] ?? root).leaves.push(row);
+    leaves.add(row.app.id);
+  }
+  for (const quota of quotas) {
+    if (quota.group === "/" || leaves.has(quota.group)) continue;
+    const groups = way(root, quota.group);
+    groups[groups.length - 1]!.group.quota = quota;
   }
   const found: Node[] = [];
   walk(root, closed, found);
+  return found;
+}
+
+/** Returns the groups that lead to one, itself the last; those that are not there yet are made. */
+function way(root: Branch, group: string): Branch[] {
+  const found: Branch[] = [];
+  let at = root;
+  let id = "";
+  for (const name of group.split("/").slice(1)) {
+    id += `/${name}`;
+    let next = at.below.get(name);
+    if (!next) at.below.set(name, (next = branch(id, at.group.depth + 1)));
+    found.push((at = next));
+  }
   return found;
 }
 

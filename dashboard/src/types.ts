@@ -183,3 +183,136 @@ export interface Happening {
   timestamp: string;
   [field: string]: unknown;
 }
+
+/** One requirement of an app: GET /v2/needs. */
+export interface Need {
+  app: string;
+  name: string;
+  /** What is looked for, for people. */
+  of: string;
+  kind: "app" | "service" | "static" | "key";
+  variable: string;
+  atLeast: number;
+  wait: boolean;
+  onChange: string;
+  /** Instances that do not go by what it is now. */
+  outdated: number;
+  /** Ready instances of the app that is required, null: there is none; missing: of no app, or of none that may be viewed. */
+  ready?: number | null;
+}
+
+export interface RunTask {
+  id: string;
+  status: string;
+  startedAt: string | null;
+  completedAt: string | null;
+  host: string;
+  exitCode: number | null;
+  message: string;
+}
+
+export interface ActiveRun {
+  id: string;
+  status: "INITIAL" | "STARTING" | "ACTIVE";
+  createdAt: string;
+  scheduledAt: string | null;
+  tries: number;
+  /** Why it waits. */
+  message: string;
+  tasks: RunTask[];
+}
+
+export interface EndedRun {
+  id: string;
+  createdAt: string;
+  finishedAt: string;
+  scheduledAt: string | null;
+  message: string;
+  tries: number;
+  tasks: RunTask[];
+}
+
+export interface JobSummary {
+  successCount: number;
+  failureCount: number;
+  lastSuccessAt: string | null;
+  lastFailureAt: string | null;
+  missedCount: number;
+  lastMissedAt: string | null;
+}
+
+export interface JobHistory extends JobSummary {
+  successfulFinishedRuns: EndedRun[];
+  failedFinishedRuns: EndedRun[];
+  missed: { scheduledAt: string; scheduleId: string; reason: string }[];
+}
+
+export interface Schedule {
+  id: string;
+  cron: string;
+  timezone: string;
+  concurrencyPolicy: string;
+  startingDeadlineSeconds: number;
+  enabled: boolean;
+  nextRunAt?: string;
+}
+
+export interface Job {
+  id: string;
+  description?: string;
+  labels?: Record<string, string>;
+  run: { cmd?: string; cpus: number; mem: number; docker?: { image: string }; restart?: { policy: string } };
+  activeRuns: ActiveRun[];
+  schedules: Schedule[];
+  historySummary: JobSummary;
+  /** Of one job alone. */
+  history?: JobHistory;
+}
+
+export interface PodContainer {
+  name: string;
+  image?: { kind: string; id: string };
+  resources: { cpus: number; mem: number };
+}
+
+export interface PodInstance {
+  id: string;
+  status: string;
+  statusSince: string;
+  agentHostname?: string;
+  message?: string;
+  specReference?: string;
+  networks: { name?: string; addresses: string[] }[];
+  containers: {
+    name: string;
+    status: string;
+    statusSince: string;
+    containerId: string;
+    endpoints: { name: string; allocatedHostPort?: number; healthy?: boolean }[];
+    conditions: { name: string; value: string }[];
+  }[];
+}
+
+export interface Pod {
+  id: string;
+  spec: { version?: string; scaling?: { instances: number }; containers: PodContainer[] };
+  status: string;
+  statusSince: string;
+  message?: string;
+  instances: PodInstance[];
+}
+
+export interface QuotaAmounts {
+  /** null: any number. */
+  instances: number | null;
+  cpus: number | null;
+  /** MiB */
+  mem: number | null;
+  /** MiB */
+  disk: number | null;
+}
+
+export interface Quota extends QuotaAmounts {
+  group: string;
+  used: QuotaAmounts;
+}

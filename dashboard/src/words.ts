@@ -1,5 +1,6 @@
 /** Numbers, times and events in words. Pure. */
 
+import { jobOf } from "./ids.ts";
 import { some } from "./model.ts";
 import type { Action, Happening, Plan } from "./types.ts";
 
@@ -63,6 +64,8 @@ export interface Line {
   text: string;
   apps: string[];
   task: string;
+  /** Whose run it is about; empty: it is about none. */
+  job: string;
 }
 
 const STATES: Record<string, [string, Tone]> = {
@@ -85,18 +88,20 @@ const STATES: Record<string, [string, Tone]> = {
 /** Says what an event means; null where another event says the same, or it is for programs alone. */
 export function told(event: Happening, id: string, apps: string[]): Line | null {
   const text = (name: string): string => (typeof event[name] === "string" ? (event[name] as string) : "");
-  const line = (tone: Tone, title: string, more = "", task = ""): Line => ({ key: id, at: event.timestamp, tone, title, text: more, apps, task });
+  const line = (tone: Tone, title: string, more = "", task = ""): Line => ({ key: id, at: event.timestamp, tone, title, text: more, apps, task, job });
+  const job = jobOf(text("appId"));
+  const one = job ? `A task of the job ${job}` : `An instance of ${text("appId")}`;
   const many = apps.length > 3 ? `${apps.length.toLocaleString("en")} apps` : apps.join(", ");
   switch (event.eventType) {
     case "status_update_event": {
       // What runs on says so with a message only.
       if (text("taskStatus") === "TASK_RUNNING" && text("message"))
-        return line("plain", `An instance of ${text("appId")}: ${text("message")}`, text("host"), text("taskId"));
-      const [said, tone] = STATES[text("taskStatus")] ?? [text("taskStatus"), "plain" as Tone];
-      return line(tone, `An instance of ${text("appId")} ${said}`, [text("host"), text("message")].filter(Boolean).join(": "), text("taskId"));
+        return line("plain", `${one}: ${text("message")}`, text("host"), text("taskId"));
+      const [said, tone] = job && text("taskStatus") === "TASK_FINISHED" ? ["ended well", "good" as Tone] : (STATES[text("taskStatus")] ?? [text("taskStatus"), "plain" as Tone]);
+      return line(tone, `${one} ${said}`, [text("host"), text("message")].filter(Boolean).join(": "), text("taskId"));
     }
     case "health_status_changed_event":
-      return event.alive ? line("good", `An instance of ${text("appId")} is healthy`, "", text("instanceId")) : line("bad", `An instance of ${text("appId")} fails its health checks`, "", text("instanceId"));
+      return event.alive ? line("good", `${one} is healthy`, "", text("instanceId")) : line("bad", `${one} fails its health checks`, "", text("instanceId"));
     case "unhealthy_instance_kill_event":
       return line("bad", `An instance of ${text("appId")} is replaced: it stayed unhealthy`, text("reason"), text("taskId"));
     case "api_post_event":

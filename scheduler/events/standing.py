@@ -53,7 +53,8 @@ class Standing:
         if before.cluster != after.cluster:
             yield Event(CLUSTER, now, {})
         changed = {app_id for app_id, _ in before.waiting.items() ^ after.waiting.items()}
-        changed |= {app_id for call in decision.calls if isinstance(call, actions.Kill) and (app_id := _owner(state, call.task_id))}
+        killed = [call.task_id for call in decision.calls if isinstance(call, actions.Kill)]
+        changed |= {app_id for task_id in killed if (app_id := _owner(state, task_id))}
         for app_id in sorted(changed):
             yield of_app(APP, now, app_id, appId=app_id)
         for deployment_id, found in after.deployments.items():

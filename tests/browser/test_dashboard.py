@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from support.builders import an_app
 from support.driven_browser import SHOWN_MS, a_page, serious_faults
 from support.played_fleet import CHECK, PlayedFleet, Served
+from support.played_parts import add_parts
 from support.waiting import until
 
 from eratos.scheduler.access import credentials
@@ -23,16 +24,37 @@ PAGES = {
     "cluster": "#/cluster",
     "apps": "#/apps",
     "app": "#/app?id=%2Fshop%2Fcart",
+    "app with needs": "#/app?id=%2Fshop%2Ffront",
+    "pods": "#/pods",
+    "pod": "#/app?id=%2Fshop%2Fboth",
+    "jobs": "#/jobs",
+    "job": "#/job?id=shop.backup",
+    "needs": "#/needs",
     "deployments": "#/deployments",
     "timeline": "#/timeline",
     "logs": "#/logs?app=%2Fshop%2Fcart",
     "balancers": "#/balancers",
     "edit": "#/edit?id=%2Fshop%2Fcart",
 }
+#: What a page has to show before it is looked at: it came by a question of its own.
+SHOWN = {
+    "apps": "quota: 0 of 5 instances",
+    "app with needs": "As a picture",
+    "pods": "2 containers: web, log",
+    "pod": "As they run",
+    "jobs": "Europe/Berlin",
+    "job": "Last result",
+    "needs": "Who requires whom",
+}
 
 
 def live(page: Page) -> None:
     expect(page.get_by_role("status").filter(has_text="live")).to_be_visible()
+
+
+def there(page: Page, name: str) -> None:
+    if name in SHOWN:
+        expect(page.get_by_text(SHOWN[name]).first).to_be_visible()
 
 
 def row(page: Page, app: str) -> object:
@@ -46,9 +68,11 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(
 ) -> None:
     fleet.sicken("/shop/cart")
     fleet.put(an_app("/huge/thing", 2, cpus=64))
+    add_parts(fleet)
     with a_page(browser, url, color_scheme=colours) as page:
         page.goto(f"{url}/{PAGES[name]}")
         live(page)
+        there(page, name)
         assert serious_faults(page) == []
         for width in (380, 768, 1280, 1920):
             page.set_viewport_size({"width": width, "height": 900})
@@ -56,7 +80,8 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(
 
 
 def test_a_scale_up_arrives_without_a_question_in_between(page: Page, fleet: PlayedFleet, url: str) -> None:
-    page.goto(f"{url}/#/apps")
+    with page.expect_response("**/v2/quotas"):
+        page.goto(f"{url}/#/apps")
     live(page)
     expect(row(page, "/shop/pay")).to_contain_text("2 / 2")
     page.asked.clear()  # type: ignore[attr-defined]
@@ -250,10 +275,12 @@ def test_what_others_write_breaks_no_page(page: Page, fleet: PlayedFleet, url: s
     fleet.settle()
     fleet.sicken("/shop/cart")
     fleet.fail("/shop/cart", 1, text)
+    add_parts(fleet, text)
     page.set_viewport_size({"width": 380, "height": 800})
     for name, place in PAGES.items():
         page.goto(f"{url}/{place}")
         live(page)
+        there(page, name)
         assert page.evaluate("window.broken") is None, name
         assert page.evaluate("document.documentElement.scrollWidth") <= 380, name
 

@@ -3,8 +3,8 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 
-import { address, endDelay, goBack, kill, remove, restart, scale } from "../actions.tsx";
-import { get, getText } from "../api.ts";
+import { address, endDelay, goBack, goBackPod, kill, podAddress, remove, restart, scale } from "../actions.tsx";
+import { get } from "../api.ts";
 import { diff, ordered } from "../diff.ts";
 import { toJson, toYaml } from "../document.ts";
 import { restarts, shortName, some, type Row } from "../model.ts";
@@ -12,6 +12,9 @@ import { store, useAnswer, useClock, useFigures, useLast, useStore } from "../st
 import type { App, Explanation, Task } from "../types.ts";
 import { clock, span } from "../words.ts";
 import { Badge, Card, Clip, ConditionBadge, Empty, Health, link, LongList, Sentence, Spark } from "./parts.tsx";
+import { NeedsOf } from "./needs.tsx";
+import { Containers } from "./pods.tsx";
+import { TaskLog } from "./tasklog.tsx";
 
 export function AppPage({ id }: { id: string }): JSX.Element {
   const { model, connection, version } = useStore();
@@ -30,7 +33,7 @@ export function AppPage({ id }: { id: string }): JSX.Element {
 
 function Shown({ row }: { row: Row; version: number }): JSX.Element {
   const { app } = row;
-  const acts = store.may("deploy", app.id) && !app.deleted && !app.pod;
+  const acts = store.may("deploy", app.id) && !app.deleted;
   const names = app.id.split("/").slice(1);
   return (
     <>
@@ -57,8 +60,9 @@ function Shown({ row }: { row: Row; version: number }): JSX.Element {
       <Charts app={app.id} />
       <Reasons row={row} acts={acts} />
       <Instances row={row} acts={acts} />
+      {app.pod && !app.deleted && <Containers id={app.id} />}
       {app.lastFailure && <LastFailure row={row} />}
-      {app.pod && <p class="dim">Pods are changed with the command line: eratos pod --help</p>}
+      {!app.pod && <NeedsOf app={app.id} />}
       {!app.deleted && <Definition row={row} acts={acts} />}
     </>
   );
@@ -69,12 +73,16 @@ function Actions({ row }: { row: Row }): JSX.Element {
   return (
     <div class="actions">
       {app.perHost ? <span class="dim">One on each of {some(app.instances, "host")}</span> : <Scale row={row} />}
-      <button type="button" onClick={() => restart(row)}>
-        Restart …
-      </button>
-      <a class="button" href={link("edit", { id: app.id })}>
-        Edit …
-      </a>
+      {!app.pod && (
+        <>
+          <button type="button" onClick={() => restart(row)}>
+            Restart …
+          </button>
+          <a class="button" href={link("edit", { id: app.id })}>
+            Edit …
+          </a>
+        </>
+      )}
       <button type="button" class="danger-quiet" onClick={() => remove(row)}>
         Delete …
       </button>
@@ -277,18 +285,13 @@ function InstanceRow({ row, task, acts, now }: { row: Row; task: Task; acts: boo
 function LastFailure({ row }: { row: Row }): JSX.Element {
   const failure = row.app.lastFailure!;
   const now = useClock(10_000);
-  const log = useAnswer<string>(failure.taskId, async () => {
-    const of = (stream: string): Promise<string> => getText(`/v2/tasks/${encodeURIComponent(failure.taskId)}/logs?stream=${stream}&tail=15`);
-    const [out, err] = await Promise.all([of("stdout"), of("stderr")]);
-    return [out, err].filter(Boolean).join("\n");
-  });
   return (
     <Card title="Last failure">
       <div class="pad">
         <p>
           {failure.state} on <bdi>{failure.host}</bdi>, {span(now.getTime() - Date.parse(failure.at))} ago: <Clip text={failure.message || "it said nothing"} most={800} />
         </p>
-        {log.value ? <pre class="log-lines">{log.value}</pre> : <p class="dim">{log.loading ? "Looking for its last lines …" : log.error || "It wrote nothing."}</p>}
+        <TaskLog key={failure.taskId} task={failure.taskId} />
       </div>
     </Card>
   );
@@ -297,8 +300,13 @@ function LastFailure({ row }: { row: Row }): JSX.Element {
 type Definition = Record<string, unknown>;
 
 async function definition(app: App, signal: AbortSignal): Promise<Definition> {
-  if (app.pod) return get<Definition>(`/v2/pods/${encodeURIComponent(app.id)}`, signal);
+  if (app.pod) return clean(await get<Definition>(podAddress(app.id), signal));
   return clean((await get<{ app: Definition }>(address(app.id), signal)).app);
+}
+
+async function versionsOf(app: App, signal: AbortSignal): Promise<string[]> {
+  if (app.pod) return get<string[]>(`${podAddress(app.id)}::versions`, signal);
+  return (await get<{ versions: string[] }>(`${address(app.id)}/versions`, signal)).versions;
 }
 
 function Definition({ row, acts }: { row: Row; acts: boolean }): JSX.Element {
@@ -306,8 +314,9 @@ function Definition({ row, acts }: { row: Row; acts: boolean }): JSX.Element {
   const [chosen, choose] = useState("");
   const [form, setForm] = useState<"yaml" | "json">("yaml");
   const current = useAnswer<Definition>(`${app.id} ${app.version} ${app.instances}`, (signal) => definition(app, signal), app.id);
-  const versions = useAnswer<string[]>(app.pod ? "" : `${app.id} ${app.version}`, async (signal) => (await get<{ versions: string[] }>(`${address(app.id)}/versions`, signal)).versions, app.id);
-  const other = useAnswer<Definition>(chosen && `${app.id} ${chosen}`, async (signal) => clean(await get<Definition>(`${address(app.id)}/versions/${chosen}`, signal)));
+  const versions = useAnswer<string[]>(`${app.id} ${app.version}`, (signal) => versionsOf(app, signal), app.id);
+  const at = app.pod ? `${podAddress(app.id)}::versions` : `${address(app.id)}/versions`;
+  const other = useAnswer<Definition>(chosen && `${app.id} ${chosen}`, async (signal) => clean(await get<Definition>(`${at}/${chosen}`, signal)));
   const now = new Date();
   const write = (value: unknown): string => (form === "yaml" ? toYaml(ordered(value)) : toJson(ordered(value)));
   const earlier = (versions.value ?? []).filter((version) => version !== app.version);
@@ -332,7 +341,7 @@ function Definition({ row, acts }: { row: Row; acts: boolean }): JSX.Element {
             ))}
           </select>
           {acts && chosen && other.value && (
-            <button type="button" onClick={() => goBack(app.id, chosen, other.value!)}>
+            <button type="button" onClick={() => (app.pod ? goBackPod : goBack)(app.id, chosen, other.value!)}>
               Take it back to this …
             </button>
           )}

@@ -103,10 +103,16 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
     <>
       <div class="page-head">
         <h1>Logs</h1>
-        {app && (
+        {app ? (
           <span>
             of <AppLink id={app} />
           </span>
+        ) : (
+          only && (
+            <span class="one-line">
+              of <bdi class="mono">{only.slice(0, 300)}</bdi>
+            </span>
+          )
         )}
       </div>
       <div class="toolbar">

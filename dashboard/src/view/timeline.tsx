@@ -6,6 +6,7 @@ import { useMemo, useState } from "preact/hooks";
 import { some } from "../model.ts";
 import { useStore } from "../store.ts";
 import { clock, type Line, type Tone } from "../words.ts";
+import { JobLink } from "./jobs.tsx";
 import { AppLink, Clip, Empty, LongList } from "./parts.tsx";
 
 const TONES: [Tone, string][] = [
@@ -68,7 +69,7 @@ export function TimelinePage({ values, set }: { values: URLSearchParams; set: (v
                 <span class="unseen">{TONES.find(([tone]) => tone === line.tone)![1]}</span>
               </span>
               <span role="cell" class="grow two-lines">
-                <span class="one-line">{line.apps.length === 1 ? <AppLink id={line.apps[0]!}>{line.title}</AppLink> : <Clip text={line.title} />}</span>
+                <span class="one-line">{line.job ? <JobLink id={line.job}>{line.title}</JobLink> : line.apps.length === 1 ? <AppLink id={line.apps[0]!}>{line.title}</AppLink> : <Clip text={line.title} />}</span>
                 {line.text && (
                   <span class="dim small one-line">
                     <Clip text={line.text} />

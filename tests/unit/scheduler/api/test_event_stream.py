@@ -326,8 +326,9 @@ def test_a_change_of_an_app_and_a_pod_shows_either_to_whom_it_is_for(
 ) -> None:
     api, tokens = guarded
     shop = api.follow(Authorization=f"Bearer {tokens['shop']}")
-    pod = {"id": "/bank/both", "containers": [{"name": "a", "image": {"kind": "DOCKER", "id": "a"}, "resources": {"cpus": 0.1, "mem": 32}}]}
-    controller.submit(PutApps((an_app("/shop/cart"), pod_definition.parse(pod))))
+    container = {"name": "a", "image": {"kind": "DOCKER", "id": "a"}, "resources": {"cpus": 0.1, "mem": 32}}
+    pod = pod_definition.parse({"id": "/bank/both", "containers": [container]})
+    controller.submit(PutApps((an_app("/shop/cart"), pod)))
     found = shop.until("deployment_info").data["currentStep"]["actions"]
     assert found == [{"action": "StartApplication", "app": "/shop/cart"}]
 

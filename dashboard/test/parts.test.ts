@@ -1,0 +1,208 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { instanceOf, jobOf, pathOf } from "../src/ids.ts";
+import { coming, ended, fits, jobsOf, meaning, result, standing } from "../src/jobs.ts";
+import { heed, Part, renew, retry } from "../src/live.ts";
+import { appsOf, row } from "../src/model.ts";
+import { met, picture, told as toldNeed } from "../src/needs.ts";
+import { stable, state, versionsOf } from "../src/pods.ts";
+import { share, told as toldQuota } from "../src/quotas.ts";
+import { lines } from "../src/tree.ts";
+import type { App, EndedRun, Happening, Job, Need, Pod, Quota } from "../src/types.ts";
+import { told as toldEvent } from "../src/words.ts";
+
+const event = (eventType: string, fields: object = {}): Happening => ({ eventType, timestamp: "2026-01-01T00:00:00Z", ...fields });
+
+test("a run's path leads to its job, and an app's to none", () => {
+  assert.deepEqual(["/shop/backup/20260131T020000Z", "/a/20260131T020000Z-i1", "/shop/backup", "/shop/20260131"].map(jobOf), ["shop.backup", "a", "", ""]);
+  assert.equal(pathOf("shop.backup"), "/shop/backup");
+  assert.equal(instanceOf("shop_cart.instance-1._app.12"), "shop_cart.instance-1");
+});
+
+test("what happens to a run is the job's, and no question about an app", () => {
+  const found = event("status_update_event", { appId: "/shop/backup/20260131T020000Z", taskStatus: "TASK_FINISHED", host: "h" });
+  assert.deepEqual(appsOf(found), []);
+  assert.deepEqual(jobsOf(found), ["shop.backup"]);
+  assert.deepEqual(jobsOf(event("job_changed_event", { jobId: "shop.mail" })), ["shop.mail"]);
+  assert.deepEqual(jobsOf(event("status_update_event", { appId: "/shop/cart" })), []);
+  const line = toldEvent(found, "m-1", [])!;
+  assert.deepEqual([line.title, line.tone, line.job], ["A task of the job shop.backup ended well", "good", "shop.backup"]);
+  assert.equal(toldEvent(event("status_update_event", { appId: "/a", taskStatus: "TASK_FINISHED" }), "m-1", ["/a"])!.tone, "warn");
+});
+
+function job(summary: Partial<Job["historySummary"]> = {}, more: Partial<Job> = {}): Job {
+  const none = { successCount: 0, failureCount: 0, lastSuccessAt: null, lastFailureAt: null, missedCount: 0, lastMissedAt: null };
+  return { id: "shop.backup", run: { cmd: "backup", cpus: 0.1, mem: 32 }, activeRuns: [], schedules: [], historySummary: { ...none, ...summary }, ...more };
+}
+
+const schedule = { cron: "* * * * *", timezone: "UTC", concurrencyPolicy: "ALLOW", startingDeadlineSeconds: 900, enabled: true };
+
+test("a job is as its last result, also while it runs after one that was none", () => {
+  const run = { id: "r", status: "ACTIVE" as const, createdAt: "", scheduledAt: null, tries: 0, message: "", tasks: [] };
+  assert.deepEqual(standing(job()), ["off", "never ran"]);
+  assert.deepEqual(standing(job({}, { activeRuns: [run] })), ["moves", "runs"]);
+  assert.deepEqual(standing(job({ lastSuccessAt: "2026-01-02" }, { activeRuns: [{ ...run, status: "INITIAL" }] })), ["moves", "starts"]);
+  assert.deepEqual(standing(job({ lastSuccessAt: "2026-01-02", lastFailureAt: "2026-01-01" })), ["fine", "succeeded"]);
+  assert.deepEqual(standing(job({ lastSuccessAt: "2026-01-02", lastFailureAt: "2026-01-03" }, { activeRuns: [run] })), ["bad", "failed"]);
+  assert.deepEqual(result(job({ lastFailureAt: "2026-01-03", lastMissedAt: "2026-01-04" })), { outcome: "missed", at: "2026-01-04" });
+});
+
+test("the next instant is the first of all schedules that have one", () => {
+  const of = (...at: (string | undefined)[]): Job => job({}, { schedules: at.map((nextRunAt, index) => ({ id: `s${index}`, ...schedule, ...(nextRunAt ? { nextRunAt } : {}) })) });
+  assert.equal(coming(of()), null);
+  assert.equal(coming(of(undefined)), null);
+  assert.deepEqual(coming(of("2026-03-01", undefined, "2026-02-01")), { at: "2026-02-01", schedule: "s2" });
+});
+
+test("runs that ended come with the last one first, whatever came of them", () => {
+  const run = (id: string, finishedAt: string): EndedRun => ({ id, createdAt: "", finishedAt, scheduledAt: null, message: "", tries: 1, tasks: [] });
+  const history = { ...job().historySummary, missed: [], successfulFinishedRuns: [run("c", "2026-03"), run("a", "2026-01")], failedFinishedRuns: [run("b", "2026-02")] };
+  assert.deepEqual(ended(history).map(({ id, good }) => [id, good]), [["c", true], ["b", false], ["a", true]]);
+});
+
+test("what a run by hand means is said before it begins", () => {
+  const run = { id: "r", status: "ACTIVE" as const, createdAt: "", scheduledAt: null, tries: 0, message: "", tasks: [] };
+  assert.match(meaning(job()).join(" "), /the process backup, with 0.1 CPUs and 32 MiB.*ends the run/);
+  assert.match(meaning(job({}, { activeRuns: [run], run: { cpus: 1, mem: 64, docker: { image: "shop/backup:1" }, restart: { policy: "ON_FAILURE" } } })).join(" "), /a container of shop\/backup:1.*beside 1 run.*another one/);
+  assert.ok(meaning(job({}, { run: { cmd: "x".repeat(10_000), cpus: 1, mem: 1 } })).join("").length < 700);
+  assert.ok(fits(job({}, { labels: { team: "blue" } }), ["shop", "team=blue"]) && !fits(job(), ["bank"]));
+});
+
+function need(app: string, of: string, more: Partial<Need> = {}): Need {
+  return { app, name: "db", of, kind: of.startsWith("/") ? "app" : "service", variable: "", atLeast: 1, wait: true, onChange: "restart", outdated: 0, ...more };
+}
+
+test("a requirement is met, not met, not told to all, or not counted", () => {
+  assert.deepEqual([need("/a", "/b", { ready: 1 }), need("/a", "/b", { ready: 1, atLeast: 2 }), need("/a", "/b", { ready: null }), need("/a", "mysql"), need("/a", "/b", { ready: 3, outdated: 2 })].map(met), ["met", "unmet", "unmet", "unknown", "outdated"]);
+  assert.equal(met(need("/a", "/secret")), "unknown", "an app that may not be viewed");
+  assert.equal(toldNeed(need("/a", "/b", { ready: 1, atLeast: 2 })), "1 ready, 2 are needed");
+  assert.match(toldNeed(need("/a", "/b", { ready: 3, outdated: 2 })), /2 of its instances go by what was before/);
+});
+
+const columns = (needs: Need[]): Record<string, number> => Object.fromEntries(picture(needs).nodes.map((node) => [node.label, node.column]));
+
+test("consumers stand to the left of all that they require", () => {
+  assert.deepEqual(columns([need("/web", "/api"), need("/web", "/db:sql"), need("/api", "/db:sql", { name: "x" }), need("/api", "mail")]), { "/web": 0, "/api": 1, "/db": 2, mail: 2 });
+  assert.deepEqual(picture([]), { nodes: [], edges: [], columns: 0, lines: 0 });
+});
+
+test("apps that require each other, or themselves, have a place as well", () => {
+  const found = columns([need("/a", "/b"), need("/b", "/c"), need("/c", "/a"), need("/c", "/c", { name: "own" }), need("/z", "/a")]);
+  assert.deepEqual(found, { "/z": 0, "/a": 1, "/b": 2, "/c": 3 });
+  const circle = picture([need("/a", "/b"), need("/b", "/a")]);
+  assert.deepEqual([circle.columns, circle.lines, circle.edges.length], [2, 1, 2]);
+});
+
+test("a line that passes a column has a place of its own there", () => {
+  const { edges, nodes } = picture([need("/a", "/b"), need("/b", "/c"), need("/a", "/c", { name: "far" })]);
+  const far = edges.find((edge) => edge.name === "far")!;
+  assert.deepEqual(far.via.map(({ column }) => column), [1]);
+  assert.ok(nodes.every((node) => node.column !== 1 || node.line !== far.via[0]!.line));
+  assert.equal(nodes.length, 3);
+});
+
+test("no two parts of the picture have the same place, and none is left out", () => {
+  const many = Array.from({ length: 60 }, (_, index) => need(`/a${index}`, `/a${(index * 7 + 3) % 60}`));
+  const { nodes, columns, lines } = picture(many);
+  assert.equal(new Set(nodes.map((node) => `${node.column} ${node.line}`)).size, 60);
+  assert.ok(nodes.every((node) => node.column < columns && node.line < lines));
+});
+
+function quota(group: string, limits: Partial<Quota>, used: Partial<Quota["used"]> = {}): Quota {
+  return { group, instances: null, cpus: null, mem: null, disk: null, ...limits, used: { instances: 0, cpus: 0, mem: 0, disk: 0, ...used } };
+}
+
+test("a quota is as full as the fullest of its limits", () => {
+  assert.equal(share(quota("/a", { instances: 10, cpus: 4 }, { instances: 5, cpus: 3 })), 0.75);
+  assert.equal(share(quota("/a", { instances: 0 })), 1, "nothing may be wanted");
+  assert.ok(share(quota("/a", { mem: 64 }, { mem: 128 })) > 1);
+  assert.equal(toldQuota(quota("/a", { instances: 10, mem: 2048 }, { instances: 3, mem: 96, disk: 9 })), "3 of 10 instances, 96 MiB of 2.0 GiB memory");
+});
+
+function app(id: string): App {
+  return { id, version: "v1", instances: 0, cpus: 0.1, mem: 32, labels: {}, waiting: 0, atRest: true, tasks: [] };
+}
+
+test("a group shows its quota, also one without apps; an app's and everything's are no groups", () => {
+  const quotas = ["/shop", "/empty/deep", "/", "/shop/cart"].map((group) => quota(group, { instances: 1 }));
+  const shown = lines([row(app("/shop/cart"))], new Set(), quotas).map((node) => (node.kind === "group" ? `${node.id}${node.quota ? " bounded" : ""} ${node.apps}` : node.row.app.id));
+  assert.deepEqual(shown, ["/empty 0", "/empty/deep bounded 0", "/shop bounded 1", "/shop/cart"]);
+});
+
+test("a pod is told in the words of apps", () => {
+  const instance = (status: string, version: string): Pod["instances"][number] => ({ id: "i", status, statusSince: "", specReference: `/v2/pods/p::versions/${version}`, networks: [], containers: [] });
+  const pod: Pod = { id: "/p", spec: { containers: [] }, status: "DEGRADED", statusSince: "", instances: [instance("STABLE", "2"), instance("STAGING", "1"), { ...instance("PENDING", ""), specReference: undefined } as never] };
+  assert.deepEqual([stable(pod), versionsOf(pod), state("STABLE")[0], state("NEW")[1]], [1, ["1", "2"], "fine", "new"]);
+});
+
+test("an answer is asked for when it is shown, and again after what it is about alone", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  let asked = 0;
+  const part = new Part(async () => ++asked, (found) => found.eventType === "job_changed_event");
+  heed(event("job_changed_event"), []);
+  assert.equal(asked, 0, "nobody shows it");
+  let drawn = 0;
+  const leave = part.join(() => drawn++);
+  const pass = async (): Promise<void> => {
+    context.mock.timers.tick(1000);
+    for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+  };
+  await pass();
+  assert.deepEqual([asked, part.value, drawn, part.loading], [1, 1, 1, false]);
+  heed(event("status_update_event"), ["/a"]);
+  await pass();
+  assert.equal(asked, 1);
+  for (let count = 0; count < 5; count++) heed(event("job_changed_event"), []);
+  await pass();
+  assert.equal(asked, 2, "many changes are one question");
+  renew();
+  await pass();
+  assert.equal(asked, 3);
+  leave();
+  heed(event("job_changed_event"), []);
+  await pass();
+  assert.equal(asked, 3);
+  part.join(() => {});
+  assert.equal(part.value, null, "who looks later may be somebody else");
+});
+
+test("what changes while an answer is on its way is asked once more, and an error keeps what was known", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const answers: ((value: number) => void)[] = [];
+  let fails = false;
+  const part = new Part<number>(
+    () => (fails ? Promise.reject(Object.assign(new Error("x"), { whole: "no answer" })) : new Promise((resolve) => answers.push(resolve))),
+    () => true,
+  );
+  const pass = async (): Promise<void> => {
+    context.mock.timers.tick(1000);
+    for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+  };
+  const leave = part.join(() => {});
+  await pass();
+  heed(event("a"), []);
+  heed(event("b"), []);
+  await pass();
+  assert.equal(answers.length, 1, "one question at a time");
+  answers[0]!(1);
+  await pass();
+  await pass();
+  assert.equal(answers.length, 2);
+  fails = true;
+  answers[1]!(2);
+  await pass();
+  heed(event("c"), []);
+  await pass();
+  assert.deepEqual([part.value, part.error], [2, "no answer"]);
+  fails = false;
+  retry();
+  await pass();
+  assert.equal(answers.length, 3, "what failed is asked again once the line is back");
+  answers[2]!(3);
+  await pass();
+  retry();
+  await pass();
+  assert.deepEqual([part.value, part.error, answers.length], [3, "", 3], "and what did not fail is not");
+  leave();
+});
