@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from eratos.common import names
 from eratos.scheduler.core import actions
-from eratos.scheduler.core.state import State
+from eratos.scheduler.core.state import Scaling, State
 
 from .event import Event, of_app
 
@@ -18,22 +18,25 @@ from .event import Event, of_app
 CLUSTER: Final = "cluster_changed_event"
 #: Why an app waits, or that instances of it are being stopped.
 APP: Final = "app_changed_event"
+#: The number of an app's instances is changed by what is measured, or, in mode ``advise``, would be: this one says how and why.
+AUTOSCALE: Final = "autoscale_event"
 #: A deployment is paused, goes on, or stands at a gate.
 DEPLOYMENT: Final = "deployment_changed_event"
-OWN: Final = frozenset({CLUSTER, APP, DEPLOYMENT})
+OWN: Final = frozenset({CLUSTER, APP, DEPLOYMENT, AUTOSCALE})
 
 
 class _Seen(NamedTuple):
     cluster: tuple[Any, ...]
     waiting: dict[str, Any]  #: app -> why its instances wait
     deployments: dict[str, tuple[Any, ...]]
+    scalings: dict[str, Scaling]
 
 
 class Standing:
     """Compares how things stand after each pass with how they stood before. Called by one thread."""
 
     def __init__(self) -> None:
-        self._seen = _Seen((), {}, {})
+        self._seen = _Seen((), {}, {}, {})
 
     def after(self, state: State, calls: Iterable[actions.Call], now: float) -> Iterator[Event]:
         """Yield what changed since the last time."""
@@ -45,6 +48,9 @@ class Standing:
         changed |= {app_id for call in calls if isinstance(call, actions.Kill) and (app_id := _owner(state, call.task_id))}
         for app_id in sorted(changed):
             yield of_app(APP, now, app_id, appId=app_id)
+        for app_id, scaling in after.scalings.items():
+            if before.scalings.get(app_id) != scaling:
+                yield of_app(AUTOSCALE, now, app_id, appId=app_id, **_told(scaling))
         for deployment_id, found in after.deployments.items():
             if before.deployments.get(deployment_id, found) != found:
                 yield Event(DEPLOYMENT, now, {"id": deployment_id}, frozenset(state.deployments[deployment_id].app_ids))
@@ -61,7 +67,11 @@ def _look(state: State) -> _Seen:
         found.deployment_id: (found.record.paused, frozenset(found.reached), frozenset(found.held))
         for found in state.deployments.values()
     }
-    return _Seen(cluster, waiting, deployments)
+    return _Seen(cluster, waiting, deployments, dict(state.scalings))
+
+
+def _told(found: Scaling) -> dict[str, Any]:
+    return {"from": found.before, "to": found.instances, "reason": found.why, "made": found.made}
 
 
 def _owner(state: State, task_id: str) -> str:
