@@ -8,7 +8,8 @@ waited for, and a canary or a switch is never disturbed.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from eratos.common import names
@@ -18,6 +19,7 @@ from . import changes, deployments, quotas, versions
 from .actions import Notice, Refusal
 from .autoscale import Advice, Look, Scaler
 from .events import FiguresSeen
+from .gates import QueueFigures, ServerFigures
 from .records import DeploymentRecord
 from .refusals import Refused
 from .state import Scaling, State
@@ -38,27 +40,44 @@ def figures_seen(step: Step, event: FiguresSeen) -> None:
     for app_id in [known for known in state.scalers if known not in state.apps or state.apps[known].autoscale is None]:
         del state.scalers[app_id]
         state.scalings.pop(app_id, None)
+    # By server and by service, as there may be many of either, and many apps.
+    rows: dict[str, list[ServerFigures]] = {}
+    for row in event.servers:
+        rows.setdefault(row.server, []).append(row)
+    queues: dict[str, list[QueueFigures]] = {}
+    for queue in event.queues:
+        queues.setdefault(queue.service, []).append(queue)
     for app in [app for app in state.apps.values() if app.autoscale is not None]:
-        scaler = state.scalers.setdefault(app.id, Scaler())
-        scaler.meter.add(step.now, _look(state, app, event))
-        if app.instances:
-            _decide(step, app, scaler)
+        try:
+            scaler = state.scalers.setdefault(app.id, Scaler())
+            scaler.meter.add(step.now, _look(state, app, event, rows, queues))
+            if app.instances:
+                _decide(step, app, scaler)
+        except Exception as error:
+            step.broke(app.id, error)  # and the others go on
 
 
-def _look(state: State, app: App, event: FiguresSeen) -> Look:
+def _look(
+    state: State,
+    app: App,
+    event: FiguresSeen,
+    rows: Mapping[str, list[ServerFigures]],
+    queues: Mapping[str, list[QueueFigures]],
+) -> Look:
+    """Return what of an event is of one app. ``rows``, ``queues``: the event's, by server and by service."""
     servers = {
         i.task_id: {names.service_id(i.task_id, index) for index in range(len(app.ports))}
         for i in state.instances_of(app.id)
         if not i.waiting
     }
-    all_of_app = {server for of_task in servers.values() for server in of_task}
-    queues: dict[str, int] = {}
-    for queue in event.queues:
-        if queue.service in app.service_names:
-            queues[queue.balancer] = queues.get(queue.balancer, 0) + queue.requests
+    waiting: Counter[str] = Counter()
+    for service in app.service_names:
+        for queue in queues.get(service, ()):
+            waiting[queue.balancer] += queue.requests
     ready = [servers[i.task_id] for i in state.instances_of(app.id) if i.ready(app.checked)]
     missing = "; ".join(filter(None, (event.missing, event.unscaled)))
-    return Look([row for row in event.servers if row.server in all_of_app], queues, event.balancers, missing, ready)
+    of_app = [row for of_task in servers.values() for server in of_task for row in rows.get(server, ())]
+    return Look(of_app, waiting, event.balancers, missing, ready)
 
 
 def _decide(step: Step, app: App, scaler: Scaler) -> None:

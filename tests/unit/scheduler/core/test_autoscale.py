@@ -61,6 +61,7 @@ def look(
         (4, measured(5000), 20),  # no more than max
         (4, measured(149, missing="b2 is silent"), 4),  # a missing figure never scales down,
         (4, measured(199, missing="b2 is silent"), 4),
+        (4, measured(260, missing="b2 is silent"), 6),
         (4, measured(412, missing="b2 is silent"), 9),  # and what is known may ask for more
         (1, measured(10, missing="b2 is silent"), 2),  # bounds are bounds
         (30, measured(10, missing="b2 is silent"), 20),
@@ -149,6 +150,9 @@ def test_nothing_is_known_of_what_nobody_looked_at() -> None:
 
 def test_a_pause_of_the_looks_begins_the_watch_anew() -> None:
     meter, now = watched(*[10.0] * 15)
+    meter.add(now + STALE_S, look(row(4000)))
+    now += STALE_S
+    assert meter.measured(now).missing == ""
     meter.add(now + STALE_S + 1, look(row(5000)))
     assert meter.measured(now + STALE_S + 1).missing == "balancers are watched for 0 s, of 20"
 
@@ -186,7 +190,7 @@ def test_a_balancer_that_vanished_is_missed_for_a_while() -> None:
     while now < gone + MISSED_S - 2:
         now = steady(meter, now, look(row(300)))
     assert meter.measured(now).missing.startswith("b2 said something 298 s ago")
-    now = steady(meter, now, *[look(row(300))] * 11)
+    now = steady(meter, now, *[look(row(300))] * 10)
     assert meter.measured(now).missing == ""
 
 
@@ -251,7 +255,7 @@ class Played:
             self.scaler.meter.add(self.now, look(row(int(self.came)), missing=missing, answered=() if missing else ("b1",)))
             advice = self.scaler.advise(self.policy, self.instances, self.now)
             if advice.instances != self.instances:
-                self.instances = advice.instances
+                self.instances, self.made = advice.instances, advice
                 self.changes.append((self.now - T0, self.instances))
 
     @property
@@ -270,7 +274,9 @@ def test_more_load_scales_up_and_less_only_after_the_window() -> None:
     # The average asks for 8 for some seconds more, and the window counts from there.
     assert app.instances == 8
     assert "2 instances wanted because 100 requests/s at a target of 50 each" in app.said
-    assert "; no fewer than 8 before 2027-01-15T08:0" in app.said
+    assert "; no fewer than 8 before 2027-01-15T08:03:02.000Z" in app.said
+    assert app.scaler.last is not None
+    assert app.scaler.last.until == T0 + 182
     app.go(60, 100)
     assert app.instances < 8
     app.go(300, 100)
@@ -326,3 +332,23 @@ def test_without_a_window_it_scales_down_at_once() -> None:
     app = Played(8, stabilization_window_seconds=0, step_down=20)
     app.go(30, 0)
     assert app.changes == [(22.0, 2)]
+    assert (app.made.holds, app.made.until) == ("", None)
+
+
+class Said(Meter):
+    """Says what it is told to."""
+
+    found = measured()
+
+    def measured(self, now: float) -> Measured:
+        return self.found
+
+
+def test_what_was_wanted_before_holds_nothing_back_that_is_more_than_there_is() -> None:
+    meter = Said()
+    scaler = Scaler(meter)
+    meter.found = measured(600)
+    assert scaler.advise(policy(), 4, T0).instances == 8
+    meter.found = measured(300)
+    # The first was not carried out, as while a deployment is under way.
+    assert scaler.advise(policy(), 4, T0 + 2).instances == 6
