@@ -78,6 +78,7 @@ def test_each_is_to_have_its_target(instances: int, found: Measured, wanted: int
         ({"requests_per_second": 50, "concurrency": 4}, measured(400, 20), 8, "400 requests/s at a target of 50 each"),
         ({"requests_per_second": 50, "queue": 2}, measured(200, queue=0), 4, "200 requests/s at a target of 50 each"),
         ({"requests_per_second": 50, "queue": 2}, measured(200, queue=30), 15, "30 requests waiting at a target of 2 each"),
+        ({"requests_per_second": 50, "queue": 2}, measured(200, queue=18), 9, "18 requests waiting at a target of 2 each"),
         ({"requests_per_second": 50, "queue": 2}, measured(0, queue=1), 2, "0 requests/s"),  # a short queue is none
         ({"concurrency": 0.5}, measured(concurrency=3.4), 7, "3.4 requests under way at a target of 0.5 each"),
         ({"requests_per_second": 50}, measured(149, missing="b2 is silent"), 6, "and not all is known: b2 is silent"),
@@ -270,13 +271,14 @@ def test_more_load_scales_up_and_less_only_after_the_window() -> None:
     assert (app.instances, app.changes) == (2, [])
     app.go(60, 400)
     assert app.instances == 8
-    app.go(62, 100)
+    app.go(10, 100)
+    assert app.scaler.last is not None
+    assert app.scaler.last.until == T0 + 182
+    app.go(52, 100)
     # The average asks for 8 for some seconds more, and the window counts from there.
     assert app.instances == 8
     assert "2 instances wanted because 100 requests/s at a target of 50 each" in app.said
     assert "; no fewer than 8 before 2027-01-15T08:03:02.000Z" in app.said
-    assert app.scaler.last is not None
-    assert app.scaler.last.until == T0 + 182
     app.go(60, 100)
     assert app.instances < 8
     app.go(300, 100)
@@ -352,3 +354,29 @@ def test_what_was_wanted_before_holds_nothing_back_that_is_more_than_there_is() 
     meter.found = measured(300)
     # The first was not carried out, as while a deployment is under way.
     assert scaler.advise(policy(), 4, T0 + 2).instances == 6
+    meter.found = measured(200)
+    assert scaler.advise(policy(), 4, T0 + 4).holds == ""
+    meter.found = measured(100)
+    assert scaler.advise(policy(), 4, T0 + 6).instances == 4
+
+
+def test_the_end_of_the_cooldown_is_said() -> None:
+    meter = Said()
+    scaler = Scaler(meter)
+    meter.found = measured(200)
+    scaler.advise(policy(), 4, T0)
+    meter.found = measured(600)
+    found = scaler.advise(policy(), 6, T0 + 2)
+    assert (found.instances, found.until) == (6, T0 + 32)
+    assert found.holds == "no change before 2027-01-15T08:00:32.000Z"
+
+
+def test_a_balancer_that_is_new_hides_no_other_and_two_looks_at_once_break_nothing() -> None:
+    meter = Meter()
+    now = steady(meter, T0, *[look(row(20 * n)) for n in range(12)])
+    both = look(row(0, balancer="b0"), row(240), answered=("b0", "b1"))
+    now = steady(meter, now, both)
+    assert meter.measured(now).values["requests_per_second"] == pytest.approx(10.0)
+    assert meter.measured(now).missing == "b0 has answered once only"
+    meter.add(now, both)
+    assert meter.measured(now).missing == "b0 has answered once only; b1 has answered once only"
