@@ -50,7 +50,16 @@ def keep_instances(client: MarathonClient, document: Document) -> None:
             if app.get("scaling") is None and (pod := current(client.pod, app_id)) is not None:
                 app["scaling"] = pod.get("scaling")
         elif app.get("instances") is None and (present := current(client.app, app_id)) is not None:
-            app["instances"] = present["instances"]
+            app["instances"] = _within_bounds(app, present["instances"])
+
+
+def _within_bounds(app: Json, instances: int) -> int:
+    """Return the number of instances that an app keeps: within the bounds that its autoscaling has from now on."""
+    autoscale = app["eratos"].get("autoscale") if isinstance(app.get("eratos"), dict) else None
+    least, most = (autoscale.get(name) for name in ("min", "max")) if isinstance(autoscale, dict) else (None, None)
+    if not instances or not isinstance(least, int) or not isinstance(most, int):
+        return instances
+    return min(max(instances, least), most)
 
 
 def current(read: Callable[[str], Json], name: str) -> Json | None:

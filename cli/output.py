@@ -339,6 +339,7 @@ def deployment(found: Json) -> list[Table | str]:
         ("version", found.get("version")),
         ("state", _progress(found)),
         *([("takes back", more["rollsBack"])] if more.get("rollsBack") else []),
+        *([("cause", more["cause"])] if more.get("cause") else []),
         *([("fails", f"{_until(more['deadline'])} unless it comes further")] if more.get("deadline") else []),
     ]
     rows = []
@@ -389,11 +390,26 @@ def explained(found: Json) -> list[Table | str]:
     balancers = [f"balancers: {line}" for line in found.get("balancers", ())]
     fields = [f"field: {item['path']} {item['verdict']}: {item['message']}" for item in found.get("definition", ())]
     bounds = [f"quota of {item['group']}: {_bounds(item)}" for item in found.get("quotas", ())]
+    bounds += _autoscaled(found.get("autoscale"))
     shown: list[Table | str] = [head, *bounds, *balancers, *fields, *([Table(columns, rows)] if rows else [])]
     hosts = found.get("hosts") or {}
     if without := [(item["host"], item["reason"], item["message"]) for item in hosts.get("without", ())]:
         shown.append(Table((Column("HOST WITHOUT ONE", "never"), Column("REASON"), Column("WHAT IT MEANS", "fold")), without))
     return [*shown, *([f"and {hosts['more']} more hosts without one"] if hosts.get("more") else [])]
+
+
+def _autoscaled(found: Json | None) -> list[str]:
+    """Return what an app's autoscaling says; nothing where it has none, or the scheduler is an earlier one."""
+    if not found:
+        return []
+    advises = "; mode advise: nothing is changed" if found["mode"] == "advise" else ""
+    lines = [f"autoscale from {found['min']} to {found['max']}: {found['message']}{advises}"]
+    if found["missing"]:
+        lines.append(f"autoscale misses figures, so nothing is scaled down: {found['missing']}")
+    if last := found["last"]:
+        what = "changed" if last["made"] else "would have changed"
+        lines.append(f"autoscale {what} {last['from']} to {last['to']}, {age(last['at'])} ago: {last['message']}")
+    return lines
 
 
 def _bounds(quota: Json) -> str:

@@ -27,6 +27,7 @@ from eratos.common.browser_guard import BrowserGuard
 
 from .apply import Applier
 from .certificates import Certificates
+from .core.usage import BACKEND
 from .haproxy_process import Haproxy
 from .sockets import HaproxyUnavailableError
 
@@ -112,6 +113,7 @@ class Companion:
             "certificates": self._certificates.status(),
             "shape": running.shape,
             "old_processes": self._haproxy.old_processes(),
+            "queued": {backend: figures[backend, BACKEND].queued for backend in live.pools if (backend, BACKEND) in figures},
             "backends": {backend: sorted(servers) for backend, servers in live.pools.items()},
             "servers": {
                 f"{row.backend}/{row.name}": {

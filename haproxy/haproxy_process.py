@@ -27,6 +27,8 @@ _LINE_MAX = 12_000
 _ALERT = re.compile(r"\[ALERT\]\s+\(\d+\) : (?:config : )?(?!Error\(s\) found|Fatal errors found)(.*)")
 #: Of all proxies the servers (4), or those, the backends (2) and the frontends (1).
 _SHOW_SERVERS = "show stat -1 4 -1"
+#: Of backends and servers.
+_SHOW_COUNTS = "show stat -1 6 -1"
 _SHOW_ALL = "show stat -1 7 -1"
 #: Each connection of a client.
 _SHOW_CONNECTIONS = "show fd f"
@@ -120,10 +122,10 @@ class Haproxy:
         return Running(shapes[0] if shapes else "", tuple(rows), routes[1] if routes else "")
 
     def figures(self) -> dict[tuple[str, str], Figures]:
-        """Return what the current process has counted, by backend and server; raises HaproxyUnavailableError."""
+        """Return what the current process has counted, by backend and server or ``BACKEND``; raises HaproxyUnavailableError."""
         try:
             with self._master.without_reload():
-                return parse_figures(self._master.ask(_SHOW_SERVERS, process=self._master.processes().current))
+                return parse_figures(self._master.ask(_SHOW_COUNTS, process=self._master.processes().current))
         except ProcessGoneError as error:
             raise HaproxyUnavailableError(str(error)) from error
 

@@ -41,6 +41,7 @@ from .app_parts import (
     UnreachableStrategy,
     UpgradeStrategy,
 )
+from .autoscale import Autoscale
 from .extras import Extras
 from .routing import routing
 
@@ -176,8 +177,12 @@ class App(Part):
         return self.model_copy(update={"instances": instances})
 
     def same_definition(self, other: App) -> bool:
-        """Return whether both describe the same tasks: anything but the number of instances and the version counts."""
-        return self.with_instances(0).with_version("") == other.with_instances(0).with_version("")
+        """Return whether both describe the same tasks: anything counts but how many there are to be, and the version."""
+        return self._of_tasks() == other._of_tasks()
+
+    def _of_tasks(self) -> Self:
+        eratos = self.eratos.model_copy(update={"autoscale": None}) if self.eratos.autoscale is not None else self.eratos
+        return self.model_copy(update={"instances": 0, "version": "", "eratos": eratos})
 
     @property
     def awaited(self) -> tuple[str, ...]:
@@ -287,6 +292,11 @@ class App(Part):
     def per_host(self) -> bool:
         """Whether it has one instance on each host that can have one."""
         return self.eratos.per_host
+
+    @property
+    def autoscale(self) -> Autoscale | None:
+        """How the number of its instances follows what is measured; None: users alone set it."""
+        return self.eratos.autoscale
 
     @property
     def single_instance(self) -> bool:

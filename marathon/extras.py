@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 
 from . import ids
 from .app_parts import PORT_MAX, Part, PortName, PositiveSeconds
+from .autoscale import Autoscale
 
 #: Signals that a program may take as news. Those that end or stop it whatever it does are not among them.
 SIGNALS: Final = ("SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGQUIT", "SIGWINCH", "SIGCONT")
@@ -170,6 +171,7 @@ class Extras(Part):
 
     requires: Annotated[Mapping[Annotated[str, Field(pattern=_NAME, max_length=64)], Requirement], Field(max_length=50)] = {}
     attributes: Annotated[Mapping[MetaKey, MetaValue], Field(max_length=20)] = {}  #: meta of its services in Consul
+    autoscale: Autoscale | None = None
     per_host: bool = False  #: one instance on each host that can have one; ``instances`` is 1 then, or 0 for none at all
 
     @model_validator(mode="after")

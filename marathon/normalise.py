@@ -100,9 +100,18 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[s
     _fetch(app, refuse)
     if isinstance(app.get("labels"), dict) and app["labels"].get(SINGLE_INSTANCE) == "true":
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0, "maximumOverCapacity": 0})
+    if "instances" not in app and (least := _autoscaled_from(app)) is not None:
+        app["instances"] = least
     if _external(app):
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0})  # Marathon's for these
     return app, problems, dropped
+
+
+def _autoscaled_from(app: Json) -> Any:
+    """Return the fewest instances of an app that is autoscaled, with which it begins; None: it is not."""
+    autoscale = app["eratos"].get("autoscale") if isinstance(app.get("eratos"), dict) else None
+    least = autoscale.get("min") if isinstance(autoscale, dict) else None
+    return least if isinstance(least, int) and least > 0 else None
 
 
 def _external(app: Json) -> bool:

@@ -224,6 +224,24 @@ def _per_host(app: App) -> Iterable[Problem]:
             yield Problem(f"/labels/{label}", "has no meaning with eratos.perHost: remove it")
 
 
+def _autoscale(app: App) -> Iterable[Problem]:
+    if app.autoscale is None:
+        return
+    if fault := app.autoscale.fault(app.instances):
+        yield Problem("/instances", fault)
+    if app.per_host:
+        yield Problem("/eratos/autoscale", "has no meaning with eratos.perHost: hosts decide how many there are; remove one")
+    if app.single_instance and app.autoscale.max > 1:
+        text = f"is {app.autoscale.max}: the label {labels.SINGLE_INSTANCE} allows one at most; remove autoscale"
+        yield Problem("/eratos/autoscale/max", text)
+    if not any(found.balanced for found in app.routings):
+        why = "; ".join(dict.fromkeys(found.why_not for found in app.routings)) or "the app has no port"
+        yield Problem("/eratos/autoscale/target", f"is counted by balancers, and none serves the app: {why}")
+    elif app.autoscale.target.queue is not None and not any(found.maxconn for found in app.routings):
+        text = "never comes to be: requests wait where instances may have so many at a time; state the label ERATOS_0_MAXCONN"
+        yield Problem("/eratos/autoscale/target/queue", text)
+
+
 #: Constraints that speak of a host alone.
 _OF_HOSTS: Final = ("LIKE", "UNLIKE", "IS")
 
@@ -269,6 +287,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("constraints", "acceptedResourceRoles", "dependencies", "container", "fetch", "id"), _distinct_items),
     (("eratos", "id"), _requirements),
     (("eratos", "instances", "constraints", "labels", "upgradeStrategy"), _per_host),
+    (("eratos", "instances", "labels", *_PORT_FIELDS), _autoscale),
 )
 
 #: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.

@@ -35,8 +35,8 @@ from .election import Election, Leadership, open_store_and_election
 from .events.event import Event
 from .events.ring import Ring
 from .events.standing import CLUSTER
+from .figure_watch import FigureWatch, depended_on
 from .framework_key import FrameworkKey
-from .gate_watch import GateWatch, judged_by_figures
 from .loop import FrameworkRemoved, Loop
 from .mesos.driver import SchedulerDriver
 from .mesos.settings import CAPABILITIES, GPUS, ExecutorSettings, MesosSettings
@@ -191,8 +191,10 @@ class Process:
         )
         self._catalogue = catalogue
         catalogue.start()
-        gates = GateWatch(lambda: loop.read(judged_by_figures), self.balancers, self._proof, loop.emit)
-        gates.start()
+        figures = FigureWatch(
+            lambda: loop.read(depended_on), self.balancers, self._proof, loop.emit, trouble=self.consul_trouble
+        )
+        figures.start()
         try:
             if not self._stopping.is_set():
                 loop.run(driver)
@@ -203,7 +205,7 @@ class Process:
         finally:
             self._loop = self._catalogue = None
             self.events.close()  # readers go to the next leader
-            gates.stop()
+            figures.stop()
             catalogue.stop()
             driver.stop()
         if self._abdicated and not self._stopping.is_set():
@@ -249,6 +251,7 @@ def core_settings(config: Config, executor_id: str, executor_resources: Resource
         placement="pack" if config.placement == "pack" else "spread",
         maintenance_lead_s=config.maintenance_lead_s,
         brake_share=config.brake_share,
+        instances_most=config.instances_limit,
         rebalance_budget=config.rebalance_budget,
     )
 

@@ -33,6 +33,7 @@ SURVIVORS = ROOT / "tests" / "survivors.txt"
 TARGETS = (
     *(f"scheduler/core/{name}" for name in ("brake", "constraints", "crash_backoff", "hosts", "order", "jobs", "placement")),
     *(f"scheduler/core/{name}" for name in ("gates", "per_host", "quotas", "reconcile", "rollout", "timers", "versions")),
+    "scheduler/core/autoscale",
     *(f"executor/core/{name}" for name in ("check_status", "endings", "ownership", "retention")),
     *(f"haproxy/core/{name}" for name in ("guard", "usage", "zones")),
     *(f"cli/{name}" for name in ("findings", "top")),

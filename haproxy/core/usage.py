@@ -27,8 +27,13 @@ from operator import itemgetter
 
 #: HAProxy's own pages are no traffic; whoever looks at them holds up nothing.
 STATISTICS = "eratos:statistics"
+#: What HAProxy calls the row of a backend as a whole.
+BACKEND = "BACKEND"
 #: Those that :class:`Figures` come from.
-_COUNTED = ("weight", "rate", "hrsp_5xx", "rtime", "eresp", *(f"hrsp_{kind}" for kind in ("1xx", "2xx", "3xx", "4xx", "other")))
+_COUNTED = (
+    *("weight", "rate", "hrsp_5xx", "rtime", "eresp", "stot", "qcur"),
+    *(f"hrsp_{kind}" for kind in ("1xx", "2xx", "3xx", "4xx", "other")),
+)
 #: The columns of ``show stat`` in use.
 _COLUMNS = ("pxname", "svname", "scur", "qcur", "status", "addr", "mode", "uweight", "type")
 
@@ -115,14 +120,17 @@ class Figures:
     answer_ms: int  #: on average, of the last 1,024 requests
     answered: int = 0  #: answers of any status since the process began; none in mode tcp
     broken: int = 0  #: answers that did not come, or not to their end, since then
+    came: int = 0  #: requests, in mode tcp connections, that were sent there since then
+    queued: int = 0  #: requests or connections that wait for it now; of a backend, for any of its servers
 
 
 def parse_figures(answer: str) -> dict[tuple[str, str], Figures]:
     """Read what is counted in the answer to ``show stat``, by backend and server."""
     found = {}
     for line in csv.DictReader(answer.lstrip("# ").splitlines()):
-        weight, rate, failed, answer_ms, broken, *answered = (int(line.get(column) or 0) for column in _COUNTED)
-        found[line["pxname"], line["svname"]] = Figures(weight, rate, failed, answer_ms, sum(answered) + failed, broken)
+        weight, rate, failed, answer_ms, broken, came, queued, *answered = (int(line.get(column) or 0) for column in _COUNTED)
+        counted = Figures(weight, rate, failed, answer_ms, sum(answered) + failed, broken, came, queued)
+        found[line["pxname"], line["svname"]] = counted
     return found
 
 

@@ -46,12 +46,26 @@ def updated(existing: App | None, body: Any, app_id: str, *, partial: bool) -> A
         raise invalid(
             "/version", f"may only be combined with id, or be the present one, {existing.version}: leave it out, or all others"
         )
-    if existing is None or not partial:
-        return definition.parse({**given, "id": app_id}, before=existing)
-    app = definition.parse({**_kept(existing, given), **given, "id": app_id}, before=existing)
+    if existing is None:
+        return definition.parse({**given, "id": app_id})
+    if not partial:
+        return _as_many(existing, given, definition.parse({**given, "id": app_id}, before=existing))
+    kept = _kept(existing, given)
+    if "eratos" in given and "instances" not in given and existing.autoscale is not None:
+        del kept["instances"]
+    app = _as_many(existing, given, definition.parse({**kept, **given, "id": app_id}, before=existing))
     # Of fields without effect nothing was kept that could be sent back.
     left = [found for found in existing.dropped if found[0].split("/")[1].split("(")[0] not in given]
     return app.with_dropped((*left, *app.dropped)) if left else app
+
+
+def _as_many(existing: App, given: Mapping[str, Any], app: App) -> App:
+    """Return the app with the instances that its load has brought it to, where nothing is said of them."""
+    if "instances" in given or existing.autoscale is None:
+        return app
+    if app.autoscale is None:
+        return app.with_instances(existing.instances)
+    return app.with_instances(app.autoscale.clamped(existing.instances) if existing.instances else 0)
 
 
 def former(existing: App | None, body: Any, app_id: str) -> str:
@@ -110,8 +124,14 @@ def _mode(app: Mapping[str, Any]) -> str:
 
 
 def check_instances(apps: Mapping[str, App], wanted: Iterable[App], most: int) -> None:
-    """Refuse more instances than the scheduler may have; what brings them down is taken whatever they are. Raises InvalidApp."""
+    """Refuse more instances than the scheduler may have, and numbers out of the bounds of autoscaling. Raises InvalidApp.
+
+    What brings instances down is taken whatever they are. A group's ``scaleBy`` may come to any number.
+    """
     wanted = tuple(wanted)
+    faults = ((app, app.autoscale.fault(app.instances)) for app in wanted if app.autoscale is not None)
+    if problems := [Problem("/instances", f"of {app.id} {fault}") for app, fault in faults if fault]:
+        raise InvalidApp(problems)
     now = sum(app.instances for app in apps.values())
     after = now + sum(app.instances - (apps[app.id].instances if app.id in apps else 0) for app in wanted)
     if after > max(now, most):

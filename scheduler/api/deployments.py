@@ -193,6 +193,7 @@ async def _shown(ctx: Context, caller: Caller, look: Look) -> Json | None:
             "trafficOfNew": {app_id: look.shares[app_id] for app_id in seen if app_id in look.shares},
             "gateFigures": {app_id: look.figures[app_id] for app_id in seen if app_id in look.figures},
             **({"rollsBack": look.record.undoes} if look.record.undoes else {}),
+            **({"cause": look.record.cause} if look.record.cause else {}),
         },
     }
 
@@ -215,5 +216,6 @@ def _ended(found: Ended, seen: list[str]) -> dict[str, Any]:
             "outcome": found.outcome.value,
             "reason": found.reason,
             **({"rollsBack": found.record.undoes} if found.record.undoes else {}),
+            **({"cause": found.record.cause} if found.record.cause else {}),
         },
     }

@@ -63,7 +63,7 @@ _PROGRESS = _object(
     {
         **{"deadline": _TIME, "instancesLeft": _map(_INTEGER), "waiting": _map(_list(_STRING)), "paused": _BOOLEAN},
         **{"newInstancesAtMost": _map(_INTEGER), "atGateSince": _map(_TIME), "gateFigures": _map(_GATE)},
-        **{"trafficOfNew": _map(_INTEGER), "rollsBack": _STRING},
+        **{"trafficOfNew": _map(_INTEGER), "rollsBack": _STRING, "cause": _STRING},
         **{"endedAt": _TIME, "outcome": _STRING, "reason": _STRING},
     },
 )
@@ -90,6 +90,14 @@ _NEED: Final = _object(
     {"ready": _or_null(_INTEGER)},
 )
 
+_AUTOSCALE: Final = _object(
+    {
+        **{"mode": {"enum": ["act", "advise"]}, **dict.fromkeys(("min", "max", "instances", "wanted"), _INTEGER)},
+        **{"measured": _map(_object({"value": _NUMBER, "target": _NUMBER})), "missing": _STRING, "message": _STRING},
+        "until": _or_null(_TIME),
+        "last": _or_null(_object({"at": _TIME, "from": _INTEGER, "to": _INTEGER, "message": _STRING, "made": _BOOLEAN})),
+    }
+)
 _USED: Final = _object({"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
 _LEFT: Final = _object({}, {"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
 _WHOLE: Final = _or_null({"type": "integer", "minimum": 0, "maximum": NUMBER_MAX})
@@ -229,6 +237,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "Explanation": _object(
         {"app": _STRING, "version": _STRING, "wanted": _INTEGER, "reasons": _list(_ANYTHING), "quotas": _list(_ref("Quota"))},
         {
+            "autoscale": _or_null(_AUTOSCALE),
             # Of an app with one instance on each host.
             "hosts": _object(
                 {"without": _list(_object(dict.fromkeys(("host", "reason", "message"), _STRING))), "more": _INTEGER},

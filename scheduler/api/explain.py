@@ -18,7 +18,7 @@ from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.state import Deployment, Instance, Launches, State
 
-from . import queue, quota_use
+from . import autoscaling, queue, quota_use
 
 Json = dict[str, Any]
 
@@ -51,6 +51,7 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
         "reasons": [*_of_deployment(state, app, now), *_reasons(state, app, now), *_left_out(state, app, left_out)],
         "definition": [{"path": note.path, "verdict": note.verdict, "message": note.text} for note in notes(app)],
         "quotas": [quota_use.shown(quota, quotas.used(state, quota.path)) for quota in quotas.around(state, app.id)],
+        "autoscale": autoscaling.shown(state, app, now),
         "queue": queue.offers_summary(launches or Launches()) if app.id in state.in_need else None,
     }
     if app.per_host:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,9 +14,11 @@ from prometheus_client.registry import Collector
 
 from eratos.marathon.job import path_of
 from eratos.scheduler.core import per_host, rollout
+from eratos.scheduler.core.autoscale import Measured
 from eratos.scheduler.core.refusals import Unavailable
 from eratos.scheduler.core.state import State
 
+from . import autoscaling
 from .accept import JSON, TEXT, preferred
 from .caller import VIEWERS_OF_ALL, RoleRoute
 from .controller import Controller
@@ -41,6 +43,7 @@ class StateCollector(Collector):
             return
         try:
             totals, instances, apps = self._controller.read(lambda state: _count(state, self._clock()))
+            autoscaled = self._controller.read(lambda state: _autoscaled(state, self._clock()))
             histories = self._controller.read(lambda state: dict(state.histories))
         except Unavailable:
             return
@@ -54,6 +57,7 @@ class StateCollector(Collector):
             ready.add_metric([app_id], serving)
         yield wanted
         yield ready
+        yield from _of_autoscaling(autoscaled)
         ended = CounterMetricFamily(
             "eratos_job_instants", "Runs of a job that ended, and instants missed", labels=["job", "outcome"]
         )
@@ -102,6 +106,29 @@ def _count(state: State, now: float) -> _Counts:
     ready = {app.id: rollout.count(app, state.fleet(app.id).tally).ready for app in state.apps.values()}
     apps = {app.id: (per_host.wanted(state, app), ready[app.id]) for app in state.apps.values()}
     return totals, instances, apps
+
+
+def _autoscaled(state: State, now: float) -> dict[str, tuple[int, Measured]]:
+    """Return of each app that is autoscaled what it is to have, and what was measured."""
+    found = {}
+    for app in state.apps.values():
+        if app.autoscale is not None:
+            scaler = state.scalers.get(app.id)
+            advice = scaler.last if scaler is not None and app.instances else None
+            found[app.id] = advice.instances if advice is not None else app.instances, autoscaling.measured(state, app, now)
+    return found
+
+
+def _of_autoscaling(apps: Mapping[str, tuple[int, Measured]]) -> Iterable[Metric]:
+    advised = GaugeMetricFamily("eratos_autoscale_instances", "Instances that an app should have by its load", labels=["app"])
+    missing = GaugeMetricFamily("eratos_autoscale_missing", "1 while figures are missing: no scaling down", labels=["app"])
+    loads = GaugeMetricFamily("eratos_autoscale_load", "What balancers measure of an app in all", labels=["app", "target"])
+    for app_id, (instances, measured) in sorted(apps.items()):
+        advised.add_metric([app_id], instances)
+        missing.add_metric([app_id], float(bool(measured.missing)))
+        for target, value in measured.values.items():
+            loads.add_metric([app_id, target], value)
+    return advised, missing, loads
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 from eratos.marathon.app import App
-from eratos.scheduler.core import per_host
+from eratos.scheduler.core import deployments, per_host
 from eratos.scheduler.core.changes import Plan
 from eratos.scheduler.core.order import Order
 from eratos.scheduler.core.records import ChangeRecord
@@ -21,9 +21,14 @@ def planned(state: State, plan: Plan) -> Json:
     dropped = {app_id: plan.changes[app_id].awaited(state.apps[app_id]) for app_id in plan.dropped}
     order = Order({app_id: plan.changes[app_id].awaited(app) for app_id, app in apps.items()}, dropped)
     found = [step for step in steps(plan.changes, apps, order, plan.changes.keys()) if step]
-    rivals = {app_id: state.changes[app_id].deployment_id for app_id in plan.changes if app_id in state.changes}
+    locks = deployments.in_the_way(state, plan)
+    rivals = {app_id: lock for app_id in plan.changes if (lock := _deployment_of(state, app_id)) in locks}
     effects = {app_id: _effect(state, apps.get(app_id), app_id) for app_id in sorted(plan.changes)}
     return {"steps": rendered(found, plan.changes), "eratos": {"apps": effects, "lockedBy": rivals}}
+
+
+def _deployment_of(state: State, app_id: str) -> str:
+    return state.changes[app_id].deployment_id if app_id in state.changes else ""
 
 
 def _effect(state: State, app: App | None, app_id: str) -> Json:

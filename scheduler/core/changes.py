@@ -50,20 +50,25 @@ def plan(
 ) -> Plan:
     """Return what it means to want these apps, whatever versions they bear, and to want others no longer; groups likewise.
 
-    An app that is only scaled keeps its version: the instances that run are as good as new ones. One that is as it is
-    asked to be is no part of it.
+    An app that is only scaled, or is to be by other rules, keeps its version: the instances that run are as good as new
+    ones. One that is as it is asked to be is no part of it.
     """
     apps: list[App] = []
     renewed: set[str] = set()
     for app in wanted:
         present = state.apps.get(app.id)
         same = present is not None and present.same_definition(app)
-        if present is not None and same and (present.instances, present.dropped) == (app.instances, app.dropped):
+        if present is not None and same and _number(present) == _number(app):
             continue
         apps.append(app.with_version(present.version if present is not None and same else record.version))
         if not same:
             renewed.add(app.id)
     return _plan(state, record, apps, tuple(dict.fromkeys(dropped)), renewed, wanted_groups, dropped_groups)
+
+
+def _number(app: App) -> tuple[object, ...]:
+    """Return what an app says of how many instances there are to be, and what its user was told."""
+    return app.instances, app.dropped, app.autoscale
 
 
 def restart(state: State, record: DeploymentRecord, app: App) -> Plan:

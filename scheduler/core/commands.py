@@ -13,7 +13,7 @@ from typing import assert_never
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 
-from . import changes, deployments, events, quotas, schedules, status_updates, versions
+from . import changes, deployments, events, quotas, scaling, schedules, status_updates, versions
 from .actions import Refusal, Refuse, Reply
 from .changes import Plan
 from .records import DeploymentRecord
@@ -96,7 +96,7 @@ def _put_version(step: Step, token: int, command: events.PutVersion) -> Reply:
     app = versions.definition(step.state, command.app_id, command.version)
     if app is None:
         raise Refused(Refusal.NOT_FOUND, f"App '{command.app_id}' does not exist in version {command.version}")
-    plan = changes.back(step.state, _record(step), app)
+    plan = changes.back(step.state, _record(step), scaling.kept(step.state.apps[command.app_id], app))
     return _begin(step, token, plan, force=command.force, answered=app.version)
 
 
@@ -115,6 +115,7 @@ def _kill(step: Step, token: int, command: events.KillInstances) -> Reply:
             raise Refused(Refusal.NOT_POSSIBLE, message)
         found = [app for app_id in sorted(killed) if (app := state.apps.get(app_id)) is not None]
         fewer = [app.with_instances(max(0, app.instances - killed[app.id])) for app in found]
+        scaling.check(fewer)
         reply = _begin(step, token, changes.plan(state, _record(step), fewer), force=command.force)
     for app_id in killed:
         step.touch(app_id)

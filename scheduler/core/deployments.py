@@ -28,9 +28,9 @@ from .timers import Timer, TimerKind
 
 
 def in_the_way(state: State, plan: Plan) -> tuple[str, ...]:
-    """Return the deployments that touch an app which the plan changes."""
+    """Return the deployments that touch an app which the plan changes; what the scheduler began by itself is in nobody's way."""
     found = (state.changes[app_id].deployment_id for app_id in plan.changes if app_id in state.changes)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(made for made in found if not state.deployments[made].record.cause))
 
 
 def begin(step: Step, plan: Plan) -> None:
@@ -182,7 +182,8 @@ def _take_over(step: Step, app_id: str) -> None:
     if older.changes:
         step.touch(next(iter(older.changes)))  # it may have waited for this app alone
     else:
-        _end(step, older, Outcome.SUPERSEDED, "later changes were made with force", (app_id,))
+        reason = "a user's change came" if older.record.cause else "later changes were made with force"
+        _end(step, older, Outcome.SUPERSEDED, reason, (app_id,))
 
 
 def load(step: Step, stored: Stored) -> None:

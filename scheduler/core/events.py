@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from eratos.marathon.app import App
 from eratos.marathon.job import Job
 
-from .gates import ServerFigures
+from .gates import QueueFigures, ServerFigures
 from .mesos_types import InverseOffer, Offer, TaskStatus
 from .records import QuotaRecord
 
@@ -96,10 +96,13 @@ class LookAround:
 
 @dataclass(frozen=True, slots=True)
 class FiguresSeen:
-    """What balancers have counted of their servers, asked while some app stands at a gate that is judged by it."""
+    """What balancers have counted of their servers, asked while something is decided by it."""
 
     servers: tuple[ServerFigures, ...]
     missing: str = ""  #: why it is not all there is; empty: every balancer has answered
+    balancers: tuple[str, ...] = ()  #: those that have answered
+    queues: tuple[QueueFigures, ...] = ()
+    unscaled: str = ""  #: why there is less than autoscaling needs, beside what is missing; empty: there is not
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,17 @@ class ServerFigures(NamedTuple):
     requests: int  #: that were answered, or ought to have been
     failed: int  #: those of them that got a 5xx, or no whole answer
     answer_ms: int  #: how long an answer took of late, on average
+    came: int = 0  #: requests, in mode tcp connections, that were sent there
+    under_way: int = 0  #: there or waiting for it now
+    queued: int = 0  #: those of them that wait
+
+
+class QueueFigures(NamedTuple):
+    """What waits at one balancer for any server of a service."""
+
+    balancer: str
+    service: str  #: its name in Consul
+    requests: int
 
 
 @dataclass(slots=True)
@@ -40,7 +51,7 @@ class Counted:
     def add(self, figures: Iterable[ServerFigures], servers: Collection[str], missing: str) -> None:
         """Take in a further look; ``servers`` are those of the app's new instances."""
         self.missing = missing
-        for balancer, server, requests, failed, answer_ms in figures:
+        for balancer, server, requests, failed, answer_ms, *_ in figures:
             if server not in servers:
                 continue
             last = self._last.get((balancer, server), (requests, failed))

@@ -22,6 +22,7 @@ from . import (
     per_host,
     rebalance,
     runs,
+    scaling,
     schedules,
     status_updates,
     subscription,
@@ -111,6 +112,7 @@ class Machine:
                 offers.look_around(step)
             case events.FiguresSeen():
                 deployments.figures_seen(step, event)
+                scaling.figures_seen(step, event)
             case events.Tick() | events.InverseOfferRescinded():
                 pass  # of the second: offers show whether the window is still there
             case events.CommandReceived():

@@ -88,6 +88,7 @@ class DeploymentRecord:
     begun_at: float  #: seconds since the epoch
     paused: bool = False  #: neither more of the new nor fewer of the old until a user says so
     undoes: str = ""  #: the deployment that it takes back because that failed
+    cause: str = ""  #: why the scheduler made it by itself, to which users' changes give no precedence; empty: a user did
 
 
 @dataclass(frozen=True, slots=True)

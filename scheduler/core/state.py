@@ -18,6 +18,7 @@ from eratos.marathon import ids
 from eratos.marathon.app import App
 from eratos.marathon.job import Job, path_of
 
+from .autoscale import Scaler
 from .brake import Brake
 from .constraints import Verdicts
 from .gates import Counted
@@ -353,6 +354,16 @@ class Run:
     app: App
 
 
+class Scaling(NamedTuple):
+    """A change of an app's instances by what is measured, made or, in mode ``advise``, only said."""
+
+    at: float
+    before: int
+    instances: int
+    why: str
+    made: bool
+
+
 #: Deployments that have ended and are remembered.
 ENDED_MOST = 50
 
@@ -397,6 +408,8 @@ class State:
     held: dict[str, App] = field(default_factory=dict)  #: app that waits for others of its deployment -> what is in force
     ended: deque[Ended] = field(default_factory=lambda: deque(maxlen=ENDED_MOST))  #: the latest last
     failed: dict[str, str] = field(default_factory=dict)  #: app -> why its deployment failed, until it is at rest
+    scalers: dict[str, Scaler] = field(default_factory=dict)  #: app that is autoscaled -> what is known of its load; not stored
+    scalings: dict[str, Scaling] = field(default_factory=dict)  #: the latest of each such app; not stored
     jobs: dict[str, Job] = field(default_factory=dict)
     histories: dict[str, HistoryRecord] = field(default_factory=dict)  #: by job
     runs: dict[str, Run] = field(default_factory=dict)  #: by path, which stands for an app's id

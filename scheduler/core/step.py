@@ -56,6 +56,8 @@ class Settings:
     brake_share: float = 0.2
     #: A deployment that comes no further for this long ends, unless its apps say otherwise.
     deployment_deadline_s: float = 1800.0
+    #: Instances of all apps together that autoscaling goes up to; 0: any number.
+    instances_most: int = 0
     #: Instances that may be moved at the same time to even out an app's spread; 0: none are.
     rebalance_budget: int = 0
 

@@ -14,7 +14,7 @@ from eratos.marathon.ids import parent
 from eratos.marathon.job import path_of
 from eratos.scheduler.core import actions
 from eratos.scheduler.core.records import HISTORIES, JOBS, QUOTAS, RUNS
-from eratos.scheduler.core.state import State
+from eratos.scheduler.core.state import Scaling, State
 from eratos.scheduler.core.step import Decision
 
 from .event import Event, of_app
@@ -23,13 +23,15 @@ from .event import Event, of_app
 CLUSTER: Final = "cluster_changed_event"
 #: Why an app waits, or that instances of it are being stopped.
 APP: Final = "app_changed_event"
+#: The number of an app's instances is changed by what is measured, or, in mode ``advise``, would be: this one says how and why.
+AUTOSCALE: Final = "autoscale_event"
 #: A deployment is paused, goes on, or stands at a gate.
 DEPLOYMENT: Final = "deployment_changed_event"
 #: A job was put or deleted, a run of it began, had a task, was stopped or ended, or an instant was missed.
 JOB: Final = "job_changed_event"
 #: A quota was set, changed or lifted. It does not say whose: what is shown of quotas is asked for by role.
 QUOTA: Final = "quota_changed_event"
-OWN: Final = frozenset({CLUSTER, APP, DEPLOYMENT, JOB, QUOTA})
+OWN: Final = frozenset({CLUSTER, APP, DEPLOYMENT, AUTOSCALE, JOB, QUOTA})
 #: Of no app, so everybody who asks for them hears them; they say nothing that is not for everybody.
 OF_NOBODY: Final = frozenset({CLUSTER, QUOTA})
 
@@ -38,13 +40,14 @@ class _Seen(NamedTuple):
     cluster: tuple[Any, ...]
     waiting: dict[str, Any]  #: app -> why its instances wait
     deployments: dict[str, tuple[Any, ...]]
+    scalings: dict[str, Scaling]
 
 
 class Standing:
     """Compares how things stand after each pass with how they stood before. Called by one thread."""
 
     def __init__(self) -> None:
-        self._seen = _Seen((), {}, {})
+        self._seen = _Seen((), {}, {}, {})
 
     def after(self, state: State, decision: Decision, now: float) -> Iterator[Event]:
         """Yield what changed since the last time."""
@@ -57,6 +60,9 @@ class Standing:
         changed |= {app_id for task_id in killed if (app_id := _owner(state, task_id))}
         for app_id in sorted(changed):
             yield of_app(APP, now, app_id, appId=app_id)
+        for app_id, scaling in after.scalings.items():
+            if before.scalings.get(app_id) != scaling:
+                yield of_app(AUTOSCALE, now, app_id, appId=app_id, **_told(scaling))
         for deployment_id, found in after.deployments.items():
             if before.deployments.get(deployment_id, found) != found:
                 yield Event(DEPLOYMENT, now, {"id": deployment_id}, frozenset(state.deployments[deployment_id].app_ids))
@@ -78,7 +84,11 @@ def _look(state: State) -> _Seen:
         found.deployment_id: (found.record.paused, frozenset(found.reached), frozenset(found.held))
         for found in state.deployments.values()
     }
-    return _Seen(cluster, waiting, deployments)
+    return _Seen(cluster, waiting, deployments, dict(state.scalings))
+
+
+def _told(found: Scaling) -> dict[str, Any]:
+    return {"from": found.before, "to": found.instances, "reason": found.why, "made": found.made}
 
 
 def _job_path(key: str) -> str:

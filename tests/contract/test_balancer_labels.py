@@ -103,6 +103,28 @@ def test_an_instance_gets_no_more_than_it_takes_at_a_time(rig: Rig) -> None:
     assert sum(int(row["stot"]) for row in rows) == 6
 
 
+def test_the_companion_says_what_waits_and_what_came(rig: Rig) -> None:
+    """Autoscaling goes by it: a request that waits for any server is the backend's, and counts as come where it gets to."""
+    rig.register(9035, app="queueing", meta={"haproxy-path": "/queueing", "haproxy-maxconn": "1"})
+    rig.await_rotation(9035, backend="queueing")
+    server = f"queueing/{server_id(9035, 'queueing')}"
+
+    def waiting() -> int:
+        status = rig.status()
+        return int(status["queued"]["queueing"]) + int(status["servers"][server]["queued"])
+
+    assert waiting() == 0
+    before = rig.status()["servers"][server]["came"]
+    clients = [threading.Thread(target=rig.get, args=("/queueing?s=2",)) for _ in range(3)]
+    for client in clients:
+        client.start()
+    until(lambda: waiting() == 2, 10, "two wait for the third")
+    for client in clients:
+        client.join()
+    assert waiting() == 0
+    assert rig.status()["servers"][server]["came"] == before + 3
+
+
 def test_an_app_may_have_a_time_limit_of_its_own(rig: Rig) -> None:
     rig.register(9040, app="quick", meta={"haproxy-path": "/quick", "haproxy-timeout-s": "1"})
     rig.await_rotation(9040, backend="quick")

@@ -123,6 +123,20 @@ def test_apply_keeps_the_number_of_instances_that_a_file_leaves_out(
     assert controller.machine.state.apps["/a"].instances == 7
 
 
+@pytest.mark.parametrize(("there", "kept"), [(7, 5), (4, 4), (2, 3), (0, 0)])
+@pytest.mark.parametrize("wrap", [lambda app: app, lambda app: {"id": "/", "apps": [app]}])
+def test_apply_keeps_the_number_that_autoscaling_has_come_to_within_its_new_bounds(
+    session: Session, controller: FakeController, tmp_path: Path, wrap: Callable[[Any], Any], there: int, kept: int
+) -> None:
+    policy = {"autoscale": {"min": 3, "max": 5, "target": {"requestsPerSecond": 9}}}
+    routed = {"labels": {"HAPROXY_0_VHOST": "a.test"}}
+    controller.submit(PutApps((an_app("/a", there, **routed),)))
+    file = {**an_app("/a", **routed).to_json(), "eratos": policy}
+    del file["instances"]
+    assert run(["app", "apply", write(tmp_path, "a.json", wrap(file))], session) == 0
+    assert controller.machine.state.apps["/a"].instances == kept
+
+
 def test_a_refused_definition_is_shown_field_by_field(
     session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

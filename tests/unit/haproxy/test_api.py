@@ -64,7 +64,8 @@ class FakeHaproxy:
         return Running(self.shape, (ServerRow("app", SERVER, "10.0.0.1:80", "UP", 2),))
 
     def figures(self) -> dict[tuple[str, str], Figures]:
-        return {("app", SERVER): Figures(weight=1, rate=7, failed=3, answer_ms=12, answered=90, broken=1)}
+        counted = Figures(weight=1, rate=7, failed=3, answer_ms=12, answered=90, broken=1, came=95, queued=2)
+        return {("app", SERVER): counted, ("app", "BACKEND"): Figures(0, 0, 0, 0, queued=4), ("old", "BACKEND"): counted}
 
     def usage(self, server: str, leaving: Set[str]) -> Usage:
         self.running()
@@ -239,8 +240,9 @@ def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
     assert answer["backends"] == {"app": [SERVER], "eratos:none": []}
     assert answer["servers"][f"app/{SERVER}"] == {
         **{"address": "10.0.0.1:80", "status": "UP", "requests": 2, "zone": "a"},
-        **{"weight": 1, "rate": 7, "failed": 3, "answer_ms": 12, "answered": 90, "broken": 1},
+        **{"weight": 1, "rate": 7, "failed": 3, "answer_ms": 12, "answered": 90, "broken": 1, "came": 95, "queued": 2},
     }
+    assert answer["queued"] == {"app": 4}
 
 
 def test_anything_else_is_not_found(rig: Rig) -> None:

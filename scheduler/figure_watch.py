@@ -1,4 +1,4 @@
-"""Asks balancers what they have counted, for as long as an app stands at a gate that is judged by it."""
+"""Asks balancers what they have counted, for as long as a gate of a canary or the number of an app's instances goes by it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Final
 
 from .api import companions
 from .api.controller import Balancer
+from .core import scaling
 from .core.events import FiguresSeen
-from .core.gates import ServerFigures
+from .core.gates import QueueFigures, ServerFigures
 from .core.state import State
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ PERIOD_S: Final = 2.0
 NOBODY: Final = "no balancer is registered in Consul"
 
 
-class GateWatch:
+class FigureWatch:
     """One thread that looks until stopped. ``wanted`` returns whether anything depends on it now."""
 
     def __init__(
@@ -29,11 +30,14 @@ class GateWatch:
         balancers: Callable[[], Sequence[Balancer]],
         headers: Callable[[str], Mapping[str, str]],
         emit: Callable[[FiguresSeen], None],
+        *,
+        trouble: Callable[[], str] = lambda: "",
     ) -> None:
-        """``headers``: what a companion wants to be shown for a path."""
+        """``headers``: what a companion wants to be shown for a path; ``trouble``: why balancers may not be known."""
+        self._trouble = trouble
         self._wanted, self._balancers, self._headers, self._emit = wanted, balancers, headers, emit
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gates", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="figures", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -47,38 +51,50 @@ class GateWatch:
             try:
                 if self._wanted():
                     self._emit(self.look())
-            except Exception:  # edge: a gate that waits tells why, a thread that is gone does not
+            except Exception:  # edge: whatever waits tells why, a thread that is gone does not
                 log.exception("the balancers could not be asked for figures, please report this as a bug")
 
     def look(self) -> FiguresSeen:
         """Ask every balancer."""
         balancers = self._balancers()
         answers = asyncio.run(companions.ask_all(balancers, self._headers))
-        return seen({balancer.name: answer for balancer, answer in zip(balancers, answers, strict=True)})
+        found = {balancer.name: answer for balancer, answer in zip(balancers, answers, strict=True)}
+        return seen(found, self._trouble())
 
 
-def judged_by_figures(state: State) -> bool:
-    """Return whether an app stands at a gate that is judged by balancers' figures."""
-    return any(found.counted for found in state.deployments.values())
+def depended_on(state: State) -> bool:
+    """Return whether an app stands at a gate that is judged by balancers' figures, or is autoscaled."""
+    return any(found.counted for found in state.deployments.values()) or scaling.asked_for(state)
 
 
-def seen(answers: Mapping[str, companions.Document | str]) -> FiguresSeen:
-    """Return what balancers, by name, have counted, and which of them have not said it."""
+def seen(answers: Mapping[str, companions.Document | str], trouble: str = "") -> FiguresSeen:
+    """Return what balancers, by name, have counted, and which of them have not said it. ``trouble``: why others may be there."""
     figures: list[ServerFigures] = []
+    queues: list[QueueFigures] = []
+    answered: list[str] = []
     missing = [] if answers else [NOBODY]
+    unscaled = [f"there may be other balancers: {trouble}"] if trouble else []
     for balancer, answer in answers.items():
         if isinstance(answer, str):
             missing.append(f"{balancer} says nothing: {answer}")
             continue
         try:
-            figures += _figures(balancer, answer)
+            found = list(_figures(balancer, answer))
         except (KeyError, TypeError, ValueError, AttributeError):
             missing.append(f"{balancer} does not say how its servers answer: its version may be an earlier one")
-    return FiguresSeen(tuple(figures), "; ".join(missing))
+            continue
+        figures += found
+        try:
+            queues += [QueueFigures(balancer, service, int(count)) for service, count in answer["queued"].items()]
+            answered.append(balancer)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            unscaled.append(f"{balancer} does not say what waits: its version may be an earlier one")
+    return FiguresSeen(tuple(figures), "; ".join(missing), tuple(answered), tuple(queues), "; ".join(unscaled))
 
 
 def _figures(balancer: str, answer: companions.Document) -> Iterator[ServerFigures]:
     for name, found in answer["servers"].items():
         broken = int(found["broken"])
         requests, failed = int(found["answered"]) + broken, int(found["failed"]) + broken
-        yield ServerFigures(balancer, name.partition("/")[2], requests, failed, int(found["answer_ms"]))
+        now = (int(found.get(field, 0)) for field in ("came", "requests", "queued"))
+        yield ServerFigures(balancer, name.partition("/")[2], requests, failed, int(found["answer_ms"]), *now)
