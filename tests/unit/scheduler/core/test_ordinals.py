@@ -63,6 +63,12 @@ def lacking(core: Core) -> dict[int, str]:
     return {found.ordinal: found.reason for found in ordinals.lacking(state, state.apps["/shop/db"])}
 
 
+def said(core: Core) -> str:
+    """Return what is said of the one ordinal whose instance is not ready."""
+    (found,) = ordinals.lacking(core.machine.state, core.machine.state.apps["/shop/db"])
+    return found.message
+
+
 def at_rest(core: Core) -> bool:
     state = core.machine.state
     return rollout.at_rest(state.apps["/shop/db"], state.fleet("/shop/db")) and not state.deployments
@@ -137,6 +143,7 @@ def test_one_out_of_reach_keeps_its_ordinal_without_end(core: Core) -> None:
     core.status(held[1], "UNREACHABLE")
     core.tick(1_000_000)
     assert core.launch() == [] and holders(core) == held and lacking(core) == {1: "Unreachable"}
+    assert "until it is back, or Mesos says that the agent is gone" in said(core)
     core.status(held[1], "GONE_BY_OPERATOR", uuid="gone")
     core.tick(10)
     assert ordinals_of(core, core.launch(an_offer("a2"))) == [1]
@@ -147,7 +154,7 @@ def test_one_out_of_reach_is_given_up_before_another_follows(core: Core) -> None
     held = running(core, app)
     core.status(held[1], "UNREACHABLE")
     core.tick(59)
-    assert core.launch() == []
+    assert core.launch() == [] and "until it is back, or inactiveAfterSeconds are over" in said(core)
     core.tick(2)
     core.tick(10)
     (task,) = core.launch(an_offer("a2"))
@@ -336,6 +343,7 @@ def steps(app: App, letters: str, before: App | None = None, limit: int | None =
         (0.5, 4, "OOOO", [], [3, 2]),
         (0.5, 3, "OOO", [], [2]),
         (0.0, 3, "OOO", [], [2, 1, 0]),
+        (0.0, 3, "SOO", [], [2, 1]),
         # what is not ready goes at once
         (1.0, 3, "UOO", [], [0]),
         (1.0, 3, "UOC", [], [0]),
@@ -346,6 +354,7 @@ def steps(app: App, letters: str, before: App | None = None, limit: int | None =
         (1.0, 1, "CCC", [], [2, 1]),
         (1.0, 1, "CA ", [], [1]),
         (1.0, 2, "OOO", [], [2, 1]),
+        (1.0, 0, "CCC", [], [2, 1, 0]),
     ],
 )
 def test_next_steps_by_table(health: float, instances: int, letters: str, start: list[int], stop: list[int]) -> None:
@@ -369,12 +378,20 @@ def test_no_more_of_the_new_than_a_paused_deployment_may_have(
     assert steps(db(), letters, db().with_version("v1"), limit) == (start, before, stop)
 
 
+def test_what_goes_does_not_depend_on_who_was_made_first() -> None:
+    state = a_machine().state
+    for ordinal in (2, 0, 1):
+        state.add(an_instance(ordinal, "O"))
+    found, _ = ordinals.next_steps(state, db(2, upgradeStrategy={"minimumHealthCapacity": 0}).with_version("v2"), None, None)
+    assert [instance.ordinal for instance in found.stop] == [2, 1, 0]
+
+
 def test_one_of_before_that_has_to_move_does_so_while_a_deployment_is_paused() -> None:
     state = a_machine().state
-    state.add(an_instance(0, "O"))
-    moving = an_instance(1, "O")
+    moving = an_instance(0, "O")
     moving.moving = True
     state.add(moving)
+    state.add(an_instance(1, "O"))
     found, _ = ordinals.next_steps(state, db(2).with_version("v2"), db(2).with_version("v1"), 0)
     assert found.stop == (moving,)
 
