@@ -194,9 +194,12 @@ def _health(shown: Json) -> str:
 
 
 def tasks(found: Iterable[Json], out: Output) -> Table:
+    found = list(found)
+    numbered = any("eratos" in task for task in found)
     rows = [
         (
             out.task(task["id"]),
+            *((task.get("eratos", {}).get("ordinal", ""),) if numbered else ()),
             task["state"].removeprefix("TASK_").lower(),
             {True: "yes", False: "no", None: ""}[_alive(task)],
             task.get("host"),
@@ -206,7 +209,8 @@ def tasks(found: Iterable[Json], out: Output) -> Table:
         )
         for task in found
     ]
-    return Table((Column("TASK", "never"), *map(Column, ("STATE", "HEALTHY", "HOST", "PORTS", "AGE", "APP"))), rows)
+    names = (*(("ORDINAL",) if numbered else ()), "STATE", "HEALTHY", "HOST", "PORTS", "AGE", "APP")
+    return Table((Column("TASK", "never"), *map(Column, names)), rows)
 
 
 def _alive(task: Json) -> bool | None:
@@ -395,7 +399,11 @@ def explained(found: Json) -> list[Table | str]:
     hosts = found.get("hosts") or {}
     if without := [(item["host"], item["reason"], item["message"]) for item in hosts.get("without", ())]:
         shown.append(Table((Column("HOST WITHOUT ONE", "never"), Column("REASON"), Column("WHAT IT MEANS", "fold")), without))
-    return [*shown, *([f"and {hosts['more']} more hosts without one"] if hosts.get("more") else [])]
+    shown += [f"and {hosts['more']} more hosts without one"] if hosts.get("more") else []
+    ordinals = found.get("ordinals") or {}
+    if unready := [(item["ordinal"], item["reason"], item["message"]) for item in ordinals.get("notReady", ())]:
+        shown.append(Table((Column("ORDINAL NOT READY", "never"), Column("REASON"), Column("WHAT IT MEANS", "fold")), unready))
+    return [*shown, *([f"and {ordinals['more']} more ordinals not ready"] if ordinals.get("more") else [])]
 
 
 def _autoscaled(found: Json | None) -> list[str]:

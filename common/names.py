@@ -60,6 +60,12 @@ META_TASK: Final = "eratos-task"
 META_VERSION: Final = "eratos-version"
 META_PORT: Final = "eratos-port"
 META_ZONE: Final = "eratos-zone"
+#: Of an app whose instances have ordinals: which one this is, and the name that it has by it.
+META_ORDINAL: Final = "eratos-ordinal"
+META_NAME: Final = "eratos-name"
+#: The same as variables of its task.
+ORDINAL_VARIABLE: Final = "ERATOS_ORDINAL"
+NAME_VARIABLE: Final = "ERATOS_NAME"
 #: On the entries in Consul's catalogue that stand for an app's service while no instance does, and since when they do.
 META_PLACEHOLDER: Final = "eratos-placeholder"
 META_SINCE: Final = "eratos-since"
@@ -110,6 +116,16 @@ def service_name(app_id: str, port_name: str = "") -> str:
     """
     parts = [part for part in (*app_id.strip("/").split("/"), port_name) if part]
     return re.sub(r"[^0-9A-Za-z-]+", "-", "-".join(parts))
+
+
+def stable_name(app_id: str, ordinal: int) -> str:
+    """Return the name of the instance that holds an ordinal of an app, whichever it is: ``/shop/db``, 0 -> ``shop-db-0``."""
+    return f"{service_name(app_id)}-{ordinal}"
+
+
+def ordinal_tag(ordinal: int) -> str:
+    """Return the Consul tag of an instance with an ordinal, by which DNS finds it: ``ordinal-0.shop-db.service.consul``."""
+    return f"ordinal-{ordinal}"
 
 
 def service_id(task: str, port_index: int = 0) -> str:

@@ -187,7 +187,8 @@ class App(Part):
     @property
     def awaited(self) -> tuple[str, ...]:
         """The apps and groups that have to be there before it: those it depends on, and those it requires and waits for."""
-        return tuple(dict.fromkeys((*self.dependencies, *self.eratos.awaited())))
+        required = (app_id for app_id in self.eratos.awaited() if app_id != self.id)
+        return tuple(dict.fromkeys((*self.dependencies, *required)))
 
     @cached_property
     def resources(self) -> Resources:
@@ -297,6 +298,16 @@ class App(Part):
     def autoscale(self) -> Autoscale | None:
         """How the number of its instances follows what is measured; None: users alone set it."""
         return self.eratos.autoscale
+
+    @property
+    def ordinals(self) -> bool:
+        """Whether each of its instances has an ordinal of its own."""
+        return self.eratos.ordinals is not None
+
+    @property
+    def first_alone(self) -> bool:
+        """Whether its other instances start only while the one with ordinal 0 is ready."""
+        return self.eratos.ordinals is not None and self.eratos.ordinals.first_alone
 
     @property
     def single_instance(self) -> bool:

@@ -166,6 +166,29 @@ class Requirement(Part):
         return self.prefix + name.upper().replace("-", "_")
 
 
+class Ordinals(Part):
+    """Each instance of an app has a number of its own, which its replacement has, too."""
+
+    first_alone: bool = True  #: the others start only while the instance with ordinal 0 is ready
+
+
+def _spelt_out_ordinals(raw: Any) -> Any:
+    if isinstance(raw, bool):
+        return {} if raw else None
+    if not isinstance(raw, Mapping):
+        raise ValueError('must be true, false or {"firstAlone": false}')
+    return raw
+
+
+def _ordinals_shortly(ordinals: Ordinals | None) -> Any:
+    if ordinals is None:
+        return None
+    return True if ordinals.first_alone else {"firstAlone": False}
+
+
+OrdinalsChoice = Annotated[Ordinals | None, BeforeValidator(_spelt_out_ordinals), PlainSerializer(_ordinals_shortly)]
+
+
 class Extras(Part):
     """The field ``eratos`` of an app."""
 
@@ -173,6 +196,7 @@ class Extras(Part):
     attributes: Annotated[Mapping[MetaKey, MetaValue], Field(max_length=20)] = {}  #: meta of its services in Consul
     autoscale: Autoscale | None = None
     per_host: bool = False  #: one instance on each host that can have one; ``instances`` is 1 then, or 0 for none at all
+    ordinals: OrdinalsChoice = None  #: None: instances are all alike
 
     @model_validator(mode="after")
     def _own_names(self) -> Self:

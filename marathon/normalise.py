@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .app_parts import PORT_MAX
+from .app_parts import DISABLED, PORT_MAX
 from .errors import Problem, json_path
 from .labels import SINGLE_INSTANCE
 from .strict_json import shortened
@@ -104,6 +104,9 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[s
         app["instances"] = least
     if _external(app):
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0})  # Marathon's for these
+    if isinstance(app.get("eratos"), dict) and app["eratos"].get("ordinals", False) is not False:
+        # Whoever is out of reach may be at work: that there is no second one is not to depend on a guess.
+        app.setdefault("unreachableStrategy", DISABLED)
     return app, problems, dropped
 
 

@@ -197,8 +197,8 @@ def _distinct_items(app: App) -> Iterable[Problem]:
 
 def _requirements(app: App) -> Iterable[Problem]:
     for name, requirement in app.eratos.requires.items():
-        if requirement.app == app.id and requirement.wait:
-            text = 'is the app itself, so that none could be the first: add "wait": false'
+        if requirement.app == app.id and requirement.wait and not app.ordinals:
+            text = 'is the app itself, so that none could be the first: add "wait": false, or eratos.ordinals, which has a first'
             yield Problem(f"/eratos/requires/{name}/app", text)
         elif requirement.app == app.id and requirement.on_change.kind == "restart":
             text = "must be a command, a signal or nothing: each restart of the app would change what it requires, without end"
@@ -240,6 +240,28 @@ def _autoscale(app: App) -> Iterable[Problem]:
     elif app.autoscale.target.queue is not None and not any(found.maxconn for found in app.routings):
         text = "never comes to be: requests wait where instances may have so many at a time; state the label ERATOS_0_MAXCONN"
         yield Problem("/eratos/autoscale/target/queue", text)
+
+
+def _ordinals(app: App) -> Iterable[Problem]:
+    if not app.ordinals:
+        return
+    if app.per_host:
+        yield Problem("/eratos/ordinals", "goes without perHost, where hosts tell the instances apart: remove one of the two")
+    if app.upgrade_strategy.maximum_over_capacity not in (0, 1):
+        text = "has no meaning with eratos.ordinals, as no ordinal is held twice: remove it; minimumHealthCapacity sets the pace"
+        yield Problem("/upgradeStrategy/maximumOverCapacity", text)
+    strategy = app.unreachable_strategy
+    if strategy is not None and not 0 < strategy.inactive_after_seconds == strategy.expunge_after_seconds:
+        text = (
+            'must be "disabled" with eratos.ordinals, or have the same value above 0 for inactiveAfterSeconds and '
+            "expungeAfterSeconds: an instance counts as dead before another one has its ordinal"
+        )
+        yield Problem("/unreachableStrategy", text)
+    if app.kill_selection != "YOUNGEST_FIRST":
+        yield Problem("/killSelection", "has no meaning with eratos.ordinals, where the highest goes first: remove it")
+    for label in (labels.CANARY, labels.BLUE_GREEN):
+        if label in app.labels:
+            yield Problem(f"/labels/{label}", "has no meaning with eratos.ordinals: remove it")
 
 
 #: Constraints that speak of a host alone.
@@ -288,6 +310,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("eratos", "id"), _requirements),
     (("eratos", "instances", "constraints", "labels", "upgradeStrategy"), _per_host),
     (("eratos", "instances", "labels", *_PORT_FIELDS), _autoscale),
+    (("eratos", "labels", "upgradeStrategy", "unreachableStrategy", "killSelection"), _ordinals),
 )
 
 #: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.

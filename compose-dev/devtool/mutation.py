@@ -31,8 +31,9 @@ from .settings import ROOT
 SURVIVORS = ROOT / "tests" / "survivors.txt"
 #: Pure modules that hold a formula, each with a table of its own in the folder of tests that mirrors its package.
 TARGETS = (
-    *(f"scheduler/core/{name}" for name in ("brake", "constraints", "crash_backoff", "hosts", "order", "jobs", "placement")),
-    *(f"scheduler/core/{name}" for name in ("gates", "per_host", "quotas", "reconcile", "rollout", "timers", "versions")),
+    *(f"scheduler/core/{name}" for name in ("brake", "constraints", "crash_backoff", "hosts", "order", "jobs", "ordinals")),
+    *(f"scheduler/core/{name}" for name in ("gates", "per_host", "placement", "quotas", "reconcile", "rollout")),
+    *(f"scheduler/core/{name}" for name in ("timers", "versions")),
     "scheduler/core/autoscale",
     *(f"executor/core/{name}" for name in ("check_status", "endings", "ownership", "retention")),
     *(f"haproxy/core/{name}" for name in ("guard", "usage", "zones")),

@@ -131,7 +131,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             "ipAddresses": _list(_object({"ipAddress": _STRING, "protocol": {"enum": ["IPv4", "IPv6"]}})),
             "healthCheckResults": _list(_ref("HealthCheckResult")),
         },
-        {"startedAt": _TIME, "region": _STRING, "zone": _STRING},
+        {"startedAt": _TIME, "region": _STRING, "zone": _STRING, "eratos": _object({"ordinal": _INTEGER, "name": _STRING})},
     ),
     "HealthCheckResult": _object(
         {"alive": _BOOLEAN, "instanceId": _STRING},
@@ -241,7 +241,14 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             # Of an app with one instance on each host.
             "hosts": _object(
                 {"without": _list(_object(dict.fromkeys(("host", "reason", "message"), _STRING))), "more": _INTEGER},
-            )
+            ),
+            # Of an app with ordinals.
+            "ordinals": _object(
+                {
+                    "notReady": _list(_object({"ordinal": _INTEGER, **dict.fromkeys(("reason", "message"), _STRING)})),
+                    "more": _INTEGER,
+                },
+            ),
         },
     ),
     "Quota": _object({"group": _STRING, "used": _USED, "left": _LEFT, **_LIMITS}, {"apps": _map(_USED)}),

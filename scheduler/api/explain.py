@@ -13,7 +13,7 @@ from eratos.common.times import timestamp
 from eratos.marathon import labels
 from eratos.marathon.app import App
 from eratos.marathon.notes import notes
-from eratos.scheduler.core import deployments, per_host, quotas, rollout
+from eratos.scheduler.core import deployments, ordinals, per_host, quotas, rollout
 from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.state import Deployment, Instance, Launches, State
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 #: Instances named for each reason; the others are counted.
 NAMED_MOST = 10
-#: Hosts without an instance that are named, where each is to have one; the others are counted.
+#: Hosts without an instance that are named, where each is to have one, and ordinals without a ready one; others are counted.
 HOSTS_MOST = 100
 #: Of what executors say of slow starts and stops.
 NOTES_MOST = 3
@@ -57,6 +57,9 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
     if app.per_host:
         without = [lack._asdict() for lack in per_host.lacking(state, app)]
         shown["hosts"] = {"without": without[:HOSTS_MOST], "more": max(0, len(without) - HOSTS_MOST)}
+    if app.ordinals:
+        unready = [lack._asdict() for lack in ordinals.lacking(state, app)]
+        shown["ordinals"] = {"notReady": unready[:HOSTS_MOST], "more": max(0, len(unready) - HOSTS_MOST)}
     return shown
 
 
@@ -177,9 +180,7 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
         _Finding(
             "Unreachable",
             lambda i: i.state is TaskState.UNREACHABLE and not i.inactive,
-            lambda found: (
-                f"agent {found[0].hostname} cannot be reached; {stays if app.per_host else 'replaced after inactiveAfterSeconds'}"
-            ),
+            lambda found: f"agent {found[0].hostname} cannot be reached; {stays if app.per_host else _replaced(app)}",
             replaced_at,
         ),
         _Finding(
@@ -193,7 +194,11 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
         _Finding(
             "Moving",
             lambda i: i.moving and not i.stopping,
-            lambda found: "to be replaced on another agent first, and stopped then",
+            lambda found: (
+                "to be stopped, and replaced on another agent then: no ordinal is held twice"
+                if app.ordinals
+                else "to be replaced on another agent first, and stopped then"
+            ),
             window_of,
         ),
         _Finding(
@@ -218,6 +223,12 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
             ),
         ),
     )
+
+
+def _replaced(app: App) -> str:
+    if app.unreachable_strategy is None:
+        return "not replaced before Mesos says that it is gone, as unreachableStrategy is disabled"
+    return "replaced after inactiveAfterSeconds"
 
 
 def _notes(found: Group) -> str:

@@ -166,6 +166,8 @@ def _waits(launches: Launches, halted: Halt, now: float) -> str:
             return "an app that it or a group around it depends on has no ready instance yet"
         case Waiting.REQUIREMENT:
             return launches.lacks
+        case Waiting.FIRST:
+            return "the instance with ordinal 0 is not ready, and the others start after it (eratos.ordinals)"
         case Waiting.RUN_BEFORE:
             return "the run in whose place it comes has not ended yet"
         case Waiting.BACK_OFF:

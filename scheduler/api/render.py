@@ -78,6 +78,7 @@ class Row(NamedTuple):
     check: Mapping[str, Any] | None
     checks: tuple[CheckResult, ...]
     checked_at: float
+    ordinal: int | None
 
 
 _row = attrgetter(*Row._fields)
@@ -193,6 +194,8 @@ def task(row: Row, definition: App | None, view: View) -> Json:
     }
     if row.started_at:
         shown["startedAt"] = timestamp(row.started_at)
+    if row.ordinal is not None:
+        shown["eratos"] = {"ordinal": row.ordinal, "name": names.stable_name(row.app_id, row.ordinal)}
     if row.healthy is not None and (definition is None or definition.health_checks):
         shown["healthCheckResults"] = [_result(row, found) for found in row.checks] or [_healthy(row)]
     return {key: value for key, value in shown.items() if value is not None}

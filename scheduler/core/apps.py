@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from eratos.common import names
 
-from . import deployments, per_host, rollout, status_updates
+from . import deployments, ordinals, per_host, rollout, status_updates
 from .state import Instance
 from .step import Step
 
@@ -21,6 +21,7 @@ def roll_out(step: Step) -> None:
     if step.hosts_seen != state.hosts_changed:
         step.hosts_seen = state.hosts_changed
         step.dirty.update(state.wanted_on)
+        step.dirty.update(state.held_by_unrecorded)
     if state.brake.engaged:
         return  # and what was touched stays so until it is released
     while step.dirty:
@@ -38,6 +39,8 @@ def roll_out(step: Step) -> None:
                 state.launches.pop(app_id, None)
             if app is None or not app.per_host:
                 state.wanted_on.pop(app_id, None)
+            if app is None or not app.ordinals:
+                state.held_by_unrecorded.discard(app_id)
         deployments.review(step, app_ids)
 
 
@@ -48,8 +51,11 @@ def _step_out(step: Step, app_id: str) -> bool:
     limit = deployments.limit(state, app_id)
     before = state.staged.get(app_id)
     hosts: list[str] = []
+    numbers: list[int] = []
     if app is not None and app.per_host:
         steps, hosts = per_host.next_steps(step, app, before, limit)
+    elif app is not None and app.ordinals:
+        steps, numbers = ordinals.next_steps(state, app, before, limit)
     elif app is None or limit is None:
         steps = rollout.next_steps(app, fleet)
     elif before is None:
@@ -63,28 +69,28 @@ def _step_out(step: Step, app_id: str) -> bool:
     room = any(instance.waiting for instance in steps.stop)
     status_updates.stop_all(step, steps.stop)
     if app is not None:
-        _start(step, app_id, app.version, steps.start, hosts)
+        _start(step, app_id, app.version, steps.start, hosts, numbers)
         if before is not None:
-            _make(step, app_id, before.version, steps.start_before, hosts[steps.start :])
+            _make(step, app_id, before.version, steps.start_before, hosts[steps.start :], numbers[steps.start :])
         if app.per_host:
             per_host.watch(step, app_id)
     return room
 
 
-def _start(step: Step, app_id: str, version: str, count: int, hosts: Sequence[str]) -> None:
+def _start(step: Step, app_id: str, version: str, count: int, hosts: Sequence[str], numbers: Sequence[int]) -> None:
     """Make instances to be started, no more than can be placed soon: the others are made as these are placed."""
     state = step.state
     made = min(count, max(0, WAITING_MOST - len(state.fleet(app_id).waiting)))
     if count > made or app_id in state.launches:
         state.launches_of(app_id).unmade = count - made
-    _make(step, app_id, version, made, hosts)
+    _make(step, app_id, version, made, hosts, numbers)
 
 
-def _make(step: Step, app_id: str, version: str, count: int, hosts: Sequence[str] = ()) -> None:
-    """Make instances; each is for the host at its place in ``hosts``, or for any."""
+def _make(step: Step, app_id: str, version: str, count: int, hosts: Sequence[str] = (), numbers: Sequence[int] = ()) -> None:
+    """Make instances; each is for the host at its place in ``hosts``, or for any, and has the ordinal there in ``numbers``."""
     state = step.state
     for index in range(count):
         instance_id = names.instance_id(app_id, step.new_id())
-        host = hosts[index] if hosts else ""
-        state.add(Instance(instance_id, app_id, version, host=host, waiting_since=step.now))
+        host, ordinal = hosts[index] if hosts else "", numbers[index] if numbers else None
+        state.add(Instance(instance_id, app_id, version, ordinal=ordinal, host=host, waiting_since=step.now))
     step.offering.fresh = step.offering.fresh or count > 0

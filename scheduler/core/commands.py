@@ -113,6 +113,10 @@ def _kill(step: Step, token: int, command: events.KillInstances) -> Reply:
         if fixed is not None:
             message = f"{fixed} has one instance on each host (eratos.perHost), which no kill changes: kill without scale"
             raise Refused(Refusal.NOT_POSSIBLE, message)
+        numbered = next((app_id for app_id in sorted(killed) if app_id in state.apps and state.apps[app_id].ordinals), None)
+        if numbered is not None:
+            message = f"{numbered} has ordinals (eratos.ordinals), of which the highest goes: scale it, or kill without scale"
+            raise Refused(Refusal.NOT_POSSIBLE, message)
         found = [app for app_id in sorted(killed) if (app := state.apps.get(app_id)) is not None]
         fewer = [app.with_instances(max(0, app.instances - killed[app.id])) for app in found]
         scaling.check(fewer)
@@ -131,6 +135,7 @@ def _roll_back(step: Step, token: int, command: events.RollBack) -> Reply:
     except LookupError as error:
         message = f"Deployment '{found.deployment_id}' cannot be taken back: {error}; put the definition that is wanted"
         raise Refused(Refusal.NOT_POSSIBLE, message) from None
+    _check_ordinals(step, plan)
     quotas.check(step.state, plan)
     deployments.rolled_back(step, found, plan)
     return Reply(token, plan.record.version, plan.record.deployment_id)
@@ -176,11 +181,21 @@ def _record(step: Step) -> DeploymentRecord:
     return DeploymentRecord(step.new_id(), new_version(step), step.now)
 
 
+def _check_ordinals(step: Step, plan: Plan) -> None:
+    """Raise Refused where instances would get ordinals, or lose them, while there are some that would not."""
+    for app in plan.apps:
+        before = step.state.standing(app.id)
+        if before is not None and before.ordinals != app.ordinals and step.state.fleet(app.id).instances:
+            message = f"{app.id} has instances, and eratos.ordinals comes and goes without any: scale it to 0 first"
+            raise Refused(Refusal.NOT_POSSIBLE, message)
+
+
 def _begin(step: Step, token: int, plan: Plan, *, force: bool, answered: str = "") -> Reply:
     """Begin a deployment, and answer with it. ``answered``: the version that its apps have now, where that is not its own."""
     rivals = deployments.in_the_way(step.state, plan)
     if rivals and not force:
         raise Refused(Refusal.LOCKED, LOCKED, rivals)
+    _check_ordinals(step, plan)
     quotas.check(step.state, plan)
     deployments.begin(step, plan)
     return Reply(token, answered or plan.record.version, plan.record.deployment_id)

@@ -10,7 +10,7 @@ from eratos.common.resources import Resources
 from eratos.marathon import ids
 from eratos.marathon.app import App
 
-from . import groups, hosts, maintenance, placement, requirements, runs, status_updates
+from . import groups, hosts, maintenance, ordinals, placement, requirements, runs, status_updates
 from .actions import Accept, Decline, Launch, Revive, Suppress
 from .mesos_types import Offer, TaskState
 from .offering import revive_every_s
@@ -103,7 +103,7 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
     """Place what waits of one app as far as it fits, and note why the rest waits on."""
     state, settings = step.state, step.settings
     app, launches = _in_force(step, app_id), state.launches_of(app_id)
-    waiting = list(state.fleet(app_id).waiting.values())
+    waiting = ordinals.may_start(state, app, state.fleet(app_id).waiting.values())
     launches.offers_seen += len(state.offers)
     before, launches.waiting = launches.waiting, held_back(step, app_id, made.depended_on)
     if launches.waiting is not None:
@@ -337,6 +337,8 @@ def held_back(step: Step, app_id: str, depended_on: _Dependencies) -> Waiting | 
     if lacks:
         state.launches_of(app_id).lacks = lacks
         return Waiting.REQUIREMENT
+    if ordinals.wait_for_first(state, _in_force(step, app_id)):
+        return Waiting.FIRST
     run = state.runs.get(app_id)
     if run is not None and runs.waits_for(run, state.runs_of(run.record.job_id)):
         return Waiting.RUN_BEFORE

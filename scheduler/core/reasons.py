@@ -30,6 +30,7 @@ class Waiting(enum.Enum):
     BRAKE = "DisasterBrake"  #: much was lost at once: nothing is launched until the brake is released
     DEPENDENCY = "Dependency"  #: an app that it depends on has no ready instance yet
     REQUIREMENT = "Requirement"  #: an app that it requires has too few ready instances
+    FIRST = "FirstInstance"  #: its instance with ordinal 0 is not ready, and the others start after that
     RUN_BEFORE = "RunBefore"  #: the run in whose place it comes has not ended
     BACK_OFF = "BackOff"  #: its last tasks failed, the next launch is delayed
     LAUNCH_LIMIT = "LaunchLimit"  #: too many launches are unconfirmed

@@ -35,8 +35,8 @@ def even_out(step: Step) -> None:
     for app_id, app in sorted(state.apps.items()):
         if left <= 0:
             return
-        if app.constraints or app.per_host or packs(step, app):
-            continue  # their place was chosen by other rules
+        if app.constraints or app.per_host or app.ordinals or packs(step, app):
+            continue  # their place was chosen by other rules, or is not worth that one stops before the next one starts
         if not rollout.at_rest(app, state.fleet(app_id)):
             continue
         instance = _crowded(step, app)

@@ -55,6 +55,7 @@ class InstanceRecord:
     attributes: Mapping[str, str] = field(default_factory=dict)
     unreachable_at: float = 0.0  #: since when its agent cannot be reached; 0: it can
     outdated: str = ""  #: why it is to be replaced by one that knows what it requires; empty: it knows
+    ordinal: int | None = None  #: that it holds among those of its app, from 0; None: its app has none
 
 
 @dataclass(frozen=True, slots=True)

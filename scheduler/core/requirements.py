@@ -10,15 +10,20 @@ from eratos.marathon import extras
 from eratos.marathon.app import App
 
 from .mesos_types import Agent
-from .state import State
+from .state import Instance, State
 
 
-def of_task(app: App, agent: Agent, apps: Mapping[str, App]) -> tuple[Requirement, ...]:
-    """Return the requirements of an app's task on an agent, for its executor."""
-    return tuple(_of_task(name, wanted, agent, apps) for name, wanted in app.eratos.requires.items())
+def of_task(app: App, instance: Instance, apps: Mapping[str, App]) -> tuple[Requirement, ...]:
+    """Return the requirements of an instance that has its agent, for its executor. An app's first one waits for no peer."""
+
+    def waits(wanted: extras.Requirement) -> bool:
+        return wanted.wait and not (wanted.app == app.id and instance.ordinal == 0)
+
+    found = app.eratos.requires.items()
+    return tuple(_of_task(name, wanted, instance.agent, apps, wait=waits(wanted)) for name, wanted in found)
 
 
-def _of_task(name: str, wanted: extras.Requirement, agent: Agent, apps: Mapping[str, App]) -> Requirement:
+def _of_task(name: str, wanted: extras.Requirement, agent: Agent, apps: Mapping[str, App], *, wait: bool) -> Requirement:
     service, _, datacenter = (wanted.service or "").partition("@")
     services = (service,) if service else _services(wanted, apps) if wanted.app is not None else ()
     return Requirement(
@@ -35,7 +40,7 @@ def _of_task(name: str, wanted: extras.Requirement, agent: Agent, apps: Mapping[
         key=wanted.key or "",
         static=wanted.static or (),
         least=wanted.at_least,
-        wait=wanted.wait,
+        wait=wait,
         on_change=OnChange(wanted.on_change.kind, wanted.on_change.value, wanted.on_change.timeout_seconds),
     )
 
@@ -58,8 +63,8 @@ def _services(wanted: extras.Requirement, apps: Mapping[str, App]) -> tuple[str,
 def lacking(state: State, app: App) -> str:
     """Say which app that this one requires has too few ready instances for another instance to start, or nothing."""
     for wanted in app.eratos.requires.values():
-        if wanted.app is None or not wanted.wait:
-            continue
+        if wanted.app is None or wanted.app == app.id or not wanted.wait:
+            continue  # peers wait for each other at their executors, and the first one for none
         other = state.in_force(wanted.app)
         if other is None:
             return f"needs {_least(wanted)} of {wanted.source}, and there is no such app"

@@ -68,9 +68,14 @@ def is_current(app: App, instance: Kind | Instance) -> bool:
 
 
 def bounds(app: App) -> tuple[int, int]:
-    """Return (fewest ready, most existing) instances during a replacement."""
+    """Return (fewest ready, most existing) instances during a replacement.
+
+    With ordinals one may always be away: as none is held twice, nothing could be replaced otherwise.
+    """
     strategy = app.upgrade_strategy
     fewest = math.ceil(app.instances * strategy.minimum_health_capacity)
+    if app.ordinals:
+        return max(0, min(fewest, app.instances - 1)), app.instances
     most = app.instances + math.floor(app.instances * strategy.maximum_over_capacity)
     if fewest >= most:
         # With all of them to stay ready and none in excess nothing could ever move: Marathon, too, allows one more then.

@@ -79,6 +79,7 @@ class Instance:
     inactive: bool = False  #: unreachable for so long that a replacement is wanted
     moving: bool = False  #: to be replaced by one on another agent, and only then stopped
     outdated: str = ""  #: why it is to be replaced by one that knows what it requires; empty: it knows
+    ordinal: int | None = None  #: that it holds among those of its app, from 0; None: its app has none
     host: str = ""  #: the name of the one host that it is for, while it waits; empty: for any. Not stored
     unfit: bool = False  #: that host had no room when it was looked at last, so nobody counts on it
     waiting_since: float = 0.0
@@ -151,6 +152,7 @@ class Instance:
             attributes=self.agent.attributes,
             unreachable_at=self.unreachable_at,
             outdated=self.outdated,
+            ordinal=self.ordinal,
         )
 
     @classmethod
@@ -171,6 +173,7 @@ class Instance:
             healthy=record.healthy,
             stopping=record.stopping,
             outdated=record.outdated,
+            ordinal=record.ordinal,
             ran_from=record.started_at,
             proven=record.healthy is True,
         )
@@ -399,6 +402,7 @@ class State:
     lost: set[str] = field(default_factory=set)  #: agents that left, or cannot be reached, and have shown no sign of life since
     hosts_changed: int = 0  #: how often an agent came, changed, went, or was opened or closed
     wanted_on: dict[str, WantedHosts] = field(default_factory=dict)  #: app with one instance on each host -> these hosts
+    held_by_unrecorded: set[str] = field(default_factory=set)  #: apps with ordinals that a task without a record may hold
     launches: dict[str, Launches] = field(default_factory=dict)
     versions: dict[str, dict[str, VersionRecord]] = field(default_factory=dict)  #: app -> its versions that are kept
     newest_version: str = ""  #: of any change there was
@@ -577,6 +581,9 @@ class State:
                 assert not instance.stopping, f"{instance.instance_id} waits and stops"
             else:
                 assert instance.agent_id, f"{instance.instance_id} has a task but no agent"
+        for app_id, fleet in self.fleets.items():
+            held = [instance.ordinal for instance in fleet.instances.values() if instance.ordinal is not None]
+            assert len(held) == len(set(held)), f"an ordinal of {app_id} is held twice"
         assert self.connected or not self.offers, "offers outlived the subscription"
         runs = {run.record.path: run for of_job in self.of_job.values() for run in of_job.values()}
         assert self.runs == runs, "runs are not those of the jobs"

@@ -176,8 +176,9 @@ def unreachable_due(step: Step, instance: Instance) -> None:
     if state.brake.engaged:
         step.timers.set(key, step.now + step.settings.kill_retry_s)
         return
-    if instance.app_id in state.runs:
-        # Two tasks of one run must not be at work, so this one is given up before another may follow.
+    app = state.in_force(instance.app_id)
+    if instance.app_id in state.runs or (app is not None and app.ordinals):
+        # Two tasks of one run, or with one ordinal, must not be at work: this one is given up before another may follow.
         _remember_given_up(step, instance)
         out_s = step.now - instance.unreachable_at
         message = f"its agent could not be reached for {out_s:.0f} s"
@@ -235,6 +236,7 @@ def _ended(step: Step, instance: Instance, update: TaskStatus) -> None:
                 app_id=instance.app_id,
                 version=instance.version,
                 attempt=instance.attempt + 1,
+                ordinal=instance.ordinal,
                 host=host,
                 waiting_since=step.now,
                 spared=spared,

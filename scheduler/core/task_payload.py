@@ -54,14 +54,14 @@ def payload(app: App, instance: Instance, framework_id: str, apps: Mapping[str, 
         resources=app.resources,
         image=app.image,
         args=app.command_args,
-        env=_requested_ports(app, ports) | _container_ports(app, ports) | dict(app.env),
+        env=_requested_ports(app, ports) | _container_ports(app, ports) | _ordinal(app, instance) | dict(app.env),
         labels=app.labels,
         network=app.network,
         networks=app.docker_networks,
         tty=app.tty,
         mem_limit_mib=app.mem_limit_mib,
         accepts=app.accepts,
-        requires=requirements.of_task(app, instance.agent, apps),
+        requires=requirements.of_task(app, instance, apps),
         discovery=tuple(_discovered(app, ports)),
         ports=ports,
         volumes=tuple(
@@ -105,6 +105,14 @@ def _requested_ports(app: App, ports: tuple[Port, ...]) -> dict[str, str]:
         return {}  # the executor knows what was asked for: the container's port
     pairs = zip(app.port_definitions or (), ports, strict=False)
     return {f"PORT_{asked.port}": str(port.host_port) for asked, port in pairs if asked.port}
+
+
+def _ordinal(app: App, instance: Instance) -> dict[str, str]:
+    """Return the variables that tell an instance which one it is."""
+    if instance.ordinal is None:
+        return {}
+    name = names.stable_name(app.id, instance.ordinal)
+    return {names.ORDINAL_VARIABLE: str(instance.ordinal), names.NAME_VARIABLE: name}
 
 
 def _container_ports(app: App, ports: tuple[Port, ...]) -> dict[str, str]:
@@ -192,10 +200,15 @@ def _service(app: App, index: int, instance: Instance, framework_id: str) -> Ser
         names.META_PORT: app.ports[index].name,
         names.META_ZONE: instance.agent.spread_zone,
     }
+    tags: tuple[str, ...] = ()
+    if instance.ordinal is not None:
+        meta[names.META_ORDINAL] = str(instance.ordinal)
+        meta[names.META_NAME] = names.stable_name(app.id, instance.ordinal)
+        tags = (names.ordinal_tag(instance.ordinal),)
     return Service(
         service_id=names.service_id(instance.task_id, index),
         name=app.service_names[index],
         port=instance.ports[index],
-        tags=(names.SERVICE_TAG, *app.service_tags[index]),
+        tags=(names.SERVICE_TAG, *tags, *app.service_tags[index]),
         meta={**app.eratos.attributes, **{key: value for key, value in meta.items() if value}, **app.routing_meta[index]},
     )

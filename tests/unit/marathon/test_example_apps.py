@@ -11,6 +11,7 @@ import pytest
 from support.folders import EXAMPLE_APPS, ROOT
 from support.worker_process import WorkerProcess
 
+from eratos.common import names
 from eratos.marathon import definition
 from eratos.marathon.group import Group
 
@@ -42,6 +43,12 @@ def test_the_node_exporter_is_one_on_each_host():
     app = definition.parse(raw)
     assert app.per_host and app.ports[0].labels["METRICS"].startswith("/")
     assert f"ops-{app.id.rpartition('/')[2]}" == app.service_names[0]
+
+
+def test_redis_finds_its_primary_by_the_ordinal():
+    app = definition.parse(json.loads((ROOT / "examples" / "redis" / "app.json").read_text()))
+    assert app.first_alone and app.eratos.requires["primary"].attributes == {names.META_ORDINAL: "^0$"}
+    assert {wanted.app for wanted in app.eratos.requires.values()} == {app.id}
 
 
 def read(name: str) -> Any:

@@ -150,3 +150,62 @@ def test_what_does_not_go_with_one_on_each_host_is_refused(fields: dict[str, Any
 def test_what_speaks_of_a_host_alone_goes_with_one_on_each() -> None:
     constraints = [["hostname", "UNIQUE"], ["rack", "UNLIKE", "r2"], ["@zone", "CLUSTER", "b"], ["disk", "IS", "ssd"]]
     assert an_app("/logs", constraints=constraints, eratos={"perHost": True}).per_host
+
+
+# Ordinals
+
+
+@pytest.mark.parametrize(
+    ("given", "shown", "first_alone"),
+    [
+        (True, True, True),
+        ({"firstAlone": False}, {"firstAlone": False}, False),
+        ({"firstAlone": True}, True, True),
+        ({}, True, True),
+    ],
+)
+def test_ordinals_read_back_unchanged(given: Any, shown: Any, first_alone: bool) -> None:
+    app = an_app("/db", 3, eratos={"ordinals": given})
+    assert app.ordinals and app.first_alone is first_alone and app.to_json()["eratos"] == {"ordinals": shown}
+    assert definition.restore(app.to_json()) == app == definition.parse(app.to_json())
+    none = an_app("/db", 3, eratos={"ordinals": False})
+    assert not none.ordinals and not none.first_alone and "eratos" not in none.to_json()
+
+
+def test_with_ordinals_nobody_out_of_reach_is_replaced_unless_the_app_says_when() -> None:
+    assert an_app("/db", eratos={"ordinals": True}).unreachable_strategy is None
+    assert an_app("/db", eratos={"ordinals": False}).unreachable_strategy is not None
+    strategy = {"inactiveAfterSeconds": 60, "expungeAfterSeconds": 60}
+    found = an_app("/db", eratos={"ordinals": True}, unreachableStrategy=strategy).unreachable_strategy
+    assert found is not None and found.expunge_after_seconds == 60
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "said"),
+    [
+        ({"eratos": {"ordinals": True, "perHost": True}}, "/eratos/ordinals", "goes without perHost"),
+        ({"upgradeStrategy": {"maximumOverCapacity": 0.5}}, "/upgradeStrategy/maximumOverCapacity", "no ordinal is held twice"),
+        ({"unreachableStrategy": {"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}}, "/unreachableStrategy", '"disabled"'),
+        ({"unreachableStrategy": {"inactiveAfterSeconds": 1, "expungeAfterSeconds": 2}}, "/unreachableStrategy", "same value"),
+        ({"killSelection": "OLDEST_FIRST"}, "/killSelection", "the highest goes first"),
+        ({"labels": {"ERATOS_CANARY": "1"}}, "/labels/ERATOS_CANARY", "remove it"),
+        ({"labels": {"ERATOS_BLUE_GREEN": "50%", "ERATOS_ROLLBACK": "true"}}, "/labels/ERATOS_BLUE_GREEN", "remove it"),
+        ({"eratos": {"ordinals": "yes"}}, "/eratos/ordinals", 'true, false or {"firstAlone": false}'),
+        ({"eratos": {"ordinals": {"first": 1}}}, "/eratos/ordinals/first", ""),
+    ],
+)
+def test_what_does_not_go_with_ordinals_is_refused(fields: dict[str, Any], path: str, said: str) -> None:
+    with pytest.raises(InvalidApp) as refused:
+        an_app("/db", **({"eratos": {"ordinals": True}} | fields))
+    found = {problem.path: problem.message for problem in refused.value.problems}
+    assert found.keys() == {path} and said in found[path]
+
+
+def test_an_app_with_ordinals_may_require_itself_and_waits_for_no_deployment_of_its_own() -> None:
+    peers = {"peers": {"app": "/db", "onChange": {"signal": "SIGHUP"}}}
+    app = an_app("/db", 3, eratos={"ordinals": True, "requires": peers})
+    assert app.awaited == () and restart_cycle({"/db": app}) == ()
+    with pytest.raises(InvalidApp, match=r"eratos\.ordinals, which has a first"):
+        an_app("/db", 3, eratos={"requires": peers})
+    with pytest.raises(InvalidApp, match="without end"):
+        an_app("/db", 3, eratos={"ordinals": True, "requires": {"peers": {"app": "/db"}}})
