@@ -32,6 +32,7 @@ class Waiting(enum.Enum):
     REQUIREMENT = "Requirement"  #: an app that it requires has too few ready instances
     RUN_BEFORE = "RunBefore"  #: the run in whose place it comes has not ended
     BACK_OFF = "BackOff"  #: its last tasks failed, the next launch is delayed
+    VOLUME = "VolumeElsewhere"  #: what waits has its volumes on hosts that offer nothing, or may still be written to
     LAUNCH_LIMIT = "LaunchLimit"  #: too many launches are unconfirmed
     NO_OFFER = "NoOffer"  #: no agent has offered anything since
     FAULT = "InternalError"  #: eratos itself broke over it
