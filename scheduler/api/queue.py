@@ -166,6 +166,8 @@ def _waits(launches: Launches, halted: Halt, now: float) -> str:
             return "an app that it or a group around it depends on has no ready instance yet"
         case Waiting.REQUIREMENT:
             return launches.lacks
+        case Waiting.VOLUME:
+            return "its volumes are on hosts that offer nothing now, or may still be written to: it waits for these"
         case Waiting.RUN_BEFORE:
             return "the run in whose place it comes has not ended yet"
         case Waiting.BACK_OFF:

@@ -78,6 +78,7 @@ class Row(NamedTuple):
     check: Mapping[str, Any] | None
     checks: tuple[CheckResult, ...]
     checked_at: float
+    volumes: tuple[tuple[str, str], ...]
 
 
 _row = attrgetter(*Row._fields)
@@ -182,7 +183,9 @@ def task(row: Row, definition: App | None, view: View) -> Json:
         "ipAddresses": [{"ipAddress": a, "protocol": "IPv6" if ":" in a else "IPv4"} for a in row.addresses],
         "servicePorts": [port.service_port for port in definition.ports] if definition is not None else [],
         "checkResult": row.check,
-        "localVolumes": [],
+        "localVolumes": [
+            {"runSpecId": row.app_id, "containerPath": path, "persistenceId": volume_id} for path, volume_id in row.volumes
+        ],
         "healthCheckResults": [],
         "state": (TaskState.KILLING if row.stopping else row.state).value,
         "stagedAt": timestamp(row.launched_at),
