@@ -89,7 +89,9 @@ class VolumeWorld(World):
         """An instance begins with new volumes only where its app has none that nobody has."""
         state, app_id = self.machine.state, launch.payload.app_id
         paths = {kept.path for kept in launch.payload.keeps}
-        had = {instance.slot for instance in state.instances_of(app_id)}
+        had = {instance.slot for instance in state.instances_of(app_id) if instance.slot}
+        app = state.in_force(app_id)
+        assert app is not None and len(had) <= app.instances, f"{launch.task_id} got new volumes, and another one leaves its own"
         for record in self.volumes(app_id):
             usable = record.state in (VolumeState.NEW, VolumeState.MADE) and record.container_path in paths
             assert not usable or record.slot in had, f"{launch.task_id} got new volumes, and {record.volume_id} is unused"
@@ -220,6 +222,27 @@ class VolumeHistories(PlayedAgents):
     @rule(pick=picks, command=st.sampled_from(["pause", "resume"]), crash=crashes)
     def steer(self, pick: int, command: str, crash: int | None) -> None:
         self.world.steer(pick, command, crash)
+
+    @precondition(lambda self: self.world.connected)
+    @rule(pick=picks, seconds=st.sampled_from([1.0, 30.0]), crash=crashes)
+    def host_is_away_while_its_app_is_made_anew(self, pick: int, seconds: float, crash: int | None) -> None:
+        """What is on it is given up with the app, and is still there when the host is back."""
+        task = self.task(pick)
+        record = self.world.store.get(INSTANCES + names.parse_task_id(task.task_id)[0]) if task else None  # type: ignore[index]
+        if task is None or not isinstance(record, InstanceRecord) or not self.world.agents[task.agent_id].reachable:
+            return
+        app = self.world.store.get(APPS + record.app_id)
+        self.world.lose_agent(task.agent_id)
+        self.world._deliver_all()
+        self.world._command(events.DeleteApps((record.app_id,), force=True))
+        for _ in range(3):
+            self.world._deliver_all()
+            self.world.tick(seconds)
+        if isinstance(app, App):
+            self.world.put(app, crash)
+        self.world.return_agent(task.agent_id)
+        self.world.offer()
+        self.world.check_kept()
 
     @rule(lost=st.booleans())
     def hear(self, lost: bool) -> None:
