@@ -213,6 +213,11 @@ class Volume(Part):
         return self.host_path is not None and not self.host_path.startswith("/")
 
     @property
+    def place(self) -> str:
+        """Of a folder of the sandbox, where the container finds that."""
+        return str(PurePosixPath(SANDBOX, self.source))
+
+    @property
     def target(self) -> str:
         """The absolute path in the container."""
         return str(PurePosixPath(SANDBOX, self.container_path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from eratos.common import names
 from eratos.common.payload import (
@@ -98,8 +97,7 @@ def _volume(app: App, volume: marathon.Volume, kept: Mapping[str, VolumeRecord])
     """Return a mount. A folder of the sandbox that is a persistent volume is that volume (Marathon's persistent-volumes.md)."""
     persistent = volume if volume.persistent is not None else None
     if volume.in_sandbox:
-        place = str(PurePosixPath(marathon.SANDBOX, volume.source))
-        persistent = next((found for found in app.persistent_volumes if found.target == place), None)
+        persistent = next((found for found in app.persistent_volumes if found.target == volume.place), None)
     if persistent is not None:
         source = kept[persistent.container_path].volume_id
         return Volume(container_path=volume.target, source=source, read_only=volume.read_only, named=True)

@@ -381,3 +381,14 @@ def test_no_more_instances_than_volumes_exist_during_a_replacement(instances: in
 def test_an_instances_record_of_before_has_no_volumes():
     record = InstanceRecord("i", "/db", "v", 1, "a1", "h", (), 1.0, TaskState.RUNNING.value)
     assert record.slot == ""
+
+
+def test_a_folder_of_the_sandbox_that_is_a_volume_is_mounted_as_that_volume(core: Core):
+    """Marathon's way to an absolute path: without it data would lie in the sandbox, and go with it."""
+    also = {"containerPath": "/var/lib/db", "hostPath": "./data", "mode": "RW"}
+    kept = {"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}
+    core.put(an_app("/db", container={"type": "DOCKER", "docker": {"image": "eratos/prime"}, "volumes": [kept, also]}))
+    (launch,) = of(actions.Accept, core.offer(an_offer("a1")))[0].launches
+    mounts = {volume.container_path: (volume.source, volume.named) for volume in launch.payload.volumes}
+    volume_id = only(core).volume_id
+    assert mounts == {"/mnt/mesos/sandbox/data": (volume_id, True), "/var/lib/db": (volume_id, True)}
