@@ -130,6 +130,7 @@ for _name, _help in (
     ("group", "Show and delete groups of apps."),
     ("deployment", "Changes under way."),
     ("quota", "How much a group may want: show, set, delete."),
+    ("volume", "Persistent volumes: list, and destroy what nobody uses."),
     ("brake", "Show and release the disaster brake."),
     ("marathon", "Come from Marathon: check its files, copy its apps."),
     ("context", "Keep APIs by name, with what they are shown."),

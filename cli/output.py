@@ -451,6 +451,25 @@ def _number(amount: float) -> str:
     return f"{amount:.3f}".rstrip("0").rstrip(".")
 
 
+def volumes(found: Sequence[Json]) -> Table:
+    """Return a line for each persistent volume: where it is and who uses it."""
+    rows = [
+        (
+            item["id"],
+            item["appId"],
+            item["containerPath"],
+            f"{item['size']} MiB",
+            item["host"] + (" (away)" if item["away"] else ""),
+            item["use"],
+            item["taskId"] or item["instanceId"] or (age(item["unusedSince"]) if item["unusedSince"] else ""),
+            item["message"],
+        )
+        for item in found
+    ]
+    names = ("APP", "PATH", "SIZE", "HOST", "USE", "BY OR SINCE")
+    return Table((Column("VOLUME", "never"), *map(Column, names), Column("MESSAGE", "fold")), rows)
+
+
 def brake(found: Json) -> list[Table | str]:
     """Return the state of the disaster brake, the hosts that are missed and those that are left alone."""
     head = f"engaged since {found['since']}: {found['reason']}" if found["engaged"] else "not engaged"

@@ -24,6 +24,9 @@ LABEL_HOST: Final = "eratos.host"
 LABEL_APP: Final = "eratos.app"
 LABEL_INSTANCE: Final = "eratos.instance"
 LABEL_TASK: Final = "eratos.task"
+#: On a Docker volume that an executor made: whose it is, beside LABEL_FRAMEWORK and LABEL_APP, and where it is mounted.
+LABEL_VOLUME: Final = "eratos.volume"
+LABEL_PATH: Final = "eratos.path"
 #: How many services a task has in Consul.
 LABEL_SERVICES: Final = "eratos.services"
 #: Label of a status update: why its task does not know what it requires, or nothing where it does.
@@ -96,6 +99,11 @@ def safe_app_id(app_id: str) -> str:
 def instance_id(app_id: str, unique: str) -> str:
     """Return the id of a new instance of an app; ``unique`` is a UUID or anything of ``[0-9A-Za-z-]``."""
     return f"{safe_app_id(app_id)}.instance-{unique}"
+
+
+def volume_name(app_id: str, unique: str) -> str:
+    """Return the name of a new persistent volume of an app, in Docker as well."""
+    return f"{PREFIX}-{safe_app_id(app_id)}-{unique}"
 
 
 def task_id(instance: str, attempt: int) -> str:

@@ -40,6 +40,16 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptVolume:
+    """A Docker volume of an app that outlives the task. It is among :attr:`TaskPayload.volumes` as well, which mount it."""
+
+    name: str
+    path: str  #: the app's own name for it: its containerPath
+    slot: str
+    new: bool = False  #: it may have to be made; else it is there, or its data is missing
+
+
+@dataclass(frozen=True, slots=True)
 class SecretFile:
     """A secret that must be in a file of the task's container before it starts."""
 
@@ -188,7 +198,7 @@ _OF_THE_LAUNCH: Final = ("discovery", "accepts")
 _LATER: Final[Mapping[str, Any]] = {
     **{"networks": (), "tty": False, "mem_limit_mib": 0},
     **{"secret_env": {}, "secret_files": (), "check": None, "requires": ()},
-    **{"pull_secret": "", "containers": ()},
+    **{"pull_secret": "", "containers": (), "keeps": ()},
 }
 _LATER_OF_CHECKS: Final[Mapping[str, Any]] = {"delay_s": 0, "ipv6": False, "ignore_1xx": False, "container": ""}
 
@@ -229,6 +239,7 @@ class TaskPayload:
     requires: tuple[Requirement, ...] = ()
     pull_secret: str = ""  #: where the logins to the image's registry are in the store of secrets; empty: the host's count
     containers: tuple[Container, ...] = ()  #: of a pod: what it runs instead of an image, all with one life and one network
+    keeps: tuple[KeptVolume, ...] = ()  #: volumes that are this app's, and are so looked at before the task starts
     discovery: tuple[DiscoveryPort, ...] = ()
     accepts: str = ""  #: ``reserved`` or ``unreserved``: what its resources may be taken from; empty: either
     version: int = VERSION
@@ -272,6 +283,7 @@ class TaskPayload:
             raw["check"] = HealthCheck(**raw["check"]) if raw.get("check") else None
             raw["secret_files"] = tuple(SecretFile(**item) for item in raw.get("secret_files", ()))
             raw["requires"] = tuple(_requirement(item) for item in raw.get("requires", ()))
+            raw["keeps"] = tuple(KeptVolume(**item) for item in raw.get("keeps", ()))
             raw["networks"] = tuple(raw.get("networks", ()))
             raw["containers"] = tuple(_container(item) for item in raw.get("containers", ()))
             raw["args"] = None if raw["args"] is None else tuple(raw["args"])

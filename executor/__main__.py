@@ -93,7 +93,7 @@ def _run(config: Config) -> str:
     played = PlayedHost() if config.host_bridge else None
     machine = Machine(host, driver.shutdown_grace_s, random.random)
     figures = Figures()
-    loop = Loop(machine, driver.send, figures)
+    loop = Loop(machine, driver.send, figures, tell=driver.tell)
     siblings = Siblings(config.sandbox, host.executor_id)
     io = IoThread()
     rules = FetchRules(

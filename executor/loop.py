@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, assert_never
 
 from eratos.common.log import fields
+from eratos.common.volume_messages import VolumeDestroyed
 
 from .core import actions as do
 from .core import events as on
@@ -44,8 +45,12 @@ class Loop:
         figures: Figures,
         *,
         clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[bytes], object] = lambda message: None,
     ) -> None:
-        """``send`` hands an update to the driver; ``figures`` are told of everything that happens."""
+        """``send`` hands an update to the driver, ``tell`` a message to the scheduler; ``figures`` are told of everything that
+        happens.
+        """
+        self._tell = tell
         self._machine = machine
         self._send = send
         self._figures = figures
@@ -121,8 +126,12 @@ class Loop:
                 | do.KillContainer()
                 | do.ExamineContainer()
                 | do.RemoveContainer()
+                | do.DestroyVolume()
             ):
                 self._containers.perform(action)
+            case do.ReportVolume(volume_id, error):
+                log.info("volume %s", fields(volume=volume_id, still_there=error or None))
+                self._tell(VolumeDestroyed(volume_id, error).to_bytes())
             case do.Probe():
                 self._probes.perform(action)
             case do.Follow() | do.Unfollow() | do.Using():

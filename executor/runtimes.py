@@ -15,6 +15,7 @@ ContainerAction = (
     | do.KillContainer
     | do.ExamineContainer
     | do.RemoveContainer
+    | do.DestroyVolume
 )
 
 
@@ -83,6 +84,9 @@ class Runtimes:
         match action:
             case do.StartContainer():
                 self._found["docker"].perform(action)
+            case do.DestroyVolume():
+                if "docker" in self._found:  # else another executor of this host has to, and is asked as well
+                    self._found["docker"].perform(action)
             case do.StartProcess():
                 self._found["process"].perform(action)
             case _:

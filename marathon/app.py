@@ -33,6 +33,7 @@ from .app_parts import (
     Part,
     PortDefinition,
     ReadinessCheck,
+    Residency,
     ResourceLimits,
     Seconds,
     Secret,
@@ -40,6 +41,7 @@ from .app_parts import (
     UnreachableChoice,
     UnreachableStrategy,
     UpgradeStrategy,
+    Volume,
 )
 from .autoscale import Autoscale
 from .extras import Extras
@@ -89,6 +91,7 @@ class App(Part):
     task_kill_grace_period_seconds: Seconds | None = None
     kill_selection: Literal["YOUNGEST_FIRST", "OLDEST_FIRST"] = "YOUNGEST_FIRST"
     unreachable_strategy: UnreachableChoice = UnreachableStrategy()
+    residency: Residency | None = None
     resource_limits: ResourceLimits | None = None
     executor_resources: ExecutorResources | None = None
     tty: bool = False
@@ -293,6 +296,16 @@ class App(Part):
     def per_host(self) -> bool:
         """Whether it has one instance on each host that can have one."""
         return self.eratos.per_host
+
+    @cached_property
+    def persistent_volumes(self) -> tuple[Volume, ...]:
+        """Those of its volumes that each instance has of its own, and that outlive it."""
+        return tuple(volume for volume in self.container.volumes if volume.persistent is not None)
+
+    @property
+    def resident(self) -> bool:
+        """Whether its instances are bound to the hosts that their volumes are on."""
+        return bool(self.persistent_volumes)
 
     @property
     def autoscale(self) -> Autoscale | None:

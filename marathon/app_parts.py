@@ -157,19 +157,49 @@ class ExternalVolume(Part):
         return self
 
 
+#: The largest volume that may be asked for, in MiB.
+VOLUME_MIB_MAX: Final = 10**9
+
+
+class PersistentVolume(Part):
+    """A Docker volume that eratos makes for one instance and keeps for those that come in its place."""
+
+    type: Literal["root"] = "root"  #: where Docker keeps its volumes; it has no other disks
+    size: Annotated[int, Field(ge=1, le=VOLUME_MIB_MAX)]  #: MiB; recorded and shown, as nothing can hold Docker's volumes to it
+
+
+class Residency(Part):
+    """What becomes of an instance whose volumes are on a host that is away."""
+
+    relaunch_escalation_timeout_seconds: Seconds = 3600
+    task_lost_behavior: Literal["WAIT_FOREVER", "RELAUNCH_AFTER_TIMEOUT"] = "WAIT_FOREVER"
+
+    @property
+    def gives_up_after_s(self) -> int | None:
+        """Seconds after which the instance begins anew elsewhere, with empty volumes; None: it waits without end."""
+        return self.relaunch_escalation_timeout_seconds if self.task_lost_behavior == "RELAUNCH_AFTER_TIMEOUT" else None
+
+
 class Volume(Part):
     """A mount: a path of the agent's host or a Docker volume."""
 
     container_path: Annotated[str, Field(min_length=1)]
     host_path: Annotated[str, Field(pattern=HOST_PATH)] | None = None
     external: ExternalVolume | None = None
+    persistent: PersistentVolume | None = None
     secret: Annotated[str, Field(min_length=1)] | None = None  #: one of the app's secrets, by its name there
     mode: Literal["RO", "RW"]
 
     @model_validator(mode="after")
     def _one_source(self) -> Volume:
-        if [self.host_path, self.external, self.secret].count(None) != 2:
-            raise ValueError("needs exactly one of hostPath, external and secret")
+        if [self.host_path, self.external, self.persistent, self.secret].count(None) != 3:
+            raise ValueError("needs exactly one of hostPath, external, persistent and secret")
+        if self.persistent is not None and self.mode != "RW":
+            raise ValueError("is persistent, so its mode must be RW, as in Marathon: nothing could ever be written to it")
+        if self.persistent is not None and (
+            ":" in self.container_path or not self.container_path.strip("./") or ".." in PurePosixPath(self.container_path).parts
+        ):
+            raise ValueError(f"has containerPath {self.container_path!r}: give a path without : and .., such as data")
         if self.secret and not self.container_path.startswith("/"):
             # Whoever may read an agent's files may read the sandboxes.
             raise ValueError("holds a secret, so its containerPath must be absolute: a sandbox can be read from outside")
@@ -183,6 +213,11 @@ class Volume(Part):
         return self.host_path is not None and not self.host_path.startswith("/")
 
     @property
+    def place(self) -> str:
+        """Of a folder of the sandbox, where the container finds that."""
+        return str(PurePosixPath(SANDBOX, self.source))
+
+    @property
     def target(self) -> str:
         """The absolute path in the container."""
         return str(PurePosixPath(SANDBOX, self.container_path))
@@ -194,7 +229,7 @@ class Volume(Part):
 
     @property
     def named(self) -> bool:
-        return self.external is not None
+        return self.external is not None or self.persistent is not None
 
     @property
     def read_only(self) -> bool:

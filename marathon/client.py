@@ -128,9 +128,12 @@ class MarathonClient:
     def scale(self, app_id: str, instances: int, *, force: bool = False) -> Json:
         return self.put_app(app_id, {"instances": instances}, force=force)
 
-    def delete_app(self, app_id: str, *, force: bool = True) -> Json:
-        """Delete an app, as in Marathon whatever a deployment does with it unless ``force`` is False."""
-        return self._object("DELETE", _app(app_id), {"force": force})
+    def delete_app(self, app_id: str, *, force: bool = True, wipe: bool = False) -> Json:
+        """Delete an app, as in Marathon whatever a deployment does with it unless ``force`` is False.
+
+        ``wipe``: destroy its persistent volumes, which stay otherwise; eratos only.
+        """
+        return self._object("DELETE", _app(app_id), {"force": force} | ({"wipe": True} if wipe else {}))
 
     def restart(self, app_id: str, *, force: bool = False) -> Json:
         return self._object("POST", _app(app_id) + "/restart", {"force": force})
@@ -217,8 +220,10 @@ class MarathonClient:
     def tasks(self, app_id: str | None = None) -> list[Json]:
         return list(self._part("tasks", _app(app_id) + "/tasks" if app_id else "/v2/tasks"))
 
-    def kill_tasks(self, task_ids: list[str], *, scale: bool = False) -> Json:
-        return self._object("POST", "/v2/tasks/delete", {"scale": scale}, {"ids": task_ids})
+    def kill_tasks(self, task_ids: list[str], *, scale: bool = False, wipe: bool = False) -> Json:
+        """Kill tasks; ``wipe``: destroy their persistent volumes as well, so that what replaces them begins anew."""
+        query = {"scale": scale} | ({"wipe": True} if wipe else {})
+        return self._object("POST", "/v2/tasks/delete", query, {"ids": task_ids})
 
     def logs(
         self, task_id: str, *, stderr: bool = False, tail: int = 100, follow: bool = False, container: str = ""
@@ -316,6 +321,14 @@ class MarathonClient:
 
     def delete_quota(self, group_id: str) -> Json:
         return self._object("DELETE", _quota(group_id))
+
+    def volumes(self) -> list[Json]:
+        """Ask for all persistent volumes; eratos only."""
+        return list(self._part("volumes", "/v2/volumes"))
+
+    def delete_volume(self, volume_id: str, *, force: bool = False) -> Json:
+        """Have a volume destroyed that nobody uses; with ``force`` it is forgotten although its host does not answer."""
+        return self._object("DELETE", "/v2/volumes/" + quote(volume_id, safe=""), {"force": force})
 
     def brake(self) -> Json:
         """Ask for the disaster brake; eratos only."""

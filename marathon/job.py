@@ -176,6 +176,10 @@ class Job(Part):
         return definition.parse(_app_json(self))
 
 
+#: Why no run has volumes that outlive it.
+_NO_VOLUMES: Final = "is refused: a run has no volumes that outlive it; use hostPath, or an external volume of the driver local"
+
+
 def path_of(job_id: str) -> str:
     return "/" + job_id.replace(".", "/")
 
@@ -228,6 +232,9 @@ def _schedule(data: Any) -> Any:
 
 def _read(raw: Json) -> Job:
     job = _modelled(raw)
+    volumes = job.run.volumes if isinstance(job.run.volumes, list) else []
+    if kept := [index for index, volume in enumerate(volumes) if isinstance(volume, dict) and volume.get("persistent")]:
+        raise InvalidApp([Problem(f"/run/volumes({index})/persistent", _NO_VOLUMES) for index in kept])
     problems = [*_rules(job, raw)]
     try:
         job.app  # noqa: B018  it is read by the rules of apps

@@ -45,7 +45,6 @@ _LOGIN = (
 
 #: Fields that eratos cannot carry out, each with the reason. Empty, false and zero values are harmless and dropped.
 REFUSED: Final[Mapping[tuple[str, ...], str]] = {
-    ("residency",): "eratos keeps no persistent volumes, so no task is bound to its agent: remove it",
     ("storeUrls",): "Marathon dropped it in 1.4: use fetch",
     ("apps",): "it makes a group of this: PUT it to /v2/groups",
     ("groups",): "it makes a group of this: PUT it to /v2/groups",
@@ -67,8 +66,11 @@ LEGACY_FIELDS: Final[Mapping[str, str]] = {
     **{path[-1]: json_path(path) for path in REFUSED},
 }
 
-_REFUSED_VOLUMES: Final = {
-    "persistent": 'eratos keeps no persistent volumes: use hostPath, or an external volume with "dvdi/driver": "local"',
+#: Of a persistent volume. Mesos' disks have these; Docker keeps its volumes in one place on each host.
+_OF_DISKS: Final = {
+    "maxSize": "it chooses among Mesos' disks, and Docker's volumes are all in one place: remove it",
+    "profileName": "it chooses among Mesos' disks, and Docker's volumes are all in one place: remove it",
+    "constraints": "they choose among Mesos' disks, and Docker's volumes are all in one place: use the app's own",
 }
 
 
@@ -102,7 +104,12 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[s
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0, "maximumOverCapacity": 0})
     if "instances" not in app and (least := _autoscaled_from(app)) is not None:
         app["instances"] = least
-    if _external(app):
+    if _has_volumes(app, "persistent"):
+        # Marathon's for these; there are no more instances than volumes, and none is given up because it is out of reach.
+        app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0})
+        app.setdefault("unreachableStrategy", "disabled")
+        app.setdefault("residency", {})
+    if _has_volumes(app, "external"):
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0})  # Marathon's for these
     if isinstance(app.get("eratos"), dict) and app["eratos"].get("ordinals", False) is not False:
         # Whoever is out of reach may be at work: that there is no second one is not to depend on a guess.
@@ -117,10 +124,10 @@ def _autoscaled_from(app: Json) -> Any:
     return least if isinstance(least, int) and least > 0 else None
 
 
-def _external(app: Json) -> bool:
-    """Tell whether an app has an external volume, which an instance more than usual would have to share."""
+def _has_volumes(app: Json, kind: str) -> bool:
+    """Tell whether an app has volumes of a kind, such as external ones, which an instance more than usual would have to share."""
     volumes = app["container"].get("volumes") if isinstance(app.get("container"), dict) else None
-    return isinstance(volumes, list) and any(isinstance(volume, dict) and volume.get("external") for volume in volumes)
+    return isinstance(volumes, list) and any(isinstance(volume, dict) and volume.get(kind) for volume in volumes)
 
 
 Refuse = Callable[[tuple[str | int, ...], str], None]
@@ -262,19 +269,17 @@ def _container(app: Json, refuse: Refuse, drop: Refuse) -> None:
         refuse(("container", "docker"), "is missing: add it, or leave container out to run the command as a process of the host")
     volumes = container.get("volumes")
     if isinstance(volumes, list):
-        kept = []
         for index, volume in enumerate(volumes):
-            found = [key for key in _REFUSED_VOLUMES if isinstance(volume, dict) and key in volume]
-            for key in found:
-                refuse(("container", "volumes", index, key), f"is refused: {_REFUSED_VOLUMES[key]}")
-            if not found:
-                kept.append(volume)
+            persistent = volume.get("persistent") if isinstance(volume, dict) else None
+            if isinstance(persistent, dict):
+                for key, reason in _OF_DISKS.items():
+                    if persistent.pop(key, None):
+                        refuse(("container", "volumes", index, "persistent", key), f"is refused: {reason}")
             if isinstance(volume, dict) and volume.get("secret"):
                 volume["mode"] = "RO"
             external = volume.get("external") if isinstance(volume, dict) else None
             if isinstance(external, dict) and external.pop("size", None) is not None:
                 drop(("container", "volumes", index, "external", "size"), "Docker's local volumes have no size of their own")
-        container["volumes"] = kept
     docker = container.get("docker")
     if isinstance(docker, dict) and (legacy := docker.pop("portMappings", None)):
         if container.get("portMappings"):

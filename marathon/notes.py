@@ -59,6 +59,13 @@ def notes(app: App) -> Iterator[Note]:
         if volume.external is not None and volume.external.shared:
             text = "all containers of a host that name one of Docker's local volumes share it, whatever this says"
             yield Note(f"/container/volumes({index})/external/shared", Verdict.NOT_HEEDED, text)
+        if volume.persistent is not None:
+            text = (
+                "one of Docker's local volumes, which eratos makes and keeps on the instance's host; nothing is reserved of Mesos"
+            )
+            yield Note(f"/container/volumes({index})/persistent", Verdict.TRANSLATED, text)
+            text = "kept and shown; Docker holds its local volumes to no size"
+            yield Note(f"/container/volumes({index})/persistent/size", Verdict.NOT_HEEDED, text)
     if isinstance(app, Pod):
         yield from _of_pod(app)
     if app.container.type == "MESOS":

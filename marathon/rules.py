@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from pathlib import PurePosixPath
 from typing import Final
 
-from eratos.common import docker_parameters
+from eratos.common import docker_parameters, names
 from eratos.common.errors import PermanentError
 from eratos.common.payload import CheckKind
 
@@ -268,6 +269,57 @@ def _ordinals(app: App) -> Iterable[Problem]:
 _OF_HOSTS: Final = ("LIKE", "UNLIKE", "IS")
 
 
+def _residency(app: App) -> Iterable[Problem]:
+    """What goes with volumes that stay where they are; the bounds of upgradeStrategy are Marathon's (UpgradeStrategy.scala)."""
+    if not app.resident:
+        if app.residency is not None:
+            text = "goes with volumes of the kind persistent, which bind instances to their hosts: add one, or remove it"
+            yield Problem("/residency", text)
+        return
+    strategy = app.upgrade_strategy
+    if strategy.maximum_over_capacity > 0:
+        text = "must be 0 with persistent volumes: one more instance would have volumes of its own, and these empty"
+        yield Problem("/upgradeStrategy/maximumOverCapacity", text)
+    if strategy.minimum_health_capacity > _RESIDENT_HEALTH_MOST:
+        text = f"must be at most {_RESIDENT_HEALTH_MOST} with persistent volumes, as in Marathon: instances are replaced in place"
+        yield Problem("/upgradeStrategy/minimumHealthCapacity", text)
+    if app.unreachable_strategy is not None:
+        text = 'must be "disabled" with persistent volumes: residency says what becomes of an instance whose host is away'
+        yield Problem("/unreachableStrategy", text)
+    if app.ordinals:
+        text = "goes without persistent volumes, which do not follow their ordinal: an ordinal's next holder could have another's"
+        yield Problem("/eratos/ordinals", text)
+    if app.per_host:
+        yield Problem("/eratos/perHost", "goes without persistent volumes, which bind instances already: use hostPath")
+    if labels.BLUE_GREEN in app.labels:
+        text = "goes without persistent volumes: a whole second set of instances would have volumes of its own, and these empty"
+        yield Problem(f"/labels/{labels.BLUE_GREEN}", text)
+    for index, volume in enumerate(app.container.volumes):
+        below = [other for other in app.persistent_volumes if volume.in_sandbox and _lies_in(volume.source, other)]
+        if below and not any(_mounts(volume.source, other) for other in below):
+            text = f"lies in the persistent volume {below[0].container_path}, of which only the whole can be mounted elsewhere"
+            yield Problem(f"/container/volumes({index})/hostPath", text)
+
+
+#: Marathon's: with more, no old instance could be stopped before its successor is there.
+_RESIDENT_HEALTH_MOST: Final = 0.5
+
+
+def _lies_in(source: str, volume: app_parts.Volume) -> bool:
+    return PurePosixPath(app_parts.SANDBOX, source).is_relative_to(volume.target)
+
+
+def _mounts(source: str, volume: app_parts.Volume) -> bool:
+    return str(PurePosixPath(app_parts.SANDBOX, source)) == volume.target
+
+
+def _own_names(app: App) -> Iterable[Problem]:
+    for index, volume in enumerate(app.container.volumes):
+        if volume.external is not None and volume.external.name.startswith(f"{names.PREFIX}-"):
+            text = f"begins with {names.PREFIX}-, as the volumes that eratos makes for one app alone: choose another name"
+            yield Problem(f"/container/volumes({index})/external/name", text)
+
+
 def _repeated(field: str, values: Iterable[object]) -> Iterable[Problem]:
     seen: set[object] = set()
     for index, value in enumerate(values):
@@ -311,10 +363,12 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("eratos", "instances", "constraints", "labels", "upgradeStrategy"), _per_host),
     (("eratos", "instances", "labels", *_PORT_FIELDS), _autoscale),
     (("eratos", "labels", "upgradeStrategy", "unreachableStrategy", "killSelection"), _ordinals),
+    (("container", "residency", "upgradeStrategy", "unreachableStrategy", "eratos", "labels"), _residency),
 )
 
 #: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.
 _RULES_OF_CHANGES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("constraints",), _readable_expressions),
     (("container",), _parameters_with_good_values),
+    (("container",), _own_names),
 )

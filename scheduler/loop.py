@@ -323,6 +323,8 @@ def told(event: events.Event) -> str:
             about = [happened.job.id]
         case events.DeleteJob() | events.StartRun() | events.StopRun():
             about = [happened.job_id]
+        case events.DeleteVolume() | events.VolumeDestroyed():
+            about = [happened.volume_id]
         case events.StatusChanged():
             about = [happened.status.task_id]
         case _:

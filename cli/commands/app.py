@@ -161,15 +161,16 @@ def wait_for_apps(session: Session, app_ids: tuple[str, ...], timeout: float) ->
 @commands.command("delete")
 @arguments.app_ids
 @click.option("--force", is_flag=True, hidden=True)  # what it says is so in any case
+@click.option("--wipe", is_flag=True, help="and destroy their persistent volumes, with all data in them")
 @arguments.yes
 @click.pass_obj
-def delete_app(session: Session, app_ids: tuple[str, ...], force: bool, yes: bool) -> None:
-    """Delete apps, whatever a deployment does with them; their instances are drained and stopped."""
+def delete_app(session: Session, app_ids: tuple[str, ...], force: bool, wipe: bool, yes: bool) -> None:
+    """Delete apps, whatever a deployment does with them; their instances are drained and stopped. Persistent volumes stay."""
     if not yes:
         confirm_apps([str(session.client.app(app_id)["id"]) for app_id in app_ids])
     answers = []
     for app_id in app_ids:
-        answers.append(session.client.delete_app(app_id))
+        answers.append(session.client.delete_app(app_id, wipe=wipe))
         session.out.say(f"{app_id}: deleted")
     session.out.result(answers)
 

@@ -24,10 +24,13 @@ def list_tasks(session: Session, app_id: str | None) -> None:
 @commands.command("kill")
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK...", shell_complete=arguments.complete_task)
 @click.option("--scale", is_flag=True, help="and want as many instances fewer")
+@click.option("--wipe", is_flag=True, help="and destroy their persistent volumes, with all data in them")
 @click.pass_obj
-def kill_tasks(session: Session, task_ids: tuple[str, ...], scale: bool) -> None:
+def kill_tasks(session: Session, task_ids: tuple[str, ...], scale: bool, wipe: bool) -> None:
     """Kill tasks; each is replaced, unless --scale is given."""
-    answer = session.client.kill_tasks(tasks.whole(session.client, list(task_ids)), scale=scale)
+    if scale and wipe:
+        raise click.UsageError("--scale and --wipe exclude each other, as in Marathon")
+    answer = session.client.kill_tasks(tasks.whole(session.client, list(task_ids)), scale=scale, wipe=wipe)
     if not scale and not answer.get("tasks"):
         raise Refused(404, "none of these tasks exists: see eratos task list")
     session.out.say("killing " + ", ".join(task_ids))

@@ -19,6 +19,16 @@ class SendUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class HostVolume:
+    """A volume of an app that a task gets, and that outlives it."""
+
+    volume_id: str
+    name: str  #: in Docker
+    labels: Mapping[str, str]
+    new: bool = False  #: it is made where it is not there; else its data is missing
+
+
+@dataclass(frozen=True, slots=True)
 class StartContainer:
     """Create and start a container, or all of a pod's; pull the images first where they are absent."""
 
@@ -39,6 +49,7 @@ class StartContainer:
     others: tuple[StartContainer, ...] = ()  #: of a pod: what starts after it, each sharing its network
     pulled: frozenset[str] = frozenset()  #: images that were pulled for this start already
     files: Mapping[str, str] = field(default_factory=dict)  #: by their paths in the sandbox: there before it starts
+    volumes: tuple[HostVolume, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -101,6 +112,23 @@ class RemoveContainer:
     """Remove a container in whatever state it is. One that is gone already is fine."""
 
     task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyVolume:
+    """Destroy a volume; every one of these ends in VolumeDestroyed."""
+
+    volume_id: str
+    name: str  #: in Docker
+    labels: Mapping[str, str]  #: that it must have
+
+
+@dataclass(frozen=True, slots=True)
+class ReportVolume:
+    """Tell the scheduler what became of a volume that it wants destroyed."""
+
+    volume_id: str
+    error: str = ""  #: why it is still there; empty: it is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +249,8 @@ Action = (
     | KillContainer
     | ExamineContainer
     | RemoveContainer
+    | DestroyVolume
+    | ReportVolume
     | Probe
     | Follow
     | Unfollow

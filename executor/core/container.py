@@ -13,6 +13,7 @@ from eratos.common import docker_parameters, names
 from eratos.common.errors import PermanentError, TemporaryError
 from eratos.common.payload import Port, TaskPayload, Volume
 
+from .actions import HostVolume
 from .environment import environment
 from .host import Host
 
@@ -199,6 +200,29 @@ def _on_this_host(bind: str, host: Host) -> str:
     """Name a Docker volume after the played host: played hosts share a Docker daemon, and no disk."""
     source, separator, rest = bind.partition(":")
     return bind if source.startswith("/") or not separator else f"{host.name.replace(':', '-')}_{source}:{rest}"
+
+
+def volume_name(volume_id: str, host: Host) -> str:
+    """Return a volume's name in Docker: played hosts share a daemon, and no disk."""
+    return volume_id if host.real else _on_this_host(f"{volume_id}:", host).rstrip(":")
+
+
+def volume_labels(volume_id: str, app_id: str, host: Host) -> dict[str, str]:
+    """Return the labels by which a volume is known as an app's."""
+    return {names.LABEL_FRAMEWORK: host.framework_id, names.LABEL_APP: app_id, names.LABEL_VOLUME: volume_id}
+
+
+def kept_volumes(payload: TaskPayload, host: Host) -> tuple[HostVolume, ...]:
+    """Return the volumes of a task that outlive it."""
+    return tuple(
+        HostVolume(
+            kept.name,
+            volume_name(kept.name, host),
+            {**volume_labels(kept.name, payload.app_id, host), names.LABEL_PATH: kept.path},
+            kept.new,
+        )
+        for kept in payload.keeps
+    )
 
 
 def _port_keys(port: Port) -> list[str]:

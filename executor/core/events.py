@@ -38,6 +38,22 @@ class KillTask:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeUnwanted:
+    """The scheduler wants a volume destroyed. It says so again until it has heard that this is done."""
+
+    volume_id: str
+    app_id: str  #: whose it must be
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeDestroyed:
+    """What became of a volume. Answers DestroyVolume."""
+
+    volume_id: str
+    error: str = ""  #: why it is still there; empty: it is not
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """End every task, report each, and exit within the grace period (rule 67). May come more than once."""
 
@@ -176,6 +192,8 @@ Event = (
     | LaunchTask
     | KillTask
     | Shutdown
+    | VolumeUnwanted
+    | VolumeDestroyed
     | Tick
     | Preparing
     | ContainerStarted

@@ -21,6 +21,7 @@ from . import actions as do
 from . import endings
 from . import events as on
 from .check_status import check_status
+from .container import volume_labels, volume_name
 from .host import Host
 from .left_over import LeftOvers
 from .registration import registrations
@@ -68,7 +69,7 @@ class Machine:
 
     # The one mutator -------------------------------------------------------------------------------------------------
 
-    def handle(self, event: on.Event, now: float) -> Actions:
+    def handle(self, event: on.Event, now: float) -> Actions:  # noqa: PLR0912  one case for each event
         """Take in one event and return what to do about it. Unknown events are ignored, as newer agents may send them."""
         match event:
             case on.Subscribed(agent_id, hostname):
@@ -80,6 +81,12 @@ class Machine:
                 out = self._kill(event, now)
             case on.Shutdown(reason):
                 out = self._shutdown(reason, now)
+            case on.VolumeUnwanted(volume_id, app_id):
+                out = [
+                    do.DestroyVolume(volume_id, volume_name(volume_id, self.host), volume_labels(volume_id, app_id, self.host))
+                ]
+            case on.VolumeDestroyed(volume_id, error):
+                out = [do.ReportVolume(volume_id, error)]
             case on.ContainersListed():
                 out = self._listed(event, now)
             case on.ServicesKept(ports):

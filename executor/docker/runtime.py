@@ -36,6 +36,7 @@ from .files import DockerFiles
 from .members import Members
 from .pulls import ImagePulls
 from .registry_logins import Logins
+from .volumes import DockerVolumes
 from .watch import DockerWatch
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class DockerRuntime:
         self._port_wait_s = port_wait_s
         self._commands = DockerCommands(client)
         self._members = Members()
+        self._volumes = DockerVolumes(client, host, port_wait_s)
         self._watch = DockerWatch(client, host, self._told, alive, self._members)
         self._unheard: set[str] = set()  #: tasks whose stop Docker was away for
         self._work = WorkQueue("docker", THREADS, THREADS_MOST)
@@ -127,6 +129,8 @@ class DockerRuntime:
                 self._work.submit(Urgency.STOP, ("kill", task_id), partial(self._signal, task_id, graceful=False))
             case do.ExamineContainer(task_id, container):
                 self._work.submit(Urgency.TIDY, ("examine", task_id), partial(self._examine, task_id, container))
+            case do.DestroyVolume(volume_id):
+                self._work.submit(Urgency.TIDY, ("destroy", volume_id), partial(self._destroy, action))
             case do.RemoveContainer(task_id):
                 self._work.submit(Urgency.TIDY, ("remove", task_id), partial(self._remove, task_id))
 
@@ -202,6 +206,8 @@ class DockerRuntime:
     def _create(self, action: do.StartContainer) -> str:
         """Create a container with all that it needs, and return its id. Raises as :meth:`_create_and_start`."""
         api = self._client.api
+        for volume in action.volumes:
+            self._volumes.ready(volume, action.name)
         if action.secret_env:
             held = (f"{name}={value}" for name, value in secret_store.variables(self._store, action.secret_env).items())
             action = replace(action, config={**action.config, "Env": [*action.config["Env"], *held]})
@@ -222,6 +228,16 @@ class DockerRuntime:
         for network in action.networks:
             api.connect_container_to_network(container_id, network)
         return container_id
+
+    def _destroy(self, action: do.DestroyVolume) -> None:
+        try:
+            error = self._volumes.destroy(action)
+        except DockerFailure as failure:
+            error = self._client.explain(failure)
+        except Exception:  # thread edge: the scheduler asks again
+            log.exception("destroying a volume broke, please report this as a bug %s", fields(volume=action.name))
+            error = "internal error of the executor, see its log"
+        self._emit(on.VolumeDestroyed(action.volume_id, error))
 
     def _address(self, action: do.StartContainer, container_id: str) -> str:
         api = self._client.api

@@ -20,6 +20,7 @@ from typing import Any
 
 from eratos.common.keys import ExecutorKeys
 from eratos.common.log import fields
+from eratos.common.volume_messages import DestroyVolume
 from eratos.mesos.httpwire import Endpoint
 from eratos.mesos.library import MesosExecutorDriver, MesosProcess
 from eratos.mesos.subscription import Refused, StreamEnded, Subscription
@@ -86,6 +87,10 @@ class AgentDriver(MesosExecutorDriver):  # type: ignore[misc]
             self._ledger.add(update)
             if not self._subscription.post(body):
                 log.info("update waits for the agent %s", fields(task_id=update.task_id, state=update.state))
+
+    def tell(self, message: bytes) -> bool:
+        """Send a message to the scheduler, once; False: there is no subscription."""
+        return self._subscription.post(self._call("MESSAGE", message={"data": base64.b64encode(message).decode("ascii")}))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the agent has acknowledged every update; False: not within the time."""
@@ -220,7 +225,12 @@ class AgentDriver(MesosExecutorDriver):  # type: ignore[misc]
             self._settled.notify_all()
 
     def on_message(self, event: Wire) -> None:
-        """Drop a message of the scheduler: Mesos guarantees no delivery (rule 51), and eratos' scheduler sends none."""
+        """Take a message of the scheduler in. Mesos guarantees no delivery (rule 51): what matters is said again."""
+        message = DestroyVolume.from_bytes(base64.b64decode(event["data"], validate=True))
+        if message is None:
+            log.debug("a message of an unknown kind is ignored")
+        else:
+            self._deliver(events.VolumeUnwanted(message.volume_id, message.app_id))
 
     def on_error(self, event: Wire) -> None:
         log.error("the agent reports an error %s", fields(message=event.get("message", "")))

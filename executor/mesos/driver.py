@@ -88,6 +88,10 @@ class ExecutorDriver:
             )
         )
 
+    def tell(self, message: bytes) -> None:
+        """Send a message to the scheduler. It may get lost: whoever waits for it asks again."""
+        self._agent.tell(message)
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until every update is acknowledged, before an exit; False: not within the time."""
         return self._agent.flush(timeout_s)

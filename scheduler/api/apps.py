@@ -112,10 +112,10 @@ def router(ctx: Context) -> APIRouter:
 
     @routes.delete("/v2/apps/{app_id:path}")
     @ctx.change
-    def delete_app(caller: Deployer, app_id: str, force: bool = True) -> JSONResponse:
+    def delete_app(caller: Deployer, app_id: str, force: bool = True, wipe: bool = False) -> JSONResponse:
         name = path_id(app_id)
         caller.require(Role.DEPLOY, (name,))
-        return deployed(ctx.submit(caller, (ctx.app(name).id,), DeleteApps((name,), force)))
+        return deployed(ctx.submit(caller, (ctx.app(name).id,), DeleteApps((name,), force, wipe=wipe)))
 
     return routes
 

@@ -98,6 +98,7 @@ _AUTOSCALE: Final = _object(
         "last": _or_null(_object({"at": _TIME, "from": _INTEGER, "to": _INTEGER, "message": _STRING, "made": _BOOLEAN})),
     }
 )
+_LOCAL_VOLUME: Final = _object(dict.fromkeys(("runSpecId", "containerPath", "persistenceId"), _STRING))
 _USED: Final = _object({"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
 _LEFT: Final = _object({}, {"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
 _WHOLE: Final = _or_null({"type": "integer", "minimum": 0, "maximum": NUMBER_MAX})
@@ -127,7 +128,12 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "Task": _object(
         {
             **dict.fromkeys(("id", "appId", "host", "slaveId", "state", "version", "role"), _STRING),
-            **{"ports": _list(_INTEGER), "servicePorts": _list(_INTEGER), "localVolumes": _list(_ANYTHING), "stagedAt": _TIME},
+            **{
+                "ports": _list(_INTEGER),
+                "servicePorts": _list(_INTEGER),
+                "localVolumes": _list(_LOCAL_VOLUME),
+                "stagedAt": _TIME,
+            },
             "ipAddresses": _list(_object({"ipAddress": _STRING, "protocol": {"enum": ["IPv4", "IPv6"]}})),
             "healthCheckResults": _list(_ref("HealthCheckResult")),
         },
@@ -252,6 +258,14 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         },
     ),
     "Quota": _object({"group": _STRING, "used": _USED, "left": _LEFT, **_LIMITS}, {"apps": _map(_USED)}),
+    "PersistentVolumeInfo": _object(
+        {
+            **dict.fromkeys(("id", "appId", "containerPath", "host", "agentId", "message"), _STRING),
+            **{"size": _INTEGER, "away": _BOOLEAN, "createdAt": _TIME, "unusedSince": _or_null(_TIME)},
+            **{"use": {"enum": ["used", "waiting", "unused", "left", "deleting", "destroyed"]}},
+            **dict.fromkeys(("instanceId", "taskId"), _or_null(_STRING)),
+        }
+    ),
     "QuotaUpdate": _object({}, _LIMITS, minProperties=1),
 }
 
@@ -488,6 +502,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("get", "/v2/quotas/{group_id}"): Operation({200: _ref("Quota")}, None, (404,)),
     ("put", "/v2/quotas/{group_id}"): Operation({200: _ref("Quota")}, _ref("QuotaUpdate"), (404,)),
     ("delete", "/v2/quotas/{group_id}"): Operation({200: _ref("Quota")}, None, (404,)),
+    ("get", "/v2/volumes"): Operation({200: _object({"volumes": _list(_ref("PersistentVolumeInfo"))})}),
+    ("get", "/v2/volumes/{volume_id}"): Operation({200: _ref("PersistentVolumeInfo")}, None, (404,)),
+    ("delete", "/v2/volumes/{volume_id}"): Operation({200: _ref("PersistentVolumeInfo")}, None, (404, 409)),
     ("get", "/v2/queue"): Operation({200: _ref("Queue")}),
     ("delete", "/v2/queue/{app_id}/delay"): Operation({204: None}, None, (404,)),
     ("get", "/v2/brake"): Operation({200: _ref("Brake")}),

@@ -13,7 +13,7 @@ from eratos.common.times import timestamp
 from eratos.marathon import labels
 from eratos.marathon.app import App
 from eratos.marathon.notes import notes
-from eratos.scheduler.core import deployments, ordinals, per_host, quotas, rollout
+from eratos.scheduler.core import deployments, ordinals, per_host, quotas, rollout, volumes
 from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.state import Deployment, Instance, Launches, State
@@ -108,13 +108,18 @@ def _at_judged_gate(state: State, found: Deployment, app: App, most: int, now: f
 def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
     fleet, checked = state.fleet(app.id), app.checked
     launches = state.launches.get(app.id)
-    if fleet.waiting:
+    awaited = volumes.awaited(state, app) if app.resident else []
+    bound = {instance.instance_id for away in awaited for instance in away.instances}
+    for away in awaited:
+        yield _reason(Waiting.VOLUME.value, away.message, away.instances, away.until)
+    waiting = [instance for instance in fleet.waiting.values() if instance.instance_id not in bound]
+    if waiting:
         kind = launches.waiting if launches is not None else None
         until = launches.delayed_until if launches is not None and kind is Waiting.BACK_OFF else None
         reason = _reason(
             kind.value if kind else "New",
             queue.why(state.launches.get(app.id) or Launches(), queue.halt(state), now),
-            fleet.waiting.values(),
+            waiting,
             until,
         )
         reason["count"] += launches.unmade if launches is not None else 0
@@ -148,10 +153,19 @@ class _Finding:
 
 def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
     strategy, (fewest, most) = app.unreachable_strategy, per_host.bounds(state, app)
-    stays = "its instance belongs to that host, and goes on there if it is back in time"
+    after_s = strategy.inactive_after_seconds if strategy else None
+    what_then = "replaced after inactiveAfterSeconds"
+    if strategy is None:
+        what_then = "not replaced before Mesos says that it is gone, as unreachableStrategy is disabled"
+    if app.per_host:
+        what_then = "its instance belongs to that host, and goes on there if it is back in time"
+    elif app.residency is not None:
+        after_s = app.residency.gives_up_after_s
+        what_then = "their volumes are on it, and residency has them wait for it"
+        what_then += " without end" if after_s is None else " until they begin anew elsewhere, with empty ones"
 
     def replaced_at(found: Group) -> float | None:
-        return min(i.unreachable_at for i in found) + strategy.inactive_after_seconds if strategy else None
+        return min(i.unreachable_at for i in found) + after_s if after_s is not None else None
 
     def window_of(found: Group) -> float | None:
         begins = [window.begin for i in found if (window := state.windows.get(i.agent_id))]
@@ -180,7 +194,10 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
         _Finding(
             "Unreachable",
             lambda i: i.state is TaskState.UNREACHABLE and not i.inactive,
-            lambda found: f"agent {found[0].hostname} cannot be reached; {stays if app.per_host else _replaced(app)}",
+            lambda found: (
+                f"agent {found[0].hostname} cannot be reached since "
+                f"{timestamp(min(i.unreachable_at for i in found))}; {what_then}"
+            ),
             replaced_at,
         ),
         _Finding(
@@ -223,12 +240,6 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
             ),
         ),
     )
-
-
-def _replaced(app: App) -> str:
-    if app.unreachable_strategy is None:
-        return "not replaced before Mesos says that it is gone, as unreachableStrategy is disabled"
-    return "replaced after inactiveAfterSeconds"
 
 
 def _notes(found: Group) -> str:

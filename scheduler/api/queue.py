@@ -168,6 +168,8 @@ def _waits(launches: Launches, halted: Halt, now: float) -> str:
             return launches.lacks
         case Waiting.FIRST:
             return "the instance with ordinal 0 is not ready, and the others start after it (eratos.ordinals)"
+        case Waiting.VOLUME:
+            return "its volumes are on hosts that offer nothing now, or may still be written to: it waits for these"
         case Waiting.RUN_BEFORE:
             return "the run in whose place it comes has not ended yet"
         case Waiting.BACK_OFF:

@@ -79,6 +79,7 @@ class Row(NamedTuple):
     checks: tuple[CheckResult, ...]
     checked_at: float
     ordinal: int | None
+    volumes: tuple[tuple[str, str], ...]
 
 
 _row = attrgetter(*Row._fields)
@@ -183,7 +184,9 @@ def task(row: Row, definition: App | None, view: View) -> Json:
         "ipAddresses": [{"ipAddress": a, "protocol": "IPv6" if ":" in a else "IPv4"} for a in row.addresses],
         "servicePorts": [port.service_port for port in definition.ports] if definition is not None else [],
         "checkResult": row.check,
-        "localVolumes": [],
+        "localVolumes": [
+            {"runSpecId": row.app_id, "containerPath": path, "persistenceId": volume_id} for path, volume_id in row.volumes
+        ],
         "healthCheckResults": [],
         "state": (TaskState.KILLING if row.stopping else row.state).value,
         "stagedAt": timestamp(row.launched_at),

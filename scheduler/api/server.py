@@ -39,6 +39,7 @@ from . import (
     system,
     tasks,
     versions,
+    volumes,
 )
 from .addresses import Addresses
 from .connections import bounded
@@ -102,6 +103,7 @@ def create_api(
         groups,
         deployments,
         quotas,
+        volumes,
         jobs,
         needs,
         cluster,

@@ -60,7 +60,9 @@ def router(ctx: Context) -> APIRouter:
         if not isinstance(ids, list) or not all(isinstance(item, str) for item in ids):
             raise invalid("/ids", 'must be a list of task ids: {"ids": ["..."]}')
         wanted = {_checked_id(item) for item in ids}
-        return _kill(ctx, caller, lambda s: [i for i in _all(s) if i.instance_id in wanted], scale=scale, force=force)
+        return _kill(
+            ctx, caller, lambda s: [i for i in _all(s, wipe) if i.instance_id in wanted], scale=scale, force=force, wipe=wipe
+        )
 
     @routes.get("/apps/{app_id:path}/tasks")
     def list_app_tasks(caller: Viewer, app_id: str) -> JSONResponse:
@@ -79,8 +81,8 @@ def router(ctx: Context) -> APIRouter:
     ) -> JSONResponse:
         _check_kill(scale, wipe)
         name = ctx.owner(caller, app_id, "tasks", change=True)
-        found = lambda s: [i for i in _of(s, name) if host in ("", "*", i.hostname)]  # noqa: E731
-        return _kill(ctx, caller, found, scale=scale, force=force)
+        found = lambda s: [i for i in _of(s, name, wipe) if host in ("", "*", i.place)]  # noqa: E731
+        return _kill(ctx, caller, found, scale=scale, force=force, wipe=wipe)
 
     @routes.delete("/apps/{app_id:path}/tasks/{task_id:task_id}")
     @ctx.change
@@ -91,10 +93,10 @@ def router(ctx: Context) -> APIRouter:
         name, wanted = path_id(app_id), _instance_id(task_id)
         caller.require(Role.DEPLOY, (name,))
         ctx.app(name)
-        if not ctx.controller.read(lambda s: any(i.instance_id == wanted for i in _of(s, name))):
+        if not ctx.controller.read(lambda s: any(i.instance_id == wanted for i in _of(s, name, wipe))):
             raise ApiError(404, f"Task '{task_id}' does not exist")
-        found = lambda s: [i for i in _of(s, name) if i.instance_id == wanted]  # noqa: E731
-        return _kill(ctx, caller, found, scale=scale, force=force, single=True)
+        found = lambda s: [i for i in _of(s, name, wipe) if i.instance_id == wanted]  # noqa: E731
+        return _kill(ctx, caller, found, scale=scale, force=force, wipe=wipe, single=True)
 
     return routes
 
@@ -111,7 +113,7 @@ def _listed(ctx: Context, rows: Iterable[render.Row]) -> JSONResponse:
 
 
 def _check_kill(scale: bool, wipe: bool) -> None:
-    """Refuse what contradicts itself. A kill always wipes: of a task that has ended nothing is left on its agent."""
+    """Refuse what contradicts itself."""
     if scale and wipe:
         raise ApiError(400, "You cannot use scale and wipe at the same time.")
 
@@ -120,12 +122,13 @@ def _seen(state: State, caller: Caller) -> Iterable[App]:
     return (app for app in state.apps.values() if caller.sees(app.id) and not isinstance(app, Pod))
 
 
-def _all(state: State) -> Iterable[Instance]:
-    return (instance for instance in state.instances.values() if not instance.waiting)
+def _all(state: State, wipe: bool) -> Iterable[Instance]:
+    """Return what can be killed: what has a task, and where volumes are to be destroyed, what waits for its own."""
+    return (instance for instance in state.instances.values() if not instance.waiting or (wipe and instance.slot))
 
 
-def _of(state: State, app_id: str) -> Iterable[Instance]:
-    return (instance for instance in state.instances_of(app_id) if not instance.waiting)
+def _of(state: State, app_id: str, wipe: bool) -> Iterable[Instance]:
+    return (instance for instance in state.instances_of(app_id) if not instance.waiting or (wipe and instance.slot))
 
 
 def _instance_id(task_id: str) -> str:
@@ -141,15 +144,21 @@ def _checked_id(task_id: str) -> str:
     return _instance_id(task_id)
 
 
-def _kill(ctx: Context, caller: Caller, select: Any, *, scale: bool, force: bool, single: bool = False) -> JSONResponse:
+def _kill(
+    ctx: Context, caller: Caller, select: Any, *, scale: bool, force: bool, wipe: bool, single: bool = False
+) -> JSONResponse:
     """Kill what ``select`` finds. Marathon answers with the tasks, or with a deployment where it scales down as well."""
-    found = ctx.controller.read(lambda s: render.rows(select(s)))
-    if not found and not scale:
+
+    def look(state: State) -> tuple[list[render.Row], dict[str, str]]:
+        chosen = list(select(state))
+        return render.rows(chosen), {instance.instance_id: instance.app_id for instance in chosen}
+
+    found, victims = ctx.controller.read(look)
+    if not victims and not scale:
         return JSONResponse({"tasks": []})
-    victims = tuple(row.instance_id for row in found)
-    reply = ctx.submit(caller, sorted({row.app_id for row in found}), KillInstances(victims, scale, force))
+    reply = ctx.submit(caller, sorted(set(victims.values())), KillInstances(tuple(victims), scale, force, wipe))
     if scale:
         return deployed(reply)
     apps, view = ctx.apps(), ctx.view()
     killed = [render.task(row, apps.get(row.app_id), view) for row in found]
-    return deployed(reply, body={"task": killed[0]} if single else {"tasks": killed})
+    return deployed(reply, body={"task": killed[0]} if single and killed else {"tasks": killed})

@@ -93,6 +93,16 @@ class Resubscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class DestroyVolume:
+    """Have the executors on an agent destroy a volume. It may get lost, so it is sent until one says that it is done."""
+
+    volume_id: str
+    app_id: str
+    agent_id: str
+    executor_id: str = ""  #: that had it last, and so is on the agent, unless another one is by now; empty: not known
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledge:
     status: TaskStatus
 
@@ -139,6 +149,6 @@ class Notice:
 
 
 Write = Put | Forget
-Call = Accept | Decline | AnswerInverse | Suppress | Revive | Kill | Reconcile | Resubscribe
+Call = Accept | Decline | AnswerInverse | Suppress | Revive | Kill | Reconcile | Resubscribe | DestroyVolume
 Answer = Reply | Refuse
 Action = Write | Call | Answer | Acknowledge

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from eratos.common import names
 
-from . import deployments, ordinals, per_host, rollout, status_updates
+from . import deployments, ordinals, per_host, rollout, status_updates, volumes
 from .state import Instance
 from .step import Step
 
@@ -92,5 +92,10 @@ def _make(step: Step, app_id: str, version: str, count: int, hosts: Sequence[str
     for index in range(count):
         instance_id = names.instance_id(app_id, step.new_id())
         host, ordinal = hosts[index] if hosts else "", numbers[index] if numbers else None
-        state.add(Instance(instance_id, app_id, version, ordinal=ordinal, host=host, waiting_since=step.now))
+        instance = Instance(instance_id, app_id, version, ordinal=ordinal, host=host, waiting_since=step.now)
+        app = state.definition(instance)
+        if app is not None and app.resident:
+            volumes.take(step, app, instance)
+        state.add(instance)
+        volumes.watch(step, instance)
     step.offering.fresh = step.offering.fresh or count > 0

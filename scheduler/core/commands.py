@@ -13,9 +13,10 @@ from typing import assert_never
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 
-from . import changes, deployments, events, quotas, scaling, schedules, status_updates, versions
+from . import changes, deployments, events, quotas, scaling, schedules, status_updates, versions, volumes
 from .actions import Refusal, Refuse, Reply
 from .changes import Plan
+from .mesos_types import TaskState
 from .records import DeploymentRecord
 from .refusals import Refused
 from .state import Deployment
@@ -50,6 +51,8 @@ def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
             return _put_version(step, token, command)
         case events.KillInstances():
             return _kill(step, token, command)
+        case events.DeleteVolume():
+            return volumes.carry_out(step, token, command)
         case events.RollBack():
             return _roll_back(step, token, command)
         case events.Cancel():
@@ -88,7 +91,10 @@ def _delete(step: Step, token: int, command: events.DeleteApps) -> Reply:
     for app_id in command.app_ids:
         _existing(step, app_id)
     plan = changes.plan(step.state, _record(step), (), command.app_ids, dropped_groups=command.groups)
-    return _begin(step, token, plan, force=command.force)
+    reply = _begin(step, token, plan, force=command.force)
+    if command.wipe:
+        volumes.destroy(step, volumes.of_apps(step.state, command.app_ids))
+    return reply
 
 
 def _put_version(step: Step, token: int, command: events.PutVersion) -> Reply:
@@ -123,6 +129,11 @@ def _kill(step: Step, token: int, command: events.KillInstances) -> Reply:
         reply = _begin(step, token, changes.plan(state, _record(step), fewer), force=command.force)
     for app_id in killed:
         step.touch(app_id)
+    if command.wipe:
+        volumes.destroy(step, volumes.of_instances(state, instances))
+        for instance in [found for found in instances if found.slot and found.state is TaskState.UNREACHABLE]:
+            status_updates.give_up(step, instance)  # what comes in its place has no reason any more to wait for its host
+        instances = [found for found in instances if found.instance_id in state.instances and not found.waiting]
     status_updates.stop_all(step, instances)
     return reply
 

@@ -83,6 +83,14 @@ class NotLaunched:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeDestroyed:
+    """What an executor says of a volume that it was to destroy."""
+
+    volume_id: str
+    error: str = ""  #: why it is still there; empty: it is not
+
+
+@dataclass(frozen=True, slots=True)
 class MasterError:
     """An ERROR event: this subscription is over (rule 39)."""
 
@@ -130,6 +138,7 @@ class DeleteApps:
     app_ids: tuple[str, ...]
     force: bool = False
     groups: tuple[str, ...] = ()  #: to delete with them
+    wipe: bool = False  #: destroy their persistent volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,15 @@ class KillInstances:
     instance_ids: tuple[str, ...]
     scale: bool = False
     force: bool = False
+    wipe: bool = False  #: destroy their persistent volumes, so that what replaces them begins anew
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVolume:
+    """Destroy a persistent volume that nobody uses."""
+
+    volume_id: str
+    forget: bool = False  #: do not wait for its host to say so, which then is gone for good
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +267,7 @@ Command = (
     | DeleteApps
     | RestartApp
     | KillInstances
+    | DeleteVolume
     | PutVersion
     | RollBack
     | Cancel
@@ -285,6 +304,7 @@ Event = (
     | AgentLost
     | ExecutorLost
     | NotLaunched
+    | VolumeDestroyed
     | MasterError
     | LookAround
     | FiguresSeen

@@ -27,6 +27,7 @@ from . import (
     status_updates,
     subscription,
     versions,
+    volumes,
 )
 from .actions import Notice
 from .brake import Brake
@@ -52,6 +53,7 @@ class Machine:
         runs.load(self.step, stored)
         for record in stored.instances:
             self._load(record)
+        volumes.load(self.step, stored)
         versions.load(self.step, stored.versions)
         groups.load(self.step, stored.groups)
         deployments.load(self.step, stored)
@@ -83,7 +85,7 @@ class Machine:
         self.take(event, now)
         return self.decide(now)
 
-    def take(self, event: events.Event, now: float) -> None:
+    def take(self, event: events.Event, now: float) -> None:  # noqa: PLR0912  one case for each event
         """Let one event change the state; what to do about it comes from the next :meth:`decide`."""
         step = self.step
         step.now = now
@@ -106,6 +108,8 @@ class Machine:
                 subscription.lost(step, event)
             case events.NotLaunched():
                 status_updates.not_launched(step, event.task_ids)
+            case events.VolumeDestroyed():
+                volumes.destroyed(step, event)
             case events.MasterError():
                 subscription.master_error(step, event.message)
             case events.LookAround():
@@ -153,7 +157,7 @@ class Machine:
         """Return when to decide again though nothing may happen, or None while nothing is due."""
         return self.step.timers.next_at()
 
-    def _due(self, timer: Timer, launches: list[Instance]) -> None:
+    def _due(self, timer: Timer, launches: list[Instance]) -> None:  # noqa: PLR0912  one case for each kind
         """Do what is due; starts to ask about are added to ``launches``, so that many are asked about at once."""
         step = self.step
         match timer.kind:
@@ -167,6 +171,8 @@ class Machine:
                     status_updates.kill(step, instance)
                 else:
                     status_updates.unreachable_due(step, instance)
+            case TimerKind.RELAUNCH | TimerKind.VOLUME:
+                (volumes.due if timer.kind is TimerKind.VOLUME else volumes.relaunch_due)(step, timer.key)
             case TimerKind.UNKNOWN:
                 status_updates.kill_unknown(step)
             case TimerKind.DELAY:

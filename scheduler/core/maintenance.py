@@ -52,7 +52,7 @@ def move(step: Step, agent_id: str, moving: bool) -> None:
     for instance in list(step.state.on_agent.get(agent_id, {}).values()):
         # A run is not begun anew elsewhere: the host is empty once it has ended. Nor does what belongs to this host move.
         app = step.state.in_force(instance.app_id)
-        stays = instance.app_id in step.state.runs or (app is not None and app.per_host)
+        stays = instance.app_id in step.state.runs or instance.slot or (app is not None and app.per_host)
         if instance.moving != moving and not instance.stopping and not stays:
             step.state.alter(instance, moving=moving)
             step.touch(instance.app_id)

@@ -10,7 +10,7 @@ from eratos.common.resources import Resources
 from eratos.marathon import ids
 from eratos.marathon.app import App
 
-from . import groups, hosts, maintenance, ordinals, placement, requirements, runs, status_updates
+from . import groups, hosts, maintenance, ordinals, placement, requirements, runs, status_updates, volumes
 from .actions import Accept, Decline, Launch, Revive, Suppress
 from .mesos_types import Offer, TaskState
 from .offering import revive_every_s
@@ -114,10 +114,14 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
         return
     left, refused = len(waiting), False
     for definition, instances in _by_definition(state, app, waiting):
-        if instances[0].host:
-            count, turned_away = _place_on_hosts(step, definition, instances, room, made)
+        volumes.take_late(step, definition, instances)
+        bound = [instance for instance in instances if instance.host]
+        if bound:
+            count, turned_away = _place_on_hosts(step, definition, bound, room, made)
             room, left, refused = room - count, left - count, refused or turned_away
-            continue
+            instances = [instance for instance in instances if not instance.host and instance.waiting]
+            if not instances:
+                continue
         placed, refusals = placement.place_instances(
             definition,
             min(len(instances), room),
@@ -140,34 +144,45 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
         step.touch(app_id)
     if not left:
         launches.placed()
+    elif refused:
+        launches.waiting = Waiting.NO_FIT
+    elif room <= 0 or not all(instance.host for instance in state.fleet(app_id).waiting.values()):
+        launches.waiting = Waiting.LAUNCH_LIMIT
     else:
-        launches.waiting = Waiting.NO_FIT if refused else Waiting.LAUNCH_LIMIT if room <= 0 or not waiting[0].host else before
+        launches.waiting = before if app.per_host else Waiting.VOLUME
 
 
 def _place_on_hosts(step: Step, app: App, instances: list[Instance], room: int, made: _Pass) -> tuple[int, bool]:
     """Place instances that are for one host each; return how many, and whether a host has no room for its own."""
     state, launches = step.state, step.state.launches_of(app.id)
-    by_host = {instance.host: instance for instance in instances}
+    by_host: dict[str, list[Instance]] = {}
+    for instance in instances:
+        if not instance.slot or volumes.free(state, instance):
+            by_host.setdefault(instance.host, []).append(instance)
     known = state.wanted_on.get(app.id)
     placed, refusals = placement.place_on_hosts(
         app,
-        by_host,
+        [hostname for hostname, found in by_host.items() for _ in found],
         room,
         made.candidates,
         step.now,
         lead_s=step.settings.maintenance_lead_s,
         home=state.region,
-        verdicts=known.verdicts if known is not None else None,
+        verdicts=known.verdicts if known is not None else made.candidates.verdicts,
+        existing=_placed(step, app.id) if app.resident else (),
     )
     launches.refuse(refusals)
     made.bytes_left -= len(placed) * app.launch_bytes
     for place in placed:
         agent = place.host.agent
-        launches.refusals.pop(agent.agent_id, None)
-        launch = _launch(step, app, by_host[agent.hostname], place)
+        if agent.agent_id not in refusals:
+            launches.refusals.pop(agent.agent_id, None)
+        launch = _launch(step, app, by_host[agent.hostname].pop(0), place)
         made.accepted.setdefault(agent.agent_id, (place.host, []))[1].append(launch)
+    if not app.per_host:
+        return len(placed), bool(refusals)
     for refusal in refusals.values():
-        instance = by_host[refusal.hostname]
+        instance = by_host[refusal.hostname][0]
         if instance.waiting and not instance.unfit:
             state.alter(instance, unfit=True)
             step.touch(app.id)
@@ -232,10 +247,12 @@ def _launch(step: Step, app: App, instance: Instance, place: placement.Placement
     if instance.unfit:
         step.state.alter(instance, unfit=False)
     try:
-        launch = Launch(instance.task_id, payload(app, instance, step.state.framework_id, step.state.apps))
+        kept = volumes.to_launch(step, app, instance)
+        launch = Launch(instance.task_id, payload(app, instance, step.state.framework_id, step.state.apps, kept))
     except Exception:
         step.state.alter(instance, state=None, agent=NOWHERE, ports=(), launched_at=0.0)  # it was never on its way
         raise
+    volumes.launched(step, instance, kept)
     step.put(instance)
     step.state.launches_of(app.id).used_at = step.now
     run = step.state.runs.get(instance.app_id)
@@ -315,7 +332,7 @@ def _wants_offers(step: Step, app_id: str, depended_on: _Dependencies) -> bool:
     if reason is not None:
         launches.waiting = reason
         return False
-    if launches.waiting not in (Waiting.NO_FIT, Waiting.LAUNCH_LIMIT, Waiting.FAULT, Waiting.NO_OFFER):
+    if launches.waiting not in (Waiting.NO_FIT, Waiting.LAUNCH_LIMIT, Waiting.FAULT, Waiting.NO_OFFER, Waiting.VOLUME):
         launches.waiting, launches.no_offer_since = Waiting.NO_OFFER, step.now
         step.offering.fresh = True
     return step.state.unanswered < step.settings.launching_most

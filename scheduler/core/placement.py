@@ -237,13 +237,16 @@ def place_on_hosts(
     lead_s: float = 0.0,
     home: str = "",
     verdicts: constraints.Verdicts | None = None,
+    existing: Iterable[Instance] = (),
 ) -> tuple[list[Placement], dict[str, Refusal]]:
-    """Place one instance on each of these hosts that offers enough, ``most`` at most; hosts are changed by :meth:`Host.take`.
+    """Place one instance on each of these hosts, as often as it is named, that offers enough, ``most`` at most.
 
-    ``verdicts`` are what is known of the app's constraints. Returns the placements, and by agent id why a host took none.
-    Of hosts that offer nothing, nothing is said.
+    Hosts are changed by :meth:`Host.take`. ``verdicts`` are what is known of the app's constraints, ``existing`` its instances
+    that these are held against. Returns the placements, and by agent id why a host took none or no more. Of hosts that offer
+    nothing, nothing is said.
     """
-    limits = constraints.Constraints(app, (), home, verdicts)
+    of_version = (instance.agent for instance in existing if instance.version == app.version)
+    limits = constraints.Constraints(app, of_version, home, verdicts)
     placed: list[Placement] = []
     refusals: dict[str, Refusal] = {}
     for hostname in hostnames:
@@ -261,6 +264,7 @@ def place_on_hosts(
                 assert ports is not None, "refuse() let a host without the ports through"
                 host.take(app.resources, ports, app.launch_bytes, app.accepts)
                 placed.append(Placement(host, ports))
+                limits.add(host.agent)
                 refused.clear()
                 break
             refused[host.agent.agent_id] = refusal

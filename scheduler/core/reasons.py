@@ -33,6 +33,7 @@ class Waiting(enum.Enum):
     FIRST = "FirstInstance"  #: its instance with ordinal 0 is not ready, and the others start after that
     RUN_BEFORE = "RunBefore"  #: the run in whose place it comes has not ended
     BACK_OFF = "BackOff"  #: its last tasks failed, the next launch is delayed
+    VOLUME = "VolumeElsewhere"  #: what waits has its volumes on hosts that offer nothing, or may still be written to
     LAUNCH_LIMIT = "LaunchLimit"  #: too many launches are unconfirmed
     NO_OFFER = "NoOffer"  #: no agent has offered anything since
     FAULT = "InternalError"  #: eratos itself broke over it

@@ -2,12 +2,13 @@
 
 Keys: ``framework_id``, ``apps/<app id>``, ``versions/<app id>/<version>``, ``deployments/<deployment id>``,
 ``changes/<app id>``, ``groups/<group id>``, ``instances/<instance id>``, ``jobs/<job id>``, ``runs/<run's path>``,
-``histories/<job id>``, ``quotas/<group id>``. An instance is stored before its launch is sent and forgotten only after a
-terminal state arrived (rule 6), so a task the store does not know is not ours to keep.
+``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``. An instance is stored before its launch is sent and
+forgotten only after a terminal state arrived (rule 6), so a task the store does not know is not ours to keep.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,8 +26,9 @@ JOBS = "jobs/"
 RUNS = "runs/"
 HISTORIES = "histories/"
 QUOTAS = "quotas/"
+VOLUMES = "volumes/"
 #: What the key of any record but the framework id begins with.
-KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS)
+KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES)
 
 #: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
 #: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.
@@ -56,6 +58,7 @@ class InstanceRecord:
     unreachable_at: float = 0.0  #: since when its agent cannot be reached; 0: it can
     outdated: str = ""  #: why it is to be replaced by one that knows what it requires; empty: it knows
     ordinal: int | None = None  #: that it holds among those of its app, from 0; None: its app has none
+    slot: str = ""  #: whose volumes it has; empty: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,42 @@ class QuotaRecord:
     cpus_m: int | None = None  #: thousandths
     mem_mib: int | None = None
     disk_mib: int | None = None
+
+
+class VolumeState(enum.Enum):
+    """How far a volume is."""
+
+    NEW = "new"  #: its executor may still have to make it
+    MADE = "made"  #: an instance has run with it: where it is missing, data is missing
+    LEFT = "left"  #: its host was away for so long that its instance began anew elsewhere; no instance gets it any more
+    DELETING = "deleting"  #: a user wants it destroyed, and its host has not said yet that it is
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """A Docker volume on one host. It is stored before the launch that makes it, and until its host says that it is gone.
+
+    The volumes that one instance has at a time make a slot. Instances come and go, and the slot is handed on.
+    """
+
+    volume_id: str  #: also its name in Docker
+    app_id: str
+    slot: str
+    container_path: str
+    size_mib: int
+    agent_id: str
+    hostname: str
+    created_at: float  #: seconds since the epoch, as all times here
+    state: VolumeState = VolumeState.NEW
+    instance_id: str = ""  #: whose it is; empty: nobody's
+    task_id: str = ""  #: the one task that may write to it: nobody else may before that has ended
+    executor_id: str = ""  #: whose task that was, or the last one
+    released_at: float = 0.0  #: when an instance had it last; 0: one has it
+    message: str = ""  #: why it could not be destroyed yet
+
+    @property
+    def key(self) -> str:
+        return VOLUMES + self.volume_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +265,7 @@ Record = (
     | RunRecord
     | HistoryRecord
     | QuotaRecord
+    | VolumeRecord
 )
 
 
@@ -244,4 +284,5 @@ class Stored:
     runs: tuple[RunRecord, ...] = ()
     histories: tuple[HistoryRecord, ...] = ()
     quotas: tuple[QuotaRecord, ...] = ()
+    volumes: tuple[VolumeRecord, ...] = ()
     spoilt: dict[str, str] = field(default_factory=dict)  #: key -> why it could not be read; left in the store as it is

@@ -71,13 +71,18 @@ def bounds(app: App) -> tuple[int, int]:
     """Return (fewest ready, most existing) instances during a replacement.
 
     With ordinals one may always be away: as none is held twice, nothing could be replaced otherwise.
+
+    Of an app with volumes one may always be without: its successor has its volumes, and so comes after it
+    (TaskReplaceActor.scala).
     """
     strategy = app.upgrade_strategy
     fewest = math.ceil(app.instances * strategy.minimum_health_capacity)
     if app.ordinals:
         return max(0, min(fewest, app.instances - 1)), app.instances
     most = app.instances + math.floor(app.instances * strategy.maximum_over_capacity)
-    if fewest >= most:
+    if fewest >= most and app.resident:
+        fewest = max(0, most - 1)
+    elif fewest >= most:
         # With all of them to stay ready and none in excess nothing could ever move: Marathon, too, allows one more then.
         most = fewest + 1
     return fewest, most
@@ -91,7 +96,9 @@ def next_steps(app: App | None, fleet: Fleet) -> Steps:
     if counts.old:
         return staged_steps(app, app, app.instances, fleet)
     missing = app.instances - counts.current
-    return Steps(start=max(0, missing), stop=tuple(_surplus(app, fleet, -missing)))
+    # With volumes what is on its way out has still to leave them to its successor.
+    start = min(missing, app.instances - counts.total) if app.resident else missing
+    return Steps(start=max(0, start), stop=tuple(_surplus(app, fleet, -missing)))
 
 
 def staged_steps(app: App, before: App, limit: int, fleet: Fleet) -> Steps:

@@ -34,6 +34,7 @@ from .records import (
     QuotaRecord,
     RunRecord,
     VersionRecord,
+    VolumeRecord,
 )
 
 NOWHERE = Agent("", "")
@@ -81,6 +82,9 @@ class Instance:
     outdated: str = ""  #: why it is to be replaced by one that knows what it requires; empty: it knows
     ordinal: int | None = None  #: that it holds among those of its app, from 0; None: its app has none
     host: str = ""  #: the name of the one host that it is for, while it waits; empty: for any. Not stored
+    slot: str = ""  #: whose volumes it has; empty: none
+    volumes: tuple[tuple[str, str], ...] = ()  #: of its task: where each is mounted, and which one it is; not stored
+    away_at: float = 0.0  #: since when the host of its volumes is known to be away, while it waits for that; not stored
     unfit: bool = False  #: that host had no room when it was looked at last, so nobody counts on it
     waiting_since: float = 0.0
     news_at: float = 0.0  #: when its executor last said something new of its start; not stored, as the next four
@@ -153,6 +157,7 @@ class Instance:
             unreachable_at=self.unreachable_at,
             outdated=self.outdated,
             ordinal=self.ordinal,
+            slot=self.slot,
         )
 
     @classmethod
@@ -174,6 +179,7 @@ class Instance:
             stopping=record.stopping,
             outdated=record.outdated,
             ordinal=record.ordinal,
+            slot=record.slot,
             ran_from=record.started_at,
             proven=record.healthy is True,
         )
@@ -419,6 +425,9 @@ class State:
     runs: dict[str, Run] = field(default_factory=dict)  #: by path, which stands for an app's id
     of_job: dict[str, dict[str, Run]] = field(default_factory=dict)  #: job -> its runs by their own ids
     quotas: dict[str, QuotaRecord] = field(default_factory=dict)  #: by the group that it is for
+    volumes: dict[str, VolumeRecord] = field(default_factory=dict)
+    #: app -> slot -> its volumes by id
+    slots: dict[str, dict[str, dict[str, VolumeRecord]]] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
     looking: bool = False  #: offers are wanted although nothing waits
@@ -459,6 +468,20 @@ class State:
         del of_job[run.record.run_id]
         if not of_job:
             del self.of_job[run.record.job_id]
+
+    def keep_volume(self, record: VolumeRecord) -> None:
+        """Know a volume, or know it as it is now; its app and its slot never change."""
+        self.volumes[record.volume_id] = record
+        self.slots.setdefault(record.app_id, {}).setdefault(record.slot, {})[record.volume_id] = record
+
+    def drop_volume(self, volume_id: str) -> None:
+        record = self.volumes.pop(volume_id)
+        of_app = self.slots[record.app_id]
+        del of_app[record.slot][volume_id]
+        if not of_app[record.slot]:
+            del of_app[record.slot]
+        if not of_app:
+            del self.slots[record.app_id]
 
     def standing(self, app_id: str) -> App | None:
         """Return what a change of an app would be taken back to: of two versions that are wanted the one before."""
@@ -585,6 +608,10 @@ class State:
             held = [instance.ordinal for instance in fleet.instances.values() if instance.ordinal is not None]
             assert len(held) == len(set(held)), f"an ordinal of {app_id} is held twice"
         assert self.connected or not self.offers, "offers outlived the subscription"
+        indexed = {v: r for slots in self.slots.values() for found in slots.values() for v, r in found.items()}
+        assert indexed == self.volumes, "volumes are not those of the slots"
+        held = [instance.slot for instance in self.instances.values() if instance.slot]
+        assert len(held) == len(set(held)), f"two instances have the same volumes: {held}"
         runs = {run.record.path: run for of_job in self.of_job.values() for run in of_job.values()}
         assert self.runs == runs, "runs are not those of the jobs"
         for path in runs:

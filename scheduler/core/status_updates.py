@@ -12,7 +12,7 @@ from eratos.common import names
 from eratos.marathon.app import App
 from eratos.marathon.app_parts import UnreachableStrategy
 
-from . import crash_backoff, deployments, hosts, reconcile, runs
+from . import crash_backoff, deployments, hosts, reconcile, runs, volumes
 from .actions import Kill, Notice, Reconcile
 from .mesos_types import RECONCILIATION, TaskState, TaskStatus
 from .records import INSTANCES
@@ -68,6 +68,8 @@ def _without_record(step: Step, update: TaskStatus) -> None:
     spoilt = parsed is not None and INSTANCES + parsed[0] in state.spoilt
     # The master answers a kill on a lost agent with the same state again, so killing would go round without end; if the task
     # ever comes back, its next state is of another kind.
+    if update.state.terminal:
+        volumes.ended(step, update.task_id, list(state.volumes.values()))
     if update.state.terminal or update.state in OUT_OF_REACH or spoilt:
         if state.unknown.pop(update.task_id, "") or state.returned.pop(update.task_id, ""):
             state.hosts_changed += 1  # its host is free of it
@@ -106,6 +108,7 @@ def _alive(step: Step, instance: Instance, update: TaskStatus) -> None:
     if update.state is TaskState.RUNNING and not instance.started_at:
         changes["started_at"] = update.timestamp or step.now
         instance.ran_from = step.now
+        volumes.running(step, instance, update.executor_id)
         launches = step.state.launches.get(instance.app_id)
         if launches is not None and launches.last_failure is not None and instance.launched_at >= launches.last_failure.at:
             launches.failing = False
@@ -183,16 +186,28 @@ def unreachable_due(step: Step, instance: Instance) -> None:
         out_s = step.now - instance.unreachable_at
         message = f"its agent could not be reached for {out_s:.0f} s"
         _ended(step, instance, TaskStatus(instance.task_id, TaskState.LOST, instance.agent_id, message=message))
+    elif instance.slot and state.in_force(instance.app_id) is not None:
+        # What comes in its place has other volumes. Should it come back after all, it is unknown then, and killed.
+        volumes.leave(step, instance)
+        give_up(step, instance)
     elif not instance.inactive:
         state.alter(instance, inactive=True)
         strategy = _strategy(step, instance)
         if strategy is not None:
             step.timers.set(key, step.now + strategy.expunge_after_seconds - strategy.inactive_after_seconds)
     else:
-        # Given up for good; should it come back after all, it is unknown then, and killed.
-        step.forget(INSTANCES + instance.instance_id)
-        _remember_given_up(step, instance)
-        state.remove(instance)
+        give_up(step, instance)
+    step.touch(instance.app_id)
+
+
+def give_up(step: Step, instance: Instance) -> None:
+    """Give an instance up for good that is out of reach; should it come back after all, it is unknown then, and killed."""
+    step.forget(INSTANCES + instance.instance_id)
+    _remember_given_up(step, instance)
+    for kind in (TimerKind.LAUNCH, TimerKind.KILL, TimerKind.UNREACHABLE):
+        step.timers.clear(Timer(kind, instance.instance_id))
+    step.state.remove(instance)
+    volumes.release(step, instance)
     step.touch(instance.app_id)
 
 
@@ -206,7 +221,16 @@ def _remember_given_up(step: Step, instance: Instance) -> None:
 def _strategy(step: Step, instance: Instance) -> UnreachableStrategy | None:
     """Return the app's strategy; None means to wait without end. A deleted app's instances are given up at once."""
     app = step.state.in_force(instance.app_id)
-    return UnreachableStrategy() if app is None else app.unreachable_strategy
+    if app is None:
+        return UnreachableStrategy()
+    if not instance.slot or app.residency is None:
+        return app.unreachable_strategy
+    after_s = app.residency.gives_up_after_s
+    return (
+        None
+        if after_s is None
+        else UnreachableStrategy.model_validate({"inactiveAfterSeconds": after_s, "expungeAfterSeconds": after_s})
+    )
 
 
 def _ended(step: Step, instance: Instance, update: TaskStatus) -> None:
@@ -227,22 +251,26 @@ def _ended(step: Step, instance: Instance, update: TaskStatus) -> None:
     as_wanted = (wanted := state.definition(instance)) is not None and instance.version == wanted.version
     keep = as_wanted and not over and not (instance.stopping or instance.inactive or instance.moving)
     state.remove(instance)
-    if keep:
-        # The instance survives its task and waits for its next one.
-        host = instance.hostname if app is not None and app.per_host else ""
-        state.add(
-            Instance(
-                instance_id=instance.instance_id,
-                app_id=instance.app_id,
-                version=instance.version,
-                attempt=instance.attempt + 1,
-                ordinal=instance.ordinal,
-                host=host,
-                waiting_since=step.now,
-                spared=spared,
-            )
-        )
-        step.offering.fresh = True
+    volumes.ended(step, instance.task_id, volumes.of_instances(state, (instance,)))
+    if not keep:
+        volumes.release(step, instance)
+        return
+    # The instance survives its task and waits for its next one.
+    host = instance.hostname if app is not None and app.per_host else ""
+    survivor = Instance(
+        instance_id=instance.instance_id,
+        app_id=instance.app_id,
+        version=instance.version,
+        attempt=instance.attempt + 1,
+        ordinal=instance.ordinal,
+        host=host,
+        waiting_since=step.now,
+        spared=spared,
+    )
+    volumes.survivor(step, instance, survivor)
+    state.add(survivor)
+    volumes.watch(step, survivor)
+    step.offering.fresh = True
 
 
 def _note_end(step: Step, app: App, instance: Instance, update: TaskStatus) -> None:
@@ -291,6 +319,7 @@ def stop(step: Step, instance: Instance) -> None:
     """Stop an instance: at once if it only waits, by a kill that is repeated until it took effect otherwise."""
     if instance.waiting:
         step.state.remove(instance)
+        volumes.release(step, instance)
     elif not instance.stopping:
         step.state.alter(instance, stopping=True)
         step.put(instance)

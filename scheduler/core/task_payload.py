@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from eratos.common import names
@@ -10,6 +10,7 @@ from eratos.common.payload import (
     DiscoveryPort,
     Fetch,
     HealthCheck,
+    KeptVolume,
     Port,
     ReadinessCheck,
     SecretFile,
@@ -23,6 +24,7 @@ from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 
 from . import pod_payload, requirements
+from .records import VolumeRecord, VolumeState
 from .state import Instance
 
 #: From SIGTERM to SIGKILL where the app says nothing; Mesos' own default is as long (mesos.proto, KillPolicy).
@@ -32,10 +34,13 @@ DEFAULT_KILL_GRACE_S = 3.0
 NO_APPS: Mapping[str, App] = {}
 
 
-def payload(app: App, instance: Instance, framework_id: str, apps: Mapping[str, App] = NO_APPS) -> TaskPayload:
+def payload(
+    app: App, instance: Instance, framework_id: str, apps: Mapping[str, App] = NO_APPS, kept: Iterable[VolumeRecord] = ()
+) -> TaskPayload:
     """Return the whole instruction for the executor; ``instance`` has its agent and ports already. Of ``apps`` it may require
-    some.
+    some; ``kept`` are its persistent volumes.
     """
+    volumes = {record.container_path: record for record in kept}
     docker, grace_s = app.container.docker, app.task_kill_grace_period_seconds
     ports = tuple(
         Port(
@@ -64,10 +69,10 @@ def payload(app: App, instance: Instance, framework_id: str, apps: Mapping[str, 
         requires=requirements.of_task(app, instance, apps),
         discovery=tuple(_discovered(app, ports)),
         ports=ports,
-        volumes=tuple(
-            Volume(container_path=v.target, source=v.source, read_only=v.read_only, named=v.named)
-            for v in app.container.volumes
-            if not v.secret
+        volumes=tuple(_volume(app, volume, volumes) for volume in app.container.volumes if not volume.secret),
+        keeps=tuple(
+            KeptVolume(record.volume_id, record.container_path, record.slot, record.state is VolumeState.NEW)
+            for record in volumes.values()
         ),
         secret_env=app.secret_env,
         secret_files=tuple(SecretFile(v.target, app.secrets[v.secret].source) for v in app.container.volumes if v.secret),
@@ -86,6 +91,17 @@ def payload(app: App, instance: Instance, framework_id: str, apps: Mapping[str, 
         pull_secret=app.secrets[docker.pull_config.secret].source if docker is not None and docker.pull_config else "",
         containers=tuple(pod_payload.containers(app, ports)) if isinstance(app, Pod) else (),
     )
+
+
+def _volume(app: App, volume: marathon.Volume, kept: Mapping[str, VolumeRecord]) -> Volume:
+    """Return a mount. A folder of the sandbox that is a persistent volume is that volume (Marathon's persistent-volumes.md)."""
+    persistent = volume if volume.persistent is not None else None
+    if volume.in_sandbox:
+        persistent = next((found for found in app.persistent_volumes if found.target == volume.place), None)
+    if persistent is not None:
+        source = kept[persistent.container_path].volume_id
+        return Volume(container_path=volume.target, source=source, read_only=volume.read_only, named=True)
+    return Volume(container_path=volume.target, source=volume.source, read_only=volume.read_only, named=volume.named)
 
 
 def _health_checks(app: App, ports: tuple[Port, ...]) -> Iterator[HealthCheck]:

@@ -21,6 +21,8 @@ class TimerKind(enum.Enum):
     INSTANT = "instant"  #: a schedule's next one: job
     SILENT = "silent"  #: hosts have had the time to offer something: app with one instance on each
     RUN = "run"  #: it has waited for as long as it may: run
+    VOLUME = "volume"  #: go on with one that is to be destroyed, or whose last task may still write: volume
+    RELAUNCH = "relaunch"  #: the host of its volumes has been away for long: waiting instance
     RECONCILE = "reconcile"
     REBALANCE = "rebalance"
     REVIVE = "revive"  #: ask for offers again

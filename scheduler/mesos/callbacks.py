@@ -6,11 +6,13 @@ reads the next event.
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from eratos.common.log import fields
+from eratos.common.volume_messages import VolumeDestroyed
 from eratos.mesos.library import Scheduler
 
 from ..core import actions, events
@@ -80,8 +82,12 @@ class Callbacks(Scheduler):  # type: ignore[misc]
         self._emit(events.ExecutorLost(agent_id["value"], executor_id["value"], status))
 
     def frameworkMessage(self, driver: Any, executor_id: Wire, agent_id: Wire, message: str) -> None:  # noqa: N802
-        # Messages have no delivery guarantee (rule 51) and none is used.
-        log.debug("message ignored %s", fields(agent_id=agent_id["value"], executor_id=executor_id["value"]))
+        # Messages have no delivery guarantee (rule 51): the core asks until it is answered.
+        found = VolumeDestroyed.from_bytes(base64.b64decode(message, validate=True))
+        if found is None:
+            log.debug("message ignored %s", fields(agent_id=agent_id["value"], executor_id=executor_id["value"]))
+        else:
+            self._emit(events.VolumeDestroyed(found.volume_id, found.error))
 
     def error(self, driver: Any, message: str) -> None:
         self._emit(events.MasterError(message))

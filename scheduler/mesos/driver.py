@@ -106,6 +106,10 @@ class SchedulerDriver:
             case actions.Reconcile():
                 # Asked again anyway; thousands of tasks are not to take the room that kills need.
                 return master.send(translate.reconcile(call), bulky=True)
+            case actions.DestroyVolume():
+                known = self._offers.executors(call.agent_id) | ({call.executor_id} - {""})
+                sent = [master.send(translate.message(call, executor_id), bulky=True) for executor_id in sorted(known)]
+                return all(sent)
             case actions.Resubscribe():
                 master.resubscribe(call.reason)
                 return True

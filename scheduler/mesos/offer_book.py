@@ -138,6 +138,7 @@ class OfferBook:
         self._executor_resources = executor_resources
         self._lock = threading.Lock()  # over the offers and the executors known by them
         self._offers: dict[str, Mapping[str, Any]] = {}
+        self._executors: dict[str, frozenset[str]] = {}  #: agent id -> those of this framework, as its latest offer has them
 
     def __len__(self) -> int:
         return len(self._offers)
@@ -159,7 +160,13 @@ class OfferBook:
                 self._infos.make(resources)
             offer = translate.offer(raw, (self._infos.plain_id if self._infos.known(value) else value for value in present))
             self._offers[offer.offer_id] = raw
+            self._executors[offer.agent_id] = frozenset(present)
         return offer
+
+    def executors(self, agent_id: str) -> frozenset[str]:
+        """Return the executors of this framework that an agent's latest offer has shown."""
+        with self._lock:
+            return self._executors.get(agent_id, frozenset())
 
     def discard(self, offer_ids: Iterable[str]) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ from eratos.common import check_results, names
 from eratos.common.log import fields
 from eratos.common.payload import DiscoveryPort, TaskPayload
 from eratos.common.resources import PortRanges, Resources
+from eratos.common.volume_messages import DestroyVolume
 
 from ..core import actions
 from ..core.mesos_types import InverseOffer, Offer, TaskState, TaskStatus, Window, number_text
@@ -260,6 +261,19 @@ def reconcile(call: actions.Reconcile) -> Wire:
             task["agent_id"] = {"value": agent_id}
         tasks.append(task)
     return {"type": "RECONCILE", "reconcile": {"tasks": tasks}}
+
+
+def message(call: actions.DestroyVolume, executor_id: str) -> Wire:
+    """Return a MESSAGE to an executor."""
+    data = DestroyVolume(call.volume_id, call.app_id).to_bytes()
+    return {
+        "type": "MESSAGE",
+        "message": {
+            "agent_id": {"value": call.agent_id},
+            "executor_id": {"value": executor_id},
+            "data": base64.b64encode(data).decode("ascii"),
+        },
+    }
 
 
 def acknowledge(update: TaskStatus) -> Wire:

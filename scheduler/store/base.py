@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..core.actions import Forget, Put, Write
-from ..core.records import HISTORIES, RECORD_BYTES_MAX, Stored
+from ..core.records import HISTORIES, RECORD_BYTES_MAX, VOLUMES, Stored
 from . import codec
 from .errors import RecordTooLarge, StoreFenced, StoreUnavailable, StoreUnusable
 
@@ -82,8 +82,8 @@ class Store(Protocol):
 
 
 def final_values(batch: Sequence[Write]) -> dict[str, bytes | None]:
-    """Return what each key holds after the batch, None where it is forgotten: puts first, histories the last
-    of them, all in their order.
+    """Return what each key holds after the batch, None where it is forgotten: puts first, of these volumes
+    at the beginning and histories at the end, all in their order.
 
     Raises RecordTooLarge.
     """
@@ -95,9 +95,11 @@ def final_values(batch: Sequence[Write]) -> dict[str, bytes | None]:
                 puts[key] = _checked(key, codec.encode(key, record))
             case Forget():
                 forgets[key] = None
+    # A volume comes before the instance that it is made for.
+    first = {key: puts.pop(key) for key in list(puts) if key.startswith(VOLUMES)}
     # That an instant is decided comes after the run that was made for it, should the write be cut in two.
     last = {key: puts.pop(key) for key in list(puts) if key.startswith(HISTORIES)}
-    return puts | last | forgets
+    return first | puts | last | forgets
 
 
 def checked_records(records: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -30,6 +30,7 @@ from ..core.records import (
     QUOTAS,
     RUNS,
     VERSIONS,
+    VOLUMES,
     ChangeRecord,
     DeploymentRecord,
     GroupRecord,
@@ -41,6 +42,7 @@ from ..core.records import (
     Stored,
     TaskRecord,
     VersionRecord,
+    VolumeRecord,
 )
 from ..core.runs import app_of
 from .errors import StoreUnusable
@@ -49,7 +51,7 @@ R = TypeVar("R")
 
 #: The form that is written, and the newest one that is read. Each back end also notes the newest form ever written to
 #: it and refuses to open where that is newer than this: an older version would drop what it does not know.
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 
 
 def _apps_of_1(fields: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +71,9 @@ MIGRATIONS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any
     (INSTANCES, 2): _unchanged,
     # Since schema 4 there are jobs, runs and histories, whose instances a version before would stop, and quotas.
     **{(kind, 3): _unchanged for kind in (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS)},
+    # Since schema 5 there are volumes, of which a version before would know nothing, nor that an instance has some.
+    **{(kind, 4): _unchanged for kind in (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS)},
+    **{(kind, 4): _unchanged for kind in (JOBS, RUNS, HISTORIES, QUOTAS)},
 }
 
 
@@ -139,6 +144,8 @@ def encode(key: str, record: Record) -> bytes:
             return _encoder.encode({"schema": SCHEMA, "record": record})
         case QuotaRecord() if key == QUOTAS + record.path:
             return _encoder.encode({"schema": SCHEMA, "record": record})
+        case VolumeRecord() if key == record.key:
+            return _encoder.encode({"schema": SCHEMA, "record": record})
     raise ValueError(f"a record of type {type(record).__name__} cannot be stored under {key!r}")
 
 
@@ -159,6 +166,7 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
     runs: list[RunRecord] = []
     histories: list[HistoryRecord] = []
     quotas: list[QuotaRecord] = []
+    volumes: list[VolumeRecord] = []
     spoilt: dict[str, str] = {}
     shared: dict[Any, Any] = {}
     for key, data in items:
@@ -186,6 +194,8 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
                 histories.append(_plain(HISTORIES, key, data, HistoryRecord, "job_id"))
             elif key.startswith(QUOTAS):
                 quotas.append(_plain(QUOTAS, key, data, QuotaRecord, "path"))
+            elif key.startswith(VOLUMES):
+                volumes.append(_plain(VOLUMES, key, data, VolumeRecord, "volume_id"))
             else:
                 spoilt[key] = "no record of a known kind"
         except Exception as error:  # edge: one poisoned record must not stop the rest, whatever its reader raised
@@ -209,6 +219,7 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
         tuple(runs),
         tuple(histories),
         tuple(quotas),
+        tuple(volumes),
         spoilt,
     )
 

@@ -19,6 +19,7 @@ from eratos.scheduler.core.records import (
     QUOTAS,
     RUNS,
     VERSIONS,
+    VOLUMES,
     InstanceRecord,
     Stored,
 )
@@ -26,12 +27,12 @@ from eratos.scheduler.core.records import (
 
 def as_stored(store: Mapping[str, Any]) -> Stored:
     """Return what a leader reads from a store that holds these records by their keys."""
-    kinds = (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, JOBS, RUNS, HISTORIES, QUOTAS)
-    apps, instances, versions, deployments, changes, groups, jobs, runs, histories, quotas = (
+    kinds = (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES)
+    apps, instances, versions, deployments, changes, groups, jobs, runs, histories, quotas, volumes = (
         tuple(record for key, record in store.items() if key.startswith(kind)) for kind in kinds
     )
     framework_id = store.get(FRAMEWORK_ID, "")
-    return Stored(framework_id, apps, instances, versions, deployments, changes, groups, jobs, runs, histories, quotas)
+    return Stored(framework_id, apps, instances, versions, deployments, changes, groups, jobs, runs, histories, quotas, volumes)
 
 
 def an_instance(number: int, app_id: str = "/shop/cart") -> InstanceRecord:

@@ -815,3 +815,26 @@ def test_quotas_are_set_shown_and_deleted(session: Session, controller: FakeCont
     assert run(["quota", "delete", "/"], session) == 0
     assert run(["quota", "set", "/shop"], session) == 2
     assert list(controller.machine.state.quotas) == ["/shop"]
+
+
+def test_volumes_are_listed_and_what_nobody_uses_is_destroyed(session: Session, controller: FakeController) -> None:
+    kept = [{"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}]
+    app = an_app("/db", container={"type": "DOCKER", "docker": {"image": "db:1"}, "volumes": kept})
+    (task,) = running(controller, app)
+    (volume_id,) = controller.machine.state.volumes
+    assert run(["volume", "list"], session) == 0
+    assert run(["volume", "delete", "--yes", volume_id], session) == 1, "it is in use"
+    assert run(["app", "delete", "--yes", "/db"], session) == 0
+    controller.update(task, "KILLED")
+    assert run(["volume", "delete", "--yes", "--force", volume_id], session) == 0
+    assert not controller.machine.state.volumes
+
+
+def test_wipe_goes_with_kills_and_deletions(session: Session, controller: FakeController) -> None:
+    kept = [{"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}]
+    app = an_app("/db", container={"type": "DOCKER", "docker": {"image": "db:1"}, "volumes": kept})
+    (task,) = running(controller, app)
+    assert run(["task", "kill", "--scale", "--wipe", task], session) == 2
+    assert run(["task", "kill", "--wipe", task], session) == 0
+    (record,) = controller.machine.state.volumes.values()
+    assert record.state.value == "deleting"

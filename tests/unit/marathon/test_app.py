@@ -354,10 +354,6 @@ def test_the_input_is_left_as_it_was() -> None:
         ({"container": {"type": "MESOS", "linuxInfo": {"seccomp": {"unconfined": True}}}, "cmd": "x"}, "/container/linuxInfo"),
         ({"container": {"docker": {"image": "x", "pullConfig": {"secret": "s"}}}}, "/container/docker/pullConfig/secret"),
         ({"container": {"docker": {"image": "x", "credential": {"principal": "p"}}}}, "/container/docker/credential"),
-        (
-            {"container": DOCKER | {"volumes": [{"containerPath": "a", "persistent": {"size": 1}, "mode": "RW"}]}},
-            "/container/volumes(0)/persistent",
-        ),
         ({"container": DOCKER | {"volumes": [{"containerPath": "/a", "secret": "s"}]}}, "/container/volumes(0)/secret"),
         ({"container": with_volume(containerPath="a", secret="s"), "secrets": {"s": {"source": "x"}}}, "/container/volumes(0)"),
         ({"env": {"A": {"secret": "s"}}, "secrets": {"t": {"source": "x"}}}, "/env/A/secret"),

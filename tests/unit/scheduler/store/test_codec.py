@@ -25,6 +25,7 @@ from eratos.scheduler.core.records import (
     QUOTAS,
     RUNS,
     VERSIONS,
+    VOLUMES,
     ChangeRecord,
     DeploymentRecord,
     EndedRun,
@@ -37,6 +38,8 @@ from eratos.scheduler.core.records import (
     Stored,
     TaskRecord,
     VersionRecord,
+    VolumeRecord,
+    VolumeState,
 )
 from eratos.scheduler.store import codec
 from eratos.scheduler.store.base import final_values
@@ -138,7 +141,7 @@ def test_a_record_without_its_migration_is_set_aside(monkeypatch: pytest.MonkeyP
     [
         (b"not json", "JSON is malformed"),
         (codec.encode(KEY, an_instance(1)).replace(b'"attempt":1', b'"attempt":"1"'), r"Expected `int`.*attempt"),
-        (codec.encode(KEY, an_instance(1)).replace(b'"schema":4', b'"schema":7'), "is of schema 7, this version reads 1 to 4"),
+        (codec.encode(KEY, an_instance(1)).replace(b'"schema":5', b'"schema":7'), "is of schema 7, this version reads 1 to 5"),
         (codec.encode(INSTANCES + an_instance(2).instance_id, an_instance(2)), "holds the record of instance"),
     ],
 )
@@ -164,6 +167,7 @@ def test_the_instances_of_an_app_that_cannot_be_read_are_set_aside_with_it() -> 
 
 def test_every_schema_before_the_present_one_has_its_step() -> None:
     first = {APPS: 1, INSTANCES: 1, VERSIONS: 3, DEPLOYMENTS: 3, CHANGES: 3, GROUPS: 3}
+    first |= dict.fromkeys((JOBS, RUNS, HISTORIES, QUOTAS), 4)
     assert set(codec.MIGRATIONS) == {(kind, schema) for kind, since in first.items() for schema in range(since, codec.SCHEMA)}
 
 
@@ -233,7 +237,7 @@ def test_records_of_the_third_schema_are_read_as_they_are(record: Any) -> None:
         GroupRecord: lambda: GROUPS + record.group_id,
     }[type(record)]()
     data = codec.encode(key, record)
-    found = codec.decode_all([(key, data.replace(b'{"schema":4', b'{"schema":3', 1))])
+    found = codec.decode_all([(key, data.replace(b'{"schema":5', b'{"schema":3', 1))])
     assert found.spoilt == {} and found == codec.decode_all([(key, data)])
 
 
@@ -295,3 +299,33 @@ def test_that_an_instant_is_decided_is_written_after_the_run_that_was_made_for_i
     history, run = HISTORIES + "a", RUNS + _a_run().path
     written = final_values([Put(history, kept[history]), Forget("apps//x"), Put(run, kept[run])])
     assert list(written) == [run, history, "apps//x"]
+
+
+VOLUME = VolumeRecord("eratos-db-1", "/db", "s1", "data", 10, "S1", "h1", 1.5, VolumeState.MADE, "db.instance-1", "db.t", "e1")
+
+
+def test_a_volume_is_stored_under_its_own_name() -> None:
+    data = codec.encode(VOLUME.key, VOLUME)
+    assert codec.decode_all([(VOLUME.key, data)]).volumes == (VOLUME,)
+    assert json.loads(data)["record"]["state"] == "made"
+    assert list(codec.decode_all([(VOLUMES + "other", data)]).spoilt) == [VOLUMES + "other"]
+
+
+def test_a_store_of_the_version_before_has_no_volumes_and_is_read() -> None:
+    """Never change these bytes: they lie in users' stores."""
+    instance = (
+        b'{"schema":4,"record":{"instance_id":"a.instance-1","app_id":"/a","app_version":"v1","attempt":2,"agent_id":"S1",'
+        b'"hostname":"h","ports":[31000],"launched_at":1.5,"state":"TASK_RUNNING","started_at":2.5,"outdated":""}}'
+    )
+    app = b'{"schema":4,"record":{"id":"/a","cmd":"x","version":"v1","portDefinitions":[{"port":0}]}}'
+    quota = b'{"schema":4,"record":{"path":"/a","instances":3}}'
+    items = [(INSTANCES + "a.instance-1", instance), (APPS + "/a", app), (QUOTAS + "/a", quota)]
+    found = codec.decode_all(items)
+    assert not found.spoilt and not found.volumes
+    assert found.instances[0].slot == "" and found.apps[0].residency is None and found.quotas == (QuotaRecord("/a", 3),)
+
+
+def test_volumes_are_written_before_the_instances_that_have_them() -> None:
+    instance = an_instance(1)
+    batch = [Put(KEY, instance), Forget("instances/x"), Put(VOLUME.key, VOLUME)]
+    assert list(final_values(batch)) == [VOLUME.key, KEY, "instances/x"]

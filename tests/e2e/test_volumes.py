@@ -1,0 +1,67 @@
+"""Persistent volumes on the real cluster: data is there after a kill and after a deletion, on the same host, until a wipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.cluster import SOON_S, Cluster
+from support.containers import docker
+from support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+#: Each task adds a line to the file that it finds, and serves nothing.
+WRITES = "echo $MESOS_TASK_ID >> /data/tasks; exec sleep 100000"
+APP: dict[str, Any] = {
+    "id": "/kept",
+    "cpus": 0.05,
+    "mem": 32,
+    "cmd": WRITES,
+    "user": "root",
+    "container": {
+        "type": "DOCKER",
+        "docker": {"image": "eratos/prime"},
+        "volumes": [{"containerPath": "/data", "mode": "RW", "persistent": {"size": 10}}],
+    },
+    "networks": [{"mode": "host"}],
+    "portDefinitions": [],
+}
+
+
+def volumes(cluster: Cluster) -> list[dict[str, Any]]:
+    found = cluster.any_api("GET", "/v2/volumes").json()["volumes"]
+    return [volume for volume in found if volume["appId"] == APP["id"]]
+
+
+def lines(cluster: Cluster, count: int) -> tuple[str, str, list[str]]:
+    """Wait for the one task that runs, and for so many lines in its file; return it, its host and the lines."""
+
+    def written() -> tuple[str, str, list[str]]:
+        ((task, container),) = cluster.containers(APP["id"]).items()
+        found = docker("exec", container, "cat", "/data/tasks").split()
+        assert len(found) == count and found[-1] == task, f"{task} has {found}"
+        return task, cluster.host_of(container), found
+
+    return until(written, SOON_S, f"the file has {count} lines")
+
+
+def test_data_stays_with_its_app_on_its_host_until_it_is_wiped(cluster: Cluster):
+    try:
+        cluster.apply(APP)
+        task, host, _ = lines(cluster, 1)
+        cluster.any_api("DELETE", f"/v2/apps/kept/tasks/{task}")
+        second, again, found = lines(cluster, 2)
+        assert again == host and found[0] == task
+        (volume,) = volumes(cluster)
+        assert (volume["host"], volume["use"], volume["taskId"]) == (host, "used", second)
+        cluster.delete(APP["id"])
+        until(lambda: not cluster.states(APP["id"]), SOON_S, "nothing of the app runs")
+        assert [left["id"] for left in volumes(cluster)] == [volume["id"]]
+        cluster.apply(APP)
+        _, again, found = lines(cluster, 3)
+        assert again == host and found[:2] == [task, second]
+    finally:
+        cluster.any_api("DELETE", "/v2/apps/kept?wipe=true")
+    until(lambda: not volumes(cluster), SOON_S, "its volume is destroyed")
+    assert not [name for name in cluster.worker_volumes() if "eratos-kept-" in name]
