@@ -610,8 +610,8 @@ class State:
         assert self.connected or not self.offers, "offers outlived the subscription"
         indexed = {v: r for slots in self.slots.values() for found in slots.values() for v, r in found.items()}
         assert indexed == self.volumes, "volumes are not those of the slots"
-        held = [instance.slot for instance in self.instances.values() if instance.slot]
-        assert len(held) == len(set(held)), f"two instances have the same volumes: {held}"
+        taken = [instance.slot for instance in self.instances.values() if instance.slot]
+        assert len(taken) == len(set(taken)), f"two instances have the same volumes: {taken}"
         runs = {run.record.path: run for of_job in self.of_job.values() for run in of_job.values()}
         assert self.runs == runs, "runs are not those of the jobs"
         for path in runs:
