@@ -13,7 +13,8 @@ from . import health, secure, web
 from .settings import CONSUL_SERVERS, Settings
 from .terminal import Problem, Step
 
-NOTICE_S = 30
+#: Until Consul has noticed; gossip on a machine with no CPU to spare takes its time.
+NOTICE_S = 90
 POLL_S = 0.3
 
 

@@ -64,7 +64,7 @@ def cut(host: Container) -> None:
 
 
 def await_requests(rig: Rig, count: int) -> None:
-    until(lambda: sum(row["requests"] for row in rig.status()["servers"].values()) == count, 5, "all are under way")
+    until(lambda: sum(row["requests"] for row in rig.status()["servers"].values()) == count, 30, "all are under way")
 
 
 def test_gets_are_repeated_elsewhere_and_posts_fail_soon(rig: Rig, host: Container) -> None:
@@ -76,7 +76,7 @@ def test_gets_are_repeated_elsewhere_and_posts_fail_soon(rig: Rig, host: Contain
     # The living instance answers /hold from now on.
     docker("exec", rig.workers.id, "python3", "-c", GO.format(HERE))
     gets, posts = [Asked(rig, "GET") for _ in range(6)], [Asked(rig, "POST") for _ in range(6)]
-    until(lambda: sum(asked.response is not None for asked in (*gets, *posts)) == 6, 5, "the living one has answered its half")
+    until(lambda: sum(asked.response is not None for asked in (*gets, *posts)) == 6, 30, "the living one has answered its half")
     await_requests(rig, 6)
     cut(host)
     assert {get.result().port for get in gets} == {HERE}

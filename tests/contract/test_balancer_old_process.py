@@ -59,7 +59,7 @@ def busy(rig: Rig) -> int:
     def found() -> list[str]:
         return [name for name, row in rig.status()["servers"].items() if row["requests"]]
 
-    (name,) = until(lambda: len(names := found()) == 1 and names, 5, "one instance has a request", pace_s=0.01)
+    (name,) = until(lambda: len(names := found()) == 1 and names, 30, "one instance has a request", pace_s=0.01)
     return int(name.split("-")[-1].split(".")[0])
 
 
@@ -200,7 +200,7 @@ def test_many_streams_of_one_client_do_not_hide_an_idle_client(rig: Rig) -> None
     idle = http.client.HTTPConnection("127.0.0.1", rig.balancer.ports[8000], timeout=10)
     with Http2(rig.balancer.ports[8000]) as client:
         streams = [client.get("/hold") for _ in range(3)]
-        until(lambda: sum(row["requests"] for row in rig.status()["servers"].values()) == 3, 5, "three requests are under way")
+        until(lambda: sum(row["requests"] for row in rig.status()["servers"].values()) == 3, 30, "three requests are under way")
         idle.request("GET", "/")
         idle.getresponse().read()
         become_old(rig)

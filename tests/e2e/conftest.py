@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from devtool import secure
 from devtool.settings import COMPOSE_FILE, SECURE_FILE, Settings, read_settings
-from support.cluster import DEFAULT_PORTS, SOON_S, Cluster, dev
+from support.cluster import AFTER_HOST_LOSS_S, DEFAULT_PORTS, SOON_S, Cluster, dev, whole
 from support.folders import ROOT
 from support.waiting import until
 
@@ -59,6 +59,14 @@ def cluster(docker_services: Any) -> Iterator[Cluster]:
     until(lambda: made.framework_ids(), SOON_S, "the framework is registered")
     yield made
     made.remove_workers()
+
+
+@pytest.fixture(autouse=True)
+def _begun_whole(request: pytest.FixtureRequest) -> None:
+    """Begin each test of the shared cluster with every part up: the test before may have broken some that are coming back."""
+    if "cluster" in request.fixturenames:
+        request.getfixturevalue("cluster")
+        until(lambda: whole(read_settings(os.environ)), AFTER_HOST_LOSS_S, "every part is up")
 
 
 @pytest.fixture

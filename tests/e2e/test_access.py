@@ -80,8 +80,10 @@ def spy(cluster: Cluster) -> Iterator[dict[str, Any]]:
         assert cluster.any_api("PUT", "/v2/apps/spy", SPY).status_code == 422
         pytest.skip("a secure cluster runs no process as root that could look around")
     cluster.apply(SPY)
-    yield until(lambda: running(cluster), SOON_S, "the spy runs")
-    cluster.delete("/spy")
+    try:
+        yield until(lambda: running(cluster), SOON_S, "the spy runs")
+    finally:
+        cluster.delete("/spy")
 
 
 def running(cluster: Cluster) -> dict[str, Any] | None:

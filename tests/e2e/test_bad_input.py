@@ -48,8 +48,10 @@ def waiting_reason(cluster: Cluster, app_id: str) -> str:
 
 def test_more_cpu_than_any_agent_has_waits_with_the_reason(cluster: Cluster):
     cluster.apply(an_app("/huge", cpus=64))
-    until(lambda: "cpus: 64 wanted" in waiting_reason(cluster, "/huge"), SOON_S, "the queue names the field")
-    cluster.delete("/huge")
+    try:
+        until(lambda: "cpus: 64 wanted" in waiting_reason(cluster, "/huge"), SOON_S, "the queue names the field")
+    finally:
+        cluster.delete("/huge")
 
 
 def test_missing_image_shows_as_the_reason_while_waiting(cluster: Cluster):
@@ -59,15 +61,19 @@ def test_missing_image_shows_as_the_reason_while_waiting(cluster: Cluster):
         app = cluster.any_api("GET", "/v2/apps/no-image").json()["app"]
         return "eratos/no-such-image" in str(app.get("lastTaskFailure"))
 
-    until(told, SOON_S, "the app shows the failure with the image's name")
-    cluster.delete("/no-image")
+    try:
+        until(told, SOON_S, "the app shows the failure with the image's name")
+    finally:
+        cluster.delete("/no-image")
     cluster.settle({"id": "/no-image"}, 0)
 
 
 def test_exhausted_port_is_named(cluster: Cluster):
     fixed = an_app("/one-port", instances=4, requirePorts=True, portDefinitions=[{"port": 31900, "name": "http"}])
     cluster.apply(fixed)
-    until(lambda: "31900" in waiting_reason(cluster, "/one-port"), SOON_S, "the queue names the port")
-    until(lambda: len(cluster.tasks("/one-port")) == 3, SOON_S, "one instance runs on each agent")
-    cluster.delete("/one-port")
+    try:
+        until(lambda: "31900" in waiting_reason(cluster, "/one-port"), SOON_S, "the queue names the port")
+        until(lambda: len(cluster.tasks("/one-port")) == 3, SOON_S, "one instance runs on each agent")
+    finally:
+        cluster.delete("/one-port")
     cluster.settle(fixed, 0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.cluster import SOON_S, Cluster
-from support.containers import docker, processes
+from support.containers import kill_processes
 from support.visitors import Visitors
 from support.waiting import until
 
@@ -25,19 +25,21 @@ def app(app_id: str, instances: int, prime: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_executor_that_dies_with_all_instances_of_an_app_costs_no_request(cluster: Cluster, prime: dict[str, Any]):
     apps = [app("/alone", 1, prime), app("/together", 3, prime)]
-    for each in apps:
-        cluster.apply(each)
-    for each in apps:
-        cluster.settle(each, each["instances"])
-    lost = cluster.tasks("/alone") | cluster.tasks("/together")
-    with Visitors(cluster.balancers, {"alone.test": "/alone", "together.test": "/together"}) as visitors:
-        container = cluster.container_of(AGENT)
-        docker("exec", "-u", "0", container, "sh", "-c", f"kill -9 {' '.join(processes(container, EXECUTOR))}")
-        until(lambda: not lost & (cluster.tasks("/alone") | cluster.tasks("/together")), SOON_S, "all of them are lost")
+    try:
+        for each in apps:
+            cluster.apply(each)
         for each in apps:
             cluster.settle(each, each["instances"])
-    assert not visitors.wrong, f"{len(visitors.wrong)} of {sum(visitors.answers.values())}: {visitors.wrong[:5]}"
-    assert min(visitors.answers.values()) > 20
+        lost = cluster.tasks("/alone") | cluster.tasks("/together")
+        with Visitors(cluster.balancers, {"alone.test": "/alone", "together.test": "/together"}) as visitors:
+            kill_processes(cluster.container_of(AGENT), EXECUTOR)
+            until(lambda: not lost & (cluster.tasks("/alone") | cluster.tasks("/together")), SOON_S, "all of them are lost")
+            for each in apps:
+                cluster.settle(each, each["instances"])
+            until(lambda: visitors.rounds > 20, SOON_S, "all of it was seen by visitors")
+        assert not visitors.wrong, f"{len(visitors.wrong)} of {sum(visitors.answers.values())}: {visitors.wrong[:5]}"
+    finally:
+        for each in apps:
+            cluster.delete(each["id"])
     for each in apps:
-        cluster.delete(each["id"])
         cluster.settle(each, 0)

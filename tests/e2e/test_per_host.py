@@ -47,8 +47,13 @@ def test_each_host_has_one_whatever_hosts_go_and_come_back(cluster: Cluster, set
         try:
             cluster.settle(APP, len(every) - 1, AFTER_HOST_LOSS_S)
             assert hosts(cluster) == every[:-1], "the host's instance was replaced elsewhere"
-            found = cluster.any_api("GET", "/v2/apps/each/explain").json()
-            assert found["atRest"] and [host["host"] for host in found["hosts"]["without"]] == [lost]
+
+            def explained() -> bool:
+                found = cluster.any_api("GET", "/v2/apps/each/explain").json()
+                assert found["atRest"] and [host["host"] for host in found["hosts"]["without"]] == [lost], found
+                return True
+
+            until(explained, SOON_S, "the scheduler says which host has none")
         finally:
             cluster.power_on(lost)
         cluster.settle(APP, len(every), AFTER_HOST_LOSS_S)

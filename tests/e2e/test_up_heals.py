@@ -14,7 +14,7 @@ from devtool import health, members, repair
 from devtool.cluster import Compose, containers
 from devtool.settings import Settings
 from devtool.terminal import Step
-from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
+from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster, whole
 from support.containers import docker
 from support.waiting import until
 
@@ -26,12 +26,6 @@ def settings(cluster: Cluster) -> Settings:
     ports = {name: str(port) for name, port in cluster.ports.items()}
     variables = {**ports, "ERATOS_NETWORK": os.environ["ERATOS_NETWORK"]}
     return Settings(project=cluster.project, variables=variables, secure=cluster.secure)
-
-
-def whole(settings: Settings) -> bool:
-    lacking = health.missing(settings)
-    assert not lacking, lacking
-    return True
 
 
 def test_a_host_that_was_cut_off_is_whole_again_by_itself(cluster: Cluster, fleet: dict[str, Any], settings: Settings):
@@ -117,7 +111,7 @@ def test_a_dead_host_is_forgotten_and_comes_back_without_its_dead_services(
     cluster.power_off(host)
     try:
         members.forget_dead(settings, host, Step("forget"))
-        assert host not in members.known_to_consul(settings)
+        until(lambda: host not in members.known_to_consul(settings), SOON_S, f"Consul has forgotten {host}")
         cluster.settle(fleet, 20, AFTER_HOST_LOSS_S)
     finally:
         cluster.power_on(host)

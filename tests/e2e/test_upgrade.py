@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support import version_before
 from support.cluster import DEFAULT_PORTS, SOON_S, Cluster
-from support.containers import docker, processes
+from support.containers import docker, kill_processes, processes
 from support.folders import ROOT
 from support.visitors import Visitors
 from support.waiting import until
@@ -114,7 +114,7 @@ def test_each_part_is_upgraded_under_load(before: Upgraded):
             cluster.assert_kept(app_id, found)
         for app_id, ids in tasks.items():
             until(lambda app_id=app_id, ids=ids: cluster.tasks(app_id) == ids, SOON_S, f"{app_id} runs the same tasks")
-        assert cluster.framework_ids() == frameworks
+        until(lambda: cluster.framework_ids() == frameworks, SOON_S, "the framework is the same")
 
     with Visitors(cluster.balancers, {"cart.test": SHOP["id"], "anybody.test": FLEET["id"]}) as visitors:
         # Schedulers first: a new leader reads what the old one stored, and speaks with executors of the version before.
@@ -133,6 +133,10 @@ def test_each_part_is_upgraded_under_load(before: Upgraded):
             seen, visitors.during = len(visitors.wrong), f"balancer {number}"
             cluster.compose("up", "-d", "--no-build", "--no-deps", f"balancer{number}", f"consul-balancer{number}")
             until(lambda: cluster.at_rest(FLEET, 6) and cluster.at_rest(SHOP, 3), SOON_S, "both balancers have every instance")
+            until(visitors.led, SOON_S, "both balancers lead to them")
+            # What was under way when it came back is among what is left out.
+            rounds = visitors.rounds
+            until(lambda rounds=rounds: visitors.rounds > rounds + 1, SOON_S, "visitors have asked again")
             address = cluster.balancers[number - 1]
             visitors.wrong[seen:] = [line for line in visitors.wrong[seen:] if address not in line]
 
@@ -162,8 +166,10 @@ def test_each_part_is_upgraded_under_load(before: Upgraded):
     assert not visitors.wrong, f"{len(visitors.wrong)} of {sum(visitors.answers.values())}: {visitors.wrong[:5]}"
     assert min(visitors.answers.values()) > 100
 
-    log = cluster.any_api("GET", f"/v2/tasks/{next(iter(cluster.tasks('/clock')))}/logs")
-    assert "the clock ticks" in log.text
+    def log() -> str:
+        return cluster.any_api("GET", f"/v2/tasks/{min(cluster.tasks('/clock'))}/logs").text
+
+    until(lambda: "the clock ticks" in log(), SOON_S, "the clock's output is shown")
 
 
 def replace_executor(cluster: Upgraded, source: str, agent: str) -> None:
@@ -173,9 +179,9 @@ def replace_executor(cluster: Upgraded, source: str, agent: str) -> None:
     docker("exec", container, "rm", "-rf", CODE)
     subprocess.run(["docker", "cp", "-", f"{container}:{CODE.rpartition('/')[0]}"], input=code, timeout=60, check=True)
     lost = tasks_on(cluster, agent)
-    running = processes(container, "/opt/eratos/bin/python*eratos-executor")
-    if running:
-        docker("exec", "-u", "0", container, "sh", "-c", f"kill -9 {' '.join(running)}")
+    executor = "/opt/eratos/bin/python*eratos-executor"
+    if processes(container, executor):
+        kill_processes(container, executor)
         # The next host's turn comes once these are replaced, which begins with being missed.
         until(lambda: not lost & tasks_on(cluster, agent), SOON_S, f"the tasks of {agent} are known to be lost")
 

@@ -41,7 +41,11 @@ class Visitor:
     def _visit(self) -> None:
         while not self._end.wait(0.01):
             for balancer in self._cluster.balancers:
-                answer = requests.get(balancer, headers={"Host": HOST}, timeout=30)
+                try:
+                    answer = requests.get(balancer, headers={"Host": HOST}, timeout=30)
+                except requests.RequestException as error:
+                    self.answers[str(error)] += 1
+                    continue
                 instance = answer.headers.get("X-Instance", "")
                 self.answers[instance.partition(".")[0] if answer.status_code == 200 else str(answer.status_code)] += 1
 
@@ -50,14 +54,16 @@ class Visitor:
 def solo(cluster: Cluster, fleet: dict[str, Any]) -> Iterator[dict[str, Any]]:
     app = fleet | {"id": "/solo", "instances": 1, "labels": {"HAPROXY_0_VHOST": HOST}}
     cluster.apply(app)
-    cluster.settle(app, 1)
-    yield app
-    cluster.delete("/solo")
-    cluster.settle(app, 0)
+    try:
+        cluster.settle(app, 1)
+        yield app
+    finally:
+        cluster.delete("/solo")
+    cluster.settle(app, 0, AFTER_HOST_LOSS_S)
 
 
 def served(cluster: Cluster) -> bool:
-    return all(requests.get(url, headers={"Host": HOST}, timeout=10).status_code == 200 for url in cluster.balancers)
+    return cluster.reached("/solo", HOST)
 
 
 def test_nobody_else_answers_while_an_app_is_killed_scaled_to_nothing_or_made_anew(cluster: Cluster, solo: dict[str, Any]):
@@ -69,7 +75,8 @@ def test_nobody_else_answers_while_an_app_is_killed_scaled_to_nothing_or_made_an
         cluster.apply(solo, instances=0)
         cluster.settle(solo, 0)
         until(lambda: visitor.answers["503"] > 20, SOON_S, "visitors hear that there is none")
-        assert "no instance of solo is ready" in requests.get(cluster.balancers[0], headers={"Host": HOST}, timeout=10).text
+        none = requests.get(cluster.balancers[0], headers={"Host": HOST}, timeout=30)
+        assert none.status_code == 503 and "no instance of solo is ready" in none.text, none.text
         cluster.apply(solo, instances=1)
         cluster.settle(solo, 1)
         cluster.delete("/solo")
@@ -100,13 +107,15 @@ def test_an_app_that_did_not_ask_is_registered_and_not_served(cluster: Cluster, 
     # Named before the fleet, which it once took `/` from.
     app = fleet | {"id": "/a-plain", "instances": 1, "labels": {}}
     cluster.apply(app)
-    until(lambda: cluster.services("a-plain"), SOON_S, "it is in Consul")
-    for balancer in (1, 2):
-        assert cluster.servers(balancer, "a-plain") == []
-    answers = cluster.spread(cluster.balancers[0], 40, "/prime")
-    assert {instance.partition(".")[0] for instance in answers} == {"prime"}
-    explained = cluster.any_api("GET", "/v2/explain/a-plain").json()
-    assert explained["balancers"][0].startswith("port 0: not balanced: nothing asks for it")
-    assert not [reason for reason in explained["reasons"] if reason["reason"] == "NotBalanced"]
-    cluster.delete("/a-plain")
+    try:
+        until(lambda: cluster.services("a-plain"), SOON_S, "it is in Consul")
+        for balancer in (1, 2):
+            assert cluster.servers(balancer, "a-plain") == []
+        answers = cluster.spread(cluster.balancers[0], 40, "/prime")
+        assert {instance.partition(".")[0] for instance in answers} == {"prime"}
+        explained = cluster.any_api("GET", "/v2/explain/a-plain").json()
+        assert explained["balancers"][0].startswith("port 0: not balanced: nothing asks for it")
+        assert not [reason for reason in explained["reasons"] if reason["reason"] == "NotBalanced"]
+    finally:
+        cluster.delete("/a-plain")
     until(lambda: not cluster.services("a-plain", passing=False), SOON_S, "it is gone")

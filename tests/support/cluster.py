@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import requests
 from devtool import secure
+from devtool.chaos import ground
 from devtool.settings import ROOT, WITH_TLS, Settings, read_settings
 from support.answers import wrong_app
 from support.containers import docker
@@ -37,8 +39,11 @@ DEFAULT_PORTS = {
 }
 
 #: Generous on purpose: these bound how long a broken cluster is waited for, they measure nothing.
-SOON_S = 60.0
-AFTER_HOST_LOSS_S = 150.0
+SOON_S = 120.0
+AFTER_HOST_LOSS_S = 240.0
+#: Connections that a balancer is asked by, one after another, before it counts as leading somewhere: for a moment after a
+#: reload the process of before may still accept some.
+CONNECTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -82,15 +87,21 @@ class Cluster:
         return self.ask(method, f"ERATOS_API{scheduler}_PORT", path, json=body, timeout=30)
 
     def any_api(self, method: str, path: str, body: Any = None) -> requests.Response:
-        """Ask whichever scheduler answers: one of them may be down."""
+        """Ask whichever scheduler answers, and wait for one: each of them may be down, and for a moment none may lead."""
+        return until(lambda: self._answer(method, path, body), SOON_S, f"a scheduler answers {method} {path}")[0]
+
+    def _answer(self, method: str, path: str, body: Any) -> list[requests.Response]:
+        said = []
         for scheduler in (1, 2):
             try:
                 response = self.api(method, path, body, scheduler=scheduler)
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout) as error:
+                said.append(str(error))
                 continue
             if response.status_code != 503:
-                return response
-        raise ConnectionError("no scheduler answers")
+                return [response]  # one of an error is false by itself
+            said.append(response.text)
+        raise ConnectionError("; ".join(said))
 
     def apply(self, app: dict[str, Any], **changes: Any) -> None:
         """Have an app as given, whatever is still under way with it."""
@@ -102,12 +113,15 @@ class Cluster:
         assert response.status_code in (200, 404), response.text
 
     def leader(self) -> int:
-        """Return the number of the scheduler that leads."""
-        for scheduler in (1, 2):
-            info = self.api("GET", "/v2/info", scheduler=scheduler).json()
-            if info.get("elected"):
-                return scheduler
-        raise AssertionError("no scheduler leads")
+        """Return the number of the scheduler that leads, once one does."""
+        return until(lambda: next(filter(self.leads, (1, 2)), 0), SOON_S, "a scheduler leads")
+
+    def leads(self, scheduler: int) -> bool:
+        """Return whether a scheduler leads by its own word, which one that is down does not give."""
+        try:
+            return bool(self.api("GET", "/v2/info", scheduler=scheduler).json().get("elected"))
+        except (requests.RequestException, ValueError):
+            return False
 
     # What runs, by four witnesses
 
@@ -134,15 +148,19 @@ class Cluster:
         return {framework["id"] for framework in self._master_state()["frameworks"] if framework["active"]}
 
     def _master_state(self) -> dict[str, Any]:
+        """Return the state of the Mesos master that leads, once one does."""
+        return until(self._leaders_state, SOON_S, "a Mesos master leads")
+
+    def _leaders_state(self) -> dict[str, Any]:
         for variable in ("ERATOS_MASTER1_PORT", "ERATOS_MASTER2_PORT"):
             try:
                 state = self.ask("GET", variable, "/state", allow_redirects=False)
-            except requests.ConnectionError:
+                found: dict[str, Any] = state.json() if state.status_code == 200 else {}
+            except (requests.RequestException, ValueError):
                 continue
-            found = state.json() if state.status_code == 200 else {}
             if found and found.get("leader") == found.get("pid"):
                 return found
-        raise ConnectionError("no Mesos master leads")
+        return {}
 
     def containers(self, app_id: str) -> dict[str, str]:
         """Container id by task id, of this project's hosts."""
@@ -169,10 +187,12 @@ class Cluster:
         ]
         return {"task": task_id, "agent": [task["agent_id"]["value"] for task in found], "statuses": statuses}
 
-    def all_worker_containers(self) -> list[str]:
-        """Ids of every container that executors of this project started, running or not."""
-        lines = docker("ps", "-a", "--no-trunc", "--filter", "label=eratos.task", "--format", '{{.Label "eratos.host"}} {{.ID}}')
-        return [container for host, container in map(str.split, lines.splitlines()) if self._has(host)]
+    def all_worker_containers(self, *, app_id: str = "", agent: str = "") -> list[str]:
+        """Ids of every container that executors of this project started, running or not: all, or an app's or a host's."""
+        label = f"label=eratos.app={app_id}" if app_id else "label=eratos.task"
+        lines = docker("ps", "-a", "--no-trunc", "--filter", label, "--format", '{{.Label "eratos.host"}} {{.ID}}')
+        rows = [(host, container) for host, container in map(str.split, lines.splitlines()) if self._has(host)]
+        return [container for host, container in rows if not agent or host == f"{self.project}-{agent}"]
 
     def _has(self, host: str) -> bool:
         """Return whether a played host is this cluster's: names of projects may begin alike."""
@@ -238,6 +258,19 @@ class Cluster:
         for balancer in (1, 2):
             servers = self.servers(balancer, name)
             assert servers == services, f"balancer {balancer} differs from Consul: {set(servers) ^ set(services)}"
+        labels = app.get("labels", {})
+        host, path = labels.get("HAPROXY_0_VHOST", ""), labels.get("HAPROXY_0_PATH", "")
+        if count and (host or path):
+            self.reached(app_id, host, path or "/")
+        return True
+
+    def reached(self, app_id: str, host: str = "", path: str = "/") -> bool:
+        """Assert that each balancer leads a host name and a path to the app: whoever has them else answers until it does."""
+        for balancer in self.balancers:
+            for _ in range(CONNECTIONS):
+                answer = requests.get(f"{balancer}{path}", headers={"Host": host} if host else {}, timeout=30)
+                wrong = wrong_app(answer.headers.get("X-Instance", ""), app_id)
+                assert not wrong, f"{balancer} {host}{path}: {answer.status_code}, {wrong}"
         return True
 
     def settle(self, app: dict[str, Any], count: int, within_s: float = SOON_S) -> None:
@@ -245,16 +278,29 @@ class Cluster:
         until(lambda: self.at_rest(app, count), within_s, f"{app['id']} is at rest with {count} instances", pace_s=0.2)
 
     def spread(self, url: str, requests_count: int, app_id: str) -> Counter[str]:
-        """Send requests one after another and count the answers by instance; each must be a 200 of this app."""
+        """Send requests one after another and count the answers by instance; each must be a 200 of this app, also if awaited."""
         answers: Counter[str] = Counter()
-        with requests.Session() as session:
-            for _ in range(requests_count):
-                answer = session.get(url, timeout=30)
-                assert answer.status_code == 200, f"{answer.status_code}: {answer.text}"
-                instance = answer.headers.get("X-Instance", "")
-                assert not wrong_app(instance, app_id), wrong_app(instance, app_id)
-                answers[instance] += 1
+        for _ in range(requests_count):
+            # A connection for each: one that is kept may be closed by a reload just when the next request is sent.
+            try:
+                answer = requests.get(url, timeout=30)
+            except requests.RequestException as error:
+                pytest.fail(f"{url}: {error}")
+            instance = answer.headers.get("X-Instance", "")
+            if answer.status_code != 200 or wrong_app(instance, app_id):
+                pytest.fail(f"{url}: {answer.status_code}, {wrong_app(instance, app_id)}: {answer.text[:200]}")
+            answers[instance] += 1
         return answers
+
+    def spreads_evenly(self, url: str, each: int, app: dict[str, Any], count: int) -> None:
+        """Wait until requests, ``each`` for every instance, come out even: each reload begins the turns anew."""
+
+        def even() -> bool:
+            answers = self.spread(url, each * count, app["id"])
+            assert answers == dict.fromkeys(self.tasks(app["id"]), each) and len(answers) == count, answers
+            return True
+
+        until(even, SOON_S, f"requests to {url} are spread evenly")
 
     # Faults
 
@@ -275,16 +321,28 @@ class Cluster:
 
     def power_off(self, agent: str) -> None:
         """Cut the power of a host: its agent, its Consul agent and all that ran on it are gone at once."""
-        workers = [c for c in self.all_worker_containers() if self.host_of(c) == agent]
         number = agent.removeprefix("agent")
         docker("kill", self.container_of(agent), self.container_of(f"consul-agent{number}"))
-        if workers:
-            docker("rm", "-f", "-v", *workers)
+
+        def emptied() -> bool:
+            # The executor may have had one of them removed just now, which Docker then refuses to do twice.
+            if workers := self.all_worker_containers(agent=agent):
+                docker("rm", "-f", "-v", *workers)
+            return not self.all_worker_containers(agent=agent)
+
+        until(emptied, SOON_S, f"nothing is left on {agent}")
 
     def power_on(self, agent: str) -> None:
         number = agent.removeprefix("agent")
         docker("start", self.container_of(agent))
         docker("start", self.container_of(f"consul-agent{number}"))
+
+
+def whole(settings: Settings) -> bool:
+    """Assert that every part of a cluster runs, answers, and is known to those that work with it."""
+    lacking = ground.missing(settings)
+    assert not lacking, lacking
+    return True
 
 
 def dev(*words: str, **environment: str) -> str:

@@ -59,6 +59,14 @@ def processes(container: str, command: str) -> list[str]:
     return docker("exec", "-u", "0", container, "sh", "-c", script).split()
 
 
+def kill_processes(container: str, command: str) -> None:
+    """Kill what :func:`processes` finds, of which there has to be something; one that ends by itself meanwhile is as good."""
+    found = processes(container, command)
+    assert found, f"nothing runs in {container} that begins with {command}"
+    script = f"for p in {' '.join(found)}; do kill -9 $p 2>/dev/null || [ ! -d /proc/$p ] || exit 1; done"
+    docker("exec", "-u", "0", container, "sh", "-c", script)
+
+
 @contextmanager
 def run_container(image: str, *command: str, ports: Sequence[int] = (), options: Sequence[str] = ()) -> Iterator[Container]:
     """Start a container and remove it at the end; skips the test where docker or the image is missing, saying which."""

@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 
 def until(condition: Callable[[], T], within_s: float, what: str, pace_s: float = 0.05) -> T:
-    """Return the condition's first true value; AssertionError with its last value or error after ``within_s`` seconds."""
+    """Return the condition's first true value; AssertionError with its last value or error after ``within_s`` seconds.
+
+    What must not be for a moment either, the condition tells by ``pytest.fail``, which ends the wait at once.
+    """
     deadline = time.monotonic() + within_s
     while True:
         last: object

@@ -20,6 +20,8 @@ INSTANCES = 10
 #: Little CPU for each request, as what is tested is its way; and a health check that can be told to fail.
 ENV = {"WORK_S": "0.002", "HEALTH_SWITCH": "1"}
 WHOLE_S = 180.0
+#: So long something may be missing at first: on a busy machine a part may answer too late once.
+PATIENCE_S = 20.0
 POLL_S = 0.5
 
 
@@ -50,13 +52,20 @@ def require(settings: Settings) -> None:
     if not found:
         raise Problem(f"the cluster {settings.project} is down", "./dev up starts it")
     require_mark(settings, [container.id for container in found])
-    lacking = health.missing(settings)
-    lacking.update(
-        dict.fromkeys(sorted(set(settings.services()) - {one.service for one in found if one.running}), "does not run")
-    )
+    deadline = time.monotonic() + PATIENCE_S
+    while (lacking := missing(settings)) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
     if lacking:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in lacking.items())
         raise Problem(f"the cluster {settings.project} is not whole: {reasons}", "./dev up heals it; then run this again")
+
+
+def missing(settings: Settings) -> dict[str, str]:
+    """Return what is missing of a cluster, by part or by the service that does not run."""
+    lacking = health.missing(settings)
+    running = {one.service for one in cluster.containers(settings.project) if one.running}
+    lacking.update(dict.fromkeys(sorted(set(settings.services()) - running), "does not run"))
+    return lacking
 
 
 def require_mark(settings: Settings, ids: list[str]) -> None:

@@ -672,11 +672,20 @@ def test_a_whole_cluster_of_ours_may_be_broken(a_cluster: dict[str, Any]) -> Non
     ],
 )
 def test_no_cluster_one_that_is_not_ours_and_one_that_is_half_up_are_refused(
-    a_cluster: dict[str, Any], change: dict[str, Any], message: str
+    a_cluster: dict[str, Any], change: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ground, "PATIENCE_S", 0.0)
     a_cluster.update(change)
     with pytest.raises(Problem, match=message):
         ground.require(SETTINGS)
+
+
+def test_a_part_that_answers_too_late_once_is_asked_again(a_cluster: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([{"Mesos": "master1 does not answer"}, {}])
+    monkeypatch.setattr(ground, "POLL_S", 0.0)
+    monkeypatch.setattr(health, "missing", lambda settings: next(looks))
+    ground.require(SETTINGS)
+    assert not list(looks)
 
 
 def test_what_an_interrupted_run_left_is_undone_first(
