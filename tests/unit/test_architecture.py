@@ -34,12 +34,12 @@ class Layer:
     stdlib: frozenset[str] | None = None  #: None: all of it
 
 
-_API = frozenset({"fastapi", "starlette", "uvicorn", "h11", "msgspec", "prometheus_client"})
+_API = frozenset({"fastapi", "starlette", "uvicorn", "h11", "msgspec", "prometheus_client", "websockets"})
 
 LAYERS = (
     Layer("eratos.common"),
     Layer("eratos.mesos", ("eratos.common",), frozenset({"pymesos", "httptools"})),
-    Layer("eratos.marathon", ("eratos.common",), frozenset({"cronsim", "pydantic", "re2", "requests", "urllib3"})),
+    Layer("eratos.marathon", ("eratos.common",), frozenset({"cronsim", "pydantic", "re2", "requests", "urllib3", "websockets"})),
     Layer("eratos.scheduler.core", ("eratos.common", "eratos.marathon"), stdlib=DATA),
     Layer("eratos.scheduler.access", ("eratos.common", "eratos.marathon")),
     Layer("eratos.scheduler.events", ("eratos.scheduler.core", "eratos.common", "eratos.marathon"), frozenset({"msgspec"})),
