@@ -23,8 +23,6 @@ STAMP = VENV / "installed-for"
 INSTALLED_FROM = (
     "setup.cfg",
     "pyproject.toml",
-    "compat/http-parser/setup.cfg",
-    "compat/http-parser/pyproject.toml",
     *lock.of("build", "dev"),
 )
 
@@ -59,7 +57,7 @@ def ensure_venv(progress: Progress) -> None:
                 packages.install("python3-venv")
                 shutil.rmtree(VENV, ignore_errors=True)
                 run([python, "-m", "venv", str(VENV)])
-        lock.install(PYTHON, "dev", str(ROOT / "compat" / "http-parser"), "-e", f"{ROOT}[dev]")
+        lock.install(PYTHON, "dev", "-e", f"{ROOT}[dev]")
         STAMP.write_text(wanted)
 
 

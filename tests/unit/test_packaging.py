@@ -23,7 +23,7 @@ def _in_tree() -> set[str]:
     """Every folder with an ``__init__.py`` under a folder that is mapped, or that could be: one directly in the root."""
     found = set()
     for top in ROOT.iterdir():
-        if top.name.startswith(".") or top.name in ("tests", "build", "compat") or not (top / "__init__.py").is_file():
+        if top.name.startswith(".") or top.name in ("tests", "build") or not (top / "__init__.py").is_file():
             continue
         for marker in top.rglob("__init__.py"):
             found.add(".".join(("eratos", *marker.parent.relative_to(ROOT).parts)))
