@@ -8,10 +8,12 @@ import re
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 from . import audit as vulnerabilities
 from . import cluster, development, engine, fleet, health, images, members, network, ports, repair, report, secure, timings
 from . import logs as log_reader
+from . import sbom as bills
 from .alone import alone
 from .chaos import command as chaos_command
 from .chaos import game
@@ -143,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--service", default=vulnerabilities.SERVICE, metavar="URL", help=f"the database ({vulnerabilities.SERVICE})"
     )
+    command("licences", licences, "write docs/licences.md anew: what everything is made of, and under which licences")
+    added = command("sbom", sbom, "write bills of materials (CycloneDX): of each image, and of the Python package")
+    added.add_argument("folder", nargs="?", default="dist/sbom", metavar="FOLDER", help="where to (dist/sbom)")
     command("docs", docs, "write docs/configuration.md anew from the settings' classes, and wrap the documents")
     return parser
 
@@ -344,6 +349,16 @@ def lock(_settings: Settings, options: argparse.Namespace) -> int:
 def audit(_settings: Settings, options: argparse.Namespace) -> int:
     """Ask for vulnerabilities."""
     return vulnerabilities.run(options.service)
+
+
+def licences(_settings: Settings, _options: argparse.Namespace) -> int:
+    """Write the page of all parts and their licences."""
+    return development.licences()
+
+
+def sbom(_settings: Settings, options: argparse.Namespace) -> int:
+    """Write a bill of materials for each image and for the package."""
+    return bills.run(Path(options.folder))
 
 
 def docs(_settings: Settings, _options: argparse.Namespace) -> int:

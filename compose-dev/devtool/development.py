@@ -192,6 +192,15 @@ def docs() -> int:
     return subprocess.run([str(PYTHON), "-P", "-m", "devtool.configuration_page"], cwd=ROOT, env=environment).returncode
 
 
+def licences() -> int:
+    """Write docs/licences.md. Return 0 if every licence is known."""
+    progress = Progress()
+    ensure_venv(progress)
+    engine.ensure(progress)
+    environment = {**_environment(), "PYTHONPATH": str(ROOT / "compose-dev")}
+    return to_its_end([str(PYTHON), "-P", "-m", "devtool.licences.command"], environment)
+
+
 def mutate(arguments: list[str]) -> int:
     """Run :mod:`mutation` with its arguments. Return 0 if each mutant was noticed, or is excused."""
     ensure_venv(Progress())

@@ -330,8 +330,8 @@ def test_the_dockerfile_needs_no_image_but_debian_and_the_published_consul() -> 
     text = (COMPOSE_FOLDER / "Dockerfile").read_text()
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
     sources = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) | set(re.findall(r"COPY --from=(\S+)", text))
-    base = re.findall(r"^ARG BASE=(\S+)$", text, re.MULTILINE)
-    sources = (sources - {"${BASE}"}) | set(base)
+    defaults = re.findall(r"^ARG (?:BASE|CONSUL_IMAGE)=(\S+)$", text, re.MULTILINE)
+    sources = (sources - {"${BASE}", "${CONSUL_IMAGE}"}) | set(defaults)
     foreign = {source for source in sources - stages if not source.startswith("consul-${")}
     # scratch is no image, but the lack of one.
     assert foreign == {"scratch", "debian:trixie-slim", "hashicorp/consul:1.22.2", "hashicorp/consul-template:0.41.1"}
