@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import engine, fleet, health, images, lock, packages, wrapping
+from . import distribution, engine, fleet, health, images, lock, packages, wrapping
 from .cluster import Compose
 from .settings import GENERATED, ROOT, Settings
 from .shell import CommandFailed, run
@@ -190,6 +190,17 @@ def docs() -> int:
     ensure_venv(Progress())
     environment = {**_environment(), "PYTHONPATH": str(ROOT / "compose-dev")}
     return subprocess.run([str(PYTHON), "-P", "-m", "devtool.configuration_page"], cwd=ROOT, env=environment).returncode
+
+
+def package(folder: Path) -> int:
+    """Build what would be uploaded into a folder. Return 0."""
+    progress = Progress()
+    ensure_venv(progress)
+    with progress.step("build the source distribution and the wheel"):
+        built = distribution.build(PYTHON, folder)
+    for path in built:
+        say(str(path))
+    return 0
 
 
 def licences() -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .. import base
-from ..settings import GENERATED, ROOT
+from ..settings import ROOT
 from ..shell import run
 from ..terminal import Problem
 from . import texts
@@ -22,8 +22,11 @@ from .parts import COPIED, DEBIAN, GO, PROGRAMS, PYTHON, TOOLS, Part
 #: Licences that were read by hand, as the package says nothing that could be understood, or is for another system than this one.
 BY_HAND = {
     (PYTHON, "colorama"): "BSD-3-Clause",
+    # Most of it is in the public domain; what is under the GPL is for Emacs, and is not installed.
+    (PYTHON, "docutils"): "BSD-2-Clause AND PSF-2.0",
     (PYTHON, "httpx2-jsfetch"): "BSD-3-Clause",
     (PYTHON, "pywin32"): "PSF-2.0",
+    (PYTHON, "pywin32-ctypes"): "BSD-3-Clause",
     (DEBIAN, "libxcrypt"): "BSD-2-Clause, BSD-3-Clause, LGPL-2.1-or-later, public domain",
     (DEBIAN, "media-types"): "public domain",
     (GO, "github.com/hashicorp/cronexpr"): "Apache-2.0 OR GPL-3.0-only",
@@ -77,7 +80,7 @@ def _build(folder: Path) -> None:
     image = f"eratos-dev/{_STAGE}"
     arguments = {"BASE": base.IMAGE, **({"GOPROXY": os.environ["GOPROXY"]} if "GOPROXY" in os.environ else {})}
     stage = {"context": str(ROOT), "dockerfile": "compose-dev/Dockerfile", "target": _STAGE, "args": arguments}
-    GENERATED.mkdir(parents=True, exist_ok=True)
+    base.pass_certificates()
     file = folder / "compose.json"
     file.write_text(json.dumps({"services": {_STAGE: {"image": image, "build": stage}}}))
     run(["docker", "compose", "-p", _STAGE, "-f", str(file), "build", "--quiet"], timeout_s=_BUILD_S)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 #: Under which a part may stand that is no Debian package. They ask for no more than to be named and handed on, and the source of
 #: changed files at most; what asks for more is decided one by one (`NAMED`).
 KNOWN = frozenset(
-    {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib"}
+    "0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause CC0-1.0 ISC MIT MIT-0 MPL-2.0 PSF-2.0 Unlicense Zlib".split()
 )
 #: Parts under another licence, each with the page that says why it may be.
 _CONSUL = ("BUSL-1.1", "adr/0041-consul-is-the-users-choice.md")
@@ -23,7 +23,7 @@ _TEXTS = (
     ("CC0-1.0", r"cc0 1\.0 universal"),
     ("PSF-2.0", r"python software foundation license version 2"),
     ("MIT", r"permission is hereby granted, free of charge, to any person"),
-    ("ISC", r"permission to use, copy, modify,? and(/or)? distribute this software for any purpose with or without fee is hereby"),
+    ("ISC", r"permission to use, copy, modify,? and(/or)? distribute this software for any purpose with or without fee"),
     ("Zlib", r"this software is provided .as-is., without any express or implied warranty"),
 )
 _BSD = r"redistribution and use in source and binary forms"
