@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 #: Under which a part may stand that is no Debian package. They ask for no more than to be named and handed on, and the source of
 #: changed files at most; what asks for more is decided one by one (`NAMED`).
 KNOWN = frozenset(
-    "0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause CC0-1.0 ISC MIT MIT-0 MPL-2.0 PSF-2.0 Unlicense Zlib".split()
+    {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0"}
+    | {"Unlicense", "Zlib"}
 )
 #: Parts under another licence, each with the page that says why it may be.
 _CONSUL = ("BUSL-1.1", "adr/0041-consul-is-the-users-choice.md")
