@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 import pytest
-from devtool.chaos import faults
+from devtool.chaos.part_strikes import EMPTY_CATALOGUE
 from support.balancer import FIRST_PORT, STATE, Response, Rig, a_balancer, server_id
 from support.containers import docker
 from support.waiting import until
@@ -310,7 +310,7 @@ def test_servers_that_vanish_without_a_word_are_kept_while_they_answer(rig: Rig)
 
 def test_a_catalogue_that_is_emptied_as_chaos_does_it_empties_no_balancer(rig: Rig) -> None:
     with rig.load() as load:
-        docker("exec", rig.balancer.id, "python3", "-c", faults.EMPTY_CATALOGUE)
+        docker("exec", rig.balancer.id, "python3", "-c", EMPTY_CATALOGUE)
         assert rig.services("prime") == [] != rig.services("eratos-balancer")
         until(lambda: rig.status()["held"], 10, "the guard holds back", pace_s=0.01)
         until(partial(load.reaches, load.requests + 100), 10, "more requests were answered")

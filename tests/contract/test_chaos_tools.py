@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from devtool.chaos import faults
-from devtool.chaos.faults import Strike
+from devtool.chaos import faults, part_strikes
 from devtool.chaos.parts import Parts
+from devtool.chaos.strike import SERVICE, Strike, network
 from devtool.cluster import Attachment, Container
 from devtool.load import generator
 from devtool.settings import read_settings
@@ -31,7 +31,7 @@ SERVE = f"import socketserver as s; s.ThreadingTCPServer(('', {PORT}), s.StreamR
 
 @pytest.fixture(scope="module")
 def parts() -> Iterator[Parts]:
-    generator.build(read_settings(os.environ), faults.SERVICE)
+    generator.build(read_settings(os.environ), SERVICE)
     project = f"eratos-test-{uuid.uuid4().hex[:8]}"
     network = f"{project}_default"
     found = {}
@@ -136,15 +136,15 @@ def done(commands: list[tuple[str, ...]], *, check: bool) -> None:
 def rules(parts: Parts, service: str) -> str:
     """Return what a part's network is told to do with packets, how fast it may send, and what lies over its disk."""
     script = "iptables -S | grep eratos-; tc qdisc show | grep tbf; true"
-    tool = faults._network(parts.project, parts.id(service), script)
-    network = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=True).stdout
+    tool = network(parts.project, parts.id(service), script)
+    answer = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=True).stdout
     mounts = docker("exec", parts.id(service), "cat", "/proc/mounts").splitlines()
-    return network + "".join(line for line in mounts if line.startswith("eratos-"))
+    return answer + "".join(line for line in mounts if line.startswith("eratos-"))
 
 
 @pytest.mark.parametrize("effect", EFFECTS, ids=lambda effect: f"{effect.fault}-{effect.part}")
 def test_it_has_its_effect_until_it_is_undone(parts: Parts, effect: Effect) -> None:
-    for service, disk in faults._DISKS.items():
+    for service, disk in part_strikes.DISKS.items():
         docker("exec", parts.id(f"{service}1"), "touch", f"{disk}/kept")
     fault = faults.BY_NAME[effect.fault]
     assert not effect.broken(parts)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from devtool import cluster as of_cluster
 from devtool import health
-from devtool.chaos import command, faults, scenario, trial
+from devtool.chaos import command, faults, scenario, strike, trial
 from devtool.settings import Settings
 from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
 from support.containers import docker
@@ -125,7 +125,7 @@ def left(settings: Settings) -> list[str]:
             continue
         look = "iptables -S 2>/dev/null; tc qdisc show"
         rules = docker(
-            "run", "--rm", "--network", f"container:{one.id}", "--cap-add", "NET_ADMIN", faults.TOOLS, "sh", "-c", look
+            "run", "--rm", "--network", f"container:{one.id}", "--cap-add", "NET_ADMIN", strike.TOOLS, "sh", "-c", look
         )
         found += [f"{one.service}: {line}" for line in rules.splitlines() if "eratos-" in line or "tbf" in line]
         mounts = docker("exec", one.id, "cat", "/proc/mounts")

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from devtool import health
 from devtool.chaos import faults, parts
-from devtool.chaos.faults import Strike
 from devtool.chaos.ground import APP, HOST, INSTANCES, definition
 from devtool.chaos.parts import Parts
+from devtool.chaos.strike import SERVICE, Strike
 from devtool.load import generator
 from devtool.settings import Settings, read_settings
 from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
@@ -34,7 +34,7 @@ WANTED = definition(APP, INSTANCES, HOST)
 @pytest.fixture(scope="module")
 def settings(cluster: Cluster) -> Settings:
     found = read_settings(os.environ)
-    generator.build(found, faults.SERVICE)
+    generator.build(found, SERVICE)
     return found
 
 

@@ -19,7 +19,7 @@ from ..load import command as load_command
 from ..load import plan
 from ..settings import GENERATED, Settings
 from ..terminal import Problem, Progress, Step, say
-from . import faults, ground, parts, scenario, striking, trial
+from . import faults, ground, parts, scenario, strike, striking, trial
 from .check import Checker
 from .journal import Journal, restore
 
@@ -172,7 +172,7 @@ def perform(
         health.await_infrastructure(settings, Step("wait until every part is up"), RESTORED_S, 2)
     ground.require(settings)
     check_parts(parts.look(settings, ground.APP), chosen)
-    load_command.prepare(settings, faults.SERVICE, quiet=quiet)
+    load_command.prepare(settings, strike.SERVICE, quiet=quiet)
     checker = Checker(settings)
     step = Step("wait until the cluster is at rest")
     note(f"{chosen.name}: {len(chosen.steps)} steps, seed {chosen.seed}; waiting until everything is at rest")

@@ -20,7 +20,7 @@ from ..load import command as load_command
 from ..load import generator, plan
 from ..settings import Settings
 from ..terminal import Progress, say
-from . import command, faults, ground, parts, striking
+from . import command, faults, ground, parts, strike, striking
 
 APP = "/prime"
 RATE = 10.0
@@ -174,19 +174,19 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
                 health.await_infrastructure(settings, step, WHOLE_S, 2)
         ground.require(settings)
         aim = load_command.at_running_app(settings, APP, "")
-        load_command.prepare(settings, faults.SERVICE)
+        load_command.prepare(settings, strike.SERVICE)
         chance, there = random.Random(seed), parts.look(settings, APP)
         exercise = chance.choice([one for one in EXERCISES if faults.named(one.fault).candidates(there)])
         part = faults.choose(faults.named(exercise.fault), there, "", chance)
         journal = command.journal_of(settings)
         with generator.Load(plan.plan(aim, plan.Shape(rate=RATE)), aim.network, settings.project) as load:
-            with striking.broken(settings, journal, APP, exercise.fault, part) as strike:
+            with striking.broken(settings, journal, APP, exercise.fault, part) as struck:
                 began = time.monotonic()
                 say(INTRODUCTION)
                 found = dialogue(exercise, part, lambda: _line(began + limit_s - time.monotonic()), say)
                 took_s = time.monotonic() - began
             summary = load.stop()
-        say(f"\nIt was {exercise.fault}: {strike.what}.\nShown by: {exercise.shown_by}.")
+        say(f"\nIt was {exercise.fault}: {struck.what}.\nShown by: {exercise.shown_by}.")
         say(f"{'Found' if found else 'Not found'} in {took_s:.0f} s. Again: ./dev game --seed {seed}")
         say(f"Meanwhile {summary['failed']} of {summary['requests']} requests failed.")
         with Progress().step("make it good, and wait until every part is up") as step:

@@ -11,8 +11,8 @@ from ..settings import Settings
 from ..shell import CommandFailed, run
 from ..terminal import Problem
 from . import faults, parts
-from .faults import Fault, Strike
 from .journal import Journal
+from .strike import Fault, Strike
 
 DO_S = 60
 

@@ -15,11 +15,12 @@ import pytest
 import yaml
 from devtool import health
 from devtool.alone import alone
-from devtool.chaos import check, command, faults, ground, journal, scenario, trial
+from devtool.chaos import check, command, faults, ground, journal, network_strikes, part_strikes, scenario, trial
 from devtool.chaos.check import Checker, Seen, judge, servers_up
 from devtool.chaos.journal import Entry, Journal, restore
 from devtool.chaos.parts import Parts
 from devtool.chaos.scenario import Act, Expected, Scenario, Step
+from devtool.chaos.strike import Fault, Strike, signal
 from devtool.cluster import Attachment, Container
 from devtool.settings import Settings
 from devtool.terminal import Problem
@@ -122,7 +123,7 @@ def test_nothing_counts_as_undone_while_the_engine_does_not_answer(tmp_path: Pat
 
 
 @pytest.mark.parametrize("fault", faults.ALL, ids=lambda fault: fault.name)
-def test_every_fault_has_something_to_strike_and_what_lasts_can_be_undone(fault: faults.Fault) -> None:
+def test_every_fault_has_something_to_strike_and_what_lasts_can_be_undone(fault: Fault) -> None:
     part = faults.choose(fault, PARTS, "", random.Random(1))
     strike = fault.strike(PARTS, part)
     assert (strike.do or strike.put) and fault.text and fault.within_s > 0
@@ -142,11 +143,11 @@ def test_a_host_that_is_off_takes_its_consul_agent_and_comes_back_before_it() ->
 def test_packets_that_nobody_delays_any_more_pass() -> None:
     strike = faults.BY_NAME["delay"].strike(PARTS, "agent1")
     delayer, rule = strike.do
-    assert "container:id-agent1" in delayer and delayer[-2:] == ("delay", faults.DELAY)
-    assert "--queue-bypass" in rule[-1] and f"--queue-num {faults.QUEUE}" in rule[-1]
+    assert "container:id-agent1" in delayer and delayer[-2:] == ("delay", network_strikes.DELAY)
+    assert "--queue-bypass" in rule[-1] and f"--queue-num {network_strikes.QUEUE}" in rule[-1]
     assert strike.undo[0][-1] == rule[-1].replace(" -I ", " -D ")
     assert strike.undo[1] == ("docker", "rm", "-f", delayer[delayer.index("--name") + 1])
-    assert f"const Queue = {faults.QUEUE}" in (ROOT / "compose-dev/images/chaos/main.go").read_text()
+    assert f"const Queue = {network_strikes.QUEUE}" in (ROOT / "compose-dev/images/chaos/main.go").read_text()
 
 
 @pytest.mark.parametrize(("part", "disk"), [("agent2", "/var/lib/mesos"), ("balancer1", "/var/lib/eratos-balancer")])
@@ -257,14 +258,14 @@ def test_a_signal_reaches_the_processes_whose_command_line_begins_so(youngest: b
     mark = f"import time # {random.random()}"
     sleepers = [subprocess.Popen([sys.executable, "-c", f"{mark}\ntime.sleep(60)"]) for _ in range(2)]
     try:
-        script = faults.signal("KILL", f"{sys.executable} -c import*{mark.split()[-1]}*", youngest=youngest)
+        script = signal("KILL", f"{sys.executable} -c import*{mark.split()[-1]}*", youngest=youngest)
         assert subprocess.run(["sh", "-c", script], timeout=30, check=False).returncode == 0
         assert sleepers[1].wait(10) == -9
         if youngest:
             assert sleepers[0].poll() is None
         else:
             assert sleepers[0].wait(10) == -9
-        nobody = faults.signal("KILL", "no such program*")
+        nobody = signal("KILL", "no such program*")
         assert subprocess.run(["sh", "-c", nobody], timeout=30, check=False).returncode != 0
     finally:
         for sleeper in sleepers:
@@ -274,7 +275,7 @@ def test_a_signal_reaches_the_processes_whose_command_line_begins_so(youngest: b
 
 def test_a_worker_is_made_unwell_and_well_again_by_its_own_health_switch() -> None:
     def tell(port: int, method: str) -> int:
-        words = [sys.executable, "-EsS", "-c", faults._HEALTH.format(method)]
+        words = [sys.executable, "-EsS", "-c", part_strikes.HEALTH.format(method)]
         return subprocess.run(words, env={"PORT0": str(port)}, capture_output=True, timeout=30, check=False).returncode
 
     with WorkerProcess("prime", **ground.ENV) as worker:
@@ -523,7 +524,7 @@ def test_of_faults_that_overlap_one_that_cannot_be_done_is_left_out(tmp_path: Pa
     monkeypatch.setattr(trial.parts, "look", lambda settings, app_id: PARTS)
     monkeypatch.setattr(journal, "run", lambda *words, **more: "20.10")
 
-    def do(fault: faults.Fault, strike: faults.Strike) -> None:
+    def do(fault: Fault, strike: Strike) -> None:
         if fault.name == "disk-full":
             raise Problem("there is no such container", "")
 
