@@ -21,7 +21,7 @@ from eratos.scheduler.api.caller import EVERYWHERE, NOBODY_ASKED, ROLE_FIELD
 from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps, PutJob, PutQuota, StartRun
-from eratos.scheduler.core.records import QuotaRecord
+from eratos.scheduler.core.records import QuotaRecord, VolumeRecord
 
 #: Who has what. The apps are /shop/cart and /bank/vault, and the requests below are about /shop/cart.
 PEOPLE = {
@@ -47,7 +47,7 @@ MAY = {
 #: Endpoints of the role "view" that are about no app: whoever may view anything may use them, and lists show what they may view.
 ABOUT_NO_APP = {
     *("/v2/apps", "/v2/tasks", "/v2/info", "/v2/leader", "/v2/deployments", "/v2/queue", "/v2/plugins"),
-    *("/v2/pods", "/v2/pods/::status", "/v2/needs", "/v1/jobs", "/v0/scheduled-jobs", "/v2/quotas"),
+    *("/v2/pods", "/v2/pods/::status", "/v2/needs", "/v1/jobs", "/v0/scheduled-jobs", "/v2/quotas", "/v2/volumes"),
     *("/v2/logs", "/v2/overview", "/v2/balancers", "/v2/whoami"),
     *("/v2/events", "/v2/groups", "/v2/groups/apps", "/v2/groups/versions", "/v2/groups/versions/{version}"),
 }
@@ -111,6 +111,8 @@ def api(world: tuple[FastAPI, FakeController]) -> ApiClient:
     controller.submit(StartRun("shop.cart"))
     controller.submit(PutQuota(QuotaRecord("/shop", instances=100)))
     controller.launch(an_offer())
+    volume = VolumeRecord("eratos-shop_cart-1", "/shop/cart", "s1", "data", 10, "a1", "host-a1", 1.0)
+    controller.machine.state.keep_volume(volume)
     return ApiClient(made)
 
 
@@ -154,7 +156,7 @@ def test_an_endpoint_is_for_those_who_have_its_role(
     deployment = next(change.deployment_id for change in changes if change.app_ids == {"/shop/cart"})
     version = controller.machine.state.apps["/shop/cart"].version
     ids = {"app_id": "shop/cart", "pod_id": "shop/cart", "group_id": "shop", "instance_id": task.partition("._app.")[0]}
-    ids |= {"host": "agent1", "name": "b1"}
+    ids |= {"host": "agent1", "name": "b1", "volume_id": "eratos-shop_cart-1"}
     ids |= {"job_id": "shop.cart", "schedule_id": "s0", "run_id": controller.machine.state.runs_of("shop.cart")[0].record.run_id}
     address = path.format(**ids, task_id=task, deployment_id=deployment, version=version)
     body = BODIES.get((method, path), {"ids": [task]} if path == "/v2/tasks/delete" else None)
