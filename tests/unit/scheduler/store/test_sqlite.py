@@ -152,7 +152,7 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
     fill(path)
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version = {codec.SCHEMA + 1}")
-    with pytest.raises(StoreUnusable, match=r"newer eratos \(schema 5.*run that version"):
+    with pytest.raises(StoreUnusable, match=rf"newer eratos \(schema {codec.SCHEMA + 1}.*run that version"):
         SqliteStore(path)
 
 
