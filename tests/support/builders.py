@@ -65,9 +65,9 @@ def a_status(task_id: str, state: str, agent: str = "a1", **fields: Any) -> Task
     return TaskStatus(task_id=task_id, state=TaskState("TASK_" + state), agent_id=agent, **fields)
 
 
-def a_machine(stored: Stored | None = None, now: float = 1000.0, **settings: Any) -> Machine:
-    """Return a core whose instance ids count up: i1, i2, ..."""
-    numbers = itertools.count(1)
+def a_machine(stored: Stored | None = None, now: float = 1000.0, first_id: int = 1, **settings: Any) -> Machine:
+    """Return a core whose ids count up: i1, i2, ... One that takes over from another needs another ``first_id``."""
+    numbers = itertools.count(first_id)
     defaults: dict[str, Any] = {"executor_id": EXECUTOR, "executor_resources": Resources(cpus_m=100, mem_mib=64)}
     return Machine(stored or Stored(), Settings(**(defaults | settings)), lambda: f"i{next(numbers)}", now)
 

@@ -290,11 +290,11 @@ def test_no_sequence_of_changes_gets_more_than_a_quota_allows(steps: list[Any]) 
         return out
 
     done(events.PutJob(a_job("g.job"), create_only=True))
-    for kind, what, value in steps:
+    for number, (kind, what, value) in enumerate(steps):
         before = {path: quotas.total(quotas.used(state_of(core), path)) for path in state_of(core).quotas}
         kept, apps = dict(state_of(core).quotas), dict(state_of(core).apps)
         if kind == "failover":
-            core.machine = a_machine(as_stored(store), core.now)
+            core.machine = a_machine(as_stored(store), core.now, first_id=1000 * (number + 1))
             core.subscribe()
             assert state_of(core).quotas == kept
         command = _command(state_of(core), kind, what, value)
