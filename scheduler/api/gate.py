@@ -76,7 +76,7 @@ class Gate:
         self._slow = ThreadPoolExecutor(2, "passwords")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -85,12 +85,11 @@ class Gate:
         send = self._shared(headers, send)
         refusal = await self._refusal(scope, headers, caller)
         if refusal is not None:
-            # A WebSocket is no reading: it leads into an instance.
-            if (_changes(scope) or _is_websocket(scope)) and refusal.status_code != 429:
+            if _changes(scope) and refusal.status_code != 429:
                 _log_change(scope, caller, refusal.status_code)
             await refusal(scope, receive, send)
             return
-        if not _changes(scope):  # a tunnel writes its own lines
+        if not _changes(scope):
             await self._app(scope, receive, send)
             return
         status, deployment = 500, None
@@ -113,7 +112,7 @@ class Gate:
         length = headers.get("content-length", "0")
         has_body = length != "0" or "transfer-encoding" in headers
         refused = self._access.guard.refusal(
-            _method(scope), headers.get("host"), headers.get("origin"), headers.get("content-type"), has_body
+            scope["method"], headers.get("host"), headers.get("origin"), headers.get("content-type"), has_body
         )
         if refused is not None:
             return error(refused.status, refused.reason)
@@ -183,16 +182,7 @@ class Gate:
 
 
 def _changes(scope: Scope) -> bool:
-    return _method(scope) not in READING
-
-
-def _is_websocket(scope: Scope) -> bool:
-    return bool(scope["type"] == "websocket")
-
-
-def _method(scope: Scope) -> str:
-    """Return a request's method. A WebSocket's is GET (RFC 6455, 4.1)."""
-    return str(scope.get("method", "GET"))
+    return scope["method"] not in READING
 
 
 def _path(scope: Scope) -> str:
@@ -200,7 +190,7 @@ def _path(scope: Scope) -> str:
 
 
 def _is_preflight(scope: Scope, headers: Headers) -> bool:
-    return _method(scope) == "OPTIONS" and "access-control-request-method" in headers
+    return scope["method"] == "OPTIONS" and "access-control-request-method" in headers
 
 
 def _wait(message: str, wait_s: float) -> Response:
@@ -216,7 +206,7 @@ def _log_change(scope: Scope, caller: Caller, status: int, deployment: str | Non
         fields(
             who=caller.identity.name,
             address=caller.address,
-            method="WEBSOCKET" if _is_websocket(scope) else scope["method"],
+            method=scope["method"],
             # As it came: decoded it could hold the end of a line.
             path=_path(scope)[:500],
             apps=named or None,
