@@ -112,7 +112,7 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
     if room <= 0:
         launches.waiting = Waiting.LAUNCH_LIMIT
         return
-    left, refused = len(waiting), False
+    left, refused, awaited = len(waiting), False, False
     for definition, instances in _by_definition(state, app, waiting):
         volumes.take_late(step, definition, instances)
         bound = [instance for instance in instances if instance.host]
@@ -120,8 +120,12 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
             count, turned_away = _place_on_hosts(step, definition, bound, room, made)
             room, left, refused = room - count, left - count, refused or turned_away
             instances = [instance for instance in instances if not instance.host and instance.waiting]
-            if not instances:
-                continue
+        if definition.resident:
+            may_begin = volumes.may_begin(state, app)
+            awaited = awaited or len(instances) > may_begin
+            instances = instances[:may_begin]
+        if not instances:
+            continue
         placed, refusals = placement.place_instances(
             definition,
             min(len(instances), room),
@@ -146,6 +150,8 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
         launches.placed()
     elif refused:
         launches.waiting = Waiting.NO_FIT
+    elif awaited and room > 0:
+        launches.waiting = Waiting.VOLUME
     elif room <= 0 or not all(instance.host for instance in state.fleet(app_id).waiting.values()):
         launches.waiting = Waiting.LAUNCH_LIMIT
     else:

@@ -82,6 +82,11 @@ def take_late(step: Step, app: App, waiting: Iterable[Instance]) -> None:
         watch(step, instance)
 
 
+def may_begin(state: State, app: App) -> int:
+    """Return how many instances of an app may begin with new volumes: what is on its way out first leaves its own to others."""
+    return max(0, app.instances - len({instance.slot for instance in state.instances_of(app.id)} - {""}))
+
+
 def _order(found: list[VolumeRecord]) -> tuple[bool, float]:
     return not any(record.instance_id for record in found), -max(record.released_at for record in found)
 

@@ -21,6 +21,7 @@ from eratos.marathon.app import App
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.records import APPS, INSTANCES, VOLUMES, InstanceRecord, VolumeRecord, VolumeState
+from eratos.scheduler.core.volumes import ASK_S
 
 crashes = st.none() | st.integers(0, 8)
 app_ids = st.sampled_from(["/db", "/queue"])
@@ -31,6 +32,7 @@ class VolumeWorld(World):
 
     def __init__(self) -> None:
         self.on_disk: dict[str, str] = {}  #: volume -> host name
+        self.begun: set[tuple[str, str]] = set()  #: slot and volume, of all that were ever stored
         self.asked: set[str] = set()  #: volumes that a user wants destroyed
         self.has: dict[str, tuple[KeptVolume, ...]] = {}  #: task -> its volumes
         self.ending: set[str] = set()
@@ -38,6 +40,8 @@ class VolumeWorld(World):
         super().__init__()
 
     def _perform(self, action: actions.Action) -> None:
+        if isinstance(action, actions.Put) and isinstance(action.record, VolumeRecord):
+            self._check_begun(action.record)
         if not isinstance(action, actions.DestroyVolume):
             super()._perform(action)
             return
@@ -71,8 +75,6 @@ class VolumeWorld(World):
     def _check_volumes(self, launch: actions.Launch) -> None:
         host = self.agents[self.tasks[launch.task_id].agent_id].hostname
         writers = {kept.name: task_id for task_id in self.tasks for kept in self.has.get(task_id, ())}
-        if not self.on_disk.keys() & {kept.name for kept in launch.payload.keeps}:
-            self._check_none_unused(launch)
         for kept in launch.payload.keeps:
             record = self.store.get(VOLUMES + kept.name)
             assert isinstance(record, VolumeRecord) and record.task_id == launch.task_id, f"{kept.name} was not stored first"
@@ -85,16 +87,20 @@ class VolumeWorld(World):
             assert self.on_disk.get(kept.name) == host, f"the data of {kept.name} is missing on {host}"
         self.has[launch.task_id] = launch.payload.keeps
 
-    def _check_none_unused(self, launch: actions.Launch) -> None:
-        """An instance begins with new volumes only where its app has none that nobody has."""
-        state, app_id = self.machine.state, launch.payload.app_id
-        paths = {kept.path for kept in launch.payload.keeps}
-        had = {instance.slot for instance in state.instances_of(app_id) if instance.slot}
-        app = state.in_force(app_id)
-        assert app is not None and len(had) <= app.instances, f"{launch.task_id} got new volumes, and another one leaves its own"
-        for record in self.volumes(app_id):
+    def _check_begun(self, new: VolumeRecord) -> None:
+        """An instance begins with new volumes only where its app has none that nobody has; later it keeps what it began with."""
+        slots = {slot for slot, _ in self.begun}
+        self.begun.add((new.slot, new.volume_id))
+        if new.slot in slots:
+            return
+        state = self.machine.state
+        paths = {record.container_path for record in self.volumes(new.app_id) if record.slot == new.slot}
+        had = {instance.slot for instance in state.instances_of(new.app_id) if instance.slot}
+        app = state.in_force(new.app_id)
+        assert app is not None and len(had) <= app.instances, f"{new.volume_id} is new, and another instance leaves its own"
+        for record in self.volumes(new.app_id):
             usable = record.state in (VolumeState.NEW, VolumeState.MADE) and record.container_path in paths
-            assert not usable or record.slot in had, f"{launch.task_id} got new volumes, and {record.volume_id} is unused"
+            assert not usable or record.slot in had, f"{new.volume_id} is new, and {record.volume_id} is unused"
 
     def _kill(self, task_id: str) -> None:
         """A task takes its time to end."""
@@ -290,6 +296,9 @@ class VolumeHistories(PlayedAgents):
 
     def teardown(self) -> None:
         self.world.heal()
+        for _ in range(3):  # Mesos is asked about a task that nobody knows, and not at once
+            self.world.tick(ASK_S)
+            self.world._deliver_all()
         self.world.check_kept()
         for record in self.world.volumes():
             if record.task_id:

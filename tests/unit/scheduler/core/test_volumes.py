@@ -12,6 +12,7 @@ from eratos.marathon.app import App
 from eratos.scheduler.api.explain import explain
 from eratos.scheduler.core import actions, events, rollout, volumes
 from eratos.scheduler.core.mesos_types import TaskState, Window
+from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.records import INSTANCES, VOLUMES, InstanceRecord, Stored, VolumeRecord, VolumeState
 
 
@@ -392,3 +393,19 @@ def test_a_folder_of_the_sandbox_that_is_a_volume_is_mounted_as_that_volume(core
     mounts = {volume.container_path: (volume.source, volume.named) for volume in launch.payload.volumes}
     volume_id = only(core).volume_id
     assert mounts == {"/mnt/mesos/sandbox/data": (volume_id, True), "/var/lib/db": (volume_id, True)}
+
+
+def test_what_waits_begins_with_new_volumes_only_where_none_are_about_to_be_left(core: Core):
+    core.put(db())
+    (task,) = core.run(an_offer("a1"))
+    record = only(core)
+    core.put(db(3))
+    core.command(events.KillInstances((record.instance_id,), True, True))
+    assert core.machine.state.apps["/db"].instances == 2
+    (other,) = core.launch(*offers("a2", "a3"))
+    core.status(other, "RUNNING")
+    assert not core.launch(*offers("a4")), "it is to have what the killed one leaves"
+    assert core.machine.state.launches["/db"].waiting is Waiting.VOLUME
+    core.status(task, "KILLED")
+    (successor,) = core.launch(*offers("a4", "a1"))
+    assert {(found.hostname, found.task_id) for found in of_app(core)} == {("host-a1", successor), ("host-a2", other)}
