@@ -11,11 +11,11 @@ import itertools
 import random
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 from support.builders import an_app
-from support.played_agents import PlayedAgents
+from support.played_agents import PlayedAgents, history_settings
 from support.world import RUNNING, World
 
 from eratos.common import names
@@ -154,12 +154,7 @@ class Scaled(PlayedAgents):
 
 
 TestAutoscaleHistories = Scaled.TestCase
-TestAutoscaleHistories.settings = settings(
-    max_examples=settings.default.max_examples,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestAutoscaleHistories.settings = history_settings(steps=30)
 
 
 @given(

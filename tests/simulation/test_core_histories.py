@@ -6,11 +6,10 @@ twice. 200 histories are tried, and 10,000 with ``HYPOTHESIS_PROFILE=nightly``.
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from support.builders import an_app
-from support.played_agents import PlayedAgents, picks
+from support.played_agents import PlayedAgents, history_settings, picks
 from support.world import World
 
 from eratos.scheduler.core.mesos_types import TaskState
@@ -127,9 +126,7 @@ class Histories(PlayedAgents):
 
     @rule(pick=picks, state=st.sampled_from([TaskState.FAILED, TaskState.FINISHED, TaskState.LOST, TaskState.ERROR]))
     def end_task(self, pick: int, state: TaskState) -> None:
-        task = self.task(pick)
-        if task and self.world.agents[task.agent_id].reachable:
-            self.world.end(task, state)
+        self.end(pick, state)
 
     @precondition(lambda self: self.world.connected)
     @rule()
@@ -149,9 +146,4 @@ class Histories(PlayedAgents):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(
-    max_examples=5 * settings.default.max_examples,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestHistories.settings = history_settings(times=5, steps=40)

@@ -11,11 +11,10 @@ from collections import Counter
 from datetime import UTC, datetime
 from itertools import takewhile
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 from support.builders import a_job
-from support.played_agents import PlayedAgents, picks
+from support.played_agents import PlayedAgents, history_settings, picks
 from support.world import World
 
 from eratos.common import names
@@ -109,9 +108,7 @@ class JobHistories(PlayedAgents):
 
     @rule(pick=picks, state=st.sampled_from([TaskState.FAILED, TaskState.FINISHED, TaskState.LOST]))
     def end_task(self, pick: int, state: TaskState) -> None:
-        task = self.task(pick)
-        if task and self.world.agents[task.agent_id].reachable:
-            self.world.end(task, state)
+        self.end(pick, state)
 
     def teardown(self) -> None:
         world = self.world
@@ -164,9 +161,4 @@ def _instants(schedule: Schedule, after: float, until: float) -> list[float]:
 
 
 TestJobHistories = JobHistories.TestCase
-TestJobHistories.settings = settings(
-    max_examples=settings.default.max_examples,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestJobHistories.settings = history_settings()

@@ -8,30 +8,27 @@ app was deleted meanwhile. In the end ordinals 0 up to the number that is wanted
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from support.builders import an_app
-from support.played_agents import PlayedAgents, picks
-from support.world import RUNNING, Task, World
+from support.played_agents import PlayedTasks, crashes, history_settings, picks
+from support.world import RUNNING, SlowWorld
 
 from eratos.common import names
 from eratos.marathon.app import App
 from eratos.scheduler.core import actions, events
-from eratos.scheduler.core.mesos_types import TaskState, Window
+from eratos.scheduler.core.mesos_types import Window
 from eratos.scheduler.core.records import APPS, INSTANCES, InstanceRecord
 
-crashes = st.none() | st.integers(0, 6)
 numbered = st.sampled_from(["/db", "/shop/queue"])
 
 
-class OrdinalWorld(World):
+class OrdinalWorld(SlowWorld):
     """Knows which ordinal each task was told, and holds every launch against the tasks that are alive."""
 
     def __init__(self) -> None:
         self.told: dict[str, tuple[str, int]] = {}  #: task -> its app and ordinal
         self.deleted: set[str] = set()  #: tasks whose app was deleted since they began
-        self.ending: set[str] = set()
         self.launches = 0
         super().__init__()
 
@@ -39,20 +36,6 @@ class OrdinalWorld(World):
         super()._perform(action)
         if isinstance(action, actions.Forget) and action.key.startswith(APPS):
             self.deleted.update(task for task, told in self.told.items() if APPS + told[0] == action.key)
-
-    def _kill(self, task_id: str) -> None:
-        """A task takes its time to end."""
-        task = self.tasks.get(task_id)
-        if task is None or not self.agents[task.agent_id].reachable:
-            super()._kill(task_id)
-        else:
-            self.ending.add(task_id)
-
-    def run_task(self, task: Task) -> None:
-        if task.task_id not in self.ending:
-            super().run_task(task)
-        elif self.agents[task.agent_id].reachable:
-            self.end(task, TaskState.KILLED)
 
     def _accept(self, accept: actions.Accept) -> None:
         before = set(self.tasks)
@@ -108,7 +91,7 @@ class OrdinalWorld(World):
         return super().at_rest() and not self.machine.state.deployments
 
 
-class OrdinalHistories(PlayedAgents):
+class OrdinalHistories(PlayedTasks):
     def __init__(self) -> None:
         super().__init__()
         self.world: OrdinalWorld = OrdinalWorld()
@@ -185,29 +168,6 @@ class OrdinalHistories(PlayedAgents):
             self.world.offer()
             self.world.tick(1.0)
 
-    @rule(crash=crashes)
-    def offer(self, crash: int | None) -> None:
-        self.world.offer(crash)
-
-    @rule(pick=picks, crash=crashes)
-    def deliver(self, pick: int, crash: int | None) -> None:
-        self.world.deliver(pick, crash_after=crash)
-
-    @rule(pick=picks, state=st.sampled_from([TaskState.FAILED, TaskState.FINISHED, TaskState.LOST]))
-    def end_task(self, pick: int, state: TaskState) -> None:
-        task = self.task(pick)
-        if task and self.world.agents[task.agent_id].reachable:
-            self.world.end(task, state)
-
-    @precondition(lambda self: self.world.connected)
-    @rule()
-    def disconnect(self) -> None:
-        self.world.disconnect()
-
-    @rule()
-    def another_leader(self) -> None:
-        self.world.start()
-
     @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 30.0, 700.0]))
     def tick(self, seconds: float) -> None:
         self.world.tick(seconds)
@@ -221,9 +181,4 @@ class OrdinalHistories(PlayedAgents):
 
 
 TestOrdinalHistories = OrdinalHistories.TestCase
-TestOrdinalHistories.settings = settings(
-    max_examples=settings.default.max_examples,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestOrdinalHistories.settings = history_settings()

@@ -7,34 +7,31 @@ wanted. Offers that were declined for long do not come back by themselves, as in
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from support.builders import an_app
-from support.played_agents import PlayedAgents, picks
-from support.world import RUNNING, Agent, Task, World
+from support.played_agents import PlayedTasks, crashes, history_settings, picks
+from support.world import RUNNING, Agent, SlowWorld, Task
 
 from eratos.common import names
 from eratos.common.resources import Resources
 from eratos.marathon.app import App
 from eratos.scheduler.core import actions, events
-from eratos.scheduler.core.mesos_types import Offer, TaskState, Window
+from eratos.scheduler.core.mesos_types import Offer, Window
 from eratos.scheduler.core.records import APPS, INSTANCES, InstanceRecord
 
 #: Agents that there are at most.
 AGENTS_MOST = 6
 #: So much is less than an instance takes.
 TOO_LITTLE = Resources(cpus_m=90, mem_mib=1024, disk_mib=10_000)
-crashes = st.none() | st.integers(0, 6)
 per_host = st.sampled_from(["/each", "/every"])
 
 
-class HostWorld(World):
+class HostWorld(SlowWorld):
     """Knows which offers were declined for long, and holds every launch against what is on its host."""
 
     def __init__(self) -> None:
         self.declined: dict[str, Resources] = {}  #: agent -> what it is not offered again without more
-        self.ending: set[str] = set()
         super().__init__()
 
     def _perform(self, action: actions.Action) -> None:
@@ -51,20 +48,6 @@ class HostWorld(World):
     def subscribe(self) -> None:
         self.declined.clear()
         super().subscribe()
-
-    def _kill(self, task_id: str) -> None:
-        """A task takes its time to end."""
-        task = self.tasks.get(task_id)
-        if task is None or not self.agents[task.agent_id].reachable:
-            super()._kill(task_id)
-        else:
-            self.ending.add(task_id)
-
-    def run_task(self, task: Task) -> None:
-        if task.task_id not in self.ending:
-            super().run_task(task)
-        elif self.agents[task.agent_id].reachable:
-            self.end(task, TaskState.KILLED)
 
     def withheld(self, offer: Offer) -> bool:
         declined = self.declined.get(offer.agent_id)
@@ -144,7 +127,7 @@ class HostWorld(World):
         return found
 
 
-class PerHostHistories(PlayedAgents):
+class PerHostHistories(PlayedTasks):
     def __init__(self) -> None:
         super().__init__()
         self.world: HostWorld = HostWorld()
@@ -270,29 +253,6 @@ class PerHostHistories(PlayedAgents):
     def hear_all(self) -> None:
         self.world._deliver_all()
 
-    @rule(crash=crashes)
-    def offer(self, crash: int | None) -> None:
-        self.world.offer(crash)
-
-    @rule(pick=picks, crash=crashes)
-    def deliver(self, pick: int, crash: int | None) -> None:
-        self.world.deliver(pick, crash_after=crash)
-
-    @rule(pick=picks, state=st.sampled_from([TaskState.FAILED, TaskState.FINISHED, TaskState.LOST]))
-    def end_task(self, pick: int, state: TaskState) -> None:
-        task = self.task(pick)
-        if task and self.world.agents[task.agent_id].reachable:
-            self.world.end(task, state)
-
-    @precondition(lambda self: self.world.connected)
-    @rule()
-    def disconnect(self) -> None:
-        self.world.disconnect()
-
-    @rule()
-    def another_leader(self) -> None:
-        self.world.start()
-
     @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 30.0, 700.0, 1800.0]))
     def tick(self, seconds: float) -> None:
         self.world.tick(seconds)
@@ -303,9 +263,4 @@ class PerHostHistories(PlayedAgents):
 
 
 TestPerHostHistories = PerHostHistories.TestCase
-TestPerHostHistories.settings = settings(
-    max_examples=settings.default.max_examples,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestPerHostHistories.settings = history_settings()

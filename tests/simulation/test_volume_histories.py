@@ -7,12 +7,11 @@ tried, and 10,000 with ``HYPOTHESIS_PROFILE=nightly``.
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from support.builders import an_app
-from support.played_agents import PlayedAgents, picks
-from support.world import RUNNING, Task, World
+from support.played_agents import PlayedTasks, history_settings, picks
+from support.world import RUNNING, SlowWorld
 
 from eratos.common import names
 from eratos.common.payload import KeptVolume
@@ -27,7 +26,7 @@ crashes = st.none() | st.integers(0, 8)
 app_ids = st.sampled_from(["/db", "/queue"])
 
 
-class VolumeWorld(World):
+class VolumeWorld(SlowWorld):
     """Hosts with volumes on them, and what their executors do about these."""
 
     def __init__(self) -> None:
@@ -35,7 +34,6 @@ class VolumeWorld(World):
         self.begun: set[tuple[str, str]] = set()  #: slot and volume, of all that were ever stored
         self.asked: set[str] = set()  #: volumes that a user wants destroyed
         self.has: dict[str, tuple[KeptVolume, ...]] = {}  #: task -> its volumes
-        self.ending: set[str] = set()
         self.ran_on: dict[str, str] = {}  #: volume -> host name, of all that ever ran
         super().__init__()
 
@@ -102,20 +100,6 @@ class VolumeWorld(World):
             usable = record.state in (VolumeState.NEW, VolumeState.MADE) and record.container_path in paths
             assert not usable or record.slot in had, f"{new.volume_id} is new, and {record.volume_id} is unused"
 
-    def _kill(self, task_id: str) -> None:
-        """A task takes its time to end."""
-        task = self.tasks.get(task_id)
-        if task is None or not self.agents[task.agent_id].reachable:
-            super()._kill(task_id)
-        else:
-            self.ending.add(task_id)
-
-    def run_task(self, task: Task) -> None:
-        if task.task_id not in self.ending:
-            super().run_task(task)
-        elif self.agents[task.agent_id].reachable:
-            self.end(task, TaskState.KILLED)
-
     def wipe(self, found: list[VolumeRecord]) -> None:
         self.asked.update(record.volume_id for record in found)
 
@@ -151,7 +135,7 @@ class VolumeWorld(World):
         return running == wanted and not deleting and not self.machine.state.deployments
 
 
-class VolumeHistories(PlayedAgents):
+class VolumeHistories(PlayedTasks):
     def __init__(self) -> None:
         super().__init__()
         self.world: VolumeWorld = VolumeWorld()
@@ -276,18 +260,7 @@ class VolumeHistories(PlayedAgents):
 
     @rule(pick=picks, state=st.sampled_from([TaskState.FAILED, TaskState.FINISHED]))
     def end_task(self, pick: int, state: TaskState) -> None:
-        task = self.task(pick)
-        if task and self.world.agents[task.agent_id].reachable:
-            self.world.end(task, state)
-
-    @precondition(lambda self: self.world.connected)
-    @rule()
-    def disconnect(self) -> None:
-        self.world.disconnect()
-
-    @rule()
-    def another_leader(self) -> None:
-        self.world.start()
+        self.end(pick, state)
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 30.0, 120.0]))
     def tick(self, seconds: float) -> None:
@@ -306,9 +279,4 @@ class VolumeHistories(PlayedAgents):
 
 
 TestVolumeHistories = VolumeHistories.TestCase
-TestVolumeHistories.settings = settings(
-    max_examples=settings.default.max_examples,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestVolumeHistories.settings = history_settings()

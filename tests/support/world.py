@@ -439,3 +439,24 @@ class World:
         apps = {key: (app.instances, app.version) for key, app in self.store.items() if key.startswith(APPS)}
         waits = {a: (str(launch.waiting), list(launch.refusals.values())) for a, launch in self.machine.state.launches.items()}
         return f"tasks={tasks} apps={apps} waits={waits} offers={self.offers} suppressed={self.suppressed}"
+
+
+class SlowWorld(World):
+    """A world in which a task takes its time to end: it is at its end once it is its turn to run."""
+
+    def __init__(self) -> None:
+        self.ending: set[str] = set()
+        super().__init__()
+
+    def _kill(self, task_id: str) -> None:
+        task = self.tasks.get(task_id)
+        if task is None or not self.agents[task.agent_id].reachable:
+            super()._kill(task_id)
+        else:
+            self.ending.add(task_id)
+
+    def run_task(self, task: Task) -> None:
+        if task.task_id not in self.ending:
+            super().run_task(task)
+        elif self.agents[task.agent_id].reachable:
+            self.end(task, TaskState.KILLED)
