@@ -16,6 +16,7 @@ import type { ActiveRun, EndedRun, Job, RunTask } from "../types.ts";
 import { clock, span } from "../words.ts";
 import { clean } from "./app.tsx";
 import { Badge, Card, Clip, Empty, link, LongList, Sentence } from "./parts.tsx";
+import { Searched } from "./searched.tsx";
 import { TaskLog } from "./tasklog.tsx";
 
 const jobs = new Part<Job[]>(
@@ -32,69 +33,49 @@ export function JobLink({ id, children }: { id: string; children?: ComponentChil
 }
 
 export function JobsPage({ values, set }: { values: URLSearchParams; set: (values: Record<string, string>) => void }): JSX.Element {
-  const { value, error, loading } = usePart(jobs);
   const now = useClock(1000);
-  const text = values.get("q") ?? "";
-  const found = useMemo(() => {
-    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    return (value ?? []).filter((job) => fits(job, words));
-  }, [value, text]);
   return (
-    <>
-      <h1>Jobs</h1>
-      <div class="toolbar">
-        <input type="search" value={text} placeholder="Search: a job, a label, a schedule" aria-label="Search jobs: a job, a label, a schedule" onInput={(event) => set({ q: event.currentTarget.value })} />
-      </div>
-      {error && <Sentence tone="bad">{error}</Sentence>}
-      {loading && !value ? (
-        <p class="dim">Loading …</p>
-      ) : !value?.length ? (
-        !error && (
-          <Empty title="There is no job yet">
-            <p>{store.acts ? "Make one with: eratos job apply backup.json" : "Or none that you may view."}</p>
-          </Empty>
-        )
-      ) : !found.length ? (
-        <Empty title="Nothing fits">
-          <button type="button" onClick={() => set({ q: "" })}>
-            Show all
-          </button>
-        </Empty>
-      ) : (
-        <>
-          <p class="unseen" role="status">
-            {some(found.length, "job")} shown
-          </p>
-          <LongList
-            items={found}
-            height={60}
-            label="Jobs"
-            class="jobs card"
-            keyOf={(job) => job.id}
-            header={
-              <>
-                <span role="columnheader" class="grow">
-                  Job
-                </span>
-                <span role="columnheader" class="state-column">
-                  State
-                </span>
-                <span role="columnheader" class="when-column">
-                  Next, last
-                </span>
-                <span role="columnheader" class="since-column wide">
-                  How it went
-                </span>
-                <span role="columnheader" class="do-column">
-                  <span class="unseen">Actions</span>
-                </span>
-              </>
-            }
-            draw={(job) => <JobRow job={job} now={now} />}
-          />
-        </>
+    <Searched
+      title="Jobs"
+      part={jobs}
+      values={values}
+      set={set}
+      words="a job, a label, a schedule"
+      fits={fits}
+      none="There is no job yet"
+      advice={store.acts ? "Make one with: eratos job apply backup.json" : "Or none that you may view."}
+      one="job"
+    >
+      {(found) => (
+        <LongList
+          items={found}
+          height={60}
+          label="Jobs"
+          class="jobs card"
+          keyOf={(job) => job.id}
+          header={
+            <>
+              <span role="columnheader" class="grow">
+                Job
+              </span>
+              <span role="columnheader" class="state-column">
+                State
+              </span>
+              <span role="columnheader" class="when-column">
+                Next, last
+              </span>
+              <span role="columnheader" class="since-column wide">
+                How it went
+              </span>
+              <span role="columnheader" class="do-column">
+                <span class="unseen">Actions</span>
+              </span>
+            </>
+          }
+          draw={(job) => <JobRow job={job} now={now} />}
+        />
       )}
-    </>
+    </Searched>
   );
 }
 

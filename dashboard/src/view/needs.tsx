@@ -9,7 +9,8 @@ import { some } from "../model.ts";
 import { fits, met, picture, provider, told, type Edge, type Met, type Place, type Node } from "../needs.ts";
 import { usePart } from "../store.ts";
 import type { Need } from "../types.ts";
-import { AppLink, Badge, Card, Clip, Empty, link, LongList, Sentence } from "./parts.tsx";
+import { AppLink, Badge, Card, Clip, link, LongList } from "./parts.tsx";
+import { Searched } from "./searched.tsx";
 
 /** Definitions change with deployments; how an app stands matters where it is part of a requirement. */
 const needs = new Part<Need[]>(
@@ -30,81 +31,63 @@ const WORDS: Record<Met, string> = { met: "met", unmet: "not met", outdated: "ou
 const TONES = { met: "fine", unmet: "bad", outdated: "waits", unknown: "off" } as const;
 
 export function NeedsPage({ values, set }: { values: URLSearchParams; set: (values: Record<string, string>) => void }): JSX.Element {
-  const { value, error, loading } = usePart(needs);
-  const text = values.get("q") ?? "";
-  const found = useMemo(() => {
-    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    return (value ?? []).filter((need) => fits(need, words));
-  }, [value, text]);
+  return (
+    <Searched
+      title="Needs"
+      part={needs}
+      values={values}
+      set={set}
+      words="an app, or what is required"
+      fits={fits}
+      none="No app requires anything"
+      advice={
+        <>
+          An app states what it requires under <code>eratos.requires</code>: another app, a service in Consul, addresses or a key.
+        </>
+      }
+      one="requirement"
+      above={(found) => <Drawn found={found} />}
+    >
+      {(found) => (
+        <LongList
+          items={found}
+          height={56}
+          label="Requirements"
+          class="needs card"
+          keyOf={(need) => `${need.app} ${need.name}`}
+          header={
+            <>
+              <span role="columnheader" class="grow">
+                App
+              </span>
+              <span role="columnheader" class="grow">
+                Requires
+              </span>
+              <span role="columnheader" class="state-column">
+                State
+              </span>
+              <span role="columnheader" class="size-column wide">
+                On a change
+              </span>
+            </>
+          }
+          draw={(need) => <NeedRow need={need} />}
+        />
+      )}
+    </Searched>
+  );
+}
+
+function Drawn({ found }: { found: Need[] }): JSX.Element {
   const drawn = useMemo(() => picture(found), [found]);
   return (
-    <>
-      <h1>Needs</h1>
-      <div class="toolbar">
-        <input
-          type="search"
-          value={text}
-          placeholder="Search: an app, or what is required"
-          aria-label="Search needs: an app, or what is required"
-          onInput={(event) => set({ q: event.currentTarget.value })}
-        />
-      </div>
-      {error && <Sentence tone="bad">{error}</Sentence>}
-      {loading && !value ? (
-        <p class="dim">Loading …</p>
-      ) : !value?.length ? (
-        !error && (
-          <Empty title="No app requires anything">
-            <p>
-              An app states what it requires under <code>eratos.requires</code>: another app, a service in Consul, addresses or a key.
-            </p>
-          </Empty>
-        )
-      ) : !found.length ? (
-        <Empty title="Nothing fits">
-          <button type="button" onClick={() => set({ q: "" })}>
-            Show all
-          </button>
-        </Empty>
+    <Card title={<>Who requires whom <span class="dim">{some(found.length, "requirement")}</span></>}>
+      {drawn.nodes.length > NODES_MOST ? (
+        <p class="dim pad">{some(drawn.nodes.length, "part")} are too many for a picture: a search leaves fewer. The list has them all.</p>
       ) : (
-        <>
-          <Card title={<>Who requires whom <span class="dim">{some(found.length, "requirement")}</span></>}>
-            {drawn.nodes.length > NODES_MOST ? (
-              <p class="dim pad">{some(drawn.nodes.length, "part")} are too many for a picture: a search leaves fewer. The list has them all.</p>
-            ) : (
-              <Graph picture={drawn} />
-            )}
-          </Card>
-          <p class="unseen" role="status">
-            {some(found.length, "requirement")} shown
-          </p>
-          <LongList
-            items={found}
-            height={56}
-            label="Requirements"
-            class="needs card"
-            keyOf={(need) => `${need.app} ${need.name}`}
-            header={
-              <>
-                <span role="columnheader" class="grow">
-                  App
-                </span>
-                <span role="columnheader" class="grow">
-                  Requires
-                </span>
-                <span role="columnheader" class="state-column">
-                  State
-                </span>
-                <span role="columnheader" class="size-column wide">
-                  On a change
-                </span>
-              </>
-            }
-            draw={(need) => <NeedRow need={need} />}
-          />
-        </>
+        <Graph picture={drawn} />
       )}
-    </>
+    </Card>
   );
 }
 

@@ -10,7 +10,8 @@ import { container, fits, stable, state, summary, versionsOf } from "../pods.ts"
 import { store, useClock, usePart } from "../store.ts";
 import type { Happening, Pod, PodInstance } from "../types.ts";
 import { clock, span } from "../words.ts";
-import { AppLink, Badge, Card, Clip, Empty, LongList, Sentence } from "./parts.tsx";
+import { AppLink, Badge, Card, Clip, LongList, Sentence } from "./parts.tsx";
+import { Searched } from "./searched.tsx";
 import { TaskLog } from "./tasklog.tsx";
 
 /** Whether the plan of an event names pods: one that is new is not known as a pod before. */
@@ -29,66 +30,46 @@ const pods = new Part<Pod[]>(
 );
 
 export function PodsPage({ values, set }: { values: URLSearchParams; set: (values: Record<string, string>) => void }): JSX.Element {
-  const { value, error, loading } = usePart(pods);
   const now = useClock(5000);
-  const text = values.get("q") ?? "";
-  const found = useMemo(() => {
-    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    return (value ?? []).filter((pod) => fits(pod, words));
-  }, [value, text]);
   return (
-    <>
-      <h1>Pods</h1>
-      <div class="toolbar">
-        <input type="search" value={text} placeholder="Search: a pod, a container, an image" aria-label="Search pods: a pod, a container, an image" onInput={(event) => set({ q: event.currentTarget.value })} />
-      </div>
-      {error && <Sentence tone="bad">{error}</Sentence>}
-      {loading && !value ? (
-        <p class="dim">Loading …</p>
-      ) : !value?.length ? (
-        !error && (
-          <Empty title="There is no pod yet">
-            <p>{store.acts ? "Make one with: eratos apply pod.json" : "Or none that you may view."}</p>
-          </Empty>
-        )
-      ) : !found.length ? (
-        <Empty title="Nothing fits">
-          <button type="button" onClick={() => set({ q: "" })}>
-            Show all
-          </button>
-        </Empty>
-      ) : (
-        <>
-          <p class="unseen" role="status">
-            {some(found.length, "pod")} shown
-          </p>
-          <LongList
-            items={found}
-            height={60}
-            label="Pods"
-            class="pods card"
-            keyOf={(pod) => pod.id}
-            header={
-              <>
-                <span role="columnheader" class="grow">
-                  Pod
-                </span>
-                <span role="columnheader" class="state-column">
-                  State
-                </span>
-                <span role="columnheader" class="stable-column">
-                  Stable
-                </span>
-                <span role="columnheader" class="since-column wide">
-                  Version
-                </span>
-              </>
-            }
-            draw={(pod) => <PodRow pod={pod} now={now} />}
-          />
-        </>
+    <Searched
+      title="Pods"
+      part={pods}
+      values={values}
+      set={set}
+      words="a pod, a container, an image"
+      fits={fits}
+      none="There is no pod yet"
+      advice={store.acts ? "Make one with: eratos apply pod.json" : "Or none that you may view."}
+      one="pod"
+    >
+      {(found) => (
+        <LongList
+          items={found}
+          height={60}
+          label="Pods"
+          class="pods card"
+          keyOf={(pod) => pod.id}
+          header={
+            <>
+              <span role="columnheader" class="grow">
+                Pod
+              </span>
+              <span role="columnheader" class="state-column">
+                State
+              </span>
+              <span role="columnheader" class="stable-column">
+                Stable
+              </span>
+              <span role="columnheader" class="since-column wide">
+                Version
+              </span>
+            </>
+          }
+          draw={(pod) => <PodRow pod={pod} now={now} />}
+        />
       )}
-    </>
+    </Searched>
   );
 }
 
