@@ -104,12 +104,12 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[s
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0, "maximumOverCapacity": 0})
     if "instances" not in app and (least := _autoscaled_from(app)) is not None:
         app["instances"] = least
-    if _has_volumes(app, "persistent"):
-        # Marathon's for these; there are no more instances than volumes, and none is given up because it is out of reach.
-        app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0})
-        app.setdefault("unreachableStrategy", "disabled")
+    persistent = _has_volumes(app, "persistent")
+    if persistent:
+        # There are no more instances than volumes, and none is given up because it is out of reach.
+        app.setdefault("unreachableStrategy", DISABLED)
         app.setdefault("residency", {})
-    if _has_volumes(app, "external"):
+    if persistent or _has_volumes(app, "external"):
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0})  # Marathon's for these
     if isinstance(app.get("eratos"), dict) and app["eratos"].get("ordinals", False) is not False:
         # Whoever is out of reach may be at work: that there is no second one is not to depend on a guess.
