@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from pymesos import MesosSchedulerDriver, Scheduler, encode_data
+from eratos.mesos.pymesos import MesosSchedulerDriver, Scheduler, encode_data
 
 
 class Bare(Scheduler):  # type: ignore[misc]

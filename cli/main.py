@@ -174,6 +174,59 @@ def show_logs(session: Session, name: str, follow: bool, stderr: bool, tail: int
     logs.to_their_end(found, session.out.raw)
 
 
+@eratos.command("exec")
+@click.argument(
+    "name", metavar="APP|POD|TASK", help="one of its ready instances, or one task", shell_complete=arguments.complete_log
+)
+@click.argument("command", metavar="[--] COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--stdin", "-i", "with_input", is_flag=True, help="send standard input, to its end")
+@click.option("--tty", "-t", "terminal", is_flag=True, help="give it a terminal: with -i for a shell")
+@click.option("--container", "-c", default="", metavar="NAME", help="one of a pod's; else its first")
+@click.pass_obj
+def run_command(session: Session, name: str, command: tuple[str, ...], with_input: bool, terminal: bool, container: str) -> None:
+    """Run a command in an instance, and end with its exit code.
+
+    \b
+    eratos exec /shop/cart -it -- sh                    a shell
+    eratos exec /blog/db -- mysqldump blog > blog.sql   its output here
+    """
+    from . import exec as execution
+    from . import tasks
+
+    (found,) = tasks.whole(session.client, [name])
+    code = execution.run(
+        session.client,
+        found,
+        command,
+        session.out.say,
+        container=container,
+        with_input=with_input,
+        terminal=terminal,
+    )
+    click.get_current_context().exit(code)
+
+
+@eratos.command("forward")
+@click.argument("mappings", metavar="LOCAL:APP[:PORTNAME]...", nargs=-1, required=True)
+@click.pass_obj
+def forward_ports(session: Session, mappings: tuple[str, ...]) -> None:
+    """Have ports of this machine lead to an app, until Ctrl-C. Each connection goes to an instance that is ready then.
+
+    \b
+    eratos forward 3306:/blog/db:mysql           127.0.0.1:3306 is the port mysql of /blog/db
+    eratos forward 8000:/shop/cart 0:/blog/web   two apps; 0 is any free port
+    """
+    from . import forward
+
+    try:
+        parsed = [forward.Mapping.parse(text) for text in mappings]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if twice := {each.local for each in parsed if each.local and sum(each.local == one.local for one in parsed) > 1}:
+        raise click.UsageError(f"port {min(twice)} leads to several apps: give each its own")
+    forward.run(session.client, parsed, session.out.say)
+
+
 @eratos.command("events")
 @click.argument("name", metavar="[APP|GROUP]", default="", help="only what is about it", shell_complete=arguments.complete_app)
 @click.option("--recent", is_flag=True, help="begin with what happened before, as far as it is kept, 500 at most")

@@ -22,6 +22,7 @@ _HEADERS_MAX = 100
 _INTERIM_MAX = 10
 #: The system's own two hours are too long. It then asks nine times, every 75 s.
 _KEEP_ALIVE_IDLE_S = 60
+_END_SOON = {socket.TCP_KEEPIDLE: 20, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3, socket.TCP_USER_TIMEOUT: 60_000}
 
 #: What asking may raise: no connection, no HTTP, or an answer that was cut short.
 Failure = (OSError, ValueError, asyncio.IncompleteReadError)
@@ -41,6 +42,7 @@ class Answer:
     reader: asyncio.StreamReader = field(repr=False)
     headers: tuple[tuple[str, str], ...] = ()  #: in order; a name may come twice
     bodiless: bool = False
+    writer: asyncio.StreamWriter | None = field(default=None, repr=False)  #: of a connection that was upgraded
 
     def header(self, name: str) -> str:
         """Return a header's value, empty where there is none."""
@@ -113,12 +115,14 @@ async def ask(
     tls: ssl.SSLContext | None = None,
     unix: str = "",
     with_headers: bool = True,
+    upgrade: str = "",
     connected: Callable[[], object] = lambda: None,
 ) -> AsyncIterator[Answer]:
     """Make one request and give its answer, connected until the block ends; set a timeout around what may not last.
 
     ``connected`` is called once there is a connection, for a caller who bounds what follows differently.
-    ``unix`` is the path of a socket to connect to instead of host and port. Raises one of Failure; a ValueError says that
+    ``unix`` is the path of a socket to connect to instead of host and port. ``upgrade`` is a protocol to go on with: where
+    the answer is 101, its ``reader`` and ``writer`` speak that. Raises one of Failure; a ValueError says that
     the answer is no HTTP.
     """
     if unix:
@@ -129,6 +133,8 @@ async def ask(
         connected()
         sent = {"host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "user-agent": "eratos", "accept": "*/*"}
         sent |= {name.lower(): value for name, value in (headers or {}).items()} | {"connection": "close"}
+        if upgrade:
+            sent |= {"connection": "Upgrade", "upgrade": upgrade}
         if body is not None:
             sent["content-length"] = str(len(body))
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
@@ -138,12 +144,12 @@ async def ask(
         status = await _final_status(reader)
         if with_headers:
             keep_alive(writer)
-        yield Answer(
-            status, reader, await _headers(reader) if with_headers else (), bodiless=method == "HEAD" or status in (204, 304)
-        )
+        found = await _headers(reader) if with_headers else ()
+        bodiless = method == "HEAD" or status in (101, 204, 304)
+        yield Answer(status, reader, found, bodiless, writer if status == 101 else None)
     finally:
-        # No waiting for the other side's goodbye: it may never come.
-        writer.transport.abort() if tls is not None else writer.close()
+        # No waiting for the other side's goodbye, nor for it to take what an upgraded connection still holds: it may never do so.
+        writer.transport.abort() if tls is not None or upgrade else writer.close()
 
 
 async def request(
@@ -170,6 +176,17 @@ def keep_alive(writer: asyncio.StreamWriter) -> None:
     if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_IDLE_S)
+
+
+def end_soon(writer: asyncio.StreamWriter) -> None:
+    """Have the kernel find out within a minute, whether anything is being sent or not. For a connection whose other side never
+    stops reading.
+    """
+    connection = writer.get_extra_info("socket")
+    if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _END_SOON.items():
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def _final_status(reader: asyncio.StreamReader) -> int:

@@ -15,4 +15,4 @@ def half(script: str, extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("eratos"):
             raise  # no library, but a fault of ours
-        sys.exit(f"{script}: {error.name} is not installed: pip install ./compat/http-parser '.[{extra}]'")
+        sys.exit(f"{script}: {error.name} is not installed: pip install 'eratos[{extra}]'")

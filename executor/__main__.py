@@ -24,9 +24,11 @@ from .consul_agent import ConsulAgent, ConsulApi
 from .core.events import Shutdown
 from .core.host import Host
 from .core.lifecycle import Machine
+from .core.reach import reach
 from .docker.client import DockerClient
 from .docker.logs import DockerLogs
 from .docker.runtime import DockerRuntime
+from .docker.sessions import DockerSessions
 from .endpoint import Access, Endpoint
 from .fetch_rules import FetchRules
 from .figures import Figures
@@ -38,12 +40,15 @@ from .played_host import PlayedHost
 from .probes import Prober
 from .process.logs import ProcessLogs
 from .process.runtime import ProcessRuntime
+from .process.sessions import ProcessSessions
 from .readiness import ReadinessResults
 from .requirements.consumer import Consumer
 from .requirements.telling import Teller
 from .requirements.watch import ConsulQueries, RequirementWatch
 from .runtimes import Runtime, Runtimes
+from .sessions import SessionSource
 from .siblings import Siblings
+from .tunnels import Tunnels
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +110,7 @@ def _run(config: Config) -> str:
     )
     found: dict[str, Runtime] = {}
     sources: list[LogSource] = []
+    sessions: list[SessionSource] = []
     store = secret_store.opened(config.secrets)
     if "process" in config.runtimes:
         processes = ProcessRuntime(
@@ -112,6 +118,7 @@ def _run(config: Config) -> str:
         )
         found["process"] = processes
         sources.append(ProcessLogs(processes.logs, processes.running))
+        sessions.append(ProcessSessions(processes.beside))
     if "docker" in config.runtimes:
         docker = DockerClient(config.docker_host)
         found["docker"] = DockerRuntime(
@@ -127,6 +134,7 @@ def _run(config: Config) -> str:
             store=store,
         )
         sources.append(DockerLogs(docker, host.framework_id))
+        sessions.append(DockerSessions(docker, host.framework_id))
     containers = Runtimes(found)
     readiness = ReadinessResults()
 
@@ -149,6 +157,7 @@ def _run(config: Config) -> str:
         config.http_host,
         config.http_port,
         access,
+        tunnels=Tunnels(sessions, lambda task_id, port: reach(machine.tasks.get(task_id), port)),
         used=requirements.used,
         metrics=metrics,
         listening=consumer.listening,

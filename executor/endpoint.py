@@ -13,6 +13,8 @@ always answered: where too many read, or have not said yet what they want, the o
 ``GET /servers/<service id>``, for other executors: 200 with ``{"used": ...}``, whether a task of this executor goes by an
 instance that is being stopped.
 
+``GET /tasks/<task id>/exec`` and ``.../connect``: see :mod:`.tunnels`.
+
 Whoever asks proves to have the key that the scheduler gave this executor when it started it, where it gave one (``keys.proof``),
 executors the one that they share: 401 else, and 503 until it is known. Pages of strangers are refused as everywhere
 (:mod:`eratos.common.browser_guard`).
@@ -45,6 +47,7 @@ from eratos.common.log import fields
 from .io_thread import IoThread
 from .logs import LogRequest, LogSource, NoLog
 from .readiness import ReadinessResults
+from .tunnels import Refused, Tunnels, serve
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ _HEADERS_MAX = 50
 _LINE_MAX = 8 * 1024
 #: What the kernel holds for one reader; by itself it takes megabytes.
 _SEND_BYTES = 64 * 1024
-_PATH = re.compile(r"^/tasks/(?P<task>[^/]{1,600})/(?P<what>logs|readiness)$")
+_PATH = re.compile(r"^/tasks/(?P<task>[^/]{1,600})/(?P<what>logs|readiness|exec|connect)$")
 _SERVER = re.compile(r"^/servers/(?P<server>[^/?]{1,600})$")
 
 
@@ -120,6 +123,7 @@ class Endpoint:
         port: int,
         access: Callable[[], Access | None] = Access,
         *,
+        tunnels: Tunnels | None = None,
         used: Callable[[str], bool] = lambda server: False,
         metrics: Callable[[], bytes] = bytes,
         listening: Callable[[int], object] = lambda port: None,
@@ -132,6 +136,7 @@ class Endpoint:
         """
         self._access = access
         self._used = used
+        self._tunnels = tunnels if tunnels is not None else Tunnels()
         self._metrics = metrics
         self._listening = listening
         self._io = io
@@ -186,7 +191,7 @@ class Endpoint:
             elif server is not None:
                 _answer(writer, 200, {"used": self._used(urllib.parse.unquote(server["server"]))})
             else:
-                await self._answer(target, reader, writer)
+                await self._answer(target, headers, access, reader, writer)
             writer.close()
             async with asyncio.timeout(WRITE_S):
                 await writer.wait_closed()
@@ -199,7 +204,14 @@ class Endpoint:
         finally:
             writer.transport.abort()
 
-    async def _answer(self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self,
+        target: str,
+        headers: Mapping[str, str],
+        access: Access | None,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         path, _, query = target.partition("?")
         if path == "/metrics":
             _write(writer, 200, exposition.CONTENT_TYPE, self._metrics())
@@ -212,8 +224,20 @@ class Endpoint:
         if found["what"] == "readiness":
             _answer(writer, 200, {"results": self._readiness.shown(task_id)})
             return
+        asked = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        if found["what"] in ("exec", "connect"):
+            key = access.key if access is not None else ""
+            try:
+                if not key:
+                    # Whoever reaches it may read logs of such an executor; that they run commands is another thing.
+                    raise Refused(503, "this executor was started without a key, by an earlier version: it carries no tunnels")
+                async with self._tunnels.admitted(found["what"], task_id, asked, headers) as end:
+                    await serve(end, key, reader, writer)
+            except Refused as refused:
+                _answer(writer, refused.status, {"message": str(refused)})
+            return
         try:
-            request = LogRequest.parse(task_id, dict(urllib.parse.parse_qsl(query, keep_blank_values=True)))
+            request = LogRequest.parse(task_id, asked)
         except ValueError as error:
             _answer(writer, 422, {"message": str(error)})
             return

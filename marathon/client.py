@@ -34,7 +34,17 @@ READ_S: Final = 10.0
 
 #: What Marathon has not, and older versions of eratos not all of.
 _OURS: Final = (
-    *("/v2/balancers", "/v2/brake", "/v2/explain", "/v2/logs", "/v2/metrics/", "/v2/needs", "/v2/overview", "/v2/whoami"),
+    *(
+        "/v2/balancers",
+        "/v2/brake",
+        "/v2/explain",
+        "/v2/logs",
+        "/v2/metrics/",
+        "/v2/needs",
+        "/v2/overview",
+        "/v2/tunnels/",
+        "/v2/whoami",
+    ),
     "/v1/jobs",
 )
 _DEPLOYMENT_ID: Final = "Marathon-Deployment-Id"
@@ -247,6 +257,10 @@ class MarathonClient:
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
         answer = self._ask("GET", "/v2/events", {"event_type": list(kinds)}, stream=True, headers=headers)
         return _events(_pieces(answer))
+
+    def tunnel_to(self, app_id: str) -> Json:
+        """Return to which ready instance of an app a tunnel leads; eratos only. :mod:`.tunnels` opens them."""
+        return self._object("GET", "/v2/tunnels/forward", {"app": app_id})
 
     def overview(self, *app_ids: str) -> Json:
         """Ask for agents, apps and instances in short, and for the event stream's position; eratos only. No id: all apps."""

@@ -11,6 +11,7 @@ from eratos.common.browser_guard import BrowserGuard
 
 from .access.authenticator import Authenticator, CredentialsFile
 from .access.policy import DEFAULT_PARAMETERS, Policy
+from .access.tunnel_limits import NONE, TunnelLimits
 from .api.gate import Access
 from .config import BadConfig, Config, parts
 from .framework_key import FrameworkKey
@@ -62,6 +63,12 @@ def access(config: Config, key: FrameworkKey) -> Access:
         file = CredentialsFile(Path(config.http_credentials_file)) if config.http_credentials_file else None
         authenticator = Authenticator(file, single=config.http_credentials)
     return Access(BrowserGuard.of((*own, *config.hosts), config.origins), authenticator, config.http_rate, key.schedulers)
+
+
+def tunnels(config: Config) -> TunnelLimits:
+    """Return what tunnels into instances there may be."""
+    kinds = frozenset(parts(config.tunnels)) - {NONE}
+    return TunnelLimits(kinds, config.tunnel_idle_s, config.exec_sessions, config.forward_connections)
 
 
 def policy(config: Config) -> Policy:

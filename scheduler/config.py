@@ -23,6 +23,7 @@ from eratos.common.errors import PermanentError
 from eratos.common.secret_file import loose, secret
 
 from .access.policy import DEFAULT_FETCH_FOLDERS
+from .access.tunnel_limits import KINDS, NONE
 from .store.zookeeper_client import ZookeeperTls
 
 WEEK_S = 7 * 24 * 3600.0
@@ -93,6 +94,12 @@ class Config:
     )
     http_rate: float = _setting(500.0, "requests a second of one address in the long run, ten times that at once; 0: any", float)
     http_connections: int = _setting(1000, "connections to the API at the same time, at most", int)
+    tunnels: str = _setting(
+        ",".join(KINDS), "what the API carries into instances: exec, commands; forward, connections; both, or none"
+    )
+    tunnel_idle_s: float = _setting(1800.0, "seconds without any data after which such a tunnel is ended", float)
+    exec_sessions: int = _setting(20, "commands in instances at the same time, at most", int)
+    forward_connections: int = _setting(200, "forwarded connections at the same time, at most", int)
     advertise_url: str = _setting("", "URL under which other schedulers reach this one's API; default: hostname and --http-port")
     framework_name: str = _setting("eratos", "name of the framework in Mesos")
     role: str = _setting("*", "Mesos role to get offers for")
@@ -383,6 +390,10 @@ def _about_the_api(config: Config) -> Iterator[str]:
         yield f"--advertise-url: {config.advertise_url!r} is no address like http://scheduler1:8080"
     if config.http_rate < 0 or config.http_connections < 10:
         yield "--http-rate and --http-connections: not below 0, and at least 10: the schedulers' own take some"
+    if not set(parts(config.tunnels)) <= set(KINDS) and config.tunnels != NONE:
+        yield f"--tunnels: {config.tunnels!r} must be one or both of {','.join(KINDS)}, or {NONE}"
+    if config.tunnel_idle_s < 10 or config.exec_sessions < 1 or config.forward_connections < 1:
+        yield "--tunnel-idle-s, --exec-sessions and --forward-connections: at least 10, 1 and 1; --tunnels none has none"
     name, colon, password = config.http_credentials.partition(":")
     if config.http_credentials and not (name and colon and password):
         yield "--http-credentials: must be user:password"

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import base, secure
+from . import base, secure, version
 from .settings import COMPOSE_FILE, DEFAULT_AGENTS, DEFAULT_BALANCERS, GENERATED, SECURE_FILE, Settings, zone
 from .shell import CommandFailed, run
 
@@ -68,6 +68,7 @@ class Compose:
             **secure.variables(settings),
             "ERATOS_PROJECT": settings.project,
             "ERATOS_BASE": base.IMAGE,
+            "ERATOS_VERSION": version.current(),
             "DOCKER_BUILDKIT": "1",
             "COMPOSE_IGNORE_ORPHANS": "1",
         }

@@ -7,11 +7,14 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from . import audit as vulnerabilities
 from . import cluster, development, engine, fleet, health, images, members, network, ports, repair, report, secure, timings
 from . import logs as log_reader
+from . import sbom as bills
 from .alone import alone
 from .chaos import command as chaos_command
 from .chaos import game
@@ -126,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     chaos_command.add_options(added)
     added = command("game", game.run, "break something without saying what, and let you find it")
     game.add_options(added)
+    _development(command)
+    return parser
+
+
+def _development(command: Callable[[str, object, str], argparse.ArgumentParser]) -> None:
+    """Add the commands for whoever changes eratos."""
     added = command("test", test, "run the tests: all, or those that pytest's arguments select")
     added.add_argument("pytest", nargs="*", metavar="PYTEST ARGUMENT")
     added.add_argument("--secure", action="store_true", help="the end-to-end tests on a cluster that ./dev up --secure makes")
@@ -143,8 +152,12 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--service", default=vulnerabilities.SERVICE, metavar="URL", help=f"the database ({vulnerabilities.SERVICE})"
     )
+    added = command("package", package, "build the wheel and the source distribution, and check them for the package index")
+    added.add_argument("folder", nargs="?", default="dist", metavar="FOLDER", help="where to (dist)")
+    command("licences", licences, "write docs/licences.md anew: what everything is made of, and under which licences")
+    added = command("sbom", sbom, "write bills of materials (CycloneDX): of each image, and of the Python package")
+    added.add_argument("folder", nargs="?", default="dist/sbom", metavar="FOLDER", help="where to (dist/sbom)")
     command("docs", docs, "write docs/configuration.md anew from the settings' classes, and wrap the documents")
-    return parser
 
 
 def up(settings: Settings, options: argparse.Namespace) -> None:
@@ -344,6 +357,21 @@ def lock(_settings: Settings, options: argparse.Namespace) -> int:
 def audit(_settings: Settings, options: argparse.Namespace) -> int:
     """Ask for vulnerabilities."""
     return vulnerabilities.run(options.service)
+
+
+def package(_settings: Settings, options: argparse.Namespace) -> int:
+    """Build what would be uploaded."""
+    return development.package(Path(options.folder))
+
+
+def licences(_settings: Settings, _options: argparse.Namespace) -> int:
+    """Write the page of all parts and their licences."""
+    return development.licences()
+
+
+def sbom(_settings: Settings, options: argparse.Namespace) -> int:
+    """Write a bill of materials for each image and for the package."""
+    return bills.run(Path(options.folder))
 
 
 def docs(_settings: Settings, _options: argparse.Namespace) -> int:

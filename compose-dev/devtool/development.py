@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import engine, fleet, health, images, lock, packages, wrapping
+from . import distribution, engine, fleet, health, images, lock, packages, wrapping
 from .cluster import Compose
 from .settings import GENERATED, ROOT, Settings
 from .shell import CommandFailed, run
@@ -23,8 +23,6 @@ STAMP = VENV / "installed-for"
 INSTALLED_FROM = (
     "setup.cfg",
     "pyproject.toml",
-    "compat/http-parser/setup.cfg",
-    "compat/http-parser/pyproject.toml",
     *lock.of("build", "dev"),
 )
 
@@ -59,7 +57,7 @@ def ensure_venv(progress: Progress) -> None:
                 packages.install("python3-venv")
                 shutil.rmtree(VENV, ignore_errors=True)
                 run([python, "-m", "venv", str(VENV)])
-        lock.install(PYTHON, "dev", str(ROOT / "compat" / "http-parser"), "-e", f"{ROOT}[dev]")
+        lock.install(PYTHON, "dev", "-e", f"{ROOT}[dev]")
         STAMP.write_text(wanted)
 
 
@@ -192,6 +190,26 @@ def docs() -> int:
     ensure_venv(Progress())
     environment = {**_environment(), "PYTHONPATH": str(ROOT / "compose-dev")}
     return subprocess.run([str(PYTHON), "-P", "-m", "devtool.configuration_page"], cwd=ROOT, env=environment).returncode
+
+
+def package(folder: Path) -> int:
+    """Build what would be uploaded into a folder. Return 0."""
+    progress = Progress()
+    ensure_venv(progress)
+    with progress.step("build the source distribution and the wheel"):
+        built = distribution.build(PYTHON, folder)
+    for path in built:
+        say(str(path))
+    return 0
+
+
+def licences() -> int:
+    """Write docs/licences.md. Return 0 if every licence is known."""
+    progress = Progress()
+    ensure_venv(progress)
+    engine.ensure(progress)
+    environment = {**_environment(), "PYTHONPATH": str(ROOT / "compose-dev")}
+    return to_its_end([str(PYTHON), "-P", "-m", "devtool.licences.command"], environment)
 
 
 def mutate(arguments: list[str]) -> int:

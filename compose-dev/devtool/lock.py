@@ -13,8 +13,8 @@ from .shell import run
 FOLDER = ROOT / "requirements"
 #: The extras of setup.cfg. The first builds packages that come as source, and has to be there before the others.
 HALVES = ("build", "scheduler", "executor", "cli", "dev")
-#: Of this repository.
-_OWN = ("eratos", "http-parser")
+#: This repository, which the extra `dev` asks for itself.
+_OWN = "eratos"
 #: The oldest Python that is supported; newer ones are in the same file, with marks.
 _OLDEST = "3.11"
 
@@ -32,7 +32,7 @@ def of(*halves: str) -> tuple[str, ...]:
 def renew(python: Path, upgrade: bool) -> None:
     """Make the files anew. What is locked stays as it is where setup.cfg allows it, unless `upgrade`."""
     options = ["--universal", "--python-version", _OLDEST, "--generate-hashes", "--no-annotate", "--no-header", "--quiet"]
-    options += [word for name in _OWN for word in ("--no-emit-package", name)]
+    options += ["--no-emit-package", _OWN]
     options += ["--upgrade"] if upgrade else []
     FOLDER.mkdir(exist_ok=True)
     # The one with everything first, and the others' versions out of it: what is tested is what runs.
@@ -43,7 +43,7 @@ def renew(python: Path, upgrade: bool) -> None:
 
 
 def install(python: Path, half: str, *own: str) -> None:
-    """Install what a half needs, each package by its digest, and then our own packages, for which nothing else is fetched."""
+    """Install what a half needs, each package by its digest, and then eratos itself, for which nothing else is fetched."""
     pip = [str(python), "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps"]
     for locked in ("build", half):
         run([*pip, "--require-hashes", "-r", str(path(locked))], timeout_s=1200)

@@ -33,7 +33,7 @@ MASTERS = 2
 CONSUL_SERVERS = 3
 
 #: Variables of compose.yaml that describe the cluster, and so are remembered with it.
-_REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK|BRIDGES|LOG_REQUESTS)")
+_REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|CONSUL_IMAGE|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK|BRIDGES|LOG_REQUESTS)")
 #: First port of each numbered kind: balancer1 has 8000, balancer2 8001 and so on.
 _FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050, "CONSUL": 8500}
 
@@ -194,6 +194,12 @@ def _check_variables(settings: Settings) -> None:
     if consul_from not in ("source", "image"):
         raise Problem(
             f"ERATOS_CONSUL_FROM={consul_from} is unknown", "set it to source (compile) or image (published images), or unset it"
+        )
+    consul_image = settings.variables.get("ERATOS_CONSUL_IMAGE")
+    if consul_image and consul_from != "image":
+        raise Problem(
+            f"ERATOS_CONSUL_IMAGE={consul_image} has no use while Consul is compiled",
+            "set ERATOS_CONSUL_FROM=image as well, or set ERATOS_CONSUL_IMAGE to nothing",
         )
     log_requests = settings.variables.get("ERATOS_LOG_REQUESTS", "failed")
     if log_requests not in ("failed", "all"):

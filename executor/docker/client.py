@@ -72,14 +72,20 @@ class DockerClient:
             return self._api
 
     def ask(
-        self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        upgrade: str = "",
     ) -> AbstractAsyncContextManager[async_http.Answer]:
         """Ask over a connection of its own, whose answer can be given up at any time. Raises one of async_http.Failure."""
         url = urllib.parse.urlsplit(self.url)
         unix = url.path if url.scheme == "unix" else ""
         tls = ssl.create_default_context() if url.scheme == "https" else None
         host, port = url.hostname or "docker", url.port or _PORT
-        return async_http.ask(host, port, path, method=method, headers=headers, tls=tls, unix=unix)
+        return async_http.ask(host, port, path, method=method, headers=headers, body=body, tls=tls, unix=unix, upgrade=upgrade)
 
     def _try_socket(self) -> None:
         """Raise OSError where nobody listens. The library would leave a socket open for each attempt of an executor's."""

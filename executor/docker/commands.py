@@ -22,7 +22,8 @@ from .client import DockerClient, DockerFailure, status
 
 log = logging.getLogger(__name__)
 
-_MARK = "ERATOS_CHECK"
+#: In a command's environment, so that it can be found.
+MARK = "ERATOS_CHECK"
 #: How long an end is looked for at a time.
 _END_S = 3.0
 _PAUSE_S = 0.05
@@ -71,7 +72,7 @@ class DockerCommands:
         Raises TemporaryError.
         """
         mark, name = uuid.uuid4().hex, names.container_name(task_id, container)
-        found = self._begin(name, [command], {**env, _MARK: mark})
+        found = self._begin(name, [command], {**env, MARK: mark})
         return f"{found} {mark} {name}"
 
     def run(self, task_id: str, script: list[str], timeout_s: float) -> int | None:

@@ -42,6 +42,18 @@ trap '' PIPE
 echo $code >&0
 while :; do kill -STOP $$; done
 """
+#: The same for a command that somebody uses, whose standard input is the shell's own. A shell knows descriptors of one digit, and
+#: opens others by their names.
+_USED = """
+told=$1
+shift
+exec 3>&2 2>/dev/null
+"$@" 2>&3 3>&-
+code=$?
+trap '' PIPE
+echo $code >/proc/self/fd/$told
+while :; do kill -STOP $$; done
+"""
 #: Looked up before there are threads; it holds on to the interpreter's lock, which a forked child has.
 _PRCTL = ctypes.PyDLL(None).prctl
 
@@ -53,20 +65,36 @@ def _take_orphans() -> None:
 class Keeper:
     """A command that runs, and everything below it. Each method may be called from any thread."""
 
-    def __init__(self, args: Sequence[str], mark: Mark | None, *, cwd: Path, env: Mapping[str, str], **options: Any) -> None:
+    def __init__(
+        self,
+        args: Sequence[str],
+        mark: Mark | None,
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdin: int | None = None,
+        terminal: bool = False,
+        **options: Any,
+    ) -> None:
         """Start a command; ``mark`` is the one that ends with it, None: what bears one belongs to another command.
 
-        ``options`` are Popen's. Raises OSError where it cannot be started.
+        ``stdin`` is its standard input, None: it has none; with ``terminal`` that is a terminal, and the command is in charge of
+        it. ``options`` are Popen's. Raises OSError where it cannot be started.
         """
         self._mark = mark
         self._lock = threading.Lock()
         self._code: int | None = None  #: set: all is ended, and the keeper's id may be another's by now
         self._status, written = os.pipe()
         try:
-            command = [_found("setsid", Path("/"), os.defpath), *_checked(args, cwd, env)]
+            setsid = [_found("setsid", Path("/"), os.defpath), *(("--ctty",) if terminal else ())]
+            command = [*setsid, *_checked(args, cwd, env)]
+            if stdin is not None:
+                os.fchown(written, options.get("user", os.geteuid()), options.get("group", os.getegid()))
+                options["pass_fds"] = (written,)
+            script = (_SCRIPT, "eratos-keeper") if stdin is None else (_USED, "eratos-keeper", str(written))
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _SCRIPT, "eratos-keeper", *command],
-                stdin=written,
+                ["/bin/sh", "-c", *script, *command],
+                stdin=written if stdin is None else stdin,
                 cwd=cwd,
                 env=env,
                 start_new_session=True,
@@ -79,6 +107,11 @@ class Keeper:
             raise
         finally:
             os.close(written)
+
+    @property
+    def told(self) -> int:
+        """A descriptor that can be read from once the command has ended."""
+        return self._status
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait for the command's end and return its exit code, a signal's as 128 and its number; None: it still runs.

@@ -145,6 +145,11 @@ class ProcessRuntime:
         task = self._tasks.get(task_id)
         return task is not None and task.running
 
+    def beside(self, task_id: str) -> Mapping[str, Any] | None:
+        """Return the options of a keeper for a command that runs as a task does; None: it does not run here."""
+        task = self._tasks.get(task_id)
+        return dict(task.options) if task is not None and task.running else None
+
     def perform(self, action: ContainerAction) -> None:
         """Carry out an action on another thread. Never raises, never waits."""
         match action:

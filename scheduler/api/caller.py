@@ -41,6 +41,11 @@ class Caller:
         """Return whether an app may be looked at."""
         return self.identity.may(Role.VIEW, app_id)
 
+    def hold(self, role: Role) -> None:
+        """Raise ApiError unless the caller has a role for anything at all."""
+        if not any(grant.role >= role for grant in self.identity.grants):
+            raise ApiError(403, f"{self.identity.name} has not the role {role.name.lower()} for anything")
+
     def require(self, role: Role, paths: Iterable[str]) -> None:
         """Raise ApiError unless the caller has a role for each of some apps or groups."""
         paths = tuple(paths)
@@ -64,8 +69,8 @@ def _asks_for(role: Role, *, everywhere: bool = False) -> Callable[[Request], Aw
         caller = of(request)
         if everywhere:
             caller.require(role, ("/",))
-        elif not any(grant.role >= role for grant in caller.identity.grants):
-            raise ApiError(403, f"{caller.identity.name} has not the role {role.name.lower()} for anything")
+        else:
+            caller.hold(role)
         return caller
 
     hold.role = role.name.lower() + (EVERYWHERE if everywhere else "")  # type: ignore[attr-defined]
@@ -77,7 +82,7 @@ Viewer = Annotated[Caller, Depends(_asks_for(Role.VIEW))]
 Deployer = Annotated[Caller, Depends(_asks_for(Role.DEPLOY))]
 Operator = Annotated[Caller, Depends(_asks_for(Role.OPERATE, everywhere=True))]
 
-#: Of what belongs to a group: the handler asks for which.
+#: Of what belongs to a group or an app: the handler asks for which.
 GroupOperator = Annotated[Caller, Depends(_asks_for(Role.OPERATE))]
 
 #: The same for handlers that need no more than that, in the list ``dependencies``.

@@ -18,6 +18,7 @@ from eratos.marathon.errors import Problem
 from eratos.marathon.pod import Pod
 from eratos.scheduler.access.policy import Policy
 from eratos.scheduler.access.roles import Role
+from eratos.scheduler.access.tunnel_limits import TunnelLimits
 from eratos.scheduler.core import changes, groups, quotas, versions
 from eratos.scheduler.core.actions import Reply
 from eratos.scheduler.core.events import Command, PutApps
@@ -65,6 +66,7 @@ class Context:
     agent_key: Callable[[str], str] = lambda agent_id: ""  #: what the executor on an agent wants to be shown; empty: nothing
     service_ports: range = service_ports.DEFAULT  #: from which ports that state none get theirs
     companion_key: str = field(default="", repr=False)  #: by which companions know schedulers; empty: they need none
+    tunnels: TunnelLimits = field(default_factory=TunnelLimits)
     _turns: Turns = field(default_factory=Turns)
     _definitions: Definitions = field(init=False)
 

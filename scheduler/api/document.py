@@ -99,6 +99,8 @@ _AUTOSCALE: Final = _object(
     }
 )
 _LOCAL_VOLUME: Final = _object(dict.fromkeys(("runSpecId", "containerPath", "persistenceId"), _STRING))
+_TUNNEL: Final = _object(dict.fromkeys(("app", "task", "host"), _STRING))
+
 _USED: Final = _object({"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
 _LEFT: Final = _object({}, {"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
 _WHOLE: Final = _or_null({"type": "integer", "minimum": 0, "maximum": NUMBER_MAX})
@@ -515,6 +517,8 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("get", "/v2/whoami"): Operation({200: _ref("Caller")}),
     ("get", "/v2/overview"): Operation({200: _ref("Overview")}, None, (404, 422)),
     ("get", "/v2/balancers"): Operation({200: _ref("Balancers")}, None, (), {"text/event-stream": _STREAMED}),
+    ("get", "/v2/tunnels/exec"): Operation({200: _TUNNEL}, None, (404, 409)),
+    ("get", "/v2/tunnels/forward"): Operation({200: _TUNNEL}, None, (404, 409)),
     ("get", "/v2/leader"): Operation({200: _ref("Leader")}, None, (404,)),
     ("delete", "/v2/leader"): Operation({200: _ref("Message")}, None, (422,)),
     ("get", "/v2/plugins"): Operation({200: _ref("Plugins")}),

@@ -76,7 +76,7 @@ class Gate:
         self._slow = ThreadPoolExecutor(2, "passwords")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -85,11 +85,12 @@ class Gate:
         send = self._shared(headers, send)
         refusal = await self._refusal(scope, headers, caller)
         if refusal is not None:
-            if _changes(scope) and refusal.status_code != 429:
+            # A WebSocket is no reading: it leads into an instance.
+            if (_changes(scope) or _is_websocket(scope)) and refusal.status_code != 429:
                 _log_change(scope, caller, refusal.status_code)
             await refusal(scope, receive, send)
             return
-        if not _changes(scope):
+        if not _changes(scope):  # a tunnel writes its own lines
             await self._app(scope, receive, send)
             return
         status, deployment = 500, None
@@ -112,7 +113,7 @@ class Gate:
         length = headers.get("content-length", "0")
         has_body = length != "0" or "transfer-encoding" in headers
         refused = self._access.guard.refusal(
-            scope["method"], headers.get("host"), headers.get("origin"), headers.get("content-type"), has_body
+            _method(scope), headers.get("host"), headers.get("origin"), headers.get("content-type"), has_body
         )
         if refused is not None:
             return error(refused.status, refused.reason)
@@ -182,7 +183,16 @@ class Gate:
 
 
 def _changes(scope: Scope) -> bool:
-    return scope["method"] not in READING
+    return _method(scope) not in READING
+
+
+def _is_websocket(scope: Scope) -> bool:
+    return bool(scope["type"] == "websocket")
+
+
+def _method(scope: Scope) -> str:
+    """Return a request's method. A WebSocket's is GET (RFC 6455, 4.1)."""
+    return str(scope.get("method", "GET"))
 
 
 def _path(scope: Scope) -> str:
@@ -190,7 +200,7 @@ def _path(scope: Scope) -> str:
 
 
 def _is_preflight(scope: Scope, headers: Headers) -> bool:
-    return scope["method"] == "OPTIONS" and "access-control-request-method" in headers
+    return _method(scope) == "OPTIONS" and "access-control-request-method" in headers
 
 
 def _wait(message: str, wait_s: float) -> Response:
@@ -206,7 +216,7 @@ def _log_change(scope: Scope, caller: Caller, status: int, deployment: str | Non
         fields(
             who=caller.identity.name,
             address=caller.address,
-            method=scope["method"],
+            method="WEBSOCKET" if _is_websocket(scope) else scope["method"],
             # As it came: decoded it could hold the end of a line.
             path=_path(scope)[:500],
             apps=named or None,

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +26,7 @@ from .caller import SCOPE, Caller
 from .controller import Controller
 from .errors import ApiError, error, unavailable
 from .gate import FOR, HANDED_ON, TOKEN
+from .tunnel_proxy import NoAnswer, hand_on
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,13 @@ class LeaderProxy:
         self._tls = tls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._controller.is_leader or _local(scope):
+        if scope["type"] not in ("http", "websocket") or self._controller.is_leader or _local(scope):
             await self._app(scope, receive, self._named(send))
             return
         scope[HANDED_ON] = True
+        if scope["type"] == "websocket":
+            await self._tunnel(scope, receive, send)
+            return
         async with AsyncExitStack() as stack:
             try:
                 response = await self._forward(Request(scope, receive), stack)
@@ -91,6 +95,34 @@ class LeaderProxy:
 
         return send_named
 
+    async def _tunnel(self, scope: Scope, receive: Receive, send: Send) -> None:
+        leader, request = self._controller.leader(), HTTPConnection(scope)
+        if VIA.lower() in request.headers:
+            refusal = unavailable("the leader just changed and this scheduler is not it: try again")
+        elif leader is None:
+            refusal = unavailable("there is no leader yet, an election is under way: try again")
+        else:
+            headers = {name: value for name, value in self._headers(request).items() if not name.startswith("sec-websocket-")}
+            tls = self._tls() if leader.startswith("https:") else None
+            try:
+                await hand_on(scope, receive, send, leader, headers, tls)
+                return
+            except NoAnswer as failure:
+                log.warning("leader does not answer %s", fields(leader=leader, error=failure))
+                refusal = unavailable(f"the leader {leader} does not answer ({failure}): try again, another may be elected soon")
+        await refusal(scope, receive, send)
+
+    def _headers(self, request: HTTPConnection) -> dict[str, str]:
+        """Return the headers of a request as the leader gets them."""
+        # Origin was this gate's to judge: the leader goes by another name.
+        # As proxies in front of schedulers say it, whose word counts where there is one.
+        asked = {"x-forwarded-host": request.headers.get("host", ""), "x-forwarded-proto": request.url.scheme}
+        headers = asked | _handed_on(request.headers.items(), frozenset({"host", "content-length", "origin", FOR, TOKEN}))
+        caller: Caller = request.scope[SCOPE]
+        if self._token:
+            headers |= {FOR: caller.address, TOKEN: self._token}
+        return headers | {VIA: "1.1 eratos"}
+
     async def _forward(self, request: Request, stack: AsyncExitStack) -> Response:
         """Return the leader's answer, which ``stack`` keeps connected."""
         if VIA.lower() in request.headers:
@@ -99,13 +131,6 @@ class LeaderProxy:
         if leader is None:
             return unavailable("there is no leader yet, an election is under way: try again")
         body = await context.raw_body(request)
-        # Origin was this gate's to judge: the leader goes by another name.
-        # As proxies in front of schedulers say it, whose word counts where there is one.
-        asked = {"x-forwarded-host": request.headers.get("host", ""), "x-forwarded-proto": request.url.scheme}
-        headers = asked | _handed_on(request.headers.items(), frozenset({"host", "content-length", "origin", FOR, TOKEN}))
-        caller: Caller = request.scope[SCOPE]
-        if self._token:
-            headers |= {FOR: caller.address, TOKEN: self._token}
         query = request.scope["query_string"].decode("latin-1")
         target = request.scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
         url = urlsplit(leader)
@@ -119,7 +144,7 @@ class LeaderProxy:
                         url.port or (443 if tls else 80),
                         target,
                         method=request.method,
-                        headers=headers | {VIA: "1.1 eratos"},
+                        headers=self._headers(request),
                         body=body or None,
                         tls=tls,
                         connected=lambda: answered.reschedule(
@@ -173,7 +198,7 @@ async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterat
 def _local(scope: Scope) -> bool:
     """Return whether a request is about the process that got it. Only the leader can give way to another."""
     path = addresses.path(scope)
-    return path in LOCAL and (path != "/v2/leader" or scope["method"] in _READS)
+    return path in LOCAL and (path != "/v2/leader" or scope.get("method") in _READS)
 
 
 def _handed_on(headers: Iterable[tuple[str, str]], without: frozenset[str]) -> dict[str, str]:

@@ -13,9 +13,10 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware.gzip import GZipMiddleware
 
-from eratos.common import names
+from eratos.common import names, tunnel
 from eratos.common.errors import FatalError
 from eratos.scheduler.access.policy import Policy
+from eratos.scheduler.access.tunnel_limits import TunnelLimits
 
 from . import (
     apps,
@@ -38,6 +39,7 @@ from . import (
     service_ports,
     system,
     tasks,
+    tunnels,
     versions,
     volumes,
 )
@@ -78,6 +80,7 @@ def create_api(
     role: str = "*",
     policy: Policy = Policy(),  # noqa: B008
     ports: range = service_ports.DEFAULT,
+    tunnel_limits: TunnelLimits = TunnelLimits(),  # noqa: B008
 ) -> FastAPI:
     """Return the whole API of one scheduler process. ``clock`` is the core's, ``registry`` takes the place of
     :func:`metrics.registry`'s.
@@ -85,12 +88,13 @@ def create_api(
     ``executor_port`` is where executors serve their tasks' logs, ``instances_most`` bounds the instances of all apps together;
     ``access`` says whom it lets in, ``leader_tls`` is what a follower checks an https leader with,
     ``agent_key`` is by which the executor on an agent knows schedulers, ``companion_key`` by which companions do,
-    ``role`` the framework's role, ``policy`` what apps may ask for, ``ports`` from where service ports are chosen.
+    ``role`` the framework's role, ``policy`` what apps may ask for, ``ports`` from where service ports are chosen,
+    ``tunnel_limits`` what tunnels there may be.
     """
     api = FastAPI(title="eratos", description="Marathon's API", docs_url=None, redoc_url=None, redirect_slashes=False)
     errors.install(api)
     document.install(api)
-    ctx = Context(controller, clock, executor_port, instances_most, role, policy, agent_key, ports, companion_key)
+    ctx = Context(controller, clock, executor_port, instances_most, role, policy, agent_key, ports, companion_key, tunnel_limits)
     exposed = registry if registry is not None else metrics.registry(controller, clock)
     routers = [metrics.router(exposed), part_metrics.router(ctx, exposed)]
     # Tasks and versions first: /v2/apps/{id}/tasks would be an app's id as well.
@@ -111,6 +115,7 @@ def create_api(
         balancers,
         system,
         event_stream,
+        tunnels,
     )
     routers += [module.router(ctx) for module in modules]
     routers.append(dashboard.router())
@@ -140,7 +145,9 @@ class ApiServer:
             log_config=None,
             access_log=False,
             proxy_headers=False,  # whoever runs on this host could claim any address
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=tunnel.MESSAGE_MAX,
+            ws_per_message_deflate=False,
             lifespan="off",
             timeout_graceful_shutdown=STOP_S,
             loop="asyncio",

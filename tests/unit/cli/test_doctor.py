@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 import socket
@@ -33,7 +34,7 @@ from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import ApiServer, create_api
 from eratos.scheduler.core.events import Disconnected, PutApps
 
-INFO = {"name": "eratos", "version": "0.1.0", "elected": True, "leader": "s1:8080"}
+INFO = {"name": "eratos", "version": importlib.metadata.version("eratos"), "elected": True, "leader": "s1:8080"}
 
 
 class Led(FakeController):

@@ -35,7 +35,7 @@ def test_missing_libraries_are_named_with_the_command_to_install_them(script: st
     module, library, extra = SCRIPTS[script]
     ended = run(_WITHOUT.format(script=script, module=module, library=library, arguments=[]))
     assert ended.returncode == 1
-    assert ended.stderr == f"{script}: {library} is not installed: pip install ./compat/http-parser '.[{extra}]'\n"
+    assert ended.stderr == f"{script}: {library} is not installed: pip install 'eratos[{extra}]'\n"
 
 
 def companion(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from devtool import cluster, commands, images, report
+from devtool import cluster, commands, images, report, version
 from devtool.cluster import Attachment, Container, attributes, extra_services, host_of, outlived, parse_container, stranded
 from devtool.settings import COMPOSE_FILE, COMPOSE_FOLDER, Settings
 from devtool.terminal import Problem
@@ -330,8 +330,8 @@ def test_the_dockerfile_needs_no_image_but_debian_and_the_published_consul() -> 
     text = (COMPOSE_FOLDER / "Dockerfile").read_text()
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
     sources = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) | set(re.findall(r"COPY --from=(\S+)", text))
-    base = re.findall(r"^ARG BASE=(\S+)$", text, re.MULTILINE)
-    sources = (sources - {"${BASE}"}) | set(base)
+    defaults = re.findall(r"^ARG (?:BASE|CONSUL_IMAGE)=(\S+)$", text, re.MULTILINE)
+    sources = (sources - {"${BASE}", "${CONSUL_IMAGE}"}) | set(defaults)
     foreign = {source for source in sources - stages if not source.startswith("consul-${")}
     # scratch is no image, but the lack of one.
     assert foreign == {"scratch", "debian:trixie-slim", "hashicorp/consul:1.22.2", "hashicorp/consul-template:0.41.1"}
@@ -371,3 +371,46 @@ def test_each_host_of_the_compose_file_has_a_network_inside_that_docker_puts_aft
         assert addresses["aux_addresses"] == {"DefaultGatewayIPv4": gateway}
         assert addresses["subnet"] == gateway.removesuffix(".2") + ".0/24"
         assert service["environment"]["ERATOS_HOST_BRIDGE"] == f"${{ERATOS_PROJECT:-eratos}}_docker0-{agent}"
+
+
+#: Stages of the Dockerfile: name -> what each is made from, and its instructions.
+STAGES = {
+    name: (source, body)
+    for source, name, body in re.findall(
+        r"^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM |\Z)", (COMPOSE_FOLDER / "Dockerfile").read_text(), re.MULTILINE | re.DOTALL
+    )
+}
+#: Those that images are made of; tests of the load generator leave none behind that anybody uses.
+MADE = sorted(set(re.findall(r"target: ([\w-]+)", COMPOSE_FILE.read_text())) - {"load-test"})
+#: Images that are root, each with a row in docs/security.md that says why.
+ROOT_IMAGES = {"agent", "chaos"}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_an_image_says_what_it_is(name: str) -> None:
+    body = STAGES[name][1]
+    labels = dict(re.findall(r"org\.opencontainers\.image\.(\w+)=(\S+|\"[^\"]+\")(?: \\)?$", body, re.MULTILINE))
+    assert {"title", "description", "version"} <= set(labels) <= {"title", "description", "version", "licenses"}
+    assert labels["version"] == "$VERSION" and "\nARG VERSION\n" in f"\n{body}"
+    # Last, so that a new version builds no layer anew.
+    assert not re.search(r"^(RUN|COPY|ENV) ", body.partition("\nLABEL ")[2], re.MULTILINE)
+    # Consul's licence depends on which one the user has chosen.
+    assert ("licenses" in labels) == (name != "consul")
+
+
+def test_the_version_of_images_is_that_of_the_package(compose: dict[str, Any]) -> None:
+    built = [service["build"]["args"]["VERSION"] for service in compose["services"].values() if "build" in service]
+    assert set(built) == {"${ERATOS_VERSION:-unknown}"}
+    assert cluster.Compose(Settings()).env["ERATOS_VERSION"] == version.current()
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_an_image_is_root_only_where_it_must_be(name: str) -> None:
+    users, at = [], name
+    while at in STAGES:
+        source, body = STAGES[at]
+        users += re.findall(r"^USER (\S+)$", body, re.MULTILINE)
+        at = source
+    assert bool(users) == (name not in ROOT_IMAGES) and not {"root", "0"} & set(users)
+    page = (COMPOSE_FOLDER.parent / "docs" / "security.md").read_text()
+    assert (f"| `eratos/{name}` |" in page) == (name in ROOT_IMAGES)

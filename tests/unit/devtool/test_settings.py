@@ -68,6 +68,7 @@ def test_half_a_memory_file_of_an_interrupted_run_counts_as_none(generated: Path
         ({"ERATOS_BALANCER1_PORT": "8080"}, "ERATOS_BALANCER1_PORT and ERATOS_API1_PORT are both 8080"),
         ({"ERATOS_PROJECT": "My Cluster"}, "ERATOS_PROJECT=My Cluster is no project name"),
         ({"ERATOS_CONSUL_FROM": "magic"}, "ERATOS_CONSUL_FROM=magic is unknown"),
+        ({"ERATOS_CONSUL_IMAGE": "hashicorp/consul:1.16"}, "ERATOS_CONSUL_IMAGE=hashicorp/consul:1.16 has no use"),
         ({"ERATOS_LOG_REQUESTS": "some"}, "ERATOS_LOG_REQUESTS=some is unknown"),
     ],
 )

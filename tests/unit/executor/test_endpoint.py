@@ -60,6 +60,14 @@ def rig() -> Iterator[Rig]:
     io.stop()
 
 
+@pytest.mark.parametrize("what", ["exec", "connect"])
+def test_an_executor_without_a_key_carries_no_tunnel(rig: Rig, what: str) -> None:
+    assert rig.refused(f"/tasks/{TASK}/{what}") == (
+        503,
+        "this executor was started without a key, by an earlier version: it carries no tunnels",
+    )
+
+
 def test_a_log_is_read_by_stream_and_number_of_lines(rig: Rig) -> None:
     rig.logs.write(TASK, b"one\n", b"two\n", b"three\n")
     rig.logs.write(TASK, b"oh\n", stream="stderr")

@@ -8,6 +8,7 @@ import pytest
 
 from eratos.common.resources import Resources
 from eratos.executor.config import read as read_executor_config
+from eratos.scheduler.api_access import tunnels
 from eratos.scheduler.config import BadConfig, read
 from eratos.scheduler.framework_key import FrameworkKey
 from eratos.scheduler.process import Process, core_settings, mesos_settings
@@ -221,3 +222,27 @@ def test_the_host_and_the_leader_are_told_without_the_scheme(
     monkeypatch.setattr(process, "leader", lambda: url)
     info = process.info()
     assert (info["leader"], info["marathon_config"]["hostname"]) == (leader, hostname)
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [("exec,forward", {"exec", "forward"}), ("forward", {"forward"}), ("none", set()), ("", {"exec", "forward"})],
+)
+def test_which_tunnels_there_are(given: str, kinds: set[str]):
+    limits = tunnels(read([*GOOD, "--tunnels", given, "--exec-sessions", "3", "--tunnel-idle-s", "60"], {}).config)
+    assert (limits.kinds, limits.commands, limits.idle_s) == (kinds, 3, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--tunnels", "ssh"),
+        ("--tunnels", "exec,none"),
+        ("--tunnel-idle-s", "1"),
+        ("--exec-sessions", "0"),
+        ("--forward-connections", "0"),
+    ],
+)
+def test_tunnels_that_make_no_sense_are_refused(flag: str, value: str):
+    with pytest.raises(BadConfig, match=flag):
+        read([*GOOD, "--http-host", "127.0.0.1", flag, value], {})

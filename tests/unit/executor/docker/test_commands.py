@@ -16,7 +16,7 @@ import pytest
 from support.runtimes import read_or_empty
 from support.waiting import until
 
-from eratos.executor.docker.commands import _END, _MARK
+from eratos.executor.docker.commands import _END, MARK
 
 SHELLS = {name: command.split() for name, command in {"sh": "/bin/sh", "bash": "bash --posix", "busybox": "busybox sh"}.items()}
 
@@ -35,8 +35,8 @@ def test_a_command_is_ended_with_all_that_is_below_it_and_nothing_else(shell: st
     # In a session of its own, orphaned, and without environment.
     script = f"setsid sleep {seconds}1 & (sleep {seconds}2 &); env -i sleep {seconds}3 & sleep {seconds}4; :"
     with (
-        subprocess.Popen(["sleep", f"{seconds}9"], env={_MARK: "another"}) as bystander,
-        subprocess.Popen(["/bin/sh", "-c", script], env=os.environ | {_MARK: mark}, start_new_session=True) as command,
+        subprocess.Popen(["sleep", f"{seconds}9"], env={MARK: "another"}) as bystander,
+        subprocess.Popen(["/bin/sh", "-c", script], env=os.environ | {MARK: mark}, start_new_session=True) as command,
     ):
         try:
             until(lambda: len(alive(seconds)) == 5, 20, "all of them run")

@@ -1,8 +1,8 @@
-"""The response parser that pymesos imports, with the original's behaviour, over httptools.
+"""What pymesos needs of ``http-parser``, a C extension that does not build any more, over httptools (docs/adr/0040).
 
-Called by ``pymesos.process.Connection`` with whatever a read brought. Two traits of the original that it relies on: bad
-input never raises but makes ``execute`` return another number than it was given, and there is no attribute ``errno``
-(by which pymesos would take this for the original's pure Python variant).
+Responses only. ``pymesos.process.Connection`` calls it with whatever a read brought, and relies on two traits of the
+original: bad input never raises but makes ``execute`` return another number than it was given, and there is no attribute
+``errno`` (by which pymesos would take this for the original's pure Python variant).
 """
 
 from __future__ import annotations
