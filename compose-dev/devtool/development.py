@@ -14,6 +14,7 @@ from . import distribution, engine, fleet, health, images, lock, packages, wrapp
 from .cluster import Compose
 from .settings import GENERATED, ROOT, Settings
 from .shell import CommandFailed, run
+from .site import sphinx
 from .terminal import Problem, Progress, say
 
 VENV = ROOT / ".venv"
@@ -182,14 +183,27 @@ def to_its_end(command: list[str], env: dict[str, str]) -> int:
 
 
 def docs() -> int:
-    """Write docs/configuration.md, and wrap the documents that have too long lines. Return 0 if that was possible."""
+    """Write the pages that are made of the code, and wrap documents with too long lines. Return 0 if that was possible."""
     listed = run(["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]).split()
     names = [name for name in listed if (ROOT / name).is_file()]
     for name in wrapping.wrap_files(ROOT, names):
         say(f"wrapped {name}")
     ensure_venv(Progress())
     environment = {**_environment(), "PYTHONPATH": str(ROOT / "compose-dev")}
-    return subprocess.run([str(PYTHON), "-P", "-m", "devtool.configuration_page"], cwd=ROOT, env=environment).returncode
+    pages = ("devtool.configuration_page", "devtool.reference_pages")
+    return max(subprocess.run([str(PYTHON), "-P", "-m", page], cwd=ROOT, env=environment).returncode for page in pages)
+
+
+def site(folder: Path) -> int:
+    """Build the documents as a site. Return 0 if every link in them leads somewhere."""
+    progress = Progress()
+    ensure_venv(progress)
+    environment = {**_environment(), "PYTHONPATH": str(ROOT / "compose-dev")}
+    code = to_its_end(sphinx.command(PYTHON, "html", folder), environment)
+    if not code:
+        sphinx.lead_to_contents(folder)
+        say(f"{folder / 'index.html'}: open it in a browser, or serve the folder")
+    return code
 
 
 def package(folder: Path) -> int:
@@ -220,7 +234,7 @@ def mutate(arguments: list[str]) -> int:
 
 
 def lint() -> int:
-    """Check style and types. Return 0 if both are clean."""
+    """Check style, types and the documents' links. Return 0 if all are clean."""
     ensure_venv(Progress())
     env = _environment()
     checks = [
@@ -228,13 +242,15 @@ def lint() -> int:
         [str(PYTHON), "-m", "mypy", "-p", "eratos"],
         [str(PYTHON), "-m", "mypy", "-p", "devtool"],
         [str(PYTHON), "-m", "mypy", "-p", "support"],
+        sphinx.command(PYTHON, "dummy", GENERATED / "site-links"),
     ]
     farm = _link_farm()
     codes = []
     for check in checks:
         say(f"\n$ {' '.join(['python', *check[1:]])}")
         path = os.pathsep.join([str(farm), str(ROOT / "compose-dev"), str(ROOT / "tests")])
-        codes.append(subprocess.run(check, cwd=ROOT, env={**env, "MYPYPATH": path}).returncode)
+        paths = {"MYPYPATH": path, "PYTHONPATH": str(ROOT / "compose-dev")} if "sphinx" in check else {"MYPYPATH": path}
+        codes.append(subprocess.run(check, cwd=ROOT, env={**env, **paths}).returncode)
     return max(codes)
 
 
