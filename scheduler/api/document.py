@@ -324,7 +324,10 @@ OVERVIEWS: Final[Mapping[str, Schema]] = {
         },
         {"brake": _ref("Brake"), "consul": _object({"trouble": _STRING})},
     ),
-    "Balancers": _object({"balancers": _list(_BALANCER)}),
+    "Balancers": _object(
+        {"balancers": _list(_BALANCER)},
+        {"rotation": _list(_object({"app": _STRING, "message": _STRING, "awaited": _BOOLEAN}))},
+    ),
 }
 
 _RUN_TASK = _object(
@@ -516,7 +519,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("get", "/v2/info"): Operation({200: _ref("Info")}),
     ("get", "/v2/whoami"): Operation({200: _ref("Caller")}),
     ("get", "/v2/overview"): Operation({200: _ref("Overview")}, None, (404, 422)),
-    ("get", "/v2/balancers"): Operation({200: _ref("Balancers")}, None, (), {"text/event-stream": _STREAMED}),
+    ("get", "/v2/balancers"): Operation({200: _ref("Balancers")}, None, (404, 422), {"text/event-stream": _STREAMED}),
     ("get", "/v2/tunnels/exec"): Operation({200: _TUNNEL}, None, (404, 409)),
     ("get", "/v2/tunnels/forward"): Operation({200: _TUNNEL}, None, (404, 409)),
     ("get", "/v2/leader"): Operation({200: _ref("Leader")}, None, (404,)),
