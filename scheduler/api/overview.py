@@ -17,9 +17,11 @@ from eratos.common.times import timestamp
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 from eratos.scheduler.core import hosts, per_host, rollout
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.jobs import is_run
+from eratos.scheduler.core.launches import Failure, Launches
 from eratos.scheduler.core.mesos_types import Agent, TaskState
-from eratos.scheduler.core.state import Failure, Instance, Launches, Room, State
+from eratos.scheduler.core.state import Room, State
 
 from . import queue, render
 from .answers import Json
@@ -118,11 +120,7 @@ def look(state: State, asked: Collection[str] | None, sees: Callable[[str], bool
 
     ``everything``: whoever asks may view all there is.
     """
-    ids = (
-        asked
-        if asked is not None
-        else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
-    )
+    ids = asked if asked is not None else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
     apps = [found for app_id in ids if sees(app_id) and (found := _look(state, app_id, now)) is not None]
     if everything and asked is None:
         agents = state.agents

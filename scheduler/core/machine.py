@@ -31,9 +31,10 @@ from . import (
 )
 from .actions import Notice
 from .brake import Brake
+from .instances import Instance
 from .mesos_types import Agent, TaskState
 from .records import InstanceRecord, Stored
-from .state import Instance, State
+from .state import State
 from .step import Decision, Settings, Step
 from .timers import Timer, TimerKind
 

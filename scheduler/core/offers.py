@@ -12,10 +12,11 @@ from eratos.marathon.app import App
 
 from . import groups, hosts, maintenance, ordinals, placement, requirements, runs, status_updates, volumes
 from .actions import Accept, Decline, Launch, Revive, Suppress
+from .instances import NOWHERE, Instance
 from .mesos_types import Offer, TaskState
 from .offering import revive_every_s
 from .reasons import Reason, Waiting
-from .state import NOWHERE, Instance, Room, State
+from .state import Room, State
 from .step import Step
 from .task_payload import payload
 from .timers import Timer, TimerKind

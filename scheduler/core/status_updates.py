@@ -14,9 +14,11 @@ from eratos.marathon.app_parts import UnreachableStrategy
 
 from . import crash_backoff, deployments, hosts, reconcile, runs, volumes
 from .actions import Kill, Notice, Reconcile
+from .instances import Instance
+from .launches import Failure
 from .mesos_types import RECONCILIATION, TaskState, TaskStatus
 from .records import INSTANCES
-from .state import GIVEN_UP_MOST, Failure, Instance
+from .state import GIVEN_UP_MOST
 from .step import Step
 from .timers import Timer, TimerKind
 
