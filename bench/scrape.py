@@ -14,6 +14,7 @@ import os
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import docker
@@ -27,6 +28,7 @@ SCOPES = "scope=global&scope=frontend&scope=backend"
 
 def questions(cluster: Cluster, settings: Settings) -> list[Callable[[], int]]:
     """Return one call for each target; it returns the size of the answer in bytes."""
+
     def api(path: str, scheduler: int) -> int:
         answer = cluster.ask("GET", f"ERATOS_API{scheduler}_PORT", path)
         answer.raise_for_status()
@@ -62,7 +64,8 @@ class Meter:
         self._prometheus = [one.id for one in found if one.running and one.service == "prometheus"]
 
     def parts_s(self) -> float:
-        return sum(map(self._used_s, self._parts))
+        with ThreadPoolExecutor(max_workers=len(self._parts)) as pool:
+            return sum(pool.map(self._used_s, self._parts))
 
     def prometheus_s(self) -> float | None:
         """Return Prometheus' own, None where there is none."""
@@ -74,10 +77,12 @@ class Meter:
 
 
 def spent(meter: Meter, work: Callable[[], None]) -> tuple[float, float]:
-    """Return the CPU seconds that the parts spent during some work, and how long it took. Reading the meter is in both."""
-    before, began = meter.parts_s(), time.monotonic()
+    """Return the CPU seconds that the parts spent during some work, and how long that was, from one reading to the next."""
+    began = time.monotonic()
+    before = meter.parts_s()
     work()
-    return meter.parts_s() - before, time.monotonic() - began
+    took_s = time.monotonic() - began
+    return meter.parts_s() - before, took_s
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ def prometheus(cluster: Cluster, fleet: dict[str, Any]) -> Iterator[Prometheus]:
     dev("up", "--observe")
     yield Prometheus(cluster.url("ERATOS_PROMETHEUS_PORT"))
     dev("up", "--no-observe")
+    docker("volume", "rm", f"{cluster.project}_prometheus")
 
 
 def with_samples(expression: str) -> str:
