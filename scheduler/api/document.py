@@ -278,6 +278,7 @@ _PLACE = _object(
         **{"attributes": _map(_STRING), "used": _AMOUNTS, "free": _or_null(_AMOUNTS)},
         "leftAlone": _object({"until": _TIME, "startsFailedOf": _list(_STRING)}),
         "maintenance": _object({"begin": _TIME}),
+        "sweep": _object({"since": _TIME, "launches": _INTEGER}),
     },
 )
 _CONDITION: Final[Schema] = {"enum": ["launching", "unready", "ready", "unhealthy", "stopping", "unreachable"]}
