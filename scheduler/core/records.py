@@ -3,7 +3,8 @@
 Keys: ``framework_id``, ``apps/<app id>``, ``versions/<app id>/<version>``, ``deployments/<deployment id>``,
 ``changes/<app id>``, ``groups/<group id>``, ``instances/<instance id>``, ``jobs/<job id>``, ``runs/<run's path>``,
 ``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``, ``sweeps/<host name>``. An instance is stored before
-its launch is sent and forgotten only after a terminal state arrived (rule 6), so a task the store does not know is not ours to keep.
+its launch is sent and forgotten only after a terminal state arrived (rule 6), so a task the store does not
+know is not ours to keep.
 """
 
 from __future__ import annotations

@@ -41,6 +41,10 @@ class SweepWorld(World):
             self.declined.clear()
         super()._perform(action)
 
+    def subscribe(self) -> None:
+        self.declined.clear()  # filters end with the subscription
+        super().subscribe()
+
     def withheld(self, offer: Offer) -> bool:
         known = self.declined.get(offer.agent_id)
         return known is not None and known.resources.fits(offer.resources)
