@@ -31,6 +31,7 @@ from .records import (
     HistoryRecord,
     QuotaRecord,
     RunRecord,
+    SweepRecord,
     VersionRecord,
     VolumeRecord,
 )
@@ -172,6 +173,7 @@ class State:
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     #: app -> slot -> its volumes by id
     slots: dict[str, dict[str, dict[str, VolumeRecord]]] = field(default_factory=dict)
+    sweeps: dict[str, SweepRecord] = field(default_factory=dict)  #: by host name
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
     looking: bool = False  #: offers are wanted although nothing waits
