@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 from support.api import ApiClient
 from support.builders import an_app, an_offer
+from support.commands import Seen
 from support.controller import FakeController
 from support.ports import free_ports
 from support.waiting import until
@@ -96,21 +97,6 @@ class World:
 
     def exec(self, *arguments: str, act: Any = None, given: bytes = b"", name: str = APP, who: str = "operator") -> Seen:
         return asyncio.run(run(self.client(who), name, Command(arguments), given, act))
-
-
-@dataclass
-class Seen:
-    output: bytearray = field(default_factory=bytearray)
-    errors: bytearray = field(default_factory=bytearray)
-    code: int | None = None
-    failure: str = ""
-    task: str = ""
-
-    def told(self, kind: Kind, payload: bytes) -> None:
-        if kind is Kind.EXIT:
-            self.code = int(payload)
-        elif kind is Kind.FAILURE:
-            self.failure = payload.decode()
 
 
 async def run(
