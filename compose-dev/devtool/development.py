@@ -137,8 +137,6 @@ def _with_tests(folders: tuple[str, ...]) -> list[str]:
 
 
 def _pytest(arguments: list[str]) -> int:
-    if not arguments:
-        return 0
     command = _pytest_command(arguments)
     say(f"\n$ .venv/bin/python {' '.join(command[1:])}")
     return to_its_end(command, _environment())
