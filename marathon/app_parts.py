@@ -320,10 +320,10 @@ class Constraint(NamedTuple):
         return self.operator in ("LIKE", "UNLIKE")
 
 
-def unusable(constraints: Iterable[Constraint]) -> dict[Constraint, str]:
+def unusable(constraints: Iterable[Constraint], steps_most: int = expressions.STEPS_MAX) -> dict[Constraint, str]:
     """Return which constraints of one definition have an expression that cannot be used, and why."""
     found = [constraint for constraint in constraints if constraint.has_expression]
-    refusals = expressions.refusals(constraint.value for constraint in found)
+    refusals = expressions.refusals((constraint.value for constraint in found), steps_most)
     return {constraint: refused for constraint, refused in zip(found, refusals, strict=True) if refused}
 
 

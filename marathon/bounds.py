@@ -53,10 +53,17 @@ def check_count(place: str, what: str, count: int, most: int) -> None:
 def check_documents(data: Any, what: str, count: int) -> None:
     """Refuse a request that many ``what`` come with, where it holds more of them than is read at a time. Raises InvalidApp.
 
-    An expression costs more than its size, once; as many as are kept cost seconds.
+    An expression costs more than its size, once: of those that a request may have, the worst would cost seconds.
     """
     check_count("/", what, count, APPS_MOST)
-    check_count("/", "expressions of LIKE and UNLIKE that differ", len(set(_expressions(data))), expressions.KEPT_MAX)
+    texts = dict.fromkeys(_expressions(data))
+    check_count("/", "expressions of LIKE and UNLIKE that differ", len(texts), expressions.KEPT_MAX)
+    if (read := expressions.readable(texts)) < len(texts):
+        message = (
+            f"holds {len(texts)} expressions of LIKE and UNLIKE that differ, and {read} of them take as long to read as a "
+            "request may: send fewer at a time, or shorter ones with fewer repetitions and classes of Unicode"
+        )
+        raise InvalidApp([Problem("/", message)])
 
 
 def _expressions(data: Any) -> Iterator[str]:

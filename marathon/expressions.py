@@ -28,8 +28,20 @@ DEPTH_MAX: Final = 50
 #: Memory that one expression may take, in bytes: its program and the states that matching adds. To make such a program takes
 #: 6 ms at the most, and one of a MiB takes 60, which ten characters can ask for (``\P{L}{50}``).
 MEMORY_MAX: Final = 128 * 1024
+#: Classes of Unicode, such as ``\\p{L}``, in one expression: each is hundreds of ranges, and RE2 makes one of all between ``|``.
+UNICODE_MAX: Final = 20
 #: Steps of the programs of one definition's expressions together. A step and a byte of what is matched take 10 ns at the most.
 STEPS_MAX: Final = 16 * 1024
+#: The same for an app with one instance on each host: all hosts are compared at once, as one that is not would have none.
+STEPS_ON_EACH_HOST_MAX: Final = 2048
+#: What it takes to read an expression, in units of 10 ns: a character of it, a step of its program, a class of Unicode.
+READ_CHARACTER: Final = 200
+READ_STEP: Final = 75
+READ_UNICODE: Final = 10_000
+#: What it takes to find that a program would be too large.
+READ_TOO_LARGE: Final = 150_000
+#: What reading the expressions of one request may take, of the same units: a second.
+READ_MOST: Final = 100_000_000
 #: Compiled expressions that are kept; all of them together take no more than so many times ``MEMORY_MAX``.
 KEPT_MAX: Final = 1024
 
@@ -40,11 +52,14 @@ _LAST: Final = 0x10FFFF
 class BadExpression(ValueError):
     """An expression that Java refuses, or that has no form in linear time. The message says which part, and why."""
 
+    #: How much it was to find that out: units of 10 ns.
+    reading: int = 0
+
 
 class Expression:
     """A compiled expression."""
 
-    __slots__ = ("_compiled",)
+    __slots__ = ("_compiled", "reading")
 
     def __init__(self, text: str) -> None:
         """Read Java's expression. Raises BadExpression."""
@@ -52,12 +67,19 @@ class Expression:
         options.max_mem = MEMORY_MAX
         options.log_errors = False  # RE2 writes to standard error otherwise
         options.never_capture = True
+        reader = _Reader(text)
+        written = reader.whole()
+        #: How much it was to read it: units of 10 ns at the most.
+        self.reading = READ_CHARACTER * len(text) + READ_UNICODE * reader.unicode
         try:
-            self._compiled = re2.compile(_Reader(text).whole(), options)
+            self._compiled = re2.compile(written, options)
         except re2.error as error:
             said = error.args[0] if error.args else ""
             reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-            raise BadExpression(f"is too large: its repetitions and classes take too much memory ({reason})") from None
+            refused = BadExpression(f"is too large: its repetitions and classes take too much memory ({reason})")
+            refused.reading = self.reading + READ_TOO_LARGE
+            raise refused from None
+        self.reading += READ_STEP * self.steps
 
     @property
     def steps(self) -> int:
@@ -79,10 +101,22 @@ def compiled(text: str) -> Expression | BadExpression:
     try:
         return Expression(text)
     except BadExpression as error:
+        error.reading = error.reading or READ_CHARACTER * min(len(text), LENGTH_MAX)
         return error
 
 
-def refusals(texts: Iterable[str]) -> list[str]:
+def readable(texts: Iterable[str], most: int | None = None) -> int:
+    """Read expressions for as long as one request may take; return how many were read."""
+    left, count = READ_MOST if most is None else most, 0
+    for text in texts:
+        if left <= 0:
+            break
+        left -= compiled(text).reading
+        count += 1
+    return count
+
+
+def refusals(texts: Iterable[str], steps_most: int = STEPS_MAX) -> list[str]:
     """Return of each expression of one definition why it is refused, for itself or with those before it, or nothing."""
     said, steps = [], 0
     for text in texts:
@@ -92,10 +126,10 @@ def refusals(texts: Iterable[str]) -> list[str]:
             continue
         steps += found.steps
         too_many = (
-            f"takes {found.steps} steps to match, with the expressions before it {steps}, and {STEPS_MAX} are the most for "
+            f"takes {found.steps} steps to match, with the expressions before it {steps}, and {steps_most} are the most for "
             "all expressions of a definition: repeat less, or ask for an attribute in place of long lists"
         )
-        said.append(too_many if steps > STEPS_MAX else "")
+        said.append(too_many if steps > steps_most else "")
     return said
 
 
@@ -133,6 +167,8 @@ _CATEGORIES: Final = frozenset(
     {"L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "Me", "N", "Nd", "Nl", "No", "P", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf"}
     | {"Po", "S", "Sm", "Sc", "Sk", "So", "Z", "Zs", "Zl", "Zp", "Cc", "Cf", "Co"}
 )
+#: Letters and digits that mean themselves, but for the last of them before a repetition: most of what real expressions hold.
+_PLAIN: Final = r"[A-Za-z0-9]+(?![A-Za-z0-9?*+{])"
 _CONTROLS: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "a": "\a", "e": "\x1b"}
 _FIX: Final = "eratos matches in time linear in the text, without trying again: write it another way"
 
@@ -151,6 +187,7 @@ class _Reader:
         self._fold = False  #: (?i), for ASCII letters only, as in Java
         self._dot_all = False  #: (?s)
         self._names: set[str] = set()
+        self.unicode = 0  #: classes of Unicode that were read
 
     def whole(self) -> str:
         written, _ = self._alternatives()
@@ -200,6 +237,9 @@ class _Reader:
         parts: list[str] = []
         has_end = False
         while self._peek() not in ("", "|", ")"):
+            if not has_end and (plain := self._pattern(_PLAIN)):
+                parts.append("".join(map(self._literal, plain[0])) if self._fold else plain[0])
+                continue
             if has_end and self._peek() != "$" and not self._text.startswith(("\\Z", "\\z"), self._at):
                 self._fail("an end of the text ($ or \\Z) has something after it: Java lets a last line break follow there")
             atom, ends = self._atom()
@@ -253,8 +293,9 @@ class _Reader:
         return self._literal(character), False
 
     def _literal(self, character: str) -> str:
-        point = ord(character)
-        return _set(self._folded([(point, point)]), ()) if self._fold and character.isascii() else _point(point)
+        if self._fold and character.isascii() and character.isalpha():
+            return f"[{character}{character.swapcase()}]"
+        return _point(ord(character))
 
     def _group(self) -> tuple[str, bool]:
         if self._depth >= DEPTH_MAX:
@@ -341,6 +382,9 @@ class _Reader:
         category = name.removeprefix("Is")
         if category not in _CATEGORIES:
             self._fail(f"\\p{{{name}}} is not supported: known are {', '.join(_POSIX)} and general categories such as L or Lu")
+        self.unicode += 1
+        if self.unicode > UNICODE_MAX:
+            self._fail(f"more than {UNICODE_MAX} classes of Unicode such as \\p{{{category}}}: write one class in brackets, once")
         return (), (f"\\{character}{{{category}}}",)
 
     def _escaped_character(self) -> str:

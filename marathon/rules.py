@@ -14,7 +14,7 @@ from eratos.common import docker_parameters, names
 from eratos.common.errors import PermanentError
 from eratos.common.payload import CheckKind
 
-from . import app_parts, labels, routing
+from . import app_parts, expressions, labels, routing
 from .app import App
 from .app_parts import SecretVariable
 from .errors import Problem
@@ -172,7 +172,8 @@ def _single_instance(app: App) -> Iterable[Problem]:
 
 
 def _readable_expressions(app: App) -> Iterable[Problem]:
-    unusable = app_parts.unusable(app.constraints)
+    most = expressions.STEPS_ON_EACH_HOST_MAX if app.per_host else expressions.STEPS_MAX
+    unusable = app_parts.unusable(app.constraints, most)
     for index, constraint in enumerate(app.constraints):
         if refused := unusable.get(constraint):
             given = constraint.value[:60] + "..." * (len(constraint.value) > 60)
@@ -368,7 +369,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
 
 #: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.
 _RULES_OF_CHANGES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
-    (("constraints",), _readable_expressions),
+    (("constraints", "eratos"), _readable_expressions),
     (("container",), _parameters_with_good_values),
     (("container",), _own_names),
 )

@@ -28,8 +28,8 @@ _AT_HOME = Constraint(_REGION, "HOME")
 _NOT_COMPARED = Constraint("", "NOT_COMPARED")
 #: What expressions may do in one round of offers, for all apps: units of 10 ns at the most (:meth:`.Expression.work`).
 WORK_MOST = 10_000_000
-#: Of the same units, to read a character of an expression.
-READING = 300
+#: Expressions that are taken for read: half of those that are kept, as the API reads some as well.
+READ_MOST = expressions.KEPT_MAX // 2
 #: Verdicts that are kept, of 200 bytes or so, and apps that have some.
 VERDICTS_MOST = 100_000
 APPS_MOST = 5000
@@ -43,10 +43,11 @@ class Verdicts:
     of them as many as :data:`WORK_MOST` allows; others have their turn in the next.
     """
 
-    __slots__ = ("_of_apps", "work_left")
+    __slots__ = ("_of_apps", "_read", "work_left")
 
     def __init__(self, work_left: float = WORK_MOST) -> None:
         self._of_apps: dict[tuple[Constraint, ...], _Fixed] = {}
+        self._read: dict[str, None] = {}  #: the one that was used last stands last
         self.work_left = work_left  #: in this round, for all apps; what is begun is ended, so it may come to less than nothing
 
     def begin_round(self) -> None:
@@ -62,25 +63,41 @@ class Verdicts:
         known = self._of_apps.pop(constraints, None)
         if known is None:
             known = _Fixed(constraints)
-            self.work_left -= READING * sum(len(constraint.value) for constraint in constraints if constraint.has_expression)
         self._of_apps[constraints] = known
         return known
+
+    def read(self, text: str) -> expressions.Expression | expressions.BadExpression:
+        """Return an expression. Reading it, for the first time or when it was not used for long, is work as well."""
+        found = expressions.compiled(text)
+        if text in self._read:
+            del self._read[text]
+        else:
+            self.work_left -= found.reading
+        self._read[text] = None
+        if len(self._read) > READ_MOST:
+            del self._read[next(iter(self._read))]
+        return found
 
 
 class _Fixed:
     """Those of an app's constraints that hold on an agent or not, wherever its instances are."""
 
-    __slots__ = ("constraints", "fields", "refused", "verdicts")
+    __slots__ = ("_unread", "constraints", "fields", "refused", "verdicts")
 
     def __init__(self, constraints: tuple[Constraint, ...]) -> None:
         self.constraints = tuple(constraint for constraint in constraints if not _counts(constraint))
         self.fields = tuple(dict.fromkeys(constraint.field for constraint in self.constraints))
-        self.refused = app_parts.unusable(constraints)
+        self._unread = tuple(constraint for constraint in constraints if constraint.has_expression)
+        self.refused: dict[Constraint, str] = {}  #: known with the first verdict
         #: By the values of the fields: the first that does not hold.
         self.verdicts: dict[tuple[str | None, ...], Constraint | None] = {}
 
     def compare(self, agent: Agent, verdicts: Verdicts) -> Constraint | None:
         """Return the first that does not hold on an agent."""
+        if self._unread:
+            for constraint in self._unread:
+                verdicts.read(constraint.value)
+            self.refused, self._unread = app_parts.unusable(self._unread), ()
         for constraint in self.constraints:
             value = value_at(agent, constraint.field)
             if constraint.has_expression:
@@ -234,10 +251,10 @@ def _matches(constraint: Constraint, value: str | None, verdicts: Verdicts) -> b
     """Return whether LIKE or UNLIKE holds."""
     if value is None:
         return constraint.operator == "UNLIKE"
-    compiled = expressions.compiled(constraint.value)
-    assert isinstance(compiled, expressions.Expression), "one that is refused holds nowhere, and is not asked for"
-    verdicts.work_left -= compiled.work(value)
-    return compiled.matches(value) == (constraint.operator == "LIKE")
+    expression = verdicts.read(constraint.value)
+    assert isinstance(expression, expressions.Expression), "one that is refused holds nowhere, and is not asked for"
+    verdicts.work_left -= expression.work(value)
+    return expression.matches(value) == (constraint.operator == "LIKE")
 
 
 def _canonical(value: str) -> str:

@@ -246,6 +246,18 @@ def test_expressions_of_one_request_are_bounded_before_any_is_read(operator: str
     assert not read
 
 
+def test_expressions_that_take_long_to_read_come_in_several_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,024 that are eleven characters each took five seconds."""
+    monkeypatch.setattr(definition, "parse", lambda *_, **__: pytest.fail("an app is read all the same"))
+    api = ApiClient(an_api(FakeController()))
+    monkeypatch.setattr(expressions, "READ_MOST", 3 * expressions.Expression(r"\P{L}{5}1").reading)
+    apps = [{"id": f"/{n}", "constraints": [["host", "LIKE", rf"\P{{L}}{{5}}{n}"]]} for n in range(9)]
+    for path, body in (("/v2/apps", apps), ("/v2/groups", {"groups": [{"id": "/g", "apps": apps}]})):
+        answer = api.put(path, json=body)
+        assert answer.status_code == 422
+        assert "holds 9 expressions of LIKE and UNLIKE that differ, and 3 of them take as long to read" in answer.text
+
+
 def constraint(field: str, operator: str, value: str) -> dict[str, str]:
     return {"fieldName": field, "operator": operator.upper(), "value": value}
 

@@ -90,6 +90,8 @@ REFUSED = [
     (r"\p{L}{1000}", "too large"),
     (r"\P{L}{50}", "too large"),
     (r".*|\p{L}{10}", "too large"),
+    ("|".join([r"\p{Lu}"] * 21), "20 classes of Unicode"),
+    ("[" + r"\P{L}" * 21 + "]", "20 classes of Unicode"),
     (r"\p{javaLowerCase}", "Alpha"),
     (r"\p{IsLatin}", "Alpha"),
     (r"\p{InGreek}", "Alpha"),
@@ -201,6 +203,39 @@ def test_the_expressions_of_a_definition_have_their_steps_together(constraints: 
         except InvalidApp as error:
             places = [problem.path for problem in error.problems if "16384 are the most for all" in problem.message]
         assert [place[place.index("(") :].partition("/")[0] for place in places] == refused
+
+
+@pytest.mark.parametrize("per_host", [True, False])
+def test_an_app_on_each_host_may_have_fewer_steps_as_all_hosts_are_compared_at_once(per_host: bool) -> None:
+    value = "[a-z0-9]{1,250}x" * 4
+    assert expressions.STEPS_ON_EACH_HOST_MAX < Expression(value).steps < expressions.STEPS_MAX
+    app = {"id": "/x", "cmd": "x", "constraints": [["@hostname", "UNLIKE", value]], "eratos": {"perHost": per_host}}
+    if not per_host:
+        definition.parse(app)
+        return
+    with pytest.raises(InvalidApp, match=r"/constraints\(0\) .* 2048 are the most"):
+        definition.parse(app)
+    assert definition.restore(app | {"version": "v1"}).per_host, "one that is stored goes on"
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("a", 200 + 75 * 5),
+        (r"\p{L}", 5 * 200 + 10_000 + 75 * 1200),
+        (r"\P{L}{50}", 9 * 200 + 10_000 + 150_000),
+        ("(", 200),
+        ("a" * 2000, 1024 * 200),
+    ],
+)
+def test_reading_has_a_measure_of_what_it_takes(text: str, units: int) -> None:
+    assert compiled(text).reading == units
+
+
+def test_a_request_is_read_for_a_second_at_the_most() -> None:
+    cheap, dear = [f"host{number}" for number in range(100)], [rf"\P{{L}}{{5}}{number}" for number in range(3)]
+    assert expressions.readable(cheap) == 100
+    assert expressions.readable(dear, most=compiled(dear[0]).reading + 1) == 2
 
 
 def test_a_list_of_names_has_two_steps_or_so_for_each_character() -> None:

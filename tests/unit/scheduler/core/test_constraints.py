@@ -158,11 +158,40 @@ def test_work_is_shared_by_all_apps_of_a_round(monkeypatch: pytest.MonkeyPatch) 
     agent = an_agent("r1", "rack")
     apps = [an_app(constraints=[["rack", "LIKE", text]]) for text in "rs"]
     first, second = (constraints.Constraints(app, (), "", verdicts) for app in apps)
-    assert (found := first.violated(agent)) is not None and "not compared with h yet" in first.explain(found, agent)
-    assert second.violated(agent) == found
-    verdicts.work_left = 1
     assert first.violated(agent) == ("rack", "LIKE", "r")
-    assert second.violated(agent) == found, "the first one has used up the round"
+    assert (found := second.violated(agent)) is not None, "the first one has used up the round"
+    assert "not compared with h yet" in second.explain(found, agent)
+    verdicts.begin_round()
+    assert second.violated(agent) == ("rack", "LIKE", "s")
+
+
+def test_a_round_that_is_over_reads_no_more_expressions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a change of leaders none is read yet, and that may take milliseconds for each."""
+    app = an_app(constraints=[["rack", "LIKE", "r"]])
+    read: list[str] = []
+    monkeypatch.setattr(expressions, "compiled", lambda text: read.append(text) or expressions.Expression(text))
+    verdicts = constraints.Verdicts(work_left=0)
+    limits = constraints.Constraints(app, (), "", verdicts)
+    limits.violated(an_agent("r1", "rack"))
+    assert not read
+    verdicts.begin_round()
+    limits.violated(an_agent("r1", "rack"))
+    assert set(read) == {"r"}
+
+
+def test_reading_an_expression_is_work_once_while_it_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constraints, "READ_MOST", 2)
+    verdicts = constraints.Verdicts()
+
+    def work(text: str) -> float:
+        before = verdicts.work_left
+        verdicts.read(text)
+        return before - verdicts.work_left
+
+    costs = {text: expressions.Expression(text).reading for text in ("a", "b.*", "c{100}")}
+    assert [work("a"), work("a")] == [costs["a"], 0]
+    assert [work("b.*"), work("a"), work("c{100}")] == [costs["b.*"], 0, costs["c{100}"]]
+    assert [work("a"), work("b.*")] == [0, costs["b.*"]], "what was not used for longest is forgotten"
 
 
 @pytest.mark.parametrize(
