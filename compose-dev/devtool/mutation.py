@@ -33,7 +33,7 @@ SURVIVORS = ROOT / "tests" / "survivors.txt"
 TARGETS = (
     *(f"scheduler/core/{name}" for name in ("brake", "constraints", "crash_backoff", "hosts", "order", "jobs", "ordinals")),
     *(f"scheduler/core/{name}" for name in ("gates", "per_host", "placement", "quotas", "reconcile", "rollout")),
-    *(f"scheduler/core/{name}" for name in ("timers", "versions")),
+    *(f"scheduler/core/{name}" for name in ("sweeps", "timers", "versions")),
     "scheduler/core/autoscale",
     *(f"executor/core/{name}" for name in ("check_status", "endings", "ownership", "retention")),
     *(f"haproxy/core/{name}" for name in ("guard", "usage", "zones")),

@@ -42,6 +42,7 @@ def receive(step: Step, offers: tuple[Offer, ...]) -> None:
             state.brake.alive(offer.hostname)
     for agent_id, found in _by_agent({offer.offer_id: offer for offer in offers}).items():
         state.known_agent(found[-1])
+        sweeps.agent_seen(step, agent_id, found[-1].hostname)
         state.find(agent_id)
         free = sum((offer.resources for offer in found), Resources())
         state.room[agent_id] = Room(free.cpus_m, free.mem_mib, sum(len(offer.ports) for offer in found))

@@ -182,7 +182,7 @@ class VolumeRecord:
 class SweepRecord:
     """A host on which a dead executor may have left something, until another executor of ours was there."""
 
-    hostname: str
+    hostname: str  #: the agent's id, until an offer of it names the host
     sweep_id: str  #: stands for an instance's id in those of its tasks
     since: float  #: when the executor's death was known; seconds since the epoch
     attempt: int = 0  #: launches of a sweep

@@ -58,8 +58,7 @@ def lost(step: Step, event: AgentLost | ExecutorLost) -> None:
     state, agent_id = step.state, event.agent_id
     status_updates.ask_about(step, state.on_agent.get(agent_id, {}).values())
     if isinstance(event, ExecutorLost):
-        if event.status and agent_id in state.agents:  # one that leaves by itself leaves nothing
-            sweeps.needed(step, state.agents[agent_id].hostname)
+        sweeps.executor_lost(step, agent_id, event.status)
         return
     for offer_id in [offer.offer_id for offer in state.offers.values() if offer.agent_id == agent_id]:
         del state.offers[offer_id]

@@ -53,13 +53,32 @@ def task_ended(step: Step, update: TaskStatus, instance: Instance | None) -> Non
     if update.source not in _AGENT or (instance is not None and instance.unanswered):
         return
     agent = instance.agent if instance is not None else step.state.agents.get(update.agent_id)
-    if agent is not None and agent.hostname:
-        needed(step, agent.hostname)
+    _needed(step, agent.hostname if agent is not None and agent.hostname else update.agent_id)
 
 
-def needed(step: Step, hostname: str) -> None:
-    """Note that an executor of a host has died. A sweep under way, whose executor may have been that one, is repeated anyway."""
+def executor_lost(step: Step, agent_id: str, status: int) -> None:
+    """Take in that an executor has ended; one that leaves by itself, with status 0, leaves nothing."""
+    if status:
+        agent = step.state.agents.get(agent_id)
+        _needed(step, agent.hostname if agent is not None else agent_id)
+
+
+def agent_seen(step: Step, agent_id: str, hostname: str) -> None:
+    """Take in the name of an agent's host. An executor may have died there before that was known, as to a new leader."""
+    record = step.state.sweeps.get(agent_id)
+    if record is None or agent_id == hostname:
+        return
+    _forget(step, record)
     if hostname not in step.state.sweeps:
+        _store(step, replace(record, hostname=hostname))
+
+
+def _needed(step: Step, hostname: str) -> None:
+    """Note that an executor of a host has died. A sweep under way, whose executor may have been that one, is repeated anyway.
+
+    ``hostname``: the agent's id where the name is not known yet.
+    """
+    if hostname and hostname not in step.state.sweeps:
         step.notice(Notice("info", "an executor has died, its host is to be swept", {"host": hostname}))
         _store(step, SweepRecord(hostname, names.instance_id(APP_ID.lower(), step.new_id()), step.now))
 
@@ -67,7 +86,8 @@ def needed(step: Step, hostname: str) -> None:
 def spoken(step: Step, instance: Instance, update: TaskStatus) -> None:
     """Take in that an executor has spoken of a task: if that was launched after the death, it has removed what was left."""
     record = step.state.sweeps.get(instance.hostname)
-    told = update.reason != RECONCILIATION and update.source != "SOURCE_MASTER"
+    # The master tells of tasks as well, of those that no executor was asked for yet too: of an agent that came back, say.
+    told = update.reason != RECONCILIATION and update.source == _EXECUTOR
     if record is not None and told and instance.launched_at >= record.since:
         _forget(step, record)
 

@@ -8,12 +8,15 @@ import pytest
 from support.builders import a_machine, an_app, an_offer
 from support.core import Core, of
 
+from eratos.common import names
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.mesos_types import RECONCILIATION, Window
 from eratos.scheduler.core.records import SWEEPS, Stored, SweepRecord
 from eratos.scheduler.core.sweeps import APP_ID, ATTEMPTS_MOST, FIRST_S, KEPT_S, MOST_S, RESOURCES, wanted
+from eratos.scheduler.core.timers import TimerKind
 
 HOST = "host-a1"
+LEAD_S = a_machine().step.settings.maintenance_lead_s
 DEAD: dict[str, Any] = {"source": "SOURCE_AGENT", "reason": "REASON_EXECUTOR_TERMINATED"}
 SPOKE: dict[str, Any] = {"source": "SOURCE_EXECUTOR"}
 
@@ -120,12 +123,41 @@ def test_an_executor_without_tasks_that_dies_has_its_host_swept(core: Core, stat
     assert (the_need(core) is not None) is needed
 
 
-def test_a_real_task_does_as_well(core: Core) -> None:
+@pytest.mark.parametrize("told", [lambda core: core.status("old.instance-1._app.1", "FAILED", **DEAD), None])
+def test_a_death_on_an_agent_that_a_new_leader_has_not_seen_is_kept_until_it_offers(told: Any) -> None:
+    core = Core()
+    core.subscribe()
+    if told is not None:
+        told(core)
+    else:
+        core.handle(events.ExecutorLost("a1", "e", 9))
+    (kept,) = core.machine.state.sweeps.values()
+    core = another_leader(core)
+    out = core.offer(an_offer())
+    (launch,) = sweeps(out)
+    assert launch.task_id == names.task_id(kept.sweep_id, 1)
+    assert [forget.key for forget in of(actions.Forget, out)] == [SWEEPS + "a1"]
+    assert list(core.machine.state.sweeps) == [HOST]
+
+
+def test_it_is_swept_once_where_the_host_was_known_by_another_agent(core: Core) -> None:
     core.fail(task(core), **DEAD)
-    out = core.tick(60)
+    core.handle(events.ExecutorLost("a9", "e", 9))
+    known = the_need(core)
+    assert known is not None and core.machine.state.sweeps.keys() == {HOST, "a9"}
+    core.offer(an_offer(agent="a9", hostname=HOST, cpus=0.001))
+    assert core.machine.state.sweeps == {HOST: known}
+
+
+@pytest.mark.parametrize("wait_s", [0, 60])
+def test_a_real_task_does_as_well(core: Core, wait_s: float) -> None:
+    core.tick(3600)  # it has run well, so that it is replaced at once
+    core.fail(task(core), **DEAD)
+    out = core.tick(wait_s)
     (again,) = [launch.task_id for accept in of(actions.Accept, core.offer(an_offer())) for launch in accept.launches]
     assert again.startswith("a.instance"), f"the app's own task alone is launched: {out}"
     assert the_need(core) is not None
+    assert not sweeps(core.offer(an_offer())), "that task has not spoken yet"
     core.status(again, "STARTING", **SPOKE)
     assert the_need(core) is None
 
@@ -139,7 +171,10 @@ def test_a_real_task_that_never_starts_does_not(core: Core) -> None:
     assert sweeps(core.offer(an_offer()))
 
 
-@pytest.mark.parametrize("update", [{"reason": RECONCILIATION, "source": "SOURCE_MASTER"}, {"source": "SOURCE_MASTER"}])
+@pytest.mark.parametrize(
+    "update",
+    [{"reason": RECONCILIATION, "source": "SOURCE_MASTER"}, {"source": "SOURCE_MASTER"}, {"reason": RECONCILIATION, **SPOKE}, {}],
+)
 def test_what_the_master_says_of_a_task_does_not_speak_for_an_executor(core: Core, update: dict[str, Any]) -> None:
     core.fail(task(core), **DEAD)
     core.tick(60)
@@ -186,10 +221,48 @@ def test_a_launch_that_reached_nobody_is_repeated_at_once(core: Core) -> None:
     die_unwanted(core)
     (launch,) = sweeps(core.offer(an_offer()))
     core.status(launch.task_id, "DROPPED", source="SOURCE_MASTER")
+    assert the_need(core).launched_at == 0  # type: ignore[union-attr]
     (launch,) = sweeps(core.offer(an_offer()))
-    core.handle(events.NotLaunched((launch.task_id,)))
+    for _ in range(2):
+        core.handle(events.NotLaunched((launch.task_id, "other.instance-1._app.1")))
+        assert the_need(core).launched_at == 0  # type: ignore[union-attr]
     (again,) = sweeps(core.offer(an_offer()))
     assert again.task_id == launch.task_id, "what was never sent is no attempt"
+
+
+def test_it_is_asked_for_although_offers_are_wanted_for_another_host_already(core: Core) -> None:
+    core.handle(events.ExecutorLost("a7", "e", 9))
+    core.offer(an_offer())  # of no use for a7, so it is declined for long
+    assert of(actions.Revive, die_unwanted(core))
+
+
+def test_one_that_waits_for_its_host_is_not_in_the_way_of_others(core: Core) -> None:
+    core.scale("/a", 0)
+    for agent in ("a5", "a6", "a7"):
+        core.offer(an_offer(agent=agent, cpus=0.001))
+        core.handle(events.ExecutorLost(agent, "e", 9))
+    (first,) = sweeps(core.offer(an_offer(agent="a5")))
+    # The one of a5 is under way, and nothing is offered of a6.
+    (second,) = sweeps(core.offer(an_offer(agent="a5"), an_offer(agent="a7")))
+    assert first.payload.instance_id != second.payload.instance_id
+
+
+def test_one_of_the_agents_of_a_host_takes_it(core: Core) -> None:
+    die_unwanted(core)
+    agents = [an_offer(agent="a1", cpus=0.001), an_offer(agent="a8", hostname=HOST), an_offer(agent="a9", hostname=HOST)]
+    assert len(sweeps(core.offer(*agents))) == 1
+
+
+def test_what_is_no_sweeps_task_is_unknown_as_ever(core: Core) -> None:
+    die_unwanted(core)
+    core.status("b.instance-1._app.1", "RUNNING", **SPOKE)
+    assert "b.instance-1._app.1" in core.machine.state.unknown
+
+
+def test_nothing_is_to_do_for_one_that_waits_for_an_offer_until_it_is_given_up(core: Core) -> None:
+    die_unwanted(core)
+    due = [timer for timer in core.machine.step.timers.pop_due(core.now + KEPT_S - 1) if timer.kind is TimerKind.SWEEP]
+    assert not due
 
 
 def test_a_new_leader_goes_on_with_it(core: Core) -> None:
@@ -237,6 +310,22 @@ def test_nothing_that_serves_is_removed_while_the_brake_is_engaged(core: Core, h
 @pytest.mark.parametrize(
     "offer",
     [
+        an_offer(cpus=0.01, mem=32),
+        an_offer(window=Window(1000.0 + LEAD_S + 0.1)),
+        an_offer(window=Window(900.0, 1000.0)),
+    ],
+)
+def test_it_takes_an_offer_that_is_just_enough_and_not_in_maintenance_yet_or_any_more(core: Core, offer: Any) -> None:
+    die_unwanted(core)
+    assert sweeps(core.offer(offer))
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        an_offer(cpus=0.009),
+        an_offer(mem=31),
+        an_offer(window=Window(1000.0 + LEAD_S)),
         an_offer(agent="a2"),
         an_offer(cpus=0.109, mem=2048, executor=False),
         an_offer(cpus=0.2, mem=64 + 31, executor=False),
