@@ -136,6 +136,11 @@ def agents(found: Iterable[Json], missed: Collection[str]) -> Iterator[Finding]:
     known = list(found)
     for agent in known:
         host = agent["host"]
+        if sweep := agent.get("sweep"):
+            fix = "it is removed without your doing; until then balancers may use what still runs there"
+            why = sweep.get("message", "")  # a scheduler of the version before gives no reason
+            said = f"{host}: an executor has died there at {sweep['since']}, and what it left is to be removed"
+            yield Finding("agents", "note", f"{said}: {why}" if why else said, fix)
         if alone := agent.get("leftAlone"):
             failed = ", ".join(alone["startsFailedOf"])
             fix = "look at its disk, its Docker and its network; it is tried again by itself"

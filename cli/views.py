@@ -154,6 +154,8 @@ def _of_agent(agent: Json) -> str:
         notes.append(f"left alone until {alone['until']}, as starts of {', '.join(alone['startsFailedOf'])} failed")
     if window := agent.get("maintenance"):
         notes.append(f"maintenance from {window['begin']}")
+    if sweep := agent.get("sweep"):
+        notes.append(f"to be swept since {sweep['since']}, as an executor died there")
     return "; ".join(notes)
 
 

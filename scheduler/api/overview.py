@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from eratos.common.times import timestamp
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
-from eratos.scheduler.core import hosts, per_host, rollout
+from eratos.scheduler.core import hosts, per_host, rollout, sweeps
 from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.jobs import is_run
 from eratos.scheduler.core.launches import Failure, Launches
@@ -74,7 +74,7 @@ class Place(NamedTuple):
     room: Room | None
     left_alone: tuple[float, Sequence[str]] | None  #: until when, and whose starts failed there
     maintenance: tuple[float, float] | None
-    sweep: SweepRecord | None  #: a dead executor may have left something
+    sweep: tuple[SweepRecord, str] | None  #: a dead executor may have left something; what its removal waits for
     used_cpus_m: int
     used_mem_mib: int
     used_ports: int
@@ -136,7 +136,7 @@ def look(state: State, asked: Collection[str] | None, sees: Callable[[str], bool
         "connected": state.connected,
         "reason": "" if state.connected else state.not_subscribed,
     }
-    places = [_place(state, agent, alone) for agent in agents.values()]
+    places = [_place(state, agent, alone, now) for agent in agents.values()]
     return Overview(scheduler, render.brake(state, now) if everything else {}, places, apps)
 
 
@@ -192,7 +192,7 @@ def condition(instance: Instance, checked: bool) -> str:
     return "ready" if instance.ready(checked) else "unready"
 
 
-def _place(state: State, agent: Agent, alone: Mapping[str, tuple[float, Sequence[str]]]) -> Place:
+def _place(state: State, agent: Agent, alone: Mapping[str, tuple[float, Sequence[str]]], now: float) -> Place:
     cpus_m = mem_mib = ports = 0
     for instance in state.on_agent.get(agent.agent_id, {}).values():
         ports += len(instance.ports)
@@ -206,7 +206,7 @@ def _place(state: State, agent: Agent, alone: Mapping[str, tuple[float, Sequence
         state.room.get(agent.agent_id),
         alone.get(agent.hostname),
         (window.begin, window.end) if window is not None else None,
-        state.sweeps.get(agent.hostname),
+        (sweep, sweeps.why(state, sweep, now)) if (sweep := state.sweeps.get(agent.hostname)) is not None else None,
         cpus_m,
         mem_mib,
         ports,
@@ -229,7 +229,8 @@ def _agent(found: Place, *, everything: bool) -> dict[str, Any]:
     if found.maintenance is not None:
         shown["maintenance"] = {"begin": timestamp(found.maintenance[0])}
     if found.sweep is not None:
-        shown["sweep"] = {"since": timestamp(found.sweep.since), "launches": found.sweep.attempt}
+        sweep, why = found.sweep
+        shown["sweep"] = {"since": timestamp(sweep.since), "launches": sweep.attempt, "message": why}
     return shown
 
 

@@ -280,7 +280,7 @@ _PLACE = object_of(
         **{"attributes": map_of(STRING), "used": _AMOUNTS, "free": or_null(_AMOUNTS)},
         "leftAlone": object_of({"until": TIME, "startsFailedOf": list_of(STRING)}),
         "maintenance": object_of({"begin": TIME}),
-        "sweep": object_of({"since": TIME, "launches": _INTEGER}),
+        "sweep": object_of({"since": TIME, "launches": _INTEGER, "message": STRING}),
     },
 )
 _CONDITION: Final[Schema] = {"enum": ["launching", "unready", "ready", "unhealthy", "stopping", "unreachable"]}

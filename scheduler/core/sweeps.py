@@ -22,6 +22,7 @@ from .instances import Instance
 from .mesos_types import RECONCILIATION, TaskState, TaskStatus
 from .placement import Candidates, Host
 from .records import SWEEPS, SweepRecord
+from .state import State
 from .step import Step
 from .timers import Timer, TimerKind
 
@@ -140,6 +141,16 @@ def due_at(record: SweepRecord) -> float:
     if not record.launched_at:
         return record.since
     return record.launched_at + exponential_s(record.attempt - 1, first_s=FIRST_S, factor=2, most_s=MOST_S)
+
+
+def why(state: State, record: SweepRecord, now: float) -> str:
+    """Say what a sweep waits for."""
+    if state.brake.engaged:
+        return "a sweep waits until the brake is released"
+    if record.launched_at and now < due_at(record):
+        return "a sweep was launched, and is again if it does not end well"
+    room = f"{RESOURCES.cpus_m / 1000:g} CPUs and {RESOURCES.mem_mib} MiB"
+    return f"a sweep waits for a task that starts there, or for an offer with {room} outside of maintenance"
 
 
 def due(step: Step, hostname: str) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ from support.ports import free_ports
 from support.waiting import until
 
 from eratos.common import names
-from eratos.common.payload import HealthCheck, Port, Service
+from eratos.common.payload import HealthCheck, Port, Service, TaskPayload
 from eratos.executor.ports import port_taken
 from eratos.scheduler.config import Config
+from eratos.scheduler.core import sweeps
 
 IMAGE = "eratos/prime"
 
@@ -81,6 +83,14 @@ class Rig:
         self.agent.launch(task_id, payload.to_bytes())
         return task_id, port
 
+    def sweep(self) -> str:
+        """Launch a sweep as the scheduler does; return its task's id."""
+        sweep_id = names.instance_id("/sweep", uuid.uuid4().hex)
+        task_id = names.task_id(sweep_id, 1)
+        payload = TaskPayload(task_id, sweep_id, sweeps.APP_ID, "", sweeps.RESOURCES, "", (), sweeps=True)
+        self.agent.launch(task_id, payload.to_bytes())
+        return task_id
+
     def states(self, task_id: str) -> list[str]:
         return [status["state"] for status in self.agent.updates if status["task_id"]["value"] == task_id]
 
@@ -98,6 +108,18 @@ class Rig:
         task_id, _ = self.launch(**changes)
         until(lambda: self.registered(task_id), 30, "the task is in Consul")
         return task_id
+
+    @contextmanager
+    def balancer(self, companion: FakeCompanion) -> Iterator[None]:
+        """Have a balancer in Consul."""
+        with serve(companion.answer) as port:
+            mark, check = {names.META_HOST: "b1"}, {"TTL": "1h", "Status": "passing"}
+            self.consul.agent.service.register(names.BALANCER_SERVICE, port=port, meta=mark, check=check)
+            try:
+                until(lambda: self.consul.health.service(names.BALANCER_SERVICE, passing=True)[1], 20, "the balancer is known")
+                yield
+            finally:
+                self.consul.agent.service.deregister(names.BALANCER_SERVICE)
 
     def containers(self) -> list[str]:
         return docker("ps", "-aq", "--filter", f"label={names.LABEL_HOST}=test-{self.mark}").split()
@@ -119,10 +141,7 @@ def rig(consul_container: Container, tmp_path: Path) -> Iterator[Rig]:
 
 def test_a_task_from_launch_to_confirmed_stop(rig: Rig) -> None:
     companion = FakeCompanion()
-    with serve(companion.answer) as port:
-        mark, check = {names.META_HOST: "b1"}, {"TTL": "1h", "Status": "passing"}
-        rig.consul.agent.service.register(names.BALANCER_SERVICE, port=port, meta=mark, check=check)
-        until(lambda: rig.consul.health.service(names.BALANCER_SERVICE, passing=True)[1], 20, "the balancer is known")
+    with rig.balancer(companion):
         task_id = rig.ready()
         service_id = names.service_id(task_id)
         companion.used[service_id] = 1
@@ -134,7 +153,6 @@ def test_a_task_from_launch_to_confirmed_stop(rig: Rig) -> None:
         assert len(rig.containers()) == 1
         companion.used.clear()
         rig.reached(task_id, "TASK_KILLED")
-        rig.consul.agent.service.deregister(names.BALANCER_SERVICE)
     assert [state for state in rig.states(task_id) if state != "TASK_RUNNING"] == ["TASK_STARTING", "TASK_KILLING", "TASK_KILLED"]
     until(lambda: not rig.containers(), 20, "the container is removed")
 
@@ -162,6 +180,43 @@ def test_a_dead_executors_containers_and_services_are_swept(rig: Rig) -> None:
     rig.process = rig.begin()
     until(lambda: not rig.containers(), 30, "the orphan is removed")
     until(lambda: not rig.registered(task_id), 30, "its service is gone")
+
+
+def test_a_sweep_ends_once_nothing_is_left_of_a_dead_executor(rig: Rig) -> None:
+    """It is launched as soon as the next executor is there, before that has looked at what runs."""
+    container = rig.ready()
+    serve = "exec python3 -m http.server --bind 127.0.0.1 $PORT"
+    process, port = rig.launch(image="", args=("/bin/sh", "-c", serve), health_checks=())
+    until(lambda: rig.registered(process), 30, "the process is in Consul")
+    service_id = names.service_id(container)
+    companion = FakeCompanion()
+    companion.used[service_id] = 1
+    before = rig.agent.stream
+    with rig.balancer(companion):
+        rig.process.kill()
+        rig.process.wait()
+        rig.process = rig.begin()
+        until(lambda: rig.agent.stream not in (None, before), 20, "the next executor has subscribed")
+        sweep = rig.sweep()
+        rig.reached(sweep, "TASK_RUNNING")
+        until(lambda: service_id in companion.asked, 20, "the balancer is asked, which still uses the server")
+        ended = "TASK_FINISHED" in rig.states(sweep)
+        assert not (ended and rig.containers()), "it says that nothing is left, and there is a container"
+        companion.used.clear()
+        rig.reached(sweep, "TASK_FINISHED")
+    assert not rig.containers(), "no container is left, and none was made for the sweep"
+    assert not rig.registered(container)
+    assert not rig.registered(process)
+    assert not port_taken(port), "the process is ended"
+    assert rig.states(sweep) == ["TASK_RUNNING", "TASK_FINISHED"]
+
+
+def test_a_sweep_leaves_what_a_living_executor_runs(rig: Rig) -> None:
+    task_id = rig.ready()
+    rig.reached(rig.sweep(), "TASK_FINISHED")
+    assert rig.registered(task_id)
+    assert len(rig.containers()) == 1
+    assert rig.states(task_id)[-1] == "TASK_RUNNING"
 
 
 def test_a_tasks_log_is_served_while_it_runs_and_after_it_failed(rig: Rig) -> None:

@@ -760,10 +760,12 @@ def test_an_agent_that_takes_nothing_says_why() -> None:
     agent = {"id": "a1", "host": "h1", "region": "eu", "zone": "b", "used": {"cpus": 0.5, "mem": 64}, "free": None}
     alone = {"until": "2026-11-27T12:00:00.000Z", "startsFailedOf": ["/a", "/b"]}
     window = {"begin": "2026-11-28T00:00:00.000Z"}
-    found = {"apps": [], "agents": [agent | {"leftAlone": alone, "maintenance": window}]}
+    swept = {"since": "2026-11-27T11:00:00.000Z", "launches": 0, "message": ""}
+    found = {"apps": [], "agents": [agent | {"leftAlone": alone, "maintenance": window, "sweep": swept}]}
     (row,) = views.agents(found).rows
     assert row[:5] == ("h1", "eu/b", 0, "0.5", "64")
     assert "left alone until 2026-11-27T12:00:00.000Z, as starts of /a, /b failed; maintenance from 2026-11-28" in row[5]
+    assert row[5].endswith("; to be swept since 2026-11-27T11:00:00.000Z, as an executor died there")
 
 
 def test_yaml_is_what_the_api_gave(session: Session, controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:

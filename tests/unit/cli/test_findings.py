@@ -134,6 +134,8 @@ def agent(host: str = "h1", **more: Any) -> dict[str, Any]:
         ([], ["wrong"], "no agent has offered"),
         ([agent(), agent("h2", maintenance={"begin": "then"})], ["note", "well"], "maintenance from then"),
         ([agent(), agent("h2", leftAlone={"until": "then", "startsFailedOf": ["/a"]})], ["wrong", "well"], "starts of /a failed"),
+        ([agent(sweep={"since": "then", "launches": 0, "message": "it waits"})], ["note", "well"], "died there at then"),
+        ([agent(sweep={"since": "then", "launches": 0})], ["note", "well"], "is to be removed"),
         # Of a role that does not show what is free.
         ([{"id": "h1", "host": "h1"}], ["well"], "1 of 1"),
     ],

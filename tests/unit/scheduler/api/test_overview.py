@@ -150,5 +150,7 @@ def test_a_host_that_is_to_be_swept_says_so(api: ApiClient, controller: FakeCont
     controller.handle(OffersReceived((an_offer(),)))
     assert "sweep" not in shown(api)["agents"][0]
     controller.handle(ExecutorLost("a1", "e", 9))
-    assert shown(api)["agents"][0]["sweep"] == {"since": "1970-01-01T00:16:40.000Z", "launches": 0}
+    swept = shown(api)["agents"][0]["sweep"]
+    assert (swept["since"], swept["launches"]) == ("1970-01-01T00:16:40.000Z", 0)
+    assert "waits for a task that starts there, or for an offer with 0.01 CPUs and 32 MiB" in swept["message"]
     assert "eratos_hosts_to_sweep 1.0" in api.get("/metrics/prometheus").text

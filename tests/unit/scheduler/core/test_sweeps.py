@@ -12,7 +12,7 @@ from eratos.common import names
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.mesos_types import RECONCILIATION, Window
 from eratos.scheduler.core.records import SWEEPS, Stored, SweepRecord
-from eratos.scheduler.core.sweeps import APP_ID, ATTEMPTS_MOST, FIRST_S, KEPT_S, MOST_S, RESOURCES, wanted
+from eratos.scheduler.core.sweeps import APP_ID, ATTEMPTS_MOST, FIRST_S, KEPT_S, MOST_S, RESOURCES, wanted, why
 from eratos.scheduler.core.timers import TimerKind
 
 HOST = "host-a1"
@@ -263,6 +263,25 @@ def test_nothing_is_to_do_for_one_that_waits_for_an_offer_until_it_is_given_up(c
     die_unwanted(core)
     due = [timer for timer in core.machine.step.timers.pop_due(core.now + KEPT_S - 1) if timer.kind is TimerKind.SWEEP]
     assert not due
+
+
+def test_it_says_what_it_waits_for(core: Core) -> None:
+    die_unwanted(core)
+    state = core.machine.state
+
+    def said() -> str:
+        record = the_need(core)
+        assert record is not None
+        return why(state, record, core.now)
+
+    assert "for an offer with 0.01 CPUs" in said()
+    state.brake.engaged_at = core.now
+    assert "until the brake is released" in said()
+    state.brake.engaged_at = 0.0
+    core.offer(an_offer())
+    assert "was launched" in said()
+    core.tick(FIRST_S)
+    assert "for an offer" in said()
 
 
 def test_a_new_leader_goes_on_with_it(core: Core) -> None:
