@@ -224,6 +224,16 @@ def test_a_crashed_worker_costs_no_request_and_leaves_the_rotation(rig: Rig) -> 
     assert load.failures == []
 
 
+def test_three_workers_that_crash_at_once_cost_no_request(rig: Rig) -> None:
+    """A request is repeated three times, each time elsewhere, so that as many may refuse it (docs/limits.md)."""
+    crashed = PORTS[:3]
+    with rig.load() as load:
+        stop = "; ".join(STOP.format(PORTS[-1], port) for port in crashed)
+        docker("exec", rig.workers.id, "python3", "-c", stop)
+        rig.await_rotation(*PORTS[3:], within_s=30)
+    assert load.failures == []
+
+
 def test_an_interrupted_get_is_repeated_elsewhere_and_a_post_is_not(rig: Rig) -> None:
     drop = f"/drop?port={PORTS[0]}"
     assert {rig.get(drop).status for _ in range(len(PORTS))} == {200}

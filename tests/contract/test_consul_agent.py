@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import consul
 import pytest
+import requests
 from support.balancer import IMAGE as BALANCER
 from support.containers import Container, docker, run_container
 from support.executor import HOST, Events, a_payload
 from support.fake_consul import FakeConsul
+from support.folders import ROOT
 from support.waiting import until
 
 from eratos.common import names
@@ -355,6 +360,19 @@ def test_what_a_framework_that_is_gone_for_good_left_is_removed_by_another(consu
     assert there() == ["fw-here"]
     nodes = [node["Node"] for node in client.catalog.nodes()[1]]
     assert [node for node in nodes if node.startswith("eratos-apps-fw")] == ["eratos-apps-fw-here"]
+
+
+def test_the_command_for_operators_removes_what_a_framework_left(consul_container: Container) -> None:
+    """As docs/consul.md has it, for those who do not want to wait, and for frameworks of versions that said no end."""
+    client = Rig(consul_container).api._consul
+    app = definition.parse({"id": "/by-hand", "cmd": "x", "portDefinitions": [{}], "labels": {"HAPROXY_0_PATH": "/x"}})
+    PlaceholderKeeper(lambda: Fleet("fw-by-hand", {app.id: app}, ()), 3600.0).keep(client, in_full=True)
+    assert client.health.service("by-hand")[1]
+    (command,) = re.findall(r"^curl .*catalog/deregister$", (ROOT / "docs" / "consul.md").read_text(), re.MULTILINE)
+    _, _, verb, _, body, url = shlex.split(command)
+    where = urlsplit(url)._replace(netloc=f"127.0.0.1:{consul_container.ports[8500]}").geturl()
+    requests.request(verb, where, data=body.replace("<framework id>", "fw-by-hand"), timeout=10).raise_for_status()
+    assert not client.health.service("by-hand")[1]
 
 
 def test_a_token_that_may_not_remove_what_others_left_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
