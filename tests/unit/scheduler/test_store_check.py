@@ -59,6 +59,23 @@ def test_apps_that_would_be_refused_today_are_named_with_the_way_to_them(caplog:
     assert "/good" not in caplog.text
 
 
+def test_apps_that_are_served_though_they_did_not_ask_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """A version before had them served: that stays so until they are changed, and whoever runs them hears of it."""
+    unasked = definition.parse({"id": "/unasked", "cmd": "x", "portDefinitions": [{}]}).with_unasked(True)
+    examine(Stored("f-0001", apps=(an_app("/good"), unasked)), Policy())
+    [told] = caplog.records
+    assert (told.levelno, "apps=/unasked" in told.getMessage()) == (logging.WARNING, True)
+    assert "state HAPROXY_GROUP" in told.getMessage()
+
+
+def test_apps_with_a_name_of_the_protocol_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    taken = definition.restore(an_app().to_json() | {"id": "/eratos-balancer"})
+    examine(Stored("f-0001", apps=(an_app("/good"), taken)), Policy())
+    [told] = caplog.records
+    assert (told.levelno, "apps=/eratos-balancer" in told.getMessage()) == (logging.WARNING, True)
+    assert "move them to other ids" in told.getMessage()
+
+
 def test_what_apps_have_beyond_the_policy_is_named_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     mighty = definition.parse({"id": "/mighty", "container": {"docker": {"image": "x", "privileged": True}}})
     fetching = definition.parse({"id": "/fetching", "cmd": "x", "user": "nobody", "fetch": [{"uri": "http://169.254.169.254/x"}]})
