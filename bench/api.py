@@ -1,11 +1,13 @@
 """How fast the API answers with authentication on: one list of many apps, one change, and news for many readers at once.
 
 The core, its loop, an SQLite store and the API's server run in a process of their own, and no Mesos: nothing is launched.
-Clients and readers are in this one. Run by ``./dev bench api``; the last line is one JSON object.
+Clients and readers are in this one. Run by ``./dev bench api``; needs no cluster. The last line is one JSON object.
 
 * ``list_ms``: GET /v2/apps with 2,000 apps, from the request to the last byte, median.
 * ``post_ms``: POST /v2/apps beside these, stored, median and 99th percentile, with a token; ``post_password_ms`` with a password,
   which is slow to try and so remembered: the first request with it is left out.
+* ``list_cpu_ms``, ``post_cpu_ms``: CPU time of the API's process for each, on the average. The others are wall-clock times, and
+  a machine that others load makes them as long as it likes.
 * ``event_lag_p99_s``: from a change's request to the event at a reader, of all readers and changes together, with 500 readers
   and 100 changes a second.
 """
@@ -24,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +75,7 @@ class Leading(Process):
 
 
 def serve(folder: Path, token: str) -> None:
-    """Serve until standard input ends; the first line printed is the port."""
+    """Serve until standard input ends; the first line printed is the port, and one for each line read the CPU time so far."""
     file = folder / "credentials"
     every = (Grant.parse("operate:/"),)
     lines = [credentials.line("bench", "token", credentials.token_entry(token), every)]
@@ -89,7 +92,8 @@ def serve(folder: Path, token: str) -> None:
     server = ApiServer(create_api(process, process.clock, access=access), "127.0.0.1", 0, READERS + 100)
     server.start()
     print(server.port, flush=True)
-    sys.stdin.read()
+    for _ in sys.stdin:
+        print(time.process_time(), flush=True)
     process.events.close()
     server.stop()
     loop.stop()
@@ -121,6 +125,25 @@ class Client:
         took_ms = (time.perf_counter() - began) * 1000
         assert answer.status in (200, 201), text[:300]
         return took_ms
+
+
+class Spent:
+    """Takes the CPU time of the API's process, in ms."""
+
+    def __init__(self, served: subprocess.Popen[str]) -> None:
+        self._served = served
+
+    def so_far(self) -> float:
+        assert self._served.stdin is not None and self._served.stdout is not None
+        self._served.stdin.write("\n")
+        self._served.stdin.flush()
+        return float(self._served.stdout.readline()) * 1000
+
+    def timed(self, requests: int, ask: Callable[[int], float]) -> tuple[list[float], float]:
+        """Send requests one after the other; return how long each took, and how much CPU time each cost on the average."""
+        began = self.so_far()
+        took = [ask(number) for number in range(requests)]
+        return took, (self.so_far() - began) / requests
 
 
 class Readers:
@@ -213,16 +236,19 @@ def main() -> None:
                 numbers = range(begin, min(begin + 500, options.apps))
                 client.timed("PUT", "/v2/apps", [_app(f"/g{number % 50}/app{number}") for number in numbers])
             client.timed("GET", "/v2/apps")
-            lists = [client.timed("GET", "/v2/apps") for _ in range(20)]
-            posts = [client.timed("POST", "/v2/apps", _app(f"/new/app{number}")) for number in range(POSTS)]
+            spent = Spent(served)
+            lists, list_cpu_ms = spent.timed(20, lambda _: client.timed("GET", "/v2/apps"))
+            posts, post_cpu_ms = spent.timed(POSTS, lambda number: client.timed("POST", "/v2/apps", _app(f"/new/app{number}")))
             person = Client(port, token, "person")
             person.timed("GET", "/v2/info")
             by_person = [person.timed("POST", "/v2/apps", _app(f"/theirs/app{number}")) for number in range(POSTS)]
             found = {
                 "apps": options.apps,
                 "list_ms": round(statistics.median(lists), 1),
+                "list_cpu_ms": round(list_cpu_ms, 1),
                 "post_ms": round(statistics.median(posts), 1),
                 "post_p99_ms": round(statistics.quantiles(posts, n=100)[98], 1),
+                "post_cpu_ms": round(post_cpu_ms, 1),
                 "post_password_ms": round(statistics.median(by_person), 1),
                 "post_password_p99_ms": round(statistics.quantiles(by_person, n=100)[98], 1),
                 **news(port, token, options.readers, options.rate, options.seconds),

@@ -1,6 +1,6 @@
 """The dashboard in Chromium with 2,000 apps and 20,000 instances: the real API and core in a process of their own, agents played.
 
-Run by ``./dev bench dashboard``; needs Chromium. The last line is one JSON object.
+Run by ``./dev bench dashboard``; needs Chromium, and no cluster. The last line is one JSON object.
 
 * ``paint_s``: from the page's begin until the first rows can be seen and filtered, the median of five.
 * ``long_task_ms``: the longest time for which the page was busy in one go during a minute of 30 changes a second.

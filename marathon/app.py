@@ -43,7 +43,7 @@ from .app_parts import (
 from .autoscale import Autoscale
 from .checks import Check, HealthCheck, ReadinessCheck
 from .extras import Extras
-from .routing import routing
+from .routing import port_labels, routing
 
 #: The least memory with which Docker starts a container, in MiB (moby, daemon_unix.go, linuxMinMemory).
 MEM_MIB_MIN = 6
@@ -232,6 +232,12 @@ class App(Part):
             AppPort(p.host_port or 0, p.container_port, p.protocol, p.name or "", p.labels, p.service_port, i in self._assigned)
             for i, p in enumerate(self.container.port_mappings or ())
         )
+
+    @cached_property
+    def taken_ports(self) -> frozenset[int]:
+        """The ports of balancers and hosts that it states or was given, which are nobody else's to be given."""
+        stated = (number for port in self.ports for number in (port.service_port, port.host_port))
+        return frozenset((*stated, *port_labels(self.labels)))
 
     @property
     def network(self) -> Literal["host", "bridge"]:

@@ -167,7 +167,9 @@ class Subscription:
         except StreamEnded as error:
             return error
         except (OSError, HttpError, RecordError) as error:
-            return StreamEnded(f"{type(error).__name__}: {error}")
+            ended = StreamEnded(f"{type(error).__name__}: {error}")
+            ended.__cause__ = error
+            return ended
         except Exception as error:
             # The thread's edge: a fault here must not leave the process alive but deaf.
             log.exception("subscription failed, please report this as a bug; it is made anew")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import ssl
@@ -18,6 +19,10 @@ log = logging.getLogger(__name__)
 #: How often the file is looked at.
 LOOK_S: Final = 5.0
 _BYTES_MOST: Final = 1024 * 1024
+#: OpenSSL's codes of a certificate whose time has not come, or is over (x509_vfy.h).
+_NOT_ITS_TIME: Final = (9, 10)
+#: After so many turns a client and a server have long seen each other's certificates.
+_TURNS: Final = 4
 
 
 class Certificate:
@@ -38,7 +43,7 @@ class Certificate:
         self._shown = self.server
         self._client = to_leader(ca_file)
         try:
-            self._load()
+            self._load(first=True)
         except (OSError, ValueError) as error:
             raise PermanentError(f"--http-cert-file: {file} cannot be used: {_why(error)}") from error
         # A context that is loaded while it is in use has for a moment the new certificate with the old key. So each
@@ -83,8 +88,11 @@ class Certificate:
         while not self._stopped.wait(LOOK_S):
             self.look()
 
-    def _load(self) -> bool:
-        """Load what is new; return whether anything was. Raises OSError and ValueError."""
+    def _load(self, *, first: bool = False) -> bool:
+        """Load what is new; return whether anything was. Raises OSError and ValueError.
+
+        Out of date is better than nothing: the ``first`` one is taken all the same, and warned of.
+        """
         found = self._path.stat()
         mark = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode)
         if mark == self._seen:
@@ -101,10 +109,15 @@ class Certificate:
         try:
             with os.fdopen(copy, "wb", closefd=False) as file:
                 file.write(data)
-            for context in (shown, client):
+            bare = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            for context in (shown, client, bare):
                 context.load_cert_chain(f"/proc/self/fd/{copy}")
         finally:
             os.close(copy)
+        if why := _out_of_date(bare, data):
+            if not first:
+                raise ValueError(why)
+            log.warning("clients will not take the API's certificate %s", fields(file=self._path, reason=why))
         self._shown, self._client = shown, client
         return True
 
@@ -116,6 +129,28 @@ def to_leader(ca_file: str = "") -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _trust(context, ca_file, "--http-ca-file")
     return context
+
+
+def _out_of_date(server: ssl.SSLContext, pem: bytes) -> str:
+    """Return what a client that trusts just this certificate has against its dates; empty: nothing. No client is asked for one.
+
+    The ssl module reads no dates out of a file, so the two shake hands in memory.
+    """
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(cadata=pem.decode("ascii", "replace"))
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
+    try:
+        for side in sides * _TURNS:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message if error.verify_code in _NOT_ITS_TIME else ""
+    except ssl.SSLError:
+        pass  # what else there may be is for clients to judge
+    return ""
 
 
 def _trust(context: ssl.SSLContext, file: str, setting: str) -> None:

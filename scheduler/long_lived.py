@@ -1,8 +1,9 @@
 """Spares what stays from the garbage collector. Called by the loop after each step.
 
-Records of instances, offers and agents live long, refer to each other in no circle, and are many: a full collection would
-walk through all of them, in the middle of a step and with every thread waiting, for seconds where there are a million. So
-they are put aside now and then, which is done in no time; when nothing refers to them any more they go all the same.
+Apps and records of instances, offers and agents live long, refer to each other in no circle, and are many: a full collection
+would walk through all of them, in the middle of a step and with every thread waiting, for seconds where there are a million
+instances, for a tenth of a second where there are two thousand apps. So they are put aside now and then, and at first with all
+that the program consists of, which is done in no time; when nothing refers to them any more they go all the same.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import gc
 
 #: Instances more than the last time, at which they are put aside.
 EACH = 20_000
+#: Instances that an app counts for: its definition is some fifty objects, one of each of its fields.
+APP = 20
 
 
 class LongLived:
-    """How many instances were put aside."""
+    """How much was put aside, in instances."""
 
     def __init__(self) -> None:
-        self._instances = 0
+        self._settled: int | None = None
 
-    def settle(self, instances: int) -> None:
-        """Put aside what there is, if there are many more instances than the last time."""
-        if instances >= self._instances + EACH:
+    def settle(self, instances: int, apps: int) -> None:
+        """Put aside what there is, the first time and if there is much more than the last time."""
+        found = instances + APP * apps
+        if self._settled is None or found >= self._settled + EACH:
             gc.collect(1)  # what is garbage already must not stay for ever
             gc.freeze()
-        elif instances > self._instances // 2:
+        elif found > self._settled // 2:
             return
-        self._instances = instances
+        self._settled = found

@@ -193,7 +193,7 @@ class Loop:
         assert self._driver is not None
         for acknowledgement in decision.acknowledgements:
             self._driver.acknowledge(acknowledgement.status)
-        self._long_lived.settle(len(self.machine.state.instances))
+        self._long_lived.settle(len(self.machine.state.instances), len(self.machine.state.apps))
         if calls:
             log.info("pass %s", self._summary(batch, decision, calls, decided - began, self._clock() - decided))
 

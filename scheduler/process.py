@@ -271,6 +271,7 @@ def mesos_settings(config: Config, key: FrameworkKey) -> MesosSettings:
         principal=config.principal,
         secret=config.secret(),
         clear=config.master_clear or key.upgraded,
+        clear_stated=config.master_clear,
         secret_hosts=frozenset(parts(config.master_hosts)),
         tls=config.master_tls(),
         tls_master=config.master_scheme == "https",

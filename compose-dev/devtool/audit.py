@@ -18,7 +18,9 @@ SERVICE = "https://api.osv.dev"
 _PACKAGE = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
 _MODULE = re.compile(r"^(\S+) (v[^ /]+) h1:", re.MULTILINE)
 #: Modules that images are built of: what go.sum names beside the modules' own descriptions.
-_GO_SUMS = ("compose-dev/images/consul/go.sum", "compose-dev/images/consul-template/go.sum", "compose-dev/images/load/go.sum")
+_GO_SUMS = "compose-dev/images/*/go.sum"
+#: What the dashboard is built of and with.
+_NPM_LOCK = "dashboard/package-lock.json"
 #: As many as the service takes at once.
 _BATCH = 1000
 _TIMEOUT_S = 60
@@ -30,8 +32,10 @@ def locked(root: Path = ROOT) -> list[tuple[str, str, str]]:
     for half in lock.HALVES:
         text = (root / "requirements" / f"{half}.txt").read_text()
         found |= {("PyPI", name, version) for name, version in _PACKAGE.findall(text)}
-    for file in _GO_SUMS:
-        found |= {("Go", name, version) for name, version in _MODULE.findall((root / file).read_text())}
+    for file in root.glob(_GO_SUMS):
+        found |= {("Go", name, version) for name, version in _MODULE.findall(file.read_text())}
+    packages = json.loads((root / _NPM_LOCK).read_text())["packages"]
+    found |= {("npm", place.rpartition("node_modules/")[2], package["version"]) for place, package in packages.items() if place}
     return sorted(found)
 
 

@@ -23,8 +23,9 @@ IMAGE = "debian:trixie-slim"
 #: What stands behind that name: Debian's image of one day, for every processor. The Dockerfile's images are built from IMAGE.
 DIGEST = "sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f"
 SUITE = "trixie"
-MIRROR_VARIABLE = "ERATOS_DEBIAN_MIRROR"
-MIRROR = os.environ.get(MIRROR_VARIABLE) or "http://deb.debian.org/debian"
+#: Where Debian's packages come from unless a setting says otherwise, and where its security fixes do.
+MIRROR = "http://deb.debian.org/debian"
+SECURITY_MIRROR = "http://deb.debian.org/debian-security"
 BOOTSTRAP_FOLDER = Path("/var/tmp/eratos-base-image")
 BUNDLE = COMPOSE_FOLDER / "ca" / "host-bundle.crt"
 COMPOSE_DOCS = "https://docs.docker.com/compose/install/linux/"
@@ -34,8 +35,11 @@ _DISTRIBUTION_CERTIFICATES = Path("/usr/share/ca-certificates")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def ensure_image(progress: Progress) -> None:
-    """Make sure that the image all others are built from is there: pulled, or made of Debian's packages."""
+def ensure_image(progress: Progress, mirror: str = "") -> None:
+    """Make sure that the image all others are built from is there: pulled, or made of Debian's packages.
+
+    ``mirror``: where these come from, where not from the usual place.
+    """
     if run(["docker", "image", "inspect", IMAGE], check=False):
         return
     with progress.step(f"get the base image {IMAGE}") as step:
@@ -48,10 +52,12 @@ def ensure_image(progress: Progress) -> None:
             reason = error.output.strip().splitlines()[-1:] or ["no answer"]
             step.detail = "Docker Hub is out of reach: making it of Debian's packages"
             step.text = f"make the base image {IMAGE} of Debian's packages (Docker Hub is out of reach)"
-            _bootstrap(reason[0])
+            if not _bootstrap(reason[0], mirror):
+                step.text += ", without security fixes: their archive is out of reach, too"
 
 
-def _bootstrap(reason: str) -> None:
+def _bootstrap(reason: str, mirror: str) -> bool:
+    """Make the image. Return whether whatever is installed in it later comes with Debian's security fixes, if it should."""
     fix = f"load it from another machine (docker save {IMAGE} | ssh HERE docker load); or on Debian and Ubuntu: sudo ./dev up"
     packages.require_root_and_apt(f"the base image cannot be pulled: {reason}", fix)
     packages.update()
@@ -62,7 +68,8 @@ def _bootstrap(reason: str) -> None:
     folder.mkdir(parents=True)
     try:
         root = folder / "root"
-        run(["debootstrap", "--variant=minbase", SUITE, str(root), MIRROR])
+        run(["debootstrap", "--variant=minbase", SUITE, str(root), mirror or MIRROR])
+        fixed = bool(mirror) or _follow_security(root)
         _slim(root)
         # Through a pipe: docker import reads from nowhere else without a second copy on the disk.
         with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
@@ -71,6 +78,20 @@ def _bootstrap(reason: str) -> None:
             raise CommandFailed(["docker", "import", "-", IMAGE], "failed", done.stderr)
     finally:
         _remove_tree(folder)
+    return fixed
+
+
+def _follow_security(root: Path) -> bool:
+    """Have the image take Debian's security fixes, as Debian's own does; debootstrap leaves them out. Return False where they
+    are out of reach: builds would fail at them."""
+    suite = f"{SUITE}-security"
+    try:
+        run(["wget", "-q", "-T", "20", "-t", "3", "-O", "/dev/null", f"{SECURITY_MIRROR}/dists/{suite}/InRelease"])
+    except CommandFailed:
+        return False
+    with (root / "etc/apt/sources.list").open("a") as file:
+        file.write(f"deb {SECURITY_MIRROR} {suite} main\n")
+    return True
 
 
 def _remove_tree(folder: Path) -> None:

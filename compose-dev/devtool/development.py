@@ -32,6 +32,9 @@ OLDEST_PYTHON = (3, 11)
 #: What the tests take for a browser.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: Kinds of tests in the order they run: fast ones first, so that a mistake shows before minutes of image building.
+#: Benchmarks that need no cluster.
+ALONE = frozenset({"api", "dashboard", "million", "placement", "recovery"})
+
 WITHOUT_ENGINE = ("tests/unit", "tests/simulation", "tests/scenarios", "tests/browser")
 WITH_ENGINE = ("tests/contract", "tests/e2e")
 #: Where the contract tests write while those of the whole cluster are shown.
@@ -172,7 +175,7 @@ def _ensure_browser(progress: Progress) -> None:
 
 
 def bench(settings: Settings, name: str | None, arguments: list[str]) -> int:
-    """Run one benchmark of bench/ with the cluster up; without a name, list them. Return its exit code."""
+    """Run one benchmark of bench/, with the cluster up if it needs one; without a name, list them. Return its exit code."""
     found = {path.stem: path for path in sorted((ROOT / "bench").glob("*.py")) if not path.name.startswith("_")}
     if name not in found:
         names = ", ".join(found) or "none yet"
@@ -182,10 +185,11 @@ def bench(settings: Settings, name: str | None, arguments: list[str]) -> int:
         raise Problem(f"there is no benchmark {name}", f"choose one of: {names}")
     progress = Progress()
     ensure_venv(progress)
-    lacking = health.missing(settings)
-    if lacking:
-        raise Problem(f"the cluster is not up: {', '.join(lacking)}", "./dev up")
-    fleet.ensure_sample(settings, None)
+    if name not in ALONE:
+        lacking = health.missing(settings)
+        if lacking:
+            raise Problem(f"the cluster is not up: {', '.join(lacking)}", "./dev up")
+        fleet.ensure_sample(settings, None)
     environment = {
         **_environment(),
         **settings.variables,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import base, engine
 from .cluster import PROJECT_LABEL, Compose
-from .settings import DEFAULT_PROJECT, GENERATED, Settings
+from .settings import DEFAULT_PROJECT, GENERATED, MIRROR_VARIABLE, Settings
 from .shell import CommandFailed, run, stream
 from .terminal import Problem, Progress, Step
 
@@ -60,7 +60,7 @@ def _short(instruction: str) -> str:
 
 def ensure(settings: Settings, compose: Compose, progress: Progress, force: bool = False) -> bool:
     """Make sure that every image is there and up to date with the sources. Return whether this was the first build."""
-    base.ensure_image(progress)
+    base.ensure_image(progress, settings.variables.get(MIRROR_VARIABLE, ""))
     base.ensure_compose(progress)
     base.pass_certificates()
     first = not all(run(["docker", "image", "inspect", f"eratos/{name}"], check=False) for name in IMAGES)
@@ -79,7 +79,7 @@ def ensure(settings: Settings, compose: Compose, progress: Progress, force: bool
 def build_apart(settings: Settings, *services: str) -> None:
     """Build images that are not built with the cluster's own, by their services, on a machine without a cluster as well."""
     progress = Progress()
-    base.ensure_image(progress)
+    base.ensure_image(progress, settings.variables.get(MIRROR_VARIABLE, ""))
     base.ensure_compose(progress)
     base.pass_certificates()
     Compose(settings).run("--profile", "bench", "--profile", "observe", "build", *services, timeout_s=900)

@@ -32,8 +32,12 @@ SCHEDULERS = 2
 MASTERS = 2
 CONSUL_SERVERS = 3
 
+#: Where Debian's packages for the images come from, where not from the usual place.
+MIRROR_VARIABLE = "ERATOS_DEBIAN_MIRROR"
 #: Variables of compose.yaml that describe the cluster, and so are remembered with it.
-_REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|CONSUL_IMAGE|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK|BRIDGES|LOG_REQUESTS)")
+_REMEMBERED = re.compile(
+    r"ERATOS_(\w+_PORT|CONSUL_FROM|CONSUL_IMAGE|DEBIAN_MIRROR|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK|BRIDGES|LOG_REQUESTS)"
+)
 #: First port of each numbered kind: balancer1 has 8000, balancer2 8001 and so on.
 _FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050, "CONSUL": 8500, "PROMETHEUS": 9190}
 
@@ -205,6 +209,13 @@ def _check_variables(settings: Settings) -> None:
         raise Problem(
             f"ERATOS_CONSUL_IMAGE={consul_image} has no use while Consul is compiled",
             "set ERATOS_CONSUL_FROM=image as well, or set ERATOS_CONSUL_IMAGE to nothing",
+        )
+    mirror = settings.variables.get(MIRROR_VARIABLE, "")
+    if mirror and not re.fullmatch(r"https?://[^\s/@]+(/[^\s@]*)?", mirror):
+        # Not repeated: it may hold a password, which would stand in every image.
+        raise Problem(
+            f"{MIRROR_VARIABLE} is no address of packages that anybody may read",
+            "give the folder with dists/ and pool/ by http or https and without a user, such as http://deb.debian.org/debian",
         )
     log_requests = settings.variables.get("ERATOS_LOG_REQUESTS", "failed")
     if log_requests not in ("failed", "all"):

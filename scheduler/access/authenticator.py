@@ -61,6 +61,7 @@ class CredentialsFile:
         self._looked_at = clock()
         self._mark = self._stat()
         self.complaint = ""  #: why the file's newest content is not taken
+        self._current = Credentials()
         try:
             self._current = self._read()
         except (OSError, BadCredentials) as error:
@@ -101,6 +102,9 @@ class CredentialsFile:
             if problem := loose(self._path.stat().st_mode):
                 raise BadCredentials(problem)
             data = file.read(_FILE_BYTES_MOST + 1)
+        if not data and self._current.identities:
+            # As a full disk or an interrupted copy leaves it; whoever means it can say so.
+            raise BadCredentials("is empty: write a line that begins with # if nobody is to get in")
         if len(data) > _FILE_BYTES_MOST:
             raise BadCredentials(f"is longer than {_FILE_BYTES_MOST} bytes")
         try:

@@ -181,7 +181,8 @@ class Context:
         Raises ApiError where the caller may not deploy one.
         """
         caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped))
-        apps = {app_id: app for app_id, app in apps.items() if app_id not in dropped}
+        if dropped:
+            apps = {app_id: app for app_id, app in apps.items() if app_id not in dropped}
         self._check(apps, wanted, tree, dropped_groups)
         return self._submit(caller, PutApps(wanted, create_only, force, dropped, tree, dropped_groups))
 

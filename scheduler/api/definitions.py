@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -177,16 +176,7 @@ def check(
     wanted = tuple(app for app in wanted if app.id not in apps or not apps[app.id].same_definition(app))
     after = {**apps, **{app.id: app for app in wanted}}
     problems: list[Problem] = []
-    owners: dict[str, str] = {}
-    new = dict.fromkeys(app.id for app in wanted)
-    there = (app for app_id, app in apps.items() if app_id not in new)
-    for app in itertools.chain(there, (after[app_id] for app_id in new)):
-        for name in app.service_names:
-            if name in names.RESERVED_SERVICES and app.id in new and name not in _services(apps.get(app.id)):
-                problems.append(Problem("/id", f"gives the Consul service {name}, which is none of an app's: choose another id"))
-            if owners.setdefault(name, app.id) != app.id:
-                message = f"gives the Consul service {name}, which {owners[name]} has already: choose another id or port name"
-                problems.append(Problem("/id", message))
+    problems += _service_names(apps, {app.id: after[app.id] for app in wanted})
     problems += claims.problems(apps, wanted)
     problems += _same_id(apps, after, groups, groups.keys() - known.keys())
     for app in wanted:
@@ -267,6 +257,23 @@ def check_policy(apps: Mapping[str, App], wanted: Iterable[App], policy: Policy)
             problems += policy.problems(app)
     if problems:
         raise InvalidApp(problems)
+
+
+def _service_names(apps: Mapping[str, App], wanted: Mapping[str, App]) -> Iterator[Problem]:
+    """Find Consul services that apps would give which are not theirs to give."""
+    asked = {name for app in wanted.values() for name in app.service_names}
+    owners: dict[str, str] = {}
+    for app in apps.values():
+        if app.id not in wanted and not asked.isdisjoint(app.service_names):
+            for name in asked.intersection(app.service_names):
+                owners.setdefault(name, app.id)
+    for app in wanted.values():
+        for name in app.service_names:
+            if name in names.RESERVED_SERVICES and name not in _services(apps.get(app.id)):
+                yield Problem("/id", f"gives the Consul service {name}, which is none of an app's: choose another id")
+            if owners.setdefault(name, app.id) != app.id:
+                message = f"gives the Consul service {name}, which {owners[name]} has already: choose another id or port name"
+                yield Problem("/id", message)
 
 
 def _services(app: App | None) -> tuple[str, ...]:

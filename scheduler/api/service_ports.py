@@ -9,12 +9,11 @@ where a version stored them that assigned none.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from eratos.marathon.app import App
 from eratos.marathon.errors import InvalidApp, Problem
 from eratos.marathon.pod import Pod
-from eratos.marathon.routing import port_labels
 
 #: Marathon's from --local_port_min to --local_port_max.
 DEFAULT = range(10_000, 20_001)
@@ -26,7 +25,7 @@ def assigned(apps: Mapping[str, App], wanted: Iterable[App], ports: range) -> tu
     lacking = [index for index, app in enumerate(kept) if _lacks(apps.get(app.id), app)]
     if not lacking:
         return tuple(kept)
-    taken = {port for app in (*apps.values(), *kept) for port in _used(app)}
+    taken = set[int]().union(*(app.taken_ports for app in (*apps.values(), *kept)))
     for index in lacking:
         kept[index] = _filled(kept[index], ports, taken)
     return tuple(kept)
@@ -42,7 +41,7 @@ def _as_before(apps: Mapping[str, App], app: App, ports: range) -> App:
     free = [port.service_port for port in existing.ports if port.service_port in ports and port.service_port not in stated]
     if 0 in stated and not chosen.issuperset(free):
         # What it stated, others may have stated as well.
-        others = {port for other in apps.values() if other.id != app.id for port in _used(other)}
+        others = set[int]().union(*(other.taken_ports for other in apps.values() if other.id != app.id))
         free = [port for port in free if port in chosen or port not in others]
     found: list[int] = []
     indexes: set[int] = set()
@@ -68,12 +67,6 @@ def _lacks(existing: App | None, app: App) -> bool:
 def _may_be_given(app: App, index: int) -> bool:
     """Return whether a service port may be chosen: not of pods, and with requirePorts agents would have to offer it."""
     return not isinstance(app, Pod) and not (app.network == "host" and app.require_ports)
-
-
-def _used(app: App) -> Iterator[int]:
-    for port in app.ports:
-        yield from (port.service_port, port.host_port)
-    yield from port_labels(app.labels)
 
 
 def _filled(app: App, ports: range, taken: set[int]) -> App:

@@ -327,7 +327,10 @@ class State:
             del self.on_agent[instance.agent.agent_id]
 
     def launches_of(self, app_id: str) -> Launches:
-        return self.launches.setdefault(app_id, Launches())
+        found = self.launches.get(app_id)
+        if found is None:  # not setdefault: one that is made for nothing costs more than all else that a look at an app does
+            found = self.launches[app_id] = Launches()
+        return found
 
     def check(self) -> None:
         """Raise AssertionError where the state contradicts itself. For tests."""

@@ -36,6 +36,10 @@ OWN: Final = frozenset({CLUSTER, APP, DEPLOYMENT, AUTOSCALE, JOB, QUOTA})
 OF_NOBODY: Final = frozenset({CLUSTER, QUOTA})
 
 
+#: In the place of why an app waits.
+_NOT_WAITING: Final = object()
+
+
 class _Seen(NamedTuple):
     cluster: tuple[Any, ...]
     waiting: dict[str, Any]  #: app -> why its instances wait
@@ -55,7 +59,8 @@ class Standing:
         self._seen = after
         if before.cluster != after.cluster:
             yield Event(CLUSTER, now, {})
-        changed = {app_id for app_id, _ in before.waiting.items() ^ after.waiting.items()}
+        changed = before.waiting.keys() - after.waiting.keys()
+        changed |= {app_id for app_id, why in after.waiting.items() if before.waiting.get(app_id, _NOT_WAITING) is not why}
         killed = [call.task_id for call in decision.calls if isinstance(call, actions.Kill)]
         changed |= {app_id for task_id in killed if (app_id := _owner(state, task_id))}
         for app_id in sorted(changed):

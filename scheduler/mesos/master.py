@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import logging
 import random
+import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -53,6 +54,7 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         self._subscribed = False
         self._attempt = 0
         self._withheld = ""  #: why the secret is not sent, as last logged
+        self._shown_in_clear: Endpoint | None = None  #: the master of which it was last warned that it is sent so
         self._why = ""  #: there is no subscription, as last reported
         self._subscription = Subscription(
             self,
@@ -150,13 +152,17 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         """Return whether a master is shown the principal's secret; where not, say why."""
         if master is None:
             return False
-        why = ""
-        if not (master.tls or self._settings.clear or is_loopback(master.host)):
+        why, private = "", master.tls or is_loopback(master.host)
+        if not (private or self._settings.clear):
             why = "it would be readable on the way: use https, or --master-clear true"
         elif not self._masters.known(master) and master.host not in self._settings.secret_hosts:
             why = "another master named this one: see --master-hosts"
         if why and why != self._withheld:
             log.warning("the principal's secret is not sent %s", fields(master=master, reason=why))
+        if not (why or private or self._settings.clear_stated or self._shown_in_clear == master):
+            self._shown_in_clear = master
+            fix = "use https, or say that it is meant: --master-clear true"
+            log.warning("the principal's secret is sent as it is, as before this version %s", fields(master=master, fix=fix))
         self._withheld = why
         return not why
 
@@ -214,6 +220,17 @@ class MasterDriver(MesosSchedulerDriver):  # type: ignore[misc]
         why = f"{self._endpoint}: {reason}"
         if isinstance(reason, Refused) and reason.status in (401, 403):
             why += f"; the secret was not sent: {self._withheld}" if self._withheld else "; check --principal and --secret-file"
+        elif isinstance(reason.__cause__, ssl.SSLCertVerificationError):
+            why += "; --master-ca-file names the authorities of masters' certificates"
+        elif (
+            isinstance(reason.__cause__, ssl.SSLError | ConnectionResetError)
+            and self._endpoint is not None
+            and self._endpoint.tls
+        ):
+            why += (
+                "; a Mesos that was built without TLS ends such connections: give --master without https://, or "
+                "--master-scheme http; the principal's secret then goes there with --master-clear true alone"
+            )
         if why != self._why:
             self._why = why
             self._call_back(self.sched.not_subscribed, self, why)

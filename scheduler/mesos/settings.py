@@ -49,6 +49,7 @@ class MesosSettings:
     principal: str = ""
     secret: str = field(default="", repr=False)  #: with ``principal``: HTTP basic authentication
     clear: bool = False  #: send ``secret`` over connections without TLS, besides those to this host itself
+    clear_stated: bool = True  #: a user said so; False: it was so before that was asked for, and is warned of
     secret_hosts: frozenset[str] = frozenset()  #: to whom a redirection may take it, besides the masters that are known
     checkpoint: bool = True  #: rule 5; never set to False in earnest
     capabilities: tuple[str, ...] = CAPABILITIES

@@ -9,6 +9,7 @@ import json
 import socket
 import ssl
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,23 @@ def test_tls_master_is_verified_and_spoken_to(events, drive, tmp_path: Path):
         assert events.await_event(e.StatusChanged).status.state is TaskState.STARTING
         trusting.stop()
         stranger.stop()
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_a_master_without_tls_that_is_asked_for_it_is_said_with_what_to_do(events, drive, answer: bytes):
+    def answer_once() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_once)
+        thread.start()
+        driver = drive(address=f"https://127.0.0.1:{server.getsockname()[1]}", backoff_first_s=60, backoff_most_s=60)
+        assert "--master-scheme http" in events.await_event(e.NotSubscribed).reason
+        thread.join()
+        driver.stop()
 
 
 def test_secret_shows_nowhere(master, events, drive, caplog):

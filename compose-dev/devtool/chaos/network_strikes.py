@@ -46,10 +46,14 @@ def lossy(parts: Parts, service: str) -> Strike:
     return _tables(parts, service, f"a fifth of all packets to {service} is lost", [rule])
 
 
+#: Has the shell take the older of the two kinds of tables where the kernel knows no other.
+OR_LEGACY = 'iptables -S >/dev/null 2>&1 || iptables() { iptables-legacy "$@"; }; '
+
+
 def _tables(parts: Parts, service: str, what: str, rules: list[str]) -> Strike:
     container = parts.id(service)
-    do = " && ".join(f"iptables -w -I {rule}" for rule in rules)
-    undo = "; ".join(f"iptables -w -D {rule}" for rule in rules)
+    do = OR_LEGACY + " && ".join(f"iptables -w -I {rule}" for rule in rules)
+    undo = OR_LEGACY + "; ".join(f"iptables -w -D {rule}" for rule in rules)
     return Strike(
         what, [network(parts.project, container, do)], [network(parts.project, container, undo)], _clients(service, rules)
     )
@@ -88,9 +92,9 @@ def late(parts: Parts, service: str) -> Strike:
         f"whatever {service} sends is {DELAY} late",
         [
             tool(parts.project, "-d", "--name", name, *joined, TOOLS, "delay", DELAY),
-            network(parts.project, container, f"iptables -w -I {rule}"),
+            network(parts.project, container, f"{OR_LEGACY}iptables -w -I {rule}"),
         ],
-        [network(parts.project, container, f"iptables -w -D {rule}"), docker("rm", "-f", name)],
+        [network(parts.project, container, f"{OR_LEGACY}iptables -w -D {rule}"), docker("rm", "-f", name)],
     )
 
 

@@ -94,7 +94,7 @@ def test_renewed_certificates_cost_no_request(authority: Authority, tmp_path: Pa
     assert set(statuses) == {200}
 
 
-@pytest.mark.parametrize("kind", ["cut off", "no key", "another's key", "open to others", "gone"])
+@pytest.mark.parametrize("kind", ["cut off", "no key", "another's key", "open to others", "expired", "gone"])
 def test_a_certificate_that_cannot_be_used_changes_nothing(
     authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_certificate_that_cannot_be_used_changes_nothing(
         file.unlink()
     else:
         data = {"cut off": other[:200], "no key": other[:begin], "another's key": other[:begin] + own_key}
-        data["open to others"] = other
+        data |= {"open to others": other, "expired": authority.certificate("new", days=-1)}
         put(file, data[kind], 0o644 if kind == "open to others" else 0o600)
     certificate.look()
     assert "is not taken" in caplog.text
@@ -115,6 +115,27 @@ def test_a_certificate_that_cannot_be_used_changes_nothing(
         put(file, other)
         certificate.look()
         assert ask(port, client(authority)) == (200, "new")
+
+
+def test_a_start_with_an_expired_certificate_is_warned_of_and_a_renewed_one_is_taken(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = authority.write(tmp_path / "cert.pem", "old", days=-1)
+    certificate = Certificate(str(file))
+    assert "certificate has expired" in caplog.text
+    authority.write(file, "new")
+    certificate.look()
+    with serving(certificate) as port:
+        assert ask(port, client(authority)) == (200, "new")
+
+
+def test_a_certificate_in_its_time_is_not_complained_about(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = Certificate(str(authority.write(tmp_path / "cert.pem")), str(authority.file), str(authority.file))
+    authority.write(tmp_path / "cert.pem")
+    certificate.look()
+    assert [record.getMessage() for record in caplog.records if record.levelname != "INFO"] == []
 
 
 @pytest.mark.parametrize("data", [b"", b"no certificate"])

@@ -6,18 +6,19 @@ import gc
 
 import pytest
 
-from eratos.scheduler.long_lived import EACH, LongLived
+from eratos.scheduler.long_lived import APP, EACH, LongLived
 
 
 @pytest.mark.parametrize(
     ("instances", "times"),
     [
-        ([0, 1, EACH - 1], 0),
+        ([0, 1, EACH - 1], 1),  # the program itself, and what it loaded
         ([EACH], 1),
-        ([EACH, EACH + 1, 2 * EACH - 1], 1),  # few more
-        ([EACH, 2 * EACH], 2),
-        ([2 * EACH, EACH + 1, 2 * EACH], 1),  # they come and go
-        ([4 * EACH, 0, EACH], 2),  # most have gone, and others came
+        ([0, EACH], 2),
+        ([0, EACH, EACH + 1, 2 * EACH - 1], 2),  # few more
+        ([0, EACH, 2 * EACH], 3),
+        ([0, 2 * EACH, EACH + 1, 2 * EACH], 2),  # they come and go
+        ([0, 4 * EACH, 0, EACH], 3),  # most have gone, and others came
     ],
 )
 def test_records_are_put_aside_as_they_grow(instances: list[int], times: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,5 +26,14 @@ def test_records_are_put_aside_as_they_grow(instances: list[int], times: int, mo
     long_lived = LongLived()
     for number in instances:
         monkeypatch.setattr(gc, "freeze", lambda number=number: frozen.append(number))
-        long_lived.settle(number)
+        long_lived.settle(number, 0)
     assert len(frozen) == times
+
+
+def test_apps_count_for_many_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen: list[int] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(1))
+    long_lived = LongLived()
+    for apps in (0, EACH // APP - 1, EACH // APP, EACH // APP + 1):
+        long_lived.settle(0, apps)
+    assert len(frozen) == 2

@@ -112,6 +112,18 @@ def test_a_bad_file_leaves_the_last_good_one_and_is_named(made: Authenticator, c
     assert made.file.complaint == ""
 
 
+def test_a_file_that_is_emptied_locks_nobody_out_and_a_comment_does(made: Authenticator, clock: Clock, tmp_path: Path):
+    assert made.file is not None
+    written(tmp_path, "")
+    clock.now += 2
+    assert made.identify(f"Bearer {TOKEN}", "10.0.0.1").name == "ci"
+    assert "is empty" in made.file.complaint
+    written(tmp_path, "# nobody\n")
+    clock.now += 2
+    assert made.known(f"Bearer {TOKEN}") is None
+    assert made.file.complaint == ""
+
+
 @pytest.mark.parametrize(
     ("mode", "taken"), [(0o600, True), (0o400, True), (0o640, True), (0o644, False), (0o660, False), (0o606, False)]
 )

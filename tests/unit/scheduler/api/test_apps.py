@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from support.api import OPEN, ApiClient
-from support.builders import an_offer
+from support.builders import an_app, an_offer
 from support.controller import FakeController
 
+from eratos.marathon.errors import InvalidApp
+from eratos.scheduler.api import definitions
 from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps
 from eratos.scheduler.core.records import RECORD_BYTES_MAX
@@ -197,6 +199,27 @@ def test_an_app_given_twice_is_refused(api: ApiClient) -> None:
 def test_two_apps_cannot_share_a_consul_service(api: ApiClient) -> None:
     api.post("/v2/apps", json=definition("/shop/cart"))
     assert "shop-cart" in errors(api.post("/v2/apps", json=definition("/shop-cart")))["/id"][0]
+
+
+def test_apps_that_share_a_consul_service_since_before_keep_no_others_from_being_changed() -> None:
+    known = {app_id: an_app(app_id) for app_id in ("/shop/cart", "/shop-cart", "/blog")}
+    definitions.check(known, (an_app("/blog", cmd="another"),), None)
+    with pytest.raises(InvalidApp, match="shop-cart, which /shop/cart has already"):
+        definitions.check(known, (an_app("/shop-cart", cmd="another"),), None)
+
+
+def test_a_consul_service_may_go_from_one_app_to_another_at_once() -> None:
+    named = [{"port": 0, "name": "web"}, {"port": 0, "name": "db"}]
+    known = {"/shop": an_app("/shop", portDefinitions=named)}
+    assert known["/shop"].service_names == ("shop", "shop-db")
+    definitions.check(known, (an_app("/shop-db"), an_app("/shop")), None)
+    with pytest.raises(InvalidApp, match="shop-db, which /shop has already"):
+        definitions.check(known, (an_app("/shop-db"),), None)
+
+
+def test_two_new_apps_cannot_share_a_consul_service() -> None:
+    with pytest.raises(InvalidApp, match="shop-cart, which /shop/cart has already"):
+        definitions.check({}, (an_app("/shop/cart"), an_app("/shop-cart")), None)
 
 
 def test_apps_cannot_wait_for_each_other_in_a_circle(api: ApiClient) -> None:

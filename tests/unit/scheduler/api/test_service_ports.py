@@ -58,8 +58,14 @@ def test_ports_that_somebody_else_has_in_any_way_are_not_given_out() -> None:
         "/stated": on_host("/stated", 10_000),
         "/required": on_host("/required", 10_001, requirePorts=True),
         "/label": on_host("/label", 0, labels={"HAPROXY_0_PORT": "10002"}),
+        "/host": an_app(
+            "/host",
+            portDefinitions=None,
+            container={"docker": {"image": "x"}, "portMappings": [{"containerPort": 80, "servicePort": 1, "hostPort": 10_003}]},
+            **BRIDGE,
+        ),
     }
-    assert put(others, on_host("/a", 0), ports=range(10_000, 10_004)) == [[10_003]]
+    assert put(others, on_host("/a", 0), ports=range(10_000, 10_005)) == [[10_004]]
 
 
 def test_when_all_are_given_out_the_setting_is_named() -> None:

@@ -38,6 +38,16 @@ def test_an_app_that_waits_for_another_reason_is_told() -> None:
     assert waits and kinds(controller).count(APP) == waits + 1
 
 
+def test_an_app_that_begins_to_wait_or_waits_no_longer_is_told() -> None:
+    controller = FakeController()
+    controller.submit(PutApps((an_app("/a"),)))
+    assert kinds(controller).count(APP) == 1
+    controller.submit(PutApps((an_app("/b"),)))
+    assert kinds(controller).count(APP) == 2
+    controller.submit(PutApps((an_app("/a", 0),)))
+    assert kinds(controller).count(APP) == 3
+
+
 def test_a_pause_is_told() -> None:
     controller = FakeController(locks=True)
     controller.submit(PutApps((an_app("/a"),)))
