@@ -249,7 +249,11 @@ def _of_agent(agent: Json) -> str:
     notes = []
     if alone := agent.get("leftAlone"):
         notes.append(f"left alone until {alone['until']}, as starts of {', '.join(alone['startsFailedOf'])} failed")
-    if window := agent.get("maintenance"):
+    if drain := agent.get("drain"):
+        by = f" by {drain['by']}" if drain["by"] else ""
+        until = f", what is left is stopped at {drain['deadline']}" if "deadline" in drain else ""
+        notes.append(f"drained since {drain['since']}{by}{until}")
+    elif window := agent.get("maintenance"):
         notes.append(f"maintenance from {window['begin']}")
     return "; ".join(notes)
 
@@ -468,6 +472,12 @@ def volumes(found: Sequence[Json]) -> Table:
     ]
     names = ("APP", "PATH", "SIZE", "HOST", "USE", "BY OR SINCE")
     return Table((Column("VOLUME", "never"), *map(Column, names), Column("MESSAGE", "fold")), rows)
+
+
+def drain(found: Json) -> Table:
+    """Return the tasks that are left on a host that is drained."""
+    rows = [(item["task"], item["app"], item["state"]) for item in found["left"]]
+    return Table((Column("TASK", "never"), Column("APP"), Column("STATE")), rows)
 
 
 def brake(found: Json) -> list[Table | str]:

@@ -102,6 +102,7 @@ _LOCAL_VOLUME: Final = _object(dict.fromkeys(("runSpecId", "containerPath", "per
 _TUNNEL: Final = _object(dict.fromkeys(("app", "task", "host"), _STRING))
 
 _USED: Final = _object({"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
+_LEFT_THERE: Final = _object({"task": _STRING, "app": _STRING, "state": {"enum": ["moving", "staying", "stopping"]}})
 _LEFT: Final = _object({}, {"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
 _WHOLE: Final = _or_null({"type": "integer", "minimum": 0, "maximum": NUMBER_MAX})
 _LIMITS: Final[Mapping[str, Schema]] = {
@@ -259,6 +260,11 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             ),
         },
     ),
+    "Drain": _object(
+        {**dict.fromkeys(("host", "by"), _STRING), "since": _TIME, "left": _list(_LEFT_THERE), "empty": _BOOLEAN},
+        {"deadline": _TIME},
+    ),
+    "DrainUpdate": _object({}, {"deadlineSeconds": _or_null(_INTEGER)}),
     "Quota": _object({"group": _STRING, "used": _USED, "left": _LEFT, **_LIMITS}, {"apps": _map(_USED)}),
     "PersistentVolumeInfo": _object(
         {
@@ -278,6 +284,7 @@ _PLACE = _object(
         **{"attributes": _map(_STRING), "used": _AMOUNTS, "free": _or_null(_AMOUNTS)},
         "leftAlone": _object({"until": _TIME, "startsFailedOf": _list(_STRING)}),
         "maintenance": _object({"begin": _TIME}),
+        "drain": _object({"since": _TIME, "by": _STRING}, {"deadline": _TIME}),
     },
 )
 _CONDITION: Final[Schema] = {"enum": ["launching", "unready", "ready", "unhealthy", "stopping", "unreachable"]}
@@ -507,6 +514,10 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("get", "/v2/volumes"): Operation({200: _object({"volumes": _list(_ref("PersistentVolumeInfo"))})}),
     ("get", "/v2/volumes/{volume_id}"): Operation({200: _ref("PersistentVolumeInfo")}, None, (404,)),
     ("delete", "/v2/volumes/{volume_id}"): Operation({200: _ref("PersistentVolumeInfo")}, None, (404, 409)),
+    ("get", "/v2/drains"): Operation({200: _object({"drains": _list(_ref("Drain"))})}),
+    ("get", "/v2/drains/{host}"): Operation({200: _ref("Drain")}, None, (404,)),
+    ("put", "/v2/drains/{host}"): Operation({200: _ref("Drain")}, _ref("DrainUpdate"), (404,)),
+    ("delete", "/v2/drains/{host}"): Operation({200: _ref("Drain")}, None, (404,)),
     ("get", "/v2/queue"): Operation({200: _ref("Queue")}),
     ("delete", "/v2/queue/{app_id}/delay"): Operation({204: None}, None, (404,)),
     ("get", "/v2/brake"): Operation({200: _ref("Brake")}),

@@ -171,6 +171,10 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
         begins = [window.begin for i in found if (window := state.windows.get(i.agent_id))]
         return min(begins, default=None)
 
+    def drained(found: Group) -> str:
+        hosts = sorted({i.hostname for i in found} & state.drains.keys())
+        return f": {', '.join(hosts)} {'is' if len(hosts) == 1 else 'are'} drained" if hosts else ""
+
     launches = state.launches.get(app.id)
     failed = queue.failed(launches) if launches is not None else ""
     return (
@@ -212,9 +216,12 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
             "Moving",
             lambda i: i.moving and not i.stopping,
             lambda found: (
-                "to be stopped, and replaced on another agent then: no ordinal is held twice"
-                if app.ordinals
-                else "to be replaced on another agent first, and stopped then"
+                (
+                    "to be stopped, and replaced on another agent then: no ordinal is held twice"
+                    if app.ordinals
+                    else "to be replaced on another agent first, and stopped then"
+                )
+                + drained(found)
             ),
             window_of,
         ),

@@ -19,6 +19,7 @@ from eratos.marathon.pod import Pod
 from eratos.scheduler.core import hosts, per_host, rollout
 from eratos.scheduler.core.jobs import is_run
 from eratos.scheduler.core.mesos_types import Agent, TaskState
+from eratos.scheduler.core.records import DrainRecord
 from eratos.scheduler.core.state import Failure, Instance, Launches, Room, State
 
 from . import queue, render
@@ -74,6 +75,7 @@ class Place(NamedTuple):
     used_cpus_m: int
     used_mem_mib: int
     used_ports: int
+    drain: DrainRecord | None
 
 
 class Row(NamedTuple):
@@ -118,11 +120,7 @@ def look(state: State, asked: Collection[str] | None, sees: Callable[[str], bool
 
     ``everything``: whoever asks may view all there is.
     """
-    ids = (
-        asked
-        if asked is not None
-        else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
-    )
+    ids = asked if asked is not None else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
     apps = [found for app_id in ids if sees(app_id) and (found := _look(state, app_id, now)) is not None]
     if everything and asked is None:
         agents = state.agents
@@ -209,6 +207,7 @@ def _place(state: State, agent: Agent, alone: Mapping[str, tuple[float, Sequence
         cpus_m,
         mem_mib,
         ports,
+        state.drains.get(agent.hostname),
     )
 
 
@@ -225,6 +224,10 @@ def _agent(found: Place, *, everything: bool) -> dict[str, Any]:
     if found.left_alone is not None:
         until, against = found.left_alone
         shown["leftAlone"] = {"until": timestamp(until), "startsFailedOf": list(against)}
+    if found.drain is not None:
+        drain = found.drain
+        ends = {"deadline": timestamp(drain.deadline)} if drain.deadline else {}
+        shown["drain"] = {"since": timestamp(drain.since), "by": drain.by, **ends}
     if found.maintenance is not None:
         shown["maintenance"] = {"begin": timestamp(found.maintenance[0])}
     return shown

@@ -10,7 +10,7 @@ from eratos.marathon.job import Job
 
 from .gates import QueueFigures, ServerFigures
 from .mesos_types import InverseOffer, Offer, TaskStatus
-from .records import QuotaRecord
+from .records import DrainRecord, QuotaRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +218,20 @@ class ReleaseBrake:
 
 
 @dataclass(frozen=True, slots=True)
+class PutDrain:
+    """Have a host drained, or have its drain end by another deadline."""
+
+    drain: DrainRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDrain:
+    """Let a host that is drained take instances again."""
+
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutQuota:
     """Bound what may be wanted within a group. What is wanted already stays so."""
 
@@ -275,6 +289,8 @@ Command = (
     | Promote
     | ResetDelay
     | ReleaseBrake
+    | PutDrain
+    | DeleteDrain
     | PutQuota
     | DeleteQuota
     | PutJob

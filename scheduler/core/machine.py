@@ -57,6 +57,7 @@ class Machine:
         versions.load(self.step, stored.versions)
         groups.load(self.step, stored.groups)
         deployments.load(self.step, stored)
+        maintenance.load(self.step, stored.drains)
         if settings.rebalance_budget:
             self.step.timers.set(Timer(TimerKind.REBALANCE), now + rebalance.PERIOD_S)
 

@@ -34,6 +34,8 @@ _REVIVE = Timer(TimerKind.REVIVE)
 def receive(step: Step, offers: tuple[Offer, ...]) -> None:
     """Take offers in, and what they say of their agents."""
     state = step.state
+    if state.drains:
+        offers = tuple(maintenance.of_drained(state, offer) for offer in offers)
     state.offers.update({offer.offer_id: offer for offer in offers})
     state.looking = False
     if state.brake.lost:

@@ -456,6 +456,8 @@ def refuse(app: App, host: Host, limits: constraints.Constraints, now: float, le
     """Return why one more instance does not fit on the host, or None if it does."""
     window, hostname = host.window, host.agent.hostname
     if window is not None and window.begin - lead_s <= now < window.end:
+        if window.drained:
+            return Refusal(Reason.MAINTENANCE, hostname, now, note=f"{hostname} is drained")
         begins = "is under way" if window.begin <= now else f"begins in {window.begin - now:.0f} s"
         return Refusal(Reason.MAINTENANCE, hostname, now, note=f"maintenance of {hostname} {begins}")
     violated = limits.violated(host.agent)

@@ -2,7 +2,8 @@
 
 Keys: ``framework_id``, ``apps/<app id>``, ``versions/<app id>/<version>``, ``deployments/<deployment id>``,
 ``changes/<app id>``, ``groups/<group id>``, ``instances/<instance id>``, ``jobs/<job id>``, ``runs/<run's path>``,
-``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``. An instance is stored before its launch is sent and
+``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``,
+``drains/<host name>``. An instance is stored before its launch is sent and
 forgotten only after a terminal state arrived (rule 6), so a task the store does not know is not ours to keep.
 """
 
@@ -26,6 +27,7 @@ JOBS = "jobs/"
 RUNS = "runs/"
 HISTORIES = "histories/"
 QUOTAS = "quotas/"
+DRAINS = "drains/"
 VOLUMES = "volumes/"
 #: What the key of any record but the framework id begins with.
 KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES)
@@ -126,6 +128,16 @@ class GroupRecord:
     dependencies: tuple[str, ...] = ()  #: apps and groups that each app in it waits for
     #: what it depended on before, as far as it is kept: since when, as a version, and on what; the latest last
     former: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRecord:
+    """A host that somebody has drained: until this is deleted, nothing is launched there and what can move does."""
+
+    hostname: str
+    since: float
+    deadline: float = 0.0  #: when what is still there is stopped, replaced or not; 0: never
+    by: str = ""  #: who asked for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +277,7 @@ Record = (
     | RunRecord
     | HistoryRecord
     | QuotaRecord
+    | DrainRecord
     | VolumeRecord
 )
 
@@ -286,3 +299,4 @@ class Stored:
     quotas: tuple[QuotaRecord, ...] = ()
     volumes: tuple[VolumeRecord, ...] = ()
     spoilt: dict[str, str] = field(default_factory=dict)  #: key -> why it could not be read; left in the store as it is
+    drains: tuple[DrainRecord, ...] = ()

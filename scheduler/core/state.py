@@ -28,6 +28,7 @@ from .reasons import Reason, Refusal, Waiting
 from .records import (
     ChangeRecord,
     DeploymentRecord,
+    DrainRecord,
     GroupRecord,
     HistoryRecord,
     InstanceRecord,
@@ -424,6 +425,7 @@ class State:
     histories: dict[str, HistoryRecord] = field(default_factory=dict)  #: by job
     runs: dict[str, Run] = field(default_factory=dict)  #: by path, which stands for an app's id
     of_job: dict[str, dict[str, Run]] = field(default_factory=dict)  #: job -> its runs by their own ids
+    drains: dict[str, DrainRecord] = field(default_factory=dict)  #: by host name
     quotas: dict[str, QuotaRecord] = field(default_factory=dict)  #: by the group that it is for
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     #: app -> slot -> its volumes by id

@@ -78,7 +78,7 @@ def _look(state: State) -> _Seen:
     brake = state.brake
     cluster = (
         *(state.connected, state.master, state.not_subscribed, brake.engaged_at, len(state.agents), len(state.room)),
-        *(tuple(state.windows), tuple(trouble.until for trouble in state.troubles.values())),
+        *(tuple(state.windows), tuple(state.drains.values()), tuple(trouble.until for trouble in state.troubles.values())),
     )
     deployments = {
         found.deployment_id: (found.record.paused, frozenset(found.reached), frozenset(found.held))
