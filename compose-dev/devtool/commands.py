@@ -145,7 +145,7 @@ def _development(command: Callable[[str, object, str], argparse.ArgumentParser])
     added.add_argument("--all", action="store_true", help="with what takes hours, which is left out otherwise")
     added = command("bench", bench, "run a benchmark of bench/ against the cluster; without NAME, list them")
     added.add_argument("name", nargs="?", metavar="NAME")
-    command("lint", lint, "check style and types")
+    command("lint", lint, "check style, types and the documents' links")
     added = command("mutate", mutate, "change the pure modules that hold a formula, and see whether a test notices")
     added.add_argument("modules", nargs="*", metavar="MODULE", help="such as scheduler/core/brake (default: all)")
     added.add_argument("--most", type=int, metavar="N", help="mutants of each module, 0 for all (default: 30)")
@@ -161,7 +161,10 @@ def _development(command: Callable[[str, object, str], argparse.ArgumentParser])
     command("licences", licences, "write docs/licences.md anew: what everything is made of, and under which licences")
     added = command("sbom", sbom, "write bills of materials (CycloneDX): of each image, and of the Python package")
     added.add_argument("folder", nargs="?", default="dist/sbom", metavar="FOLDER", help="where to (dist/sbom)")
-    command("docs", docs, "write docs/configuration.md anew from the settings' classes, and wrap the documents")
+    added = command("docs", docs, "write anew the pages that are made of the code, and wrap all; with --site, build a site")
+    added.add_argument(
+        "--site", nargs="?", const="dist/site", metavar="FOLDER", help="build the documents as a site, here; by default dist/site"
+    )
 
 
 def up(settings: Settings, options: argparse.Namespace) -> None:
@@ -378,9 +381,9 @@ def sbom(_settings: Settings, options: argparse.Namespace) -> int:
     return bills.run(Path(options.folder))
 
 
-def docs(_settings: Settings, _options: argparse.Namespace) -> int:
-    """Write the page that is made of the code, and wrap all."""
-    return development.docs()
+def docs(_settings: Settings, options: argparse.Namespace) -> int:
+    """Write the pages that are made of the code, and wrap all; or build the site."""
+    return development.site(Path(options.site).absolute()) if options.site else development.docs()
 
 
 def _require_running(settings: Settings, service: str) -> None:

@@ -14,6 +14,7 @@ from . import distribution, engine, fleet, health, images, lock, packages, wrapp
 from .cluster import Compose
 from .settings import GENERATED, ROOT, Settings
 from .shell import CommandFailed, run
+from .site import sphinx
 from .terminal import Problem, Progress, say
 
 VENV = ROOT / ".venv"
@@ -33,6 +34,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: Kinds of tests in the order they run: fast ones first, so that a mistake shows before minutes of image building.
 WITHOUT_ENGINE = ("tests/unit", "tests/simulation", "tests/scenarios", "tests/browser")
 WITH_ENGINE = ("tests/contract", "tests/e2e")
+#: Where the contract tests write while those of the whole cluster are shown.
+CONTRACT_LOG = GENERATED / "contract-tests.log"
 #: One more than cores: many of the fast tests wait for a moment.
 WITHOUT_ENGINE_PROCESSES = str((os.cpu_count() or 1) + 1)
 
@@ -112,7 +115,15 @@ def test(settings: Settings, arguments: list[str], *, everything: bool = False, 
     if code:
         return code
     _ensure_engine_and_images(settings, progress)
-    return _pytest([*_with_tests(WITH_ENGINE), *chosen])
+    contract, whole_cluster = WITH_ENGINE
+    # Both wait for containers most of the time, so they share the machine.
+    with _pytest_to_file([contract, *chosen], CONTRACT_LOG) as beside:
+        code = _pytest([whole_cluster, *chosen])
+        with progress.step(f"wait for {contract}"):
+            beside_code = _end_of(beside)
+    say(CONTRACT_LOG.read_text(errors="replace"))
+    say(f"{whole_cluster} ended with {code}, {contract} with {beside_code}")
+    return code or beside_code
 
 
 def needs_engine(arguments: list[str]) -> bool:
@@ -126,12 +137,23 @@ def _with_tests(folders: tuple[str, ...]) -> list[str]:
 
 
 def _pytest(arguments: list[str]) -> int:
-    if not arguments:
-        return 0
-    # -P: the folders at the root are packages under other names, and must not be found under their own.
-    command = [str(PYTHON), "-P", "-m", "pytest", *arguments]
+    command = _pytest_command(arguments)
     say(f"\n$ .venv/bin/python {' '.join(command[1:])}")
     return to_its_end(command, _environment())
+
+
+def _pytest_to_file(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start pytest, which writes into a file. What it would keep for ``--last-failed`` is left to the one that is shown."""
+    command = _pytest_command(["-p", "no:cacheprovider", *arguments])
+    say(f"\n$ .venv/bin/python {' '.join(command[1:])} > {log} &")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        return subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=output, stderr=subprocess.STDOUT)
+
+
+def _pytest_command(arguments: list[str]) -> list[str]:
+    # -P: the folders at the root are packages under other names, and must not be found under their own.
+    return [str(PYTHON), "-P", "-m", "pytest", *arguments]
 
 
 def _ensure_engine_and_images(settings: Settings, progress: Progress) -> None:
@@ -176,20 +198,37 @@ def bench(settings: Settings, name: str | None, arguments: list[str]) -> int:
 def to_its_end(command: list[str], env: dict[str, str]) -> int:
     """Run a program that cleans up after ctrl-C, which reaches it, too: subprocess.run would soon kill it."""
     with subprocess.Popen(command, cwd=ROOT, env=env) as process:
-        while True:
-            with contextlib.suppress(KeyboardInterrupt):
-                return process.wait()
+        return _end_of(process)
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> int:
+    while True:
+        with contextlib.suppress(KeyboardInterrupt):
+            return process.wait()
 
 
 def docs() -> int:
-    """Write docs/configuration.md, and wrap the documents that have too long lines. Return 0 if that was possible."""
+    """Write the pages that are made of the code, and wrap documents with too long lines. Return 0 if that was possible."""
     listed = run(["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]).split()
     names = [name for name in listed if (ROOT / name).is_file()]
     for name in wrapping.wrap_files(ROOT, names):
         say(f"wrapped {name}")
     ensure_venv(Progress())
     environment = {**_environment(), "PYTHONPATH": str(ROOT / "compose-dev")}
-    return subprocess.run([str(PYTHON), "-P", "-m", "devtool.configuration_page"], cwd=ROOT, env=environment).returncode
+    pages = ("devtool.configuration_page", "devtool.reference_pages")
+    return max(subprocess.run([str(PYTHON), "-P", "-m", page], cwd=ROOT, env=environment).returncode for page in pages)
+
+
+def site(folder: Path) -> int:
+    """Build the documents as a site. Return 0 if every link in them leads somewhere."""
+    progress = Progress()
+    ensure_venv(progress)
+    environment = {**_environment(), "PYTHONPATH": str(ROOT / "compose-dev")}
+    code = to_its_end(sphinx.command(PYTHON, "html", folder), environment)
+    if not code:
+        sphinx.lead_to_contents(folder)
+        say(f"{folder / 'index.html'}: open it in a browser, or serve the folder")
+    return code
 
 
 def package(folder: Path) -> int:
@@ -220,7 +259,7 @@ def mutate(arguments: list[str]) -> int:
 
 
 def lint() -> int:
-    """Check style and types. Return 0 if both are clean."""
+    """Check style, types and the documents' links. Return 0 if all are clean."""
     ensure_venv(Progress())
     env = _environment()
     checks = [
@@ -228,13 +267,15 @@ def lint() -> int:
         [str(PYTHON), "-m", "mypy", "-p", "eratos"],
         [str(PYTHON), "-m", "mypy", "-p", "devtool"],
         [str(PYTHON), "-m", "mypy", "-p", "support"],
+        sphinx.command(PYTHON, "dummy", GENERATED / "site-links"),
     ]
     farm = _link_farm()
     codes = []
     for check in checks:
         say(f"\n$ {' '.join(['python', *check[1:]])}")
         path = os.pathsep.join([str(farm), str(ROOT / "compose-dev"), str(ROOT / "tests")])
-        codes.append(subprocess.run(check, cwd=ROOT, env={**env, "MYPYPATH": path}).returncode)
+        paths = {"MYPYPATH": path, "PYTHONPATH": str(ROOT / "compose-dev")} if "sphinx" in check else {"MYPYPATH": path}
+        codes.append(subprocess.run(check, cwd=ROOT, env={**env, **paths}).returncode)
     return max(codes)
 
 

@@ -96,21 +96,23 @@ class LeaderProxy:
         return send_named
 
     async def _tunnel(self, scope: Scope, receive: Receive, send: Send) -> None:
-        leader, request = self._controller.leader(), HTTPConnection(scope)
+        request = HTTPConnection(scope)
+        leader = self._to_whom(request)
+        if isinstance(leader, Response):
+            await leader(scope, receive, send)
+            return
+        headers = {name: value for name, value in self._headers(request).items() if not name.startswith("sec-websocket-")}
+        tls = self._tls() if leader.startswith("https:") else None
+        try:
+            await hand_on(scope, receive, send, leader, headers, tls)
+        except NoAnswer as failure:
+            await _silent(leader, str(failure))(scope, receive, send)
+
+    def _to_whom(self, request: HTTPConnection) -> str | Response:
+        """Return the leader's URL, or the answer where a request cannot be handed on."""
         if VIA.lower() in request.headers:
-            refusal = unavailable("the leader just changed and this scheduler is not it: try again")
-        elif leader is None:
-            refusal = unavailable("there is no leader yet, an election is under way: try again")
-        else:
-            headers = {name: value for name, value in self._headers(request).items() if not name.startswith("sec-websocket-")}
-            tls = self._tls() if leader.startswith("https:") else None
-            try:
-                await hand_on(scope, receive, send, leader, headers, tls)
-                return
-            except NoAnswer as failure:
-                log.warning("leader does not answer %s", fields(leader=leader, error=failure))
-                refusal = unavailable(f"the leader {leader} does not answer ({failure}): try again, another may be elected soon")
-        await refusal(scope, receive, send)
+            return unavailable("the leader just changed and this scheduler is not it: try again")
+        return self._controller.leader() or unavailable("there is no leader yet, an election is under way: try again")
 
     def _headers(self, request: HTTPConnection) -> dict[str, str]:
         """Return the headers of a request as the leader gets them."""
@@ -125,11 +127,9 @@ class LeaderProxy:
 
     async def _forward(self, request: Request, stack: AsyncExitStack) -> Response:
         """Return the leader's answer, which ``stack`` keeps connected."""
-        if VIA.lower() in request.headers:
-            return unavailable("the leader just changed and this scheduler is not it: try again")
-        leader = self._controller.leader()
-        if leader is None:
-            return unavailable("there is no leader yet, an election is under way: try again")
+        leader = self._to_whom(request)
+        if isinstance(leader, Response):
+            return leader
         body = await context.raw_body(request)
         query = request.scope["query_string"].decode("latin-1")
         target = request.scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
@@ -153,9 +153,7 @@ class LeaderProxy:
                     )
                 )
         except async_http.Failure as failure:
-            reason = str(failure) or type(failure).__name__
-            log.warning("leader does not answer %s", fields(leader=leader, error=reason))
-            return unavailable(f"the leader {leader} does not answer ({reason}): try again, another may be elected soon")
+            return _silent(leader, str(failure) or type(failure).__name__)
         kept = _handed_on(answer.headers, _OWN)
         follows = addresses.path(request.scope).endswith("/logs")
         pieces = self._pieces(answer, leader, follows)
@@ -193,6 +191,12 @@ async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterat
         yield first
         async for piece in rest:
             yield piece
+
+
+def _silent(leader: str, reason: str) -> Response:
+    """Report that the leader does not answer, and return what says so to the client."""
+    log.warning("leader does not answer %s", fields(leader=leader, error=reason))
+    return unavailable(f"the leader {leader} does not answer ({reason}): try again, another may be elected soon")
 
 
 def _local(scope: Scope) -> bool:

@@ -2,9 +2,9 @@
 
 Keys: ``framework_id``, ``apps/<app id>``, ``versions/<app id>/<version>``, ``deployments/<deployment id>``,
 ``changes/<app id>``, ``groups/<group id>``, ``instances/<instance id>``, ``jobs/<job id>``, ``runs/<run's path>``,
-``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``,
-``drains/<host name>``. An instance is stored before its launch is sent and
-forgotten only after a terminal state arrived (rule 6), so a task the store does not know is not ours to keep.
+``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``, ``sweeps/<host name>``, ``drains/<host name>``. An
+instance is stored before its launch is sent and forgotten only after a terminal state arrived (rule 6), so a task the store
+does not know is not ours to keep.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from eratos.common import names
 from eratos.marathon.app import App
 from eratos.marathon.job import Job, path_of
 
@@ -27,10 +28,11 @@ JOBS = "jobs/"
 RUNS = "runs/"
 HISTORIES = "histories/"
 QUOTAS = "quotas/"
-DRAINS = "drains/"
 VOLUMES = "volumes/"
+SWEEPS = "sweeps/"
+DRAINS = "drains/"
 #: What the key of any record but the framework id begins with.
-KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES)
+KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES, SWEEPS, DRAINS)
 
 #: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
 #: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.
@@ -131,16 +133,6 @@ class GroupRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class DrainRecord:
-    """A host that somebody has drained: until this is deleted, nothing is launched there and what can move does."""
-
-    hostname: str
-    since: float
-    deadline: float = 0.0  #: when what is still there is stopped, replaced or not; 0: never
-    by: str = ""  #: who asked for it
-
-
-@dataclass(frozen=True, slots=True)
 class QuotaRecord:
     """How much may be wanted within a group, or of an app; None: any amount."""
 
@@ -185,6 +177,31 @@ class VolumeRecord:
     @property
     def key(self) -> str:
         return VOLUMES + self.volume_id
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """A host on which a dead executor may have left something, until another executor of ours was there."""
+
+    hostname: str
+    sweep_id: str  #: stands for an instance's id in those of its tasks
+    since: float  #: when the executor's death was known; seconds since the epoch
+    attempt: int = 0  #: launches of a sweep
+    launched_at: float = 0.0  #: the last of them; 0: there is none, or it reached nobody
+
+    @property
+    def task_id(self) -> str:
+        return names.task_id(self.sweep_id, self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRecord:
+    """A host that somebody has drained: until this is deleted, nothing is launched there and what can move does."""
+
+    hostname: str
+    since: float
+    deadline: float = 0.0  #: when what is still there is stopped, replaced or not; 0: never
+    by: str = ""  #: who asked for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +294,9 @@ Record = (
     | RunRecord
     | HistoryRecord
     | QuotaRecord
-    | DrainRecord
     | VolumeRecord
+    | SweepRecord
+    | DrainRecord
 )
 
 
@@ -298,5 +316,6 @@ class Stored:
     histories: tuple[HistoryRecord, ...] = ()
     quotas: tuple[QuotaRecord, ...] = ()
     volumes: tuple[VolumeRecord, ...] = ()
-    spoilt: dict[str, str] = field(default_factory=dict)  #: key -> why it could not be read; left in the store as it is
+    sweeps: tuple[SweepRecord, ...] = ()
     drains: tuple[DrainRecord, ...] = ()
+    spoilt: dict[str, str] = field(default_factory=dict)  #: key -> why it could not be read; left in the store as it is

@@ -30,6 +30,7 @@ from ..core.records import (
     JOBS,
     QUOTAS,
     RUNS,
+    SWEEPS,
     VERSIONS,
     VOLUMES,
     ChangeRecord,
@@ -42,6 +43,7 @@ from ..core.records import (
     Record,
     RunRecord,
     Stored,
+    SweepRecord,
     TaskRecord,
     VersionRecord,
     VolumeRecord,
@@ -146,6 +148,8 @@ def encode(key: str, record: Record) -> bytes:
             return _encoder.encode({"schema": SCHEMA, "record": record})
         case QuotaRecord() if key == QUOTAS + record.path:
             return _encoder.encode({"schema": SCHEMA, "record": record})
+        case SweepRecord() if key == SWEEPS + record.hostname:
+            return _encoder.encode({"schema": SCHEMA, "record": record})
         case DrainRecord() if key == DRAINS + record.hostname:
             return _encoder.encode({"schema": SCHEMA, "record": record})
         case VolumeRecord() if key == record.key:
@@ -171,6 +175,7 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  
     histories: list[HistoryRecord] = []
     quotas: list[QuotaRecord] = []
     volumes: list[VolumeRecord] = []
+    sweeps: list[SweepRecord] = []
     drains: list[DrainRecord] = []
     spoilt: dict[str, str] = {}
     shared: dict[Any, Any] = {}
@@ -201,6 +206,8 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  
                 quotas.append(_plain(QUOTAS, key, data, QuotaRecord, "path"))
             elif key.startswith(VOLUMES):
                 volumes.append(_plain(VOLUMES, key, data, VolumeRecord, "volume_id"))
+            elif key.startswith(SWEEPS):
+                sweeps.append(_plain(SWEEPS, key, data, SweepRecord, "hostname"))
             elif key.startswith(DRAINS):
                 drains.append(_plain(DRAINS, key, data, DrainRecord, "hostname"))
             else:
@@ -227,8 +234,9 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  
         tuple(histories),
         tuple(quotas),
         tuple(volumes),
-        spoilt,
+        tuple(sweeps),
         tuple(drains),
+        spoilt,
     )
 
 

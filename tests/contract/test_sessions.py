@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import Seen
 from support.executor import a_payload
 from support.runtimes import Rig, running
 from support.waiting import until
@@ -33,22 +34,6 @@ TEN_MB = 10 * 1000 * 1000
 
 def access() -> Access:
     return Access(key=KEY)
-
-
-@dataclass
-class Seen:
-    """What a client has seen of a command."""
-
-    output: bytearray = field(default_factory=bytearray)
-    errors: bytearray = field(default_factory=bytearray)
-    code: int | None = None
-    failure: str = ""
-
-    def told(self, kind: Kind, payload: bytes) -> None:
-        if kind is Kind.EXIT:
-            self.code = int(payload)
-        elif kind is Kind.FAILURE:
-            self.failure = payload.decode()
 
 
 @dataclass

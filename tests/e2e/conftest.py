@@ -44,6 +44,7 @@ def docker_setup() -> list[str]:
         dev("up", "--secure", "--workers", "0")
         os.environ.update(secure.variables(Settings(project=PROJECT, secure=True)))
         return ["up -d"]
+    Settings(project=PROJECT).forget()  # a run with --secure before this one is remembered
     return ["down -v --remove-orphans", "up -d"]
 
 

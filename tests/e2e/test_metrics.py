@@ -43,14 +43,17 @@ def test_every_part_is_found_and_scraped_and_every_alert_has_what_it_asks_for(cl
     hosts = {cluster.host_of(container) for container in cluster.containers("/prime").values()}
 
     def up() -> bool:
-        found = {(each["labels"]["job"], each["labels"]["instance"]): each["health"] for each in prometheus.targets()}
+        targets = [(each["labels"], each["health"]) for each in prometheus.targets()]
+        # Workers are there as well: the sample app's port has the label METRICS.
+        assert {labels["task"] for labels, _ in targets if labels["job"] == "apps"} == cluster.tasks("/prime")
+        found = {(labels["job"], labels["instance"]): health for labels, health in targets if labels["job"] != "apps"}
         wanted = {("eratos-executor", host) for host in hosts}
         wanted |= {("eratos-balancer", f"balancer{number}") for number in (1, 2)} | {("eratos-scheduler", "leader")}
         assert wanted <= found.keys() <= wanted | {("eratos-executor", f"agent{number}") for number in (1, 2, 3)}
         assert set(found.values()) == {"up"}, found
         return True
 
-    until(up, SOON_S, "all parts are scraped")
+    until(up, SOON_S, "all parts are scraped, and the workers found")
     rules = [rule for group in yaml.safe_load((EXAMPLE / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
     for metric in sorted({name for rule in rules for name in re.findall(r"\beratos_[a-z_]+", rule["expr"])}):
         until(lambda metric=metric: prometheus.samples(metric), SOON_S, f"there are samples of {metric}")

@@ -10,6 +10,7 @@ import logging
 import os
 import pty
 import re
+import select
 import signal
 import socket
 import struct
@@ -27,6 +28,7 @@ from typing import Any
 import pytest
 from support.api import ApiClient
 from support.builders import an_app, an_offer
+from support.commands import Seen
 from support.controller import FakeController
 from support.ports import free_ports
 from support.waiting import until
@@ -96,21 +98,6 @@ class World:
 
     def exec(self, *arguments: str, act: Any = None, given: bytes = b"", name: str = APP, who: str = "operator") -> Seen:
         return asyncio.run(run(self.client(who), name, Command(arguments), given, act))
-
-
-@dataclass
-class Seen:
-    output: bytearray = field(default_factory=bytearray)
-    errors: bytearray = field(default_factory=bytearray)
-    code: int | None = None
-    failure: str = ""
-    task: str = ""
-
-    def told(self, kind: Kind, payload: bytes) -> None:
-        if kind is Kind.EXIT:
-            self.code = int(payload)
-        elif kind is Kind.FAILURE:
-            self.failure = payload.decode()
 
 
 async def run(
@@ -656,32 +643,25 @@ def test_a_shell_has_the_terminals_size_and_its_keys(world: World) -> None:
     before = termios.tcgetattr(theirs)
     env = {**os.environ, "ERATOS_URL": world.url, "ERATOS_TOKEN": TOKENS["operator"]}
     env = {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}
-    script = "stty size; trap 'stty size; exit 5' INT; echo rea''dy; while :; do sleep 0.1; done"
+    script = "trap 'exit 5' INT; while :; do stty size; sleep 0.1; done"
     command = [sys.executable, "-P", "-m", "eratos.cli", "exec", APP, "-it", "--", "sh", "-c", script]
     seen = bytearray()
 
-    def reads(text: bytes) -> None:
-        while text not in seen:
+    def reads(text: bytes) -> bool:
+        if select.select([ours], [], [], 0)[0]:
             seen.extend(os.read(ours, 65536))
+        return text in seen
 
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True) as process:
-        reads(b"ready")
-        assert b"33 101" in seen
+        until(lambda: reads(b"33 101"), 20, "the shell has the terminal's size")
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 120, 0, 0))
         process.send_signal(signal.SIGWINCH)  # as the terminal's own would
-        # The new size is on its way before the key is.
-        until(lambda: _sized(ours, seen), 20, "the size has arrived")
+        until(lambda: reads(b"44 120"), 20, "the new size has arrived")
+        os.write(ours, b"\x03")
         assert process.wait(20) == 5
-    assert b"44 120" in seen
     assert termios.tcgetattr(theirs) == before
     os.close(ours)
     os.close(theirs)
-
-
-def _sized(ours: int, seen: bytearray) -> bool:
-    os.write(ours, b"\x03")
-    seen.extend(os.read(ours, 65536))
-    return b"44 120" in seen
 
 
 @pytest.mark.parametrize("text", ["3306", "x:/app", "70000:/app", "1:/app:a:b", "127.0.0.1:1:/app"])
