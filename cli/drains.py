@@ -7,12 +7,12 @@ from typing import Any
 
 from eratos.marathon.client import MarathonClient, Unreachable
 
-from .wait import POLL_S, Interrupted, Patience, TookTooLong
+from .wait import POLL_S, Interrupted, Patience, TookTooLong, without_seconds
 
 
 def until_empty(client: MarathonClient, host: str, patience: Patience) -> dict[str, Any]:
     """Return the drain once the host is empty. Raises TookTooLong, Interrupted, and Refused where it is drained no longer."""
-    again = f"the drain goes on; eratos agents shows what is left, eratos agent undrain {host} ends it"
+    again = f"the drain goes on: eratos agent drain {host} waits again, eratos agent undrain {host} ends it"
     try:
         return _until_empty(client, host, patience, again)
     except KeyboardInterrupt:
@@ -28,9 +28,9 @@ def _until_empty(client: MarathonClient, host: str, patience: Patience, again: s
             line = progress(found)
         except Unreachable as error:
             line = f"no scheduler can say it just now, as in an election; still waiting: {error}"
-        if line != told:
+        if without_seconds(line) != told:
             patience.tell(line)
-            told = line
+            told = without_seconds(line)
         if found.get("empty"):
             return found
         if patience.over:
@@ -40,12 +40,14 @@ def _until_empty(client: MarathonClient, host: str, patience: Patience, again: s
 
 def progress(found: dict[str, Any]) -> str:
     """Say what is left on a host that is drained."""
-    left = found["left"]
+    left, host = found["left"], found["host"]
     if not left:
-        return f"{found['host']}: empty"
-    states = ", ".join(f"{n} {state}" for state, n in sorted(Counter(str(item["state"]) for item in left).items()))
+        return f"{host}: empty"
+    states = Counter(str(item["state"]) for item in left)
+    counted = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
     apps = ", ".join(sorted({str(item["app"]) for item in left}))
     until = f", stopped at {found['deadline']} at the latest" if "deadline" in found else ""
-    return (
-        f"{found['host']}: {len(left)} left ({states}) of {apps}{until}"
-    )
+    if states["staying"] and not until:
+        until = "; what stays does so until it ends, or until a --deadline"
+    waits = "".join(f"; {item['app']} waits: {item['message']}" for item in found.get("waits", ()))
+    return f"{host}: {len(left)} left ({counted}) of {apps}{until}{waits}"

@@ -156,7 +156,7 @@ def _of_agent(agent: Json) -> str:
         by = f" by {drain['by']}" if drain["by"] else ""
         until = f", what is left is stopped at {drain['deadline']}" if "deadline" in drain else ""
         notes.append(f"drained since {drain['since']}{by}{until}")
-    elif window := agent.get("maintenance"):
+    if window := agent.get("maintenance"):
         notes.append(f"maintenance from {window['begin']}")
     return "; ".join(notes)
 
@@ -377,10 +377,11 @@ def volumes(found: Sequence[Json]) -> Table:
     return Table((Column("VOLUME", "never"), *map(Column, names), Column("MESSAGE", "fold")), rows)
 
 
-def drain(found: Json) -> Table:
-    """Return the tasks that are left on a host that is drained."""
+def drain(found: Json) -> list[Table | str]:
+    """Return the tasks that are left on a host that is drained, and what their replacements wait for."""
     rows = [(item["task"], item["app"], item["state"]) for item in found["left"]]
-    return Table((Column("TASK", "never"), Column("APP"), Column("STATE")), rows)
+    waits = [f"{item['app']} waits: {item['message']}" for item in found.get("waits", ())]
+    return [Table((Column("TASK", "never"), Column("APP"), Column("STATE")), rows), *waits] if rows else []
 
 
 def brake(found: Json) -> list[Table | str]:

@@ -351,9 +351,9 @@ class MarathonClient:
     def drain(self, host: str, deadline_s: int | None = None) -> Json:
         """Have nothing more launched on a host, and what can move replaced elsewhere; eratos only.
 
-        After ``deadline_s`` seconds what is left is stopped; None: never.
+        After ``deadline_s`` seconds what is left is stopped; 0: never; None: never, or as it was said before.
         """
-        return self._object("PUT", _drain(host), body={} if deadline_s is None else {"deadlineSeconds": deadline_s})
+        return self._object("PUT", _drain(host), body={} if deadline_s is None else {"deadlineSeconds": deadline_s or None})
 
     def drained(self, host: str) -> Json:
         """Ask for the drain of a host, and what is still there."""

@@ -201,7 +201,7 @@ def _place(state: State, agent: Agent, alone: Mapping[str, tuple[float, Sequence
         if app is not None:
             cpus_m += app.resources.cpus_m
             mem_mib += app.resources.mem_mib
-    window = state.windows.get(agent.agent_id)
+    window = state.scheduled.get(agent.agent_id)
     return Place(
         agent,
         state.room.get(agent.agent_id),

@@ -10,7 +10,7 @@ from eratos.marathon.job import Job
 
 from .gates import QueueFigures, ServerFigures
 from .mesos_types import InverseOffer, Offer, TaskStatus
-from .records import DrainRecord, QuotaRecord
+from .records import QuotaRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +219,11 @@ class ReleaseBrake:
 
 @dataclass(frozen=True, slots=True)
 class PutDrain:
-    """Have a host drained, or have its drain end by another deadline."""
+    """Have a host drained, or have what is left there stopped by another deadline."""
 
-    drain: DrainRecord
+    hostname: str
+    deadline_s: float | None = None  #: from now; 0: no deadline; None: none, or the one that there is
+    by: str = ""  #: who asks for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,7 @@ class DeleteDrain:
     """Let a host that is drained take instances again."""
 
     hostname: str
+    by: str = ""  #: who asks for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,6 @@ class Window:
 
     begin: float
     end: float = math.inf
-    drained: bool = False  #: not by the master: somebody has eratos drain the host
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,6 @@ _REVIVE = Timer(TimerKind.REVIVE)
 def receive(step: Step, offers: tuple[Offer, ...]) -> None:
     """Take offers in, and what they say of their agents."""
     state = step.state
-    if state.drains:
-        offers = tuple(maintenance.of_drained(state, offer) for offer in offers)
     state.offers.update({offer.offer_id: offer for offer in offers})
     state.looking = False
     if state.brake.lost:
@@ -47,7 +45,7 @@ def receive(step: Step, offers: tuple[Offer, ...]) -> None:
         state.find(agent_id)
         free = sum((offer.resources for offer in found), Resources())
         state.room[agent_id] = Room(free.cpus_m, free.mem_mib, sum(len(offer.ports) for offer in found))
-    if state.windows or any(offer.window for offer in offers):
+    if state.windows or state.drains or any(offer.window for offer in offers):
         for offer in offers:
             maintenance.schedule(step, offer.agent_id, offer.window)
 
@@ -73,6 +71,7 @@ def place(step: Step) -> None:
         step.offering.next_ports,
         left_alone=dict(hosts.left_alone(state, step.now)),
         verdicts=step.offering.verdicts,
+        drained=state.drains.keys(),
     )
     made = _Pass(candidates, _Dependencies(state), PASS_BYTES)
     misfit, limited = state.brake.engaged, False

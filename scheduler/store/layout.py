@@ -52,7 +52,21 @@ from .checksum import Change
 
 #: In the order in which they are read: whoever reads beside a leader then finds no instance whose app was only made later, of
 #: each run that has ended, that it has, and of each instance its volumes.
-BUCKETED: Final = (INSTANCES, VOLUMES, RUNS, HISTORIES, JOBS, CHANGES, DEPLOYMENTS, VERSIONS, GROUPS, QUOTAS, SWEEPS, DRAINS, APPS)
+BUCKETED: Final = (
+    INSTANCES,
+    VOLUMES,
+    RUNS,
+    HISTORIES,
+    JOBS,
+    CHANGES,
+    DEPLOYMENTS,
+    VERSIONS,
+    GROUPS,
+    QUOTAS,
+    SWEEPS,
+    DRAINS,
+    APPS,
+)
 BUCKETS: Final = tuple(f"{number:02x}" for number in range(256))
 
 #: Bytes of one transaction, unless a single record is larger. The server takes 1 MiB (jute.maxbuffer), but keeps its last

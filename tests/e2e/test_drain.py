@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster, dev
+from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
 from support.containers import docker
 from support.waiting import until
 
@@ -14,11 +14,11 @@ pytestmark = pytest.mark.e2e
 
 def test_a_drained_host_is_emptied_over_a_change_of_leader_and_given_back(cluster: Cluster, fleet: dict[str, Any]) -> None:
     host, there = cluster.fullest_host("/prime")
-    before = cluster.tasks("/prime")
+    before, leader = cluster.tasks("/prime"), cluster.container_of(f"scheduler{cluster.leader()}")
     answer = cluster.any_api("PUT", f"/v2/drains/{host}", {})
-    assert answer.status_code == 200 and len(answer.json()["left"]) == len(there), answer.text
+    assert answer.status_code == 200, answer.text
     try:
-        docker("kill", cluster.container_of(f"scheduler{cluster.leader()}"))
+        docker("kill", leader)
 
         def empty() -> bool:
             now = cluster.tasks("/prime")
@@ -28,20 +28,15 @@ def test_a_drained_host_is_emptied_over_a_change_of_leader_and_given_back(cluste
 
         until(empty, AFTER_HOST_LOSS_S, f"{host} is empty")
         cluster.settle(fleet, 20)
-        assert not [task for task, container in cluster.containers("/prime").items() if cluster.host_of(container) == host]
+        assert not there & cluster.tasks("/prime")
+        assert host not in {cluster.host_of(container) for container in cluster.containers("/prime").values()}
     finally:
-        assert cluster.any_api("DELETE", f"/v2/drains/{host}").status_code == 200
-        dev("revive", "scheduler1") if not _answers(cluster, 1) else dev("revive", "scheduler2")
+        ended = cluster.any_api("DELETE", f"/v2/drains/{host}")
+        docker("start", leader)
+    assert ended.status_code == 200, ended.text
     cluster.apply(fleet, instances=26)
 
     def used() -> bool:
         return any(cluster.host_of(container) == host for container in cluster.containers("/prime").values())
 
     until(used, SOON_S, f"{host} takes instances again")
-
-
-def _answers(cluster: Cluster, scheduler: int) -> bool:
-    try:
-        return cluster.api("GET", "/ping", scheduler=scheduler).status_code == 200
-    except OSError:
-        return False

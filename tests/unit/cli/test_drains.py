@@ -7,7 +7,7 @@ from support import api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
-from eratos.cli import output
+from eratos.cli import drains, views
 from eratos.cli.main import run
 from eratos.cli.output import Output
 from eratos.cli.session import Session
@@ -61,7 +61,21 @@ def test_a_drain_that_takes_too_long_goes_on_and_says_so(
     assert run(["agent", "drain", HOST, "--timeout", "0", "--deadline", "600"], session) != 0
     said = capsys.readouterr().err
     assert "the drain goes on" in said and "stopped at" in said
-    assert controller.machine.state.drains[HOST].deadline == controller.machine.state.drains[HOST].since + 600
+    found = controller.machine.state.drains[HOST]
+    assert found.deadline == found.since + 600
+    assert run(["agent", "drain", HOST, "--no-wait"], session) == 0
+    assert controller.machine.state.drains[HOST] == found, "waiting again changes nothing"
+    assert run(["agent", "drain", HOST, "--no-wait", "--deadline", "0"], session) == 0
+    assert controller.machine.state.drains[HOST].deadline == 0
+
+
+def test_what_stays_and_what_waits_is_said() -> None:
+    left = [{"task": "t1", "app": "/db", "state": "staying"}, {"task": "t2", "app": "/shop", "state": "moving"}]
+    said = drains.progress({"host": "h1", "left": left, "waits": [{"app": "/shop", "message": "no offer fits"}]})
+    assert said == (
+        "h1: 2 left (1 moving, 1 staying) of /db, /shop; what stays does so until it ends, or until a --deadline; "
+        "/shop waits: no offer fits"
+    )
 
 
 def test_no_wait_shows_what_is_left(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,5 +92,5 @@ def test_what_cannot_be_done_is_said(session: Session, words: list[str], capsys:
 def test_the_list_of_agents_says_who_drained_one() -> None:
     begin, end = "2026-11-28T00:00:00.000Z", "2026-11-28T01:00:00.000Z"
     agent = {"id": "a1", "host": "h1", "drain": {"since": begin, "by": "ann", "deadline": end}}
-    (row,) = output.agents({"apps": [], "agents": [agent]}).rows
+    (row,) = views.agents({"apps": [], "agents": [agent]}).rows
     assert row[5] == f"drained since {begin} by ann, what is left is stopped at {end}"

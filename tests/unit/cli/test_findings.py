@@ -133,6 +133,7 @@ def agent(host: str = "h1", **more: Any) -> dict[str, Any]:
         ([agent(free=None, used={"cpus": 1})], ["note", "wrong"], "none of 1"),
         ([], ["wrong"], "no agent has offered"),
         ([agent(), agent("h2", maintenance={"begin": "then"})], ["note", "well"], "maintenance from then"),
+        ([agent(), agent("h2", drain={"since": "then", "by": "ann"})], ["note", "well"], "drained since then by ann"),
         ([agent(), agent("h2", leftAlone={"until": "then", "startsFailedOf": ["/a"]})], ["wrong", "well"], "starts of /a failed"),
         # Of a role that does not show what is free.
         ([{"id": "h1", "host": "h1"}], ["well"], "1 of 1"),
