@@ -61,7 +61,6 @@ def _delete(step: Step, command: DeleteDrain) -> None:
     if step.state.drains.pop(command.hostname, None) is None:
         raise Refused(Refusal.NOT_FOUND, f"Host '{command.hostname}' is not drained")
     step.forget(DRAINS + command.hostname)
-    step.timers.clear(Timer(TimerKind.DRAIN, command.hostname))
     step.offering.fresh = True  # what was declined there meanwhile is to be offered anew
     step.notice(Notice("info", "a host is drained no longer", {"host": command.hostname, "by": command.by}))
 
@@ -75,8 +74,6 @@ def due(step: Step, hostname: str) -> None:
     left = list(instances(state, hostname))
     if step.now >= record.deadline and state.connected and not state.brake.engaged:
         status_updates.stop_all(step, left)
-        for instance in left:
-            step.touch(instance.app_id)
     if left:
         step.timers.set(Timer(TimerKind.DRAIN, hostname), max(record.deadline, step.now + AGAIN_S))
 
@@ -99,8 +96,5 @@ def window(state: State, agent_id: str) -> Window | None:
 
 
 def _watch(step: Step, record: DrainRecord) -> None:
-    timer = Timer(TimerKind.DRAIN, record.hostname)
     if record.deadline:
-        step.timers.set(timer, record.deadline)
-    else:
-        step.timers.clear(timer)
+        step.timers.set(Timer(TimerKind.DRAIN, record.hostname), record.deadline)

@@ -80,6 +80,8 @@ class DrainWorld(World):
         self.undisturbed = False
         for agent_id in self.agents:
             self.drain(agent_id, 60.0)
+        self.start()  # another leader, which goes on
+        self.subscribe()
         self.tick(60.0)
         self.go_on_until_empty(list(self.agents))
         for agent_id in self.agents:

@@ -107,6 +107,7 @@ def test_an_agent_that_was_forgotten_and_comes_back_is_still_drained() -> None:
     assert "a1" not in core.machine.state.agents and not core.machine.state.windows
     core.scale("/prime", 1)
     assert not used(core.offer(an_offer("a1")))
+    assert "a1" in core.machine.state.windows
     undrain(core)
     assert used(core.offer(an_offer("a1"))) == ["a1"]
 
@@ -141,6 +142,15 @@ def test_the_masters_maintenance_counts_again_once_a_drain_is_over() -> None:
     core.tick(900)
     assert all(instance.moving for instance in core.machine.state.with_task())
     assert not used(core.offer(an_offer("a1", window=Window(2000.0, 3000.0))))
+
+
+def test_maintenance_of_an_agent_that_left_is_told_again_once_it_is_back() -> None:
+    core = running()
+    core.offer(an_offer("a1", window=Window(2000.0, 3000.0)))
+    core.handle(events.AgentLost("a1"))
+    assert "a1" in core.machine.state.agents and not core.machine.state.windows
+    core.offer(an_offer("a1", window=Window(2000.0, 3000.0)))
+    assert core.machine.state.windows == {"a1": Window(2000.0, 3000.0)}
 
 
 def test_inverse_offers_do_not_end_a_drain_and_are_accepted_once_the_host_is_empty() -> None:
@@ -212,6 +222,22 @@ def test_runs_and_what_belongs_to_a_host_stay_until_the_deadline() -> None:
     core.offer(an_offer("a2"))
     assert core.hosts() == ["a1"] and not core.instance(task).stopping
     assert killed(core.tick(100)) == [task]
+
+
+def test_what_has_volumes_there_stays_until_the_deadline_and_waits_for_the_host_then() -> None:
+    kept = [{"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}]
+    core = running(container={"type": "DOCKER", "docker": {"image": "eratos/prime"}, "volumes": kept})
+    [instance] = core.machine.state.with_task()
+    drain(core, 100)
+    core.offer(an_offer("a2"))
+    assert not instance.moving and core.hosts() == ["a1"]
+    assert killed(core.tick(100)) == [instance.task_id]
+    core.status(instance.task_id, "KILLED")
+    assert not used(core.offer(an_offer("a1"), an_offer("a2")))
+    [refusal] = core.machine.state.launches["/prime"].refusals.values()
+    assert refusal.note == f"{HOST} is drained"
+    assert of(actions.Revive, undrain(core)), "what was declined for long is offered anew"
+    assert used(core.offer(an_offer("a1"))) == ["a1"]
 
 
 def test_one_on_each_host_ends_on_a_drained_host_at_once_and_begins_there_again() -> None:
