@@ -19,7 +19,7 @@ from eratos.scheduler.core.step import Decision
 
 from .event import Event, of_app
 
-#: The master, the brake, agents that come and go, hosts that are left alone or in maintenance, what balancers leave out.
+#: The master, the brake, agents that come and go, hosts that are left alone, drained or in maintenance, what balancers leave out.
 CLUSTER: Final = "cluster_changed_event"
 #: Why an app waits, or that instances of it are being stopped.
 APP: Final = "app_changed_event"
