@@ -81,6 +81,10 @@ def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return _complete(lambda client: [str(job["id"]) for job in client.jobs()], ctx, incomplete)
 
 
+def complete_host(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return _complete(lambda client: sorted({str(agent["host"]) for agent in client.overview()["agents"]}), ctx, incomplete)
+
+
 def complete_context(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     try:
         return [name for name in sorted(contexts.load().by_name) if name.startswith(incomplete)]

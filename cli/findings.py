@@ -145,6 +145,9 @@ def agents(found: Iterable[Json], missed: Collection[str]) -> Iterator[Finding]:
             failed = ", ".join(alone["startsFailedOf"])
             fix = "look at its disk, its Docker and its network; it is tried again by itself"
             yield Finding("agents", "wrong", f"{host} is left alone until {alone['until']}: starts of {failed} failed there", fix)
+        elif drain := agent.get("drain"):
+            by = f" by {drain['by']}" if drain["by"] else ""
+            yield Finding("agents", "note", f"{host} is drained since {drain['since']}{by}, and takes nothing")
         elif window := agent.get("maintenance"):
             yield Finding("agents", "note", f"{host} is in maintenance from {window['begin']}, and takes nothing")
         elif "free" in agent and agent["free"] is None:

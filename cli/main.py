@@ -131,6 +131,7 @@ for _name, _help in (
     ("deployment", "Changes under way."),
     ("quota", "How much a group may want: show, set, delete."),
     ("volume", "Persistent volumes: list, and destroy what nobody uses."),
+    ("agent", "Take a host out, and take it in again: drain, undrain."),
     ("brake", "Show and release the disaster brake."),
     ("marathon", "Come from Marathon: check its files, copy its apps."),
     ("context", "Keep APIs by name, with what they are shown."),

@@ -152,6 +152,10 @@ def _of_agent(agent: Json) -> str:
     notes = []
     if alone := agent.get("leftAlone"):
         notes.append(f"left alone until {alone['until']}, as starts of {', '.join(alone['startsFailedOf'])} failed")
+    if drain := agent.get("drain"):
+        by = f" by {drain['by']}" if drain["by"] else ""
+        until = f", what is left is stopped at {drain['deadline']}" if "deadline" in drain else ""
+        notes.append(f"drained since {drain['since']}{by}{until}")
     if window := agent.get("maintenance"):
         notes.append(f"maintenance from {window['begin']}")
     if sweep := agent.get("sweep"):
@@ -373,6 +377,13 @@ def volumes(found: Sequence[Json]) -> Table:
     ]
     names = ("APP", "PATH", "SIZE", "HOST", "USE", "BY OR SINCE")
     return Table((Column("VOLUME", "never"), *map(Column, names), Column("MESSAGE", "fold")), rows)
+
+
+def drain(found: Json) -> list[Table | str]:
+    """Return the tasks that are left on a host that is drained, and what their replacements wait for."""
+    rows = [(item["task"], item["app"], item["state"]) for item in found["left"]]
+    waits = [f"{item['app']} waits: {item['message']}" for item in found.get("waits", ())]
+    return [Table((Column("TASK", "never"), Column("APP"), Column("STATE")), rows), *waits] if rows else []
 
 
 def brake(found: Json) -> list[Table | str]:

@@ -16,6 +16,11 @@ POLL_S = 1.0
 _SECONDS = re.compile(r"\bin \d+ s\b")
 
 
+def without_seconds(line: str) -> str:
+    """Return what lasts of a line: "next launch in 58 s" is no news after "in 59 s"."""
+    return _SECONDS.sub("", line)
+
+
 class TookTooLong(TemporaryError):
     """The time given is over; the change goes on all the same."""
 
@@ -116,8 +121,7 @@ def _until_ready(
         except Unreachable as error:
             found, lines = (), {"": _away(error)}
         for key, line in lines.items():
-            # "next launch in 58 s" is no news after "in 59 s".
-            if told.get(key) != (lasting := _SECONDS.sub("", line)):
+            if told.get(key) != (lasting := without_seconds(line)):
                 told[key] = lasting
                 patience.tell(line)
         if found and all(item.done for item in found):

@@ -40,6 +40,7 @@ _OURS: Final = (
     *(
         "/v2/balancers",
         "/v2/brake",
+        "/v2/drains",
         "/v2/explain",
         "/v2/logs",
         "/v2/metrics/",
@@ -347,6 +348,20 @@ class MarathonClient:
         """Have a volume destroyed that nobody uses; with ``force`` it is forgotten although its host does not answer."""
         return self._object("DELETE", "/v2/volumes/" + quote(volume_id, safe=""), {"force": force})
 
+    def drain(self, host: str, deadline_s: int | None = None) -> Json:
+        """Have nothing more launched on a host, and what can move replaced elsewhere; eratos only.
+
+        After ``deadline_s`` seconds what is left is stopped; 0: never; None: never, or as it was said before.
+        """
+        return self._object("PUT", _drain(host), body={} if deadline_s is None else {"deadlineSeconds": deadline_s or None})
+
+    def drained(self, host: str) -> Json:
+        """Ask for the drain of a host, and what is still there."""
+        return self._object("GET", _drain(host))
+
+    def undrain(self, host: str) -> Json:
+        return self._object("DELETE", _drain(host))
+
     def brake(self) -> Json:
         """Ask for the disaster brake; eratos only."""
         return self._object("GET", "/v2/brake")
@@ -581,6 +596,10 @@ def _pod(pod_id: str) -> str:
 
 def _deployment(deployment_id: str) -> str:
     return "/v2/deployments/" + quote(deployment_id, safe="")
+
+
+def _drain(host: str) -> str:
+    return "/v2/drains/" + quote(host, safe="")
 
 
 def _quota(group_id: str) -> str:

@@ -44,6 +44,16 @@ export function notices(model: Model, deployments: Deployment[], balancers: Bala
         text: `Starts of ${agent.leftAlone.startsFailedOf.join(", ")} failed there, and nowhere else.`,
         fix: "Look at its disk, its Docker and its network; it is tried again by itself.",
       });
+    if (agent.drain)
+      found.push({
+        key: `drain ${agent.id}`,
+        tone: "warn",
+        title: `${agent.host} is drained since ${new Date(agent.drain.since).toLocaleString("sv")}${agent.drain.by ? ` by ${agent.drain.by}` : ""}`,
+        text: agent.drain.deadline
+          ? `It takes nothing. What can move is replaced elsewhere; what is left is stopped at ${new Date(agent.drain.deadline).toLocaleString("sv")}.`
+          : "It takes nothing. What can move is replaced elsewhere.",
+        fix: `eratos agent undrain ${agent.host} gives it back.`,
+      });
     if (agent.maintenance)
       found.push({
         key: `maintenance ${agent.id}`,

@@ -63,6 +63,7 @@ export interface Agent {
   free?: Amounts | null;
   leftAlone?: { until: string; startsFailedOf: string[] };
   maintenance?: { begin: string };
+  drain?: { since: string; by: string; deadline?: string };
 }
 
 export interface Brake {

@@ -177,3 +177,14 @@ test("what is not well comes with what to do, and no list without end", () => {
   assert.equal(found.length, 2 + 6 + 1);
   assert.ok(found.every((notice) => notice.fix && notice.text));
 });
+
+test("a drained host says who drained it, until when, and how to give it back", () => {
+  const model = new Model();
+  const drain = { since: "2026-01-01T00:00:00.000Z", by: "ann", deadline: "2026-01-01T01:00:00.000Z" };
+  model.replace({ ...overview([]), agents: [{ ...agent("a1"), drain }] });
+  const [found, ...others] = notices(model, [], []);
+  assert.equal(others.length, 0);
+  assert.match(found!.title, /is drained since .* by ann$/);
+  assert.match(found!.text, /what is left is stopped at /);
+  assert.match(found!.fix, /undrain/);
+});

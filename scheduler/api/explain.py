@@ -169,9 +169,14 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
     def replaced_at(found: Group) -> float | None:
         return min(i.unreachable_at for i in found) + after_s if after_s is not None else None
 
-    def window_of(found: Group) -> float | None:
-        begins = [window.begin for i in found if (window := state.windows.get(i.agent_id))]
-        return min(begins, default=None)
+    def moved_by(found: Group) -> float | None:
+        drains = [drain for hostname in {i.hostname for i in found} if (drain := state.drains.get(hostname))]
+        begins = [window.begin for i in found if (window := state.scheduled.get(i.agent_id))]
+        return min([*begins, *(drain.deadline for drain in drains if drain.deadline)], default=None)
+
+    def drained(found: Group) -> str:
+        hosts = sorted({i.hostname for i in found} & state.drains.keys())
+        return f": {', '.join(hosts)} {'is' if len(hosts) == 1 else 'are'} drained" if hosts else ""
 
     launches = state.launches.get(app.id)
     failed = queue.failed(launches) if launches is not None else ""
@@ -214,11 +219,14 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
             "Moving",
             lambda i: i.moving and not i.stopping,
             lambda found: (
-                "to be stopped, and replaced on another agent then: no ordinal is held twice"
-                if app.ordinals
-                else "to be replaced on another agent first, and stopped then"
+                (
+                    "to be stopped, and replaced on another agent then: no ordinal is held twice"
+                    if app.ordinals
+                    else "to be replaced on another agent first, and stopped then"
+                )
+                + drained(found)
             ),
-            window_of,
+            moved_by,
         ),
         _Finding(
             "Outdated",

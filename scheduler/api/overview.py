@@ -21,7 +21,7 @@ from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.jobs import is_run
 from eratos.scheduler.core.launches import Failure, Launches
 from eratos.scheduler.core.mesos_types import Agent, TaskState
-from eratos.scheduler.core.records import SweepRecord
+from eratos.scheduler.core.records import DrainRecord, SweepRecord
 from eratos.scheduler.core.state import Room, State
 
 from . import queue, render
@@ -78,6 +78,7 @@ class Place(NamedTuple):
     used_cpus_m: int
     used_mem_mib: int
     used_ports: int
+    drain: DrainRecord | None
 
 
 class Row(NamedTuple):
@@ -200,7 +201,7 @@ def _place(state: State, agent: Agent, alone: Mapping[str, tuple[float, Sequence
         if app is not None:
             cpus_m += app.resources.cpus_m
             mem_mib += app.resources.mem_mib
-    window = state.windows.get(agent.agent_id)
+    window = state.scheduled.get(agent.agent_id)
     return Place(
         agent,
         state.room.get(agent.agent_id),
@@ -210,6 +211,7 @@ def _place(state: State, agent: Agent, alone: Mapping[str, tuple[float, Sequence
         cpus_m,
         mem_mib,
         ports,
+        state.drains.get(agent.hostname),
     )
 
 
@@ -226,6 +228,10 @@ def _agent(found: Place, *, everything: bool) -> dict[str, Any]:
     if found.left_alone is not None:
         until, against = found.left_alone
         shown["leftAlone"] = {"until": timestamp(until), "startsFailedOf": list(against)}
+    if found.drain is not None:
+        drain = found.drain
+        ends = {"deadline": timestamp(drain.deadline)} if drain.deadline else {}
+        shown["drain"] = {"since": timestamp(drain.since), "by": drain.by, **ends}
     if found.maintenance is not None:
         shown["maintenance"] = {"begin": timestamp(found.maintenance[0])}
     if found.sweep is not None:

@@ -95,6 +95,9 @@ _LOCAL_VOLUME: Final = object_of(dict.fromkeys(("runSpecId", "containerPath", "p
 TUNNEL: Final = object_of(dict.fromkeys(("app", "task", "host"), STRING))
 
 _USED: Final = object_of({"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
+_LEFT_THERE: Final = object_of(
+    {"task": STRING, "app": STRING, "state": {"enum": ["moving", "staying", "stopping", "unreachable"]}}
+)
 _LEFT: Final = object_of({}, {"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
 _WHOLE: Final = or_null({"type": "integer", "minimum": 0, "maximum": NUMBER_MAX})
 _LIMITS: Final[Mapping[str, Schema]] = {
@@ -261,6 +264,11 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             ),
         },
     ),
+    "Drain": object_of(
+        {**dict.fromkeys(("host", "by"), STRING), "since": TIME, "left": list_of(_LEFT_THERE), "empty": _BOOLEAN},
+        {"deadline": TIME, "waits": list_of(object_of(dict.fromkeys(("app", "message"), STRING)))},
+    ),
+    "DrainUpdate": object_of({}, {"deadlineSeconds": or_null(_INTEGER)}),
     "Quota": object_of({"group": STRING, "used": _USED, "left": _LEFT, **_LIMITS}, {"apps": map_of(_USED)}),
     "PersistentVolumeInfo": object_of(
         {
@@ -280,6 +288,7 @@ _PLACE = object_of(
         **{"attributes": map_of(STRING), "used": _AMOUNTS, "free": or_null(_AMOUNTS)},
         "leftAlone": object_of({"until": TIME, "startsFailedOf": list_of(STRING)}),
         "maintenance": object_of({"begin": TIME}),
+        "drain": object_of({"since": TIME, "by": STRING}, {"deadline": TIME}),
         "sweep": object_of({"since": TIME, "launches": _INTEGER, "message": STRING}),
     },
 )

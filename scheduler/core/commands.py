@@ -13,7 +13,7 @@ from typing import assert_never
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 
-from . import changes, deployments, events, quotas, scaling, schedules, status_updates, versions, volumes
+from . import changes, deployments, drains, events, maintenance, quotas, scaling, schedules, status_updates, versions, volumes
 from .actions import Refusal, Refuse, Reply
 from .changes import Plan
 from .mesos_types import TaskState
@@ -67,6 +67,9 @@ def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
             return _reset_delay(step, token, command)
         case events.ReleaseBrake():
             return _release_brake(step, token)
+        case events.PutDrain() | events.DeleteDrain():
+            maintenance.review(step, drains.carry_out(step, command))
+            return Reply(token)
         case events.PutQuota() | events.DeleteQuota():
             quotas.carry_out(step, command)
             return Reply(token)

@@ -218,6 +218,23 @@ class ReleaseBrake:
 
 
 @dataclass(frozen=True, slots=True)
+class PutDrain:
+    """Have a host drained, or have what is left there stopped by another deadline."""
+
+    hostname: str
+    deadline_s: float | None = None  #: from now; 0: no deadline; None: none, or the one that there is
+    by: str = ""  #: who asks for it
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDrain:
+    """Let a host that is drained take instances again."""
+
+    hostname: str
+    by: str = ""  #: who asks for it
+
+
+@dataclass(frozen=True, slots=True)
 class PutQuota:
     """Bound what may be wanted within a group. What is wanted already stays so."""
 
@@ -275,6 +292,8 @@ Command = (
     | Promote
     | ResetDelay
     | ReleaseBrake
+    | PutDrain
+    | DeleteDrain
     | PutQuota
     | DeleteQuota
     | PutJob

@@ -15,6 +15,7 @@ from . import (
     apps,
     commands,
     deployments,
+    drains,
     events,
     groups,
     maintenance,
@@ -60,6 +61,9 @@ class Machine:
         versions.load(self.step, stored.versions)
         groups.load(self.step, stored.groups)
         deployments.load(self.step, stored)
+        drains.load(self.step, stored.drains)
+        for hostname in state.drains:
+            maintenance.review(self.step, hostname)
         if settings.rebalance_budget:
             self.step.timers.set(Timer(TimerKind.REBALANCE), now + rebalance.PERIOD_S)
 
@@ -176,8 +180,8 @@ class Machine:
                     status_updates.unreachable_due(step, instance)
             case TimerKind.RELAUNCH | TimerKind.VOLUME:
                 (volumes.due if timer.kind is TimerKind.VOLUME else volumes.relaunch_due)(step, timer.key)
-            case TimerKind.SWEEP:
-                sweeps.due(step, timer.key)
+            case TimerKind.SWEEP | TimerKind.DRAIN:
+                (sweeps if timer.kind is TimerKind.SWEEP else drains).due(step, timer.key)
             case TimerKind.UNKNOWN:
                 status_updates.kill_unknown(step)
             case TimerKind.DELAY:

@@ -4,10 +4,13 @@ A window is learnt from offers and from inverse offers (Mesos' docs/maintenance.
 agent takes no more instances, and those on it move: each is replaced elsewhere first and stopped then. An inverse offer is
 accepted when nothing of ours is left on the agent and declined until then, so whoever reads the master's maintenance
 status knows when the host can be switched off.
+
+A host that is drained (:mod:`drains`) has a window of our own, which comes before the master's.
 """
 
 from __future__ import annotations
 
+from . import drains
 from .actions import AnswerInverse
 from .mesos_types import InverseOffer, Window
 from .step import Step
@@ -19,8 +22,31 @@ ACCEPTED_S = 300.0
 
 
 def schedule(step: Step, agent_id: str, window: Window | None) -> None:
-    """Note an agent's maintenance; None: it has none, or no longer."""
+    """Note an agent's maintenance by the master's word; None: it has none, or no longer."""
+    if window is not None:
+        step.state.scheduled[agent_id] = window
+    else:
+        step.state.scheduled.pop(agent_id, None)
+    _put_in_force(step, agent_id)
+
+
+def review(step: Step, hostname: str) -> None:
+    """Take in that a host is drained, or is no longer."""
+    for agent_id in list(drains.agents(step.state, hostname)):
+        _put_in_force(step, agent_id)
+
+
+def left(step: Step, agent_id: str) -> None:
+    """Take in that an agent left: the master tells of its maintenance again once it is back. Its drain stays."""
     state = step.state
+    state.scheduled.pop(agent_id, None)
+    if drains.window(state, agent_id) is None:
+        state.windows.pop(agent_id, None)
+
+
+def _put_in_force(step: Step, agent_id: str) -> None:
+    state = step.state
+    window = drains.window(state, agent_id) or state.scheduled.get(agent_id)
     if state.windows.get(agent_id) == window:
         return
     state.hosts_changed += 1

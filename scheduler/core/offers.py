@@ -46,7 +46,7 @@ def receive(step: Step, offers: tuple[Offer, ...]) -> None:
         state.find(agent_id)
         free = sum((offer.resources for offer in found), Resources())
         state.room[agent_id] = Room(free.cpus_m, free.mem_mib, sum(len(offer.ports) for offer in found))
-    if state.windows or any(offer.window for offer in offers):
+    if state.windows or state.drains or any(offer.window for offer in offers):
         for offer in offers:
             maintenance.schedule(step, offer.agent_id, offer.window)
 
@@ -72,6 +72,7 @@ def place(step: Step) -> None:
         step.offering.next_ports,
         left_alone=dict(hosts.left_alone(state, step.now)),
         verdicts=step.offering.verdicts,
+        drained=state.drains.keys(),
     )
     made = _Pass(candidates, _Dependencies(state), PASS_BYTES)
     misfit, limited = state.brake.engaged, False

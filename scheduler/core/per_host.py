@@ -209,7 +209,8 @@ def lacking(state: State, app: App) -> Iterator[Lacking]:
         if agent.hostname in known.closed and violated is not None:
             yield Lacking(agent.hostname, Reason.CONSTRAINT.value, limits.explain(violated, agent))
         elif agent.hostname in known.closed:
-            yield Lacking(agent.hostname, Reason.MAINTENANCE.value, "it is in maintenance, or about to be")
+            why = "it is drained" if agent.hostname in state.drains else "it is in maintenance, or about to be"
+            yield Lacking(agent.hostname, Reason.MAINTENANCE.value, why)
         elif agent.agent_id in state.lost:
             yield Lacking(agent.hostname, "Lost", "its agent has left, or cannot be reached")
         elif instance is not None and instance.unfit and refusal is not None:

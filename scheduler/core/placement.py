@@ -15,7 +15,7 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -66,6 +66,7 @@ class Host:
     bytes_left: int = HOST_BYTES
     reserved: Resources = NO_RESOURCES  #: of what is free, what is reserved for this framework's role: it goes first
     reserved_ports: PortRanges = NO_PORTS
+    drained: bool = False
 
     def of(self, accepts: str) -> Host | Free:
         """Return what is free of the resources that an app accepts (:attr:`.App.accepts`)."""
@@ -118,6 +119,7 @@ class Candidates:
     looks_left: int = LOOKS_MOST
     left_alone: Mapping[str, Trouble] = field(default_factory=dict)  #: hosts that take nothing at present
     verdicts: constraints.Verdicts = field(default_factory=constraints.Verdicts)
+    drained: Collection[str] = ()  #: names of hosts that are
     _ids: list[str] = field(init=False)
     _hosts: list[Host | None] = field(init=False)
     _by_name: dict[str, list[int]] = field(default_factory=dict)  #: host name -> places in these; made when it is asked for
@@ -179,6 +181,7 @@ class Candidates:
             window,
             reserved=NO_RESOURCES if reserved == NO_RESOURCES else reserved,
             reserved_ports=PortRanges(itertools.chain.from_iterable(other.reserved_ports.ranges for other in group)),
+            drained=agent.hostname in self.drained,
         )
 
 
@@ -456,6 +459,8 @@ def _left_alone(agent: Agent, trouble: Trouble, now: float) -> Refusal:
 def refuse(app: App, host: Host, limits: constraints.Constraints, now: float, lead_s: float = 0.0) -> Refusal | None:
     """Return why one more instance does not fit on the host, or None if it does."""
     window, hostname = host.window, host.agent.hostname
+    if host.drained:
+        return Refusal(Reason.MAINTENANCE, hostname, now, note=f"{hostname} is drained")
     if window is not None and window.begin - lead_s <= now < window.end:
         begins = "is under way" if window.begin <= now else f"begins in {window.begin - now:.0f} s"
         return Refusal(Reason.MAINTENANCE, hostname, now, note=f"maintenance of {hostname} {begins}")

@@ -2,9 +2,9 @@
 
 Keys: ``framework_id``, ``apps/<app id>``, ``versions/<app id>/<version>``, ``deployments/<deployment id>``,
 ``changes/<app id>``, ``groups/<group id>``, ``instances/<instance id>``, ``jobs/<job id>``, ``runs/<run's path>``,
-``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``, ``sweeps/<host name>``. An instance is stored before
-its launch is sent and forgotten only after a terminal state arrived (rule 6), so a task the store does not
-know is not ours to keep.
+``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``, ``sweeps/<host name>``, ``drains/<host name>``. An
+instance is stored before its launch is sent and forgotten only after a terminal state arrived (rule 6), so a task the store
+does not know is not ours to keep.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ HISTORIES = "histories/"
 QUOTAS = "quotas/"
 VOLUMES = "volumes/"
 SWEEPS = "sweeps/"
+DRAINS = "drains/"
 #: What the key of any record but the framework id begins with.
-KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES, SWEEPS)
+KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES, SWEEPS, DRAINS)
 
 #: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
 #: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.
@@ -194,6 +195,16 @@ class SweepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainRecord:
+    """A host that somebody has drained: until this is deleted, nothing is launched there and what can move does."""
+
+    hostname: str
+    since: float
+    deadline: float = 0.0  #: when what is still there is stopped, replaced or not; 0: never
+    by: str = ""  #: who asked for it
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRecord:
     """A task of a run, once it has ended."""
 
@@ -285,6 +296,7 @@ Record = (
     | QuotaRecord
     | VolumeRecord
     | SweepRecord
+    | DrainRecord
 )
 
 
@@ -305,4 +317,5 @@ class Stored:
     quotas: tuple[QuotaRecord, ...] = ()
     volumes: tuple[VolumeRecord, ...] = ()
     sweeps: tuple[SweepRecord, ...] = ()
+    drains: tuple[DrainRecord, ...] = ()
     spoilt: dict[str, str] = field(default_factory=dict)  #: key -> why it could not be read; left in the store as it is

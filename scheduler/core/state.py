@@ -27,6 +27,7 @@ from .order import Order
 from .records import (
     ChangeRecord,
     DeploymentRecord,
+    DrainRecord,
     GroupRecord,
     HistoryRecord,
     QuotaRecord,
@@ -149,7 +150,8 @@ class State:
     agents: dict[str, Agent] = field(default_factory=dict)  #: those looked at, and those that hold tasks
     on_agent: dict[str, dict[str, Instance]] = field(default_factory=dict)  #: agent id -> what has a task there
     room: dict[str, Room] = field(default_factory=dict)  #: agent id -> what was free there when it last offered something
-    windows: dict[str, Window] = field(default_factory=dict)  #: agent id -> scheduled maintenance
+    scheduled: dict[str, Window] = field(default_factory=dict)  #: agent id -> maintenance by the master's word
+    windows: dict[str, Window] = field(default_factory=dict)  #: agent id -> what counts: that, or that its host is drained
     lost: set[str] = field(default_factory=set)  #: agents that left, or cannot be reached, and have shown no sign of life since
     hosts_changed: int = 0  #: how often an agent came, changed, went, or was opened or closed
     wanted_on: dict[str, WantedHosts] = field(default_factory=dict)  #: app with one instance on each host -> these hosts
@@ -169,6 +171,7 @@ class State:
     histories: dict[str, HistoryRecord] = field(default_factory=dict)  #: by job
     runs: dict[str, Run] = field(default_factory=dict)  #: by path, which stands for an app's id
     of_job: dict[str, dict[str, Run]] = field(default_factory=dict)  #: job -> its runs by their own ids
+    drains: dict[str, DrainRecord] = field(default_factory=dict)  #: by host name
     quotas: dict[str, QuotaRecord] = field(default_factory=dict)  #: by the group that it is for
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     #: app -> slot -> its volumes by id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import status_updates, sweeps
+from . import maintenance, status_updates, sweeps
 from .actions import Reconcile, Resubscribe
 from .events import AgentLost, ExecutorLost, Subscribed
 from .records import FRAMEWORK_ID
@@ -64,7 +64,7 @@ def lost(step: Step, event: AgentLost | ExecutorLost) -> None:
         del state.offers[offer_id]
     state.lose(agent_id)
     state.room.pop(agent_id, None)
-    state.windows.pop(agent_id, None)
+    maintenance.left(step, agent_id)
     if agent_id not in state.on_agent:
         _forget(step, agent_id)
 
@@ -72,6 +72,8 @@ def lost(step: Step, event: AgentLost | ExecutorLost) -> None:
 def _forget(step: Step, agent_id: str) -> None:
     step.state.agents.pop(agent_id, None)
     step.state.lost.discard(agent_id)
+    step.state.scheduled.pop(agent_id, None)
+    step.state.windows.pop(agent_id, None)
 
 
 def reconcile_due(step: Step) -> None:

@@ -179,7 +179,7 @@ def _awaited(step: Step, record: SweepRecord) -> bool:
 
 def _closed(step: Step, host: Host) -> bool:
     window = host.window
-    return window is not None and window.begin - step.settings.maintenance_lead_s <= step.now < window.end
+    return host.drained or (window is not None and window.begin - step.settings.maintenance_lead_s <= step.now < window.end)
 
 
 def _of_task(step: Step, task_id: str) -> SweepRecord | None:

@@ -19,7 +19,7 @@ from eratos.scheduler.core.step import Decision
 
 from .event import Event, of_app
 
-#: The master, the brake, agents that come and go, hosts that are left alone or in maintenance, what balancers leave out.
+#: The master, the brake, agents that come and go, hosts that are left alone, drained or in maintenance, what balancers leave out.
 CLUSTER: Final = "cluster_changed_event"
 #: Why an app waits, or that instances of it are being stopped.
 APP: Final = "app_changed_event"
@@ -83,7 +83,7 @@ def _look(state: State) -> _Seen:
     brake = state.brake
     cluster = (
         *(state.connected, state.master, state.not_subscribed, brake.engaged_at, len(state.agents), len(state.room)),
-        *(tuple(state.windows), tuple(trouble.until for trouble in state.troubles.values())),
+        *(tuple(state.windows), tuple(state.drains.values()), tuple(trouble.until for trouble in state.troubles.values())),
     )
     deployments = {
         found.deployment_id: (found.record.paused, frozenset(found.reached), frozenset(found.held))

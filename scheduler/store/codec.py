@@ -22,6 +22,7 @@ from ..core.records import (
     APPS,
     CHANGES,
     DEPLOYMENTS,
+    DRAINS,
     FRAMEWORK_ID,
     GROUPS,
     HISTORIES,
@@ -34,6 +35,7 @@ from ..core.records import (
     VOLUMES,
     ChangeRecord,
     DeploymentRecord,
+    DrainRecord,
     GroupRecord,
     HistoryRecord,
     InstanceRecord,
@@ -148,6 +150,8 @@ def encode(key: str, record: Record) -> bytes:
             return _encoder.encode({"schema": SCHEMA, "record": record})
         case SweepRecord() if key == SWEEPS + record.hostname:
             return _encoder.encode({"schema": SCHEMA, "record": record})
+        case DrainRecord() if key == DRAINS + record.hostname:
+            return _encoder.encode({"schema": SCHEMA, "record": record})
         case VolumeRecord() if key == record.key:
             return _encoder.encode({"schema": SCHEMA, "record": record})
     raise ValueError(f"a record of type {type(record).__name__} cannot be stored under {key!r}")
@@ -172,6 +176,7 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  
     quotas: list[QuotaRecord] = []
     volumes: list[VolumeRecord] = []
     sweeps: list[SweepRecord] = []
+    drains: list[DrainRecord] = []
     spoilt: dict[str, str] = {}
     shared: dict[Any, Any] = {}
     for key, data in items:
@@ -203,6 +208,8 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  
                 volumes.append(_plain(VOLUMES, key, data, VolumeRecord, "volume_id"))
             elif key.startswith(SWEEPS):
                 sweeps.append(_plain(SWEEPS, key, data, SweepRecord, "hostname"))
+            elif key.startswith(DRAINS):
+                drains.append(_plain(DRAINS, key, data, DrainRecord, "hostname"))
             else:
                 spoilt[key] = "no record of a known kind"
         except Exception as error:  # edge: one poisoned record must not stop the rest, whatever its reader raised
@@ -228,6 +235,7 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  
         tuple(quotas),
         tuple(volumes),
         tuple(sweeps),
+        tuple(drains),
         spoilt,
     )
 

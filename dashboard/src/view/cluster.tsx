@@ -208,7 +208,7 @@ class Tile extends Component<TileProps> {
     const ready = on.filter(({ task }) => task.condition === "ready").length;
     const ill = on.filter(({ task }) => task.condition === "unhealthy" || task.condition === "unreachable").length;
     const { used, free } = agent;
-    const state = agent.leftAlone ? "left alone" : agent.maintenance ? "maintenance" : ill ? `${ill} not well` : "";
+    const state = agent.leftAlone ? "left alone" : agent.drain ? "drained" : agent.maintenance ? "maintenance" : ill ? `${ill} not well` : "";
     const says = `${agent.host}: ${some(on.length, "instance")}, ${ready} ready${ill ? `, ${ill} not well` : ""}${used && free ? `; CPU ${cores(used.cpus)} of ${cores(used.cpus + free.cpus)}` : ""}`;
     return (
       <article class={`tile ${chosen ? "chosen" : ""} ${ill ? "ill" : ""}`}>

@@ -133,6 +133,7 @@ def agent(host: str = "h1", **more: Any) -> dict[str, Any]:
         ([agent(free=None, used={"cpus": 1})], ["note", "wrong"], "none of 1"),
         ([], ["wrong"], "no agent has offered"),
         ([agent(), agent("h2", maintenance={"begin": "then"})], ["note", "well"], "maintenance from then"),
+        ([agent(), agent("h2", drain={"since": "then", "by": "ann"})], ["note", "well"], "drained since then by ann"),
         ([agent(), agent("h2", leftAlone={"until": "then", "startsFailedOf": ["/a"]})], ["wrong", "well"], "starts of /a failed"),
         ([agent(sweep={"since": "then", "launches": 0, "message": "it waits"})], ["note", "well"], "died there at then"),
         ([agent(sweep={"since": "then", "launches": 0})], ["note", "well"], "is to be removed"),

@@ -74,6 +74,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v2/apps/{app_id}"): APP,
     ("patch", "/v2/groups/{group_id}"): {"enforceRole": False},
     ("put", "/v2/quotas/{group_id}"): {"instances": 100},
+    ("put", "/v2/drains/{host}"): {"deadlineSeconds": 600},
     ("post", "/logging"): {"logger": "eratos.test", "level": "info"},
     ("post", "/v2/groups"): {"id": "/shop/new", "apps": [{**APP, "id": "x"}]},
     ("post", "/v2/groups/{group_id}"): {"id": "/shop/new", "apps": [{**APP, "id": "x"}]},

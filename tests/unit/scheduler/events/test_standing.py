@@ -10,7 +10,18 @@ from support.controller import FakeController
 from eratos.scheduler.access.roles import Grant, Identity
 from eratos.scheduler.api.caller import Caller
 from eratos.scheduler.api.event_stream import Reader
-from eratos.scheduler.core.events import DeleteJob, DeleteQuota, Pause, PutApps, PutJob, PutQuota, StartRun, Subscribed
+from eratos.scheduler.core.events import (
+    DeleteDrain,
+    DeleteJob,
+    DeleteQuota,
+    Pause,
+    PutApps,
+    PutDrain,
+    PutJob,
+    PutQuota,
+    StartRun,
+    Subscribed,
+)
 from eratos.scheduler.core.records import QuotaRecord
 from eratos.scheduler.events.standing import APP, CLUSTER, DEPLOYMENT, JOB, OWN, QUOTA
 
@@ -27,6 +38,15 @@ def test_agents_that_come_change_the_cluster_once() -> None:
     assert before and kinds(controller).count(CLUSTER) == before
     controller.launch(an_offer("a2"))
     assert kinds(controller).count(CLUSTER) == before + 1
+
+
+def test_a_drain_its_other_deadline_and_its_end_are_told() -> None:
+    controller = FakeController()
+    controller.launch(an_offer("a1"))
+    for command in (PutDrain("host-a1"), PutDrain("host-a1", 60.0), DeleteDrain("host-a1")):
+        before = kinds(controller).count(CLUSTER)
+        controller.submit(command)
+        assert kinds(controller).count(CLUSTER) == before + 1, command
 
 
 def test_an_app_that_waits_for_another_reason_is_told() -> None:
