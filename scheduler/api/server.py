@@ -42,6 +42,7 @@ from . import (
     tunnels,
     versions,
     volumes,
+    who,
 )
 from .addresses import Addresses
 from .connections import bounded
@@ -113,6 +114,7 @@ def create_api(
         cluster,
         overview,
         balancers,
+        who,
         system,
         event_stream,
         tunnels,
