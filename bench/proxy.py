@@ -12,7 +12,8 @@ make all balancers look alike. The servers are one HAProxy that answers by itsel
 * ``repeating_ratio``, ``repeating_cpu_ratio``: over the hand-written one that repeats requests whose server has died, as the
   balancer does, which takes HAProxy a copy of each: what is left is the rest of the configuration.
 * ``without_id_cpu_us`` and on: CPU time of balancers that differ in what requests get of ids and lines in the log, and in
-  nothing else (:data:`REQUESTS`). Their servers stand in a file.
+  nothing else (:data:`REQUESTS`). Their servers stand in a file. ``..._more_cpu``: over that of the one without ids, median of
+  the pairs.
 """
 
 from __future__ import annotations
@@ -138,6 +139,7 @@ def measure(cluster: Cluster, service: Service, options: argparse.Namespace) -> 
         "repeating_cpu_us": round(statistics.median(cpu[repeating]), 1),
         **{f"{name}_per_s": round(statistics.median(rates[target])) for name, target in others.items()},
         **{f"{name}_cpu_us": round(statistics.median(cpu[target]), 2) for name, target in others.items()},
+        **{f"{name}_more_cpu": ratio(cpu[target], cpu[others["without_id"]]) for name, target in others.items()},
         "connections": options.connections,
         "servers": count,
         "threads": threads_of(ours),

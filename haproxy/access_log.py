@@ -31,6 +31,8 @@ _LOOK_S = 0.1
 _HEALTH = re.compile(rb"Server \S+ is (?:UP|DOWN)")
 #: What Linux allows everybody (``/proc/sys/fs/pipe-max-size``): a second at thousands of requests a second.
 _PIPE_BYTES = 1024 * 1024
+#: Files at a time for somebody who reads them. There may be a thousand.
+_OPENED_MOST = 100
 
 
 class AccessLog:
@@ -64,12 +66,15 @@ class AccessLog:
             self._drain()
 
     def files(self) -> list[BinaryIO]:
-        """Open all files, the newest first, with what is in the pipe. Raises OSError; a file that is not there is left out."""
+        """Open the newest files, the newest first, with what is in the pipe; one that is not there is left out.
+
+        Raises OSError.
+        """
         with self._lock, ExitStack() as stack:
             # While nothing can be written, for then the files change their names.
             self._drain()
             opened = list[BinaryIO]()
-            for number in range(self._files):
+            for number in range(min(self._files, _OPENED_MOST)):
                 with contextlib.suppress(FileNotFoundError):
                     opened.append(stack.enter_context(part_of(self._path, number).open("rb", buffering=0)))
             stack.pop_all()

@@ -14,7 +14,7 @@ from .core.request_log import Served, moment_of, needle, parse
 
 #: How far back a lookup reads, over all files, the newest first; and at a time.
 LOOKED_MAX_BYTES: Final = 256 * 1024 * 1024
-_BLOCK_BYTES: Final = 256 * 1024
+_BLOCK_BYTES: Final = 64 * 1024
 #: HAProxy's longest line is far shorter. What is longer is no line.
 _LINE_MAX_BYTES: Final = 16 * 1024
 #: Requests that are shown: a client may send one id as often as it likes.

@@ -7,8 +7,8 @@ so it cannot look like a field of the line.
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 _MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
@@ -80,8 +80,10 @@ def moment_of(line: bytes) -> float | None:
         return None
     day, year, hour, minute, second, millisecond = (int(found[group]) for group in (1, 3, 4, 5, 6, 7))
     try:
-        return time.mktime((year, _MONTHS.index(found[2]) + 1, day, hour, minute, second, 0, 0, -1)) + millisecond / 1000
-    except (OverflowError, ValueError):
+        # HAProxy writes the time of its zone, which is that of its companion.
+        moment = datetime(year, _MONTHS.index(found[2]) + 1, day, hour, minute, second, millisecond * 1000)  # noqa: DTZ001
+        return moment.timestamp()
+    except (OverflowError, ValueError, OSError):
         return None
 
 
