@@ -81,7 +81,7 @@ def moment_of(line: bytes) -> float | None:
     day, year, hour, minute, second, millisecond = (int(found[group]) for group in (1, 3, 4, 5, 6, 7))
     try:
         # HAProxy writes the time of its zone, which is that of its companion.
-        moment = datetime(year, _MONTHS.index(found[2]) + 1, day, hour, minute, second, millisecond * 1000)  # noqa: DTZ001
+        moment = datetime(year, _MONTHS.index(found[2]) + 1, day, hour, minute, second, millisecond * 1000)
         return moment.timestamp()
     except (OverflowError, ValueError, OSError):
         return None
