@@ -11,7 +11,7 @@ import http.client
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import local
 from typing import Any
@@ -87,13 +87,30 @@ def address(container: str) -> str:
 @contextmanager
 def haproxy(cluster: Cluster, bench: str, config: str) -> Iterator[str]:
     """Run the balancer's HAProxy with another configuration, on the cluster's network; yield the container's id."""
+    script = 'printf %s "$GIVEN" > /tmp/haproxy.cfg && exec haproxy -db -f /tmp/haproxy.cfg'
+    with _in_image(cluster, bench, script, {"GIVEN": config}) as container:
+        yield container
+
+
+@contextmanager
+def balancer(cluster: Cluster, bench: str, at: Iterable[str], **settings: str) -> Iterator[str]:
+    """Run a whole balancer before these servers, without Consul, on the cluster's network; yield the container's id."""
+    script = 'printf %s "$GIVEN" > /tmp/servers && exec s6-svscan /opt/eratos/services'
+    given = {"GIVEN": "\n".join(at), "ERATOS_SERVERS_FILE": "/tmp/servers", **settings}
+    with _in_image(cluster, bench, script, given) as container:
+        yield container
+
+
+@contextmanager
+def _in_image(cluster: Cluster, bench: str, script: str, variables: Mapping[str, str]) -> Iterator[str]:
     # The image has the labels of the service that it was built for, and this is not that service.
     labels = [f"eratos.bench={bench}", "com.docker.compose.project=", "com.docker.compose.service="]
     container = docker(
         "run", "-d", *(word for label in labels for word in ("--label", label)),
-        "--network", network(cluster), "--env", f"CONFIG={config}", "--no-healthcheck",
+        *(word for name, value in variables.items() for word in ("--env", f"{name}={value}")),
+        "--network", network(cluster), "--no-healthcheck",
         "--log-driver", "json-file", "--log-opt", "max-size=5m", "--log-opt", "max-file=2",  # as the cluster's own
-        "--entrypoint", "sh", IMAGE, "-c", 'printf %s "$CONFIG" > /tmp/haproxy.cfg && exec haproxy -db -f /tmp/haproxy.cfg',
+        "--entrypoint", "sh", IMAGE, "-c", script,
     )  # fmt: skip
     try:
         yield container

@@ -11,6 +11,9 @@ make all balancers look alike. The servers are one HAProxy that answers by itsel
 * ``cpu_ratio``: the same without that: CPU time of HAProxy for a request, hand-written over balancer1, median of the pairs.
 * ``repeating_ratio``, ``repeating_cpu_ratio``: over the hand-written one that repeats requests whose server has died, as the
   balancer does, which takes HAProxy a copy of each: what is left is the rest of the configuration.
+* ``without_id_cpu_us`` and on: CPU time of balancers that differ in what requests get of ids and lines in the log, and in
+  nothing else (:data:`REQUESTS`). Their servers stand in a file. ``..._more_cpu``: over that of the one without ids, median of
+  the pairs.
 """
 
 from __future__ import annotations
@@ -20,18 +23,30 @@ import json
 import os
 import re
 import statistics
-from typing import Any
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, Final
 
 from _fleet import machine
-from _servers import FIRST_PORT, Service, address, haproxy, minimal, network, run_with_service, servers
+from _servers import FIRST_PORT, Service, address, balancer, haproxy, minimal, network, run_with_service, servers
 from devtool.cluster import Compose
 from devtool.settings import read_settings
-from support.cluster import Cluster
+from support.cluster import SOON_S, Cluster
 from support.containers import docker, run_container
+from support.waiting import until
 
 NAME = "bench-proxy"
 WRK = "eratos/wrk"
 PORT = 8000
+#: What requests may get, by the settings of a balancer. ``beside_logged`` is what an app without lines pays on a frontend where
+#: another one has them: HAProxy writes the line of every request there before it drops it.
+REQUESTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "without_id": {"ERATOS_REQUEST_ID": "off"},
+    "with_id": {},
+    "beside_logged": {"ERATOS_LOG_REQUESTS": "0.001%"},
+    "sampled": {"ERATOS_LOG_REQUESTS": "5%"},
+    "logged": {"ERATOS_LOG_REQUESTS": "all"},
+}
 
 
 def where(answering: str, count: int) -> list[str]:
@@ -76,38 +91,41 @@ def one(wrk: str, target: str, host: str, options: argparse.Namespace) -> tuple[
     return rate, (cpu_s(target) - before) / number * 1e6
 
 
+def serves(container: str, count: int) -> bool:
+    """Return whether the HAProxy of a balancer without Consul sends to so many servers."""
+    found = docker("exec", container, "curl", "-s", "http://127.0.0.1:9090/stats;csv")
+    return sum(line.startswith("static,") and ",UP," in line for line in found.splitlines()) == count + 1  # and the backend
+
+
 def measure(cluster: Cluster, service: Service, options: argparse.Namespace) -> dict[str, Any]:
     ours = cluster.container_of("balancer1")
     count = options.servers
-    with (
-        servers(cluster, NAME, count) as answering,
-        haproxy(cluster, NAME, minimal(where(answering, count), threads_of(ours), PORT)) as least,
-        haproxy(cluster, NAME, minimal(where(answering, count), threads_of(ours), PORT, repeats=True)) as repeating,
-        run_container(
-            WRK, "sleep", "infinity", options=["--network", network(cluster), "--init", "--label", f"eratos.bench={NAME}"]
-        ) as wrk,
-    ):
+    with ExitStack() as stack:
+        answering = stack.enter_context(servers(cluster, NAME, count))
+        at, threads = where(answering, count), threads_of(ours)
+        least = stack.enter_context(haproxy(cluster, NAME, minimal(at, threads, PORT)))
+        repeating = stack.enter_context(haproxy(cluster, NAME, minimal(at, threads, PORT, repeats=True)))
+        given = {"ERATOS_THREADS": str(threads)}
+        others = {name: stack.enter_context(balancer(cluster, NAME, at, **given, **more)) for name, more in REQUESTS.items()}
+        container_options = ["--network", network(cluster), "--init", "--label", f"eratos.bench={NAME}"]
+        wrk = stack.enter_context(run_container(WRK, "sleep", "infinity", options=container_options))
         for number in range(count):
             service.register(number, address(answering), FIRST_PORT + number)
         service.await_rotation({service.id(number) for number in range(count)})
-        contenders = [ours, least, repeating]
-        for target in contenders:
+        for target in others.values():
+            until(lambda target=target: serves(target, count), SOON_S, "a balancer without Consul serves")
+        contenders = {"balancer": ours, "hand-written": least, "repeating": repeating, **others}
+        for target in contenders.values():
             requests_per_s(wrk.id, target, service.host, options, 2)  # opens the connections to the servers
-        rates: dict[str, list[float]] = {target: [] for target in contenders}
-        cpu: dict[str, list[float]] = {target: [] for target in contenders}
+        rates: dict[str, list[float]] = {target: [] for target in contenders.values()}
+        cpu: dict[str, list[float]] = {target: [] for target in contenders.values()}
         for pair in range(options.pairs):
-            for target in contenders if pair % 2 else reversed(contenders):
+            for target in contenders.values() if pair % 2 else reversed(contenders.values()):
                 rate, us = one(wrk.id, target, service.host, options)
                 rates[target].append(rate)
                 cpu[target].append(us)
-            print(
-                f"pair {pair + 1} of {options.pairs}: "
-                + ", ".join(
-                    f"{name} {rates[target][-1]:.0f}/s at {cpu[target][-1]:.1f} us"
-                    for name, target in (("balancer", ours), ("hand-written", least), ("repeating", repeating))
-                ),
-                flush=True,
-            )
+            figures = [f"{name} {rates[target][-1]:.0f}/s at {cpu[target][-1]:.1f} us" for name, target in contenders.items()]
+            print(f"pair {pair + 1} of {options.pairs}: {', '.join(figures)}", flush=True)
     return {
         "ratio": ratio(rates[ours], rates[least]),
         "cpu_ratio": ratio(cpu[least], cpu[ours]),
@@ -119,6 +137,9 @@ def measure(cluster: Cluster, service: Service, options: argparse.Namespace) -> 
         "balancer_cpu_us": round(statistics.median(cpu[ours]), 1),
         "minimal_cpu_us": round(statistics.median(cpu[least]), 1),
         "repeating_cpu_us": round(statistics.median(cpu[repeating]), 1),
+        **{f"{name}_per_s": round(statistics.median(rates[target])) for name, target in others.items()},
+        **{f"{name}_cpu_us": round(statistics.median(cpu[target]), 2) for name, target in others.items()},
+        **{f"{name}_more_cpu": ratio(cpu[target], cpu[others["without_id"]]) for name, target in others.items()},
         "connections": options.connections,
         "servers": count,
         "threads": threads_of(ours),

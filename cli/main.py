@@ -228,6 +228,26 @@ def forward_ports(session: Session, mappings: tuple[str, ...]) -> None:
     forward.run(session.client, parsed, session.out.say)
 
 
+@eratos.command("who")
+@click.argument("request_id", metavar="REQUEST-ID", help="of the header X-Request-Id: in the answer, and in logs")
+@click.pass_obj
+def show_request(session: Session, request_id: str) -> None:
+    """Say which instance on which agent served a request, when, and how. Ends with 1 where nobody knows, and says why.
+
+    \b
+    curl -si http://shop.example/ | grep -i x-request-id
+    eratos who 01a2213a-0536-7172-9390-a7928f894edc
+    """
+    found = session.client.request(request_id)
+    if found["requests"] or session.out.as_data:
+        session.out.result(found, views.requests(found["requests"], session.out))
+    if not found["requests"]:
+        session.out.fail(f"no balancer knows of a request {request_id}")
+    for reason in found["reasons"]:
+        session.out.say(reason)
+    click.get_current_context().exit(not found["requests"])
+
+
 @eratos.command("events")
 @click.argument("name", metavar="[APP|GROUP]", default="", help="only what is about it", shell_complete=arguments.complete_app)
 @click.option("--recent", is_flag=True, help="begin with what happened before, as far as it is kept, 500 at most")

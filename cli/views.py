@@ -275,6 +275,26 @@ def queue(found: Iterable[Json]) -> Table:
     return Table((Column("APP", "never"), Column("WAITING"), Column("AGE"), Column("REASON", "fold")), rows)
 
 
+def requests(found: Iterable[Json], out: Output) -> Table:
+    """Return who served a request; TOOK is until the end of the answer, in milliseconds."""
+    rows = [
+        (
+            request["at"],
+            request["app"] or request["service"],
+            out.task(request["task"]) if request["task"] else "no instance",
+            request["host"],
+            request["address"],
+            request["status"] or "no answer",
+            f"{request['totalMs']} ms",
+            request["retries"] or "",
+            request["balancer"],
+        )
+        for request in found
+    ]
+    names = ("HOST", "ADDRESS", "STATUS", "TOOK", "RETRIES", "BALANCER")
+    return Table((Column("AT"), Column("APP"), Column("TASK", "never"), *map(Column, names)), rows)
+
+
 def needs(found: Iterable[Json]) -> Table:
     """Return who requires whom; READY of at least so many, where it is an app."""
     rows = [

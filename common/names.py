@@ -88,6 +88,7 @@ META_HOST: Final = "eratos-host"
 #: In a balancer's meta, each followed by a number: a service that it leaves out, and why, as ``service: reason``.
 META_LEFT_OUT: Final = "eratos-left-out-"
 
+_SERVICE_ID = re.compile(rf"^{PREFIX}-(?P<task>.+\.instance-[0-9A-Za-z-]+\._app\.[0-9]+)(-[0-9]+)?$")
 _TASK_ID = re.compile(r"^(?P<instance>(?P<app>.+)\.instance-[0-9A-Za-z-]+)\._app\.(?P<attempt>[0-9]+)$")
 
 
@@ -139,6 +140,12 @@ def ordinal_tag(ordinal: int) -> str:
 def service_id(task: str, port_index: int = 0) -> str:
     """Return the Consul service id of one port of a task. It is also the server's name in HAProxy."""
     return f"{PREFIX}-{task}" if port_index == 0 else f"{PREFIX}-{task}-{port_index}"
+
+
+def task_of_service(service: str) -> str | None:
+    """Return the task that a Consul service id was made for, or None where :func:`service_id` did not make it."""
+    match = _SERVICE_ID.match(service)
+    return match["task"] if match else None
 
 
 def is_balancer(service: Mapping[str, Any]) -> bool:

@@ -71,6 +71,11 @@ RULES: Final[Mapping[str, Rule]] = {
     "MAXCONN": _number(1, 1_000_000),
     "TIMEOUT_S": _number(1, 86_400),
     "ZONE": _one_of(*ZONE_POLICIES),
+    "LOG_REQUESTS": _like(
+        r"all|failed|(?:0\.(?!0+%)[0-9]{1,3}|[1-9][0-9]?(?:\.[0-9]{1,3})?|100)%",
+        "must be all, failed, or a share of the requests such as 5% or 0.1%",
+        "http",
+    ),
 }
 
 
@@ -91,6 +96,7 @@ class Routing:
     maxconn: str = ""  #: requests at a time for each instance, or connections in mode tcp
     timeout_s: str = ""  #: longest wait for an instance's answer; in mode tcp for a byte from either side
     zone: str = ""  #: what the zone of balancers has to do with it: ``ignore``, ``prefer`` or ``require``; empty: as each does
+    log_requests: str = ""  #: ``all``, ``failed`` or a share such as ``5%``; empty: as each balancer does
     why_not: str = ""  #: why the port is not balanced, for people
 
     @property

@@ -27,6 +27,7 @@ from .consul_agent import ConsulAgent
 from .haproxy_process import Haproxy
 from .network import accepting, taken
 from .registration import Registration
+from .request_lookup import Lookup
 from .sockets import MasterSocket
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def main() -> None:
         sys.exit(f"eratos-companion: no access log: {error}")
     try:
         access = api.Access((settings.host, socket.gethostname(), *settings.hosts), settings.key)
-        server = api.server(api.Companion(applier, haproxy, certificates), settings.port, access)
+        companion = api.Companion(applier, haproxy, certificates, Lookup(access_log.files))
+        server = api.server(companion, settings.port, access)
     except OSError as error:
         sys.exit(f"eratos-companion: port {settings.port}: {error}")
     stop = threading.Event()

@@ -16,9 +16,11 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
+from typing import BinaryIO
 
 from eratos.common.log import fields
-from eratos.common.rotated_file import RotatedFile
+from eratos.common.rotated_file import RotatedFile, part_of
 
 from . import config
 
@@ -29,10 +31,12 @@ _LOOK_S = 0.1
 _HEALTH = re.compile(rb"Server \S+ is (?:UP|DOWN)")
 #: What Linux allows everybody (``/proc/sys/fs/pipe-max-size``): a second at thousands of requests a second.
 _PIPE_BYTES = 1024 * 1024
+#: Files at a time for somebody who reads them. There may be a thousand.
+_OPENED_MOST = 100
 
 
 class AccessLog:
-    """Reads HAProxy's lines and keeps them. Not for several threads."""
+    """Reads HAProxy's lines and keeps them."""
 
     def __init__(self, settings: config.Config, health_changed: Callable[[], None] = lambda: None) -> None:
         """``health_changed`` is called soon after HAProxy has found servers dead or alive again.
@@ -48,7 +52,9 @@ class AccessLog:
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         except OSError as error:
             log.info("the access log's pipe keeps its size %s", fields(error=error))
-        self._file = RotatedFile(settings.log_dir / "current", settings.log_file_bytes, settings.log_files)
+        self._path, self._files = settings.log_dir / "current", settings.log_files
+        self._file = RotatedFile(self._path, settings.log_file_bytes, settings.log_files)
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         os.close(self._pipe)
@@ -56,6 +62,25 @@ class AccessLog:
 
     def drain(self) -> None:
         """Take all that is in the pipe."""
+        with self._lock:
+            self._drain()
+
+    def files(self) -> list[BinaryIO]:
+        """Open the newest files, the newest first, with what is in the pipe; one that is not there is left out.
+
+        Raises OSError.
+        """
+        with self._lock, ExitStack() as stack:
+            # While nothing can be written, for then the files change their names.
+            self._drain()
+            opened = list[BinaryIO]()
+            for number in range(min(self._files, _OPENED_MOST)):
+                with contextlib.suppress(FileNotFoundError):
+                    opened.append(stack.enter_context(part_of(self._path, number).open("rb", buffering=0)))
+            stack.pop_all()
+            return opened
+
+    def _drain(self) -> None:
         while True:
             try:
                 data = os.read(self._pipe, _PIPE_BYTES)

@@ -22,13 +22,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
-from eratos.common import exposition, keys
+from eratos.common import exposition, keys, request_ids
 from eratos.common.browser_guard import BrowserGuard
+from eratos.common.times import timestamp
 
 from .apply import Applier
 from .certificates import Certificates
 from .core.usage import BACKEND
 from .haproxy_process import Haproxy
+from .request_lookup import BusyError, Lookup
 from .sockets import HaproxyUnavailableError
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ _CONNECTIONS_OF_ONE_MAX = 64
 #: A connection ends after so long, also one whose request trickles in byte by byte.
 _CONNECTION_MAX_S = 60.0
 _SERVER = re.compile(r"^/servers/([^/]{1,600})$")
+_REQUEST = re.compile(r"^/requests/([^/]*)$")
 
 _TOO_MANY = b'{"reason": "too many connections"}\n'
 _FULL = (
@@ -58,10 +61,11 @@ Answer = tuple[int, dict[str, Any] | bytes]
 class Companion:
     """The answers, apart from HTTP."""
 
-    def __init__(self, applier: Applier, haproxy: Haproxy, certificates: Certificates) -> None:
+    def __init__(self, applier: Applier, haproxy: Haproxy, certificates: Certificates, lookup: Lookup) -> None:
         self._applier = applier
         self._haproxy = haproxy
         self._certificates = certificates
+        self._lookup = lookup
 
     def answer(self, method: str, path: str, body: bytes, caller: str) -> Answer:
         """Return status and body for one request from the address ``caller``.
@@ -79,7 +83,9 @@ class Companion:
                 return self._confirm(body, caller)
             if method == "GET" and (match := _SERVER.match(path)):
                 return self._server(unquote(match[1]))
-        except HaproxyUnavailableError as error:
+            if method == "GET" and (match := _REQUEST.match(path)):
+                return self._request(unquote(match[1]))
+        except (HaproxyUnavailableError, BusyError) as error:
             return 503, {"reason": str(error)}
         except OSError as error:
             return 500, {"reason": f"{error}"}
@@ -140,6 +146,17 @@ class Companion:
             return 400, {"reason": f"services: {too_long[0][:40]}...: an id has at most {_ID_MAX} characters here"}
         self._applier.confirm(servers, caller)
         return 200, {"confirmed": len(servers)}
+
+    def _request(self, request_id: str) -> Answer:
+        if not request_ids.good(request_id):
+            return 400, {"reason": f"no request has such an id: it has {request_ids.FORM}"}
+        found = self._lookup.find(request_id)
+        return 200, {
+            "id": request_id,
+            "requests": [{**asdict(served), "at": timestamp(served.at)} for served in found.requests],
+            "oldest": None if found.oldest is None else timestamp(found.oldest),
+            **self._applier.requests(),
+        }
 
     def _server(self, server: str) -> Answer:
         configured = any(server in servers for servers in self._applier.live().pools.values())

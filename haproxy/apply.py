@@ -234,6 +234,10 @@ class Applier:
             "zone_policy": self._settings.scope.zone_policy,
         }
 
+    def requests(self) -> dict[str, str]:
+        """Return what requests get that come to this balancer: whether an id, and which of them a line in the log."""
+        return {"request_id": self._settings.text.request_id, "log_requests": self._settings.text.log_requests}
+
     def families(self) -> list[exposition.Family]:
         """Return what is counted for Prometheus."""
         counters, backends = self.counters, self._read_live().model.backends

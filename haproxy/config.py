@@ -13,13 +13,15 @@ from pathlib import Path
 
 from eratos.common.errors import FatalError, PermanentError
 from eratos.common.log import FORMATS
-from eratos.common.routing import DEFAULT_GROUP, ZONE_POLICIES
+from eratos.common.routing import DEFAULT_GROUP, RULES, ZONE_POLICIES
 from eratos.common.secret_file import secret
 
 from .core import haproxy_text
 from .core.services import Scope
 
 SNIPPETS_DIR = "/etc/eratos-balancer/snippets"
+#: What becomes of requests' ids: a client's plain one stays, or none does, or balancers give none.
+REQUEST_IDS = ("keep", "own", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Config:
     #: ``ERATOS_HAPROXY_GROUP``, ``ERATOS_HAPROXY_TAG``, ``ERATOS_FRAMEWORK``, ``ERATOS_ZONE``, ``ERATOS_ZONE_POLICY``; the ports
     #: of its own binds
     scope: Scope
-    text: haproxy_text.Settings  #: ``ERATOS_HTTPS_PORT``, ``ERATOS_CHECK_INTERVAL_MS``, ``ERATOS_DEAD_HOST_S``
+    #: ``ERATOS_HTTPS_PORT``, ``ERATOS_CHECK_INTERVAL_MS``, ``ERATOS_DEAD_HOST_S``, ``ERATOS_REQUEST_ID``, ``ERATOS_LOG_REQUESTS``
+    text: haproxy_text.Settings
     log_level: str  #: ``ERATOS_LOG_LEVEL``: DEBUG, INFO, WARNING or ERROR, of the companion
     log_format: str  #: ``ERATOS_LOG_FORMAT``: text or json, of the companion
     log_dir: Path  #: ``ERATOS_LOG_DIR``: folder of HAProxy's log
@@ -110,10 +113,13 @@ def read(env: Mapping[str, str]) -> Config:
     form = env.get("ERATOS_LOG_FORMAT") or "text"
     if form not in FORMATS:
         problems.append(f"ERATOS_LOG_FORMAT={form}: must be {' or '.join(FORMATS)}")
-    # HAProxy reads this one, and would take any other word for "failed".
     log_requests = env.get("ERATOS_LOG_REQUESTS") or "failed"
-    if log_requests not in {"failed", "all"}:
-        problems.append(f"ERATOS_LOG_REQUESTS={log_requests}: must be failed or all")
+    if not RULES["LOG_REQUESTS"].good(log_requests):
+        problems.append(f"ERATOS_LOG_REQUESTS={log_requests}: {RULES['LOG_REQUESTS'].message}")
+        log_requests = "failed"
+    request_id = env.get("ERATOS_REQUEST_ID") or REQUEST_IDS[0]
+    if request_id not in REQUEST_IDS:
+        problems.append(f"ERATOS_REQUEST_ID={request_id}: must be {', '.join(REQUEST_IDS[:-1])} or {REQUEST_IDS[-1]}")
     state = Path(env.get("ERATOS_STATE_DIR") or "/var/lib/eratos-balancer")
     https_port = env.get("ERATOS_HTTPS_PORT") or (env.get("ERATOS_HTTPS_BIND") or ":8443").rpartition(":")[2]
     key = ""
@@ -151,6 +157,8 @@ def read(env: Mapping[str, str]) -> Config:
             "" if https_port == "443" else f":{https_port}",
             number("ERATOS_CHECK_INTERVAL_MS", 800, 3_600_000),
             number("ERATOS_DEAD_HOST_S", 4, 3600),
+            request_id,
+            log_requests,
         ),
         log_level=level,
         log_format=form,

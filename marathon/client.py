@@ -397,6 +397,10 @@ class MarathonClient:
         """Ask what each balancer serves, leaves out and counts; eratos only."""
         return list(self._part("balancers", "/v2/balancers"))
 
+    def request(self, request_id: str) -> Json:
+        """Ask who served a request, by its id; eratos only."""
+        return self._object("GET", "/v2/requests/" + quote(request_id, safe=""))
+
     def rotation(self, app_ids: Iterable[str]) -> list[Json]:
         """Ask where balancers do not send to all ready instances of apps; eratos only."""
         found: list[Json] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 HEAD_MAX = 16 * 1024  #: bytes of request line and headers; more is answered 431
+ID_MAX = 64  #: characters of a request's id
 BODY_MAX = 8 * 1024  #: bytes of a request's body; more is answered 413
 
 REASONS = {
@@ -31,6 +32,7 @@ REASONS = {
 #: ``headers`` is a tuple of (name, value) pairs, for what differs from route to route.
 Response = namedtuple("Response", "status body content_type headers", defaults=("text/plain; charset=utf-8", ()))
 
+_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _VISIBLE = frozenset(range(0x21, 0x7F))
 _VALUE = frozenset(range(0x20, 0x7F)) | frozenset(range(0x80, 0x100)) | {0x09}
@@ -57,6 +59,12 @@ class Request:
         self.keep_alive = keep_alive
         self.length = length  #: bytes of body announced
         self.body = b""
+
+    @property
+    def plain_id(self) -> str:
+        """Return the id that a balancer gave the request, or ``-``: whoever asks without a balancer may send anything."""
+        value = self.headers.get("x-request-id", "")
+        return value if 0 < len(value) <= ID_MAX and _ID.issuperset(value) else "-"
 
     @property
     def waits_for_continue(self) -> bool:

@@ -307,7 +307,8 @@ class Server:
         self._metrics.count_request(path if path in self._routes else "other", response.status)
         if self._settings.log:
             method = request.method if request else "-"
-            print(f"{connection.address} {method} {path or '-'} {response.status}", flush=True)
+            request_id = request.plain_id if request else "-"
+            print(f"{connection.address} {method} {path or '-'} {response.status} {request_id}", flush=True)
         self._send(connection)
 
     def _common_headers(self) -> str:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
+
+from eratos.common import request_ids
 
 from .services import USUAL_WEIGHT, Backend, Claim, Model, rank, split
 
@@ -40,6 +42,8 @@ class Settings(NamedTuple):
     https_port: str = ":8443"  #: what follows the host name where clients are sent to https
     check_interval_ms: float = 800
     dead_host_s: float = 4  #: after which a server that takes nothing counts as gone
+    request_id: str = "keep"  #: a client's own is kept where it is plain; ``own``: never; ``off``: requests get none
+    log_requests: str = "failed"  #: of services that do not say: ``all``, ``failed`` or a share such as ``5%``
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def render(model: Model, settings: Settings, certificates: str = "", snippets: S
         shape += ["", "defaults eratos:traffic from traffic", *_laid(laid, "defaults")]
         shape += ["", "defaults eratos:tcp from tcp", *_laid(laid, "defaults")]
         http, tcp = "eratos:traffic", "eratos:tcp"
-    shape += [*_traffic(model, settings, certificates, http, laid), *_ports(model, certificates, http, tcp, laid)]
+    shape += [*_traffic(model, settings, certificates, http, laid), *_ports(model, settings, certificates, http, tcp, laid)]
     text = list(shape)
     refused = list(model.refused)
     for name, backend in model.backends.items():
@@ -136,6 +140,8 @@ def _traffic(model: Model, settings: Settings, certificates: str, defaults: str,
     if certificates:
         yield f'  bind "${{ERATOS_HTTPS_BIND-:8443}}" ssl crt-list {certificates} alpn h2,http/1.1 tcp-ut 900s'
         yield "  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]"
+    yield from _with_id(settings)
+    yield from _logging({claim.name for claim in model.routes.values()}, model, settings)
     yield f"  {_REPEAT}"
     # A stream of events ends with its connection: said at its beginning, it holds up no drain for what might follow it.
     yield "  http-response set-header Connection close if { res.hdr(content-type) -m beg text/event-stream }"
@@ -160,7 +166,40 @@ def _traffic(model: Model, settings: Settings, certificates: str, defaults: str,
     yield '  http-request return status 503 content-type text/plain string "no application answers here\\n"'
 
 
-def _ports(model: Model, certificates: str, http: str, tcp: str, laid: Snippets) -> Iterator[str]:
+def _with_id(settings: Settings) -> Iterator[str]:
+    """Yield what gives each request an id: for its instance, for the log, and in the answer, also in one of HAProxy's own."""
+    if settings.request_id == "off":
+        return
+    name, variable = request_ids.HEADER, "txn.request_id"
+    found = f"{{ var({variable}) -m found }}"
+    if settings.request_id == "keep":
+        one = f"{{ req.fhdr_cnt({name}) eq 1 }} {{ req.fhdr({name}) -m reg ^{request_ids.PATTERN}$ }}"
+        yield f"  http-request set-var({variable}) req.fhdr({name}) if {one}"
+        yield f"  http-request set-var({variable}) uuid(7) unless {found}"
+    else:
+        yield f"  http-request set-var({variable}) uuid(7)"
+    yield f"  http-request set-header {name} %[var({variable})]"
+    # What is no request at all has none.
+    yield f"  http-after-response set-header {name} %[var({variable})] if {found}"
+
+
+def _logging(names: Iterable[str], model: Model, settings: Settings) -> Iterator[str]:
+    """Yield what a frontend needs so that requests to some of these services get a line although they did not fail.
+
+    The fixed half logs what is a notice or worse: HAProxy logs failed requests as errors, others below a notice, unless a
+    backend says that one is. It writes each line before it looks at that, so this is for frontends that have such a backend.
+    """
+    if any(_log_share(model.backends[name], settings) for name in names):
+        yield "  no option dontlog-normal"
+
+
+def _log_share(backend: Backend, settings: Settings) -> int:
+    """Return how many requests of 100,000 get a line although they did not fail."""
+    wanted = backend.log_requests or settings.log_requests
+    return 100_000 if wanted == "all" else 0 if wanted == "failed" else round(float(wanted.rstrip("%")) * 1000)
+
+
+def _ports(model: Model, settings: Settings, certificates: str, http: str, tcp: str, laid: Snippets) -> Iterator[str]:
     """Yield a frontend for each service port."""
     for port in sorted(model.ports):
         name = model.ports[port].name
@@ -170,6 +209,8 @@ def _ports(model: Model, certificates: str, http: str, tcp: str, laid: Snippets)
         if mode == "http":
             if certificates:
                 yield "  http-request set-header X-Forwarded-Proto http"
+            yield from _with_id(settings)
+            yield from _logging([name], model, settings)
             yield f"  {_REPEAT}"
         yield from _laid(laid, f"frontend-{port}")
         yield f"  default_backend {name}"
@@ -183,6 +224,8 @@ def _backend(name: str, backend: Backend, settings: Settings, defaults: str, lai
     if backend.timeout_s:
         yield f"  timeout {'tunnel' if backend.mode == 'tcp' else 'server'} {backend.timeout_s}s"
     if backend.mode == "http":
+        if share := _log_share(backend, settings):
+            yield "  http-request set-log-level notice" + (f" if {{ rand(100000) lt {share} }}" if share < 100_000 else "")
         if backend.redirect_to_https == "true":
             to = f"https://%[req.hdr(host),host_only]{settings.https_port}%[pathq]"
             yield f'  http-request redirect code 301 location "{to}" unless {{ ssl_fc }}'

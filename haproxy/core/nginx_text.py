@@ -135,6 +135,8 @@ def _unknown(model: Model) -> Iterator[str]:
         for field in ("redirect_to_https", "sticky", "timeout_s"):
             if (value := getattr(backend, field)) not in ("", "false"):
                 yield f"{name}: {field.replace('_', '-')} {value}, which has no counterpart in nginx"
+        if backend.log_requests not in ("", "all"):
+            yield f"{name}: log-requests {backend.log_requests}, where nginx logs every request"
 
 
 def _maps(model: Model) -> Iterator[str]:

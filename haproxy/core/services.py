@@ -94,6 +94,7 @@ class Backend:
     zones: dict[str, str] = field(default_factory=dict)  #: id -> zone, of those that say one, where zones matter
     versions: dict[str, str] = field(default_factory=dict)  #: id -> version, where zones matter and each has its weight
     shares: dict[str, str] = field(default_factory=dict)  #: id -> weight in place of the others (:mod:`.zones`)
+    log_requests: str = ""  #: which requests get a line in the log; empty: those that do of every service
 
     def weight(self, server: str) -> str:
         """Return a server's weight, empty where it is what all have."""
@@ -276,7 +277,8 @@ class _Gathering:
                 modes = f"mode {asked.routing.mode}, the newest in mode {newest.mode}"
                 self.refused.append(f"{name}: some instances are in {modes}")
         settings = (newest.mode, newest.balance, newest.sticky, newest.redirect_to_https, newest.maxconn, newest.timeout_s)
-        backend = Backend(*settings, dict(sorted(servers.items())), shared(versions, of_version) or weights)
+        shares = shared(versions, of_version) or weights
+        backend = Backend(*settings, dict(sorted(servers.items())), shares, log_requests=newest.log_requests)
         policy = newest.zone or self._scope.zone_policy
         self.backends[name] = self._by_zone(name, backend, policy, zones, versions if of_version else {})
 

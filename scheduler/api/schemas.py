@@ -324,6 +324,17 @@ _BALANCER = object_of(
         **{"zone": STRING, "zonePolicy": STRING},
     },
 )
+_SERVED = object_of(
+    {
+        **dict.fromkeys(("balancer", "service", "ending"), STRING),
+        **{"at": TIME, "retries": _INTEGER},
+        **dict.fromkeys(("app", "task", "host", "agent", "address"), or_null(STRING)),
+        **dict.fromkeys(("status", "queueMs", "connectMs", "answerMs", "totalMs"), or_null(_INTEGER)),
+    }
+)
+_ASKED = object_of(
+    {"name": STRING, "trouble": STRING}, {"oldest": or_null(TIME), **dict.fromkeys(("requestId", "logRequests"), or_null(STRING))}
+)
 #: What the dashboard asks, beside Marathon's API.
 OVERVIEWS: Final[Mapping[str, Schema]] = {
     "Caller": object_of({"name": STRING, "roles": list_of(STRING)}),
@@ -339,6 +350,12 @@ OVERVIEWS: Final[Mapping[str, Schema]] = {
     "Balancers": object_of(
         {"balancers": list_of(_BALANCER)},
         {"rotation": list_of(object_of({"app": STRING, "message": STRING, "awaited": _BOOLEAN}))},
+    ),
+    "ServedRequest": object_of(
+        {
+            **{"id": STRING, "madeAt": or_null(TIME), "requests": list_of(_SERVED)},
+            **{"balancers": list_of(_ASKED), "reasons": list_of(STRING)},
+        }
     ),
 }
 

@@ -43,6 +43,7 @@ from . import (
     tunnels,
     versions,
     volumes,
+    who,
 )
 from .addresses import Addresses
 from .connections import bounded
@@ -115,6 +116,7 @@ def create_api(
         cluster,
         overview,
         balancers,
+        who,
         system,
         event_stream,
         tunnels,

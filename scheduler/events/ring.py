@@ -115,6 +115,12 @@ class Ring:
                 return Start(int(number) + 1)
             return Start(oldest, lost=True)
 
+    def last(self, kind: str, part: bytes) -> bytes | None:
+        """Return the latest event of a kind whose JSON holds some bytes; None where none is kept."""
+        with self._lock:
+            kept = list(self._kept)
+        return next((entry.document for entry in reversed(kept) if entry.kind == kind and part in entry.document), None)
+
     def read(self, position: int, bytes_most: int) -> Piece:
         """Return some of what is kept from a position on, so much that it makes about ``bytes_most``."""
         with self._lock:

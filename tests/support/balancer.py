@@ -35,7 +35,8 @@ WEBSOCKET = (
 
 #: /?s=2 answers after two seconds, /kill?port=9003 stops listening there, /drop?port=9003 makes that worker hang up. /hold
 #: answers when somebody asks for /go, and /begin likewise, but begins to answer at once; with ?type=text/event-stream as such a
-#: stream. /ws sends back whatever comes, as a WebSocket would.
+#: stream. Each names the id that its request had, and another one as its own. /ws sends back whatever comes, as a WebSocket
+#: would.
 WORKERS = """
 import asyncio, urllib.parse
 
@@ -76,7 +77,9 @@ async def serve(reader, writer):
                 servers.pop(int(query["port"])).close()
             headers = dict(line.lower().split(": ", 1) for line in head.split("\\r\\n")[1:] if line)
             body = f"{port} {headers.get('x-forwarded-for')} {headers.get('x-forwarded-proto')}".encode()
-            writer.write(b"HTTP/1.1 %d -\\r\\nContent-Length: %d\\r\\n\\r\\n" % (int(query.get("status", 200)), len(body)) + body)
+            head = b"HTTP/1.1 %d -\\r\\nX-Seen-Id: %b\\r\\nX-Request-Id: my-own\\r\\nContent-Length: %d\\r\\n\\r\\n"
+            seen = headers.get("x-request-id", "none").encode()
+            writer.write(head % (int(query.get("status", 200)), seen, len(body)) + body)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         pass

@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import pytest
 from support.waiting import until
 
 from eratos.haproxy import config
@@ -52,6 +53,37 @@ def test_what_haproxy_finds_out_about_servers_is_handed_on(tmp_path: Path) -> No
             request(tmp_path, line)
             access_log.drain()
             assert len(called) == expected
+
+
+def test_the_files_are_opened_the_newest_first_with_what_was_logged_last(tmp_path: Path) -> None:
+    with closing(AccessLog(settings(tmp_path, ERATOS_LOG_FILE_BYTES="5", ERATOS_LOG_FILES="3"))) as access_log:
+        for line in (b"lost\n", b"oldest\n", b"older\n"):
+            request(tmp_path, line)
+            access_log.drain()
+        request(tmp_path, b"newest\n")
+        with ExitStack() as stack:
+            files = [stack.enter_context(file) for file in access_log.files()]
+            request(tmp_path, b"later\n")  # files change their names meanwhile
+            access_log.drain()
+            assert [file.read() for file in files] == [b"newest\n", b"older\n", b"oldest\n"]
+
+
+def test_no_more_files_are_opened_than_a_process_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eratos.haproxy.access_log._OPENED_MOST", 2)
+    with closing(AccessLog(settings(tmp_path, ERATOS_LOG_FILE_BYTES="1", ERATOS_LOG_FILES="5"))) as log:
+        for line in (b"1\n", b"2\n", b"3\n", b"4\n"):
+            request(tmp_path, line)
+            log.drain()
+        with ExitStack() as stack:
+            assert [stack.enter_context(file).read() for file in log.files()] == [b"4\n", b"3\n"]
+
+
+def test_files_that_are_not_there_yet_are_left_out(tmp_path: Path) -> None:
+    with closing(AccessLog(settings(tmp_path))) as access_log:
+        request(tmp_path, b"only\n")
+        (file,) = access_log.files()
+        with file:
+            assert file.read() == b"only\n"
 
 
 def test_a_companion_that_is_started_again_goes_on_where_the_last_one_was(tmp_path: Path) -> None:

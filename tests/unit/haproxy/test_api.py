@@ -16,9 +16,11 @@ from support.waiting import until
 from eratos.common import exposition, keys
 from eratos.haproxy import api
 from eratos.haproxy.core.haproxy_text import Rendered, Settings, render
+from eratos.haproxy.core.request_log import Served
 from eratos.haproxy.core.services import Backend, Model
 from eratos.haproxy.core.usage import Figures, ServerRow, Usage
 from eratos.haproxy.haproxy_process import Running
+from eratos.haproxy.request_lookup import BusyError, Found
 from eratos.haproxy.sockets import HaproxyUnavailableError
 
 SERVER = "eratos-a.instance-1._app.1"
@@ -48,6 +50,9 @@ class FakeApplier:
 
     def status(self) -> dict[str, Any]:
         return {"reloads": 3}
+
+    def requests(self) -> dict[str, str]:
+        return {"request_id": "keep", "log_requests": "failed"}
 
     def families(self) -> list[exposition.Family]:
         return [exposition.counter("eratos_balancer_reloads_total", "Reloads of HAProxy.", 3)]
@@ -80,10 +85,24 @@ class FakeCertificates:
         return {"good": ["a.pem"], "refused": []}
 
 
+class FakeLookup:
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.failure: Exception | None = None
+
+    def find(self, request_id: str) -> Found:
+        self.asked.append(request_id)
+        if self.failure:
+            raise self.failure
+        served = Served(1.5, "app", SERVER, "10.0.0.1:80", 200, 0, 1, 2, 3, 0, "----")
+        return Found([served] if request_id == "request-1" else [], 1.0 if request_id == "request-1" else None)
+
+
 class Rig:
     def __init__(self, access: api.Access = api.Access()) -> None:  # noqa: B008
         self.applier, self.haproxy = FakeApplier(), FakeHaproxy()
-        companion = api.Companion(self.applier, self.haproxy, FakeCertificates())  # type: ignore[arg-type]
+        self.lookup = FakeLookup()
+        companion = api.Companion(self.applier, self.haproxy, FakeCertificates(), self.lookup)  # type: ignore[arg-type]
         self.server = api.server(companion, 0, access)
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -245,6 +264,35 @@ def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
     assert answer["queued"] == {"app": 4}
 
 
+def test_a_request_is_found_by_its_id(rig: Rig) -> None:
+    status, answer = rig.call("GET", "/requests/request-1")
+    assert (status, answer["oldest"], answer["log_requests"], answer["request_id"]) == (
+        200,
+        "1970-01-01T00:00:01.000Z",
+        "failed",
+        "keep",
+    )
+    (found,) = answer["requests"]
+    assert (found["at"], found["server"], found["status"], found["total_ms"]) == ("1970-01-01T00:00:01.500Z", SERVER, 200, 3)
+    status, answer = rig.call("GET", "/requests/request-2")
+    assert (status, answer["requests"], answer["oldest"]) == (200, [], None)
+
+
+@pytest.mark.parametrize("path", ["", "short", "x" * 65, "%3Cscript%3Ealert", "request%0A1", "request%2F1", "x" * 10_000])
+def test_nothing_is_looked_for_that_is_no_id(rig: Rig, path: str) -> None:
+    status, answer = rig.call("GET", f"/requests/{path}")
+    assert status == 400
+    assert "8 to 64 letters" in answer["reason"] and len(answer["reason"]) < 200
+    assert rig.lookup.asked == []
+
+
+@pytest.mark.parametrize(("failure", "status"), [(BusyError("ask again"), 503), (PermissionError("no"), 500)])
+def test_a_lookup_that_fails_says_so(rig: Rig, failure: Exception, status: int) -> None:
+    rig.lookup.failure = failure
+    found, answer = rig.call("GET", "/requests/request-1")
+    assert (found, answer["reason"]) == (status, str(failure))
+
+
 def test_anything_else_is_not_found(rig: Rig) -> None:
     assert rig.call("GET", "/confirm")[0] == 404
     assert rig.call("GET", "/servers/")[0] == 404
@@ -306,7 +354,10 @@ def test_what_was_overheard_announces_no_other_removal() -> None:
         rig.close()
 
 
-@pytest.mark.parametrize(("path", "status"), [("/health", 200), (f"/servers/{SERVER}", 401), ("/status", 401), ("/nosuch", 401)])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/health", 200), (f"/servers/{SERVER}", 401), ("/requests/request-1", 401), ("/status", 401), ("/nosuch", 401)],
+)
 def test_with_a_key_strangers_hear_of_health_alone(path: str, status: int) -> None:
     rig = Rig(api.Access(key="key"))
     try:

@@ -35,6 +35,17 @@ def test_a_file_of_servers_does_not_forget_as_consul_may() -> None:
     assert config.read({"ERATOS_SERVERS_FILE": "/s"}).guard_hold_wholesale_s == 0
 
 
+@pytest.mark.parametrize("value", ["all", "failed", "5%", "0.1%", "100%"])
+def test_which_requests_are_logged_is_a_word_or_a_share(value: str) -> None:
+    found = config.read({"ERATOS_LOG_REQUESTS": value, "ERATOS_REQUEST_ID": "own"}).text
+    assert (found.log_requests, found.request_id) == (value, "own")
+
+
+def test_by_default_requests_get_ids_and_failed_ones_a_line() -> None:
+    found = config.read({}).text
+    assert (found.log_requests, found.request_id) == ("failed", "keep")
+
+
 def test_all_problems_are_named_together() -> None:
     env = {
         "ERATOS_COMPANION_PORT": "x",
@@ -42,6 +53,7 @@ def test_all_problems_are_named_together() -> None:
         "ERATOS_CONSUL": "consul:8500",
         "ERATOS_LOG_LEVEL": "loud",
         "ERATOS_LOG_REQUESTS": "some",
+        "ERATOS_REQUEST_ID": "on",
     }
     with pytest.raises(FatalError) as raised:
         config.read(env)

@@ -183,6 +183,7 @@ LIMITS = {
     "MAXCONN": ("1", "1000000"),
     "TIMEOUT_S": ("1", "86400"),
     "ZONE": ("ignore", "prefer", "require"),
+    "LOG_REQUESTS": ("all", "failed", "0.001%", "0.5%", "1%", "10%", "99.999%", "100%"),
 }
 
 
@@ -220,6 +221,12 @@ def _stated() -> list[tuple[str, str]]:
         ("HAPROXY_0_STICKY", "1", "true or false"),
         ("ERATOS_0_SERVER_WEIGHT", "257", "from 1 to 256"),
         ("ERATOS_0_TIMEOUT_S", "0", "from 1 to 86400"),
+        ("ERATOS_0_LOG_REQUESTS", "none", "all, failed, or a share"),
+        ("ERATOS_0_LOG_REQUESTS", "0%", "all, failed, or a share"),
+        ("ERATOS_0_LOG_REQUESTS", "0.000%", "all, failed, or a share"),
+        ("ERATOS_0_LOG_REQUESTS", "101%", "all, failed, or a share"),
+        ("ERATOS_0_LOG_REQUESTS", "5", "all, failed, or a share"),
+        ("ERATOS_0_LOG_REQUESTS", "5%\n  server evil", "all, failed, or a share"),
         ("ERATOS_0_MAXCONN", "0", "from 1 to"),
         ("HAPROXY_0_BACKEND_WEIGHT", "-2", "from -1 to 9999"),
         ("HAPROXY_GROUP", "a b", "group"),

@@ -162,8 +162,8 @@ def test_connections_past_the_limit_are_served_once_others_end() -> None:
 
 def test_requests_are_counted_by_known_path_only() -> None:
     with WorkerProcess(WORK_S="0", LOG="1") as worker:
-        worker.get("/")
-        worker.get("/nowhere")
+        worker.get("/", **{"X-Request-Id": "01a2213a-0536-7172-9390-a7928f894edc"})
+        worker.get("/nowhere", **{"X-Request-Id": "<script>alert(1)"})
         worker.get("/elsewhere")
         body = worker.get("/metrics").body
         assert 'worker_requests_total{path="/",code="200"} 1\n' in body
@@ -172,7 +172,17 @@ def test_requests_are_counted_by_known_path_only() -> None:
         assert "worker_requests_in_flight 1\n" in body
         wait_until(lambda: worker.in_flight() == 0, "nothing is in flight")
         worker.terminate()
-        assert worker.output()[0].splitlines()[:2] == ["127.0.0.1 GET / 200", "127.0.0.1 GET /nowhere 404"]
+        assert worker.output()[0].splitlines()[:2] == [
+            "127.0.0.1 GET / 200 01a2213a-0536-7172-9390-a7928f894edc",
+            "127.0.0.1 GET /nowhere 404 -",
+        ]
+
+
+@pytest.mark.parametrize(
+    "value", ["", "a" * 65, "a" * 10_000, "<script>", "a b", "a\n127.0.0.1 GET / 200", "a\x1b[2J", "é", "one, two"]
+)
+def test_an_id_that_is_not_plain_is_not_logged(value: str) -> None:
+    assert http1.Request("GET", "/", {"x-request-id": value}, True, 0).plain_id == "-"
 
 
 PIECES = [b"GET ", b"/", b"http://", b" HTTP/1.1", b"\r\n", b"Host:", b"Content-Length:", b"1", b"a", b"\0", b"\xff"]

@@ -123,6 +123,70 @@ def test_a_text_of_others_or_of_the_version_before_has_no_model(text: str) -> No
     assert read_back(text).pools == {}
 
 
+# -- ids and lines of requests -----------------------------------------------------------------------------------------
+
+
+KEPT = (
+    "http-request set-var(txn.request_id) req.fhdr(X-Request-Id) if { req.fhdr_cnt(X-Request-Id) eq 1 } "
+    "{ req.fhdr(X-Request-Id) -m reg ^[A-Za-z0-9._-]{8,64}$ }"
+)
+GIVEN = [
+    "http-request set-header X-Request-Id %[var(txn.request_id)]",
+    "http-after-response set-header X-Request-Id %[var(txn.request_id)] if { var(txn.request_id) -m found }",
+]
+
+
+@pytest.mark.parametrize(
+    ("setting", "lines"),
+    [
+        ("keep", [KEPT, "http-request set-var(txn.request_id) uuid(7) unless { var(txn.request_id) -m found }", *GIVEN]),
+        ("own", ["http-request set-var(txn.request_id) uuid(7)", *GIVEN]),
+        ("off", []),
+    ],
+)
+def test_every_http_request_gets_an_id(setting: str, lines: list[str]) -> None:
+    served = replace(model(a=APP, db=Backend(mode="tcp")), ports={"81": Claim("a", 1, "~"), "5432": Claim("db", 1, "~")})
+    text = render(served, SETTINGS._replace(request_id=setting)).text
+    for frontend in ("eratos:traffic", "eratos:http:81:a"):
+        assert [line.strip() for line in section(text, f"frontend {frontend} ") if "request_id" in line] == lines
+    assert "request_id" not in "".join(section(text, "frontend eratos:tcp:5432:db"))
+
+
+LOGGING = "  no option dontlog-normal"
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_app", "line"),
+    [
+        ("failed", "", ""),
+        ("failed", "all", "  http-request set-log-level notice"),
+        ("failed", "5%", "  http-request set-log-level notice if { rand(100000) lt 5000 }"),
+        ("failed", "0.001%", "  http-request set-log-level notice if { rand(100000) lt 1 }"),
+        ("failed", "99.999%", "  http-request set-log-level notice if { rand(100000) lt 99999 }"),
+        ("failed", "100%", "  http-request set-log-level notice"),
+        ("all", "", "  http-request set-log-level notice"),
+        ("0.5%", "", "  http-request set-log-level notice if { rand(100000) lt 500 }"),
+        ("all", "failed", ""),
+    ],
+)
+def test_an_app_s_requests_are_logged_as_it_says_and_otherwise_as_the_balancer_does(of_all: str, of_app: str, line: str) -> None:
+    served = model(app=Backend(log_requests=of_app), routes={"/": ("app", 0)})
+    served = replace(served, ports={"81": Claim("app", 1, "~")})
+    text = render(served, SETTINGS._replace(log_requests=of_all)).text
+    assert [one for one in section(text, "backend app ") if "set-log-level" in one] == ([line] if line else [])
+    for frontend in ("eratos:traffic", "eratos:http:81:app"):
+        assert (LOGGING in section(text, f"frontend {frontend} ")) is bool(line)
+
+
+def test_only_frontends_whose_apps_ask_for_lines_pay_for_them() -> None:
+    """HAProxy writes each request's line before it looks at whether that is to be logged."""
+    served = model(a=Backend(log_requests="all"), b=Backend(), db=Backend(mode="tcp"), routes={"/": ("b", 0)})
+    served = replace(served, ports={"81": Claim("a", 1, "~"), "82": Claim("b", 1, "~"), "5432": Claim("db", 1, "~")})
+    text = render(served, SETTINGS).text
+    found = [line for line in text.splitlines() if line.startswith("frontend") or line == LOGGING]
+    assert [found[index - 1].split()[1] for index, line in enumerate(found) if line == LOGGING] == ["eratos:http:81:a"]
+
+
 # -- routes ------------------------------------------------------------------------------------------------------------
 
 
@@ -147,7 +211,7 @@ def test_nothing_that_no_route_asks_for_is_asked_of_a_request() -> None:
             ],
         ),
     ):
-        assert rules(render(model("a", "b", routes=routes), SETTINGS)) == expected
+        assert rules(render(model("a", "b", routes=routes), SETTINGS._replace(request_id="off"))) == expected
 
 
 def test_the_map_says_its_own_digest() -> None:

@@ -38,6 +38,7 @@ def text(routes: dict[str, tuple[str, int]] | None = None, ports: dict[str, str]
         '" "empty";',
         "# refused db: port 5432, as nginx is set up for HTTP alone",
         "# refused empty: sticky true, which has no counterpart in nginx",
+        "# refused empty: log-requests 5%, where nginx logs every request",
     ],
 )
 def test_what_is_served_and_what_is_not(line: str) -> None:
@@ -45,7 +46,7 @@ def test_what_is_served_and_what_is_not(line: str) -> None:
         {"a.example/x/": ("app", 1), "/y/": ("app", 0), "/": ("empty", -2)},
         {"81": "empty", "5432": "db"},
         app=APP,
-        empty=Backend(sticky="true"),
+        empty=Backend(sticky="true", log_requests="5%"),
         db=Backend(mode="tcp", servers={"d": "10.0.0.2:80"}),
     )
     assert [one for one in found.splitlines() if line in one], found

@@ -86,13 +86,20 @@ def test_what_would_spoil_a_configuration_gets_no_route_and_no_port(meta: dict[s
 
 
 @pytest.mark.parametrize(
-    "key", ["balance", "sticky", "server_weight", "maxconn", "timeout_s", "zone", "backend_weight", "redirect_to_https"]
+    "key",
+    ["balance", "sticky", "server_weight", "maxconn", "timeout_s", "zone", "backend_weight", "redirect_to_https", "log_requests"],
 )
 def test_a_bad_setting_is_refused_alone(key: str) -> None:
     found = model(app=one(path="/x", **{key: "odd\n"}))
     assert found.refused == (f'app: {key.replace("_", "-")} "odd\\n"',)
     assert holders(found.routes) == {"/x/": "app"}
     assert found.backends == model(app=one(path="/x")).backends
+
+
+def test_the_newest_version_says_which_requests_are_logged() -> None:
+    old, new = one("a1", log_requests="all", version="1"), one("a2", log_requests="5%", version="2")
+    assert model(app=[old]).backends["app"].log_requests == "all"
+    assert {model(app=found).backends["app"].log_requests for found in ([new, old], [old, new])} == {"5%"}
 
 
 def test_of_several_hosts_the_good_ones_are_served() -> None:

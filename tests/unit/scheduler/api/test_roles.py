@@ -48,7 +48,7 @@ MAY = {
 ABOUT_NO_APP = {
     *("/v2/apps", "/v2/tasks", "/v2/info", "/v2/leader", "/v2/deployments", "/v2/queue", "/v2/plugins"),
     *("/v2/pods", "/v2/pods/::status", "/v2/needs", "/v1/jobs", "/v0/scheduled-jobs", "/v2/quotas", "/v2/volumes"),
-    *("/v2/logs", "/v2/overview", "/v2/balancers", "/v2/whoami"),
+    *("/v2/logs", "/v2/overview", "/v2/balancers", "/v2/requests/{request_id}", "/v2/whoami"),
     *("/v2/events", "/v2/groups", "/v2/groups/apps", "/v2/groups/versions", "/v2/groups/versions/{version}"),
 }
 #: What says which app a request is about, where its address does not.
@@ -159,7 +159,7 @@ def test_an_endpoint_is_for_those_who_have_its_role(
     deployment = next(change.deployment_id for change in changes if change.app_ids == {"/shop/cart"})
     version = controller.machine.state.apps["/shop/cart"].version
     ids = {"app_id": "shop/cart", "pod_id": "shop/cart", "group_id": "shop", "instance_id": task.partition("._app.")[0]}
-    ids |= {"host": "agent1", "name": "b1", "volume_id": "eratos-shop_cart-1"}
+    ids |= {"host": "agent1", "name": "b1", "volume_id": "eratos-shop_cart-1", "request_id": "request-1"}
     ids |= {"job_id": "shop.cart", "schedule_id": "s0", "run_id": controller.machine.state.runs_of("shop.cart")[0].record.run_id}
     address = path.format(**ids, task_id=task, deployment_id=deployment, version=version)
     body = BODIES.get((method, path), {"ids": [task]} if path == "/v2/tasks/delete" else None)

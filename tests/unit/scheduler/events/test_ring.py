@@ -34,6 +34,14 @@ def test_an_event_has_its_type_and_time_in_it() -> None:
     assert (entry.kind, entry.apps) == ("status_update_event", {"/a"})
 
 
+def test_the_latest_event_about_something_is_found() -> None:
+    ring = Ring()
+    ring.publish([event(1), event(2), of_app("other_event", 1.5, "/a", n=2, more=True)])
+    assert json.loads(ring.last("status_update_event", b'"n":2') or b"")["fill"] == ""
+    assert json.loads(ring.last("status_update_event", b"fill") or b"")["n"] == 2
+    assert ring.last("status_update_event", b'"n":3') is None
+
+
 def test_a_reader_goes_on_where_it_was() -> None:
     ring = Ring(mark="m")
     ring.publish(map(event, range(1, 6)))
