@@ -46,6 +46,7 @@ _OURS: Final = (
         "/v2/needs",
         "/v2/overview",
         "/v2/tunnels/",
+        "/v2/usage",
         "/v2/whoami",
     ),
     "/v1/jobs",
@@ -381,6 +382,10 @@ class MarathonClient:
     def balancers(self) -> list[Json]:
         """Ask what each balancer serves, leaves out and counts; eratos only."""
         return list(self._part("balancers", "/v2/balancers"))
+
+    def usage(self, *app_ids: str) -> list[Json]:
+        """Ask what the instances of apps take of CPU and memory, none: of all; eratos only."""
+        return list(self._part("tasks", "/v2/usage", {"app": list(app_ids)}))
 
     def rotation(self, app_ids: Iterable[str]) -> list[Json]:
         """Ask where balancers do not send to all ready instances of apps; eratos only."""

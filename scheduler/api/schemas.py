@@ -315,6 +315,13 @@ _BALANCER = object_of(
         **{"zone": STRING, "zonePolicy": STRING},
     },
 )
+_USAGE = object_of(
+    {
+        **{"id": STRING, "app": STRING, "missing": STRING},
+        **dict.fromkeys(("ageSeconds", "cpus", "cpusLimit"), or_null(_NUMBER)),
+        **dict.fromkeys(("memBytes", "memLimitBytes"), or_null(_INTEGER)),
+    }
+)
 #: What the dashboard asks, beside Marathon's API.
 OVERVIEWS: Final[Mapping[str, Schema]] = {
     "Caller": object_of({"name": STRING, "roles": list_of(STRING)}),
@@ -331,6 +338,7 @@ OVERVIEWS: Final[Mapping[str, Schema]] = {
         {"balancers": list_of(_BALANCER)},
         {"rotation": list_of(object_of({"app": STRING, "message": STRING, "awaited": _BOOLEAN}))},
     ),
+    "Usages": object_of({"tasks": list_of(_USAGE)}),
 }
 
 _RUN_TASK = object_of(

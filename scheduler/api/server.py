@@ -40,6 +40,7 @@ from . import (
     system,
     tasks,
     tunnels,
+    usage,
     versions,
     volumes,
 )
@@ -113,6 +114,7 @@ def create_api(
         cluster,
         overview,
         balancers,
+        usage,
         system,
         event_stream,
         tunnels,

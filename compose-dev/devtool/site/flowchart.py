@@ -142,7 +142,7 @@ def svg(text: str) -> str:
         f'<svg class="flowchart" role="img" viewBox="0 0 {width:.0f} {height:.0f}" style="max-width: {width:.0f}px" '
         f'xmlns="http://www.w3.org/2000/svg"><title>{html.escape(read)}</title><defs><marker id="head" viewBox="0 0 8 8" '
         f'refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z"/></marker></defs>'
-        f'{"".join(parts)}</svg>'
+        f"{''.join(parts)}</svg>"
     )
 
 
