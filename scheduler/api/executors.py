@@ -7,9 +7,9 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from eratos.common import async_http
+from eratos.common import async_http, keys
 from eratos.scheduler.core.usage import TaskUsage
 
 #: For an executor's answer.
@@ -23,25 +23,21 @@ _MOST_BYTES: Final = 4 * 1024 * 1024
 Answer = Mapping[str, TaskUsage] | str
 
 
-class Executor(NamedTuple):
-    """Where one is."""
-
-    host: str
-    agent_id: str
+def proof(key: str, target: str, now: float) -> dict[str, str]:
+    """Return the headers that show an executor that a scheduler asks for a path. ``key``: empty where it wants none."""
+    return {"Authorization": keys.proof(key, "GET", target, b"", now)} if key else {}
 
 
-async def ask_all(
-    executors: Mapping[str, Executor], port: int, headers: Callable[[str, str], Mapping[str, str]]
-) -> dict[str, Answer]:
-    """Return what each executor says, by the agents' ids. ``headers``: what one wants to be shown, by agent and path."""
+async def ask_all(hosts: Mapping[str, str], port: int, headers: Callable[[str, str], Mapping[str, str]]) -> dict[str, Answer]:
+    """Return what each executor says, by the agents' ids. ``hosts``: of the agents; ``headers``: for an agent and a path."""
     slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def ask(executor: Executor) -> Answer:
+    async def ask(agent_id: str, host: str) -> Answer:
         async with slots:
-            return await _ask(executor.host, port, headers(executor.agent_id, _PATH))
+            return await _ask(host, port, headers(agent_id, _PATH))
 
-    answers = await asyncio.gather(*(ask(executor) for executor in executors.values()))
-    return dict(zip(executors, answers, strict=True))
+    answers = await asyncio.gather(*(ask(agent_id, host) for agent_id, host in hosts.items()))
+    return dict(zip(hosts, answers, strict=True))
 
 
 async def _ask(host: str, port: int, headers: Mapping[str, str]) -> Answer:

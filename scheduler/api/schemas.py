@@ -86,7 +86,7 @@ NEED: Final = object_of(
 _AUTOSCALE: Final = object_of(
     {
         **{"mode": {"enum": ["act", "advise"]}, **dict.fromkeys(("min", "max", "instances", "wanted"), _INTEGER)},
-        **{"measured": map_of(object_of({"value": _NUMBER, "target": _NUMBER})), "missing": STRING, "message": STRING},
+        **{"measured": map_of(object_of({"value": or_null(_NUMBER), "target": _NUMBER})), "missing": STRING, "message": STRING},
         "until": or_null(TIME),
         "last": or_null(object_of({"at": TIME, "from": _INTEGER, "to": _INTEGER, "message": STRING, "made": _BOOLEAN})),
     }

@@ -23,7 +23,7 @@ from .answers import Json
 from .caller import RoleRoute, Viewer
 from .context import Context, path_id
 from .errors import invalid
-from .executors import Answer, Executor
+from .executors import Answer
 
 #: An answer is shown for so long.
 FRESH_S: Final = 1.0
@@ -38,7 +38,8 @@ class Place(NamedTuple):
 
     app_id: str
     task_id: str
-    executor: Executor
+    agent_id: str
+    host: str
 
 
 def router(ctx: Context) -> APIRouter:
@@ -51,8 +52,8 @@ def router(ctx: Context) -> APIRouter:
             raise invalid("/app", f"is given {len(app)} times: {APPS_MOST} are the most, and none gives all")
         app_ids = [path_id(item) for item in app]
         places = await run_in_threadpool(ctx.controller.read, lambda state: _places(state, app_ids, caller.sees))
-        answers = await asked.now({place.executor.agent_id: place.executor for place in places})
-        return Json({"tasks": [_shown(place, *answers[place.executor.agent_id]) for place in places]})
+        answers = await asked.now({place.agent_id: place.host for place in places})
+        return Json({"tasks": [_shown(place, *answers[place.agent_id]) for place in places]})
 
     return routes
 
@@ -61,7 +62,7 @@ def _places(state: State, app_ids: Collection[str], sees: Callable[[str], bool])
     """Return the instances of apps, none: of all. Runs of jobs are none of an app."""
     found = dict.fromkeys(app_ids) or [app_id for app_id in state.fleets if app_id not in state.runs]
     return [
-        Place(app_id, instance.task_id, Executor(instance.hostname, instance.agent_id))
+        Place(app_id, instance.task_id, instance.agent_id, instance.hostname)
         for app_id in found
         if sees(app_id)
         for instance in state.instances_of(app_id)
@@ -95,14 +96,14 @@ class _Asked:
         self._lock: asyncio.Lock | None = None
         self._found: dict[str, tuple[float, Answer]] = {}
 
-    async def now(self, wanted: Mapping[str, Executor]) -> dict[str, tuple[Answer, float]]:
-        """Return the answer of each executor and how long ago it came, by the agents' ids."""
+    async def now(self, hosts: Mapping[str, str]) -> dict[str, tuple[Answer, float]]:
+        """Return the answer of each executor and how long ago it came, by the agents' ids. ``hosts``: of the agents."""
         lock = self._lock = self._lock or asyncio.Lock()
         async with lock:
             since = time.monotonic() - FRESH_S
             self._found = {agent_id: found for agent_id, found in self._found.items() if found[0] > since}
-            missing = {agent_id: executor for agent_id, executor in wanted.items() if agent_id not in self._found}
+            missing = {agent_id: host for agent_id, host in hosts.items() if agent_id not in self._found}
             answers = await executors.ask_all(missing, self._ctx.executor_port, self._ctx.headers)
             at = time.monotonic()
             self._found |= {agent_id: (at, answer) for agent_id, answer in answers.items()}
-            return {agent_id: (self._found[agent_id][1], at - self._found[agent_id][0]) for agent_id in wanted}
+            return {agent_id: (self._found[agent_id][1], at - self._found[agent_id][0]) for agent_id in hosts}

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from .window import Averages, Sample, Window
+
+#: The name of the target that goes by it (eratos.marathon.autoscale.TARGETS).
+CPU: Final = "cpu"
 
 
 class TaskUsage(NamedTuple):
@@ -18,3 +25,34 @@ class TaskUsage(NamedTuple):
     def cpu_share(self) -> float | None:
         """Which part of the CPU that it may use it uses."""
         return self.cpus / self.cpus_limit if self.cpus is not None and self.cpus_limit else None
+
+
+class Share(NamedTuple):
+    """What is known of one instance that has a task."""
+
+    value: float | None  #: of the CPU that it may use; None: not known
+    why: str = ""  #: it is not known
+
+
+@dataclass(slots=True)
+class UsageMeter:
+    """Adds up which part of the CPU that they may use an app's instances use.
+
+    It is a sum, as what balancers count is: what is known of some is the least that all of them take. So a missing figure may
+    ask for more instances, and never for fewer.
+    """
+
+    known: int = 0  #: instances whose share the last look knew
+    _window: Window = field(default_factory=lambda: Window("executors", (CPU,)))
+
+    def add(self, now: float, shares: Sequence[Share]) -> None:
+        """Take in a further look: the shares of all instances that have a task and are to go on."""
+        self._window.begins_anew(now)
+        known = [share.value for share in shares if share.value is not None]
+        unknown = [share.why for share in shares if share.value is None]
+        missing = f"the CPU of {len(unknown)} of {len(shares)} instances is not known: {unknown[0]}" if unknown else ""
+        self.known = len(known)
+        self._window.add(Sample(now, {CPU: sum(known)}, missing))
+
+    def averages(self, now: float) -> Averages:
+        return self._window.averages(now)
