@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 WAIT_S = 600.0
 #: What instances are sorted by.
-Order = Literal["app", "task", "host", "state", "age", "requests", "answer", "errors"]
+Order = Literal["app", "task", "host", "state", "age", "requests", "answer", "errors", "cpu", "mem"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 #: A shell waits for what completes a word.
 COMPLETE_S = 2.0

@@ -287,7 +287,7 @@ def examine(session: Session) -> None:
 @click.option("--once", is_flag=True, help="look once; always so in a pipe, and with an --output other than table")
 @click.pass_obj
 def watch_instances(session: Session, app_id: str, by: arguments.Order, reverse: bool, every: float, once: bool) -> None:
-    """Watch instances with their requests a second, time to answer (ms) and errors (5xx), until Ctrl-C."""
+    """Watch instances with their requests a second, time to answer (ms), errors (5xx), CPU and memory, until Ctrl-C."""
     from . import top
 
     out = session.out

@@ -49,6 +49,7 @@ from .runtimes import Runtime, Runtimes
 from .sessions import SessionSource
 from .siblings import Siblings
 from .tunnels import Tunnels
+from .usage import UsageWatch
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,7 @@ def _run(config: Config) -> str:
         sources.append(DockerLogs(docker, host.framework_id))
         sessions.append(DockerSessions(docker, host.framework_id))
     containers = Runtimes(found)
+    usage = UsageWatch(lambda: list(machine.tasks.values()), containers.readings)
     readiness = ReadinessResults()
 
     def access() -> Access | None:
@@ -143,7 +145,8 @@ def _run(config: Config) -> str:
         return Access(names, driver.keys.endpoint, driver.keys.peers) if driver.keys is not None else None
 
     def metrics() -> bytes:
-        return exposition.render([*figures.families(list(machine.tasks.values())), *exposition.of_process()])
+        counted = figures.families(list(machine.tasks.values()))
+        return exposition.render([*counted, *usage.families(), *exposition.of_process()])
 
     consul = partial(ConsulApi, config.consul, config.consul_token, config.consul_ca_file, config.consul_cert_file)
     services = ConsulAgent(consul(), host, loop.emit, siblings.alive)
@@ -160,6 +163,7 @@ def _run(config: Config) -> str:
         tunnels=Tunnels(sessions, lambda task_id, port: reach(machine.tasks.get(task_id), port)),
         used=requirements.used,
         metrics=metrics,
+        usage=usage.shown,
         listening=consumer.listening,
     )
     # A client of its own: py-consul's is not for two threads.
@@ -174,10 +178,11 @@ def _run(config: Config) -> str:
     commands = CommandRunner(containers)
     prober = Prober(io, commands, readiness, loop.emit)
     loop.connect(containers, prober, services, balancers, requirements, Teller(io, containers, commands, loop.emit))
-    for part in (io, services, containers, endpoint, driver):
+    for part in (io, services, containers, endpoint, usage, driver):
         part.start()
     on_signal(lambda: loop.emit(Shutdown("terminated by a signal")), (signal.SIGTERM,))
     reason = loop.run()
+    usage.stop()
     containers.stop(_REMOVE_S)
     driver.flush(_FLUSH_S)
     driver.stop()

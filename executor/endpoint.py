@@ -8,6 +8,9 @@ always answered: where too many read, or have not said yet what they want, the o
 
 ``GET /tasks/<task id>/readiness``: 200 with ``{"results": [...]}``, what its readiness checks were last answered.
 
+``GET /usage``: 200 with ``{"tasks": {<task id>: {...}}}``, what its tasks take of CPU and memory
+(:class:`.core.usage.Usage`), for the scheduler. A task of which that is not known is not there; one figure that is not is null.
+
 ``GET /metrics``: 200 with what this executor counts, in Prometheus' text format.
 
 ``GET /servers/<service id>``, for other executors: 200 with ``{"used": ...}``, whether a task of this executor goes by an
@@ -126,18 +129,20 @@ class Endpoint:
         tunnels: Tunnels | None = None,
         used: Callable[[str], bool] = lambda server: False,
         metrics: Callable[[], bytes] = bytes,
+        usage: Callable[[], Mapping[str, Any]] = dict,
         listening: Callable[[int], object] = lambda port: None,
     ) -> None:
         """``sources`` are asked in turn for each log; ``port`` 0 is any free port, see :attr:`port`.
 
         ``access`` says whom to answer, None where that is not known yet; ``used`` whether a task here goes by a server;
-        ``metrics`` returns the answer to a scrape;
+        ``metrics`` returns the answer to a scrape, ``usage`` what tasks take, by their ids;
         ``listening`` is told the port once there is one.
         """
         self._access = access
         self._used = used
         self._tunnels = tunnels if tunnels is not None else Tunnels()
         self._metrics = metrics
+        self._usage = usage
         self._listening = listening
         self._io = io
         self._sources = sources
@@ -215,6 +220,9 @@ class Endpoint:
         path, _, query = target.partition("?")
         if path == "/metrics":
             _write(writer, 200, exposition.CONTENT_TYPE, self._metrics())
+            return
+        if path == "/usage":
+            _answer(writer, 200, {"tasks": self._usage()})
             return
         found = _PATH.match(path)
         if found is None:

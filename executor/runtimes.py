@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from .core import actions as do
+from .core.usage import Reading
 
 ContainerAction = (
     do.StartContainer
@@ -61,6 +62,11 @@ class Runtime(Protocol):
     def command_stop(self, command_id: str) -> bool:
         """End a command that takes too long, with all that it has started; return whether it has ended. Raises TemporaryError."""
 
+    def readings(self, task_ids: Collection[str]) -> Mapping[str, Reading]:
+        """Return what tasks take of CPU and memory, by their ids. Those of which that is not known, or which do not run, are
+        left out. Never raises.
+        """
+
 
 class Runtimes:
     """A Runtime out of those that are switched on; the machine asks none that is not (core/start.py)."""
@@ -109,6 +115,12 @@ class Runtimes:
     def command_stop(self, command_id: str) -> bool:
         name, _, own_id = command_id.partition(" ")
         return self._found[name].command_stop(own_id)
+
+    def readings(self, task_ids: Collection[str]) -> Mapping[str, Reading]:
+        found: dict[str, Reading] = {}
+        for name, runtime in self._found.items():
+            found |= runtime.readings([task_id for task_id in task_ids if self._of(task_id) == name])
+        return found
 
     def _of(self, task_id: str) -> str:
         return next((name for name, runtime in self._found.items() if runtime.has(task_id)), list(self._found)[-1])

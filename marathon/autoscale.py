@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .app_parts import Part
 
@@ -16,7 +16,12 @@ TARGETS: Final = {
     "requests_per_second": "requests/s",
     "concurrency": "requests under way",
     "queue": "requests waiting",
+    "cpu": "CPU limits in use",
 }
+#: Those that balancers count.
+BALANCED: Final = ("requests_per_second", "concurrency", "queue")
+#: Without a hard limit more than its ``cpus`` may be in use, but not that many times.
+_SHARE_MAX: Final = 10
 _SECONDS_MAX: Final = 3600
 
 Amount = Annotated[float, Field(ge=0.001, le=1e9)]
@@ -30,6 +35,14 @@ class Target(Part):
     requests_per_second: Amount | None = None  #: that come to it through balancers; in mode ``tcp`` connections
     concurrency: Amount | None = None  #: under way at it or waiting for it, at balancers
     queue: Amount | None = None  #: waiting for it alone, which is so with ``ERATOS_n_MAXCONN``
+    cpu: Annotated[float, Field(ge=0.01)] | None = None  #: share of the CPU that it may use: its limit, or its ``cpus``
+
+    @field_validator("cpu")
+    @classmethod
+    def _is_a_share(cls, cpu: float | None) -> float | None:
+        if cpu is not None and cpu > _SHARE_MAX:
+            raise ValueError(f"is {cpu:g}, and it is a share, {_SHARE_MAX} at most: give 0.7 for 70 %")
+        return cpu
 
     @model_validator(mode="after")
     def _says_when_there_are_too_many(self) -> Self:
@@ -37,7 +50,9 @@ class Target(Part):
             raise ValueError(f"states nothing: give one of {', '.join(_names())}")
         if set(self.stated) == {"queue"}:
             # An empty queue is what is wanted, and no sign that fewer instances would do.
-            raise ValueError("has queue alone, which says only when instances are too few: add requestsPerSecond or concurrency")
+            raise ValueError(
+                "has queue alone, which says only when instances are too few: add requestsPerSecond, concurrency or cpu"
+            )
         return self
 
     @property
@@ -45,6 +60,11 @@ class Target(Part):
         """The targets that are stated, by their names in :data:`TARGETS`."""
         found = {name: getattr(self, name) for name in TARGETS}
         return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def balanced(self) -> bool:
+        """Whether any of it is counted by balancers."""
+        return any(name in BALANCED for name in self.stated)
 
 
 def _names() -> list[str]:

@@ -47,6 +47,7 @@ _OURS: Final = (
         "/v2/needs",
         "/v2/overview",
         "/v2/tunnels/",
+        "/v2/usage",
         "/v2/whoami",
     ),
     "/v1/jobs",
@@ -400,6 +401,10 @@ class MarathonClient:
     def request(self, request_id: str) -> Json:
         """Ask who served a request, by its id; eratos only."""
         return self._object("GET", "/v2/requests/" + quote(request_id, safe=""))
+
+    def usage(self, *app_ids: str) -> list[Json]:
+        """Ask what the instances of apps take of CPU and memory, none: of all; eratos only."""
+        return list(self._part("tasks", "/v2/usage", {"app": list(app_ids)}))
 
     def rotation(self, app_ids: Iterable[str]) -> list[Json]:
         """Ask where balancers do not send to all ready instances of apps; eratos only."""

@@ -236,10 +236,16 @@ def _autoscale(app: App) -> Iterable[Problem]:
     if app.single_instance and app.autoscale.max > 1:
         text = f"is {app.autoscale.max}: the label {labels.SINGLE_INSTANCE} allows one at most; remove autoscale"
         yield Problem("/eratos/autoscale/max", text)
-    if not any(found.balanced for found in app.routings):
+    target = app.autoscale.target
+    # With a hard limit no share is above 1.
+    if target.cpu is not None and app.cpus_limit_m and target.cpu * (1 + app.autoscale.tolerance) >= 1:
+        most = 1 / (1 + app.autoscale.tolerance)
+        text = f"is never passed: with resourceLimits.cpus no share is above 1, and tolerance is {app.autoscale.tolerance:g}"
+        yield Problem("/eratos/autoscale/target/cpu", f"{text}; give less than {most:.2f}")
+    if target.balanced and not any(found.balanced for found in app.routings):
         why = "; ".join(dict.fromkeys(found.why_not for found in app.routings)) or "the app has no port"
         yield Problem("/eratos/autoscale/target", f"is counted by balancers, and none serves the app: {why}")
-    elif app.autoscale.target.queue is not None and not any(found.maxconn for found in app.routings):
+    elif target.queue is not None and not any(found.maxconn for found in app.routings):
         text = "never comes to be: requests wait where instances may have so many at a time; state the label ERATOS_0_MAXCONN"
         yield Problem("/eratos/autoscale/target/queue", text)
 
@@ -362,7 +368,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("constraints", "acceptedResourceRoles", "dependencies", "container", "fetch", "id"), _distinct_items),
     (("eratos", "id"), _requirements),
     (("eratos", "instances", "constraints", "labels", "upgradeStrategy"), _per_host),
-    (("eratos", "instances", "labels", *_PORT_FIELDS), _autoscale),
+    (("eratos", "instances", "labels", "resourceLimits", *_PORT_FIELDS), _autoscale),
     (("eratos", "labels", "upgradeStrategy", "unreachableStrategy", "killSelection"), _ordinals),
     (("container", "residency", "upgradeStrategy", "unreachableStrategy", "eratos", "labels"), _residency),
 )

@@ -1,24 +1,33 @@
-"""Asks balancers what they have counted, for as long as a gate of a canary or the number of an app's instances goes by it."""
+"""Asks balancers what they have counted, for as long as a gate of a canary or the number of an app's instances goes by it, and
+executors what their tasks take where the number goes by that.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from .api import companions
 from .api.controller import Balancer
+from .api.executors import Answer
 from .core import scaling
 from .core.events import FiguresSeen
 from .core.gates import QueueFigures, ServerFigures
 from .core.state import State
+from .core.usage import TaskUsage
 
 log = logging.getLogger(__name__)
 
 PERIOD_S: Final = 2.0
 NOBODY: Final = "no balancer is registered in Consul"
+
+
+async def _nobody(hosts: Mapping[str, str]) -> Mapping[str, Answer]:
+    return {}
 
 
 class FigureWatch:
@@ -32,8 +41,13 @@ class FigureWatch:
         emit: Callable[[FiguresSeen], None],
         *,
         trouble: Callable[[], str] = lambda: "",
+        hosts: Callable[[], Mapping[str, str]] = dict,
+        ask_executors: Callable[[Mapping[str, str]], Awaitable[Mapping[str, Answer]]] = _nobody,
     ) -> None:
-        """``headers``: what a companion wants to be shown for a path; ``trouble``: why balancers may not be known."""
+        """``headers``: what a companion wants to be shown for a path; ``trouble``: why balancers may not be known; ``hosts``: the
+        agents, each with its host, whose executors are asked by ``ask_executors``.
+        """
+        self._hosts, self._ask_executors = hosts, ask_executors
         self._trouble = trouble
         self._wanted, self._balancers, self._headers, self._emit = wanted, balancers, headers, emit
         self._stopping = threading.Event()
@@ -55,11 +69,16 @@ class FigureWatch:
                 log.exception("the balancers could not be asked for figures, please report this as a bug")
 
     def look(self) -> FiguresSeen:
-        """Ask every balancer."""
-        balancers = self._balancers()
-        answers = asyncio.run(companions.ask_all(balancers, self._headers))
-        found = {balancer.name: answer for balancer, answer in zip(balancers, answers, strict=True)}
-        return seen(found, self._trouble())
+        """Ask every balancer, and the executors that something depends on."""
+        return asyncio.run(self._look())
+
+    async def _look(self) -> FiguresSeen:
+        balancers, hosts = self._balancers(), self._hosts()
+        of_balancers, of_executors = await asyncio.gather(
+            companions.ask_all(balancers, self._headers), self._ask_executors(hosts)
+        )
+        found = {balancer.name: answer for balancer, answer in zip(balancers, of_balancers, strict=True)}
+        return with_usages(seen(found, self._trouble()), of_executors)
 
 
 def depended_on(state: State) -> bool:
@@ -90,6 +109,15 @@ def seen(answers: Mapping[str, companions.Document | str], trouble: str = "") ->
         except (KeyError, TypeError, ValueError, AttributeError):
             unscaled.append(f"{balancer} does not say what waits: its version may be an earlier one")
     return FiguresSeen(tuple(figures), "; ".join(missing), tuple(answered), tuple(queues), "; ".join(unscaled))
+
+
+def with_usages(event: FiguresSeen, answers: Mapping[str, Answer]) -> FiguresSeen:
+    """Return what was seen with what executors, by their agents, have said of their tasks."""
+    usages: dict[str, TaskUsage] = {}
+    for answer in answers.values():
+        usages |= {} if isinstance(answer, str) else answer
+    silent = {agent_id: answer for agent_id, answer in answers.items() if isinstance(answer, str)}
+    return replace(event, usages=usages, silent=silent)
 
 
 def _figures(balancer: str, answer: companions.Document) -> Iterator[ServerFigures]:

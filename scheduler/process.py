@@ -11,6 +11,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from eratos.common.errors import FatalError
@@ -19,13 +20,13 @@ from eratos.common.resources import Resources
 from eratos.scheduler.core.refusals import Unavailable
 
 from . import about, framework_key
-from .api import companions
+from .api import companions, executors
 from .api.controller import Balancer
 from .api_access import policy
 from .clock import Clock
 from .config import Config, parts
 from .consul_catalog import ConsulCatalog
-from .core import deployments
+from .core import deployments, scaling
 from .core.actions import Reply
 from .core.events import Command
 from .core.machine import Machine
@@ -191,7 +192,15 @@ class Process:
         )
         self._catalogue = catalogue
         catalogue.start()
-        figures = FigureWatch(lambda: loop.read(depended_on), self.balancers, self._proof, loop.emit, trouble=self.consul_trouble)
+        figures = FigureWatch(
+            lambda: loop.read(depended_on),
+            self.balancers,
+            self._proof,
+            loop.emit,
+            trouble=self.consul_trouble,
+            hosts=lambda: loop.read(scaling.measured_on),
+            ask_executors=partial(executors.ask_all, port=self._config.executor_http_port, headers=self._executor_proof),
+        )
         figures.start()
         try:
             if not self._stopping.is_set():
@@ -213,6 +222,9 @@ class Process:
 
     def _proof(self, target: str) -> dict[str, str]:
         return companions.proof(self.key.schedulers_companion_key, target, self.clock())
+
+    def _executor_proof(self, agent_id: str, target: str) -> dict[str, str]:
+        return executors.proof(self.key.agent(agent_id), target, self.clock())
 
     def _leadership_changed(self, state: Leadership) -> None:
         loop = self._loop

@@ -35,7 +35,7 @@ TARGETS = (
     *(f"scheduler/core/{name}" for name in ("gates", "per_host", "placement", "quotas", "reconcile", "rollout")),
     *(f"scheduler/core/{name}" for name in ("sweeps", "timers", "versions")),
     "scheduler/core/autoscale",
-    *(f"executor/core/{name}" for name in ("check_status", "endings", "ownership", "retention")),
+    *(f"executor/core/{name}" for name in ("check_status", "endings", "ownership", "retention", "usage")),
     *(f"haproxy/core/{name}" for name in ("guard", "usage", "zones")),
     *(f"cli/{name}" for name in ("findings", "top")),
 )

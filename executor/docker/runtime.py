@@ -9,7 +9,7 @@ are found by the name derived from it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,13 @@ from .. import ports, secret_store
 from ..core import actions as do
 from ..core import events as on
 from ..core.host import Host
+from ..core.usage import Reading
 from ..fetch_rules import FetchRules
 from ..played_host import PlayedHost
 from ..runtimes import NO_VARIABLES, ContainerAction
 from ..secret_store import NoSecrets, Secrets
 from ..work_queue import Urgency, WorkQueue
-from . import pulls
+from . import pulls, usage
 from .client import DockerClient, DockerFailure, status
 from .commands import DockerCommands
 from .files import DockerFiles
@@ -360,6 +361,10 @@ class DockerRuntime:
             self._client.api.kill(names.container_name(task_id), name)
         except DockerFailure as error:
             raise TemporaryError(self._client.explain(error)) from error
+
+    def readings(self, task_ids: Collection[str]) -> Mapping[str, Reading]:
+        """Return what tasks take, of a pod all of its containers together."""
+        return usage.readings(self._client, {task_id: self._members.docker_names(task_id) for task_id in task_ids})
 
     def command_start(self, task_id: str, command: str, container: str = "", env: Mapping[str, str] = NO_VARIABLES) -> str:
         """Start a shell command inside a task's container, or one of a pod's, and return its id. Raises TemporaryError."""

@@ -113,6 +113,11 @@ class Keeper:
         """A descriptor that can be read from once the command has ended."""
         return self._status
 
+    @property
+    def pid(self) -> int:
+        """The id of the shell that stands above the command."""
+        return self._process.pid
+
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait for the command's end and return its exit code, a signal's as 128 and its number; None: it still runs.
 

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from ..core import actions as do
 from ..core import events as on
 from ..core.host import Host
 from ..core.ownership import Mark
+from ..core.usage import Reading
 from ..fetch_rules import FetchRules
 from ..fetcher import Account, Fetches
 from ..played_host import PlayedHost
@@ -323,6 +324,18 @@ class ProcessRuntime:
         if task is None or task.keeper is None or not task.running:
             raise TemporaryError("the process does not run")
         task.keeper.signal(signal.Signals[name])
+
+    def readings(self, task_ids: Collection[str]) -> Mapping[str, Reading]:
+        """Return what tasks that run here take, out of one look at the table of processes."""
+        kept = {task_id: task.keeper.pid for task_id in task_ids if (task := self._tasks.get(task_id)) and task.keeper}
+        if not kept:
+            return {}
+        at, found = time.monotonic(), table.processes()
+        return {
+            task_id: Reading(at, *table.taken(found, keeper))
+            for task_id, keeper in kept.items()
+            if (task := self._tasks.get(task_id)) and task.running
+        }
 
     def command_start(self, task_id: str, command: str, container: str = "", env: Mapping[str, str] = NO_VARIABLES) -> str:
         """Start a shell command like a task's own process and return its id. Raises TemporaryError."""

@@ -21,6 +21,8 @@ from ..core.ownership import Mark
 
 KILL_S = 5.0
 _PAUSE_S = 0.01
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PREFIX = f"{names.PROCESS_MARK}=".encode()
 
 
@@ -33,6 +35,8 @@ class Process:
     group: int
     began: int  #: in the kernel's ticks
     zombie: bool  #: it has ended, and its parent has not asked for its exit code yet
+    cpu_ticks: int = 0  #: CPU time of its own, and of those children that have ended and were asked for their exit code
+    pages: int = 0  #: of memory that are its own or shared, and not swapped out
 
 
 def processes() -> dict[int, Process]:
@@ -42,7 +46,9 @@ def processes() -> dict[int, Process]:
         # The name in brackets may hold anything, brackets and blanks included.
         fields = _read(pid, "stat").rpartition(b")")[2].split()
         if fields:
-            found[pid] = Process(pid, int(fields[1]), int(fields[2]), int(fields[19]), fields[0] in (b"Z", b"X"))
+            ticks = sum(map(int, fields[11:15]))
+            zombie = fields[0] in (b"Z", b"X")
+            found[pid] = Process(pid, int(fields[1]), int(fields[2]), int(fields[19]), zombie, ticks, int(fields[21]))
     return found
 
 
@@ -81,6 +87,18 @@ def kill(mark: Mark | None, keeper: int | None = None) -> bool:
         if time.monotonic() >= deadline:
             return False
         time.sleep(_PAUSE_S)
+
+
+def taken(found: Mapping[int, Process], keeper: int) -> tuple[float, int]:
+    """Return the CPU time in seconds, and the memory in bytes, of a keeper's command with all that is below it.
+
+    CPU time of what has ended is its parent's, unless that one asks nobody how it ended: then it is lost. Memory that several
+    share counts for each of them.
+    """
+    below = [found[pid] for pid in _below(found, {keeper}) if pid in found]
+    # The keeper itself takes next to nothing, but has what orphans took.
+    ticks = sum(process.cpu_ticks for process in [*below, *([found[keeper]] if keeper in found else [])])
+    return ticks / _TICKS_PER_S, sum(process.pages for process in below) * _PAGE_BYTES
 
 
 def _below(found: Mapping[int, Process], tops: Iterable[int]) -> set[int]:

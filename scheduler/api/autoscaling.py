@@ -6,18 +6,27 @@ from typing import Any
 
 from eratos.common.times import timestamp
 from eratos.marathon.app import App
-from eratos.marathon.autoscale import Target
+from eratos.marathon.autoscale import BALANCED, Target
 from eratos.scheduler.core import scaling
-from eratos.scheduler.core.autoscale import Measured, Meter
+from eratos.scheduler.core.autoscale import Measured, Scaler
 from eratos.scheduler.core.state import Scaling, State
+from eratos.scheduler.core.usage import CPU
 
 Json = dict[str, Any]
 
 
 def measured(state: State, app: App, now: float) -> Measured:
     """Return what was measured of an app of late."""
-    scaler = state.scalers.get(app.id)
-    return (scaler.meter if scaler is not None else Meter()).measured(now)
+    return state.scalers.get(app.id, Scaler()).measured(now)
+
+
+def loads(state: State, app: App, now: float) -> tuple[dict[str, float], bool]:
+    """Return what is measured of an app, of that kind that it is scaled by, and whether any of it is missing."""
+    assert app.autoscale is not None, "an app that nobody wants scaled"
+    found, scaler, target = measured(state, app, now), state.scalers.get(app.id), app.autoscale.target
+    names = (*(BALANCED if target.balanced else ()), *((CPU,) if target.cpu is not None else ()))
+    values = {name: _value(scaler, found, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}, bool(found.lacking(app.autoscale))
 
 
 def shown(state: State, app: App, now: float) -> Json | None:
@@ -35,14 +44,21 @@ def shown(state: State, app: App, now: float) -> Json | None:
     return {
         **{"mode": policy.mode, "min": policy.min, "max": policy.max, "instances": app.instances, "wanted": wanted},
         "measured": {
-            str(Target.model_fields[name].alias): {"value": round(found.values[name], 3), "target": target}
+            str(Target.model_fields[name].alias): {"value": _value(scaler, found, name), "target": target}
             for name, target in policy.target.stated.items()
         },
-        "missing": found.missing,
+        "missing": found.lacking(policy),
         "message": "; ".join(filter(None, said)) or "nothing was measured yet",
         "until": timestamp(until) if until is not None else None,
         "last": _last(last) if last is not None else None,
     }
+
+
+def _value(scaler: Scaler | None, found: Measured, name: str) -> float | None:
+    """Return what was measured in all; None: nothing at all is known of what executors measure."""
+    if name == CPU and (scaler is None or not scaler.usage.known):
+        return None
+    return round(found.values[name], 3)
 
 
 def _last(found: Scaling) -> Json:

@@ -11,7 +11,6 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 
-from eratos.common import keys
 from eratos.marathon import ids, strict_json
 from eratos.marathon.app import App
 from eratos.marathon.errors import Problem
@@ -27,7 +26,7 @@ from eratos.scheduler.core.refusals import CommandRefused
 from eratos.scheduler.core.state import State
 from eratos.scheduler.events.event import of_app
 
-from . import companions, definitions, planning, quota_use, render, service_ports
+from . import companions, definitions, executors, planning, quota_use, render, service_ports
 from .addresses import SLASH
 from .answers import Definitions
 from .caller import Caller
@@ -75,8 +74,7 @@ class Context:
 
     def headers(self, agent_id: str, target: str) -> dict[str, str]:
         """Return the headers of a request for a path, query included, to the executor on an agent."""
-        key = self.agent_key(agent_id)
-        return {"Authorization": keys.proof(key, "GET", target, b"", self.clock())} if key else {}
+        return executors.proof(self.agent_key(agent_id), target, self.clock())
 
     def companion_headers(self, target: str) -> dict[str, str]:
         """Return the same for a balancer's companion."""

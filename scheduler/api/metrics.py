@@ -14,7 +14,6 @@ from prometheus_client.registry import Collector
 
 from eratos.marathon.job import path_of
 from eratos.scheduler.core import per_host, rollout
-from eratos.scheduler.core.autoscale import Measured
 from eratos.scheduler.core.refusals import Unavailable
 from eratos.scheduler.core.state import State
 
@@ -26,6 +25,8 @@ from .controller import Controller
 #: Prometheus asks for it first, and takes the older form as well.
 OPENMETRICS = "application/openmetrics-text"
 
+#: Of an app that is autoscaled: instances that it is to have, what is measured, and whether any of that is missing.
+_Scaled = tuple[int, Mapping[str, float], bool]
 _Counts = tuple[dict[str, float], Counter[tuple[str, str]], dict[str, tuple[int, int]]]
 
 
@@ -110,25 +111,26 @@ def _count(state: State, now: float) -> _Counts:
     return totals, instances, apps
 
 
-def _autoscaled(state: State, now: float) -> dict[str, tuple[int, Measured]]:
+def _autoscaled(state: State, now: float) -> dict[str, _Scaled]:
     """Return of each app that is autoscaled what it is to have, and what was measured."""
-    found = {}
+    found: dict[str, _Scaled] = {}
     for app in state.apps.values():
         if app.autoscale is not None:
             scaler = state.scalers.get(app.id)
             advice = scaler.last if scaler is not None and app.instances else None
-            found[app.id] = advice.instances if advice is not None else app.instances, autoscaling.measured(state, app, now)
+            instances = advice.instances if advice is not None else app.instances
+            found[app.id] = instances, *autoscaling.loads(state, app, now)
     return found
 
 
-def _of_autoscaling(apps: Mapping[str, tuple[int, Measured]]) -> Iterable[Metric]:
+def _of_autoscaling(apps: Mapping[str, _Scaled]) -> Iterable[Metric]:
     advised = GaugeMetricFamily("eratos_autoscale_instances", "Instances that an app should have by its load", labels=["app"])
     missing = GaugeMetricFamily("eratos_autoscale_missing", "1 while figures are missing: no scaling down", labels=["app"])
-    loads = GaugeMetricFamily("eratos_autoscale_load", "What balancers measure of an app in all", labels=["app", "target"])
-    for app_id, (instances, measured) in sorted(apps.items()):
+    loads = GaugeMetricFamily("eratos_autoscale_load", "What is measured of an app in all", labels=["app", "target"])
+    for app_id, (instances, measured, lacks) in sorted(apps.items()):
         advised.add_metric([app_id], instances)
-        missing.add_metric([app_id], float(bool(measured.missing)))
-        for target, value in measured.values.items():
+        missing.add_metric([app_id], float(lacks))
+        for target, value in measured.items():
             loads.add_metric([app_id, target], value)
     return advised, missing, loads
 

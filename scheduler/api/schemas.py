@@ -86,7 +86,7 @@ NEED: Final = object_of(
 _AUTOSCALE: Final = object_of(
     {
         **{"mode": {"enum": ["act", "advise"]}, **dict.fromkeys(("min", "max", "instances", "wanted"), _INTEGER)},
-        **{"measured": map_of(object_of({"value": _NUMBER, "target": _NUMBER})), "missing": STRING, "message": STRING},
+        **{"measured": map_of(object_of({"value": or_null(_NUMBER), "target": _NUMBER})), "missing": STRING, "message": STRING},
         "until": or_null(TIME),
         "last": or_null(object_of({"at": TIME, "from": _INTEGER, "to": _INTEGER, "message": STRING, "made": _BOOLEAN})),
     }
@@ -335,6 +335,13 @@ _SERVED = object_of(
 _ASKED = object_of(
     {"name": STRING, "trouble": STRING}, {"oldest": or_null(TIME), **dict.fromkeys(("requestId", "logRequests"), or_null(STRING))}
 )
+_USAGE = object_of(
+    {
+        **{"id": STRING, "app": STRING, "missing": STRING},
+        **dict.fromkeys(("ageSeconds", "cpus", "cpusLimit"), or_null(_NUMBER)),
+        **dict.fromkeys(("memBytes", "memLimitBytes"), or_null(_INTEGER)),
+    }
+)
 #: What the dashboard asks, beside Marathon's API.
 OVERVIEWS: Final[Mapping[str, Schema]] = {
     "Caller": object_of({"name": STRING, "roles": list_of(STRING)}),
@@ -357,6 +364,7 @@ OVERVIEWS: Final[Mapping[str, Schema]] = {
             **{"balancers": list_of(_ASKED), "reasons": list_of(STRING)},
         }
     ),
+    "Usages": object_of({"tasks": list_of(_USAGE)}),
 }
 
 _RUN_TASK = object_of(

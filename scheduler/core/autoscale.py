@@ -1,11 +1,12 @@
-"""How many instances an app should have by what balancers measure of it (``eratos.autoscale``). Pure.
+"""How many instances an app should have by what balancers and executors measure of it (``eratos.autoscale``). Pure.
 
 The formula is that of Kubernetes' HorizontalPodAutoscaler: as many as are needed for each to have its target of what there is
 in all, unless what each has now differs from it by the tolerance at most. Of several targets the one that asks for most counts.
 
 **A figure that is missing never scales down** (PaaSTA's rule). What is known is then the least there can be: it may ask for more
 instances, and for no fewer. It is missing where a balancer is silent or has vanished, a ready instance is at no balancer, or
-not all of the time was watched over which figures are averaged.
+not all of the time was watched over which figures are averaged. CPU is measured by executors (:mod:`usage`): it is missing where
+one says nothing of an instance, and where an instance that has begun is not ready.
 
 What was wanted at any moment of the stabilization window is the least to scale down to. What was there before, because a user
 set it or the scheduler was another one then, counts as wanted at that moment.
@@ -20,14 +21,12 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from eratos.common.times import timestamp
-from eratos.marathon.autoscale import TARGETS, Autoscale
+from eratos.marathon.autoscale import BALANCED, TARGETS, Autoscale
 
 from .gates import ServerFigures
+from .usage import UsageMeter
+from .window import Sample, Window
 
-#: Figures are averaged over so long.
-AVERAGE_S: Final = 20.0
-#: Without a look for so long nothing is known.
-STALE_S: Final = 10.0
 #: A balancer that is registered no more, and so may still serve, is missed for so long.
 MISSED_S: Final = 300.0
 #: Default steps: up as the HorizontalPodAutoscaler's, down more slowly than its.
@@ -46,34 +45,32 @@ class Look(NamedTuple):
     ready: Sequence[Collection[str]]  #: of each ready instance what balancers call its servers
 
 
-class Sample(NamedTuple):
-    """What one look adds up to, for the whole app."""
-
-    at: float
-    values: Mapping[str, float]  #: by the names in :data:`TARGETS`
-    missing: str
-
-
 class Measured(NamedTuple):
     """What was measured of the whole app of late."""
 
     values: Mapping[str, float]  #: by the names in :data:`TARGETS`; the least there can be, where something is missing
-    missing: str  #: empty: nothing is
+    missing: str  #: of what balancers count; empty: nothing is
+    unmeasured: str = ""  #: of what executors measure; empty: nothing is
+
+    def lacks(self, name: str) -> str:
+        """Say what is missing of one target's figure; empty: nothing is."""
+        return self.missing if name in BALANCED else self.unmeasured
+
+    def lacking(self, policy: Autoscale) -> str:
+        """Say what is missing of all that an app is scaled by."""
+        return "; ".join(dict.fromkeys(filter(None, map(self.lacks, policy.target.stated))))
 
 
 @dataclass(slots=True)
 class Meter:
     """Adds up what balancers count. They count from their own start, and begin anew with each process."""
 
-    since: float | None = None  #: when the first look was
-    _samples: deque[Sample] = field(default_factory=deque)
+    _window: Window = field(default_factory=lambda: Window("balancers", BALANCED))
     _counts: dict[str, tuple[float, dict[str, int]]] = field(default_factory=dict)  #: balancer -> when it said, server -> what
 
     def add(self, now: float, look: Look) -> None:
         """Take in a further look."""
-        if self.since is None or (self._samples and now - self._samples[-1].at > STALE_S):
-            self.since = now
-            self._samples.clear()
+        self._window.begins_anew(now)
         gone = self._gone(now, look.answered)
         missing = [look.missing] if look.missing else gone
         rate = self._rate(now, look, missing)
@@ -84,9 +81,7 @@ class Meter:
         if nowhere and not look.missing:
             missing.append(f"{nowhere} of {len(look.ready)} ready instances are at no balancer")
         values = {"requests_per_second": rate, "concurrency": concurrency, "queue": queue}
-        self._samples.append(Sample(now, values, "; ".join(missing)))
-        while self._samples[0].at <= now - AVERAGE_S:
-            self._samples.popleft()
+        self._window.add(Sample(now, values, "; ".join(missing)))
 
     def _gone(self, now: float, answered: Collection[str]) -> list[str]:
         """Forget balancers that have said nothing for long, and say which others have not."""
@@ -113,16 +108,7 @@ class Meter:
 
     def measured(self, now: float) -> Measured:
         """Return the averages of late, and why they are not all there is."""
-        if self.since is None or not self._samples or self._samples[-1].at <= now - STALE_S:
-            return Measured(dict.fromkeys(TARGETS, 0.0), "balancers were not asked of late")
-        watched = min(now - self.since, AVERAGE_S)
-        missing = next((sample.missing for sample in reversed(self._samples) if sample.missing), "")
-        if watched < AVERAGE_S:
-            so_far = f"balancers are watched for {watched:.0f} s, of {AVERAGE_S:.0f}"
-            missing = f"{so_far}; {self._samples[-1].missing}" if self._samples[-1].missing else so_far
-        # Nothing is what is known to have been in the time that was not watched.
-        part = watched / AVERAGE_S / len(self._samples)
-        return Measured({name: part * sum(sample.values[name] for sample in self._samples) for name in TARGETS}, missing)
+        return Measured(*self._window.averages(now))
 
 
 class Wish(NamedTuple):
@@ -145,8 +131,8 @@ def _by_target(policy: Autoscale, name: str, target: float, instances: int, meas
     ratio = value / (instances * target)
     if abs(ratio - 1) <= policy.tolerance + _ROUNDING:
         return Wish(instances, f"{why}, within the tolerance")
-    if ratio < 1 and measured.missing:
-        return Wish(instances, f"{why}, and not all is known: {measured.missing}")
+    if ratio < 1 and (missing := measured.lacks(name)):
+        return Wish(instances, f"{why}, and not all is known: {missing}")
     if ratio < 1 and name == "queue":
         return Wish(0, why)  # an empty queue says nothing of how many are too many
     return Wish(math.ceil(value / target), why)
@@ -173,10 +159,16 @@ class Scaler:
     """Watches one app. Not stored: a new leader's begins with what there is, and scales down after a whole window alone."""
 
     meter: Meter = field(default_factory=Meter)
+    usage: UsageMeter = field(default_factory=UsageMeter)
     instances: int | None = None  #: that the app had when it was looked at last
     changed_at: float = -math.inf  #: when that was seen to change
     last: Advice | None = None
     _wishes: deque[tuple[float, int]] = field(default_factory=deque)  #: when how many were wanted, each fewer than before it
+
+    def measured(self, now: float) -> Measured:
+        """Return what was measured of late."""
+        counted, used = self.meter.measured(now), self.usage.averages(now)
+        return Measured({**counted.values, **used.values}, counted.missing, used.missing)
 
     def advise(self, policy: Autoscale, instances: int, now: float) -> Advice:
         """Return what to do with an app that has so many instances, one at least. To be called after each look."""
@@ -186,7 +178,7 @@ class Scaler:
             self.instances = instances
             if self.last is None or instances != self.last.instances:
                 self._note(now, instances)  # somebody else set it
-        wanted = wish(policy, instances, self.meter.measured(now))
+        wanted = wish(policy, instances, self.measured(now))
         self._note(now, wanted.instances)
         while self._wishes[0][0] < now - policy.stabilization_window_seconds:
             self._wishes.popleft()

@@ -11,6 +11,7 @@ from eratos.marathon.job import Job
 from .gates import QueueFigures, ServerFigures
 from .mesos_types import InverseOffer, Offer, TaskStatus
 from .records import QuotaRecord
+from .usage import TaskUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +105,15 @@ class LookAround:
 
 @dataclass(frozen=True, slots=True)
 class FiguresSeen:
-    """What balancers have counted of their servers, asked while something is decided by it."""
+    """What balancers have counted of their servers, and executors measured of tasks, asked while something is decided by it."""
 
     servers: tuple[ServerFigures, ...]
     missing: str = ""  #: why it is not all there is; empty: every balancer has answered
     balancers: tuple[str, ...] = ()  #: those that have answered
     queues: tuple[QueueFigures, ...] = ()
     unscaled: str = ""  #: why there is less than autoscaling needs, beside what is missing; empty: there is not
+    usages: Mapping[str, TaskUsage] = field(default_factory=dict)  #: task -> what it takes, by the executors that were asked
+    silent: Mapping[str, str] = field(default_factory=dict)  #: agent -> why its executor has not said it
 
 
 @dataclass(frozen=True, slots=True)

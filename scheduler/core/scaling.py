@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from eratos.common import names
@@ -24,9 +24,17 @@ from .records import DeploymentRecord
 from .refusals import Refused
 from .state import Scaling, State
 from .step import Step
+from .usage import Share
 
 #: Begins the cause of a deployment that autoscaling made.
 CAUSE: Final = "autoscale: "
+
+
+def measured_on(state: State) -> dict[str, str]:
+    """Return the agents, each with its host, whose executors are to be asked what tasks take: an app is scaled by it."""
+    apps = (app for app in state.apps.values() if app.autoscale is not None and app.autoscale.target.cpu is not None)
+    found = (instance for app in apps for instance in state.instances_of(app.id) if not instance.waiting)
+    return {instance.agent_id: instance.hostname for instance in found}
 
 
 def asked_for(state: State) -> bool:
@@ -47,10 +55,13 @@ def figures_seen(step: Step, event: FiguresSeen) -> None:
     queues: dict[str, list[QueueFigures]] = {}
     for queue in event.queues:
         queues.setdefault(queue.service, []).append(queue)
-    for app in [app for app in state.apps.values() if app.autoscale is not None]:
+    for app, target in [(app, app.autoscale.target) for app in state.apps.values() if app.autoscale is not None]:
         try:
             scaler = state.scalers.setdefault(app.id, Scaler())
-            scaler.meter.add(step.now, _look(state, app, event, rows, queues))
+            if target.balanced:
+                scaler.meter.add(step.now, _look(state, app, event, rows, queues))
+            if target.cpu is not None:
+                scaler.usage.add(step.now, list(_shares(state, app, event)))
             if app.instances:
                 _decide(step, app, scaler)
         except Exception as error:
@@ -78,6 +89,22 @@ def _look(
     missing = "; ".join(filter(None, (event.missing, event.unscaled)))
     of_app = [row for of_task in servers.values() for server in of_task for row in rows.get(server, ())]
     return Look(of_app, waiting, event.balancers, missing, ready)
+
+
+def _shares(state: State, app: App, event: FiguresSeen) -> Iterator[Share]:
+    """Yield what part of its CPU each instance uses that has begun and is to go on. One that waits for a host uses nothing."""
+    for instance in state.instances_of(app.id):
+        if instance.waiting or instance.stopping:
+            continue
+        usage = event.usages.get(instance.task_id)
+        if not instance.ready(app.checked):
+            yield Share(None, f"{instance.task_id} is not ready")
+        elif instance.agent_id in event.silent:
+            yield Share(None, event.silent[instance.agent_id])
+        elif usage is None or usage.cpu_share is None:
+            yield Share(None, f"the executor on {instance.hostname} has not measured {instance.task_id} yet")
+        else:
+            yield Share(usage.cpu_share)
 
 
 def _decide(step: Step, app: App, scaler: Scaler) -> None:

@@ -146,6 +146,29 @@ def test_a_command_that_is_given_up_ends_with_all_that_it_has_started(real: Rig)
     until(lambda: real.runtime.command_result(second) == 0, 20, "the task goes on")
 
 
+def test_what_a_task_takes_is_read_as_long_as_it_runs(rig: Rig) -> None:
+    # 5 MB in a variable: what the shell itself holds is far less.
+    script = "x=$(head -c 5000000 /dev/zero | tr '\\0' x); echo up; while :; do :; done"
+    task_id = rig.started("exec sleep 1000" if rig.kind == "fake" else script, task="busy")
+    idle = rig.started("exec sleep 1000", task="idle")
+    if rig.kind != "fake":
+        until(lambda: rig.read_log(task_id), 60, "the task holds its memory")
+    first = rig.runtime.readings([task_id, idle, "nobody"])
+    assert set(first) == {task_id, idle}
+    if rig.kind != "fake":
+        assert first[task_id].mem_bytes > 5_000_000 > first[idle].mem_bytes > 0
+
+    def took_s(task: str) -> float:
+        return rig.runtime.readings([task])[task].cpu_s - first[task].cpu_s
+
+    until(lambda: took_s(task_id) > 0.3, 60, "its CPU time grows")
+    if rig.kind != "fake":
+        assert took_s(idle) < 0.3 < took_s(task_id)
+    rig.runtime.perform(do.KillContainer(task_id))
+    rig.events.until(on.ContainerDied, task_id=task_id)
+    until(lambda: rig.runtime.readings([task_id]) == {}, 20, "nothing is said of what has ended")
+
+
 def test_commands_of_a_task_that_has_ended_have_ended(real: Rig) -> None:
     task_id = real.started("exec sleep 1000")
     command_id = real.runtime.command_start(task_id, "sleep 1111")

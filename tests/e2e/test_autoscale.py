@@ -1,4 +1,7 @@
-"""Autoscaling on the real cluster: load makes an app grow, a balancer's silence keeps it, and the end of both makes it shrink."""
+"""Autoscaling on the real cluster: load makes an app grow, a balancer's silence keeps it, and the end of both makes it shrink.
+
+By CPU as well, of workers that spend it.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,25 @@ def app(cluster: Cluster, hello: dict[str, Any]) -> Iterator[dict[str, Any]]:
     until(lambda: not cluster.containers(APP), SOON_S, "the app is gone")
 
 
+@pytest.fixture
+def busy(cluster: Cluster, prime: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A prime worker whose every answer takes half of the CPU that is its share of a second."""
+    policy = {"min": 1, "max": 2, "target": {"cpu": 0.5}, "stabilizationWindowSeconds": 0, "cooldownSeconds": 1}
+    labels = {"HAPROXY_0_VHOST": "busy.test"}
+    yield prime | {"id": "/busy", "env": {"WORK_S": "0.05"}, "labels": labels, "eratos": {"autoscale": policy}}
+    cluster.delete("/busy")
+    until(lambda: not cluster.containers("/busy"), SOON_S, "the app is gone")
+
+
 @contextmanager
-def load(cluster: Cluster) -> Iterator[None]:
+def load(cluster: Cluster, host: str = HOST, path: str = "/hello") -> Iterator[None]:
     """Send more requests a second than two instances are to have, until left."""
     over = threading.Event()
 
     def send() -> None:
         while not over.wait(0.1):
             try:
-                requests.get(f"{cluster.balancers[0]}/hello", headers={"Host": HOST}, timeout=10)
+                requests.get(cluster.balancers[0] + path, headers={"Host": host}, timeout=10)
             except requests.RequestException:
                 pass  # how many come is what counts here
 
@@ -77,3 +90,21 @@ def test_load_grows_an_app_and_silence_does_not_shrink_it(cluster: Cluster, app:
         docker("unpause", silent)
     until(lambda: instances() == 1, 3 * SOON_S, "it shrinks once all is known")
     assert shown()["last"]["message"].startswith("1 instances wanted because 0 requests/s at a target of 5 each")
+
+
+def test_cpu_grows_an_app_and_its_end_shrinks_it(cluster: Cluster, busy: dict[str, Any]) -> None:
+    def shown() -> dict[str, Any]:
+        found: dict[str, Any] = cluster.any_api("GET", "/v2/explain/busy").json()["autoscale"]
+        return found
+
+    def measured() -> bool:
+        tasks = cluster.any_api("GET", "/v2/usage?app=/busy").json()["tasks"]
+        return len(tasks) == 2 and all(task["cpus"] is not None and task["memBytes"] > 0 for task in tasks)
+
+    cluster.apply({key: value for key, value in busy.items() if key != "instances"})
+    until(lambda: len(cluster.services("busy")) == 1, SOON_S, "it begins with the fewest")
+    with load(cluster, "busy.test", "/"):
+        until(lambda: shown()["instances"] == 2 and len(cluster.services("busy")) == 2, 3 * SOON_S, "CPU makes it grow")
+        until(measured, SOON_S, "both are measured")
+    until(lambda: shown()["instances"] == 1, 3 * SOON_S, "it shrinks once none is spent")
+    assert "CPU limits in use at a target of 0.5 each" in shown()["last"]["message"]

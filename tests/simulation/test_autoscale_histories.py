@@ -24,10 +24,11 @@ from eratos.scheduler.core import events
 from eratos.scheduler.core.autoscale import Look, Scaler
 from eratos.scheduler.core.gates import QueueFigures, ServerFigures
 from eratos.scheduler.core.records import APPS, INSTANCES
+from eratos.scheduler.core.usage import TaskUsage
 
 LEAST, MOST, TARGET = 2, 9, 50.0
 POLICY: dict[str, Any] = {
-    **{"min": LEAST, "max": MOST, "target": {"requestsPerSecond": TARGET, "concurrency": 20}},
+    **{"min": LEAST, "max": MOST, "target": {"requestsPerSecond": TARGET, "concurrency": 20, "cpu": 0.5}},
     **{"stabilizationWindowSeconds": 30, "cooldownSeconds": 4},
 }
 WEB = an_app("/web", LEAST, labels={"HAPROXY_0_VHOST": "web.test"}, eratos={"autoscale": POLICY})
@@ -35,7 +36,7 @@ crashes = st.none() | st.integers(0, 6)
 
 
 class Scaled(PlayedAgents):
-    """The app, before two balancers that count and sometimes say nothing."""
+    """The app, before two balancers that count and sometimes say nothing, on executors that measure and sometimes do not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,8 +65,14 @@ class Scaled(PlayedAgents):
     def change_load(self, load: float) -> None:
         self.load = load
 
-    @rule(looks=st.sampled_from([1, 5, 40]), silent=st.sampled_from([(), (), (), ("b1",), ("b1", "b2")]), crash=crashes)
-    def look(self, looks: int, silent: tuple[str, ...], crash: int | None) -> None:
+    @rule(
+        looks=st.sampled_from([1, 5, 40]),
+        silent=st.sampled_from([(), (), (), ("b1",), ("b1", "b2")]),
+        unmeasured=st.sampled_from([0, 0, 0, 1, MOST]),
+        crash=crashes,
+    )
+    def look(self, looks: int, silent: tuple[str, ...], unmeasured: int, crash: int | None) -> None:
+        """``unmeasured``: of so many instances no executor says what they take."""
         for _ in range(looks):
             before = self.instances()
             self.world.now += 2
@@ -81,8 +88,13 @@ class Scaled(PlayedAgents):
             answered = tuple(name for name in ("b1", "b2") if name not in silent)
             missing = "; ".join(f"{name} says nothing" for name in silent)
             queues = tuple(QueueFigures(name, "web", 0) for name in answered)
-            self.world.handle(events.FiguresSeen(tuple(rows), missing, answered, queues), crash)
-            if silent and self.instances() < before:
+            share = self.load / 100 / max(len(running), 1)
+            # Of what runs on a lost host and was replaced nobody misses anything.
+            wanted = {i.task_id for i in self.world.machine.state.with_task() if not i.stopping}
+            hidden = [task_id for task_id in running if task_id in wanted][:unmeasured]
+            usages = {task_id: TaskUsage(1.0, share / 10, 0.1, 0, None) for task_id in running if task_id not in hidden}
+            self.world.handle(events.FiguresSeen(tuple(rows), missing, answered, queues, usages=usages), crash)
+            if (silent or hidden) and self.instances() < before:
                 self.shrank_in_silence = True
 
     @rule(load=st.sampled_from([0.0, 60.0]), silent=st.sampled_from([("b1",), ("b2",), ("b1", "b2")]))
@@ -91,7 +103,15 @@ class Scaled(PlayedAgents):
             self.world.subscribe()
         self.settle()
         self.load = load
-        self.look(40, silent, None)
+        self.look(40, silent, 0, None)
+
+    @rule(load=st.sampled_from([0.0, 60.0]), unmeasured=st.sampled_from([1, MOST]))
+    def an_executor_falls_silent_as_load_falls(self, load: float, unmeasured: int) -> None:
+        if not self.world.connected:
+            self.world.subscribe()
+        self.settle()
+        self.load = load
+        self.look(40, (), unmeasured, None)
 
     @rule(pick=st.integers(0, 50))
     def a_balancer_begins_anew(self, pick: int) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from eratos.common.errors import TemporaryError
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
+from eratos.executor.core.usage import Reading
 from eratos.executor.runtimes import NO_VARIABLES
 
 
@@ -43,6 +44,7 @@ class FakeRuntime:
         self.stopped_commands: list[str] = []
         self.hanging_commands: set[str] = set()  #: that no signal ends
         self.containers: dict[str, FakeContainer] = {}
+        self.began_at = time.monotonic()
         self._lock = threading.RLock()
 
     def start(self) -> None:
@@ -135,6 +137,12 @@ class FakeRuntime:
         self.command_env = dict(env)
         self.started_commands.append(command)
         return command
+
+    def readings(self, task_ids: Collection[str]) -> dict[str, Reading]:
+        """Return what is read of containers that keep a core busy."""
+        now = time.monotonic()
+        running = (task_id for task_id in task_ids if task_id in self.containers and self.containers[task_id].running)
+        return {task_id: Reading(now, now - self.began_at, 1 << 20) for task_id in running}
 
     def command_stop(self, command_id: str) -> bool:
         self.stopped_commands.append(command_id)

@@ -54,9 +54,41 @@ def test_the_figures_of_an_instance_are_those_of_all_balancers(balancers: list[A
     assert (row.task, row.app, row.host, row.state) == (TASK, "/shop", "h1", "ready")
 
 
-A = Row("a", "/x", "h2", "ready", "2026-01-01", 5.0, 30.0, 0)
+MIB = 1 << 20
+
+
+def usage(**figures: Any) -> dict[str, Any]:
+    known = dict.fromkeys(("ageSeconds", "cpus", "cpusLimit", "memBytes", "memLimitBytes")) | figures
+    return {"id": TASK, "app": "/shop", "missing": "" if figures else "h1 does not answer", **known}
+
+
+@pytest.mark.parametrize(
+    ("usages", "cells"),
+    [
+        ([usage(ageSeconds=1, cpus=0.42, cpusLimit=0.5, memBytes=34 * MIB, memLimitBytes=64 * MIB)], ["0.42", "84", "34", "53"]),
+        # What is not known is never 0, and what is 0 is.
+        ([usage(ageSeconds=1, cpus=0.0, cpusLimit=0.5, memBytes=0, memLimitBytes=64 * MIB)], ["0.00", "0", "0", "0"]),
+        ([usage(ageSeconds=1, cpus=None, cpusLimit=0.5, memBytes=34 * MIB)], ["-", "-", "34", "-"]),
+        ([usage(ageSeconds=1, cpus=1.5, cpusLimit=None, memBytes=MIB)], ["1.50", "-", "1", "-"]),
+        ([usage()], ["-", "-", "-", "-"]),
+        ([], ["-", "-", "-", "-"]),
+    ],
+)
+def test_cpu_and_memory_are_shown_or_shown_to_be_missing(usages: list[Any], cells: list[str]) -> None:
+    found = top.rows(overview(TASK), [balancer((10, 50, 1))], usages)
+    names, line = (text.split() for text in top.table(found, Output()).lines(None))
+    assert [line[names.index(name)] for name in ("CPU", "%CPU", "MIB", "%MEM")] == cells
+
+
+def test_who_does_not_say_what_is_taken_is_named_above_the_table() -> None:
+    found = top.rows(overview(TASK), [], [usage()])
+    assert top.head(found, 1).endswith("; no CPU and memory of 1: h1 does not answer")
+    assert "no CPU" not in top.head(top.rows(overview(TASK), [], [usage(cpus=None, memBytes=1)]), 1)
+
+
+A = Row("a", "/x", "h2", "ready", "2026-01-01", 5.0, 30.0, 0, 0.5, mem_bytes=3 * MIB)
 B = Row("b", "/x", "h1", "unready", "2026-01-03", None, None, None)
-C = Row("c", "/w", "h3", "ready", "2026-01-02", 9.0, 10.0, 4)
+C = Row("c", "/w", "h3", "ready", "2026-01-02", 9.0, 10.0, 4, 0.0, mem_bytes=5 * MIB)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +104,9 @@ C = Row("c", "/w", "h3", "ready", "2026-01-02", 9.0, 10.0, 4)
         ("requests", True, "bac"),
         ("answer", False, "acb"),
         ("errors", False, "cab"),
+        ("cpu", False, "acb"),
+        ("cpu", True, "bca"),
+        ("mem", False, "cab"),
     ],
 )
 def test_order(by: Any, reverse: bool, order: str) -> None:

@@ -15,6 +15,7 @@ from support.folders import ROOT
 
 from eratos.common import exposition
 from eratos.executor.figures import Figures
+from eratos.executor.usage import UsageWatch
 from eratos.haproxy import config
 from eratos.haproxy.apply import Applier
 from eratos.scheduler.api.metrics import StateCollector
@@ -34,7 +35,8 @@ def exposed(folder: Path) -> dict[str, str]:
     registry.register(StateCollector(controller, lambda: controller.now))
     applier = Applier(config.read({"ERATOS_STATE_DIR": str(folder)}), None, set, dict)  # type: ignore[arg-type]
     old = exposition.gauge("eratos_balancer_old_processes", "x", 0)
-    parts = exposition.render([*Figures().families([]), *applier.families(), old, *exposition.of_process()])
+    executor = [*Figures().families([]), *UsageWatch(tuple, dict).families()]
+    parts = exposition.render([*executor, *applier.families(), old, *exposition.of_process()])
     text = generate_latest(registry).decode() + parts.decode()
     families = text_string_to_metric_families(text)
     return {family.name + ("_total" if family.type == "counter" else ""): family.type for family in families}

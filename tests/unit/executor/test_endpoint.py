@@ -30,7 +30,9 @@ class Rig:
         self.logs = FakeLogs()
         self.readiness = ReadinessResults()
         counted = lambda: b"eratos_executor_launches_total 3\n"  # noqa: E731
-        self.port = listening(Endpoint(io, [FakeLogs(), self.logs], self.readiness, "127.0.0.1", 0, metrics=counted))
+        taken = lambda: {TASK: {"cpus": 0.5}}  # noqa: E731
+        sources = [FakeLogs(), self.logs]
+        self.port = listening(Endpoint(io, sources, self.readiness, "127.0.0.1", 0, metrics=counted, usage=taken))
 
     def ask(self, path: str, method: str = "GET") -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -360,3 +362,8 @@ def test_what_it_counts_is_there_for_a_scrape(rig: Rig) -> None:
     with rig.ask("/metrics") as answer:
         assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
         assert answer.read() == b"eratos_executor_launches_total 3\n"
+
+
+def test_what_tasks_take_is_there_for_the_scheduler(rig: Rig) -> None:
+    with rig.ask("/usage") as answer:
+        assert (answer.status, json.loads(answer.read())) == (200, {"tasks": {TASK: {"cpus": 0.5}}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from eratos.scheduler import figure_watch
 from eratos.scheduler.api.controller import Balancer
 from eratos.scheduler.core.events import FiguresSeen
 from eratos.scheduler.core.gates import QueueFigures, ServerFigures
+from eratos.scheduler.core.usage import TaskUsage
 
 SERVER = {"address": "10.0.0.1:80", "status": "UP", "requests": 2, "weight": 1, "rate": 7}
 COUNTED = {**SERVER, "failed": 3, "answer_ms": 12, "answered": 90, "broken": 2}
@@ -42,6 +44,24 @@ def test_a_balancer_whose_queues_are_not_known_has_not_answered_for_autoscaling(
 def test_while_consul_is_away_there_may_be_other_balancers() -> None:
     found = figure_watch.seen({"b1": {"servers": {}, "queued": {}}}, "no Consul answers")
     assert (found.missing, found.unscaled) == ("", "there may be other balancers: no Consul answers")
+
+
+def test_what_tasks_take_is_by_task_and_who_does_not_say_it_by_agent() -> None:
+    usage = TaskUsage(1.0, 0.2, 0.5, 1000, None)
+    answers = {"a1": {"t1": usage, "t2": usage}, "a2": "the executor at h2:5052 does not answer", "a3": {"t3": usage}}
+    found = figure_watch.with_usages(FiguresSeen((), "x"), answers)
+    assert found.usages == {"t1": usage, "t2": usage, "t3": usage}
+    assert (found.silent, found.missing) == ({"a2": "the executor at h2:5052 does not answer"}, "x")
+
+
+def test_executors_are_asked_beside_balancers() -> None:
+    async def ask(hosts: Mapping[str, str]) -> dict[str, str]:
+        return {agent_id: f"{host} is away" for agent_id, host in hosts.items()}
+
+    watch = figure_watch.FigureWatch(
+        lambda: True, tuple, lambda path: {}, lambda event: None, hosts=lambda: {"a1": "h1"}, ask_executors=ask
+    )
+    assert watch.look() == FiguresSeen((), figure_watch.NOBODY, silent={"a1": "h1 is away"})
 
 
 @pytest.mark.parametrize(

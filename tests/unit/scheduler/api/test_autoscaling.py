@@ -15,6 +15,7 @@ from eratos.common import names
 from eratos.scheduler.api import metrics
 from eratos.scheduler.core.events import FiguresSeen
 from eratos.scheduler.core.gates import ServerFigures
+from eratos.scheduler.core.usage import TaskUsage
 from eratos.scheduler.events.event import Event
 from eratos.scheduler.events.standing import AUTOSCALE
 
@@ -85,6 +86,33 @@ def test_silence_is_explained_and_counted(api: ApiClient, controller: FakeContro
     assert 'eratos_autoscale_missing{app="/web"} 1.0' in text
     assert 'eratos_autoscale_instances{app="/web"} 2.0' in text
     assert 'eratos_autoscale_load{app="/web",target="requests_per_second"} 45.0' in text
+
+
+def test_what_is_not_known_of_the_cpu_is_null_and_no_sample(api: ApiClient, controller: FakeController) -> None:
+    app = Loaded(api, controller, target={"cpu": 0.5})
+
+    def look(seconds: int, *cpus: float | None) -> None:
+        for _ in range(seconds // 2):
+            controller.now += 2
+            usages = {task: TaskUsage(1.0, found, 0.1, 0, None) for task, found in zip(app.tasks, cpus, strict=False)}
+            controller.handle(FiguresSeen((), "no balancer is registered in Consul", usages=usages))
+
+    def exposed() -> str:
+        return generate_latest(metrics.registry(controller, lambda: controller.now)).decode()
+
+    look(40, None, None)
+    found = app.shown()
+    assert found["measured"] == {"cpu": {"value": None, "target": 0.5}}
+    assert found["missing"].startswith("the CPU of 2 of 2 instances is not known: the executor on ")
+    assert "2 instances wanted because 0 CPU limits in use" in found["message"]
+    assert 'target="cpu"' not in exposed()
+    assert 'eratos_autoscale_missing{app="/web"} 1.0' in exposed()
+    look(40, 0.04, 0.05)
+    found = app.shown()
+    assert (found["measured"], found["missing"]) == ({"cpu": {"value": 0.9, "target": 0.5}}, "")
+    assert 'eratos_autoscale_load{app="/web",target="cpu"} 0.9' in exposed()
+    assert "requests_per_second" not in exposed()
+    assert 'eratos_autoscale_missing{app="/web"} 0.0' in exposed()
 
 
 def test_a_change_is_an_event_and_a_deployment_with_its_cause(

@@ -48,11 +48,11 @@ MAY = {
 ABOUT_NO_APP = {
     *("/v2/apps", "/v2/tasks", "/v2/info", "/v2/leader", "/v2/deployments", "/v2/queue", "/v2/plugins"),
     *("/v2/pods", "/v2/pods/::status", "/v2/needs", "/v1/jobs", "/v0/scheduled-jobs", "/v2/quotas", "/v2/volumes"),
-    *("/v2/logs", "/v2/overview", "/v2/balancers", "/v2/requests/{request_id}", "/v2/whoami"),
+    *("/v2/logs", "/v2/overview", "/v2/balancers", "/v2/requests/{request_id}", "/v2/usage", "/v2/whoami"),
     *("/v2/events", "/v2/groups", "/v2/groups/apps", "/v2/groups/versions", "/v2/groups/versions/{version}"),
 }
 #: What says which app a request is about, where its address does not.
-QUERIES = {"/v2/tunnels/exec": "?name=/shop/cart", "/v2/tunnels/forward": "?app=/shop/cart"}
+QUERIES = {"/v2/tunnels/exec": "?name=/shop/cart", "/v2/tunnels/forward": "?app=/shop/cart", "/v2/usage": "?app=/none"}
 APP = {"id": "/shop/cart", "cmd": "sleep 1000", "cpus": 0.1, "mem": 32, "instances": 2}
 CONTAINER = {"name": "web", "resources": {"cpus": 0.1, "mem": 32}, "image": {"id": "eratos/hello"}}
 POD = {"id": "/shop/cart", "containers": [CONTAINER]}

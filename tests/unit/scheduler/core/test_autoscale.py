@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from eratos.marathon.autoscale import Autoscale
-from eratos.scheduler.core.autoscale import MISSED_S, STALE_S, Look, Measured, Meter, Scaler, bounded, wish
+from eratos.scheduler.core.autoscale import MISSED_S, Look, Measured, Meter, Scaler, bounded, wish
 from eratos.scheduler.core.gates import ServerFigures
+from eratos.scheduler.core.usage import Share, UsageMeter
+from eratos.scheduler.core.window import STALE_S
 
 T0 = 1_800_000_000.0
 
@@ -88,6 +90,92 @@ def test_each_is_to_have_its_target(instances: int, found: Measured, wanted: int
 def test_the_target_that_asks_for_most_counts(target: dict[str, float], found: Measured, wanted: int, why: str) -> None:
     made = wish(policy(target=target), 6, found)
     assert (made.instances, why in made.why) == (wanted, True), made
+
+
+def used(cpu: float, missing: str = "", unmeasured: str = "") -> Measured:
+    return Measured({"requests_per_second": 200.0, "concurrency": 0.0, "queue": 0.0, "cpu": cpu}, missing, unmeasured)
+
+
+@pytest.mark.parametrize(
+    ("target", "found", "wanted", "why"),
+    [
+        ({"cpu": 0.5}, used(2.0), 4, "2 CPU limits in use at a target of 0.5 each, within the tolerance"),
+        ({"cpu": 0.5}, used(2.2), 4, "within the tolerance"),
+        ({"cpu": 0.5}, used(2.21), 5, "2.21 CPU limits in use at a target of 0.5 each"),
+        ({"cpu": 0.5}, used(3.9), 8, "3.9 CPU limits in use"),
+        ({"cpu": 0.7}, used(14.1), 20, "14.1 CPU limits in use"),  # no more than max
+        ({"cpu": 0.5}, used(1.79), 4, "1.79 CPU limits in use at a target of 0.5 each"),
+        ({"cpu": 0.5}, used(1.4), 3, "1.4 CPU limits in use"),
+        ({"cpu": 0.5}, used(0.0), 2, "0 CPU limits in use"),  # no fewer than min
+        # A missing figure never scales down, and what is known may ask for more.
+        ({"cpu": 0.5}, used(0.0, unmeasured="h1 is silent"), 4, "and not all is known: h1 is silent"),
+        ({"cpu": 0.5}, used(1.4, unmeasured="h1 is silent"), 4, "and not all is known: h1 is silent"),
+        ({"cpu": 0.5}, used(2.9, unmeasured="h1 is silent"), 6, "2.9 CPU limits in use"),
+        # What balancers do not say is no matter of CPU, nor the other way round.
+        ({"cpu": 0.5}, used(1.4, missing="b1 is silent"), 3, "1.4 CPU limits in use"),
+        ({"requests_per_second": 100}, used(9.0, unmeasured="h1 is silent"), 2, "200 requests/s"),
+        # Of several targets the one that asks for most counts.
+        ({"cpu": 0.5, "requests_per_second": 25}, used(1.0), 8, "200 requests/s"),
+        ({"cpu": 0.5, "requests_per_second": 100}, used(3.0), 6, "3 CPU limits in use"),
+        ({"cpu": 0.5, "requests_per_second": 100}, used(0.0, unmeasured="h1 is silent"), 4, "h1 is silent"),
+        ({"cpu": 0.5, "requests_per_second": 100}, used(0.0, missing="b1 is silent"), 4, "b1 is silent"),
+    ],
+)
+def test_each_is_to_use_its_target_of_the_cpu(target: dict[str, float], found: Measured, wanted: int, why: str) -> None:
+    made = wish(policy(target=target), 4, found)
+    assert (made.instances, why in made.why) == (wanted, True), made
+
+
+@pytest.mark.parametrize(
+    ("target", "lacking"),
+    [
+        ({"cpu": 0.5}, "h1"),
+        ({"requests_per_second": 5}, "b1"),
+        ({"requests_per_second": 5, "concurrency": 5}, "b1"),
+        ({"requests_per_second": 5, "cpu": 0.5}, "b1; h1"),
+    ],
+)
+def test_only_what_an_app_is_scaled_by_is_missed(target: dict[str, float], lacking: str) -> None:
+    assert used(1, "b1", "h1").lacking(policy(target=target)) == lacking
+    assert used(1).lacking(policy(target=target)) == ""
+
+
+def shares(*values: float | None) -> list[Share]:
+    return [Share(value, "" if value is not None else "it is new") for value in values]
+
+
+def test_the_cpu_of_all_instances_is_a_sum_averaged_over_the_last_seconds() -> None:
+    meter, now = UsageMeter(), T0
+    assert meter.averages(now).missing == "executors were not asked of late"
+    meter.add(now, shares(0.5, 0.7))
+    assert meter.averages(now) == ({"cpu": 0.0}, "executors are watched for 0 s, of 20")
+    for _ in range(10):
+        now += 2
+        meter.add(now, shares(0.5, 0.7))
+    assert meter.averages(now) == ({"cpu": pytest.approx(1.2)}, "")
+    for _ in range(5):
+        now += 2
+        meter.add(now, shares(1.0, 1.0))
+    assert meter.averages(now) == ({"cpu": pytest.approx(1.6)}, "")
+    assert meter.averages(now + STALE_S) == ({"cpu": 0.0}, "executors were not asked of late")
+
+
+def test_an_instance_without_a_figure_is_missing_as_long_as_it_counts_in_the_average() -> None:
+    meter, now = UsageMeter(), T0
+    for _ in range(12):
+        now += 2
+        meter.add(now, shares(0.5, 0.7))
+    meter.add(now := now + 2, shares(0.5, None, None))
+    assert meter.known == 1
+    assert meter.averages(now).missing == "the CPU of 2 of 3 instances is not known: it is new"
+    assert meter.averages(now).values["cpu"] < 1.2
+    for _ in range(9):
+        meter.add(now := now + 2, shares(0.5, 0.7, 0.1))
+    assert meter.averages(now).missing
+    meter.add(now + 2, shares(0.5, 0.7, 0.1))
+    assert meter.averages(now + 2).missing == ""
+    meter.add(now + 4, [])
+    assert (meter.known, meter.averages(now + 4).missing) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,10 @@ from eratos.marathon.errors import InvalidApp
 from eratos.scheduler.core import actions, events, scaling
 from eratos.scheduler.core.actions import Refusal
 from eratos.scheduler.core.gates import QueueFigures, ServerFigures
+from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.records import APPS, DEPLOYMENTS, QuotaRecord
 from eratos.scheduler.core.state import Outcome
+from eratos.scheduler.core.usage import TaskUsage
 
 POLICY: dict[str, Any] = {
     **{"min": 2, "max": 12, "target": {"requestsPerSecond": 50}},
@@ -264,9 +266,88 @@ def test_queues_of_all_its_services_and_of_no_other_count() -> None:
     assert core.wanted == 8
 
 
+class Busy(Loaded):
+    """A core whose instances use CPU, so many limits of it in all, of which their executors tell."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app)
+        self.unready: set[str] = set()  #: tasks that fail their checks
+
+    def use(self, seconds: float, cpu: float, *, silent: str = "", unknown: int = 0, rests: bool = True) -> None:
+        """Have executors asked every two seconds: all or none, or all but the figures of some instances."""
+        for _ in range(int(seconds / 2)):
+            self.tick(2)
+            running = [i for i in self.state.with_task() if i.ready(False)]
+            known = {i.task_id: TaskUsage(1.0, cpu / len(running) / 10, 0.1, 1 << 20, None) for i in running[unknown:]}
+            agents = dict.fromkeys((i.agent_id for i in running), silent) if silent else {}
+            self.handle(events.FiguresSeen((), "", usages={} if silent else known, silent=agents))
+            if rests:
+                self.rest()
+
+
+def busy(instances: int = 2, **policy: Any) -> App:
+    """Return an app that is scaled by CPU and is at no balancer."""
+    return an_app("/web", instances, cpus=0.1, eratos={"autoscale": POLICY | {"target": {"cpu": 0.5}} | policy})
+
+
+def test_cpu_starts_instances_and_its_end_stops_them() -> None:
+    core = Busy(busy())
+    core.use(60, 1.0)
+    assert (core.wanted, core.running) == (2, 2)
+    core.use(40, 4.0)
+    assert (core.wanted, core.running) == (8, 8)
+    assert core.state.scalings["/web"].why.endswith("CPU limits in use at a target of 0.5 each")
+    core.use(50, 0.2)
+    assert core.wanted == 8
+    core.use(300, 0.2)
+    assert (core.wanted, core.running) == (2, 2)
+
+
+@pytest.mark.parametrize("missing", [{"silent": "the executor at h1:5052 does not answer"}, {"unknown": 1}])
+def test_an_executor_that_says_nothing_never_scales_down(missing: dict[str, Any]) -> None:
+    core = Busy(busy(8))
+    core.use(60, 4.0)
+    core.use(600, 0.0, **missing)
+    assert core.wanted == 8
+    why = core.state.scalers["/web"].last.wish.why  # type: ignore[union-attr]
+    assert "and not all is known: the CPU of " in why
+    core.use(200, 0.0)
+    assert core.wanted == 2
+
+
+def test_an_instance_that_is_not_ready_is_missing_and_one_that_waits_for_a_host_uses_nothing() -> None:
+    core = Busy(busy(4))
+    app = core.state.apps["/web"]
+    [first, *others] = list(core.state.with_task())
+    usages = {i.task_id: TaskUsage(1.0, 0.05, 0.1, 0, None) for i in others}
+    usages[first.task_id] = TaskUsage(1.0, None, 0.1, 0, None)
+
+    def shares() -> list[str]:
+        return [share.why for share in scaling._shares(core.state, app, events.FiguresSeen((), usages=usages)) if share.why]
+
+    assert shares() == [f"the executor on {first.hostname} has not measured {first.task_id} yet"]
+    del usages[first.task_id]
+    assert len(shares()) == 1
+    core.state.alter(first, stopping=True)
+    assert shares() == []
+    core.state.alter(first, stopping=False, state=TaskState.STAGING)
+    assert shares() == [f"{first.task_id} is not ready"]
+    assert set(scaling.measured_on(core.state)) == {i.agent_id for i in core.state.with_task()}
+
+
+def test_only_executors_of_apps_that_are_scaled_by_cpu_are_asked() -> None:
+    assert scaling.measured_on(Loaded(scaled()).state) == {}
+    assert scaling.measured_on(Busy(busy(2, mode="advise")).state) != {}
+
+
 @pytest.mark.parametrize(
     ("instances", "fields", "problem"),
     [
+        (2, {"target": {"cpu": 70}}, "/eratos/autoscale/target/cpu: is 70, and it is a share, 10 at most: give 0.7 for 70 %"),
+        (2, {"target": {"cpu": 0}}, "/eratos/autoscale/target/cpu: must be at least 0.01"),
+        (2, {"target": {"cpu": "70%"}}, "/eratos/autoscale/target/cpu: must be a number"),
+        (2, {"target": {"cpu": True}}, "/eratos/autoscale/target/cpu: must be a number"),
+        (2, {"target": {"cpu": 0.5, "concurrency": 3}, "labels": {}}, "/eratos/autoscale/target: is counted by balancers, and"),
         (1, {}, "/instances: is 1, and eratos.autoscale.min is 2"),
         (13, {}, "/instances: is 13, and eratos.autoscale.max is 12"),
         (4, {"min": 5, "max": 4}, "/eratos/autoscale: has min 5 above max 4"),
@@ -291,6 +372,32 @@ def test_what_cannot_be_carried_out_is_refused_with_its_field(instances: int, fi
     with pytest.raises(InvalidApp) as refused:
         an_app("/web", instances, labels={**labels, **fields.get("labels", {})}, **given)
     assert any(f"{found.path}: {found.message}".startswith(problem) for found in refused.value.problems), refused.value.problems
+
+
+@pytest.mark.parametrize(
+    ("cpu", "fields", "most"),
+    [
+        (0.95, {}, "0.91"),
+        (0.91, {}, "0.91"),
+        (0.90, {}, ""),
+        (0.96, {"tolerance": 0.05}, "0.95"),
+        (0.94, {"tolerance": 0.05}, ""),
+        (1.0, {"tolerance": 0}, "1.00"),
+    ],
+)
+def test_a_target_that_a_hard_limit_keeps_from_being_passed_is_refused(cpu: float, fields: dict[str, Any], most: str) -> None:
+    policy = {"autoscale": POLICY | {"target": {"cpu": cpu}} | fields}
+    image = {"type": "DOCKER", "docker": {"image": "eratos/prime"}}
+    assert an_app("/web", 2, eratos=policy, container=image).autoscale is not None  # without one more may be in use
+    limited = {"container": image, "resourceLimits": {"cpus": 1}}
+    if not most:
+        assert an_app("/web", 2, eratos=policy, **limited).autoscale is not None
+        return
+    with pytest.raises(InvalidApp) as refused:
+        an_app("/web", 2, eratos=policy, **limited)
+    [problem] = refused.value.problems
+    assert problem.path == "/eratos/autoscale/target/cpu"
+    assert problem.message.endswith(f"give less than {most}")
 
 
 def test_an_app_without_a_number_begins_with_the_fewest() -> None:
