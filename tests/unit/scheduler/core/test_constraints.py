@@ -37,6 +37,7 @@ def holds(constraint: list[str], value: str | None, placed: list[str]) -> bool:
     [
         ("UNIQUE", None, ["r1", "r2"], ["r3"], ["r1", "r2"]),
         ("CLUSTER", None, [], ["r1", "r2"], []),
+        ("CLUSTER", None, ["r1"], ["r1"], ["r2"]),
         ("CLUSTER", None, ["r1", "r1"], ["r1"], ["r2"]),
         ("CLUSTER", "r2", ["r1"], ["r2"], ["r1"]),
         ("GROUP_BY", None, ["r1", "r2", "r2"], ["r1", "r3"], ["r2"]),
@@ -122,6 +123,19 @@ def test_instances_of_an_app_with_such_an_expression_go_on() -> None:
     assert not [action for action in out if isinstance(action, actions.Accept | actions.Kill)]
     [refusal] = machine.state.launches_of("/prime").refusals.values()
     assert "nothing is placed until it is mended" in refusal.detail
+
+
+def test_only_what_group_by_closes_may_be_opened_by_instances_elsewhere() -> None:
+    rack1 = Agent("a", "h1", zone="z1", attributes={"rack": "r1"})
+    rack2 = Agent("b", "h2", zone="z2", attributes={"rack": "r2"})
+    limits = constraints.Constraints(an_app(constraints=[["rack", "GROUP_BY", "2"], ["@hostname", "UNIQUE"]]), ())
+    assert limits.group(rack1) == ("r1",), "by what it is grouped alone"
+    assert not limits.reopens(rack1), "nothing is closed there"
+    limits.add(rack1)
+    assert not limits.reopens(rack1), "it has one of its own, which no other changes"
+    assert limits.reopens(Agent("c", "h3", attributes={"rack": "r1"}))
+    assert not limits.reopens(rack2)
+    assert constraints.Constraints(an_app(constraints=[["@hostname", "UNIQUE"]]), ()).group(rack1) == ()
 
 
 # What expressions cost
