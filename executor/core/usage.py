@@ -56,8 +56,8 @@ class Usage(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return it as the scheduler is told it."""
         return {
-            **{"ageSeconds": round(self.age_s, 3), "cpus": None if self.cpus is None else round(self.cpus, 4)},
-            **{"cpusLimit": self.limits.cpus, "memBytes": self.mem_bytes, "memLimitBytes": self.limits.mem_bytes},
+            **{"ageSeconds": self.age_s, "cpus": self.cpus, "cpusLimit": self.limits.cpus},
+            **{"memBytes": self.mem_bytes, "memLimitBytes": self.limits.mem_bytes},
         }
 
 

@@ -15,7 +15,7 @@ from eratos.scheduler.core.usage import TaskUsage
 #: For an executor's answer.
 ANSWER_S: Final = 2.0
 #: Asked at the same time.
-_AT_ONCE: Final = 50
+_AT_ONCE: Final = 200
 _PATH: Final = "/usage"
 _MOST_BYTES: Final = 4 * 1024 * 1024
 

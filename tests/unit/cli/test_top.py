@@ -183,7 +183,8 @@ def test_a_token_that_expires_meanwhile_ends_it_with_the_terminal_as_it_was(caps
 def session() -> Session:
     controller = FakeController()
     controller.submit(PutApps((an_app("/a"), an_app("/b"))))
-    for task in controller.launch(an_offer()):
+    # Nobody has to find out who the host is, to whom no executor answers.
+    for task in controller.launch(an_offer(hostname="127.0.0.1")):
         controller.update(task, "RUNNING")
     return Session(MarathonClient("http://api.test", session=api.session(api.an_api(controller))), Output())
 
@@ -203,6 +204,29 @@ def test_an_app_that_there_is_not_is_named(session: Session, capsys: pytest.Capt
     with pytest.raises(Refused) as caught:
         top.look(session.client, "/no")
     assert caught.value.status == 404
+
+
+class Older:
+    """A scheduler that does not know of CPU and memory, or does not say it."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    def overview(self, *app_ids: str) -> dict[str, Any]:
+        return overview(TASK)
+
+    def balancers(self) -> list[Any]:
+        return []
+
+    def usage(self, *app_ids: str) -> list[Any]:
+        raise Refused(self.status, "no")
+
+
+def test_of_an_older_scheduler_the_rest_is_shown() -> None:
+    [row] = top.look(Older(404), "/shop")  # type: ignore[arg-type]
+    assert (row.task, row.cpus, row.mem_bytes, row.usage_missing) == (TASK, None, None, "")
+    with pytest.raises(Refused):
+        top.look(Older(401), "/shop")  # type: ignore[arg-type]
 
 
 def test_a_marathon_has_no_such_thing() -> None:

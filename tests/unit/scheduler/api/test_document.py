@@ -56,7 +56,7 @@ def world() -> None:
     CONTROLLER.submit(PutJob(a_job("plain", args=["x"], cmd=None, docker={"image": "y"}), create_only=True))
     for _ in range(3):
         CONTROLLER.submit(StartRun("shop.backup"))
-    tasks = CONTROLLER.launch(an_offer("a1"), an_offer("a2"))
+    tasks = CONTROLLER.launch(an_offer("a1", hostname="127.0.0.1"), an_offer("a2", hostname="127.0.0.2"))
     for task in tasks:
         CONTROLLER.update(task, "RUNNING", healthy=True, addresses=("10.0.0.1",))
     failing = next(task for task in tasks if task.startswith("shop_cart"))
@@ -120,7 +120,7 @@ def check(case: Any) -> None:
             "/v2/leader",
         ),
         *("/v1/jobs?embed=history&embed=schedules&embed=activeRuns&embed=historySummary", "/v0/scheduled-jobs"),
-        *("/v2/plugins", "/v2/info", "/config", "/logging", "/metrics", "/ping"),
+        *("/v2/plugins", "/v2/info", "/v2/usage", "/config", "/logging", "/metrics", "/ping"),
     ],
 )
 def test_what_is_there_is_shown_as_the_document_has_it(path: str) -> None:

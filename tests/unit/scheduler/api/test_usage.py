@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -15,7 +16,7 @@ from support.builders import an_app, an_offer
 from support.controller import FakeController
 
 from eratos.common import keys
-from eratos.scheduler.api import usage
+from eratos.scheduler.api import executors, usage
 from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps
 
@@ -27,9 +28,7 @@ class Executor:
     """Answers as an executor does, and remembers what it was shown."""
 
     def __init__(self) -> None:
-        self.status = 200
-        self.body: Any = {"tasks": {}}
-        self.shown: list[str] = []
+        self.begins_anew()
         executor = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,9 +44,14 @@ class Executor:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self.server.server_address[1]
 
+    def begins_anew(self) -> None:
+        self.status = 200
+        self.body: Any = {"tasks": {}}
+        self.shown: list[str] = []
 
-@pytest.fixture
-def executor() -> Iterator[Executor]:
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Executor]:
     made = Executor()
     thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -71,10 +75,21 @@ class Rig:
         return list(answer.json()["tasks"])
 
 
+@pytest.fixture(scope="module")
+def made(server: Executor) -> Rig:
+    return Rig(server)
+
+
 @pytest.fixture
-def rig(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> Rig:
+def executor(server: Executor) -> Executor:
+    server.begins_anew()
+    return server
+
+
+@pytest.fixture
+def rig(made: Rig, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> Rig:
     monkeypatch.setattr(usage, "FRESH_S", 0.0)
-    return Rig(executor)
+    return made
 
 
 def test_what_is_measured_is_shown_and_what_is_not_is_null(rig: Rig, executor: Executor) -> None:
@@ -110,16 +125,16 @@ def test_an_executor_that_says_nothing_is_named(rig: Rig, executor: Executor, st
     assert found["missing"].startswith(f"the executor at 127.0.0.1:{executor.port} {missing}")
 
 
-def test_an_executor_that_is_away_is_named(rig: Rig, executor: Executor) -> None:
-    executor.server.server_close()
-    assert all("does not answer" in found["missing"] and found["cpus"] is None for found in rig.tasks())
+def test_an_executor_that_is_away_is_named() -> None:
+    found = asyncio.run(executors.ask_all({"a1": "127.0.0.1", "a2": "127.0.0.1"}, 1, lambda agent_id, path: {}))
+    assert set(found) == {"a1", "a2"}
+    assert str(found["a1"]).startswith("the executor at 127.0.0.1:1 does not answer: ")
 
 
-def test_who_asks_at_about_the_same_time_shares_an_answer(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage, "FRESH_S", 1000.0)
-    rig = Rig(executor)
+def test_who_asks_at_about_the_same_time_shares_an_answer(rig: Rig, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
     executor.body = {"tasks": {rig.a: FIGURES}}
     [first] = rig.tasks("?app=/a")
+    monkeypatch.setattr(usage, "FRESH_S", 1000.0)
     executor.body = {"tasks": {rig.a: {**FIGURES, "cpus": 0.5}}}
     [second] = rig.tasks("?app=/a")
     assert len(executor.shown) == 1
