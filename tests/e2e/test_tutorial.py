@@ -3,54 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cluster import SOON_S, Cluster
-from support.folders import DOCS, ROOT
-from support.waiting import until
+from support.cluster import Cluster
+from support.folders import DOCS
+from support.pages import page
 
 pytestmark = pytest.mark.e2e
 
-PAGE = (DOCS / "tutorial.md").read_text()
-#: The cluster of the first part is the tests' own.
-SECTIONS = dict(re.findall(r"^## \d\. (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
-
 
 def test_each_command_of_the_tutorial_does_what_it_says(cluster: Cluster, fleet: dict[str, Any], tmp_path: Path) -> None:
-    if cluster.secure:
-        pytest.skip("the page is for a cluster that asks nobody who he is")
-    (tmp_path / "first.json").write_text(re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[0])
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "ERATOS_URL": f"{cluster.url('ERATOS_API1_PORT')},{cluster.url('ERATOS_API2_PORT')}",
-    }
+    # The cluster of the first part is the tests' own.
+    walked = page(DOCS / "tutorial.md", cluster, tmp_path)
+    (tmp_path / "first.json").write_text(re.findall(r"```json\n(.*?)```", walked.text, re.DOTALL)[0])
 
     def walk(section: str) -> str:
-        commands = "".join(re.findall(r"```sh\n(.*?)```", SECTIONS[section], re.DOTALL))
-        commands = commands.replace("http://127.0.0.1:8000", cluster.balancers[0]).replace("./dev ", f"{ROOT}/dev ")
-        done = subprocess.run(
-            ["bash", "-ec", commands], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
-        )
-        if done.returncode:
-            pytest.fail(f"{section}: {done.stdout}{done.stderr}")
-        return done.stdout
+        return walked.walk("".join(walked.blocks(section)))
 
     def told(section: str, *expected: str) -> str:
-        """Walk a section until it says what is expected: a reader who is faster than a balancer or an offer does it again."""
-
-        def said() -> str:
-            text = walk(section)
-            assert all(re.search(words, text, re.MULTILINE | re.IGNORECASE) for words in expected), text
-            return text
-
-        return until(said, SOON_S, f"{section}: it says {expected}")
+        return walked.told("".join(walked.blocks(section)), *expected)
 
     try:
         # The page's fleet answers until the balancers know of the app's host name.

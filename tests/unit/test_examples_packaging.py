@@ -1,4 +1,4 @@
-"""examples/systemd/ and examples/debian/: systemd accepts the units, settings are settings, scripts are scripts."""
+"""examples/systemd/, debian/ and blog/: systemd accepts the units, settings are settings, scripts are scripts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from eratos.scheduler.config import Config
 
 SYSTEMD = ROOT / "examples" / "systemd"
 DEBIAN = ROOT / "examples" / "debian"
+BLOG_SCRIPTS = sorted((ROOT / "examples" / "blog" / "bin").iterdir())
 UNITS = sorted(SYSTEMD.glob("*.service"))
 #: Words that a unit may use, by section: what systemd does not know it only warns of, and ignores.
 KNOWN = {
@@ -67,11 +68,13 @@ def test_each_setting_of_the_example_is_one_of_the_scheduler() -> None:
     assert len(named) >= 5 and set(named) <= settings
 
 
-@pytest.mark.parametrize("script", ["build", "postinst", "prerm"])
-def test_a_script_is_one_that_a_shell_reads(script: str) -> None:
-    path = DEBIAN / script
+@pytest.mark.parametrize(
+    "path", [*(DEBIAN / name for name in ("build", "postinst", "prerm")), *BLOG_SCRIPTS], ids=lambda path: path.name
+)
+def test_a_script_is_one_that_a_shell_reads(path: Path) -> None:
     assert path.stat().st_mode & 0o111
-    subprocess.run(["sh", "-n", str(path)], check=True, timeout=20)
+    shell = path.read_text().splitlines()[0].removeprefix("#!")
+    subprocess.run([shell, "-n", str(path)], check=True, timeout=20)
 
 
 def test_the_package_is_described_as_dpkg_wants_it() -> None:

@@ -12,11 +12,12 @@ from support.folders import EXAMPLE_APPS, ROOT
 from support.worker_process import WorkerProcess
 
 from eratos.common import names
-from eratos.marathon import definition
+from eratos.marathon import definition, job
 from eratos.marathon.group import Group
 
 APPS = ("prime.json", "hello.json")
 GROUPS = ("shop.json", "stages.json", "page.json")
+BLOG = ROOT / "examples" / "blog"
 PROGRAMS = {"eratos/prime": "prime", "eratos/hello": "hello", "eratos/front": "front"}
 
 # Fields of Marathon 1.11, of its RAML types App, GroupUpdate, Container, DockerContainer, Network, PortDefinition,
@@ -49,6 +50,34 @@ def test_redis_finds_its_primary_by_the_ordinal():
     app = definition.parse(json.loads((ROOT / "examples" / "redis" / "app.json").read_text()))
     assert app.first_alone and app.eratos.requires["primary"].attributes == {names.META_ORDINAL: "^0$"}
     assert {wanted.app for wanted in app.eratos.requires.values()} == {app.id}
+
+
+@pytest.mark.parametrize("path", ["afternoon/afternoon.json", "deploy-walk/web.json"])
+def test_the_walks_app_is_one_that_a_marathon_takes(path: str) -> None:
+    raw = json.loads((ROOT / "examples" / path).read_text())
+    assert raw.keys() <= FIELDS["app"] - {"eratos"}
+    assert definition.parse(raw).id == raw["id"]
+
+
+def test_the_blog_starts_with_its_database_which_waits_for_nobody() -> None:
+    apps = {app.id: app for app in Group.parse(json.loads((BLOG / "blog.json").read_text())).apps()}
+    assert {app.id: app.awaited for app in apps.values()} == {
+        "/blog/db": (),
+        "/blog/replica": ("/blog/db",),
+        "/blog/web": ("/blog/db",),
+    }
+    assert [app.id for app in apps.values() if app.resident] == ["/blog/db", "/blog/replica"]
+    # What its scripts and its configuration go by.
+    assert {name for app in apps.values() for name in app.eratos.requires} == {"main", "replica", "database"}
+    assert apps["/blog/db"].service_names == ("blog-db",)
+
+
+def test_the_blogs_jobs_know_its_database_and_share_a_folder() -> None:
+    backup, restore = map(job.parse, json.loads((BLOG / "jobs.json").read_text()))
+    assert (backup.id, restore.id) == ("blog.backup", "blog.restore")
+    assert [schedule.id for schedule in backup.schedules] == ["nightly"] and not restore.schedules
+    ours = [run.run.volumes[0]["hostPath"] for run in (backup, restore)]
+    assert ours[0] == ours[1]
 
 
 def read(name: str) -> Any:
