@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from eratos.marathon.autoscale_bounds import stated_bounds
 from eratos.marathon.client import MarathonClient, Refused
 from eratos.marathon.errors import InvalidApp
 
@@ -55,9 +56,8 @@ def keep_instances(client: MarathonClient, document: Document) -> None:
 
 def _within_bounds(app: Json, instances: int) -> int:
     """Return the number of instances that an app keeps: within the bounds that its autoscaling has from now on."""
-    autoscale = app["eratos"].get("autoscale") if isinstance(app.get("eratos"), dict) else None
-    least, most = (autoscale.get(name) for name in ("min", "max")) if isinstance(autoscale, dict) else (None, None)
-    if not instances or not isinstance(least, int) or not isinstance(most, int):
+    least, most = stated_bounds(app)
+    if not instances or least is None or most is None:
         return instances
     return min(max(instances, least), most)
 

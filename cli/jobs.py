@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .files import Unreadable, read
-from .output import age
 from .table import Column, Table
+from .views import age
 
 Json = Mapping[str, Any]
 

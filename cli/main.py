@@ -15,7 +15,7 @@ import click
 from eratos.common.errors import EratosError
 from eratos.marathon.client import Refused, Unreachable
 
-from . import arguments, connection, output, wait
+from . import arguments, connection, output, views, wait
 from .files import Unreadable
 from .output import FORMS, Form, Output
 from .session import Session
@@ -143,7 +143,7 @@ for _name, _help in (
 def show_queue(session: Session) -> None:
     """Show which instances wait to be launched, and why."""
     found = session.client.queue()
-    session.out.result(found, output.queue(found))
+    session.out.result(found, views.queue(found))
 
 
 @eratos.command("agents")
@@ -151,7 +151,7 @@ def show_queue(session: Session) -> None:
 def list_agents(session: Session) -> None:
     """List the hosts: what eratos uses there, what is free, and which take nothing now."""
     found = session.client.overview()
-    session.out.result(found["agents"], output.agents(found))
+    session.out.result(found["agents"], views.agents(found))
 
 
 @eratos.command("logs")
@@ -252,7 +252,7 @@ def examine(session: Session) -> None:
     from . import doctor
 
     found = list(doctor.examine(session.client, session.sleep))
-    session.out.result([dataclasses.asdict(finding) for finding in found], output.findings(found, session.out))
+    session.out.result([dataclasses.asdict(finding) for finding in found], views.findings(found, session.out))
     click.get_current_context().exit(any(finding.state == "wrong" for finding in found))
 
 
@@ -286,7 +286,7 @@ def watch_instances(session: Session, app_id: str, by: arguments.Order, reverse:
 def show_info(session: Session) -> None:
     """Show what answers at the URL: name, version, leader."""
     info = session.client.info()
-    session.out.result(info, output.pairs(info))
+    session.out.result(info, views.pairs(info))
 
 
 def run(argv: Sequence[str], session: Session | None = None) -> int:

@@ -15,8 +15,9 @@ from eratos.common import names
 from eratos.marathon.client import MarathonClient, Refused, Unreachable
 
 from .arguments import Order
-from .output import Output, age
+from .output import Output
 from .table import Column, Table
+from .views import age
 
 Json = Mapping[str, Any]
 

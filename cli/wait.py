@@ -1,4 +1,4 @@
-"""Waits until apps are as they were asked to be, and says meanwhile what they wait for."""
+"""Waits until apps are as they were asked to be, balancers included, and says meanwhile what they wait for."""
 
 from __future__ import annotations
 
@@ -89,6 +89,7 @@ def until_ready(
 ) -> list[Progress]:
     """Return once every app is done, having reported each change. Raises TookTooLong, Interrupted, Refused.
 
+    An app is done when its instances are ready, and the balancers that are known and answer send to them; eratos only.
     A scheduler that is away for a moment is waited for as well: a new leader takes over. Refused is raised as well when one of
     the deployments that are waited for has failed.
     """
@@ -104,11 +105,14 @@ def _until_ready(
     client: MarathonClient, app_ids: Sequence[str], patience: Patience, deployment_ids: Sequence[str], again: str
 ) -> list[Progress]:
     told: dict[str, str] = {}
+    found: Sequence[Progress]
+    notes: list[str]
     while True:
         try:
-            found: Sequence[Progress] = progress(client, app_ids)
-            lines = {item.app_id: str(item) for item in found}
+            ready = progress(client, app_ids)
             _check(client, deployment_ids)
+            found, notes = _balanced(client, ready)
+            lines = {item.app_id: str(item) for item in found} | {note: note for note in notes}
         except Unreachable as error:
             found, lines = (), {"": _away(error)}
         for key, line in lines.items():
@@ -124,6 +128,27 @@ def _until_ready(
             late = ", ".join(item.app_id for item in found if not item.done) or ", ".join(app_ids)
             raise TookTooLong(f"not ready after {patience.timeout_s:g} s: {late}; {again}")
         patience.sleep(POLL_S)
+
+
+def _balanced(client: MarathonClient, found: Sequence[Progress]) -> tuple[Sequence[Progress], list[str]]:
+    """Return how far apps are when balancers count, and what is not waited for, in words.
+
+    Balancers are asked once all else is done.
+    """
+    if not found or not all(item.done for item in found):
+        return found, []
+    try:
+        rotation = client.rotation(item.app_id for item in found)
+    except Refused as refused:
+        # Marathon knows no balancers.
+        return found, [] if refused.status in (404, 405) else [f"whether balancers send to the apps is not known: {refused}"]
+    late: dict[str, list[str]] = {}
+    for item in rotation:
+        if item["awaited"]:
+            late.setdefault(item["app"], []).append(item["message"])
+    notes = [f"{item['app']}: {item['message']}" for item in rotation if not item["awaited"]]
+    waiting = {app_id: "; ".join(messages) for app_id, messages in late.items()}
+    return [replace(i, settled=False, reason=waiting[i.app_id]) if i.app_id in waiting else i for i in found], notes
 
 
 def _check(client: MarathonClient, deployment_ids: Iterable[str]) -> None:

@@ -198,7 +198,7 @@ _OF_THE_LAUNCH: Final = ("discovery", "accepts")
 _LATER: Final[Mapping[str, Any]] = {
     **{"networks": (), "tty": False, "mem_limit_mib": 0},
     **{"secret_env": {}, "secret_files": (), "check": None, "requires": ()},
-    **{"pull_secret": "", "containers": (), "keeps": ()},
+    **{"pull_secret": "", "containers": (), "keeps": (), "sweeps": False},
 }
 _LATER_OF_CHECKS: Final[Mapping[str, Any]] = {"delay_s": 0, "ipv6": False, "ignore_1xx": False, "container": ""}
 
@@ -240,6 +240,7 @@ class TaskPayload:
     pull_secret: str = ""  #: where the logins to the image's registry are in the store of secrets; empty: the host's count
     containers: tuple[Container, ...] = ()  #: of a pod: what it runs instead of an image, all with one life and one network
     keeps: tuple[KeptVolume, ...] = ()  #: volumes that are this app's, and are so looked at before the task starts
+    sweeps: bool = False  #: it runs nothing, and ends once what dead executors left on the host is gone
     discovery: tuple[DiscoveryPort, ...] = ()
     accepts: str = ""  #: ``reserved`` or ``unreserved``: what its resources may be taken from; empty: either
     version: int = VERSION

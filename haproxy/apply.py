@@ -229,6 +229,7 @@ class Applier:
             "last_reason": counters.last_reason,
             "held": list(self._held),
             "left_out": list(self.left_out()),
+            "group": self._settings.scope.group,
             "zone": self._settings.scope.zone,
             "zone_policy": self._settings.scope.zone_policy,
         }

@@ -168,8 +168,11 @@ class Haproxy:
                     f"del server {server}; add server {server} {address} {common} {own}; "
                     f"enable health {server}; enable server {server}"
                 )
-        for backend, weighed in (weights or {}).items():
-            commands += [f"set server {backend}/{name} weight {weight}" for name, weight in weighed.items()]
+        # Those that get nothing come last: of two versions that swap, one has the traffic at any moment. HAProxy's master passes
+        # commands on one by one, so there is time for requests between them.
+        weighed = [(backend, name, weight) for backend, others in (weights or {}).items() for name, weight in others.items()]
+        for backend, name, weight in sorted(weighed, key=lambda each: not each[2]):
+            commands.append(f"set server {backend}/{name} weight {weight}")
         # New servers first: a pool that is replaced as a whole is never empty, and a route leads nowhere without them.
         self._tell(current, commands)
         if map_text:

@@ -22,17 +22,14 @@ from .app_parts import (
     DISABLED,
     AppPort,
     Aside,
-    Check,
     ConstraintItem,
     Container,
     ExecutorResources,
     Fetch,
-    HealthCheck,
     Labels,
     Network,
     Part,
     PortDefinition,
-    ReadinessCheck,
     Residency,
     ResourceLimits,
     Seconds,
@@ -44,6 +41,7 @@ from .app_parts import (
     Volume,
 )
 from .autoscale import Autoscale
+from .checks import Check, HealthCheck, ReadinessCheck
 from .extras import Extras
 from .routing import routing
 

@@ -32,6 +32,9 @@ Json = dict[str, Any]
 CONNECT_S: Final = 3.0
 READ_S: Final = 10.0
 
+#: In one call, as an address has to stay short.
+_APPS_ASKED: Final = 100
+
 #: What Marathon has not, and older versions of eratos not all of.
 _OURS: Final = (
     *(
@@ -378,6 +381,15 @@ class MarathonClient:
     def balancers(self) -> list[Json]:
         """Ask what each balancer serves, leaves out and counts; eratos only."""
         return list(self._part("balancers", "/v2/balancers"))
+
+    def rotation(self, app_ids: Iterable[str]) -> list[Json]:
+        """Ask where balancers do not send to all ready instances of apps; eratos only."""
+        found: list[Json] = []
+        left = list(app_ids)
+        while left:
+            some, left = left[:_APPS_ASKED], left[_APPS_ASKED:]
+            found += self._object("GET", "/v2/balancers", {"app": some}).get("rotation") or ()
+        return found
 
     def metrics_targets(self) -> list[Json]:
         """Ask for all there is to scrape, as Prometheus' ``http_sd_configs`` do; eratos only."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from .app_parts import DISABLED, PORT_MAX
+from .autoscale_bounds import stated_bounds
 from .errors import Problem, json_path
 from .labels import SINGLE_INSTANCE
 from .strict_json import shortened
@@ -102,8 +103,9 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[s
     _fetch(app, refuse)
     if isinstance(app.get("labels"), dict) and app["labels"].get(SINGLE_INSTANCE) == "true":
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0, "maximumOverCapacity": 0})
-    if "instances" not in app and (least := _autoscaled_from(app)) is not None:
-        app["instances"] = least
+    least, _ = stated_bounds(app)
+    if least is not None:
+        app.setdefault("instances", least)  # an app that is autoscaled begins with the fewest
     persistent = _has_volumes(app, "persistent")
     if persistent:
         # There are no more instances than volumes, and none is given up because it is out of reach.
@@ -115,13 +117,6 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[s
         # Whoever is out of reach may be at work: that there is no second one is not to depend on a guess.
         app.setdefault("unreachableStrategy", DISABLED)
     return app, problems, dropped
-
-
-def _autoscaled_from(app: Json) -> Any:
-    """Return the fewest instances of an app that is autoscaled, with which it begins; None: it is not."""
-    autoscale = app["eratos"].get("autoscale") if isinstance(app.get("eratos"), dict) else None
-    least = autoscale.get("min") if isinstance(autoscale, dict) else None
-    return least if isinstance(least, int) and least > 0 else None
 
 
 def _has_volumes(app: Json, kind: str) -> bool:

@@ -12,16 +12,8 @@ from functools import cached_property
 from typing import Any, Self
 
 from .app import App
-from .app_parts import (
-    DISABLED,
-    AppPort,
-    Command,
-    Container,
-    HealthCheck,
-    PortDefinition,
-    PortMapping,
-    SecretVariable,
-)
+from .app_parts import DISABLED, AppPort, Container, PortDefinition, PortMapping, SecretVariable
+from .checks import Command, HealthCheck
 from .pod_parts import PodContainer, PodHealthCheck, PodSpec, Scaling
 
 #: What Marathon leaves out of a pod's JSON while it is empty, and what of its containers'.

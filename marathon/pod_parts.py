@@ -12,16 +12,13 @@ from pydantic import Field, model_validator
 from eratos.common.payload import CheckKind
 
 from .app_parts import (
-    DEFAULT_DELAY_S,
     HOST_PATH,
     IMAGE,
     PATH,
     PORT_NAME,
     SANDBOX,
     AnyPort,
-    CheckCommand,
     Constraint,
-    ExecCheck,
     ExecutorResources,
     Fetch,
     Labels,
@@ -38,9 +35,9 @@ from .app_parts import (
     UnreachableChoice,
     UnreachableStrategy,
     UpgradeStrategy,
-    kind_of_check,
     parse_constraint,
 )
+from .checks import DEFAULT_DELAY_S, CheckCommand, ExecCheck, kind_of_check
 
 #: The least memory with which Docker starts a container, in MiB (moby, daemon_unix.go, linuxMinMemory).
 MEM_MIB_MIN = 6

@@ -191,9 +191,7 @@ class Process:
         )
         self._catalogue = catalogue
         catalogue.start()
-        figures = FigureWatch(
-            lambda: loop.read(depended_on), self.balancers, self._proof, loop.emit, trouble=self.consul_trouble
-        )
+        figures = FigureWatch(lambda: loop.read(depended_on), self.balancers, self._proof, loop.emit, trouble=self.consul_trouble)
         figures.start()
         try:
             if not self._stopping.is_set():

@@ -12,7 +12,7 @@ import click
 from eratos.marathon.client import MarathonClient, Refused
 from eratos.marathon.errors import InvalidApp
 
-from .. import apply, arguments, files, output, wait
+from .. import apply, arguments, files, views, wait
 from ..session import Session, confirm_apps, deployments_of
 
 commands = click.Group()
@@ -85,7 +85,7 @@ def _show_plan(session: Session, documents: Sequence[files.Document]) -> None:
 def list_apps(session: Session, label: str) -> None:
     """List apps."""
     found = session.client.apps(**({"label": label} if label else {}))
-    session.out.result(found, output.apps(found))
+    session.out.result(found, views.apps(found))
 
 
 @commands.command("show")
@@ -96,7 +96,7 @@ def show_app(session: Session, app_id: str) -> None:
     shown = session.client.app(app_id)
     queue = [] if session.out.as_data else session.client.queue()
     rest = session.out.as_data or wait.at_rest(session.client, shown)
-    session.out.result(shown, *output.app(shown, queue, session.out, at_rest=rest))
+    session.out.result(shown, *views.app(shown, queue, session.out, at_rest=rest))
 
 
 @commands.command("explain")
@@ -105,7 +105,7 @@ def show_app(session: Session, app_id: str) -> None:
 def explain_app(session: Session, app_id: str) -> None:
     """Say why an app is not as it should be: what each instance waits for, and until when."""
     found = session.client.explain(app_id)
-    session.out.result(found, *output.explained(found))
+    session.out.result(found, *views.explained(found))
 
 
 @commands.command("needs")
@@ -118,7 +118,7 @@ def show_needs(session: Session, app_id: str) -> None:
         name = "/" + app_id.strip("/")
         session.client.app(name)  # refused where there is none
         needs = [need for need in needs if name in (need["app"], need["of"].partition(":")[0])]
-    session.out.result({"needs": needs}, output.needs(needs))
+    session.out.result({"needs": needs}, views.needs(needs))
 
 
 @commands.command("scale", cls=arguments.Counted)
@@ -185,7 +185,7 @@ def list_versions(session: Session, app_id: str) -> None:
         session.out.result(names)
         return
     definitions = [session.client.version(app_id, name) for name in names]
-    session.out.result(names, output.versions(definitions))
+    session.out.result(names, views.versions(definitions))
 
 
 @commands.command("rollback")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .. import output
+from .. import views
 from ..session import Session
 
 commands = click.Group()
@@ -15,7 +15,7 @@ commands = click.Group()
 def show_brake(session: Session) -> None:
     """Show whether the brake is engaged, why, and which hosts are missed."""
     found = session.client.brake()
-    session.out.result(found, *output.brake(found))
+    session.out.result(found, *views.brake(found))
 
 
 @commands.command("release")

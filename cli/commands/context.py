@@ -12,7 +12,7 @@ import click
 
 from eratos.marathon.client import MarathonClient, Refused, without_password
 
-from .. import arguments, connection, contexts, output
+from .. import arguments, connection, contexts, views
 from ..output import Output
 from ..session import confirm
 
@@ -80,7 +80,7 @@ def list_contexts(out: Output) -> None:
     """List the contexts, and which is in use."""
     known = contexts.load()
     shown = [_shown(name, context, known.current) for name, context in sorted(known.by_name.items())]
-    out.result(shown, output.contexts(shown))
+    out.result(shown, views.contexts(shown))
 
 
 @commands.command("use")
@@ -106,11 +106,11 @@ def show_context(out: Output, name: str) -> None:
     if name:
         context, current = contexts.load().get(name), contexts.load().current
         shown = _shown(name, context, current)
-        out.result(shown, output.pairs(shown))
+        out.result(shown, views.pairs(shown))
         return
     found = connection.resolve(given)
     shown = {**_shown(found.name, found.context, found.name), "from": _origins(found)}
-    out.result(shown, output.counting(shown))
+    out.result(shown, views.counting(shown))
 
 
 @commands.command("remove")

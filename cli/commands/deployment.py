@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .. import arguments, output, wait
+from .. import arguments, views, wait
 from ..session import Session
 
 commands = click.Group()
@@ -16,7 +16,7 @@ commands = click.Group()
 def list_deployments(session: Session, ended: bool) -> None:
     """List the changes under way."""
     found = session.client.ended_deployments() if ended else session.client.deployments()
-    session.out.result(found, output.deployments(found))
+    session.out.result(found, views.deployments(found))
 
 
 @commands.command("show")
@@ -25,7 +25,7 @@ def list_deployments(session: Session, ended: bool) -> None:
 def show_deployment(session: Session, deployment_id: str) -> None:
     """Show a change: its steps, how far it is, and what waits for what."""
     found = session.client.deployment(deployment_id)
-    session.out.result(found, *output.deployment(found))
+    session.out.result(found, *views.deployment(found))
 
 
 @commands.command("rollback")

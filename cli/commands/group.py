@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .. import arguments, output
+from .. import arguments, views
 from ..session import Session, confirm_apps
 
 commands = click.Group()
@@ -18,7 +18,7 @@ commands = click.Group()
 def show_group(session: Session, group_id: str) -> None:
     """List the apps of a group and of the groups below it."""
     group = session.client.group(group_id)
-    session.out.result(group, output.apps(_below(group)))
+    session.out.result(group, views.apps(_below(group)))
 
 
 def _below(group: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import click
 
 from eratos.marathon.client import Login, MarathonClient, Refused
 
-from .. import migration, output
+from .. import migration, views
 from ..session import Session
 
 commands = click.Group()
@@ -32,7 +32,7 @@ def check_files(session: Session, paths: tuple[str, ...], strict: bool) -> None:
         }
         for result in results
     ]
-    session.out.result(shown, *(part for result in results for part in output.checked(result)), migration.tally(results))
+    session.out.result(shown, *(part for result in results for part in views.checked(result)), migration.tally(results))
     bad = (Verdict.REFUSED, Verdict.NOT_HEEDED) if strict else (Verdict.REFUSED,)
     if any(result.problem or any(map(result.has, bad)) for result in results):
         raise click.exceptions.Exit(1)
@@ -71,4 +71,4 @@ def import_apps(session: Session, source: str, group: str, start: bool, partly: 
         "alreadyThere": plan.there_already,
         "groups": [str(each["id"]) for each in plan.groups],
     }
-    session.out.result(found, *output.imported(plan, start=start, dry_run=dry_run))
+    session.out.result(found, *views.imported(plan, start=start, dry_run=dry_run))

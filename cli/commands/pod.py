@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .. import arguments, output
+from .. import arguments, views
 from ..session import Session, confirm_apps
 
 commands = click.Group()
@@ -17,7 +17,7 @@ commands = click.Group()
 def list_pods(session: Session) -> None:
     """List pods."""
     found = session.client.pod_statuses()
-    session.out.result(found, output.pods(found))
+    session.out.result(found, views.pods(found))
 
 
 @commands.command("show")
@@ -26,7 +26,7 @@ def list_pods(session: Session) -> None:
 def show_pod(session: Session, pod_id: str) -> None:
     """Show a pod, its instances and their containers."""
     found = session.client.pod_status(pod_id)
-    session.out.result(found, *output.pod(found))
+    session.out.result(found, *views.pod(found))
 
 
 @commands.command("scale", cls=arguments.Counted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .. import arguments, output
+from .. import arguments, views
 from ..session import Session
 
 commands = click.Group()
@@ -18,7 +18,7 @@ _amount = click.IntRange(min=0)
 def list_quotas(session: Session) -> None:
     """List all quotas, with how much of each is in use."""
     found = session.client.quotas()
-    session.out.result(found, output.quotas(found))
+    session.out.result(found, views.quotas(found))
 
 
 @commands.command("show")
@@ -27,7 +27,7 @@ def list_quotas(session: Session) -> None:
 def show_quota(session: Session, group_id: str) -> None:
     """Show the quota of a group, and what each app in it uses."""
     found = session.client.quota(group_id)
-    session.out.result(found, *output.quota(found))
+    session.out.result(found, *views.quota(found))
 
 
 @commands.command("set")
@@ -48,7 +48,7 @@ def set_quota(
     found = session.client.put_quota(group_id, given)
     if over := [kind for kind, left in found["left"].items() if left < 0]:
         session.out.say(f"{found['group']}: more is in use of {', '.join(over)}; it is not stopped, and cannot grow")
-    session.out.result(found, *output.quota(found))
+    session.out.result(found, *views.quota(found))
 
 
 @commands.command("delete")

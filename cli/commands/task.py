@@ -6,7 +6,7 @@ import click
 
 from eratos.marathon.client import Refused
 
-from .. import arguments, output, tasks
+from .. import arguments, tasks, views
 from ..session import Session
 
 commands = click.Group()
@@ -18,7 +18,7 @@ commands = click.Group()
 def list_tasks(session: Session, app_id: str | None) -> None:
     """List the tasks of an app, or of all."""
     found = session.client.tasks(app_id)
-    session.out.result(found, output.tasks(found, session.out))
+    session.out.result(found, views.tasks(found, session.out))
 
 
 @commands.command("kill")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .. import arguments, output
+from .. import arguments, views
 from ..session import Session, confirm
 
 commands = click.Group()
@@ -15,7 +15,7 @@ commands = click.Group()
 def list_volumes(session: Session) -> None:
     """List all persistent volumes, with their hosts and who uses them."""
     found = session.client.volumes()
-    session.out.result(found, output.volumes(found))
+    session.out.result(found, views.volumes(found))
 
 
 @commands.command("delete")

@@ -72,6 +72,8 @@ class Compose:
             "DOCKER_BUILDKIT": "1",
             "COMPOSE_IGNORE_ORPHANS": "1",
         }
+        if settings.observe:
+            self.env["COMPOSE_PROFILES"] = "observe"
         # Mesos' binary is for x86-64 (compose-dev/images/mesos/README.md): elsewhere everything is built for it and emulated.
         if os.uname().machine not in ("x86_64", "amd64"):
             self.env.setdefault("DOCKER_DEFAULT_PLATFORM", "linux/amd64")

@@ -33,6 +33,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: Kinds of tests in the order they run: fast ones first, so that a mistake shows before minutes of image building.
 WITHOUT_ENGINE = ("tests/unit", "tests/simulation", "tests/scenarios", "tests/browser")
 WITH_ENGINE = ("tests/contract", "tests/e2e")
+#: Where the contract tests write while those of the whole cluster are shown.
+CONTRACT_LOG = GENERATED / "contract-tests.log"
 #: One more than cores: many of the fast tests wait for a moment.
 WITHOUT_ENGINE_PROCESSES = str((os.cpu_count() or 1) + 1)
 
@@ -112,7 +114,15 @@ def test(settings: Settings, arguments: list[str], *, everything: bool = False, 
     if code:
         return code
     _ensure_engine_and_images(settings, progress)
-    return _pytest([*_with_tests(WITH_ENGINE), *chosen])
+    contract, whole_cluster = WITH_ENGINE
+    # Both wait for containers most of the time, so they share the machine.
+    with _pytest_to_file([contract, *chosen], CONTRACT_LOG) as beside:
+        code = _pytest([whole_cluster, *chosen])
+        with progress.step(f"wait for {contract}"):
+            beside_code = _end_of(beside)
+    say(CONTRACT_LOG.read_text(errors="replace"))
+    say(f"{whole_cluster} ended with {code}, {contract} with {beside_code}")
+    return code or beside_code
 
 
 def needs_engine(arguments: list[str]) -> bool:
@@ -128,10 +138,23 @@ def _with_tests(folders: tuple[str, ...]) -> list[str]:
 def _pytest(arguments: list[str]) -> int:
     if not arguments:
         return 0
-    # -P: the folders at the root are packages under other names, and must not be found under their own.
-    command = [str(PYTHON), "-P", "-m", "pytest", *arguments]
+    command = _pytest_command(arguments)
     say(f"\n$ .venv/bin/python {' '.join(command[1:])}")
     return to_its_end(command, _environment())
+
+
+def _pytest_to_file(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start pytest, which writes into a file. What it would keep for ``--last-failed`` is left to the one that is shown."""
+    command = _pytest_command(["-p", "no:cacheprovider", *arguments])
+    say(f"\n$ .venv/bin/python {' '.join(command[1:])} > {log} &")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        return subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=output, stderr=subprocess.STDOUT)
+
+
+def _pytest_command(arguments: list[str]) -> list[str]:
+    # -P: the folders at the root are packages under other names, and must not be found under their own.
+    return [str(PYTHON), "-P", "-m", "pytest", *arguments]
 
 
 def _ensure_engine_and_images(settings: Settings, progress: Progress) -> None:
@@ -176,9 +199,13 @@ def bench(settings: Settings, name: str | None, arguments: list[str]) -> int:
 def to_its_end(command: list[str], env: dict[str, str]) -> int:
     """Run a program that cleans up after ctrl-C, which reaches it, too: subprocess.run would soon kill it."""
     with subprocess.Popen(command, cwd=ROOT, env=env) as process:
-        while True:
-            with contextlib.suppress(KeyboardInterrupt):
-                return process.wait()
+        return _end_of(process)
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> int:
+    while True:
+        with contextlib.suppress(KeyboardInterrupt):
+            return process.wait()
 
 
 def docs() -> int:

@@ -172,6 +172,23 @@ def balancers(settings: Settings) -> Finding:
     return Finding(serves, tuple(lacks))
 
 
+def prometheus(settings: Settings) -> Finding:
+    """Prometheus answers and has figures of the leading scheduler. Others that do not answer it are troubles of their own."""
+    answers, lacks = ask_all("PROMETHEUS", "prometheus", 1, settings, "/api/v1/targets?state=active")
+    if lacks:
+        return Finding("", tuple(Lack(lack.text.replace("prometheus1", "prometheus"), ("prometheus",)) for lack in lacks))
+    status, text = answers[1]
+    targets = ((_parsed(text) or {}).get("data") or {}).get("activeTargets") if status == 200 else None
+    if targets is None:
+        return Finding("", (Lack(f"prometheus answers HTTP {status}", ("prometheus",)),))
+    names = {f"{one['labels']['job']} {one['labels']['instance']}": one["health"] for one in targets}
+    silent = sorted(name for name, health in names.items() if health != "up")
+    serves = f"{len(names) - len(silent)} of {len(names)} targets answer" + (f", but not {', '.join(silent)}" if silent else "")
+    if names.get("eratos-scheduler leader") != "up":
+        return Finding(serves, (Lack("it has no figures of the leading scheduler yet", ("prometheus",)),))
+    return Finding(serves)
+
+
 def passing_balancers(settings: Settings) -> list[dict[str, Any]]:
     """Return Consul's entries of the balancers that are well. Raise Unanswered."""
     found: list[dict[str, Any]] = consul_get(settings, "/v1/health/service/eratos-balancer?passing")
@@ -187,10 +204,16 @@ INFRASTRUCTURE: dict[str, Callable[[Settings], Finding]] = {
 }
 
 
+def parts(settings: Settings) -> dict[str, Callable[[Settings], Finding]]:
+    """Return the check of each part that a cluster has."""
+    return {**INFRASTRUCTURE, **({"Prometheus": prometheus} if settings.observe else {})}
+
+
 def look(settings: Settings) -> dict[str, Finding]:
     """Return what is found of each part."""
-    with ThreadPoolExecutor(max_workers=len(INFRASTRUCTURE)) as pool:
-        checks = {name: pool.submit(check, settings) for name, check in INFRASTRUCTURE.items()}
+    asked = parts(settings)
+    with ThreadPoolExecutor(max_workers=len(asked)) as pool:
+        checks = {name: pool.submit(check, settings) for name, check in asked.items()}
         return {name: future.result() for name, future in checks.items()}
 
 

@@ -64,10 +64,11 @@ def ensure(settings: Settings, compose: Compose, progress: Progress, force: bool
     base.ensure_compose(progress)
     base.pass_certificates()
     first = not all(run(["docker", "image", "inspect", f"eratos/{name}"], check=False) for name in IMAGES)
+    wanted = [*BUILT, *(["prometheus"] if settings.observe else [])]
     if first and not force:
         _check_room(settings.variables.get("ERATOS_CONSUL_FROM", "source"))
     with progress.step("build the images" if first else "check the images against the sources") as step:
-        output = _build(compose, step)
+        output = _build(compose, step, wanted)
         if output.longest(1):
             step.text = "build the images"
     for text, seconds in output.longest(3):
@@ -81,10 +82,10 @@ def build_apart(settings: Settings, *services: str) -> None:
     base.ensure_image(progress)
     base.ensure_compose(progress)
     base.pass_certificates()
-    Compose(settings).run("--profile", "bench", "build", *services, timeout_s=900)
+    Compose(settings).run("--profile", "bench", "--profile", "observe", "build", *services, timeout_s=900)
 
 
-def _build(compose: Compose, step: Step) -> BuildOutput:
+def _build(compose: Compose, step: Step, services: list[str]) -> BuildOutput:
     output = BuildOutput()
 
     def on_line(line: str) -> None:
@@ -94,7 +95,7 @@ def _build(compose: Compose, step: Step) -> BuildOutput:
     log = GENERATED / "build.log"
     try:
         # Compose labels images with the project. Clusters share images, so the label must not depend on whose turn it is.
-        stream(compose.command("-p", DEFAULT_PROJECT, "--progress=plain", "build", *BUILT), on_line, log, env=compose.env)
+        stream(compose.command("-p", DEFAULT_PROJECT, "--progress=plain", "build", *services), on_line, log, env=compose.env)
     except CommandFailed as error:
         raise Problem(str(error), _build_fix(error.output)) from None
     return output

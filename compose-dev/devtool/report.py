@@ -18,6 +18,8 @@ def addresses(settings: Settings) -> None:
         ("Mesos masters", [settings.url("MASTER", n, "/state") for n in range(1, MASTERS + 1)]),
         ("HAProxy statistics", [settings.url("STATS", n, "/stats") for n in balancers]),
     ]
+    if settings.observe:
+        rows.append(("Prometheus", [settings.url("PROMETHEUS", 1, page) for page in ("/targets", "/alerts")]))
     say()
     for what, urls in rows:
         say(f"  {what:32}{'  '.join(urls)}")

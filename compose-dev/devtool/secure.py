@@ -43,6 +43,7 @@ PARTS = {
     "consul-balancer": ("eratos/consul", "consul"),
     "balancer": ("eratos/balancer", "haproxy"),
     "scheduler": ("eratos/scheduler", "eratos"),
+    "prometheus": ("eratos/prometheus", "prometheus"),
 }
 #: What each part may do with Consul. The longest name counts: executors write every service but the balancers' and Consul's own.
 POLICIES = {
@@ -144,7 +145,13 @@ def prepare(settings: Settings) -> None:
     if missing := POLICIES.keys() - made["consul"].keys():  # a cluster of a version before
         made["consul"].update({name: str(uuid.uuid4()) for name in missing})
         _write(folder(settings) / "secrets.json", json.dumps(made, indent=2) + "\n")
+    if settings.observe and "observer" not in made:
+        line, token = _user("prometheus", "view")
+        made["observer"] = {"line": line, "token": token}
+        _write(folder(settings) / "secrets.json", json.dumps(made, indent=2) + "\n")
     for part, (image, user) in PARTS.items():
+        if part == "prometheus" and not settings.observe:
+            continue  # its image may not be there
         _fill(settings, part, image, user)
 
 
@@ -159,24 +166,27 @@ def _make(settings: Settings) -> None:
     certificates = _in_container("eratos/consul", ["sh", "-s"], _MAKE_CERTIFICATES.encode())
     with tarfile.open(fileobj=io.BytesIO(certificates)) as tar:
         made["files"] = {Path(one.name).name: (tar.extractfile(one) or io.BytesIO()).read().decode() for one in tar}
-    words = ["eratos-scheduler", "user", "dev", "token", "operate"]
-    user = _ended("eratos/scheduler", words, b"", (), 120)
-    made["credentials"] = user.stdout.decode()
-    token = re.search(r"eratos_\S+", user.stderr.decode())
-    if token is None:
-        raise Problem(f"no token was made for the API: {user.stderr.decode().strip()}", "run this again")
+    made["credentials"], made["token"] = _user("dev", "operate")
     script = "cat > /tmp/key && chmod 600 /tmp/key && eratos-scheduler companions-key --framework-key-file /tmp/key"
     made["companions"] = _in_container("eratos/scheduler", ["sh", "-c", script], made["framework"].encode()).decode().strip()
     place = folder(settings)
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in ("api-ca.pem", "consul-ca.pem"):
         _write(place / name, made["files"][name])
-    _write(place / "token", token[0] + "\n")
+    _write(place / "token", made["token"] + "\n")
     # For curl, whose arguments others see.
-    _write(place / "header", f"Authorization: Bearer {token[0]}\n")
-    made["token"] = token[0]
+    _write(place / "header", f"Authorization: Bearer {made['token']}\n")
     # Last: what is there is whole.
     _write(place / "secrets.json", json.dumps(made, indent=2) + "\n")
+
+
+def _user(name: str, role: str) -> tuple[str, str]:
+    """Make a user of the API. Return the line of the credentials file, and the token."""
+    user = _ended("eratos/scheduler", ["eratos-scheduler", "user", name, "token", role], b"", (), 120)
+    token = re.search(r"eratos_\S+", user.stderr.decode())
+    if token is None:
+        raise Problem(f"no token was made for the API: {user.stderr.decode().strip()}", "run this again")
+    return user.stdout.decode(), token[0]
 
 
 def _write(path: Path, text: str) -> None:
@@ -218,6 +228,8 @@ def contents(made: dict[str, Any], part: str) -> dict[str, str]:
         }
     if part == "balancer":
         return {"companions-key": made["companions"]}
+    if part == "prometheus":
+        return {"token": made["observer"]["token"], "api-ca.pem": files["api-ca.pem"]}
     return {
         "zookeeper-ca.pem": files["zookeeper-ca.pem"],
         "consul-ca.pem": files["consul-ca.pem"],
@@ -225,7 +237,7 @@ def contents(made: dict[str, Any], part: str) -> dict[str, str]:
         "api.pem": files["api.pem"],
         "mesos-secret": mesos["eratos"],
         "consul-token": consul["scheduler"],
-        "credentials": made["credentials"],
+        "credentials": made["credentials"] + made.get("observer", {}).get("line", ""),
         "framework-key": made["framework"],
     }
 

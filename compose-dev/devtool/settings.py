@@ -35,7 +35,7 @@ CONSUL_SERVERS = 3
 #: Variables of compose.yaml that describe the cluster, and so are remembered with it.
 _REMEMBERED = re.compile(r"ERATOS_(\w+_PORT|CONSUL_FROM|CONSUL_IMAGE|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK|BRIDGES|LOG_REQUESTS)")
 #: First port of each numbered kind: balancer1 has 8000, balancer2 8001 and so on.
-_FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050, "CONSUL": 8500}
+_FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050, "CONSUL": 8500, "PROMETHEUS": 9190}
 
 #: Kinds of ports that listen with TLS where the cluster is secure.
 WITH_TLS = ("API", "CONSUL")
@@ -43,7 +43,7 @@ WITH_TLS = ("API", "CONSUL")
 
 def port_variable(kind: str, number: int) -> str:
     """Return the variable that moves a port; the first Consul server's has no number, as it was once the only one."""
-    return "ERATOS_CONSUL_PORT" if (kind, number) == ("CONSUL", 1) else f"ERATOS_{kind}{number}_PORT"
+    return f"ERATOS_{kind}_PORT" if (kind, number) in (("CONSUL", 1), ("PROMETHEUS", 1)) else f"ERATOS_{kind}{number}_PORT"
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Settings:
     variables: dict[str, str] = field(default_factory=dict)
     secure: bool = False  #: whether everybody is asked who they are (secure.yaml)
     zones: int = 0  #: in how many zones the balancers are, each preferring its own; 0: in none
+    observe: bool = False  #: whether Prometheus is part of it
 
     def port(self, kind: str, number: int = 1) -> int:
         """Return the port on this machine of, for instance, ("BALANCER", 2); kinds are those of `_FIRST_PORT`."""
@@ -74,9 +75,10 @@ class Settings:
             "STATS": ("balancer", self.balancers),
             "API": ("scheduler", SCHEDULERS),
             "MASTER": ("master", MASTERS),
+            "PROMETHEUS": ("prometheus", int(self.observe)),
         }
         return {
-            port_variable(kind, number): (f"{service}{number}", self.port(kind, number))
+            port_variable(kind, number): (service if kind == "PROMETHEUS" else f"{service}{number}", self.port(kind, number))
             for kind, (service, count) in kinds.items()
             for number in range(1, count + 1)
         }
@@ -106,6 +108,7 @@ class Settings:
             *(f"balancer{n}" for n in balancers),
             *(f"consul-balancer{n}" for n in balancers),
             *(f"scheduler{n}" for n in range(1, SCHEDULERS + 1)),
+            *(["prometheus"] if self.observe else []),
         ]
 
     def consul_nodes(self) -> set[str]:
@@ -119,7 +122,7 @@ class Settings:
     def remember(self) -> None:
         """Store what was chosen, for later commands."""
         GENERATED.mkdir(parents=True, exist_ok=True)
-        chosen = {name: getattr(self, name) for name in ("agents", "balancers", "zones", "variables", "secure")}
+        chosen = {name: getattr(self, name) for name in ("agents", "balancers", "zones", "variables", "secure", "observe")}
         _memory(self.project).write_text(json.dumps(chosen, indent=2) + "\n")
 
     def forget(self) -> None:
@@ -135,6 +138,7 @@ def read_settings(
     balancers: int | None = None,
     secure: bool = False,
     zones: int | None = None,
+    observe: bool | None = None,
 ) -> Settings:
     """Return the settings that options, environment and memory make together. Raise Problem where they are no good."""
     project = environ.get("ERATOS_PROJECT") or DEFAULT_PROJECT
@@ -151,6 +155,7 @@ def read_settings(
         variables={**remembered.get("variables", {}), **given},
         secure=secure or bool(remembered.get("secure")),
         zones=zones if zones is not None else int(remembered.get("zones", 0)),
+        observe=bool(remembered.get("observe")) if observe is None else observe,
     )
     if secure and remembered and not remembered.get("secure"):
         # What lies in its volumes was open to everybody.

@@ -61,6 +61,7 @@ class Machine:
         self.ended: dict[str, StatusUpdate] = {}  #: terminal updates, oldest first
         self._kept = Retention()
         self._left = LeftOvers()
+        self._sweeps: dict[str, None] = {}  #: tasks that end once nothing is left of dead executors
         self._listed_once: set[str] = set()  #: runtimes
         self._kept_services: frozenset[str] | None = None  #: as last said
         self._leaving: str = ""  #: why the executor shuts down
@@ -122,7 +123,7 @@ class Machine:
                 if task.unprobed_until is not None and task.phase is Phase.RUNNING:
                     task.unprobed_until = None
                     out += task.probes(now)
-        out += self._make_way()
+        out += [*self._make_way(), *self._swept()]
         if self._leaving and not self.tasks and not self._exited:
             self._exited = True
             out += [*self._left.drop_all(), *map(do.RemoveContainer, self._kept.drop_all()), do.Exit(self._leaving)]
@@ -133,6 +134,13 @@ class Machine:
             return []
         starting = (task.payload.ports for task in self.tasks.values() if task.phase is Phase.STARTING)
         return self._left.make_way({port.host_port for ports in starting for port in ports})
+
+    def _swept(self) -> Actions:
+        """End sweeps: once it is known what all runtimes run, nothing is on its way out, and Consul's services go by that."""
+        if not self._sweeps or self._left.task_ids or self._kept_services is None or self._kept_services:
+            return []
+        done, self._sweeps = self._sweeps, {}
+        return [self._end(StatusUpdate(task_id, "TASK_FINISHED", "nothing is left of dead executors")) for task_id in done]
 
     def next_deadline(self) -> float | None:
         """Return when a Tick is due, or None where nothing waits for time."""
@@ -155,7 +163,7 @@ class Machine:
 
     def _launch(self, event: on.LaunchTask, now: float) -> Actions:
         task_id = event.task_id
-        if task_id in self.tasks:
+        if task_id in self.tasks or task_id in self._sweeps:
             return []  # a duplicate: the first one was answered
         if task_id in self.ended:
             # Killed before its launch came, or launched again: Mesos frees the resources at this answer.
@@ -166,6 +174,9 @@ class Machine:
             payload = TaskPayload.from_bytes(event.payload_bytes)
             if payload.task_id != task_id:
                 raise PermanentError(f"the payload is for task {payload.task_id!r}")
+            if payload.sweeps:
+                self._sweeps[task_id] = None
+                return [do.SendUpdate(StatusUpdate(task_id, "TASK_RUNNING"))]
             start = start_action(payload, self.host)  # what cannot be started need not wait
         except PermanentError as error:
             return [self._end(StatusUpdate(task_id, "TASK_ERROR", str(error), reason="REASON_TASK_INVALID"))]
@@ -199,6 +210,7 @@ class Machine:
     def _kill(self, event: on.KillTask, now: float) -> Actions:
         task = self.tasks.get(event.task_id)
         if task is None:
+            self._sweeps.pop(event.task_id, None)
             known = self.ended.get(event.task_id)
             if known is not None:
                 return [do.SendUpdate(known)]
@@ -218,7 +230,9 @@ class Machine:
         self._exit_at = now + spare_s
         # Half of it for the balancers, half for the process; both come to less where the app wants less.
         share_s = spare_s / 2
-        out: Actions = []
+        ended = StatusUpdate("", "TASK_KILLED", f"the executor shuts down: {reason}")
+        out: Actions = [self._end(replace(ended, task_id=task_id)) for task_id in self._sweeps]
+        self._sweeps = {}
         for task in list(self.tasks.values()):
             if task.ending is not None:
                 out += self._hasten(task, share_s, share_s, now)

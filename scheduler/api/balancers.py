@@ -3,29 +3,35 @@
 Not Marathon's. Which balancers there are stands in Consul. Their companions are asked when somebody wants to know, at most once
 in :data:`PERIOD_S` however many want to. A stream (``Accept: text/event-stream``) has an answer of the same form each
 :data:`PERIOD_S`: HAProxy's figures change all the time.
+
+``app``, once or several times, gives the services of those apps alone, and what balancers do not serve of them yet
+(:mod:`rotation`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from . import companions
+from . import companions, rotation
 from .accept import JSON, preferred
 from .answers import Json
 from .caller import Caller, RoleRoute, Viewer
 from .companions import Document
-from .context import Context
+from .context import Context, path_id
 from .controller import Balancer
+from .errors import invalid
 from .event_stream import EVENT_STREAM
 
 PERIOD_S: Final = 2.0
+#: Apps that one request may ask for.
+APPS_MOST: Final = 500
 
 
 def router(ctx: Context) -> APIRouter:
@@ -33,28 +39,43 @@ def router(ctx: Context) -> APIRouter:
     asked = _Asked(ctx)
 
     @routes.get("/v2/balancers")
-    async def show_balancers(caller: Viewer, request: Request) -> Response:
+    async def show_balancers(caller: Viewer, request: Request, app: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006
+        if len(app) > APPS_MOST:
+            raise invalid("/app", f"is given {len(app)} times: {APPS_MOST} are the most, and none gives all")
+        app_ids = [path_id(item) for item in app]
         if preferred(request.headers.get("accept"), (JSON, EVENT_STREAM)) == EVENT_STREAM:
-            return StreamingResponse(_stream(ctx, asked, caller), media_type=EVENT_STREAM)
-        return Json(await _shown(ctx, asked, caller))
+            return StreamingResponse(_stream(ctx, asked, caller, app_ids), media_type=EVENT_STREAM)
+        return Json(await _shown(ctx, asked, caller, app_ids))
 
     return routes
 
 
-async def _stream(ctx: Context, asked: _Asked, caller: Caller) -> AsyncGenerator[bytes, None]:
+async def _stream(ctx: Context, asked: _Asked, caller: Caller, app_ids: Sequence[str]) -> AsyncGenerator[bytes, None]:
     while not ctx.controller.events.closed:
-        document = JSONResponse(await _shown(ctx, asked, caller)).body
+        document = JSONResponse(await _shown(ctx, asked, caller, app_ids)).body
         yield b"event: balancers\ndata: " + bytes(document) + b"\n\n"
         await asyncio.sleep(PERIOD_S)
 
 
-async def _shown(ctx: Context, asked: _Asked, caller: Caller) -> Document:
+async def _shown(ctx: Context, asked: _Asked, caller: Caller, app_ids: Sequence[str]) -> Document:
     found = await asked.now()
     apps = await run_in_threadpool(ctx.apps)
     owners = {service: app.id for app in apps.values() for service in app.service_names}
     everything = caller.sees("/")
-    may = lambda service: everything or (service in owners and caller.sees(owners[service]))  # noqa: E731
-    return {"balancers": [_balancer(balancer, status, owners, may) for balancer, status in found]}
+
+    def may(service: str) -> bool:
+        owner = owners.get(service)
+        return (everything or (owner is not None and caller.sees(owner))) and (not app_ids or owner in app_ids)
+
+    shown: Document = {"balancers": [_balancer(balancer, status, owners, may) for balancer, status in found]}
+    if app_ids:
+        seen = [app_id for app_id in app_ids if caller.sees(app_id)]
+        # After the balancers: what became ready meanwhile is said to be missing, rather than missing and not said.
+        ports = await run_in_threadpool(ctx.controller.read, lambda state: rotation.wanted(state, seen))
+        statuses = [(balancer.name, status) for balancer, status in found]
+        compared = rotation.compare(ports, statuses, ctx.controller.consul_trouble())
+        shown["rotation"] = [{"app": item.app_id, "message": item.message, "awaited": item.awaited} for item in compared]
+    return shown
 
 
 def _balancer(balancer: Balancer, status: Document | str, owners: Mapping[str, str], may: Callable[[str], bool]) -> Document:

@@ -14,9 +14,11 @@ from eratos.marathon import labels
 from eratos.marathon.app import App
 from eratos.marathon.notes import notes
 from eratos.scheduler.core import deployments, ordinals, per_host, quotas, rollout, volumes
+from eratos.scheduler.core.instances import Instance
+from eratos.scheduler.core.launches import Launches
 from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.reasons import Waiting
-from eratos.scheduler.core.state import Deployment, Instance, Launches, State
+from eratos.scheduler.core.state import Deployment, State
 
 from . import autoscaling, queue, quota_use
 

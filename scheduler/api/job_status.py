@@ -10,9 +10,11 @@ from typing import Any, Final, NamedTuple
 from eratos.common.times import timestamp
 from eratos.marathon.job import Job, Schedule
 from eratos.scheduler.core import runs
+from eratos.scheduler.core.instances import Instance
+from eratos.scheduler.core.launches import Launches
 from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.records import EndedRun, HistoryRecord, RunRecord, TaskRecord
-from eratos.scheduler.core.state import Instance, Launches, Run, State
+from eratos.scheduler.core.state import Run, State
 
 from . import queue
 

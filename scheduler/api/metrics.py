@@ -78,6 +78,7 @@ _HELP = {
     "tasks_unknown": "Running tasks that the store knows nothing of",
     "instances_unmade": "Instances that are wanted and are made once those before them are placed",
     "hosts_left_alone": "Hosts that take nothing for a while, because starts of several apps failed there",
+    "hosts_to_sweep": "Hosts on which a dead executor may have left containers and services",
     "brake_engaged": "1 while the disaster brake holds launches and kills back",
     "records_spoilt": "Records in the store that cannot be read",
 }
@@ -94,6 +95,7 @@ def _count(state: State, now: float) -> _Counts:
         "tasks_unknown": float(len(state.unknown) + len(state.returned)),
         "instances_unmade": float(sum(launches.unmade for launches in state.launches.values())),
         "hosts_left_alone": float(sum(trouble.until > now for trouble in state.troubles.values())),
+        "hosts_to_sweep": float(len(state.sweeps)),
         "brake_engaged": float(state.brake.engaged),
         "records_spoilt": float(len(state.spoilt)),
     }

@@ -17,9 +17,12 @@ from eratos.common.times import timestamp
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 from eratos.scheduler.core import hosts, per_host, rollout
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.jobs import is_run
+from eratos.scheduler.core.launches import Failure, Launches
 from eratos.scheduler.core.mesos_types import Agent, TaskState
-from eratos.scheduler.core.state import Failure, Instance, Launches, Room, State
+from eratos.scheduler.core.records import SweepRecord
+from eratos.scheduler.core.state import Room, State
 
 from . import queue, render
 from .answers import Json
@@ -71,6 +74,7 @@ class Place(NamedTuple):
     room: Room | None
     left_alone: tuple[float, Sequence[str]] | None  #: until when, and whose starts failed there
     maintenance: tuple[float, float] | None
+    sweep: SweepRecord | None  #: a dead executor may have left something
     used_cpus_m: int
     used_mem_mib: int
     used_ports: int
@@ -118,11 +122,7 @@ def look(state: State, asked: Collection[str] | None, sees: Callable[[str], bool
 
     ``everything``: whoever asks may view all there is.
     """
-    ids = (
-        asked
-        if asked is not None
-        else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
-    )
+    ids = asked if asked is not None else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
     apps = [found for app_id in ids if sees(app_id) and (found := _look(state, app_id, now)) is not None]
     if everything and asked is None:
         agents = state.agents
@@ -206,6 +206,7 @@ def _place(state: State, agent: Agent, alone: Mapping[str, tuple[float, Sequence
         state.room.get(agent.agent_id),
         alone.get(agent.hostname),
         (window.begin, window.end) if window is not None else None,
+        state.sweeps.get(agent.hostname),
         cpus_m,
         mem_mib,
         ports,
@@ -227,6 +228,8 @@ def _agent(found: Place, *, everything: bool) -> dict[str, Any]:
         shown["leftAlone"] = {"until": timestamp(until), "startsFailedOf": list(against)}
     if found.maintenance is not None:
         shown["maintenance"] = {"begin": timestamp(found.maintenance[0])}
+    if found.sweep is not None:
+        shown["sweep"] = {"since": timestamp(found.sweep.since), "launches": found.sweep.attempt}
     return shown
 
 

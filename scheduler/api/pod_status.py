@@ -13,8 +13,9 @@ from eratos.marathon.app_parts import DISABLED
 from eratos.marathon.pod import Pod
 from eratos.marathon.pod_parts import PodContainer
 from eratos.scheduler.core import versions
+from eratos.scheduler.core.launches import Failure
 from eratos.scheduler.core.mesos_types import TaskState
-from eratos.scheduler.core.state import Failure, State
+from eratos.scheduler.core.state import State
 
 from .render import Json, Row, View, rows
 

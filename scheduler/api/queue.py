@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from eratos.common.times import timestamp
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
+from eratos.scheduler.core.launches import Launches
 from eratos.scheduler.core.reasons import Reason, Refusal, Waiting
 from eratos.scheduler.core.records import VersionRecord
-from eratos.scheduler.core.state import Launches, State
+from eratos.scheduler.core.state import State
 
 from .render import View, version_info
 

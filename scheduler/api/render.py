@@ -16,9 +16,11 @@ from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 from eratos.scheduler.core import hosts, per_host
 from eratos.scheduler.core.groups import around
+from eratos.scheduler.core.instances import Instance, Kind
+from eratos.scheduler.core.launches import Failure
 from eratos.scheduler.core.mesos_types import Agent, TaskState
 from eratos.scheduler.core.records import GroupRecord, VersionRecord
-from eratos.scheduler.core.state import Failure, Instance, Kind, State
+from eratos.scheduler.core.state import State
 
 Json = dict[str, Any]
 

@@ -16,8 +16,9 @@ from eratos.marathon.pod import Pod
 from eratos.marathon.strict_json import shortened
 from eratos.scheduler.access.roles import Role
 from eratos.scheduler.core.events import KillInstances
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.mesos_types import TaskState
-from eratos.scheduler.core.state import Instance, State
+from eratos.scheduler.core.state import State
 
 from . import render
 from .accept import JSON, TEXT, preferred

@@ -25,8 +25,9 @@ from eratos.marathon.pod import Pod
 from eratos.marathon.strict_json import shortened
 from eratos.scheduler.access.roles import Role
 from eratos.scheduler.access.tunnel_limits import EXEC, FORWARD
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.mesos_types import TaskState
-from eratos.scheduler.core.state import Instance, State
+from eratos.scheduler.core.state import State
 
 from .caller import Caller, Deployer, GroupOperator, RoleRoute
 from .context import Context, path_id, unknown_app

@@ -8,7 +8,7 @@ from dataclasses import replace
 from eratos.common import names
 
 from . import deployments, ordinals, per_host, rollout, status_updates, volumes
-from .state import Instance
+from .instances import Instance
 from .step import Step
 
 #: Instances of one app that wait at a time, beside those that are not made yet.

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from eratos.marathon.app import App
 
+from .instances import Instance
 from .mesos_types import TaskState, TaskStatus
-from .state import Instance
 
 #: A task that ran this long did not fail at its start. Longer than any delay it may have waited itself.
 STABLE_S = 60.0

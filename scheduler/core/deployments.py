@@ -20,9 +20,10 @@ from .actions import Notice
 from .changes import Plan
 from .events import FiguresSeen
 from .gates import Counted, Verdict
+from .instances import Instance
 from .order import Order
 from .records import APPS, CHANGES, DEPLOYMENTS, GROUPS, ChangeRecord, DeploymentRecord, Stored
-from .state import Deployment, Ended, Instance, Outcome, State
+from .state import Deployment, Ended, Outcome, State
 from .step import Step
 from .timers import Timer, TimerKind
 

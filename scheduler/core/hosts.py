@@ -2,7 +2,7 @@
 
 A host with a full disk or a broken Docker ends at once what it gets, so it is always the emptiest and attracts everything: a
 black hole. Two things keep it from that. For an app whose start failed there it is the last choice, for a time that
-decays (:class:`~.state.Launches`). And once starts of several apps failed there that failed nowhere else, it takes nothing
+decays (:class:`~.launches.Launches`). And once starts of several apps failed there that failed nowhere else, it takes nothing
 for a while, twice as long each time in a row. An app that fails on other hosts as well speaks against itself alone.
 
 The rule is careful, as the brake's is: never more than half of the hosts are left alone. Where more look broken, something
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from eratos.common.backoff import exponential_s
 
 from . import crash_backoff
-from .state import Instance, State, Trouble
+from .instances import Instance
+from .launches import Trouble
+from .state import State
 
 if TYPE_CHECKING:
     from eratos.marathon.app import App

@@ -26,14 +26,16 @@ from . import (
     schedules,
     status_updates,
     subscription,
+    sweeps,
     versions,
     volumes,
 )
 from .actions import Notice
 from .brake import Brake
+from .instances import Instance
 from .mesos_types import Agent, TaskState
 from .records import InstanceRecord, Stored
-from .state import Instance, State
+from .state import State
 from .step import Decision, Settings, Step
 from .timers import Timer, TimerKind
 
@@ -54,6 +56,7 @@ class Machine:
         for record in stored.instances:
             self._load(record)
         volumes.load(self.step, stored)
+        sweeps.load(self.step, stored.sweeps)
         versions.load(self.step, stored.versions)
         groups.load(self.step, stored.groups)
         deployments.load(self.step, stored)
@@ -173,6 +176,8 @@ class Machine:
                     status_updates.unreachable_due(step, instance)
             case TimerKind.RELAUNCH | TimerKind.VOLUME:
                 (volumes.due if timer.kind is TimerKind.VOLUME else volumes.relaunch_due)(step, timer.key)
+            case TimerKind.SWEEP:
+                sweeps.due(step, timer.key)
             case TimerKind.UNKNOWN:
                 status_updates.kill_unknown(step)
             case TimerKind.DELAY:

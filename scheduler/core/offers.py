@@ -10,12 +10,13 @@ from eratos.common.resources import Resources
 from eratos.marathon import ids
 from eratos.marathon.app import App
 
-from . import groups, hosts, maintenance, ordinals, placement, requirements, runs, status_updates, volumes
+from . import groups, hosts, maintenance, ordinals, placement, requirements, runs, status_updates, sweeps, volumes
 from .actions import Accept, Decline, Launch, Revive, Suppress
+from .instances import NOWHERE, Instance
 from .mesos_types import Offer, TaskState
 from .offering import revive_every_s
 from .reasons import Reason, Waiting
-from .state import NOWHERE, Instance, Room, State
+from .state import Room, State
 from .step import Step
 from .task_payload import payload
 from .timers import Timer, TimerKind
@@ -84,6 +85,8 @@ def place(step: Step) -> None:
         no_fit = launches.waiting is Waiting.NO_FIT and _tried_again(state, app_id)
         misfit = misfit or no_fit or launches.waiting is Waiting.FAULT
         limited = limited or launches.waiting is Waiting.LAUNCH_LIMIT
+    for host, launch in sweeps.place(step, candidates):
+        made.accepted.setdefault(host.agent.agent_id, (host, []))[1].append(launch)
     # What could be used in a moment, once launches are confirmed, is wanted back with the next round of offers.
     refuse_s = 0.0 if limited else settings.misfit_refuse_s if misfit else settings.idle_refuse_s
     _answer(step, made.accepted, refuse_s)
@@ -299,14 +302,15 @@ def ask(step: Step) -> None:
             state.launches_of(app_id).waiting = Waiting.NOT_CONNECTED
         return
     # While the brake is engaged an offer is a sign of life, and whoever rebalances wants to know what agents there are.
-    wanting = state.brake.engaged or state.looking
+    wanting = state.brake.engaged or state.looking or any(sweeps.wanted(step, record) for record in state.sweeps.values())
     depended_on = _Dependencies(state)
     for app_id in state.in_need:
         try:
             wanting = _wants_offers(step, app_id, depended_on) or wanting
         except Exception as error:
             step.broke(app_id, error)
-    if not wanting and not state.wanted_on:  # whoever is to be on each host wants to know of new ones
+    # Whoever is to be on each host wants to know of new ones; a host that is to be swept may come back, or get room.
+    if not wanting and not state.wanted_on and not state.sweeps:
         if not state.suppressed:
             state.suppressed = True
             step.call(Suppress())

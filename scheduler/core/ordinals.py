@@ -16,10 +16,11 @@ from eratos.common import names
 from eratos.marathon.app import App
 
 from . import rollout
+from .instances import Instance
 from .mesos_types import TaskState
 from .reasons import Waiting
 from .rollout import Steps
-from .state import Instance, State
+from .state import State
 
 
 class Lacking(NamedTuple):

@@ -17,10 +17,11 @@ from eratos.common import names
 from eratos.marathon.app import App
 
 from . import constraints, rollout
+from .instances import Instance
 from .mesos_types import Agent, TaskState
 from .reasons import Reason
 from .rollout import Steps
-from .state import Instance, State, WantedHosts
+from .state import State, WantedHosts
 from .step import Step
 from .timers import Timer, TimerKind
 

@@ -23,9 +23,10 @@ from eratos.common.resources import PortRanges, Resources
 from eratos.marathon.app import App
 
 from . import constraints
+from .instances import Instance
+from .launches import Trouble
 from .mesos_types import NO_PORTS, NO_RESOURCES, Agent, Offer, Window
 from .reasons import Reason, Refusal
-from .state import Instance, Trouble
 
 #: Bytes of instructions that one agent gets in one pass, and so one executor in one message.
 HOST_BYTES = 4 * 1024 * 1024

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from eratos.marathon.app import App
 
 from . import rollout
+from .instances import Instance
 from .mesos_types import Agent
 from .offers import packs
-from .state import Instance
 from .step import Step
 from .timers import Timer, TimerKind
 

@@ -2,8 +2,9 @@
 
 Keys: ``framework_id``, ``apps/<app id>``, ``versions/<app id>/<version>``, ``deployments/<deployment id>``,
 ``changes/<app id>``, ``groups/<group id>``, ``instances/<instance id>``, ``jobs/<job id>``, ``runs/<run's path>``,
-``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``. An instance is stored before its launch is sent and
-forgotten only after a terminal state arrived (rule 6), so a task the store does not know is not ours to keep.
+``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``, ``sweeps/<host name>``. An instance is stored before
+its launch is sent and forgotten only after a terminal state arrived (rule 6), so a task the store does not
+know is not ours to keep.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from eratos.common import names
 from eratos.marathon.app import App
 from eratos.marathon.job import Job, path_of
 
@@ -27,8 +29,9 @@ RUNS = "runs/"
 HISTORIES = "histories/"
 QUOTAS = "quotas/"
 VOLUMES = "volumes/"
+SWEEPS = "sweeps/"
 #: What the key of any record but the framework id begins with.
-KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES)
+KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES, SWEEPS)
 
 #: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
 #: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.
@@ -176,6 +179,21 @@ class VolumeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """A host on which a dead executor may have left something, until another executor of ours was there."""
+
+    hostname: str
+    sweep_id: str  #: stands for an instance's id in those of its tasks
+    since: float  #: when the executor's death was known; seconds since the epoch
+    attempt: int = 0  #: launches of a sweep
+    launched_at: float = 0.0  #: the last of them; 0: there is none, or it reached nobody
+
+    @property
+    def task_id(self) -> str:
+        return names.task_id(self.sweep_id, self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRecord:
     """A task of a run, once it has ended."""
 
@@ -266,6 +284,7 @@ Record = (
     | HistoryRecord
     | QuotaRecord
     | VolumeRecord
+    | SweepRecord
 )
 
 
@@ -285,4 +304,5 @@ class Stored:
     histories: tuple[HistoryRecord, ...] = ()
     quotas: tuple[QuotaRecord, ...] = ()
     volumes: tuple[VolumeRecord, ...] = ()
+    sweeps: tuple[SweepRecord, ...] = ()
     spoilt: dict[str, str] = field(default_factory=dict)  #: key -> why it could not be read; left in the store as it is

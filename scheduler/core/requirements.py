@@ -9,8 +9,9 @@ from eratos.common.payload import OnChange, Requirement
 from eratos.marathon import extras
 from eratos.marathon.app import App
 
+from .instances import Instance
 from .mesos_types import Agent
-from .state import Instance, State
+from .state import State
 
 
 def of_task(app: App, instance: Instance, apps: Mapping[str, App]) -> tuple[Requirement, ...]:

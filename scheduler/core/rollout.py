@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from eratos.marathon.app import App
 
+from .instances import Fleet, Instance, Kind
 from .mesos_types import TaskState
-from .state import Fleet, Instance, Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from eratos.marathon.job import Job
 
 from . import jobs
 from .actions import Notice
+from .instances import Instance
 from .jobs import Verdict
 from .mesos_types import TaskStatus
 from .records import HISTORIES, RUNS, EndedRun, HistoryRecord, Missed, RunRecord, Stored, TaskRecord
-from .state import Instance, Run
+from .state import Run
 from .step import Step
 from .timers import Timer, TimerKind
 

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from eratos.common import names
-from eratos.common.check_results import CheckResult
 from eratos.marathon import ids
 from eratos.marathon.app import App
 from eratos.marathon.job import Job, path_of
@@ -22,277 +20,24 @@ from .autoscale import Scaler
 from .brake import Brake
 from .constraints import Verdicts
 from .gates import Counted
-from .mesos_types import Agent, Offer, TaskState, Window
+from .instances import NO_FLEET, Fleet, Instance
+from .launches import Launches, Trouble
+from .mesos_types import Agent, Offer, Window
 from .order import Order
-from .reasons import Reason, Refusal, Waiting
 from .records import (
     ChangeRecord,
     DeploymentRecord,
     GroupRecord,
     HistoryRecord,
-    InstanceRecord,
     QuotaRecord,
     RunRecord,
+    SweepRecord,
     VersionRecord,
     VolumeRecord,
 )
 
-NOWHERE = Agent("", "")
-
-
-class Kind(NamedTuple):
-    """All that a rollout asks of an instance. Instances of one kind are as good as each other, so they are counted."""
-
-    version: str
-    state: TaskState | None
-    healthy: bool | None
-    stopping: bool
-    inactive: bool
-    moving: bool
-    outdated: bool = False
-    unfit: bool = False
-
-    def ready(self, checked: bool) -> bool:
-        """Return whether it may get traffic; ``checked``: its app has health checks."""
-        return self.state is TaskState.RUNNING and not self.stopping and (self.healthy is True or not checked)
-
-
-@dataclass(slots=True, eq=False)
-class Instance:
-    """One wanted copy of an app. It waits for an offer while ``state`` is None, and has a task otherwise.
-
-    What :class:`Kind` names is changed by :meth:`State.alter` alone, which keeps the counts.
-    """
-
-    instance_id: str
-    app_id: str
-    version: str  #: of the app's definition it was made from
-    attempt: int = 1
-    state: TaskState | None = None
-    agent: Agent = NOWHERE
-    ports: tuple[int, ...] = ()
-    addresses: tuple[str, ...] = ()
-    launched_at: float = 0.0
-    started_at: float = 0.0
-    unreachable_at: float = 0.0  #: since when its agent cannot be reached; 0: it can
-    healthy: bool | None = None
-    stopping: bool = False
-    inactive: bool = False  #: unreachable for so long that a replacement is wanted
-    moving: bool = False  #: to be replaced by one on another agent, and only then stopped
-    outdated: str = ""  #: why it is to be replaced by one that knows what it requires; empty: it knows
-    ordinal: int | None = None  #: that it holds among those of its app, from 0; None: its app has none
-    host: str = ""  #: the name of the one host that it is for, while it waits; empty: for any. Not stored
-    slot: str = ""  #: whose volumes it has; empty: none
-    volumes: tuple[tuple[str, str], ...] = ()  #: of its task: where each is mounted, and which one it is; not stored
-    away_at: float = 0.0  #: since when the host of its volumes is known to be away, while it waits for that; not stored
-    unfit: bool = False  #: that host had no room when it was looked at last, so nobody counts on it
-    waiting_since: float = 0.0
-    news_at: float = 0.0  #: when its executor last said something new of its start; not stored, as the next four
-    ran_from: float = 0.0  #: since when its task runs, by the clock here; ``started_at`` is by that of its host
-    proven: bool = False  #: its task was ready at some time
-    spared: bool = False  #: the crash of its former task delayed nothing
-    check: Mapping[str, Any] | None = None  #: what the app's check was answered last; not stored
-    checks: tuple[CheckResult, ...] = ()  #: how its health checks went, by ``checked_at``; not stored
-    checked_at: float = 0.0
-    note: str = ""  #: what its executor last said of a start, checks or a stop that take long; not stored
-
-    @property
-    def task_id(self) -> str:
-        return names.task_id(self.instance_id, self.attempt)
-
-    @property
-    def agent_id(self) -> str:
-        return self.agent.agent_id
-
-    @property
-    def hostname(self) -> str:
-        return self.agent.hostname
-
-    @property
-    def kind(self) -> Kind:
-        outdated = bool(self.outdated)
-        return Kind(self.version, self.state, self.healthy, self.stopping, self.inactive, self.moving, outdated, self.unfit)
-
-    @property
-    def place(self) -> str:
-        """The name of the host that it is on or for; empty: it waits for any."""
-        return self.agent.hostname or self.host
-
-    @property
-    def waiting(self) -> bool:
-        return self.state is None
-
-    @property
-    def launching(self) -> bool:
-        return self.state in (TaskState.STAGING, TaskState.STARTING)
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether it was launched and its executor has not said a word of it."""
-        return self.state is TaskState.STAGING
-
-    def ready(self, checked: bool) -> bool:
-        """Return whether it may get traffic; ``checked``: its app has health checks."""
-        return self.kind.ready(checked)
-
-    def record(self) -> InstanceRecord:
-        assert self.state is not None, "an instance without a task is not stored"
-        return InstanceRecord(
-            instance_id=self.instance_id,
-            app_id=self.app_id,
-            app_version=self.version,
-            attempt=self.attempt,
-            agent_id=self.agent.agent_id,
-            hostname=self.agent.hostname,
-            ports=self.ports,
-            launched_at=self.launched_at,
-            state=self.state.value,
-            started_at=self.started_at,
-            healthy=self.healthy,
-            stopping=self.stopping,
-            addresses=self.addresses,
-            zone=self.agent.zone,
-            region=self.agent.region,
-            attributes=self.agent.attributes,
-            unreachable_at=self.unreachable_at,
-            outdated=self.outdated,
-            ordinal=self.ordinal,
-            slot=self.slot,
-        )
-
-    @classmethod
-    def from_record(cls, record: InstanceRecord, agent: Agent) -> Instance:
-        """Return the instance; ``agent`` is given as the object that others on it share."""
-        return cls(
-            instance_id=record.instance_id,
-            app_id=record.app_id,
-            version=record.app_version,
-            attempt=record.attempt,
-            state=TaskState(record.state),
-            agent=agent,
-            ports=record.ports,
-            addresses=record.addresses,
-            launched_at=record.launched_at,
-            started_at=record.started_at,
-            unreachable_at=record.unreachable_at,
-            healthy=record.healthy,
-            stopping=record.stopping,
-            outdated=record.outdated,
-            ordinal=record.ordinal,
-            slot=record.slot,
-            ran_from=record.started_at,
-            proven=record.healthy is True,
-        )
-
-
-class Fleet:
-    """All instances of one app, in the order in which they were made."""
-
-    __slots__ = ("instances", "tally", "waiting")
-
-    def __init__(self) -> None:
-        self.instances: dict[str, Instance] = {}
-        self.tally: Counter[Kind] = Counter()
-        self.waiting: dict[str, Instance] = {}
-
-    def count(self, kind: Kind, by: int) -> None:
-        self.tally[kind] += by
-        if not self.tally[kind]:
-            del self.tally[kind]
-
-
-NO_FLEET = Fleet()  #: of an app without an instance; never changed
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The last task of an app that ended on its own."""
-
-    task_id: str
-    state: TaskState
-    message: str
-    hostname: str
-    at: float
-    agent_id: str = ""
-    started_at: float = 0.0  #: when it ran first, or else was launched
-    version: str = ""  #: of the app, that it was made from
-
-
 #: Tasks given up that are remembered; one that came back later than so many others would count as unknown.
 GIVEN_UP_MOST = 100_000
-#: Refused offers that an app remembers, one for each agent; the counts go on beyond.
-REFUSALS_MOST = 1000
-
-
-#: A failed start makes a host a later choice for its app: each counts for so long at least.
-FAILED_START_S = 600.0
-#: More failed starts than these on one host say nothing more.
-FAILED_STARTS_MOST = 10
-
-
-@dataclass(slots=True)
-class Trouble:
-    """Starts that failed on a host; see :mod:`hosts`."""
-
-    apps: dict[str, None] = field(default_factory=dict)  #: whose starts failed there
-    failed_at: float = 0.0  #: the last time
-    until: float = 0.0  #: it is left alone until then
-    times: int = 0  #: that it was left alone in a row
-    against: tuple[str, ...] = ()  #: apps for whose failures it is left alone
-
-
-@dataclass(slots=True)
-class Launches:
-    """How an app's launches go: its back-off after failures, and what its waiting instances wait for."""
-
-    delay_s: float = 0.0
-    delayed_until: float = 0.0
-    last_failure: Failure | None = None
-    failing: bool = False  #: nothing that was launched after the last failure has run yet
-    waiting: Waiting | None = None
-    no_offer_since: float = 0.0  #: since when it waits for offers and none came
-    refusals: dict[str, Refusal] = field(default_factory=dict)  #: agent id -> why its latest offer did not do
-    used_at: float = 0.0  #: when an offer was last used for it; not stored
-    offers_seen: int = 0  #: since the first instance of this wait began to wait
-    refused: Counter[Reason] = field(default_factory=Counter)  #: of ``offers_seen``, by reason
-    unmade: int = 0  #: instances that are wanted and have no record yet: they are made as others are placed
-    lacks: str = ""  #: what it requires and is not there, in words
-    fault: str = ""  #: what broke when the app was last looked at, in a word for the log and for explain
-    #: host name -> starts that failed there, when the last one did, and how long one counts
-    failed_starts: dict[str, tuple[int, float, float]] = field(default_factory=dict)
-
-    def asked_for(self, now: float, seconds: float) -> bool:
-        """Return whether offers were asked for so long ago, and nothing but these is waited for."""
-        if self.waiting is Waiting.NO_OFFER:
-            return now >= self.no_offer_since + seconds
-        return self.waiting is Waiting.NO_FIT
-
-    def start_failed(self, hostname: str, now: float, counts_s: float) -> None:
-        """Note a failed start; each counts for ``counts_s``, and no less than ``FAILED_START_S``."""
-        number = min(self.failed_on(now).get(hostname, 0) + 1, FAILED_STARTS_MOST)
-        self.failed_starts.pop(hostname, None)
-        self.failed_starts[hostname] = number, now, max(FAILED_START_S, counts_s)
-        while len(self.failed_starts) > REFUSALS_MOST:
-            del self.failed_starts[next(iter(self.failed_starts))]
-
-    def failed_on(self, now: float) -> dict[str, int]:
-        """Return how many failed starts count against each host; one is forgotten after another."""
-        left = {name: number - int((now - at) / counts_s) for name, (number, at, counts_s) in self.failed_starts.items()}
-        return {name: number for name, number in left.items() if number > 0}
-
-    def refuse(self, refusals: Mapping[str, Refusal]) -> None:
-        for agent_id, refusal in refusals.items():
-            self.refused[refusal.reason] += 1
-            self.refusals.pop(agent_id, None)  # a dict keeps the order of insertion: the oldest come first
-            self.refusals[agent_id] = refusal
-        while len(self.refusals) > REFUSALS_MOST:
-            del self.refusals[next(iter(self.refusals))]
-
-    def placed(self) -> None:
-        """Nothing waits any more."""
-        self.waiting, self.offers_seen = None, 0
-        self.refusals.clear()
-        self.refused.clear()
 
 
 @dataclass(slots=True)
@@ -428,6 +173,7 @@ class State:
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     #: app -> slot -> its volumes by id
     slots: dict[str, dict[str, dict[str, VolumeRecord]]] = field(default_factory=dict)
+    sweeps: dict[str, SweepRecord] = field(default_factory=dict)  #: by host name
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
     looking: bool = False  #: offers are wanted although nothing waits

@@ -12,11 +12,13 @@ from eratos.common import names
 from eratos.marathon.app import App
 from eratos.marathon.app_parts import UnreachableStrategy
 
-from . import crash_backoff, deployments, hosts, reconcile, runs, volumes
+from . import crash_backoff, deployments, hosts, reconcile, runs, sweeps, volumes
 from .actions import Kill, Notice, Reconcile
+from .instances import Instance
+from .launches import Failure
 from .mesos_types import RECONCILIATION, TaskState, TaskStatus
 from .records import INSTANCES
-from .state import GIVEN_UP_MOST, Failure, Instance
+from .state import GIVEN_UP_MOST
 from .step import Step
 from .timers import Timer, TimerKind
 
@@ -40,8 +42,11 @@ def status(step: Step, update: TaskStatus) -> None:
         about = {"task_id": update.task_id, "state": update.state.value, "reason": update.reason, "message": message}
         step.notice(Notice("info", "task ended", about))
     instance = instance_of(step, update.task_id)
+    if update.state.terminal:
+        sweeps.task_ended(step, update, instance)
     if instance is None:
-        _without_record(step, update)
+        if not sweeps.status(step, update):
+            _without_record(step, update)
     else:
         step.reconciliation.answered(instance.instance_id)
         if update.state.terminal:
@@ -101,6 +106,7 @@ def kill_unknown(step: Step) -> None:
 def _alive(step: Step, instance: Instance, update: TaskStatus) -> None:
     changes: dict[str, object] = {}
     state = update.state
+    sweeps.spoken(step, instance, update)
     if state is TaskState.KILLING or (instance.started_at and state in LAUNCHING):
         state = TaskState.RUNNING  # it still runs, and what says that it only starts is late
     if state is not instance.state and not (update.state is TaskState.KILLING and instance.launching):
@@ -394,6 +400,7 @@ def _give_up_start(step: Step, instance: Instance) -> None:
 def not_launched(step: Step, task_ids: Iterable[str]) -> None:
     """Take back launches that were stored and never sent: their instances wait again, for another offer."""
     for task_id in task_ids:
+        sweeps.not_launched(step, task_id)
         instance = instance_of(step, task_id)
         if instance is not None and instance.unanswered:
             agent_id = instance.agent_id

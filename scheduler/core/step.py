@@ -13,11 +13,12 @@ from typing import Literal
 from eratos.common.resources import Resources
 
 from .actions import Acknowledge, Action, Answer, Call, Forget, Notice, Put, Resubscribe, Write
+from .instances import Instance
 from .mesos_types import TaskStatus
 from .offering import Offering
 from .reconcile import Reconciliation
 from .records import INSTANCES, Record
-from .state import Instance, State
+from .state import State
 from .timers import Timers
 
 

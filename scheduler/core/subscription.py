@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import status_updates
+from . import status_updates, sweeps
 from .actions import Reconcile, Resubscribe
 from .events import AgentLost, ExecutorLost, Subscribed
 from .records import FRAMEWORK_ID
@@ -58,6 +58,8 @@ def lost(step: Step, event: AgentLost | ExecutorLost) -> None:
     state, agent_id = step.state, event.agent_id
     status_updates.ask_about(step, state.on_agent.get(agent_id, {}).values())
     if isinstance(event, ExecutorLost):
+        if event.status and agent_id in state.agents:  # one that leaves by itself leaves nothing
+            sweeps.needed(step, state.agents[agent_id].hostname)
         return
     for offer_id in [offer.offer_id for offer in state.offers.values() if offer.agent_id == agent_id]:
         del state.offers[offer_id]

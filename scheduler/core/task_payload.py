@@ -18,14 +18,13 @@ from eratos.common.payload import (
     TaskPayload,
     Volume,
 )
-from eratos.marathon import app_parts as marathon
-from eratos.marathon import pod
+from eratos.marathon import app_parts, checks, pod
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 
 from . import pod_payload, requirements
+from .instances import Instance
 from .records import VolumeRecord, VolumeState
-from .state import Instance
 
 #: From SIGTERM to SIGKILL where the app says nothing; Mesos' own default is as long (mesos.proto, KillPolicy).
 DEFAULT_KILL_GRACE_S = 3.0
@@ -93,7 +92,7 @@ def payload(
     )
 
 
-def _volume(app: App, volume: marathon.Volume, kept: Mapping[str, VolumeRecord]) -> Volume:
+def _volume(app: App, volume: app_parts.Volume, kept: Mapping[str, VolumeRecord]) -> Volume:
     """Return a mount. A folder of the sandbox that is a persistent volume is that volume (Marathon's persistent-volumes.md)."""
     persistent = volume if volume.persistent is not None else None
     if volume.in_sandbox:
@@ -158,7 +157,7 @@ def _discovered(app: App, ports: tuple[Port, ...]) -> Iterator[DiscoveryPort]:
                 yield DiscoveryPort(port.host_port, port.name, protocol, labels)
 
 
-def _health_check(check: marathon.HealthCheck, ports: tuple[Port, ...]) -> HealthCheck:
+def _health_check(check: checks.HealthCheck, ports: tuple[Port, ...]) -> HealthCheck:
     port = check.port or (ports[check.port_index or 0].host_port if ports else 0)
     return HealthCheck(
         protocol=check.protocol,
@@ -175,7 +174,7 @@ def _health_check(check: marathon.HealthCheck, ports: tuple[Port, ...]) -> Healt
     )
 
 
-def _check(check: marathon.Check | None, ports: tuple[Port, ...]) -> HealthCheck | None:
+def _check(check: checks.Check | None, ports: tuple[Port, ...]) -> HealthCheck | None:
     if check is None:
         return None
     asked = check.asked
@@ -192,7 +191,7 @@ def _check(check: marathon.Check | None, ports: tuple[Port, ...]) -> HealthCheck
     )
 
 
-def _readiness_check(check: marathon.ReadinessCheck, ports: tuple[Port, ...]) -> ReadinessCheck:
+def _readiness_check(check: checks.ReadinessCheck, ports: tuple[Port, ...]) -> ReadinessCheck:
     return ReadinessCheck(
         name=check.name,
         protocol=check.protocol.lower(),

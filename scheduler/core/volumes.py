@@ -19,9 +19,10 @@ from eratos.marathon.app import App
 
 from . import events
 from .actions import DestroyVolume, Notice, Reconcile, Refusal, Reply
+from .instances import Instance
 from .records import Stored, VolumeRecord, VolumeState
 from .refusals import Refused
-from .state import Instance, State
+from .state import State
 from .step import Step
 from .timers import Timer, TimerKind
 

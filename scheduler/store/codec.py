@@ -29,6 +29,7 @@ from ..core.records import (
     JOBS,
     QUOTAS,
     RUNS,
+    SWEEPS,
     VERSIONS,
     VOLUMES,
     ChangeRecord,
@@ -40,6 +41,7 @@ from ..core.records import (
     Record,
     RunRecord,
     Stored,
+    SweepRecord,
     TaskRecord,
     VersionRecord,
     VolumeRecord,
@@ -144,12 +146,14 @@ def encode(key: str, record: Record) -> bytes:
             return _encoder.encode({"schema": SCHEMA, "record": record})
         case QuotaRecord() if key == QUOTAS + record.path:
             return _encoder.encode({"schema": SCHEMA, "record": record})
+        case SweepRecord() if key == SWEEPS + record.hostname:
+            return _encoder.encode({"schema": SCHEMA, "record": record})
         case VolumeRecord() if key == record.key:
             return _encoder.encode({"schema": SCHEMA, "record": record})
     raise ValueError(f"a record of type {type(record).__name__} cannot be stored under {key!r}")
 
 
-def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
+def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  one branch for each kind
     """Read everything that a store holds; what cannot be read is set aside under its key.
 
     So are the instances of an app or a run that cannot be read: without it they would be taken for leftovers, and stopped.
@@ -167,6 +171,7 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
     histories: list[HistoryRecord] = []
     quotas: list[QuotaRecord] = []
     volumes: list[VolumeRecord] = []
+    sweeps: list[SweepRecord] = []
     spoilt: dict[str, str] = {}
     shared: dict[Any, Any] = {}
     for key, data in items:
@@ -196,6 +201,8 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
                 quotas.append(_plain(QUOTAS, key, data, QuotaRecord, "path"))
             elif key.startswith(VOLUMES):
                 volumes.append(_plain(VOLUMES, key, data, VolumeRecord, "volume_id"))
+            elif key.startswith(SWEEPS):
+                sweeps.append(_plain(SWEEPS, key, data, SweepRecord, "hostname"))
             else:
                 spoilt[key] = "no record of a known kind"
         except Exception as error:  # edge: one poisoned record must not stop the rest, whatever its reader raised
@@ -220,6 +227,7 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
         tuple(histories),
         tuple(quotas),
         tuple(volumes),
+        tuple(sweeps),
         spoilt,
     )
 

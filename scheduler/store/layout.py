@@ -19,6 +19,7 @@
     /eratos/histories/<bucket>/<id>      shop.backup
     /eratos/quotas/<bucket>/<id>         %2Fshop
     /eratos/volumes/<bucket>/<id>        eratos-shop_db-2f4f4f1d7c11
+    /eratos/sweeps/<bucket>/<host>
 
 ZooKeeper refuses requests of 1 MiB and more, and a list of children beyond it cannot be read any more. With 256 buckets,
 200,000 instances make lists of about 800 names or 80 KiB.
@@ -31,12 +32,12 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote, unquote
 
-from ..core.records import APPS, CHANGES, DEPLOYMENTS, GROUPS, HISTORIES, INSTANCES, JOBS, QUOTAS, RUNS, VERSIONS, VOLUMES
+from ..core.records import APPS, CHANGES, DEPLOYMENTS, GROUPS, HISTORIES, INSTANCES, JOBS, QUOTAS, RUNS, SWEEPS, VERSIONS, VOLUMES
 from .checksum import Change
 
 #: In the order in which they are read: whoever reads beside a leader then finds no instance whose app was only made later, of
 #: each run that has ended, that it has, and of each instance its volumes.
-BUCKETED: Final = (INSTANCES, VOLUMES, RUNS, HISTORIES, JOBS, CHANGES, DEPLOYMENTS, VERSIONS, GROUPS, QUOTAS, APPS)
+BUCKETED: Final = (INSTANCES, VOLUMES, RUNS, HISTORIES, JOBS, CHANGES, DEPLOYMENTS, VERSIONS, GROUPS, QUOTAS, SWEEPS, APPS)
 BUCKETS: Final = tuple(f"{number:02x}" for number in range(256))
 
 #: Bytes of one transaction, unless a single record is larger. The server takes 1 MiB (jute.maxbuffer), but keeps its last

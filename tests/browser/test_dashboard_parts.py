@@ -63,9 +63,7 @@ def test_a_job_is_run_by_hand_and_its_run_is_followed_to_its_end(page: Page, fle
     live(page)  # events of runs name no app, and to ask about one would be an error
 
 
-def test_nothing_is_asked_while_nothing_happens_and_a_job_alone_when_it_changes(
-    page: Page, fleet: PlayedFleet, url: str
-) -> None:
+def test_nothing_is_asked_while_nothing_happens_and_a_job_alone_when_it_changes(page: Page, fleet: PlayedFleet, url: str) -> None:
     add_parts(fleet)
     page.goto(f"{url}/#/job?id=shop.backup")
     live(page)

@@ -212,3 +212,25 @@ def test_of_an_app_that_is_there_twice_the_versions_have_the_traffic_that_its_en
     assert rig.status()["reloads"] == reloads
     counted = {name.partition("/")[2]: found for name, found in rig.status()["servers"].items() if name.startswith("twice/")}
     assert all(found["answered"] > 0 and found["broken"] == 0 for found in counted.values())
+
+
+def test_traffic_is_switched_between_two_versions_without_a_moment_in_which_none_has_it(rig: Rig) -> None:
+    """HAProxy is told of one server after the other, and those of the old version come first by name."""
+    meta = {"haproxy-path": "/switched"}
+    old, new = range(9080, 9084), range(9084, 9088)
+
+    def say(weights: str) -> None:
+        stands_for_it = meta | {"eratos-placeholder": "true", "eratos-weights": weights}
+        rig.register(9089, app="switched", meta=stands_for_it, check={"TTL": "1h", "Status": "critical"})
+
+    say(f"{OLD}=100,{NEW}=0")
+    rig.register(*old, app="switched", meta=meta | {"eratos-version": OLD})
+    rig.register(*new, app="switched", meta=meta | {"eratos-version": NEW})
+    rig.await_rotation(*old, *new, backend="switched")
+    with rig.load(path="/switched", app="switched") as one, rig.load(path="/switched", app="switched") as other:
+        for _ in range(20):
+            for weights, having in ((f"{OLD}=0,{NEW}=100", new), (f"{OLD}=100,{NEW}=0", old)):
+                say(weights)
+                until(lambda having=having: {rig.get("/switched").port for _ in range(8)} <= {*having}, 10, weights)
+    assert not one.failures
+    assert not other.failures

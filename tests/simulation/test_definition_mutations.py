@@ -20,7 +20,7 @@ from eratos.marathon.app import App
 from eratos.marathon.errors import InvalidApp
 from eratos.marathon.group import Group
 from eratos.scheduler.api import definitions
-from eratos.scheduler.core.state import Instance
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.task_payload import payload
 from eratos.scheduler.store import codec
 

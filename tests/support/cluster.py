@@ -36,6 +36,7 @@ DEFAULT_PORTS = {
     "ERATOS_MASTER2_PORT": 5051,
     "ERATOS_STATS1_PORT": 9090,
     "ERATOS_STATS2_PORT": 9091,
+    "ERATOS_PROMETHEUS_PORT": 9190,
 }
 
 #: Generous on purpose: these bound how long a broken cluster is waited for, they measure nothing.

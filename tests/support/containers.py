@@ -59,11 +59,11 @@ def processes(container: str, command: str) -> list[str]:
     return docker("exec", "-u", "0", container, "sh", "-c", script).split()
 
 
-def kill_processes(container: str, command: str) -> None:
+def kill_processes(container: str, command: str, signal: str = "KILL") -> None:
     """Kill what :func:`processes` finds, of which there has to be something; one that ends by itself meanwhile is as good."""
     found = processes(container, command)
     assert found, f"nothing runs in {container} that begins with {command}"
-    script = f"for p in {' '.join(found)}; do kill -9 $p 2>/dev/null || [ ! -d /proc/$p ] || exit 1; done"
+    script = f"for p in {' '.join(found)}; do kill -{signal} $p 2>/dev/null || [ ! -d /proc/$p ] || exit 1; done"
     docker("exec", "-u", "0", container, "sh", "-c", script)
 
 

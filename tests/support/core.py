@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from eratos.scheduler.core import actions, events
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.machine import Machine
 from eratos.scheduler.core.mesos_types import Offer
-from eratos.scheduler.core.state import Instance
 from eratos.scheduler.core.step import Decision
 
 from .builders import a_machine, a_status, an_offer

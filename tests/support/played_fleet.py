@@ -16,8 +16,9 @@ from eratos.scheduler.access.authenticator import Authenticator
 from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import ApiServer, create_api
 from eratos.scheduler.core.events import AgentLost, Event, OffersReceived, PutApps, StatusChanged, Subscribed
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.mesos_types import Offer
-from eratos.scheduler.core.state import Instance, State
+from eratos.scheduler.core.state import State
 from eratos.scheduler.core.step import Decision
 
 from .builders import a_status, an_app, an_offer

@@ -18,6 +18,7 @@ from eratos.scheduler.core.records import (
     JOBS,
     QUOTAS,
     RUNS,
+    SWEEPS,
     VERSIONS,
     VOLUMES,
     InstanceRecord,
@@ -27,12 +28,13 @@ from eratos.scheduler.core.records import (
 
 def as_stored(store: Mapping[str, Any]) -> Stored:
     """Return what a leader reads from a store that holds these records by their keys."""
-    kinds = (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES)
-    apps, instances, versions, deployments, changes, groups, jobs, runs, histories, quotas, volumes = (
+    kinds = (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES, SWEEPS)
+    apps, instances, versions, deployments, changes, groups, jobs, runs, histories, quotas, volumes, sweeps = (
         tuple(record for key, record in store.items() if key.startswith(kind)) for kind in kinds
     )
     framework_id = store.get(FRAMEWORK_ID, "")
-    return Stored(framework_id, apps, instances, versions, deployments, changes, groups, jobs, runs, histories, quotas, volumes)
+    of_apps = (apps, instances, versions, deployments, changes, groups)
+    return Stored(framework_id, *of_apps, jobs, runs, histories, quotas, volumes, sweeps)
 
 
 def an_instance(number: int, app_id: str = "/shop/cart") -> InstanceRecord:

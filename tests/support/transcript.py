@@ -22,9 +22,9 @@ from support.builders import a_machine, a_status, an_app, an_offer
 from support.records import as_stored
 
 from eratos.scheduler.core import actions, events
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.mesos_types import InverseOffer, TaskState, Window
 from eratos.scheduler.core.records import INSTANCES, InstanceRecord
-from eratos.scheduler.core.state import Instance
 
 SEPARATOR = "----"
 

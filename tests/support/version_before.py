@@ -16,7 +16,8 @@ import pytest
 #: The commit that users run who have not upgraded yet.
 BEFORE = "7b9821ab6f03a1094d45a42d7a20db41c05cf7ea"
 
-_PYTHON = "/opt/eratos/site-packages/eratos"
+_SITE = "/opt/eratos/site-packages"
+_PYTHON = f"{_SITE}/eratos"
 _SCHEDULER = {f"{_PYTHON}/{name}": name for name in ("common", "marathon", "scheduler")}
 _EXECUTOR = {f"{_PYTHON}/{name}": name for name in ("common", "executor")}
 _BALANCER = {f"/opt/eratos/lib/eratos/{name}": name for name in ("common", "haproxy")}
@@ -43,6 +44,13 @@ def _build(kind: str, folder: Path) -> str:
     lines = [f"FROM eratos/{kind}", "USER root", f"RUN rm -rf {' '.join(code)}"]
     owner = {"/opt/eratos/services": "--chown=haproxy:haproxy "}
     lines += [f"COPY {owner.get(target, '')}{source} {target}" for target, source in code.items()]
+    if kind in ("scheduler", "agent"):
+        # It took pymesos and what reads HTTP for it from packages of their own; the present code has a copy of pymesos.
+        lines += [
+            f"COPY compat/http-parser/http_parser {_SITE}/http_parser",
+            f"RUN cp -r {_PYTHON}/mesos/pymesos {_SITE}/pymesos && "
+            f"sed -i 's/^from [.][.]http_parser import/from http_parser.http import/' {_SITE}/pymesos/process.py",
+        ]
     if kind == "agent":
         # Where the present command finds its beginning.
         lines.append(f"RUN echo 'from eratos.executor.__main__ import main' > {_PYTHON}/executor/script.py")

@@ -16,7 +16,7 @@ from support import api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
-from eratos.cli import output, tasks, wait
+from eratos.cli import tasks, views, wait
 from eratos.cli.main import run
 from eratos.cli.output import Output
 from eratos.cli.session import Session
@@ -761,7 +761,7 @@ def test_an_agent_that_takes_nothing_says_why() -> None:
     alone = {"until": "2026-11-27T12:00:00.000Z", "startsFailedOf": ["/a", "/b"]}
     window = {"begin": "2026-11-28T00:00:00.000Z"}
     found = {"apps": [], "agents": [agent | {"leftAlone": alone, "maintenance": window}]}
-    (row,) = output.agents(found).rows
+    (row,) = views.agents(found).rows
     assert row[:5] == ("h1", "eu/b", 0, "0.5", "64")
     assert "left alone until 2026-11-27T12:00:00.000Z, as starts of /a, /b failed; maintenance from 2026-11-28" in row[5]
 

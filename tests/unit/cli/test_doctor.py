@@ -21,7 +21,7 @@ from support.authority import Authority
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
-from eratos.cli import doctor, output
+from eratos.cli import doctor, views
 from eratos.cli.findings import Finding
 from eratos.cli.main import run
 from eratos.cli.output import Output
@@ -306,9 +306,9 @@ def test_where_nobody_answers_doctor_is_named(capsys: pytest.CaptureFixture[str]
 def test_in_a_terminal_the_fix_stands_below() -> None:
     out = Output()
     found = [Finding("leader", "well", "s1 leads"), Finding("mesos", "wrong", "no master is connected", "start one of them")]
-    assert [line.split()[0] for line in output.findings(found, out).lines(None)] == ["STATE", "well", "wrong"]
+    assert [line.split()[0] for line in views.findings(found, out).lines(None)] == ["STATE", "well", "wrong"]
     out.width = 40
-    lines = [line.split() for line in output.findings(found, out).lines(40)]
+    lines = [line.split() for line in views.findings(found, out).lines(40)]
     assert lines[-2:] == [["wrong", "mesos", "no", "master", "is", "connected"], ["fix", "start", "one", "of", "them"]]
 
 

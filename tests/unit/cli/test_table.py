@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eratos.cli import output
+from eratos.cli import views
 from eratos.cli.output import Output
 from eratos.cli.table import Column, Table
 
@@ -89,7 +89,7 @@ def twenty_tasks() -> list[dict[str, Any]]:
 def test_twenty_tasks_are_twenty_lines_with_ids_to_copy(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", terminal := Terminal(width, monkeypatch))
     out = Output()
-    out.result([], output.tasks(twenty_tasks(), out))
+    out.result([], views.tasks(twenty_tasks(), out))
     header, *lines = terminal.getvalue().splitlines()
     assert header.startswith("\033[1mTASK")
     assert [line.split()[0] for line in lines] == [f"prime.{number:08x}.1" for number in range(20)]
@@ -99,7 +99,7 @@ def test_twenty_tasks_are_twenty_lines_with_ids_to_copy(width: int, monkeypatch:
 
 def test_a_pipe_gets_whole_ids_and_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
     out = Output()
-    out.result([], output.tasks(twenty_tasks(), out))
+    out.result([], views.tasks(twenty_tasks(), out))
     shown = capsys.readouterr().out
     assert "\033" not in shown
     assert [line.split()[0] for line in shown.splitlines()[1:]] == [task["id"] for task in twenty_tasks()]
@@ -112,7 +112,7 @@ def test_no_colour_where_none_is_wanted(name: str, value: str, monkeypatch: pyte
     out = Output()
     monkeypatch.setenv(name, value)
     out.fail("a fault")
-    out.result([], output.queue([]))
+    out.result([], views.queue([]))
     assert "\033" not in terminal.getvalue()
 
 
@@ -133,5 +133,5 @@ def test_a_locale_without_the_letters_ends_nothing(monkeypatch: pytest.MonkeyPat
 )
 def test_ages(before_s: int, age: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_767_225_600.0 + before_s)
-    assert output.age("2026-01-01T00:00:00Z") == age
-    assert output.age(None) == ""
+    assert views.age("2026-01-01T00:00:00Z") == age
+    assert views.age(None) == ""

@@ -238,22 +238,47 @@ def test_a_benchmark_may_clean_up_after_ctrl_c() -> None:
     [
         (["tests/unit"], False, [["tests/unit"]]),
         (["tests/unit"], True, [["tests/unit", "-m", ""]]),
-        ([], False, [[*development.WITHOUT_ENGINE], ["tests/contract", "tests/e2e"]]),
-        ([], True, [[*development.WITHOUT_ENGINE, "-m", ""], ["tests/contract", "tests/e2e", "-m", ""]]),
+        ([], False, [[*development.WITHOUT_ENGINE], ["tests/contract"], ["tests/e2e"]]),
+        ([], True, [[*development.WITHOUT_ENGINE, "-m", ""], ["tests/contract", "-m", ""], ["tests/e2e", "-m", ""]]),
     ],
 )
 def test_what_takes_hours_is_run_when_everything_is(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], everything: bool, ran: list[list[str]]
+    pytest_runs: list[list[str]], arguments: list[str], everything: bool, ran: list[list[str]]
 ) -> None:
+    assert development.test(Settings(), arguments, everything=everything) == 0
+    assert pytest_runs == ran
+
+
+@pytest.mark.parametrize(
+    ("failing", "code"), [(None, 0), ("tests/unit", 7), ("tests/contract", 7), ("tests/e2e", 7)], ids=lambda value: str(value)
+)
+def test_a_failure_of_any_kind_of_tests_is_the_exit_code(
+    pytest_runs: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: str | None,
+    code: int,
+) -> None:
+    monkeypatch.setenv("FAILING", failing or "")
+    assert development.test(Settings(), []) == code
+    beside_shown = "what it printed: tests/contract" in capsys.readouterr().out
+    assert beside_shown == (failing != "tests/unit"), "what ran beside is shown, whatever the other did"
+
+
+@pytest.fixture
+def pytest_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    """Return what pytest is started with, which fails with 7 where FAILING is among the folders."""
     found: list[list[str]] = []
 
-    def pytest_ran(words: list[str]) -> int:
-        found.append([word for word in words if word.startswith("tests/") or word in ("-m", "")])
-        return 0
+    def command(words: list[str]) -> list[str]:
+        chosen = [word for word in words if word.startswith("tests/") or word in ("-m", "")]
+        found.append(chosen)
+        failing = os.environ.get("FAILING") in chosen
+        return [sys.executable, "-c", f"print('what it printed:', {chosen[0]!r}); raise SystemExit({7 * failing})"]
 
     monkeypatch.setattr(development, "ensure_venv", lambda progress: None)
     monkeypatch.setattr(development, "_ensure_engine_and_images", lambda settings, progress: None)
     monkeypatch.setattr(development, "_ensure_browser", lambda progress: None)
-    monkeypatch.setattr(development, "_pytest", pytest_ran)
-    assert development.test(Settings(), arguments, everything=everything) == 0
-    assert found == ran
+    monkeypatch.setattr(development, "_pytest_command", command)
+    monkeypatch.setattr(development, "CONTRACT_LOG", tmp_path / "contract-tests.log")
+    return found

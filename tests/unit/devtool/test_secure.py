@@ -21,6 +21,7 @@ MADE: dict[str, Any] = {
     "framework": "framework-secret",
     "companions": "companions-secret",
     "credentials": "credentials-secret",
+    "observer": {"line": "observer-line", "token": "observer-secret"},
     "token": "token-secret",
     "files": {
         name: f"{name}-content"
@@ -53,6 +54,8 @@ NEEDED = {
     "consul-server.pem-content": {"consul-server"},
     "zookeeper.pem-content": {"zookeeper"},
     "token-secret": set(),
+    "observer-secret": {"prometheus"},
+    "observer-line": {"scheduler"},
     "zk-eratos-secret": set(),  # by the environment (secure.variables)
     "consul-balancer-secret": set(),  # by the environment
 }
@@ -73,7 +76,7 @@ def test_a_part_has_the_secrets_that_it_needs_and_no_others(text: str) -> None:
 
 def test_no_part_of_the_cluster_is_left_out() -> None:
     services = yaml.safe_load(SECURE_FILE.read_text())["services"]
-    assert set(services) == set(Settings().services())
+    assert set(services) == set(Settings(observe=True).services())
     for name, service in services.items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name

@@ -103,3 +103,14 @@ def test_services_follow_the_counts() -> None:
     assert {"agent1", "consul-agent1", "balancer3", "consul-balancer3"} <= set(services)
     assert "agent2" not in services
     assert len(services) == len(set(services)) == 1 + 2 + 3 + 2 + 6 + 2
+
+
+def test_prometheus_is_there_when_asked_for_and_remembered_until_it_is_not() -> None:
+    assert "prometheus" not in read_settings({}).services()
+    assert "ERATOS_PROMETHEUS_PORT" not in read_settings({}).published()
+    read_settings({}, observe=True).remember()
+    found = read_settings({"ERATOS_PROMETHEUS_PORT": "19190"})
+    assert "prometheus" in found.services()
+    assert found.published()["ERATOS_PROMETHEUS_PORT"] == ("prometheus", 19190)
+    read_settings({}, observe=False).remember()
+    assert "prometheus" not in read_settings({}).services()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from eratos.scheduler.core.events import PutApps
 
 DOCUMENT = ROOT / "docs" / "metrics.md"
 ALERTS = ROOT / "examples" / "prometheus" / "alerts.yml"
+PANELS = ROOT / "examples" / "prometheus" / "dashboard.json"
 
 
 def exposed(folder: Path) -> dict[str, str]:
@@ -49,3 +51,11 @@ def test_alerts_ask_for_metrics_that_there_are_and_each_has_its_advice(tmp_path:
     assert asked <= exposed(tmp_path).keys()
     rows = "".join(line.split("|")[1] for line in DOCUMENT.read_text().splitlines() if line.startswith("| `Eratos"))
     assert set(re.findall(r"Eratos\w+", rows)) == {rule["alert"] for rule in rules}
+
+
+def test_panels_ask_for_metrics_that_there_are(tmp_path: Path) -> None:
+    panels = [panel for panel in json.loads(PANELS.read_text())["panels"] if panel["type"] != "row"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    asked = {re.sub(r"_bucket$", "", name) for query in queries for name in re.findall(r"\b(?:eratos|process)_[a-z_]+", query)}
+    assert asked and asked <= exposed(tmp_path).keys()
+    assert len({panel["title"] for panel in panels}) == len(panels) and all(panel["targets"] for panel in panels)

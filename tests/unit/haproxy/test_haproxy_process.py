@@ -89,6 +89,18 @@ def test_weights_change_once_their_servers_are_there_and_before_others_leave() -
     ]
 
 
+def test_weights_that_end_a_servers_traffic_change_last() -> None:
+    master = FakeMaster()
+    haproxy(master).change({}, {}, {}, weights={"app": {"a": 0, "b": 0, "c": 100}, "other": {"d": 0, "e": 1}})
+    assert [command for _, command in master.told] == [
+        "set server app/c weight 100",
+        "set server other/e weight 1",
+        "set server app/a weight 0",
+        "set server app/b weight 0",
+        "set server other/d weight 0",
+    ]
+
+
 def test_routes_change_in_one_go_once_their_servers_are_there_and_before_others_leave() -> None:
     master = FakeMaster()
     haproxy(master).change({"app": {"b": "10.0.0.2:80"}}, {"old": {"a"}}, {}, "a.example/ app\nb.example/ app\n")

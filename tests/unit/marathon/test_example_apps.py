@@ -30,7 +30,7 @@ FIELDS = {
     "container": {"type", "docker"},
     "docker": {"image"},
     "networks": {"mode"},
-    "portDefinitions": {"port", "name", "protocol"},
+    "portDefinitions": {"port", "name", "protocol", "labels"},
     "healthChecks": {
         "protocol", "path", "portIndex", "gracePeriodSeconds", "intervalSeconds", "timeoutSeconds", "maxConsecutiveFailures",
     },

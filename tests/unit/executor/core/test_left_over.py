@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from support.driven import Driven, of
-from support.executor import PORT
+from support.driven import Driven, of, states, update
+from support.executor import PORT, a_payload
 
 from eratos.executor import balancers, ports
 from eratos.executor.core import actions as do
@@ -151,3 +151,48 @@ def test_what_has_ended_keeps_nothing_in_consul(driven: Driven) -> None:
 def test_one_runtime_that_is_switched_on_is_all_that_is_waited_for(driven: Driven) -> None:
     driven.machine.host = replace(driven.machine.host, runtimes=("process",))
     assert listed(driven, runtime="process") == [do.KeepServices(frozenset())]
+
+
+# Sweeps: tasks that only wait for all this ----------------------------------------------------------------------------------
+
+SWEEP = "sweep.instance-1._app.1"
+
+
+def sweep(driven: Driven) -> list[do.Action]:
+    return driven.handle(on.LaunchTask(SWEEP, a_payload(SWEEP, image="", args=(), sweeps=True).to_bytes()))
+
+
+def all_listed(driven: Driven, *running: str) -> list[do.Action]:
+    driven.now += 1
+    return [*listed(driven, *running), *listed(driven, runtime="process")]
+
+
+def test_a_sweep_starts_nothing_and_ends_once_a_listing_shows_that_nothing_is_left(driven: Driven) -> None:
+    assert states(out := sweep(driven)) == ["TASK_RUNNING"] and len(out) == 1
+    assert sweep(driven) == [], "a duplicate"
+    assert not states(listed(driven, OLD)), "the processes are not known yet"
+    assert not states(all_listed(driven, OLD)), "it is on its way out"
+    driven.handle(TOLD)
+    driven.handle(GONE)
+    assert driven.handle(DRAINED) == [do.RemoveContainer(OLD)]
+    out = all_listed(driven)
+    assert do.KeepServices(frozenset()) in out and states(out) == ["TASK_FINISHED"]
+    assert states(sweep(driven)) == ["TASK_FINISHED"], "said again where it is launched again"
+
+
+def test_a_sweep_on_a_clean_host_ends_at_once(driven: Driven) -> None:
+    all_listed(driven)
+    assert states(sweep(driven)) == ["TASK_RUNNING", "TASK_FINISHED"]
+
+
+def test_a_sweep_can_be_killed(driven: Driven) -> None:
+    sweep(driven)
+    assert states(driven.handle(on.KillTask(SWEEP))) == ["TASK_KILLED"]
+    assert not states(all_listed(driven))
+
+
+def test_a_sweep_ends_as_killed_with_its_executor(driven: Driven) -> None:
+    sweep(driven)
+    out = driven.handle(on.Shutdown("told to"))
+    assert (update(out).task_id, update(out).state) == (SWEEP, "TASK_KILLED")
+    assert of(do.Exit, out)

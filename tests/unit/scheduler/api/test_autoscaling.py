@@ -10,7 +10,7 @@ from support.api import ApiClient
 from support.builders import an_offer
 from support.controller import FakeController
 
-from eratos.cli import output
+from eratos.cli import views
 from eratos.common import names
 from eratos.scheduler.api import metrics
 from eratos.scheduler.core.events import FiguresSeen
@@ -144,9 +144,9 @@ def test_the_command_line_says_it(api: ApiClient, controller: FakeController) ->
     app.go(40, 90)
     app.go(20, 300)
     app.go(2, 0, missing="b1 says nothing")
-    lines = [str(line) for line in output.explained(app.explained())]
+    lines = [str(line) for line in views.explained(app.explained())]
     assert any(line.startswith("autoscale from 2 to 9: 6 instances wanted because 2") for line in lines)
     assert any(line.endswith("mode advise: nothing is changed") for line in lines)
     assert "autoscale misses figures, so nothing is scaled down: b1 says nothing" in lines
     assert any(line.startswith("autoscale would have changed 2 to ") for line in lines)
-    assert not output._autoscaled(None)
+    assert not views._autoscaled(None)

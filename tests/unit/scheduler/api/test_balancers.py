@@ -125,6 +125,15 @@ def test_a_companion_that_cannot_say_is_named_with_the_reason(companion: Compani
     assert said in found["trouble"] and found["trouble"].startswith("Serf Health") and found["services"] == []
 
 
+def test_who_names_apps_gets_what_is_served_of_them_and_what_is_not_yet(companion: Companion) -> None:
+    api = an_api(companion)
+    found = api.get("/v2/balancers?app=/bank/vault").json()
+    assert [each["service"] for each in found["balancers"][0]["services"]] == ["bank-vault"] and found["rotation"] == []
+    assert "rotation" not in api.get("/v2/balancers").json()
+    many = "&".join(["app=/a"] * 501)
+    assert api.get(f"/v2/balancers?{many}").status_code == 422
+
+
 def test_a_companion_that_is_away_is_named(companion: Companion) -> None:
     companion.server.server_close()
     assert "does not answer" in ask(an_api(companion))["trouble"]

@@ -23,7 +23,8 @@ from support.api import OPEN, ApiClient
 from support.builders import a_job, an_app, an_offer
 from support.controller import FakeController
 
-from eratos.scheduler.api.document import OPERATIONS, SCHEMAS
+from eratos.scheduler.api.document import OPERATIONS
+from eratos.scheduler.api.schemas import SCHEMAS
 from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps, PutJob, StartRun
 

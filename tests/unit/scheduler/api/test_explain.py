@@ -16,8 +16,8 @@ from eratos.cli.session import Session
 from eratos.marathon.client import MarathonClient
 from eratos.scheduler.core import offers
 from eratos.scheduler.core.events import InverseOffersReceived, OffersReceived, PutApps, ReleaseBrake, Tick
+from eratos.scheduler.core.launches import Trouble
 from eratos.scheduler.core.mesos_types import InverseOffer, Window
-from eratos.scheduler.core.state import Trouble
 
 CHECKS = [{"protocol": "MESOS_HTTP", "path": "/"}]
 

@@ -16,7 +16,7 @@ from eratos.scheduler.access.roles import Grant
 from eratos.scheduler.api import overview
 from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import create_api
-from eratos.scheduler.core.events import LookAround, PutApps, PutJob, StartRun, Subscribed
+from eratos.scheduler.core.events import ExecutorLost, LookAround, OffersReceived, PutApps, PutJob, StartRun, Subscribed
 
 CHECKS = [{"protocol": "HTTP", "path": "/"}]
 
@@ -143,3 +143,12 @@ def test_a_run_of_a_job_is_no_app_that_was_deleted(api: ApiClient, controller: F
     controller.launch(an_offer())
     assert shown(api)["apps"] == []
     assert shown(api, app=f"/shop/backup/{run}")["apps"] == []
+
+
+def test_a_host_that_is_to_be_swept_says_so(api: ApiClient, controller: FakeController) -> None:
+    controller.handle(Subscribed("fw1", "m:5050"))
+    controller.handle(OffersReceived((an_offer(),)))
+    assert "sweep" not in shown(api)["agents"][0]
+    controller.handle(ExecutorLost("a1", "e", 9))
+    assert shown(api)["agents"][0]["sweep"] == {"since": "1970-01-01T00:16:40.000Z", "launches": 0}
+    assert "eratos_hosts_to_sweep 1.0" in api.get("/metrics/prometheus").text

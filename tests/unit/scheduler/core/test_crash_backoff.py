@@ -7,8 +7,8 @@ from support.builders import a_status, an_app, an_offer
 from support.core import Core, of
 
 from eratos.scheduler.core import actions, crash_backoff
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.mesos_types import Agent, TaskState
-from eratos.scheduler.core.state import Instance
 
 APP = {"backoffSeconds": 10, "backoffFactor": 2, "maxLaunchDelaySeconds": 35}
 CHECKS = [{"protocol": "MESOS_HTTP", "path": "/"}]

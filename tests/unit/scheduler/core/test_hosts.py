@@ -9,9 +9,9 @@ from support.builders import a_machine, an_app, an_offer
 from support.core import Core, of
 
 from eratos.scheduler.core import actions, events, hosts
+from eratos.scheduler.core.launches import FAILED_START_S, Launches
 from eratos.scheduler.core.mesos_types import Offer
 from eratos.scheduler.core.reasons import Waiting
-from eratos.scheduler.core.state import FAILED_START_S, Launches
 
 
 @pytest.fixture

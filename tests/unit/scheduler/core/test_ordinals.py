@@ -12,10 +12,10 @@ from support.records import as_stored
 from eratos.common.payload import TaskPayload
 from eratos.marathon.app import App
 from eratos.scheduler.core import actions, events, ordinals, rollout
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.mesos_types import Agent, InverseOffer, TaskState, Window
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.records import INSTANCES, InstanceRecord
-from eratos.scheduler.core.state import Instance
 
 
 def db(instances: int = 3, *, ordinals: Any = True, **fields: Any) -> App:

@@ -10,9 +10,9 @@ from support.core import Core, of
 
 from eratos.marathon.app import App
 from eratos.scheduler.core import actions, constraints, events, per_host, rollout
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.mesos_types import Agent, TaskState, Window
 from eratos.scheduler.core.records import InstanceRecord, Stored, VersionRecord
-from eratos.scheduler.core.state import Instance
 from eratos.scheduler.core.timers import Timer, TimerKind
 
 

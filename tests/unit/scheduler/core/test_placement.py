@@ -10,10 +10,11 @@ from support.builders import an_app
 from eratos.common.resources import PortRanges, Resources
 from eratos.scheduler.core import placement
 from eratos.scheduler.core.constraints import Constraints
+from eratos.scheduler.core.instances import Instance
+from eratos.scheduler.core.launches import Trouble
 from eratos.scheduler.core.mesos_types import Agent, Offer, TaskState, Window
 from eratos.scheduler.core.placement import Candidates, Host, choose_ports, next_port, place_instances, refuse
 from eratos.scheduler.core.reasons import Reason
-from eratos.scheduler.core.state import Instance, Trouble
 
 NOW = 1000.0
 

@@ -13,9 +13,9 @@ from eratos.common import names
 from eratos.common.payload import TaskPayload
 from eratos.marathon.app import App
 from eratos.scheduler.core import actions, rollout
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.mesos_types import Agent
 from eratos.scheduler.core.reasons import Waiting
-from eratos.scheduler.core.state import Instance
 from eratos.scheduler.core.task_payload import payload
 
 DB = an_app("/blog/db", portDefinitions=[{"port": 0, "name": "admin"}, {"port": 0, "name": "sql"}])

@@ -6,8 +6,9 @@ import pytest
 from support.builders import an_app
 
 from eratos.scheduler.core import rollout
+from eratos.scheduler.core.instances import Fleet, Instance
 from eratos.scheduler.core.mesos_types import Agent, TaskState
-from eratos.scheduler.core.state import Fleet, Instance, State
+from eratos.scheduler.core.state import State
 
 
 def a_fleet(text: str) -> Fleet:

@@ -10,7 +10,7 @@ from support.builders import an_app
 
 from eratos.common.payload import DiscoveryPort, Fetch, HealthCheck, ReadinessCheck, SecretFile, TaskPayload, Volume
 from eratos.marathon import pod_definition
-from eratos.scheduler.core.state import Instance
+from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.task_payload import payload
 
 

@@ -24,6 +24,7 @@ from eratos.scheduler.core.records import (
     JOBS,
     QUOTAS,
     RUNS,
+    SWEEPS,
     VERSIONS,
     VOLUMES,
     ChangeRecord,
@@ -36,6 +37,7 @@ from eratos.scheduler.core.records import (
     QuotaRecord,
     RunRecord,
     Stored,
+    SweepRecord,
     TaskRecord,
     VersionRecord,
     VolumeRecord,
@@ -309,6 +311,13 @@ def test_a_volume_is_stored_under_its_own_name() -> None:
     assert codec.decode_all([(VOLUME.key, data)]).volumes == (VOLUME,)
     assert json.loads(data)["record"]["state"] == "made"
     assert list(codec.decode_all([(VOLUMES + "other", data)]).spoilt) == [VOLUMES + "other"]
+
+
+def test_a_host_to_sweep_is_stored_under_its_name() -> None:
+    record = SweepRecord("h1.example", "sweep.instance-1", 1.5, 2, 3.5)
+    data = codec.encode(SWEEPS + "h1.example", record)
+    assert codec.decode_all([(SWEEPS + "h1.example", data)]).sweeps == (record,)
+    assert list(codec.decode_all([(SWEEPS + "h2", data)]).spoilt) == [SWEEPS + "h2"]
 
 
 def test_a_store_of_the_version_before_has_no_volumes_and_is_read() -> None:
