@@ -545,8 +545,11 @@ def forwarding(world: World, *mappings: str, who: str = "deployer") -> Iterator[
             yield ports, lambda: "".join(said)
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(20)
-            reader.join(20)
+            try:
+                process.wait(20)
+            finally:
+                process.kill()  # or its reader would hold what leaving closes, and this test would never end
+                reader.join(20)
 
 
 def asked(port: int, data: bytes) -> bytes:
@@ -653,12 +656,15 @@ def test_a_shell_has_the_terminals_size_and_its_keys(world: World) -> None:
         return text in seen
 
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True) as process:
-        until(lambda: reads(b"33 101"), 20, "the shell has the terminal's size")
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 120, 0, 0))
-        process.send_signal(signal.SIGWINCH)  # as the terminal's own would
-        until(lambda: reads(b"44 120"), 20, "the new size has arrived")
-        os.write(ours, b"\x03")
-        assert process.wait(20) == 5
+        try:
+            until(lambda: reads(b"33 101"), 20, "the shell has the terminal's size")
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 120, 0, 0))
+            process.send_signal(signal.SIGWINCH)  # as the terminal's own would
+            until(lambda: reads(b"44 120"), 20, "the new size has arrived")
+            os.write(ours, b"\x03")
+            assert process.wait(20) == 5
+        finally:
+            process.kill()  # leaving waits for its end
     assert termios.tcgetattr(theirs) == before
     os.close(ours)
     os.close(theirs)
