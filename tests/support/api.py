@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
 from http import HTTPStatus
@@ -11,6 +12,7 @@ import httpx2 as httpx
 import requests
 import urllib3
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from eratos.common import names
 from eratos.common.browser_guard import BrowserGuard
@@ -41,14 +43,24 @@ def _shared(executor_port: int) -> tuple[FastAPI, _Current]:
     return api, current
 
 
-def an_api(controller: FakeController, executor_port: int = names.EXECUTOR_PORT) -> FastAPI:
+def an_api(controller: FakeController, executor_port: int = names.EXECUTOR_PORT, access: Access = OPEN) -> FastAPI:
     """Return the whole API for a controller and its clock: the same for all tests, as to make one takes longer than most.
 
-    So it serves the controller that was given last; a test that needs two at a time makes the other by ``create_api``.
+    So it serves the controller that was given last; a test that needs two at a time makes the other by ``create_api``. What
+    stands in front of the routes, and what it remembers of who asked, is made for each other ``access`` than ``OPEN``.
     """
     api, current = _shared(executor_port)
     current.controller = controller
-    return api
+    if access is OPEN:
+        return api
+    made = copy.copy(api)
+    made.middleware_stack = None
+    changes = {"access": access, "token": access.token}
+    made.user_middleware = [
+        Middleware(part.cls, *part.args, **{key: changes.get(key, value) for key, value in part.kwargs.items()})
+        for part in api.user_middleware
+    ]
+    return made
 
 
 class ApiClient(httpx.Client):
