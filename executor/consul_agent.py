@@ -286,7 +286,7 @@ class ConsulAgent:
 
     def _retry(self, error: TemporaryError | None) -> None:
         if self._failures == 0 and error is not None:
-            log.warning("%s", error)
+            log.warning("Consul's agent was not told, trying again %s", fields(error=error))
         delay_s = exponential_s(self._failures, first_s=_BACKOFF_FIRST_S, factor=2, most_s=_BACKOFF_MOST_S)
         self._sync_at = time.monotonic() + jittered_s(delay_s, random.random())
         self._failures += 1

@@ -63,40 +63,40 @@ class PlayedHost:
 
     def withdraw(self, task_id: str) -> None:
         """Close a task's ports. One that has none is fine."""
-        self._remove("cannot close the ports of a task", lambda found: comment(found) == _comment(task_id))
+        self._remove(lambda found: comment(found) == _comment(task_id))
 
     def claim(self, ports: Collection[int]) -> None:
         """Close ports whoever had them: Mesos has given them to a new task, so what is left there is of a dead one."""
         if ports:
-            self._remove("cannot free ports", lambda found: int(_option(found, "--dport")) in ports)
+            self._remove(lambda found: int(_option(found, "--dport")) in ports)
 
     def sweep(self, running: Callable[[], Collection[str]]) -> None:
         """Close the ports of all tasks but those that run. Asked after the rules were read: a task runs before it has one."""
         with self._lock:
-            tasks = {comment(found) for found in self._rules("cannot sweep ports")}
+            tasks = {comment(found) for found in self._rules()}
         if not tasks:
             return
         left = tasks - {_comment(task_id) for task_id in running()}
         if left:
             log.warning("closing ports that dead tasks left %s", fields(tasks=sorted(left)))
-            self._remove("cannot sweep ports", lambda found: comment(found) in left)
+            self._remove(lambda found: comment(found) in left)
 
-    def _remove(self, failure: str, unwanted: Callable[[list[str]], bool]) -> None:
+    def _remove(self, unwanted: Callable[[list[str]], bool]) -> None:
         with self._lock:
-            for found in self._rules(failure):
+            for found in self._rules():
                 try:
                     if unwanted(found):
                         self._run([*_IPTABLES, "-D", CHAIN, *found])
                         self._forget(_option(found, "-p"), int(_option(found, "--dport")))
                 except TemporaryError as error:
                     # The next sweep repeats it.
-                    log.warning("%s %s", failure, fields(error=error))
+                    log.warning("published ports cannot be read or closed, the next sweep tries again %s", fields(error=error))
 
-    def _rules(self, failure: str) -> Iterator[list[str]]:
+    def _rules(self) -> Iterator[list[str]]:
         try:
             yield from rules(self._run([*_IPTABLES, "-S", CHAIN]))
         except TemporaryError as error:
-            log.warning("%s %s", failure, fields(error=error))
+            log.warning("published ports cannot be read or closed, the next sweep tries again %s", fields(error=error))
 
     def _forget(self, protocol: str, port: int) -> None:
         """Let a change hold for clients that send already: without connections, the kernel takes their packets for one flow."""

@@ -60,7 +60,7 @@ def main() -> None:
         if place.note:
             logger.info("%s", place.note)
         if place.warning:
-            logger.warning("%s", place.warning)
+            logger.warning("the API asks nobody who they are: %s", place.warning)
         return server.stop
 
     def run() -> None:

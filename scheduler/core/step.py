@@ -21,6 +21,8 @@ from .records import INSTANCES, Record
 from .state import State
 from .timers import Timers
 
+_BROKE = "an app could not be looked after, please report this as a bug"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -143,8 +145,7 @@ class Step:
         fault = f"{type(error).__name__}: {error}"
         if fault != self._faults.get(app_id):
             self._faults[app_id] = fault
-            message = "an app could not be looked after, please report this as a bug"
-            self.notice(Notice("error", message, {"app": app_id}, error))
+            self.notice(Notice("error", _BROKE, {"app": app_id}, error))
         if app_id in self.state.apps:
             self.state.launches_of(app_id).fault = fault
 

@@ -20,7 +20,7 @@ from eratos.mesos import recordio
 T = TypeVar("T")
 
 #: Longest wait for a condition; only a failing test waits so long.
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @dataclass

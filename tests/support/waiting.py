@@ -8,12 +8,18 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: No wait of a test ends sooner: a machine that is busy with other things is not a fault, and what comes at once costs nothing.
+PATIENCE_S = 60.0
+
 
 def until(condition: Callable[[], T], within_s: float, what: str, pace_s: float = 0.05) -> T:
     """Return the condition's first true value; AssertionError with its last value or error after ``within_s`` seconds.
 
+    It waits for :data:`PATIENCE_S` at least.
+
     What must not be for a moment either, the condition tells by ``pytest.fail``, which ends the wait at once.
     """
+    within_s = max(within_s, PATIENCE_S)
     deadline = time.monotonic() + within_s
     while True:
         last: object

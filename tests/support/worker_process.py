@@ -17,7 +17,7 @@ from types import ModuleType
 from .folders import ROOT
 
 FOLDER = ROOT / "worker"
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def load(name: str) -> ModuleType:

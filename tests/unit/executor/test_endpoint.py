@@ -33,7 +33,7 @@ class Rig:
         self.port = listening(Endpoint(io, [FakeLogs(), self.logs], self.readiness, "127.0.0.1", 0, metrics=counted))
 
     def ask(self, path: str, method: str = "GET") -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request(method, path)
         return connection.getresponse()
 
@@ -185,7 +185,7 @@ def test_a_slow_readers_short_log_is_its_own_and_in_no_memory_but_the_kernels(ri
 
 def test_connections_that_say_nothing_give_way_to_the_newest(rig: Rig) -> None:
     rig.logs.write(TASK, b"one\n")
-    silent = [socket.create_connection(("127.0.0.1", rig.port), timeout=10) for _ in range(STRANGERS_MAX + 3)]
+    silent = [socket.create_connection(("127.0.0.1", rig.port), timeout=60) for _ in range(STRANGERS_MAX + 3)]
     silent[4].sendall(b"GET /tasks/")  # nor has this one said all
     for _ in range(3):
         assert rig.read() == b"one\n"
@@ -198,19 +198,19 @@ def test_connections_that_say_nothing_give_way_to_the_newest(rig: Rig) -> None:
 
 def test_a_connection_that_says_nothing_for_long_is_hung_up_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eratos.executor.endpoint._HEAD_S", 0.05)
-    with socket.create_connection(("127.0.0.1", rig.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", rig.port), timeout=60) as client:
         assert client.recv(1) == b""
 
 
 def test_a_line_without_end_is_hung_up_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eratos.executor.endpoint._HEAD_S", 60)
-    with socket.create_connection(("127.0.0.1", rig.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", rig.port), timeout=60) as client:
         client.sendall(b"GET /" + b"x" * 20_000)
         assert ended(client)
 
 
 def test_what_is_no_get_request_is_hung_up_on(rig: Rig) -> None:
-    with socket.create_connection(("127.0.0.1", rig.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", rig.port), timeout=60) as client:
         client.sendall(b"POST /tasks/t/logs HTTP/1.1\r\n\r\n")
         assert client.recv(1) == b""
 
@@ -306,7 +306,7 @@ def test_only_schedulers_of_the_framework_are_answered(
     rig: Rig, key: str, headers: dict[str, Any], status: int, what: str
 ) -> None:
     port, _ = guarded(rig.io, Access(("agent1",), key))
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", f"/tasks/{TASK}/{what}", headers=of(headers, what))
     answer = connection.getresponse()
     assert answer.status == status
@@ -316,7 +316,7 @@ def test_only_schedulers_of_the_framework_are_answered(
 
 def test_nobody_is_answered_before_it_is_known_whom_to(rig: Rig) -> None:
     port, _ = guarded(rig.io, None)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", f"/tasks/{TASK}/logs")
     answer = connection.getresponse()
     assert (answer.status, b"ask again" in answer.read()) == (503, True)
@@ -344,7 +344,7 @@ def test_other_executors_learn_which_servers_are_in_use(rig: Rig) -> None:
     assert ports == [port]
 
     def ask(path: str, key: str) -> tuple[int, dict[str, object]]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         proof = keys.proof(key, "GET", path, b"", time.time())
         connection.request("GET", path, headers={"Authorization": proof})
         with connection.getresponse() as answer:

@@ -366,7 +366,7 @@ def test_a_start_goes_on_once_its_files_are_there(folder: Path, tmp_path: Path) 
     events, went_on = Events(), threading.Event()
     Fetches(events.emit).wait_for(an_action(Fetch(str(tmp_path / "a"), "a")), folder, went_on.set)
     assert str(tmp_path / "a") in events.until(on.Preparing).what
-    assert went_on.wait(10)
+    assert went_on.wait(60)
     assert (folder / "a").read_bytes() == b"x"
 
 
@@ -381,13 +381,13 @@ def test_a_cancelled_start_fails_at_once_and_never_goes_on(folder: Path) -> None
 
     def slow(*_: Any) -> tuple[int, bytes]:
         asked.set()
-        answer.wait(10)
+        answer.wait(60)
         return 200, b"x"
 
     with serve(slow) as port:
         fetches = Fetches(events.emit)
         fetches.wait_for(an_action(Fetch(f"http://127.0.0.1:{port}/a", "a")), folder, went_on.set)
-        assert asked.wait(10)
+        assert asked.wait(60)
         fetches.cancel(TASK)
         assert "cancelled" in events.until(on.StartFailed).message
         answer.set()

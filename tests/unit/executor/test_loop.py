@@ -68,7 +68,7 @@ def rig() -> Iterator[Rig]:
     rig = Rig()
     yield rig
     rig.loop.emit(on.Shutdown("the test is over"))
-    rig.thread.join(10)
+    rig.thread.join(60)
     assert not rig.thread.is_alive()
 
 
@@ -104,6 +104,6 @@ def test_a_shutdown_ends_the_loop_with_its_reason() -> None:
     rig.launch("sleep 1000")
     rig.reached("TASK_RUNNING")
     rig.loop.emit(on.Shutdown("the agent asked for it"))
-    rig.thread.join(10)
+    rig.thread.join(60)
     assert rig.reason == "the agent asked for it"
     assert rig.states()[-1] == "TASK_KILLED"

@@ -36,7 +36,7 @@ def test_one_key_leaves_room_for_others():
     slow = [Holder(slots, "slow") for _ in range(3)]
     until(lambda: sum(holder.inside.is_set() for holder in slow) == 2, 10, "two of them are in")
     other = Holder(slots, "other")
-    assert other.inside.wait(10)
+    assert other.inside.wait(60)
     assert sum(holder.inside.is_set() for holder in slow) == 2
     next(holder for holder in slow if holder.inside.is_set()).leave()
     until(lambda: all(holder.inside.is_set() for holder in slow), 10, "the third follows")
@@ -50,7 +50,7 @@ def test_all_together_are_bounded():
     until(lambda: sum(holder.inside.is_set() for holder in holders) == 2, 10, "two are in")
     waiting = next(holder for holder in holders if not holder.inside.is_set())
     waiting.given_up = True
-    assert waiting.inside.wait(10)
+    assert waiting.inside.wait(60)
     assert waiting.had is False
     for holder in holders:
         holder.leave()

@@ -89,7 +89,7 @@ class Rig:
         self._thread.start()
 
     def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, Any]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=60)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json", **headers})
             response = connection.getresponse()
@@ -178,7 +178,7 @@ def test_a_confirmation_is_bounded(rig: Rig, ids: list[str], status: int) -> Non
 def test_one_caller_has_so_many_connections_and_the_next_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "_CONNECTIONS_OF_ONE_MAX", 3)
     threads = threading.active_count()
-    silent = [socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=5) for _ in range(3)]
+    silent = [socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=60) for _ in range(3)]
     assert rig.call("GET", "/health") == (503, {"reason": "too many connections"})
     assert threading.active_count() == threads + 3
     silent.pop().close()
@@ -189,20 +189,20 @@ def test_one_caller_has_so_many_connections_and_the_next_is_told(rig: Rig, monke
 
 def test_all_callers_together_have_so_many_connections(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "_CONNECTIONS_MAX", 1)
-    with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=5, source_address=("127.0.0.2", 0)):
+    with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=60, source_address=("127.0.0.2", 0)):
         assert rig.call("GET", "/health")[0] == 503
     until(lambda: rig.call("GET", "/health")[0] == 200, 5, "there is room again")
 
 
 def test_a_request_that_trickles_in_is_cut(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "_CONNECTION_MAX_S", 0)
-    with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=60) as client:
         client.sendall(b"GET /health HTTP/1.1\r\nX: ")
         assert client.recv(1) == b""
 
 
 def test_a_connection_that_is_old_is_closed_after_an_answer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", rig.server.server_port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", rig.server.server_port, timeout=60)
     connection.request("GET", "/health")
     response = connection.getresponse()
     assert response.read()
@@ -223,7 +223,7 @@ def test_a_confirmation_that_makes_no_sense_is_refused(rig: Rig, body: bytes) ->
 
 
 def test_an_endless_body_is_refused(rig: Rig) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", rig.server.server_port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", rig.server.server_port, timeout=60)
     connection.putrequest("POST", "/confirm")
     connection.putheader("Content-Length", str(10**9))
     connection.endheaders()
@@ -254,7 +254,7 @@ def test_anything_else_is_not_found(rig: Rig) -> None:
 
 @pytest.mark.parametrize("line", ["GET /status HTTP/3.0", "nonsense of many words", "HEAD /health HTTP/1.1"])
 def test_a_request_that_cannot_be_read_is_no_fault_of_the_companion(rig: Rig, line: str) -> None:
-    with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=60) as connection:
         connection.sendall(f"{line}\r\n\r\n".encode())
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
     assert head.split()[1][:1] == b"4"
@@ -329,7 +329,7 @@ def test_without_a_key_pages_of_strangers_are_refused(headers: dict[str, str], s
 
 
 def test_what_it_counts_is_there_for_a_scrape(rig: Rig) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", rig.server.server_port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", rig.server.server_port, timeout=60)
     connection.request("GET", "/metrics")
     answer = connection.getresponse()
     text = answer.read().decode()

@@ -50,7 +50,7 @@ class Watcher:
         self.subscription._io.wake()
 
     def end(self) -> str:
-        return str(self.ends.get(timeout=10))
+        return str(self.ends.get(timeout=60))
 
     def endpoint(self) -> Endpoint | None:
         return self._endpoints.pop() if self._endpoints else None
@@ -85,7 +85,7 @@ def peer() -> Iterator[Peer]:
 @pytest.fixture
 def watcher(peer: Peer) -> Iterator[Watcher]:
     watcher = Watcher(peer.address)
-    watcher.records.get(timeout=10)
+    watcher.records.get(timeout=60)
     yield watcher
     watcher.close()
 
@@ -95,7 +95,7 @@ def test_each_heartbeat_puts_the_deadline_off(peer, watcher):
     for _ in range(5):
         watcher.pass_time(74)
         stream.event({"type": "HEARTBEAT"})
-        watcher.records.get(timeout=10)
+        watcher.records.get(timeout=60)
     # A call only goes out from a loop that is alive and has just looked at its deadlines.
     assert watcher.subscription.post(b'{"type": "KILL"}')
     peer.await_call("KILL").connection.respond(202)
@@ -109,10 +109,10 @@ def test_call_without_an_answer_ends_the_subscription_although_heartbeats_come(p
     peer.await_call("KILL")
     stream = peer.calls("SUBSCRIBE")[0].connection
     stream.event({"type": "HEARTBEAT"})  # once it was read, the loop has noted when it wrote the call
-    watcher.records.get(timeout=10)
+    watcher.records.get(timeout=60)
     watcher.pass_time(9)
     stream.event({"type": "HEARTBEAT"})
-    watcher.records.get(timeout=10)
+    watcher.records.get(timeout=60)
     assert watcher.ends.empty()
     watcher.pass_time(2)
     assert watcher.end() == "a call was not answered within 10 s"
@@ -143,7 +143,7 @@ class EventStreamServerWithoutAnswers(EventStreamServer):
 def test_redirections_are_followed_at_once_but_not_for_ever():
     with Redirecting() as peer:
         watcher = Watcher(peer.address, times=6)
-        reasons = [watcher.ends.get(timeout=10) for _ in range(6)]
+        reasons = [watcher.ends.get(timeout=60) for _ in range(6)]
         watcher.close()
     assert all(isinstance(reason, Refused) and reason.status == 307 for reason in reasons)
     assert [getattr(reason, "redirected", None) for reason in reasons] == [True, True, True, False, False, False]

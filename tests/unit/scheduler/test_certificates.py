@@ -48,7 +48,7 @@ def client(authority: Authority, shown: Path | None = None) -> ssl.SSLContext:
 
 def ask(port: int, tls: ssl.SSLContext, path: str = "/ping") -> tuple[int, str]:
     """Return status and the name of the certificate that the server showed."""
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=tls)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=tls)
     try:
         connection.request("GET", path)
         # Only the one who connects knows it: afterwards the connection may be closed.
@@ -144,7 +144,7 @@ def test_clients_show_a_certificate_of_the_authority(
 
 def test_nobody_speaks_without_tls(authority: Authority, tmp_path: Path) -> None:
     with serving(Certificate(str(authority.write(tmp_path / "cert.pem")))) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         with pytest.raises((OSError, http.client.HTTPException)):
             connection.request("GET", "/ping")
             connection.getresponse()

@@ -83,10 +83,10 @@ def test_balancers_are_asked_while_something_depends_on_it(monkeypatch: pytest.M
         watch = figure_watch.FigureWatch(wanted, lambda: balancers, lambda path: {}, emit)
         watch.start()
         try:
-            assert looked.wait(10)
+            assert looked.wait(60)
             assert not found
             shown.append("a gate")
-            assert emitted.wait(10)
+            assert emitted.wait(60)
         finally:
             watch.stop()
     assert found[0].servers == (ServerFigures("b1", "eratos-1", 92, 5, 12, 0, 2, 0),)

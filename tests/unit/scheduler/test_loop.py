@@ -236,13 +236,13 @@ def test_nothing_is_sent_while_leadership_is_in_doubt_since_the_store_was_writte
     journal.on_write = in_doubt
     step = threading.Thread(target=loop.step, args=([events.OffersReceived((an_offer(),))],), daemon=True)
     step.start()
-    assert written.wait(10)
+    assert written.wait(60)
     # The step waits: it neither ends nor sends, however often one looks.
     for _ in range(100):
         step.join(0.001)
         assert step.is_alive() and "accept" not in journal.lines
     loop.release()
-    step.join(10)
+    step.join(60)
     assert not step.is_alive() and "accept" in journal.lines
 
 

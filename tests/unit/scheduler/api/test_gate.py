@@ -206,7 +206,7 @@ def test_a_body_that_says_it_is_too_long_is_not_read(file: Path) -> None:
     server = ApiServer(create_api(FakeController()), "127.0.0.1", 0)
     server.start()
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         connection.request("POST", "/v2/apps", headers={"Content-Length": str(BODY_BYTES_MAX + 1), **JSON})
         assert connection.getresponse().status == 413
         connection.close()
@@ -249,7 +249,7 @@ def test_no_address_makes_a_line_of_its_own(lines: Any) -> None:
     server = ApiServer(create_api(FakeController()), "127.0.0.1", 0)
     server.start()
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         connection.request("DELETE", "/v2/apps/x%0Awho=admin%20status=200", headers={"Connection": "close"})
         connection.getresponse().read()
         connection.close()
@@ -282,7 +282,7 @@ def test_where_a_request_came_from_is_taken_from_schedulers_alone(lines: Any, to
     server = ApiServer(create_api(FakeController(), access=Access(token="secret")), "127.0.0.1", 0)
     server.start()
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         connection.request("POST", "/v2/apps", APP, {**JSON, FOR: address, TOKEN: token})
         assert connection.getresponse().status == 201
         connection.close()
@@ -302,7 +302,7 @@ def test_a_follower_asks_too_and_the_leader_writes_the_line(file: Path, lines: A
     follower.start()
 
     def ask(method: str, path: str, body: bytes | None, headers: dict[str, str]) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", follower.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", follower.port, timeout=60)
         connection.request(method, path, body, headers)
         status = connection.getresponse().status
         connection.close()
@@ -331,7 +331,7 @@ def test_a_token_is_exchanged_under_load_without_a_request_failing(file: Path) -
     used = [""] * 3
 
     def visit(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         while not end.is_set():
             used[number] = token = shown[0]
             connection.request("GET", "/v2/apps", headers=bearer(token))

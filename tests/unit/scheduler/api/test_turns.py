@@ -59,7 +59,7 @@ def test_readings_are_answered_while_a_hundred_changes_wait_for_the_store() -> N
             changes = [clients.submit(put, server.port, number) for number in range(100)]
             assert controller.submitted.acquire(timeout=30)
             for path in ("/ping", "/metrics", "/v2/info", "/v2/leader", "/v2/apps", "/v2/tasks", "/v2/queue") * 10:
-                with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=60) as answer:
                     assert answer.status == 200
             assert not any(change.done() for change in changes)
             controller.back.set()
