@@ -55,7 +55,7 @@ def an_api(controller: FakeController, executor_port: int = names.EXECUTOR_PORT,
         return api
     made = copy.copy(api)
     made.middleware_stack = None
-    changes = {"access": access, "token": access.token}
+    changes: dict[str, Any] = {"access": access, "token": access.token}
     made.user_middleware = [
         Middleware(part.cls, *part.args, **{key: changes.get(key, value) for key, value in part.kwargs.items()})
         for part in api.user_middleware
