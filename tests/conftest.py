@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
+
+# What a shell starts in its background is deaf to ctrl-C, and so were all programs and shells that tests start and end by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("quick", max_examples=40, deadline=None)
 settings.register_profile("nightly", max_examples=2000, deadline=None)

@@ -114,7 +114,7 @@ def test(settings: Settings, arguments: list[str], *, everything: bool = False, 
             _ensure_engine_and_images(settings, progress)
         return _pytest([*arguments, *chosen])
     _ensure_browser(progress)
-    code = _pytest(["-n", WITHOUT_ENGINE_PROCESSES, "--dist", "worksteal", *_with_tests(WITHOUT_ENGINE)])
+    code = _pytest(["-n", WITHOUT_ENGINE_PROCESSES, "--dist", "worksteal", *_with_tests(WITHOUT_ENGINE), *chosen])
     if code:
         return code
     _ensure_engine_and_images(settings, progress)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
+from http import HTTPStatus
 from typing import Any
 
+import httpx2 as httpx
 import requests
+import urllib3
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
+from starlette.middleware import Middleware
 
 from eratos.common import names
 from eratos.common.browser_guard import BrowserGuard
 from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import create_api
 
+from . import asgi
 from .controller import FakeController
 
 #: Of an API that tests call as ``api.test``.
@@ -38,50 +43,69 @@ def _shared(executor_port: int) -> tuple[FastAPI, _Current]:
     return api, current
 
 
-def an_api(controller: FakeController, executor_port: int = names.EXECUTOR_PORT) -> FastAPI:
+def an_api(controller: FakeController, executor_port: int = names.EXECUTOR_PORT, access: Access = OPEN) -> FastAPI:
     """Return the whole API for a controller and its clock: the same for all tests, as to make one takes longer than most.
 
-    So it serves the controller that was given last; a test that needs two at a time makes the other by ``create_api``.
+    So it serves the controller that was given last; a test that needs two at a time makes the other by ``create_api``. What
+    stands in front of the routes, and what it remembers of who asked, is made for each other ``access`` than ``OPEN``.
     """
     api, current = _shared(executor_port)
     current.controller = controller
-    return api
+    if access is OPEN:
+        return api
+    made = copy.copy(api)
+    made.middleware_stack = None
+    changes: dict[str, Any] = {"access": access, "token": access.token}
+    made.user_middleware = [
+        Middleware(part.cls, *part.args, **{key: changes.get(key, value) for key, value in part.kwargs.items()})
+        for part in api.user_middleware
+    ]
+    return made
 
 
-class ApiClient(TestClient):
+class ApiClient(httpx.Client):
     """``get``, ``post`` and so on; an exception that the API answers with a 500 stays in the API, as on a server."""
 
     def __init__(self, api: FastAPI) -> None:
         # Bytes are JSON here unless a test says otherwise; httpx says nothing of them.
         json = {"Content-Type": "application/json"}
-        super().__init__(api, base_url="http://api.test", headers=json, raise_server_exceptions=False)
+        super().__init__(transport=asgi.Transport(api), base_url="http://api.test", headers=json, follow_redirects=True)
 
 
-class AsgiAdapter(requests.adapters.BaseAdapter):
+class AsgiAdapter(requests.adapters.HTTPAdapter):
     """Lets a ``requests`` session call an API in this process: mount it where the session would use a socket."""
 
-    def __init__(self, api: FastAPI) -> None:
+    def __init__(self, api: FastAPI, *, hang_up: bool = False) -> None:
         super().__init__()
-        self._client = ApiClient(api)
+        self._api, self._hang_up = api, hang_up
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        answer = self._client.request(
-            str(request.method), str(request.path_url), content=request.body, headers=dict(request.headers)
+        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+        url = httpx.URL(str(request.url))
+        headers = [(b"host", url.netloc)] if "host" not in request.headers else []
+        headers += [(_bytes(name), _bytes(value)) for name, value in request.headers.items()]
+        answer = asgi.ask(self._api, str(request.method), url, headers, body, hang_up=self._hang_up)
+        raw = urllib3.HTTPResponse(
+            io.BytesIO(answer.body),
+            urllib3.HTTPHeaderDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers),
+            answer.status,
+            reason=HTTPStatus(answer.status).phrase,
+            preload_content=False,
+            decode_content=False,
         )
-        response = requests.Response()
-        response.status_code, response.reason = answer.status_code, answer.reason_phrase
-        response.headers = requests.structures.CaseInsensitiveDict(answer.headers)
-        response.raw = io.BytesIO(answer.content)
-        response.request, response.url = request, str(request.url)
-        return response
+        return self.build_response(request, raw)
 
     def close(self) -> None:
         pass
 
 
-def session(api: FastAPI) -> requests.Session:
-    """Return a session in which http://api.test is the API."""
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode("latin-1") if isinstance(text, str) else text
+
+
+def session(api: FastAPI, *, hang_up: bool = False) -> requests.Session:
+    """Return a session in which http://api.test is the API. With ``hang_up`` it reads no more than the head of a stream."""
     made = requests.Session()
     made.trust_env = False
-    made.mount("http://api.test", AsgiAdapter(api))
+    made.mount("http://api.test", AsgiAdapter(api, hang_up=hang_up))
     return made

@@ -64,14 +64,18 @@ class Rig:
         self.client = DockerClient(SOCKET)  #: beside the runtime's own
         self.runtime: Any = self.make()
 
-    def make(self) -> Any:
+    def make(self, events: Events | None = None) -> Any:
+        """Return another runtime over the same containers. One that runs beside this rig's needs ``events`` of its own: this
+        one's lists what there is now and again, too.
+        """
+        emit = (events or self.events).emit
         if self.kind == "fake":
-            return FakeRuntime({self.image}, self.events.emit)
+            return FakeRuntime({self.image}, emit)
         if self.kind == "process":
             variables = {"PATH": os.environ["PATH"]}
-            return ProcessRuntime(self.folder, variables, self.host, self.events.emit, self.alive, port_wait_s=0.5, store=self)
+            return ProcessRuntime(self.folder, variables, self.host, emit, self.alive, port_wait_s=0.5, store=self)
         client = DockerClient(SOCKET)
-        return DockerRuntime(client, self.folder, self.host, self.events.emit, self.alive, port_wait_s=0.5, store=self)
+        return DockerRuntime(client, self.folder, self.host, emit, self.alive, port_wait_s=0.5, store=self)
 
     def read(self, source: str) -> bytes:
         """Return a secret: the rig is the store."""
@@ -85,11 +89,12 @@ class Rig:
 
     def listing(self) -> on.ContainersListed:
         """What a second runtime over the same containers sees first, as a restarted executor does."""
-        second = self.make()
+        events = Events()
+        second = self.make(events)
         if self.kind == "fake":
             second.containers = self.runtime.containers
         second.start()
-        listed = self.events.until(on.ContainersListed)
+        listed = events.until(on.ContainersListed)
         second.stop(10)
         return listed
 

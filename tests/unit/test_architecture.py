@@ -92,13 +92,19 @@ def _sources() -> Iterator[tuple[str, Path]]:
 
 
 @functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+
+@functools.cache
 def _imports(module: str, path: Path) -> tuple[Import, ...]:
     return tuple(_found(module, path))
 
 
 def _found(module: str, path: Path) -> Iterator[Import]:
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(alias.name, node.lineno)
@@ -226,7 +232,7 @@ def test_decisions_read_no_clock() -> None:
         f"{path.relative_to(ROOT)}:{node.lineno} calls {node.func.attr}(): now is an argument here"
         for module, path in _sources()
         if _layer(module).stdlib is DATA
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(_parsed(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCKS
     ]
     assert not wrong, "\n".join(wrong)
@@ -244,6 +250,8 @@ def test_the_sample_worker_imports_nothing_of_eratos() -> None:
 
 
 def test_the_tests_import_the_installed_packages_and_never_the_bare_folders() -> None:
-    for path in (ROOT / "tests").rglob("*.py"):
+    bare = re.compile(rf"^\s*(?:from|import) +(?:{'|'.join(TOPS)})\b", re.MULTILINE)
+    assert bare.search("x = 1\nfrom scheduler.core import y\n")
+    for path in (path for path in (ROOT / "tests").rglob("*.py") if bare.search(path.read_text())):
         bad = {item.module for item in _imports("tests." + path.stem, path) if item.module.split(".")[0] in TOPS}
         assert not bad, f"{path}: {bad}"

@@ -23,7 +23,7 @@ def leave():
 on_signal(leave)
 with lock:
     signal.raise_signal(signal.{name})
-assert ended.wait(30)
+assert ended.wait(300)
 print("ended")
 """
 
@@ -41,7 +41,7 @@ class Busy:
     def run(self, serve):
         with self.lock:
             signal.raise_signal(signal.SIGTERM)
-        assert self.ended.wait(30)
+        assert self.ended.wait(300)
         print("ended")
 
 process.Process = Busy
@@ -52,7 +52,7 @@ __main__.main()
 
 @pytest.mark.parametrize("script", [_HELD.format(name="SIGTERM"), _HELD.format(name="SIGINT"), _SCHEDULER])
 def test_a_signal_waits_for_no_lock_of_the_thread_that_it_interrupts(script: str) -> None:
-    run = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=600, check=False)
     assert run.stdout == "ended\n", run.stderr
 
 
@@ -64,7 +64,10 @@ def test_nobody_handles_a_signal_in_another_way() -> None:
     found = set()
     for top in ("common", "mesos", "marathon", "scheduler", "executor", "haproxy", "cli", "worker"):
         for path in (ROOT / top).rglob("*.py"):
-            calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+            text = path.read_text()
+            if "signal.signal" not in text:
+                continue
+            calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
             if any(ast.unparse(call.func) == "signal.signal" for call in calls):
                 found.add(str(path.relative_to(ROOT)))
     assert found == allowed

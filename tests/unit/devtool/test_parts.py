@@ -239,7 +239,7 @@ def test_a_benchmark_may_clean_up_after_ctrl_c() -> None:
         (["tests/unit"], False, [["tests/unit"]]),
         (["tests/unit"], True, [["tests/unit", "-m", ""]]),
         ([], False, [[*development.WITHOUT_ENGINE], ["tests/contract"], ["tests/e2e"]]),
-        ([], True, [[*development.WITHOUT_ENGINE], ["tests/contract", "-m", ""], ["tests/e2e", "-m", ""]]),
+        ([], True, [[*development.WITHOUT_ENGINE, "-m", ""], ["tests/contract", "-m", ""], ["tests/e2e", "-m", ""]]),
     ],
 )
 def test_what_takes_hours_is_run_when_everything_is(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.executor import HOST
+from support.executor import HOST, Events
 from support.runtimes import Rig, running
 from support.waiting import until
 
@@ -264,9 +264,10 @@ def test_a_dead_executors_processes_are_found_and_ended_daemons_included(rig: Ri
         executor.kill()
     go.touch()
     assert len(at_large(rig)) == 1
-    second = rig.make()
+    events = Events()
+    second = rig.make(events)
     second.start()
-    assert rig.events.until(on.ContainersListed).running == {payload.task_id}
+    assert events.until(on.ContainersListed).running == {payload.task_id}
     second.perform(do.RemoveContainer(payload.task_id))
     until(lambda: not processes(rig) and not at_large(rig), 20, "the left-overs are ended")
     second.stop(10)

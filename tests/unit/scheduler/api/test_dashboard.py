@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from support.api import ApiClient
+from support.api import ApiClient, an_api
 from support.controller import FakeController
 
 from eratos.common.browser_guard import BrowserGuard
 from eratos.scheduler.access.authenticator import Authenticator
 from eratos.scheduler.api.dashboard import FILES
 from eratos.scheduler.api.gate import Access
-from eratos.scheduler.api.server import create_api
 
 CLOSED = Access(BrowserGuard.of([".test"]), Authenticator(None, single="anna:secret"))
 
@@ -18,7 +17,7 @@ CLOSED = Access(BrowserGuard.of([".test"]), Authenticator(None, single="anna:sec
 @pytest.mark.parametrize("leading", [True, False])
 @pytest.mark.parametrize("path", ["/", "/ui", "/ui/", *(f"/ui/{name}" for name in FILES)])
 def test_each_file_is_for_everybody_and_bound_to_this_origin(path: str, leading: bool) -> None:
-    api = ApiClient(create_api(FakeController(is_leader=leading, leader=None), access=CLOSED))
+    api = ApiClient(an_api(FakeController(is_leader=leading, leader=None), access=CLOSED))
     answer = api.get(path)
     assert answer.status_code == 200 and answer.content
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
@@ -30,10 +29,10 @@ def test_each_file_is_for_everybody_and_bound_to_this_origin(path: str, leading:
 @pytest.mark.parametrize("path", ["/ui/other.js", "/ui/..%2Fconfig.py", "/ui/built-from", "/ui/a/b"])
 def test_nothing_else_is_served(path: str) -> None:
     open_to_all = Access(BrowserGuard.of([".test"]))
-    assert ApiClient(create_api(FakeController(), access=open_to_all)).get(path).status_code == 404
-    assert ApiClient(create_api(FakeController(), access=CLOSED)).get(path).status_code == 401
+    assert ApiClient(an_api(FakeController(), access=open_to_all)).get(path).status_code == 404
+    assert ApiClient(an_api(FakeController(), access=CLOSED)).get(path).status_code == 401
 
 
 def test_what_the_dashboard_shows_is_for_those_who_may() -> None:
-    api = ApiClient(create_api(FakeController(), access=CLOSED))
+    api = ApiClient(an_api(FakeController(), access=CLOSED))
     assert {api.get(f"/v2/{name}").status_code for name in ("overview", "balancers", "whoami", "logs?task=a", "events")} == {401}

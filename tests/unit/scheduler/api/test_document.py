@@ -1,23 +1,24 @@
 """The OpenAPI document tells the truth: schemathesis asks every operation, well and badly formed, and no answer is another one
-than the document has. Bounded here; more cases with ``HYPOTHESIS_PROFILE=nightly``.
+than the document has. Bounded here; every case of the schema with ``./dev test --all``, more random ones with
+``HYPOTHESIS_PROFILE=nightly``.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings, strategies
 from schemathesis.checks import not_a_server_error
-from schemathesis.generation.meta import TestPhase
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
-from support.api import OPEN, ApiClient
+from support.api import OPEN, session
 from support.builders import a_job, an_app, an_offer
 from support.controller import FakeController
 
@@ -28,13 +29,21 @@ from eratos.scheduler.core.events import PutApps, PutJob, StartRun
 
 CONTROLLER = FakeController()
 API = create_api(CONTROLLER, access=OPEN)
-SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", API, headers={"Host": "api.test"})
+SCHEMA = schemathesis.openapi.from_dict(API.openapi())
+SCHEMA.config.update(base_url="http://api.test")
 QUICK = bool(settings.default and settings.default.max_examples <= 100)
 CASES = 6 if QUICK else 300
-#: Of the cases that schemathesis derives from the schema of a group every so many are asked.
-ONE_OF = 10 if QUICK else 1
-COVERED = itertools.count()
+#: Operations on groups all take the same bodies, and a group holds apps and groups of apps: its 5,400 cases are those of apps,
+#: which are all asked for apps, several times over. So of what groups hold each operation is asked every tenth case, and each
+#: of them others.
+OF_GROUPS = sorted(
+    key for key in OPERATIONS if key in set(itertools.product(("post", "put"), ("/v2/groups", "/v2/groups/{group_id}")))
+)
+ONE_OF = 10
+HELD = ("/properties/apps", "/properties/groups", "/properties/pods")
 CHECK = {"protocol": "HTTP", "path": "/", "portIndex": 0}
+#: How schemathesis asks the API; it would read a stream of events for seconds.
+SESSION = session(API, hang_up=True)
 
 
 #: Whether the apps are as :func:`world` made them: a request that is refused changes nothing.
@@ -66,29 +75,64 @@ def world() -> None:
     CONTROLLER.update(second, "FAILED", message="exit code 1")
 
 
-def asked(cases: int) -> settings:
-    return settings(
-        max_examples=cases,
+OF_EACH_OPERATION = pytest.mark.parametrize(("method", "path"), [pytest.param(*key, id=" ".join(key)) for key in OPERATIONS])
+
+
+@OF_EACH_OPERATION
+def test_no_answer_to_what_chance_makes_of_the_schema_is_another(method: str, path: str) -> None:
+    operation = SCHEMA[path][method.upper()]
+    modes = SCHEMA.config.generation_for(operation=operation).modes
+
+    @settings(
+        max_examples=CASES // 3 if path.startswith("/v2/groups") else CASES,
         deadline=None,
-        phases=[Phase.explicit, Phase.generate],
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
         derandomize=True,
     )
-
-
-@SCHEMA.exclude(path_regex="^/v2/groups").parametrize()
-@asked(CASES)
-def test_no_answer_is_another_than_the_document_has(case: Any) -> None:
-    check(case)
-
-
-# A group holds groups of apps, so one case has as many definitions as several of an app, and a body's cases are as many as its
-# fields: five thousand for each of four operations. Those of an app are all asked for apps, so of groups' some do.
-@SCHEMA.include(path_regex="^/v2/groups").parametrize()
-@asked(CASES // 3)
-def test_no_answer_about_groups_is_another_than_the_document_has(case: Any) -> None:
-    if case.meta.phase.name is not TestPhase.COVERAGE or next(COVERED) % ONE_OF == 0:
+    @given(strategies.one_of([operation.as_strategy(generation_mode=mode) for mode in modes]))
+    def ask(case: Any) -> None:
         check(case)
+
+    ask()
+
+
+@OF_EACH_OPERATION
+def test_no_answer_to_what_the_schema_allows_or_forbids_is_another(method: str, path: str) -> None:
+    for number, case in enumerate(derived(method, path)):
+        if (method, path) not in OF_GROUPS or is_asked(number, case, OF_GROUPS.index((method, path))):
+            check(case)
+
+
+def is_asked(number: int, case: Any, operation: int) -> bool:
+    """Return whether a case of a group breaks what is its own, a field or a parameter, or is this operation's turn."""
+    location = case.meta.phase.data.location
+    its_own = location is not None and not location.startswith(HELD)
+    return its_own or (number - operation * ONE_OF // len(OF_GROUPS)) % ONE_OF == 0
+
+
+@pytest.mark.hours
+@pytest.mark.parametrize(("method", "path"), [pytest.param(*key, id=" ".join(key)) for key in OF_GROUPS])
+def test_no_answer_to_any_case_of_the_schema_is_another(method: str, path: str) -> None:
+    for case in derived(method, path):
+        check(case)
+
+
+def test_each_operation_on_groups_is_asked_other_cases() -> None:
+    asked = [{n for n in range(100) if (n - k * ONE_OF // len(OF_GROUPS)) % ONE_OF == 0} for k in range(len(OF_GROUPS))]
+    assert len(OF_GROUPS) == 4
+    assert len(set().union(*asked)) == sum(map(len, asked)) == 40
+
+
+def derived(method: str, path: str) -> Iterator[Any]:
+    """Yield a case for each thing that the schema allows or forbids of an operation."""
+    operation = SCHEMA[path][method.upper()]
+    generation = SCHEMA.config.generation_for(operation=operation)
+    made = 0
+    for case in SCHEMA.iter_coverage_cases(operation, generation_modes=generation.modes, generation_config=generation):
+        made += 1
+        yield case
+    assert made, "the schema gives no case at all"
 
 
 def check(case: Any) -> None:
@@ -96,7 +140,7 @@ def check(case: Any) -> None:
     if not fresh:
         world()
     fresh = case.method in ("GET", "HEAD", "OPTIONS")
-    answer = case.call(headers={"Host": "api.test"})
+    answer = case.call(session=SESSION)
     case.validate_response(
         answer,
         checks=[not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance],
@@ -125,7 +169,7 @@ def check(case: Any) -> None:
 )
 def test_what_is_there_is_shown_as_the_document_has_it(path: str) -> None:
     world()
-    answer = ApiClient(API).get(path, headers={"Accept": "application/json"})
+    answer = SESSION.get("http://api.test" + path, headers={"Accept": "application/json"})
     assert answer.status_code == 200
     whole = path.partition("?")[0]
     known = {key for method, key in OPERATIONS if method == "get"}

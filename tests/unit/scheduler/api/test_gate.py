@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import ApiClient
+from support.api import ApiClient, an_api
 from support.builders import an_app
 from support.controller import FakeController
 from support.waiting import until
@@ -67,7 +67,7 @@ def locked(file: Path, clock: Clock | None = None, **more: Any) -> ApiClient:
     clock = clock or Clock()
     guard = BrowserGuard.of([".test"], more.pop("origins", ()))
     access = Access(guard, Authenticator(CredentialsFile(file, clock), clock=clock, **more))
-    return ApiClient(create_api(FakeController(), access=access))
+    return ApiClient(an_api(FakeController(), access=access))
 
 
 # A stranger's page
@@ -195,10 +195,10 @@ def test_who_guesses_has_to_wait_and_others_have_not(file: Path) -> None:
 
 
 def test_an_address_that_asks_without_end_has_to_wait() -> None:
-    api = ApiClient(create_api(FakeController(), access=Access(BrowserGuard.of(["api.test"]), requests_per_s=0.001)))
+    api = ApiClient(an_api(FakeController(), access=Access(BrowserGuard.of(["api.test"]), requests_per_s=0.001)))
     statuses = [api.get("/ping").status_code for _ in range(3)]
     assert statuses == [429] * 3
-    api = ApiClient(create_api(FakeController(), access=Access(BrowserGuard.of(["api.test"]), requests_per_s=0.5)))
+    api = ApiClient(an_api(FakeController(), access=Access(BrowserGuard.of(["api.test"]), requests_per_s=0.5)))
     assert [api.get("/ping").status_code for _ in range(7)] == [200] * 5 + [429] * 2
 
 
@@ -260,7 +260,7 @@ def test_no_address_makes_a_line_of_its_own(lines: Any) -> None:
 
 
 def test_many_apps_are_counted(lines: Any) -> None:
-    api = ApiClient(create_api(FakeController(), access=Access(BrowserGuard.of(["api.test"]))))
+    api = ApiClient(an_api(FakeController(), access=Access(BrowserGuard.of(["api.test"]))))
     apps = [{"id": f"/a{number:03}", "cmd": "true", "instances": 0} for number in range(50)]
     assert api.put("/v2/apps", json=apps).status_code == 200
     assert 'apps="/a000,' in lines()[0] and 'and 30 more"' in lines()[0]

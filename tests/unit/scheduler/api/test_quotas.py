@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.api import ApiClient
+from support.api import ApiClient, an_api
 from support.builders import a_job
 from support.controller import FakeController
 
@@ -14,7 +14,6 @@ from eratos.scheduler.access import credentials
 from eratos.scheduler.access.authenticator import Authenticator, CredentialsFile
 from eratos.scheduler.access.roles import Grant
 from eratos.scheduler.api.gate import Access
-from eratos.scheduler.api.server import create_api
 
 
 def an_app(app_id: str, instances: int = 1, **fields: Any) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def guarded(tmp_path: Any) -> ApiClient:
     path.write_text("".join(lines))
     path.chmod(0o600)
     access = Access(BrowserGuard.of([".test"]), Authenticator(CredentialsFile(path)))
-    return ApiClient(create_api(FakeController(), access=access))
+    return ApiClient(an_api(FakeController(), access=access))
 
 
 def test_whom_a_quota_bounds_cannot_lift_it(guarded: ApiClient) -> None:

@@ -34,7 +34,7 @@ class StoreAway(FakeController):
 
     def submit(self, make_command: Callable[[int], Command]) -> Reply:
         self.submitted.release()
-        assert self.back.wait(30)
+        assert self.back.wait(300)  # longer than any machine takes for what is read meanwhile
         return super().submit(make_command)
 
 
