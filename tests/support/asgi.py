@@ -1,4 +1,4 @@
-"""Asks an ASGI application on the caller's thread, without sockets.
+"""Asks an ASGI application on the caller's thread where it can, without sockets.
 
 Starlette's own client starts a thread and an event loop for each request and changes between the two a dozen times: ten
 times what most answers of the API cost.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -35,9 +37,26 @@ def ask(
 
     With ``hang_up`` the client goes when a stream of events begins, which else must end by itself.
     """
+    asked = partial(_run, app, _scope(method, url, headers), body, hang_up)
+    if not _has_loop():
+        return asked()
+    # A browser that is open in this process keeps a loop at work on the thread of the tests.
+    with ThreadPoolExecutor(1) as another:
+        return another.submit(asked).result()
+
+
+def _has_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _run(app: ASGIApp, scope: dict[str, Any], body: bytes, hang_up: bool) -> Answer:
     loop = _loops.pop() if _loops else asyncio.new_event_loop()
     try:
-        return loop.run_until_complete(_ask(app, _scope(method, url, headers), body, hang_up))
+        return loop.run_until_complete(_ask(app, scope, body, hang_up))
     finally:
         _loops.append(loop)
 
