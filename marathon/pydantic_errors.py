@@ -121,16 +121,23 @@ def _meant(location: tuple[str | int, ...], model: type[BaseModel], shown: Mappi
     if len(field) > _FIELD_CHARACTERS_MAX:
         return ""
     known = {**{name: [place] for name, place in shown.items()}, **_places(model)}
-    if places := known.get(field):
+    places, elsewhere = known.get(field, []), [name for name, places in known.items() if not _own(places)]
+    beside = [name for name, places in known.items() if any(_fits(f"{here}/{name}", place) for place in places)]
+    close = difflib.get_close_matches(field, beside, 1, _NEAR) or _other_case(field, beside)
+    # Who writes a field of Marathon's wrong does not mean one of our own by that name.
+    if places and not (close and _own(places)):
         more = " or elsewhere" if len(places) > _PLACES_MOST else ""
         return f"belongs in {' or '.join(places[:_PLACES_MOST])}{more}: move it there"
-    beside = [name for name, places in known.items() if any(_fits(f"{here}/{name}", place) for place in places)]
-    if close := difflib.get_close_matches(field, beside, 1, _NEAR) or _other_case(field, beside):
+    if close:
         return f"is no field that eratos knows: did you mean {close[0]}?"
-    elsewhere = [name for name, places in known.items() if not all(place.startswith("/eratos") for place in places)]
     if close := difflib.get_close_matches(field, elsewhere, 1, _NEAR) or _other_case(field, elsewhere):
         return f"is no field that eratos knows: did you mean {close[0]}, which belongs in {known[close[0]][0]}?"
     return ""
+
+
+def _own(places: Iterable[str]) -> bool:
+    """Return whether a field stands in eratos' own part of a definition alone."""
+    return all(place.startswith("/eratos") for place in places)
 
 
 def _other_case(field: str, known: Iterable[str]) -> list[str]:
