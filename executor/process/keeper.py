@@ -58,8 +58,16 @@ while :; do kill -STOP $$; done
 _PRCTL = ctypes.PyDLL(None).prctl
 
 
-def _take_orphans() -> None:
+#: Signals that a program inherits as ignored from whoever started the agent, such as nohup or a shell's background, and that a
+#: shell cannot listen for then. An app may have its task sent each of them.
+_IGNORED_BY_ANCESTORS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+
+
+def _begin() -> None:
+    """Become who orphans are handed to, with every signal as a container has it."""
     _PRCTL(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for number in _IGNORED_BY_ANCESTORS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Keeper:
@@ -99,7 +107,7 @@ class Keeper:
                 env=env,
                 start_new_session=True,
                 # The one way to call prctl where the keeper begins. Safe beside threads: it takes no lock.
-                preexec_fn=_take_orphans,
+                preexec_fn=_begin,
                 **options,
             )
         except BaseException:
