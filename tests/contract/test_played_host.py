@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.containers import docker
-from support.executor import remove_labelled
+from support.executor import Events, remove_labelled
 from support.played import SERVER, WORKER, Played, ask, playing
 from support.runtimes import SOCKET, Rig
 from support.waiting import until
@@ -38,10 +38,10 @@ class PlayedRig(Rig):
         super().__init__("docker", folder)
         self.image = WORKER
 
-    def make(self) -> DockerRuntime:
-        return self.make_with(PlayedHost(self.played.run))
+    def make(self, events: Events | None = None) -> DockerRuntime:
+        return self.make_with(PlayedHost(self.played.run), events)
 
-    def make_with(self, tables: PlayedHost) -> DockerRuntime:
+    def make_with(self, tables: PlayedHost, events: Events | None = None) -> DockerRuntime:
         self.host = replace(
             self.host,
             name=f"played-{self.mark}",
@@ -49,7 +49,8 @@ class PlayedRig(Rig):
             bridge=self.played.network,
             dns=self.played.gateway,
         )
-        return DockerRuntime(DockerClient(SOCKET), self.folder, self.host, self.emit, self.alive, port_wait_s=0.5, played=tables)
+        emit = events.emit if events else self.emit
+        return DockerRuntime(DockerClient(SOCKET), self.folder, self.host, emit, self.alive, port_wait_s=0.5, played=tables)
 
     def emit(self, event: on.Event) -> None:
         if isinstance(event, on.ContainerDied):
