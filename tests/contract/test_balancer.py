@@ -156,6 +156,7 @@ def test_versions_side_by_side_are_told_apart_by_their_tag() -> None:
         # Half-way through an update that adds the tag.
         rig.register(9002, app="tagging", meta={"haproxy-path": "/tagging"})
         rig.register(9003, app="tagging", meta={"haproxy-path": "/tagging"}, tags=["staging", "eratos"])
+        rig.await_rotation(9001, backend="staging-shop")
         rig.await_rotation(9003, backend="tagging")
         assert rig.get("/", "shop.example").port == 9001
         assert set(rig.status()["backends"]) == {"eratos:none", "staging-shop", "tagging"}
