@@ -31,8 +31,10 @@ QUOTAS = "quotas/"
 VOLUMES = "volumes/"
 SWEEPS = "sweeps/"
 DRAINS = "drains/"
-#: What the key of any record but the framework id begins with.
-KINDS = (APPS, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, INSTANCES, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES, SWEEPS, DRAINS)
+#: What the key of any record but the framework id begins with, in the order in which kinds are read. Whoever reads beside a
+#: leader then finds no instance whose app was only made later, of each run that has ended, that it has, and of each instance its
+#: volumes.
+KINDS = (INSTANCES, VOLUMES, RUNS, HISTORIES, JOBS, CHANGES, DEPLOYMENTS, VERSIONS, GROUPS, QUOTAS, SWEEPS, DRAINS, APPS)
 
 #: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
 #: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.

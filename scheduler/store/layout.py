@@ -33,40 +33,9 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote, unquote
 
-from ..core.records import (
-    APPS,
-    CHANGES,
-    DEPLOYMENTS,
-    DRAINS,
-    GROUPS,
-    HISTORIES,
-    INSTANCES,
-    JOBS,
-    QUOTAS,
-    RUNS,
-    SWEEPS,
-    VERSIONS,
-    VOLUMES,
-)
+from ..core.records import KINDS
 from .checksum import Change
 
-#: In the order in which they are read: whoever reads beside a leader then finds no instance whose app was only made later, of
-#: each run that has ended, that it has, and of each instance its volumes.
-BUCKETED: Final = (
-    INSTANCES,
-    VOLUMES,
-    RUNS,
-    HISTORIES,
-    JOBS,
-    CHANGES,
-    DEPLOYMENTS,
-    VERSIONS,
-    GROUPS,
-    QUOTAS,
-    SWEEPS,
-    DRAINS,
-    APPS,
-)
 BUCKETS: Final = tuple(f"{number:02x}" for number in range(256))
 
 #: Bytes of one transaction, unless a single record is larger. The server takes 1 MiB (jute.maxbuffer), but keeps its last
@@ -78,7 +47,7 @@ _OPERATION_BYTES: Final = 160
 
 def node_of(key: str) -> str:
     """Return a key's place below the root: ``apps//shop/cart`` -> ``apps/<bucket>/%2Fshop%2Fcart``."""
-    for kind in BUCKETED:
+    for kind in KINDS:
         if key.startswith(kind):
             name = key.removeprefix(kind)
             return f"{kind}{BUCKETS[zlib.crc32(name.encode()) % len(BUCKETS)]}/{_escaped(name)}"

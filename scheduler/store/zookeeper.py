@@ -36,7 +36,7 @@ from kazoo.security import OPEN_ACL_UNSAFE
 from eratos.common.log import fields
 
 from ..core.actions import Write
-from ..core.records import FRAMEWORK_ID, Stored
+from ..core.records import FRAMEWORK_ID, KINDS, Stored
 from . import codec, layout, multiread
 from .base import checked_records, final_values
 from .checksum import Change, Checksum, Ledger
@@ -223,7 +223,7 @@ class ZookeeperStore:
         if parent:
             # Shared with others, so without our ACL; what is ours begins below.
             self._get(self._client.ensure_path_async(parent, acl=OPEN_ACL_UNSAFE))
-        kinds = [kind.rstrip("/") for kind in layout.BUCKETED]
+        kinds = [kind.rstrip("/") for kind in KINDS]
         self._make(["", "schema", "term", "checksum", *kinds])
         self._make(
             f"{kind}/{bucket}"
@@ -262,7 +262,7 @@ class ZookeeperStore:
 
     def _nodes(self) -> dict[str, str]:
         """Return where each app and instance lies, by key; one in a place that is not its own has its place for a key."""
-        folders = [kind + bucket for kind in layout.BUCKETED for bucket in layout.BUCKETS]
+        folders = [kind + bucket for kind in KINDS for bucket in layout.BUCKETS]
         self._get(self._client.sync_async(self._root))  # this server may lag behind
         lists = [self._client.get_children_async(self._path(folder)) for folder in folders]
         nodes: dict[str, str] = {}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.records import an_instance
 
-from eratos.scheduler.core.records import APPS, FRAMEWORK_ID, INSTANCES
+from eratos.scheduler.core.records import APPS, FRAMEWORK_ID, INSTANCES, KINDS
 from eratos.scheduler.store import layout
 from eratos.scheduler.store.base import RECORD_BYTES_MAX
 from eratos.scheduler.store.checksum import Change
@@ -72,5 +72,5 @@ def test_changes_are_cut_into_few_transactions(instances: int, most: int) -> Non
 
 def test_instances_are_read_before_apps() -> None:
     """Else a backup beside a leader could hold an instance without its app, which a restore would stop."""
-    assert layout.BUCKETED[0] == INSTANCES
-    assert layout.BUCKETED[-1] == APPS
+    assert KINDS[0] == INSTANCES
+    assert KINDS[-1] == APPS
