@@ -13,13 +13,9 @@ from typing import Final
 
 _MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 _MOMENT = rb"\[(\d\d)/(\w{3})/(\d{4}):(\d\d):(\d\d):(\d\d)\.(\d{3})\]"
-_TIMES = rb"(?P<request>-?\d+)/(?P<queue>-?\d+)/(?P<connect>-?\d+)/(?P<answer>-?\d+)/\+?(?P<total>-?\d+)"
+_TIMES = rb"-?\d+/(?P<queue>-?\d+)/(?P<connect>-?\d+)/(?P<answer>-?\d+)/\+?(?P<total>-?\d+)"
 _LINE = re.compile(
-    rb"\S+ (?P<moment>"
-    + _MOMENT
-    + rb") \S+ (?P<backend>[^\s/]+)/(?P<server>\S+) "
-    + _TIMES
-    + rb" (?P<status>-?\d+) \+?\d+ \S+ \S+ "
+    rb"\S+ " + _MOMENT + rb" \S+ (?P<backend>[^\s/]+)/(?P<server>\S+) " + _TIMES + rb" (?P<status>-?\d+) \+?\d+ \S+ \S+ "
     rb"(?P<ending>\S{4}) \d+/\d+/\d+/\d+/\+?(?P<retries>\d+) \d+/\d+ (?:\{[^\"]*\} )?id=(?P<id>\S+) at=(?P<address>\S+) \""
 )
 _BEGINNING = re.compile(rb"\S+ " + _MOMENT)
@@ -52,7 +48,7 @@ def parse(line: bytes, request_id: str) -> Served | None:
     found = _LINE.match(line)
     if found is None or found["id"] != request_id.encode():
         return None
-    moment = moment_of(line)
+    moment = _moment(found)
     if moment is None:
         return None
     server, address = found["server"].decode("ascii", "replace"), found["address"].decode("ascii", "replace")
@@ -76,7 +72,12 @@ def parse(line: bytes, request_id: str) -> Served | None:
 def moment_of(line: bytes) -> float | None:
     """Return when the request of a line came, in seconds since the epoch; None where it is no request's."""
     found = _BEGINNING.match(line)
-    if found is None or found[2] not in _MONTHS:
+    return _moment(found) if found is not None else None
+
+
+def _moment(found: re.Match[bytes]) -> float | None:
+    """Return the moment that a line begins with, whose parts are the first groups; None where there is no such."""
+    if found[2] not in _MONTHS:
         return None
     day, year, hour, minute, second, millisecond = (int(found[group]) for group in (1, 3, 4, 5, 6, 7))
     try:
