@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from support.api import ApiClient
 from support.builders import an_app, an_offer
 from support.controller import FakeController
+from support.part import Part, a_part
 
 from eratos.common import exposition, keys
 from eratos.common.browser_guard import BrowserGuard
@@ -23,37 +22,10 @@ from eratos.scheduler.core.events import PutApps
 TEXT = "# TYPE a gauge\na 1\n"
 
 
-class Part:
-    """Answers scrapes as executors and companions do, and remembers what it was shown."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.shown: list[str] = []
-        part = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                part.shown.append(self.headers.get("Authorization", ""))
-                self.send_response(part.status if self.path == "/metrics" else 404)
-                self.end_headers()
-                self.wfile.write(TEXT.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-
-
 @pytest.fixture
 def part() -> Iterator[Part]:
-    made = Part()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with a_part("/metrics", TEXT.encode(), 404) as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from support.api import OPEN, ApiClient
 from support.builders import an_app, an_offer
 from support.controller import FakeController
+from support.part import Part, a_part
 
 from eratos.common import keys
 from eratos.scheduler.api import executors, usage
@@ -24,45 +22,17 @@ FIGURES = {"ageSeconds": 1.5, "cpus": 0.25, "cpusLimit": 0.5, "memBytes": 1000, 
 UNKNOWN = dict.fromkeys(FIGURES)
 
 
-class Executor:
-    """Answers as an executor does, and remembers what it was shown."""
-
-    def __init__(self) -> None:
-        self.begins_anew()
-        executor = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                executor.shown.append(self.headers.get("Authorization", ""))
-                self.send_response(executor.status if self.path == "/usage" else 400)
-                self.end_headers()
-                self.wfile.write(executor.body if isinstance(executor.body, bytes) else json.dumps(executor.body).encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-
-    def begins_anew(self) -> None:
-        self.status = 200
-        self.body: Any = {"tasks": {}}
-        self.shown: list[str] = []
+NOTHING: dict[str, Any] = {"tasks": {}}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Executor]:
-    made = Executor()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+def server() -> Iterator[Part]:
+    with a_part("/usage", NOTHING, 400) as made:
+        yield made
 
 
 class Rig:
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Part) -> None:
         controller = self.controller = FakeController()
         controller.submit(PutApps((an_app("/a"), an_app("/b"))))
         self.a, self.b = controller.launch(an_offer(hostname="127.0.0.1"))
@@ -76,23 +46,23 @@ class Rig:
 
 
 @pytest.fixture(scope="module")
-def made(server: Executor) -> Rig:
+def made(server: Part) -> Rig:
     return Rig(server)
 
 
 @pytest.fixture
-def executor(server: Executor) -> Executor:
-    server.begins_anew()
+def executor(server: Part) -> Part:
+    server.status, server.body, server.shown = 200, NOTHING, []
     return server
 
 
 @pytest.fixture
-def rig(made: Rig, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> Rig:
+def rig(made: Rig, executor: Part, monkeypatch: pytest.MonkeyPatch) -> Rig:
     monkeypatch.setattr(usage, "FRESH_S", 0.0)
     return made
 
 
-def test_what_is_measured_is_shown_and_what_is_not_is_null(rig: Rig, executor: Executor) -> None:
+def test_what_is_measured_is_shown_and_what_is_not_is_null(rig: Rig, executor: Part) -> None:
     executor.body = {"tasks": {rig.a: FIGURES}}
     assert rig.tasks() == [
         {"id": rig.a, "app": "/a", **FIGURES, "missing": ""},
@@ -118,7 +88,7 @@ def test_what_is_measured_is_shown_and_what_is_not_is_null(rig: Rig, executor: E
         (200, {"tasks": {"x": {"ageSeconds": 1}}}, "answers something else"),
     ],
 )
-def test_an_executor_that_says_nothing_is_named(rig: Rig, executor: Executor, status: int, body: Any, missing: str) -> None:
+def test_an_executor_that_says_nothing_is_named(rig: Rig, executor: Part, status: int, body: Any, missing: str) -> None:
     executor.status, executor.body = status, body
     [found] = rig.tasks("?app=/b&app=/b")
     assert {**found, "missing": ""} == {"id": rig.b, "app": "/b", **UNKNOWN, "missing": ""}
@@ -131,7 +101,7 @@ def test_an_executor_that_is_away_is_named() -> None:
     assert str(found["a1"]).startswith("the executor at 127.0.0.1:1 does not answer: ")
 
 
-def test_who_asks_at_about_the_same_time_shares_an_answer(rig: Rig, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_at_about_the_same_time_shares_an_answer(rig: Rig, executor: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     executor.body = {"tasks": {rig.a: FIGURES}}
     [first] = rig.tasks("?app=/a")
     monkeypatch.setattr(usage, "FRESH_S", 1000.0)
