@@ -28,6 +28,11 @@ _END_SOON = {socket.TCP_KEEPIDLE: 20, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPC
 Failure = (OSError, ValueError, asyncio.IncompleteReadError)
 
 
+def reason(failure: Exception) -> str:
+    """Return what a failure says, or its kind where it says nothing, as when the time was over."""
+    return str(failure) or type(failure).__name__
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     status: int
@@ -162,12 +167,16 @@ async def request(
     body: bytes | None = None,
     tls: ssl.SSLContext | None = None,
     with_body: bool = True,
+    most: int = BODY_MAX,
 ) -> Response:
-    """Make one request with a JSON body, if any, and return its short answer; set a timeout around it. Raises as :func:`ask`."""
+    """Make one request with a JSON body, if any, and return its answer, the body cut to ``most`` bytes; set a timeout around it.
+
+    Raises as :func:`ask`.
+    """
     sent = {**(headers or {}), **({} if body is None else {"Content-Type": "application/json"})}
     asked = ask(host, port, path, method=method, headers=sent, body=body, tls=tls, with_headers=with_body)
     async with asked as answer:
-        return Response(answer.status, await answer.body() if with_body else b"")
+        return Response(answer.status, await answer.body(most) if with_body else b"")
 
 
 def keep_alive(writer: asyncio.StreamWriter) -> None:

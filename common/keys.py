@@ -54,6 +54,11 @@ def proof(key: str, method: str, target: str, body: bytes, now: float, who: str 
     return f"{_SCHEME} {who}:{moment}:{_signed(key, method, target, body, moment)}"
 
 
+def headers(key: str, method: str, target: str, body: bytes, now: float, who: str = "") -> dict[str, str]:
+    """Return the headers of a request with its :func:`proof`; none where ``key`` is empty, as the other side wants none then."""
+    return {"Authorization": proof(key, method, target, body, now, who)} if key else {}
+
+
 def unproven(shown: str, key_of: Callable[[str], str], method: str, target: str, body: bytes, now: float) -> str:
     """Return why what a request shows proves nothing, or an empty text; ``key_of`` returns the key of whom it names."""
     found = _PROOF.fullmatch(shown)

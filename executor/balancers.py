@@ -204,7 +204,7 @@ class Balancers:
                     how = "a task there requires it" if balancer.executor else f"{found.get('requests', 0)} requests"
                     return f"still uses {service_id} ({how})"
             except (*_Failure, KeyError, TypeError) as error:
-                return f"does not answer ({str(error) or type(error).__name__})"
+                return f"does not answer ({async_http.reason(error)})"
         return ""
 
     async def _server(self, balancer: Balancer, service_id: str) -> async_http.Response:
@@ -213,7 +213,7 @@ class Balancers:
 
     def _headers(self, balancer: Balancer, method: str, target: str, body: bytes = b"") -> dict[str, str]:
         agent_id, _, key = ("", "", self._peers()) if balancer.executor else self._token().rpartition(".")
-        return {"Authorization": keys.proof(key, method, target, body, time.time(), agent_id)} if key else {}
+        return keys.headers(key, method, target, body, time.time(), agent_id)
 
     async def _live(self) -> list[Balancer] | None:
         """Return the balancers that pass in Consul, as last known where Consul is away; None: never known."""

@@ -57,7 +57,7 @@ class Prober:
         except TimeoutError:
             passed, detail = False, f"no answer within {probe.timeout_s:g} s"
         except (*async_http.Failure, TemporaryError) as error:
-            passed, detail = False, str(error) or type(error).__name__
+            passed, detail = False, async_http.reason(error)
         self._emit(on.ProbeDone(probe.task_id, probe.index, passed, detail, code))
 
     async def _ask(self, probe: do.Probe) -> tuple[bool | None, str, int | None]:

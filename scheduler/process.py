@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from eratos.common import keys
 from eratos.common.errors import FatalError
 from eratos.common.log import fields
 from eratos.common.resources import Resources
 from eratos.scheduler.core.refusals import Unavailable
 
 from . import about, framework_key
-from .api import companions, executors
+from .api import executors
 from .api.controller import Balancer
 from .api_access import policy
 from .clock import Clock
@@ -221,10 +222,10 @@ class Process:
             raise FatalError("leadership was lost: ending, so that the supervisor starts this process anew")
 
     def _proof(self, target: str) -> dict[str, str]:
-        return companions.proof(self.key.schedulers_companion_key, target, self.clock())
+        return keys.headers(self.key.schedulers_companion_key, "GET", target, b"", self.clock(), keys.SCHEDULER)
 
     def _executor_proof(self, agent_id: str, target: str) -> dict[str, str]:
-        return executors.proof(self.key.agent(agent_id), target, self.clock())
+        return keys.headers(self.key.agent(agent_id), "GET", target, b"", self.clock())
 
     def _leadership_changed(self, state: Leadership) -> None:
         loop = self._loop

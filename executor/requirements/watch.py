@@ -82,7 +82,7 @@ class ConsulQueries:
                 raise TemporaryError(f"HTTP status {status}: {body[:200].decode(errors='replace').strip()}")
             return self._value(query, body), int(new or 0)
         except (TimeoutError, *async_http.Failure, LookupError, TypeError) as error:
-            raise TemporaryError(str(error) or type(error).__name__) from error
+            raise TemporaryError(async_http.reason(error)) from error
 
     def _value(self, query: Query, body: bytes) -> Any:
         read = json.loads(body)

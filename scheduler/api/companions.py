@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from eratos.common import async_http, keys
+from eratos.common import async_http
 
 from .controller import Balancer
 
@@ -17,11 +17,6 @@ STATUS: Final = "/status"
 _BODY_BYTES: Final = 16 * 1024 * 1024
 
 Document = dict[str, Any]
-
-
-def proof(key: str, target: str, now: float) -> dict[str, str]:
-    """Return the headers that show a companion that a scheduler asks for a path. ``key``: empty where it wants none."""
-    return {"Authorization": keys.proof(key, "GET", target, b"", now, keys.SCHEDULER)} if key else {}
 
 
 async def ask_all(
@@ -35,12 +30,11 @@ async def _ask(balancer: Balancer, path: str, headers: Mapping[str, str]) -> Doc
     where = f"its companion at {balancer.address}:{balancer.port}"
     try:
         async with asyncio.timeout(ANSWER_S):
-            async with async_http.ask(balancer.address, balancer.port, path, headers=headers) as answer:
-                body = await answer.body(_BODY_BYTES)
+            answer = await async_http.request(balancer.address, balancer.port, path, headers=headers, most=_BODY_BYTES)
     except async_http.Failure as error:
-        return f"{where} does not answer: {str(error) or type(error).__name__}"
+        return f"{where} does not answer: {async_http.reason(error)}"
     try:
-        found = json.loads(body)
+        found = json.loads(answer.body)
     except ValueError:
         found = None
     if not isinstance(found, dict):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
 
+from eratos.common import keys
 from eratos.marathon import ids, strict_json
 from eratos.marathon.app import App
 from eratos.marathon.errors import Problem
@@ -26,7 +27,7 @@ from eratos.scheduler.core.refusals import CommandRefused
 from eratos.scheduler.core.state import State
 from eratos.scheduler.events.event import of_app
 
-from . import companions, definitions, executors, planning, quota_use, render, service_ports
+from . import definitions, planning, quota_use, render, service_ports
 from .addresses import SLASH
 from .answers import Definitions
 from .caller import Caller
@@ -74,11 +75,11 @@ class Context:
 
     def headers(self, agent_id: str, target: str) -> dict[str, str]:
         """Return the headers of a request for a path, query included, to the executor on an agent."""
-        return executors.proof(self.agent_key(agent_id), target, self.clock())
+        return keys.headers(self.agent_key(agent_id), "GET", target, b"", self.clock())
 
     def companion_headers(self, target: str) -> dict[str, str]:
         """Return the same for a balancer's companion."""
-        return companions.proof(self.companion_key, target, self.clock())
+        return keys.headers(self.companion_key, "GET", target, b"", self.clock(), keys.SCHEDULER)
 
     def change(self, handler: Callable[P, T]) -> Callable[P, Awaitable[T]]:
         """Have a handler run when its turn among the changes comes. Decorates the handler of every change."""

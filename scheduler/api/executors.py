@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from eratos.common import async_http, keys
+from eratos.common import async_http
 from eratos.scheduler.core.usage import TaskUsage
 
 #: For an executor's answer.
@@ -21,11 +21,6 @@ _MOST_BYTES: Final = 4 * 1024 * 1024
 
 #: What an executor says of its tasks, by their ids, or why it says nothing.
 Answer = Mapping[str, TaskUsage] | str
-
-
-def proof(key: str, target: str, now: float) -> dict[str, str]:
-    """Return the headers that show an executor that a scheduler asks for a path. ``key``: empty where it wants none."""
-    return {"Authorization": keys.proof(key, "GET", target, b"", now)} if key else {}
 
 
 async def ask_all(hosts: Mapping[str, str], port: int, headers: Callable[[str, str], Mapping[str, str]]) -> dict[str, Answer]:
@@ -44,16 +39,15 @@ async def _ask(host: str, port: int, headers: Mapping[str, str]) -> Answer:
     where = f"the executor at {host}:{port}"
     try:
         async with asyncio.timeout(ANSWER_S):
-            async with async_http.ask(host, port, _PATH, headers=headers) as answer:
-                body = await answer.body(_MOST_BYTES)
+            answer = await async_http.request(host, port, _PATH, headers=headers, most=_MOST_BYTES)
     except async_http.Failure as error:
-        return f"{where} does not answer: {str(error) or type(error).__name__}"
+        return f"{where} does not answer: {async_http.reason(error)}"
     if answer.status == HTTPStatus.NOT_FOUND:
         return f"{where} is of a version that measures nothing: it is replaced once its tasks have ended"
     if answer.status != HTTPStatus.OK:
         return f"{where} answers {answer.status}"
     try:
-        return {task_id: read(found) for task_id, found in json.loads(body)["tasks"].items()}
+        return {task_id: read(found) for task_id, found in json.loads(answer.body)["tasks"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{where} answers something else than what its tasks take"
 

@@ -228,7 +228,7 @@ async def _read(task: _Task, ctx: Context, query: str) -> StreamingResponse:
                 answer = await stack.enter_async_context(async_http.ask(task.hostname, port, path, headers=headers))
                 refused = "" if answer.status == 200 else await answer.message(_STRANGER)
         except async_http.Failure as error:
-            reason = str(error) or type(error).__name__
+            reason = async_http.reason(error)
             raise ApiError(503, f"the executor at {where} does not answer: {reason}; see --executor-http-port") from error
         if not refused:
             return StreamingResponse(_pieces(answer, stack.pop_all(), task.task_id), media_type="text/plain; charset=utf-8")

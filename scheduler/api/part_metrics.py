@@ -82,12 +82,11 @@ async def _scraped(host: str, port: int, headers: dict[str, str], whose: str) ->
     """Hand on the answer to a scrape. Raises ApiError."""
     try:
         async with asyncio.timeout(ANSWER_S):
-            async with async_http.ask(host, port, "/metrics", headers=headers) as answer:
-                body = await answer.body(_MOST_BYTES)
+            answer = await async_http.request(host, port, "/metrics", headers=headers, most=_MOST_BYTES)
     except async_http.Failure as error:
-        raise ApiError(503, f"{whose} does not answer at {host}:{port}: {str(error) or type(error).__name__}") from error
+        raise ApiError(503, f"{whose} does not answer at {host}:{port}: {async_http.reason(error)}") from error
     if answer.status == 404:
         raise ApiError(503, f"{whose} is of a version that counts nothing")
     if answer.status != 200:
         raise ApiError(503, f"{whose} answers {answer.status}")
-    return Response(body, media_type=exposition.CONTENT_TYPE)
+    return Response(answer.body, media_type=exposition.CONTENT_TYPE)
