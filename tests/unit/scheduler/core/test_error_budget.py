@@ -6,6 +6,7 @@ import pytest
 
 from eratos.marathon.error_budget import ErrorBudget
 from eratos.scheduler.core.error_budget import KEPT_S, STEPS, Balance, Count, Ledger, ServiceFigures
+from eratos.scheduler.core.records import BudgetRecord
 
 #: The begin of a step of every window below.
 T0 = 1_800_000_000.0
@@ -96,6 +97,19 @@ def test_the_burn_rate_counts_five_steps() -> None:
 def test_the_window_ends_by_a_step_at_a_time(later: float, requests: int, failed: int) -> None:
     found = ledger((0, [answered(0)]), (1, [answered(1000, 10)]), (later, [answered(1000, 10)]))
     assert (found.balance.requests, found.balance.failed) == (requests, failed)
+    assert len(found.counts) == bool(requests)
+
+
+@pytest.mark.parametrize(("later", "requests"), [(HOUR - 1, 1000), (HOUR, 0)])
+def test_the_window_moves_on_while_nobody_looks(later: float, requests: int) -> None:
+    found = after(1000, 10)
+    found.settle(T0 + later, budget())
+    assert found.balance.requests == requests
+
+
+def test_looks_of_one_step_are_one_count() -> None:
+    found = ledger(*((2 * number, [answered(10 * number, number)]) for number in range(31)))
+    assert list(found.counts) == [Count(int(T0), 290, 29), Count(int(T0) + 60, 10, 1)]
 
 
 def test_it_tells_when_it_is_whole_again() -> None:
@@ -116,9 +130,10 @@ def test_a_balancer_that_begins_anew_has_counted_from_nothing() -> None:
     assert (found.balance.requests, found.balance.failed) == (100 + 60 + 10, 1 + 2 + 1)
 
 
-def test_a_balancer_that_begins_anew_is_known_by_either_count() -> None:
-    found = ledger((0, [answered(1000, 10)]), (2, [answered(1500, 4)]))
-    assert (found.balance.requests, found.balance.failed) == (1500, 4)
+@pytest.mark.parametrize(("requests", "failed"), [(1500, 4), (500, 20), (500, 4)])
+def test_a_balancer_that_begins_anew_is_known_by_either_count(requests: int, failed: int) -> None:
+    found = ledger((0, [answered(1000, 10)]), (2, [answered(requests, failed)]))
+    assert (found.balance.requests, found.balance.failed) == (requests, failed)
 
 
 def test_two_balancers_and_two_services_add_up_each_by_its_own_counts() -> None:
@@ -163,6 +178,13 @@ def test_a_spent_budget_stays_so_until_a_tenth_of_it_is_left() -> None:
     assert (found.balance.remaining, found.spent) == (pytest.approx(0.0005, abs=1e-4), False)
 
 
+def test_at_a_tenth_it_is_restored() -> None:
+    found = after(9000, 9)
+    assert found.spent
+    found.add(T0 + 4, budget(), [answered(10_000, 9)], "")
+    assert (found.balance.remaining, found.spent) == (pytest.approx(0.1), False)
+
+
 def test_a_spent_budget_of_which_too_few_requests_are_left_holds_nothing() -> None:
     found = after(60, 60)
     assert found.spent
@@ -178,6 +200,8 @@ def test_memory_is_bounded() -> None:
         found.add(T0 + number * 3500, window, seen, "")
     assert STEPS < len(found.counts) <= 2 * STEPS
     assert len(found.record("/web").last) <= 4
+    stored = BudgetRecord("/web", tuple((int(T0) + number, 1, 0) for number in range(3 * STEPS)))
+    assert len(Ledger.of(stored).counts) == 2 * STEPS
 
 
 def test_another_window_keeps_what_was_counted() -> None:
