@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from . import marathon_lb, near, registrator, routing, strict_json
@@ -55,7 +55,8 @@ _NAME_COMPARED: Final = 64
 _COMPARED_MOST: Final = 100
 #: Share of letters in common of a misspelt label and what was meant.
 _NEAR: Final = 0.75
-_PORT_INDEX = re.compile(r"_[0-9]+_")
+#: Also as marathon-lb's documents write it, which some copy as it is.
+_PORT_INDEX = re.compile(r"_(?:[0-9]+|n|\{[0-9]*\}|\{n\})_")
 
 
 def consul_tags(labels: Mapping[str, str]) -> tuple[str, ...]:
@@ -173,16 +174,22 @@ def _unknown(labels: Mapping[str, str]) -> Iterator[Problem]:
         if prefix == marathon_lb.PREFIX and not meant:
             continue  # of some other program; told by not_heeded
         message = "is no label that eratos knows: " + (f"did you mean {' or '.join(meant)}?" if meant else "remove it")
+        if any("_n_" in name for name in meant):
+            message += " n stands for the port's index, from 0"
         if not meant and prefix not in listed:
             listed.add(prefix)
             message += f", or use one of {', '.join(names)}, where n is the port's index"
         yield Problem(f"/labels/{key}", message)
 
 
-def _meant(key: str, prefix: str, names: Iterable[str]) -> list[str]:
-    """Return the labels nearest to another one. The prefix, which they all have, makes none of them near."""
-    shape = _PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1).removeprefix(prefix)
-    return [prefix + name for name in near.close(shape, [name.removeprefix(prefix) for name in names], 2, _NEAR)]
+def _meant(key: str, prefix: str, names: Sequence[str]) -> list[str]:
+    """Return the labels nearest to another one. Prefix and port, which most of them have, make none of them near."""
+    shape = _PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1)
+    of_port = f"{prefix}n_"
+    if shape.startswith(of_port):
+        names = [name for name in names if name.startswith(of_port)]
+    known = {name.removeprefix(of_port).removeprefix(prefix): name for name in reversed(names)}
+    return [known[name] for name in near.close(shape.removeprefix(of_port).removeprefix(prefix), known, 2, _NEAR)]
 
 
 def not_heeded(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -246,3 +246,22 @@ def test_ports_that_no_label_speaks_of_cost_nothing(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("key", ["HAPROXY_GOLOTYNP", "HAPROXY_TEAM", "HAPROXY_0_OWNER", "HAPROXY_GOLF"])
 def test_a_prefix_makes_no_label_of_others_near_to_ours(key: str) -> None:
     assert [note.path for note in notes(app(**{key: "x"})) if key in note.path] == [f"/labels/{key}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("HAPROXY_{n}_VHOST", "HAPROXY_n_VHOST? n stands for the port's index"),
+        ("HAPROXY_{0}_VHOST", "HAPROXY_n_VHOST? n stands for the port's index"),
+        ("HAPROXY_n_PORT", "HAPROXY_n_PORT? n stands for the port's index"),
+        ("HAPROXY_VHOST", "HAPROXY_n_VHOST? n stands for the port's index"),
+        ("HAPROXY_GRUOP", "HAPROXY_GROUP?"),
+        ("HAPROXY_0_GRUOP", "HAPROXY_n_GROUP?"),
+        ("HAPROXY_00_VHOST", "HAPROXY_n_VHOST?"),
+        ("ERATOS_DRAIN_SECOND", "ERATOS_DRAIN_SECONDS?"),
+    ],
+)
+def test_a_label_that_is_nearly_ours_is_refused_with_the_one_that_is_meant(key: str, meant: str) -> None:
+    with pytest.raises(InvalidApp) as refused:
+        app(**{key: "x"})
+    assert f"did you mean {meant}" in str(refused.value)
