@@ -64,7 +64,8 @@ class Engine:
             # Some registries call what is not there forbidden; and who may not push, hears it of the push.
             if error.status_code in (401, 403, 404):
                 return ""
-            raise DockerFailed(f"the registry of {image} cannot be asked: {error.explanation or error}") from error
+            said = error.explanation or error
+            raise DockerFailed(f"the registry of {image} cannot be asked: {said}; if it asks who asks, see docker login") from error
         except docker.errors.DockerException:
             # Without what it says, which may quote a login.
             raise DockerFailed(

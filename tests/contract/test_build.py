@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import tarfile
@@ -12,12 +13,13 @@ import pytest
 from support.containers import docker
 from support.dockerignore import CASES
 from support.image_registry import digest, running, tags
+from support.registry import registry as private_registry
 
 from eratos.cli.images import description
 from eratos.cli.images.building import carry_out, plan
 from eratos.cli.images.context import Context
 from eratos.cli.images.description import Description
-from eratos.cli.images.engine import Engine
+from eratos.cli.images.engine import DockerFailed, Engine
 from eratos.cli.images.identity import Step
 
 
@@ -82,6 +84,18 @@ def test_a_build_that_fails_names_no_image_and_pushes_nothing(registry: str, tmp
     with pytest.raises(Exception, match="no-such-file"):
         carry_out(found, engine, lambda _: None)
     assert engine.did == ["build"] and not docker("images", "-q", f"{registry}/shop/web")
+
+
+def test_a_private_registry_is_asked_with_the_login_that_docker_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with private_registry("joe", "hunter2") as private:
+        (tmp_path / "config.json").write_text("{}")
+        found = ""
+        with contextlib.suppress(DockerFailed):  # as Docker's versions have it: it cannot be asked, or does not show it
+            found = Engine(quiet=True).digest(private.image)
+        assert found == ""
+        (tmp_path / "config.json").write_text(private.login())
+        assert Engine(quiet=True).digest(private.image) == private.by_digest.rpartition("@")[2]
 
 
 def test_docker_leaves_out_what_the_rules_say(tmp_path: Path) -> None:

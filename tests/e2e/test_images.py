@@ -34,20 +34,22 @@ app: {{id: {app}, instances: 2, cpus: 0.1, mem: 32}}
 def registry(cluster: Cluster, fleet: dict[str, Any]) -> Iterator[str]:
     if cluster.secure:
         pytest.skip("a secure cluster has no registry")
-    dev("up", "--registry")
     host = f"127.0.0.1:{cluster.ports['ERATOS_REGISTRY_PORT']}"
-    yield host
-    cluster.delete(APP)
-    until(lambda: not cluster.states(APP), SOON_S, f"nothing of {APP} runs")
-    dev("up", "--no-registry")
-    docker("volume", "rm", f"{cluster.project}_registry")
 
     def removed() -> bool:
         for image in docker("images", "-q", f"{host}/shop/built").split():
             docker("rmi", "-f", image)
         return True
 
-    until(removed, SOON_S, "the images are removed, as their containers are")
+    try:
+        dev("up", "--registry")
+        yield host
+    finally:
+        cluster.delete(APP)
+        until(lambda: not cluster.states(APP), SOON_S, f"nothing of {APP} runs")
+        dev("up", "--no-registry")
+        docker("volume", "rm", "-f", f"{cluster.project}_registry")
+        until(removed, SOON_S, "the images are removed, as their containers are")
 
 
 def images(cluster: Cluster) -> set[str]:
