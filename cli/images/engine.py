@@ -65,7 +65,7 @@ class Engine:
             if error.status_code in (401, 403, 404):
                 return ""
             said = error.explanation or error
-            raise DockerFailed(f"the registry of {image} cannot be asked: {said}; if it asks who asks, see docker login") from error
+            raise DockerFailed(f"the registry of {image} cannot be asked: {said}; is a docker login missing?") from error
         except docker.errors.DockerException:
             # Without what it says, which may quote a login.
             raise DockerFailed(

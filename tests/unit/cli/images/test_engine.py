@@ -107,7 +107,7 @@ def test_what_may_not_be_looked_at_counts_as_not_there(monkeypatch: pytest.Monke
 
 
 def test_a_registry_that_fails_is_no_registry_without_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DockerFailed, match="as the daemon says.*docker login"):
+    with pytest.raises(DockerFailed, match=r"as the daemon says.*docker login"):
         an_engine(monkeypatch, api_error(500)).digest("web:1")
 
 
