@@ -45,8 +45,8 @@ def registry() -> Iterator[str]:
         try:
             yield host
         finally:
-            for name in docker("images", "-q", f"{host}/shop/web").split():
-                docker("rmi", "-f", name)
+            for image in set(docker("images", "-q", f"{host}/shop/web").split()):
+                docker("rmi", "-f", image)
 
 
 def test_the_same_settings_twice_are_one_build_and_one_push(registry: str, tmp_path: Path) -> None:
