@@ -182,12 +182,11 @@ def test_a_repository_is_built_from_at_its_commit(session: Session, docker: Fake
     assert docker.did == ["build", "push"] * 2 and docker.contents == ["1", "1"]
 
 
-@pytest.mark.parametrize("target", ["/etc", "../.."])
 def test_a_folder_of_a_repository_that_leads_out_of_it_is_refused(
-    session: Session, docker: FakeDocker, tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str
+    session: Session, docker: FakeDocker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repo = repository(tmp_path / "git")
-    (repo.folder / "web").symlink_to(target)
+    (repo.folder / "web").symlink_to("../..")
     repo.commit(Dockerfile="FROM scratch\n")
     path = tmp_path / "web.yaml"
     path.write_text(f"image: {{name: {NAME}, source: {{git: {repo.server}, reference: main, folder: web}}}}\n")
