@@ -70,7 +70,8 @@ class FakeHaproxy:
 
     def figures(self) -> dict[tuple[str, str], Figures]:
         counted = Figures(weight=1, rate=7, failed=3, answer_ms=12, answered=90, broken=1, came=95, queued=2)
-        return {("app", SERVER): counted, ("app", "BACKEND"): Figures(0, 0, 0, 0, queued=4), ("old", "BACKEND"): counted}
+        of_all = Figures(0, 0, 3, 0, 90, queued=4, cut=2, unanswered=10)
+        return {("app", SERVER): counted, ("app", "BACKEND"): of_all, ("old", "BACKEND"): counted}
 
     def usage(self, server: str, leaving: Set[str]) -> Usage:
         self.running()
@@ -262,6 +263,7 @@ def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
         **{"weight": 1, "rate": 7, "failed": 3, "answer_ms": 12, "answered": 90, "broken": 1, "came": 95, "queued": 2},
     }
     assert answer["queued"] == {"app": 4}
+    assert answer["answers"] == {"app": {"answered": 80, "failed": 3, "cut": 2}}
 
 
 def test_a_request_is_found_by_its_id(rig: Rig) -> None:
