@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from eratos.common import log, names
 from eratos.common.addresses import is_loopback, sent_in_clear
 from eratos.common.errors import PermanentError
+from eratos.common.routing import DATACENTER
 from eratos.common.secret_file import loose, secret
 
 from .access.policy import DEFAULT_FETCH_FOLDERS
@@ -70,6 +71,9 @@ class Config:
     zk_clear: bool = _setting(False, "true: send the user and password of --zk without TLS, though others may read them", _yes)
     store: str = _setting("", "instead of --zk, for one scheduler alone: sqlite:///path/to/file, or memory:", secret=True)
     consul: str = _setting("http://127.0.0.1:8500", "Consul as this process reaches it; several with commas between")
+    consul_datacenters: str = _setting(
+        "", "further Consul data centers, beside that Consul's own, with agents; several with commas"
+    )
     executor_consul: str = _setting("http://127.0.0.1:8500", "the Consul agent of each agent's host, as its executor reaches it")
     executor_http_port: int = _setting(names.EXECUTOR_PORT, "port where executors serve logs, on each agent's host", int)
     consul_token_file: str = _setting("", "file with the ACL token for --consul; executors read their own host's")
@@ -204,6 +208,10 @@ class Config:
     @property
     def consul_urls(self) -> tuple[str, ...]:
         return parts(self.consul)
+
+    @property
+    def datacenters(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(parts(self.consul_datacenters)))
 
     @property
     def clear_consul(self) -> tuple[str, ...]:
@@ -435,6 +443,9 @@ def _about_consul(config: Config) -> Iterator[str]:
     for flag, url in (*(("--consul", url) for url in config.consul_urls), ("--executor-consul", config.executor_consul)):
         if not re.match(r"^https?://[^/]+/?$", url):
             yield f"{flag}: {url!r} is no address like http://127.0.0.1:8500"
+    for name in config.datacenters:
+        if not re.fullmatch(DATACENTER, name):
+            yield f"--consul-datacenters: {name!r} is no name of a Consul data center, such as dc2: small letters, digits, -, _"
 
 
 def _problems_to_keep(config: Config) -> list[str]:

@@ -53,7 +53,7 @@ class Joined(NamedTuple):
 
 @pytest.fixture(scope="module")
 def joined() -> Iterator[Joined]:
-    with a_balancer(*JOINED, ERATOS_DATACENTERS="dc2,nowhere") as rig, another_datacenter(rig, "dc2") as far:
+    with a_balancer(*JOINED, ERATOS_DATACENTERS="dc2,nowhere") as rig, another_datacenter(rig.balancer, "dc2") as far:
         yield Joined(rig, far)
 
 
@@ -147,7 +147,7 @@ def test_a_data_center_that_is_silent_or_dead_keeps_what_it_had_and_stands_in_no
         joined.await_weights("stays", {9040: 256, 9042: 256, 9050: 1})
     finally:
         far.unpause()
-    join(rig, far)
+    join(rig.balancer, far)
     joined.there("stays", 9051)
     joined.await_weights("stays", {9040: 256, 9042: 256, 9050: 1, 9051: 1})
     until(lambda: joined.reports("nowhere"), 120, "it is no news any more")
@@ -156,7 +156,7 @@ def test_a_data_center_that_is_silent_or_dead_keeps_what_it_had_and_stands_in_no
     joined.here("stays", 9043)
     joined.await_weights("stays", {9040: 256, 9042: 256, 9043: 256, 9050: 1, 9051: 1})
     far.start()
-    join(rig, far)
+    join(rig.balancer, far)
     joined.there("stays", 9052)
     joined.await_weights("stays", {9040: 256, 9042: 256, 9043: 256, 9050: 1, 9051: 1, 9052: 1})
     assert rig.get("/stays").port in (9040, 9042, 9043, 9050, 9051, 9052)
@@ -170,7 +170,7 @@ def _answers(rig: Rig) -> bool:
 
 
 def test_nginx_has_those_elsewhere_too() -> None:
-    with a_rig(NGINX_IMAGE, *JOINED, ERATOS_DATACENTERS="nowhere,dc2") as rig, another_datacenter(rig, "dc2") as far:
+    with a_rig(NGINX_IMAGE, *JOINED, ERATOS_DATACENTERS="nowhere,dc2") as rig, another_datacenter(rig.balancer, "dc2") as far:
         entry = {**FAILOVER, "eratos-placeholder": "true"}
         rig.register(9060, meta=entry, check={"TTL": "1h", "Status": "critical"})
         rig.register(9061, meta=FAILOVER, at=far)

@@ -334,24 +334,24 @@ def a_rig(image: str, *consul: str, **environment: str) -> Iterator[Rig]:
 
 
 @contextmanager
-def another_datacenter(rig: Rig, name: str) -> Iterator[Container]:
-    """Start the Consul of another data center, and join it with the balancer's; that one has the arguments JOINED."""
+def another_datacenter(near: Container, name: str) -> Iterator[Container]:
+    """Start the Consul of another data center, and join it with one that has the arguments JOINED, as whose host ``near`` is."""
     command = (*AGENT, *JOINED, f"-datacenter={name}")
     with run_container("eratos/consul", *command, ports=[8500], options=["--entrypoint", "consul"]) as far:
-        join(rig, far)
+        join(near, far)
         yield far
 
 
-def join(rig: Rig, far: Container) -> None:
+def join(near: Container, far: Container) -> None:
     """Join two data centers: Consul's servers hear of each other over WAN."""
-    address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", rig.balancer.id)
+    address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", near.id)
 
     def joined() -> bool:
         try:
             # Each knows the other's leader.
             answers = [ask(far.ports[8500], "PUT", f"/v1/agent/join/{address}?wan=1")]
             names = json.loads(ask(far.ports[8500], "GET", "/v1/catalog/datacenters").body)
-            for at in (far, rig.balancer):
+            for at in (far, near):
                 answers += [ask(at.ports[8500], "GET", f"/v1/status/leader?dc={name}") for name in names]
         except (OSError, http.client.HTTPException):
             return False  # it is still starting
