@@ -1,5 +1,6 @@
 """Looks after Consul's catalogue beside the loop while this process leads: removes what a lost host left there, keeps what
-stands for apps without instances (:mod:`placeholder_keeper`), and reads what balancers leave out.
+stands for apps without instances (:mod:`placeholder_keeper`) and the prepared query (:mod:`query_keeper`), and reads what
+balancers leave out.
 
 A Consul agent that is gone cannot deregister its services, and Consul itself keeps them for 72 hours. So every few seconds
 the leader looks at the nodes whose agent is dead, and deregisters there the services of its own framework whose tasks it
@@ -30,6 +31,7 @@ from eratos.common.log import fields
 
 from .api.controller import Balancer
 from .placeholder_keeper import PlaceholderKeeper, carry_out
+from .query_keeper import QueryKeeper
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +58,12 @@ class ConsulCatalog:
         cert_file: str = "",
         on_change: Callable[[], None] = lambda: None,
         datacenter: str = "",
+        query: QueryKeeper | None = None,
     ) -> None:
         """``urls``: Consul agents or servers, asked in turn: losing one must not blind the scheduler. ``ca_file`` has the
         authorities of their certificates, ``cert_file`` what they are shown; empty: neither is needed. ``on_change``: the
         balancers, or what they leave out, are others than before. ``datacenter``: another one of Consul's, which those agents
-        ask; empty: their own.
+        ask; empty: their own. ``query`` keeps the prepared query there.
         """
         self._clients = [_client(url, token, ca_file, cert_file, datacenter) for url in urls]
         places = ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
@@ -68,6 +71,7 @@ class ConsulCatalog:
         if datacenter:
             self._who = f"Consul's data center {datacenter} does not answer the scheduler at {places}"
         self._datacenter = datacenter
+        self._query = query
         self._live_tasks = live_tasks
         self._placeholders = placeholders
         self._stopping = threading.Event()
@@ -108,6 +112,8 @@ class ConsulCatalog:
         for client in self._clients:
             try:
                 self._placeholders.remove(client)
+                if self._query is not None:
+                    self._query.remove(client)
                 return
             except _Failure as error:
                 failure = error
@@ -147,6 +153,8 @@ class ConsulCatalog:
     def _look(self, client: consul.Consul) -> None:
         self._sweep(client)
         self._placeholders.sweep(client)
+        if self._query is not None:
+            self._query.keep(client)
         entries = client.health.service(names.BALANCER_SERVICE)[1]
         left = left_out((entry for entry in entries if _passes(entry)), self._datacenter)
         found = balancers(entries, self._datacenter)

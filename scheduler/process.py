@@ -44,6 +44,7 @@ from .loop import FrameworkRemoved, Loop
 from .mesos.driver import SchedulerDriver
 from .mesos.settings import CAPABILITIES, GPUS, ExecutorSettings, MesosSettings
 from .placeholder_keeper import Fleet, PlaceholderKeeper
+from .query_keeper import QueryKeeper
 from .store.base import Store
 from .store_check import examine
 
@@ -224,6 +225,7 @@ class Process:
             cert_file=self._config.consul_cert_file,
             on_change=lambda: self.events.publish([Event(CLUSTER, self.clock(), {})]),
             datacenter=datacenter,
+            query=QueryKeeper(lambda: loop.read(_fleet).framework_id, self._config.consul_query_nearest),
         )
 
     def _proof(self, target: str) -> dict[str, str]:

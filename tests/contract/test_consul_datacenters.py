@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import consul
 import pytest
+from consul.callback import CB
 from support.balancer import AGENT, JOINED, another_datacenter, join
 from support.containers import Container, run_container
 from support.waiting import until
@@ -18,6 +20,7 @@ from eratos.marathon.app import App
 from eratos.scheduler.catalogues import Catalogues
 from eratos.scheduler.consul_catalog import ConsulCatalog
 from eratos.scheduler.placeholder_keeper import Fleet, PlaceholderKeeper
+from eratos.scheduler.query_keeper import QueryKeeper
 
 FRAMEWORK = "fw-1"
 
@@ -110,3 +113,55 @@ def test_entries_of_apps_and_what_lost_hosts_left_are_kept_in_each_data_center(j
         leader.catalogues.stop()
     leader.catalogues.remove_entries()
     assert (entries(near), entries(far)) == ([], [])
+
+
+def named(client: consul.Consul, service: str) -> list[str]:
+    """Return the instances that a name under query.consul is answered by."""
+    return [node["Service"]["ID"] for node in client.query.execute(service)["Nodes"]]
+
+
+def test_a_name_is_answered_by_the_nearest_living(joined: Joined) -> None:
+    near, far = joined.client(joined.near), joined.client(joined.far)
+
+    def register(client: consul.Consul, service_id: str, *tags: str) -> None:
+        client.agent.service.register("named", service_id=service_id, address="10.0.0.1", port=80, tags=["eratos", *tags])
+
+    def query(client: consul.Consul, dc: str, nearest: int, framework: str = FRAMEWORK) -> None:
+        client.dc = dc
+        QueryKeeper(lambda: framework, nearest).keep(client)
+
+    leader = joined.client(joined.near)
+    for dc in ("", "dc2"):
+        query(leader, dc, 1)
+    (made,) = near.query.list()
+    assert (made["Token"], made["Name"]) == ("", "")
+    for dc in ("", "dc2", "", "dc2"):  # once
+        query(leader, dc, 1)
+    assert near.query.list() == [made]
+    register(near, "here")
+    register(far, "there")
+    near.agent.service.register("foreign", service_id="foreign", address="10.0.0.1", port=80)
+    until(lambda: named(near, "named") == ["here"] and named(far, "named") == ["there"], 60, "each is answered by its own")
+    assert named(near, "foreign") == []
+    near.agent.service.deregister("here")
+    until(lambda: named(near, "named") == ["there"], 60, "the other data center's is the nearest that lives")
+    register(near, "here")
+    until(lambda: named(near, "named") == ["here"], 60, "it is back")
+    # Another number, what somebody changed, and another framework's.
+    query(leader, "", 2)
+    assert [found["Service"]["Failover"]["NearestN"] for found in near.query.list()] == [2]
+    query(leader, "", 3, "fw-2")
+    query(leader, "", 0, "fw-2")
+    assert [found["Service"]["Failover"]["NearestN"] for found in near.query.list()] == [2]
+    for dc in ("", "dc2"):
+        query(leader, dc, 0)
+    assert (near.query.list(), far.query.list()) == ([], [])
+    # Somebody else's is left alone.
+    body = {"Name": "", "Template": {"Type": "name_prefix_match"}, "Service": {"Service": "${name.full}"}}
+    near.http.post(CB.json(), "/v1/query", data=json.dumps(body))
+    (foreign,) = near.query.list()
+    query(leader, "", 1)
+    query(leader, "", 0)
+    QueryKeeper(lambda: FRAMEWORK, 1).remove(leader)
+    assert near.query.list() == [foreign]
+    near.http.delete(CB.boolean(), f"/v1/query/{foreign['ID']}")
