@@ -95,7 +95,7 @@ def _document(source: str, body: Any) -> Document:
     if isinstance(body, list):
         return Document(source, "apps", body)
     if not isinstance(body, dict):
-        raise Unreadable(f"{source} holds {type(body).__name__} instead of an app, a list of apps or a group")
+        raise Unreadable(f"{source} holds {_kind(body)} instead of an app, a list of apps or a group")
     if body.keys() & {"apps", "pods", "groups"}:
         return Document(source, "group", body)
     if not isinstance(body.get("id"), str):
@@ -105,6 +105,12 @@ def _document(source: str, body: Any) -> Document:
     except ValueError as error:
         raise Unreadable(f"{source}: /id {error}") from error
     return Document(source, "pod" if is_pod(body) else "app", body)
+
+
+def _kind(body: Any) -> str:
+    if isinstance(body, bool):
+        return "a truth value"
+    return "text" if isinstance(body, str) else "a number" if isinstance(body, int | float) else "a date"
 
 
 def is_pod(body: Mapping[str, Any]) -> bool:

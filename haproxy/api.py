@@ -208,10 +208,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         # Long before the connection would be cut.
         self.close_connection |= time.monotonic() - self._since_s > _CONNECTION_MAX_S / 2
-        try:
-            length = int(self.headers.get("Content-Length") or 0)
-        except ValueError:
-            length = -1
+        given = (self.headers.get("Content-Length") or "0").strip()
+        length = int(given) if given.isascii() and given.isdigit() and len(given) < 20 else -1
+        if "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # nobody knows where the next request begins
+            self._send(411, {"reason": "a body must have a Content-Length"})
+            return
         if not 0 <= length <= _BODY_MAX_BYTES:
             self.close_connection = True
             self._send(413, {"reason": f"a body may have {_BODY_MAX_BYTES} bytes"})

@@ -51,8 +51,9 @@ _OWN: Final = (DRAIN_SECONDS, PLACEMENT, DEADLINE, RETRIES, ROLLBACK, CANARY, CA
 #: What the demands at a gate need beside them.
 _NEEDED: Final = (((CANARY, BLUE_GREEN), ""), ((CANARY_HOLD,), ""), ((ROLLBACK,), "=true"))
 _WHOLE: Final[Mapping[str, int]] = {CANARY_ANSWER: ANSWER_MS_MAX, CANARY_REQUESTS: REQUESTS_MAX}
-#: Characters of a label's name that are compared with the known ones.
+#: Characters of a label's name that are compared with the known ones, and how many labels of an app are.
 _NAME_COMPARED: Final = 64
+_COMPARED_MOST: Final = 100
 _PORT_INDEX = re.compile(r"_[0-9]+_")
 
 
@@ -160,12 +161,15 @@ def _beside(labels: Mapping[str, str]) -> Iterator[Problem]:
 def _unknown(labels: Mapping[str, str]) -> Iterator[Problem]:
     """Refuse what looks like one of ours and is none: each with the labels nearest to it, the whole list once."""
     listed: set[str] = set()
+    compared = 0
     for key in labels:
         prefix = next((prefix for prefix in routing.PREFIXES if key.startswith(prefix)), "")
         if not prefix or routing.known(key) or key in _OWN or marathon_lb.known(key):
             continue
         names = [name for name in _OWN if name.startswith(prefix)] + routing.known_names(prefix)
-        near = difflib.get_close_matches(_PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1), names, 2, 0.75)
+        compared += 1
+        shape = _PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1)
+        near = difflib.get_close_matches(shape, names, 2, 0.75) if compared <= _COMPARED_MOST else []
         if prefix == marathon_lb.PREFIX and not near:
             continue  # of some other program; told by not_heeded
         message = "is no label that eratos knows: " + (f"did you mean {' or '.join(near)}?" if near else "remove it")

@@ -29,7 +29,7 @@ from .core.step import Decision
 from .events.event import Event
 from .events.ring import Ring
 from .events.watch import Watch
-from .long_lived import LongLived
+from .long_lived import LongLived, uncollected
 from .store.base import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Loop:
     def step(self, batch: Sequence[events.Event]) -> None:
         """Have the core take a batch of events, and perform what it decides."""
         began = self._clock()
-        with self.lock:
+        with self.lock, uncollected():
             decision, happened = self._decide(batch)
         for notice in decision.notices:
             log.log(_LEVELS[notice.level], "%s %s", notice.message, _said(notice), exc_info=notice.error)

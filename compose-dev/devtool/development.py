@@ -271,13 +271,14 @@ def lint() -> int:
         [str(PYTHON), "-m", "mypy", "-p", "eratos"],
         [str(PYTHON), "-m", "mypy", "-p", "devtool"],
         [str(PYTHON), "-m", "mypy", "-p", "support"],
+        [str(PYTHON), "-m", "mypy", *sorted(str(file.relative_to(ROOT)) for file in (ROOT / "bench").glob("*.py"))],
         sphinx.command(PYTHON, "dummy", GENERATED / "site-links"),
     ]
     farm = _link_farm()
     codes = []
     for check in checks:
         say(f"\n$ {' '.join(['python', *check[1:]])}")
-        path = os.pathsep.join([str(farm), str(ROOT / "compose-dev"), str(ROOT / "tests")])
+        path = os.pathsep.join([str(farm), str(ROOT / "compose-dev"), str(ROOT / "tests"), str(ROOT / "bench")])
         paths = {"MYPYPATH": path, "PYTHONPATH": str(ROOT / "compose-dev")} if "sphinx" in check else {"MYPYPATH": path}
         codes.append(subprocess.run(check, cwd=ROOT, env={**env, **paths}).returncode)
     return max(codes)

@@ -389,3 +389,23 @@ def test_what_it_counts_is_there_for_a_scrape(rig: Rig) -> None:
     assert (answer.status, answer.headers["Content-Type"]) == (200, exposition.CONTENT_TYPE)
     assert {"eratos_balancer_reloads_total 3", "eratos_balancer_old_processes 1"} < set(text.splitlines())
     assert "process_cpu_seconds_total" in text
+
+
+@pytest.mark.parametrize("length", ["1_0", "+2", "-1", "x", "9" * 30, "\xb2"])
+def test_a_length_that_is_none_ends_the_connection(rig: Rig, length: str) -> None:
+    assert said(rig, f"POST /confirm HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{{}}").split()[1] == b"413"
+
+
+def test_a_body_without_a_length_is_refused_and_not_taken_for_the_next_request(rig: Rig) -> None:
+    hidden = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = "POST /confirm HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = said(rig, f"{head}{hidden}")
+    assert answer.split()[1] == b"411"
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def said(rig: Rig, request: str) -> bytes:
+    """Send a request as it is, and return all that comes until the connection is closed."""
+    with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=60) as client:
+        client.sendall(request.encode("latin-1"))
+        return b"".join(iter(lambda: client.recv(65536), b""))
