@@ -13,7 +13,20 @@ from typing import assert_never
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 
-from . import changes, deployments, drains, events, maintenance, quotas, scaling, schedules, status_updates, versions, volumes
+from . import (
+    changes,
+    deployments,
+    drains,
+    events,
+    maintenance,
+    moves,
+    quotas,
+    scaling,
+    schedules,
+    status_updates,
+    versions,
+    volumes,
+)
 from .actions import Refusal, Refuse, Reply
 from .changes import Plan
 from .mesos_types import TaskState
@@ -51,8 +64,8 @@ def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
             return _put_version(step, token, command)
         case events.KillInstances():
             return _kill(step, token, command)
-        case events.DeleteVolume():
-            return volumes.carry_out(step, token, command)
+        case events.DeleteVolume() | events.MoveVolumes() | events.CancelMoves():
+            return _of_volumes(step, token, command)
         case events.RollBack():
             return _roll_back(step, token, command)
         case events.Cancel():
@@ -76,6 +89,13 @@ def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
         case events.PutJob() | events.DeleteJob() | events.StartRun() | events.StopRun():
             return schedules.carry_out(step, token, command)
     assert_never(command)
+
+
+def _of_volumes(step: Step, token: int, command: events.DeleteVolume | events.MoveVolumes | events.CancelMoves) -> Reply:
+    if isinstance(command, events.DeleteVolume):
+        return volumes.carry_out(step, token, command)
+    moves.carry_out(step, command)
+    return Reply(token)
 
 
 def _put(step: Step, token: int, command: events.PutApps) -> Reply:
