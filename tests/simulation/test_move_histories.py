@@ -159,4 +159,4 @@ class MoveHistories(VolumeHistories):
 
 
 TestMoveHistories = MoveHistories.TestCase
-TestMoveHistories.settings = history_settings(times=2)
+TestMoveHistories.settings = history_settings()
