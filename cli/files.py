@@ -39,7 +39,7 @@ class Document:
 def load(path: str) -> list[Document]:
     """Read a file, ``-`` being standard input; YAML may hold several documents. Raises Unreadable."""
     source, bodies = read(path)
-    found = [_document(source, body) for body in bodies]
+    found = [document(source, body) for body in bodies]
     if not found:
         raise Unreadable(f"{source} is empty: write an app, a list of apps or a group")
     return found
@@ -91,7 +91,8 @@ def _yaml_loader() -> Any:
     return Loader
 
 
-def _document(source: str, body: Any) -> Document:
+def document(source: str, body: Any) -> Document:
+    """Return what a file holds as a definition. Raises Unreadable."""
     if isinstance(body, list):
         return Document(source, "apps", body)
     if not isinstance(body, dict):

@@ -28,7 +28,7 @@ from eratos.common.times import timestamp
 
 from .apply import Applier
 from .certificates import Certificates
-from .core.usage import BACKEND
+from .core.usage import BACKEND, Figures
 from .haproxy_process import Haproxy
 from .request_lookup import BusyError, Lookup
 from .sockets import HaproxyUnavailableError
@@ -46,6 +46,8 @@ _CONNECTIONS_OF_ONE_MAX = 64
 #: A connection ends after so long, also one whose request trickles in byte by byte.
 _CONNECTION_MAX_S = 60.0
 _SERVER = re.compile(r"^/servers/([^/]{1,600})$")
+#: Figures that are shown of backends, not of each server.
+_OF_BACKENDS = ("cut", "unanswered")
 _REQUEST = re.compile(r"^/requests/([^/]*)$")
 
 _TOO_MANY = b'{"reason": "too many connections"}\n'
@@ -114,12 +116,14 @@ class Companion:
     def _status(self) -> dict[str, Any]:
         running, figures, live = self._haproxy.running(), self._haproxy.figures(), self._applier.live()
         zones = {(name, server): zone for name, b in live.model.backends.items() for server, zone in b.zones.items()}
+        far = {(name, server): dc for name, b in live.model.backends.items() for server, dc in b.datacenters.items()}
         return {
             **self._applier.status(),
             "certificates": self._certificates.status(),
             "shape": running.shape,
             "old_processes": self._haproxy.old_processes(),
             "queued": {backend: figures[backend, BACKEND].queued for backend in live.pools if (backend, BACKEND) in figures},
+            "answers": {backend: _answers(figures[backend, BACKEND]) for backend in live.pools if (backend, BACKEND) in figures},
             "backends": {backend: sorted(servers) for backend, servers in live.pools.items()},
             "servers": {
                 f"{row.backend}/{row.name}": {
@@ -127,7 +131,8 @@ class Companion:
                     "status": row.status,
                     "requests": row.requests,
                     **({"zone": zone} if (zone := zones.get((row.backend, row.name))) else {}),
-                    **(asdict(counted) if (counted := figures.get((row.backend, row.name))) is not None else {}),
+                    **({"datacenter": dc} if (dc := far.get((row.backend, row.name))) else {}),
+                    **(_counted(counted) if (counted := figures.get((row.backend, row.name))) is not None else {}),
                 }
                 for row in running.rows
             },
@@ -187,6 +192,16 @@ class Access:
         if why:
             return 401, {"reason": f"only executors of this balancer's framework may ask, see ERATOS_COMPANION_KEY_FILE: {why}"}
         return None
+
+
+def _counted(found: Figures) -> dict[str, int]:
+    """Return what is shown of a server."""
+    return {name: value for name, value in asdict(found).items() if name not in _OF_BACKENDS}
+
+
+def _answers(found: Figures) -> dict[str, int]:
+    """Return what clients of a backend got, from whichever server, or from HAProxy itself where none could answer."""
+    return {"answered": found.answered - found.unanswered, "failed": found.failed, "cut": found.cut}
 
 
 def server(companion: Companion, port: int, access: Access = Access()) -> ThreadingHTTPServer:

@@ -6,14 +6,13 @@ A label that resembles one of these and is none is refused. What is marathon-lb'
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from . import marathon_lb, registrator, routing, strict_json
+from . import marathon_lb, near, registrator, routing, strict_json
 from .app_parts import AppPort
 from .errors import Problem
 
@@ -30,6 +29,9 @@ BLUE_GREEN: Final = "ERATOS_BLUE_GREEN"
 CANARY_ERRORS: Final = "ERATOS_CANARY_ERRORS"
 CANARY_ANSWER: Final = "ERATOS_CANARY_ANSWER_MS"
 CANARY_REQUESTS: Final = "ERATOS_CANARY_REQUESTS"
+
+#: In the place of a share of requests that may fail: as many as the app's error budget lets fail.
+BUDGET: Final = "budget"
 
 DEFAULT_DRAIN_S: Final = 10.0
 DRAIN_S_MAX: Final = 3600.0
@@ -54,7 +56,10 @@ _WHOLE: Final[Mapping[str, int]] = {CANARY_ANSWER: ANSWER_MS_MAX, CANARY_REQUEST
 #: Characters of a label's name that are compared with the known ones, and how many labels of an app are.
 _NAME_COMPARED: Final = 64
 _COMPARED_MOST: Final = 100
-_PORT_INDEX = re.compile(r"_[0-9]+_")
+#: Share of letters in common of a misspelt label and what was meant.
+_NEAR: Final = 0.75
+#: Also as marathon-lb's documents write it, which some copy as it is.
+_PORT_INDEX = re.compile(r"_(?:[0-9]+|n|\{[0-9]*\}|\{n\})_")
 
 
 def consul_tags(labels: Mapping[str, str]) -> tuple[str, ...]:
@@ -109,11 +114,15 @@ class Demands(NamedTuple):
     requests: int  #: by which they are judged, at least
 
 
-def demands(labels: Mapping[str, str]) -> Demands | None:
-    """Return what is demanded at the gates of an app's canary; None: nothing."""
+def demands(labels: Mapping[str, str], tolerated: int | None = None) -> Demands | None:
+    """Return what is demanded at the gates of an app's canary; None: nothing.
+
+    ``tolerated``: what the app's error budget lets fail, in thousandths of a percent, for a label that names it.
+    """
     if not any(label in labels for label in _JUDGED):
         return None
-    errors = round(float(labels[CANARY_ERRORS].rstrip("%")) * 1000) if CANARY_ERRORS in labels else None
+    stated = labels.get(CANARY_ERRORS)
+    errors = tolerated if stated == BUDGET else round(float(stated.rstrip("%")) * 1000) if stated is not None else None
     answer_ms = int(labels[CANARY_ANSWER]) if CANARY_ANSWER in labels else None
     return Demands(errors, answer_ms, int(labels.get(CANARY_REQUESTS, REQUESTS_DEFAULT)))
 
@@ -168,15 +177,26 @@ def _unknown(labels: Mapping[str, str]) -> Iterator[Problem]:
             continue
         names = [name for name in _OWN if name.startswith(prefix)] + routing.known_names(prefix)
         compared += 1
-        shape = _PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1)
-        near = difflib.get_close_matches(shape, names, 2, 0.75) if compared <= _COMPARED_MOST else []
-        if prefix == marathon_lb.PREFIX and not near:
+        meant = _meant(key, prefix, names) if compared <= _COMPARED_MOST else []
+        if prefix == marathon_lb.PREFIX and not meant:
             continue  # of some other program; told by not_heeded
-        message = "is no label that eratos knows: " + (f"did you mean {' or '.join(near)}?" if near else "remove it")
-        if not near and prefix not in listed:
+        message = "is no label that eratos knows: " + (f"did you mean {' or '.join(meant)}?" if meant else "remove it")
+        if any("_n_" in name for name in meant):
+            message += " n stands for the port's index, from 0"
+        if not meant and prefix not in listed:
             listed.add(prefix)
             message += f", or use one of {', '.join(names)}, where n is the port's index"
         yield Problem(f"/labels/{key}", message)
+
+
+def _meant(key: str, prefix: str, names: Sequence[str]) -> list[str]:
+    """Return the labels nearest to another one. Prefix and port, which most of them have, make none of them near."""
+    shape = _PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1)
+    of_port = f"{prefix}n_"
+    if shape.startswith(of_port):
+        names = [name for name in names if name.startswith(of_port)]
+    known = {name.removeprefix(of_port).removeprefix(prefix): name for name in reversed(names)}
+    return [known[name] for name in near.close(shape.removeprefix(of_port).removeprefix(prefix), known, 2, _NEAR)]
 
 
 def not_heeded(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -214,8 +234,9 @@ def _wrong(key: str, value: str) -> str:
         good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) and float(value) <= DEADLINE_S_MAX
         return "" if good else f"must be a number of seconds from 0 to {DEADLINE_S_MAX:.0f}, not '{value}'"
     if key == CANARY_ERRORS:
-        good = bool(re.fullmatch(r"(100|[0-9]{1,2}(\.[0-9]{1,3})?)%", value))
-        return "" if good else f"must be a share of requests from 0% to 100%, such as 0.5%, not '{strict_json.shortened(value)}'"
+        good = value == BUDGET or bool(re.fullmatch(r"(100|[0-9]{1,2}(\.[0-9]{1,3})?)%", value))
+        message = f"must be a share of requests from 0% to 100%, such as 0.5%, or {BUDGET} for what eratos.errorBudget lets fail"
+        return "" if good else f"{message}, not '{strict_json.shortened(value)}'"
     if key in _WHOLE:
         good = re.fullmatch(r"[0-9]{1,9}", value) and 1 <= int(value) <= _WHOLE[key]
         return "" if good else f"must be a whole number from 1 to {_WHOLE[key]}, not '{strict_json.shortened(value)}'"

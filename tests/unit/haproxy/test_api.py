@@ -24,7 +24,8 @@ from eratos.haproxy.request_lookup import BusyError, Found
 from eratos.haproxy.sockets import HaproxyUnavailableError
 
 SERVER = "eratos-a.instance-1._app.1"
-LIVE = render(Model({"app": Backend(servers={SERVER: "10.0.0.1:80"}, zones={SERVER: "a"})}), Settings("/s/routes.map"))
+PLACES = {"zones": {SERVER: "a"}, "datacenters": {SERVER: "dc2"}}
+LIVE = render(Model({"app": Backend(servers={SERVER: "10.0.0.1:80"}, failover="dc2", **PLACES)}), Settings("/s/routes.map"))
 
 
 class FakeApplier:
@@ -70,7 +71,8 @@ class FakeHaproxy:
 
     def figures(self) -> dict[tuple[str, str], Figures]:
         counted = Figures(weight=1, rate=7, failed=3, answer_ms=12, answered=90, broken=1, came=95, queued=2)
-        return {("app", SERVER): counted, ("app", "BACKEND"): Figures(0, 0, 0, 0, queued=4), ("old", "BACKEND"): counted}
+        of_all = Figures(0, 0, 3, 0, 90, queued=4, cut=2, unanswered=10)
+        return {("app", SERVER): counted, ("app", "BACKEND"): of_all, ("old", "BACKEND"): counted}
 
     def usage(self, server: str, leaving: Set[str]) -> Usage:
         self.running()
@@ -258,10 +260,11 @@ def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
     assert answer["certificates"] == {"good": ["a.pem"], "refused": []}
     assert answer["backends"] == {"app": [SERVER], "eratos:none": []}
     assert answer["servers"][f"app/{SERVER}"] == {
-        **{"address": "10.0.0.1:80", "status": "UP", "requests": 2, "zone": "a"},
+        **{"address": "10.0.0.1:80", "status": "UP", "requests": 2, "zone": "a", "datacenter": "dc2"},
         **{"weight": 1, "rate": 7, "failed": 3, "answer_ms": 12, "answered": 90, "broken": 1, "came": 95, "queued": 2},
     }
     assert answer["queued"] == {"app": 4}
+    assert answer["answers"] == {"app": {"answered": 80, "failed": 3, "cut": 2}}
 
 
 def test_a_request_is_found_by_its_id(rig: Rig) -> None:
