@@ -13,6 +13,7 @@ from eratos.marathon.client import MarathonClient, Refused
 from eratos.marathon.errors import InvalidApp
 
 from .. import apply, arguments, files, views, wait
+from ..patience import until_taken
 from ..session import Session, confirm_apps, deployments_of
 
 commands = click.Group()
@@ -48,7 +49,7 @@ def apply_files(
     answers = []
     for document in documents:
         try:
-            answers.append(wait.until_taken(partial(apply.apply, session.client, document, force=force), patience))
+            answers.append(until_taken(partial(apply.apply, session.client, document, force=force), patience))
         except Refused as refused:
             raise Refused(refused.status, f"{document.source}: {refused}", refused.problems, refused.deployments) from refused
         session.out.say(f"{document.source}: applied {', '.join(app_id for app_id, _ in document.apps()) or 'no app'}")
