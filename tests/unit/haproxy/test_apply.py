@@ -1,173 +1,20 @@
-"""What comes of facts: unchanged, changed in place, reloaded, held back or refused."""
+"""What comes of facts: unchanged, changed in place, reloaded or refused."""
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.applied import Rig, facts, of, row
 from support.waiting import until
 
-from eratos.haproxy import apply, config
-from eratos.haproxy.apply import RELOADED, UNCHANGED, UPDATED, Applier, Outcome, RefusedError
-from eratos.haproxy.core.guard import CONFIRMED_FOR_S
-from eratos.haproxy.core.haproxy_text import DIGEST_KEY, Pools, entries, read_back
-from eratos.haproxy.core.usage import ServerRow
-from eratos.haproxy.haproxy_process import Running
+from eratos.haproxy import apply
+from eratos.haproxy.apply import RELOADED, UNCHANGED, UPDATED, Outcome, RefusedError
+from eratos.haproxy.core.haproxy_text import DIGEST_KEY, entries, read_back
 from eratos.haproxy.sockets import HaproxyUnavailableError
-
-
-def row(name: str, number: int, status: str = "passing", **meta: str) -> dict[str, object]:
-    meta = {"haproxy-group": "external", **{f"haproxy-{key.replace('_', '-')}": value for key, value in meta.items()}}
-    return {"id": name, "address": f"10.0.0.{number}", "port": 80, "status": status, "tags": ["eratos"], "meta": meta}
-
-
-def facts(**services: list[dict[str, object]]) -> str:
-    return json.dumps({"services": services})
-
-
-def of(*servers: str, app: str = "app", **meta: str) -> str:
-    """Return the facts of one app, which is known without servers as well."""
-    return facts(**{app: [*(row(name, ord(name[0]), **meta) for name in servers), row("none", 1, "critical", **meta)]})
-
-
-class FakeHaproxy:
-    """An HAProxy that serves whatever its file says at each reload."""
-
-    def __init__(self, live: Path) -> None:
-        self.live = live
-        self.available = True
-        self.refusal = ""
-        self.reload_fails = False
-        self.stubborn = False  # changes in place have no effect
-        self.shown: dict[str, str] = {}  # address -> how HAProxy writes it
-        self.old = 0
-        self.calls: list[str] = []
-        self.swept: list[list[str]] = []
-        self.retired: dict[str, set[str]] = {}
-        self.before_reload: Callable[[], None] = lambda: None
-        self.statuses: dict[str, str] = {}  # server -> what HAProxy's check says, where it is not up
-        self._running = Running("", ())
-        self.routes: dict[str, str] = {}  # what the map file held at the last reload, or was changed to
-
-    def check(self, path: Path) -> str:
-        self.calls.append("check")
-        return self.refusal
-
-    def running(self) -> Running:
-        if not self.available:
-            raise HaproxyUnavailableError("restarting")
-        return self._running
-
-    def old_processes(self) -> int:
-        return self.old
-
-    def change(
-        self,
-        added: Pools,
-        removed: dict[str, set[str]],
-        settings: dict[str, str],
-        map_text: str,
-        weights: dict[str, dict[str, int]],
-    ) -> None:
-        self.calls.append("change")
-        if self.stubborn:
-            return
-        rows = [row for row in self._running.rows if row.name not in removed.get(row.backend, ())]
-        rows += self._rows(added)
-        rows = [replace(row, weight=weights.get(row.backend, {}).get(row.name, row.weight)) for row in rows]
-        if map_text:
-            self._take(map_text)
-        self._running = Running(self._running.shape, tuple(rows), self.routes.get(DIGEST_KEY, ""))
-
-    def sweep(self, rows: Iterable[ServerRow]) -> None:
-        self.swept.append([row.name for row in rows])
-
-    def reload(self) -> tuple[bool, str]:
-        self.calls.append("reload")
-        self.before_reload()
-        if self.reload_fails:
-            self.reload_fails = False
-            return False, "cannot bind"
-        found = read_back(self.live.read_text())
-        self._take(self.live.with_name("routes.map").read_text() if "routes.map" in found.text else "")
-        rows = self._rows(found.pools)
-        self._running = Running(found.shape, tuple(rows), self.routes.get(DIGEST_KEY, ""))
-        return True, ""
-
-    def retire(self, servers: dict[str, set[str]]) -> None:
-        self.retired = {backend: set(names) for backend, names in servers.items()}
-
-    def _rows(self, pools: Pools) -> list[ServerRow]:
-        return [
-            ServerRow(
-                backend,
-                name,
-                self.shown.get(rest.split()[0], rest.split()[0]),
-                self.statuses.get(name, "UP"),
-                0,
-                weight=int(rest.partition(" weight ")[2] or 100),
-            )
-            for backend, servers in pools.items()
-            for name, rest in servers.items()
-        ]
-
-    def _take(self, map_text: str) -> None:
-        self.routes = dict(entries(map_text))
-
-    def serves(self) -> set[str]:
-        return {row.name for row in self._running.rows}
-
-    def weights(self) -> dict[str, int]:
-        return {row.name: row.weight for row in self._running.rows}
-
-    def find(self, **statuses: str) -> None:
-        """Have HAProxy's checks find something out about servers."""
-        rows = tuple(replace(row, status=statuses.get(row.name, row.status)) for row in self._running.rows)
-        self._running = replace(self._running, rows=rows)
-
-
-class Rig:
-    def __init__(
-        self, folder: Path, hold_s: float = 60, wholesale_s: float = 0, reload_interval_s: float = 0, **more: str
-    ) -> None:
-        environment = {
-            **more,
-            "ERATOS_STATE_DIR": str(folder),
-            "ERATOS_SNIPPETS_DIR": str(folder / "snippets"),
-            "ERATOS_GUARD_HOLD_S": str(hold_s),
-            "ERATOS_GUARD_HOLD_WHOLESALE_S": str(wholesale_s),
-            "ERATOS_RELOAD_INTERVAL_S": str(reload_interval_s),
-        }
-        self.settings = config.read(environment)
-        self.facts, self.live, self.snippets = self.settings.facts, self.settings.live, self.settings.snippets_dir
-        self.haproxy = FakeHaproxy(self.live)
-        self.alive: set[str] = set()
-        self.taken: set[int] = set()
-        taken = "Address already in use"
-        self.applier = Applier(
-            self.settings, self.haproxy, self._accepting, lambda ports: {port: taken for port in ports if port in self.taken}
-        )
-
-    def _accepting(self, addresses: Collection[str]) -> set[str]:
-        return set(addresses) & self.alive
-
-    def apply(self, text: str) -> Outcome:
-        self.facts.write_text(text)
-        self.haproxy.calls.clear()
-        return self.applier.apply()
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    rig = Rig(tmp_path)
-    assert rig.apply(of("a", "b", "c", "d")).result == RELOADED
-    return rig
 
 
 def test_the_same_facts_are_neither_checked_nor_reloaded(rig: Rig) -> None:
@@ -241,9 +88,6 @@ def test_traffic_goes_from_one_version_to_another_and_back_without_a_reload(rig:
     # Rather one that waits for its turn than nobody.
     assert rig.apply(twice("3=100")).result == UPDATED
     assert rig.haproxy.weights() == {"a": 100, "b": 100}
-
-
-# -- zones -------------------------------------------------------------------------------------------------------------
 
 
 def zoned(zones: dict[str, str], **meta: str) -> str:
@@ -454,9 +298,6 @@ def test_an_address_that_haproxy_shows_in_another_form_is_not_reloaded_for_ever(
     assert rig.apply(of("a", "b", "c", "d")).result == UPDATED
 
 
-# -- routes and snippets -----------------------------------------------------------------------------------------------
-
-
 def test_a_host_moves_without_a_reload_and_the_map_follows(rig: Rig) -> None:
     rig.apply(facts(a=[row("a1", 1, vhost="a.example,b.example")], b=[row("b1", 2, vhost="c.example")]))
     assert rig.apply(facts(a=[row("a1", 1, vhost="a.example")], b=[row("b1", 2, vhost="b.example")])).result == UPDATED
@@ -515,151 +356,6 @@ def test_what_the_version_before_left_in_the_state_folder_is_taken_over(tmp_path
     assert rig.applier.live().pools == {}
     assert rig.apply(of("a")).result == RELOADED
     assert rig.applier.live().pools["app"] == {"a": "10.0.0.97:80"}
-
-
-# -- guard -------------------------------------------------------------------------------------------------------------
-
-
-def test_a_sharp_loss_of_living_servers_is_held_back_and_additions_go_in(rig: Rig) -> None:
-    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "bcd"}
-    outcome = rig.apply(of("a", "e"))
-    assert outcome == Outcome(UPDATED, ("b", "c", "d"))
-    assert rig.haproxy.serves() == {"a", "b", "c", "d", "e"}
-    assert rig.applier.status()["held"] == ["b", "c", "d"]
-
-
-def test_of_a_sharp_loss_the_dead_go_at_once(rig: Rig) -> None:
-    rig.alive = {f"10.0.0.{ord('b')}:80"}
-    assert rig.apply(of("a")) == Outcome(UPDATED, ("b",))
-    assert rig.haproxy.serves() == {"a", "b"}
-
-
-def test_who_is_about_to_leave_is_known_for_as_long_as_a_confirmation_counts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    rig.applier.confirm(["a"], "executor")
-    rig.applier.confirm(["b"], "another")
-    assert rig.applier.leaving() == {"a", "b"}
-    monkeypatch.setattr(apply.time, "monotonic", lambda now=time.monotonic: now() + CONFIRMED_FOR_S)
-    assert rig.applier.leaving() == set()
-
-
-def test_a_confirmed_removal_is_made_at_once(rig: Rig) -> None:
-    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
-    rig.applier.confirm(["b", "c", "d"], "executor")
-    assert rig.apply(of("a")) == Outcome(UPDATED)
-    assert rig.haproxy.serves() == {"a"}
-
-
-def test_a_whole_living_app_that_was_lost_keeps_its_route_and_all_else_goes_in(rig: Rig) -> None:
-    rig.apply(facts(app=[row("a", 97, path="/x")]))
-    rig.alive = {"10.0.0.97:80"}
-    other = facts(new=[row("n", 2, path="/y")], other=[row("o", 1, path="/x")])
-    assert rig.apply(other) == Outcome(RELOADED, ("a",))
-    assert rig.haproxy.serves() == {"a", "n", "o"}
-    assert rig.haproxy.routes == {"/x/": "app", "/y/": "new", DIGEST_KEY: rig.haproxy.running().routes}
-    assert rig.applier.left_out() == ("other: app already answers on /x/",)
-    rig.applier.confirm(["a"], "executor")
-    assert rig.apply(other) == Outcome(RELOADED)
-    assert rig.haproxy.serves() == {"n", "o"}
-    assert rig.haproxy.routes["/x/"] == "other"
-
-
-def test_what_was_held_long_enough_goes(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, hold_s=0)
-    rig.apply(of("a", "b", "c", "d"))
-    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
-    assert rig.apply(of("a")) == Outcome(UPDATED)
-
-
-def apps(*names: str, known: str = "", **meta: str) -> str:
-    """Return the facts of apps with one instance each; ``known``: of apps that have none, and keep their route."""
-    here = {name: [row(f"{name}1", ord(name), path=f"/{name}", **meta)] for name in names}
-    return facts(**here, **{name: [row("none", 1, "critical", path=f"/{name}")] for name in known if name not in names})
-
-
-@pytest.fixture
-def single(tmp_path: Path) -> Rig:
-    """A balancer of four apps with one instance each, all of which live."""
-    rig = Rig(tmp_path, hold_s=0, wholesale_s=60)
-    rig.apply(apps("a", "b", "c", "d"))
-    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
-    return rig
-
-
-ALL = {"a1", "b1", "c1", "d1"}
-
-
-@pytest.mark.parametrize("kept", ["", "a"], ids=["nothing", "little"])
-@pytest.mark.parametrize("placeholders", [False, True], ids=["bare", "placeholders"])
-def test_an_answer_of_consul_that_lost_most_empties_nothing(single: Rig, kept: str, placeholders: bool) -> None:
-    outcome = single.apply(apps(*kept, known="abcd" if placeholders else ""))
-    assert set(outcome.held) == {name for name in ALL if name[0] != kept}
-    assert single.haproxy.serves() == ALL
-    assert set(single.applier.live().pools) == {*"abcd", "eratos:none"}
-    # They come back one by one, with new ones among them; those that are not back yet stay.
-    assert set(single.apply(apps("a", "b", "c")).held) == {"d1"}
-    assert single.haproxy.serves() == ALL
-    assert single.apply(apps("a", "b", "c", "d")).held == ()
-
-
-def test_while_most_is_held_planned_stops_and_crashes_go_at_once_and_known_apps_get_new_instances(single: Rig) -> None:
-    single.apply(apps())
-    single.applier.confirm(["a1"], "executor")
-    single.alive.discard(f"10.0.0.{ord('b')}:80")
-    single.apply(apps())
-    assert single.haproxy.serves() == {"c1", "d1"}
-    single.apply(facts(c=[row("c2", 9, path="/c")]))
-    assert single.haproxy.serves() == {"c1", "c2", "d1"}
-
-
-def test_what_haproxys_checks_have_found_dead_is_not_held(single: Rig) -> None:
-    single.haproxy.statuses = {"a1": "DOWN"}
-    single.apply(apps("a", "b", "c", "d", balance="random"))  # a reload, so that the fake shows it
-    assert set(single.apply(apps()).held) == ALL - {"a1"}
-
-
-def test_where_another_instance_listens_by_now_a_server_is_gone(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, hold_s=60, wholesale_s=60)
-    rig.apply(apps("a", "b", "c", "d"))
-    rig.alive = {f"10.0.0.{ord(name)}:80" for name in "abcd"}
-    # A host has come back with new tasks on the ports of the dead ones: what accepts there is not who was lost.
-    new = {"a": [row("b9", ord("b"), path="/a")], "other": [row("c9", ord("c"), group="internal")]}
-    critical = {"x": [row("d9", ord("d"), "critical")]}
-    assert set(rig.apply(facts(**new, **critical)).held) == {"a1", "d1"}
-    assert rig.haproxy.serves() == {"a1", "b9", "d1"}
-
-
-@pytest.mark.parametrize("confirmed", [True, False], ids=["confirmed", "crashed"])
-def test_the_one_instance_of_an_app_goes_at_once_when_confirmed_or_dead(tmp_path: Path, confirmed: bool) -> None:
-    rig = Rig(tmp_path, hold_s=60, wholesale_s=60)
-    rig.apply(apps("a", "b"))
-    if confirmed:
-        rig.alive = {f"10.0.0.{ord('a')}:80"}
-        rig.applier.confirm(["a1"], "executor")
-    assert rig.apply(apps("b")).held == ()
-    assert rig.haproxy.serves() == {"b1"}
-
-
-def test_the_one_instance_of_an_app_that_vanishes_alive_is_held_as_long_as_any_other(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, hold_s=60, wholesale_s=60)
-    rig.apply(apps("a", "b"))
-    rig.alive = {f"10.0.0.{ord('a')}:80"}
-    assert rig.apply(apps("b")).held == ("a1",)
-    assert rig.haproxy.serves() == {"a1", "b1"}
-
-
-@pytest.mark.parametrize("status", ["", "critical"], ids=["forgotten", "critical"])
-def test_of_one_app_among_several_what_consul_has_forgotten_is_held_and_what_is_critical_is_not(
-    tmp_path: Path, status: str
-) -> None:
-    rig = Rig(tmp_path, hold_s=0, wholesale_s=60)
-    others = [row(f"b{number}", number, path="/b") for number in range(1, 5)]
-    rig.apply(facts(a=[row("eratos-a1", 97, path="/a")], b=others))
-    rig.alive = {"10.0.0.97:80"}
-    left = [row("eratos-a1", 97, status, path="/a")] if status else [row("none", 1, "critical", path="/a")]
-    assert rig.apply(facts(a=left, b=others)).held == (() if status else ("eratos-a1",))
-
-
-# -- watch -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_watch_notices_each_kind_of_file(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
