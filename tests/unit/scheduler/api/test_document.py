@@ -27,6 +27,8 @@ from eratos.scheduler.api.schemas import SCHEMAS
 from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps, PutJob, StartRun
 
+pytestmark = pytest.mark.slow
+
 CONTROLLER = FakeController()
 API = create_api(CONTROLLER, access=OPEN)
 SCHEMA = schemathesis.openapi.from_dict(API.openapi())
