@@ -1,5 +1,8 @@
 """The rival of ``control.py``: the least framework that pymesos' own README leads to. It stores nothing and checks nothing."""
 
+# mypy: allow-untyped-calls
+# pymesos has no types.
+
 from __future__ import annotations
 
 import threading
@@ -9,7 +12,7 @@ from typing import Any
 from eratos.mesos.pymesos import MesosSchedulerDriver, Scheduler, encode_data
 
 
-class Bare(Scheduler):  # type: ignore[misc]
+class Bare(Scheduler):
     """Launches ``wanted`` tasks on whatever is offered, and counts those that run."""
 
     def __init__(self, executor: dict[str, Any], cpus: float, mem_mib: int) -> None:
@@ -21,7 +24,7 @@ class Bare(Scheduler):  # type: ignore[misc]
         for offer in offers:
             free = {r["name"]: r["scalar"]["value"] for r in offer["resources"] if r["type"] == "SCALAR"}
             cpus, mem = free.get("cpus", 0) - 0.1, free.get("mem", 0) - 64
-            tasks = []
+            tasks: list[dict[str, Any]] = []
             while self.launched < self.wanted and cpus >= self.cpus and mem >= self.mem_mib and len(tasks) < self.share:
                 self.launched += 1
                 cpus, mem = cpus - self.cpus, mem - self.mem_mib

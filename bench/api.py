@@ -68,7 +68,7 @@ class NoMesos:
 class Leading(Process):
     """A process that leads without an election."""
 
-    is_leader = True  # type: ignore[assignment]
+    is_leader = True
 
     def leader(self) -> str | None:
         return "http://127.0.0.1"

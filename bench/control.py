@@ -46,7 +46,8 @@ def main() -> None:
     parser.add_argument("--at", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one == "ours":
-        print(ours(*options.at, options.count))
+        master, zookeeper = options.at
+        print(ours(master, zookeeper, options.count))
         os._exit(0)
     if options.one == "bare":
         at, command = options.at[0], (_noop.COMMAND, _noop.ENVIRONMENT, _noop.CPUS, _noop.MEM_MIB)

@@ -39,7 +39,7 @@ def launch(fleet: Fleet, count: int) -> tuple[float, float]:
 
     def running() -> bool:
         [app] = call("GET", f"/v2/apps?embed=apps.counts&id={fleet.app['id']}")["apps"]
-        return app["tasksRunning"] == count
+        return bool(app["tasksRunning"] == count)
 
     with contextlib.closing(api):
         api.connect()

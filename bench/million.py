@@ -126,7 +126,7 @@ class Driven:
         self.master = Master(agents, self.waiting)
         self.driver._master = self.master  # type: ignore[assignment]
         self.master.executor_id = self.driver.executor_id
-        self.master.callbacks = Callbacks(self.driver._deliver, self.driver._take_offers, self.driver._rescind)
+        self.master.callbacks = Callbacks(self.driver._emit, self.driver._offers)
 
     def batch(self) -> Sequence[events.Event]:
         return [self.waiting.popleft() for _ in range(min(BATCH_MOST, len(self.waiting)))]

@@ -25,6 +25,7 @@ import re
 import statistics
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final
 
 from _fleet import machine
@@ -113,7 +114,7 @@ def measure(cluster: Cluster, service: Service, options: argparse.Namespace) -> 
             service.register(number, address(answering), FIRST_PORT + number)
         service.await_rotation({service.id(number) for number in range(count)})
         for target in others.values():
-            until(lambda target=target: serves(target, count), SOON_S, "a balancer without Consul serves")
+            until(partial(serves, target, count), SOON_S, "a balancer without Consul serves")
         contenders = {"balancer": ours, "hand-written": least, "repeating": repeating, **others}
         for target in contenders.values():
             requests_per_s(wrk.id, target, service.host, options, 2)  # opens the connections to the servers

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from support.builders import EXECUTOR, a_machine, an_app
@@ -89,7 +90,7 @@ class Mesos:
         self.launched = self.killed = 0
         self.away: set[str] = set()
 
-    def perform(self, out: list[actions.Action]) -> None:
+    def perform(self, out: Iterable[actions.Action]) -> None:
         for action in out:
             if isinstance(action, actions.Accept):
                 self.launched += len(action.launches)

@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+from functools import partial
 from typing import Any
 
 import requests
@@ -48,6 +49,10 @@ def told(cluster: Cluster, value: str) -> list[float]:
     return found
 
 
+def all_told(cluster: Cluster, value: str, count: int) -> bool:
+    return len(told(cluster, value)) == count
+
+
 def change(cluster: Cluster, count: int, rounds: int) -> list[float]:
     """Return the seconds from each change to each consumer's command."""
     put(cluster, "v0")
@@ -59,7 +64,7 @@ def change(cluster: Cluster, count: int, rounds: int) -> list[float]:
     for number in range(1, rounds + 1):
         value = f"v{number}-{time.time():.0f}"
         began = put(cluster, value)
-        until(lambda value=value: len(told(cluster, value)) == count, 120, "all were told", pace_s=1)
+        until(partial(all_told, cluster, value, count), 120, "all were told", pace_s=1)
         took += [moment - began for moment in told(cluster, value)]
     return took
 

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import docker
@@ -40,10 +41,10 @@ def questions(cluster: Cluster, settings: Settings) -> list[Callable[[], int]]:
 
     leader = cluster.leader()
     targets = cluster.any_api("GET", "/v2/metrics/targets").json()
-    calls = [lambda path=one["labels"]["__metrics_path__"]: api(path, leader) for one in targets]
-    calls += [lambda number=number: api("/metrics/prometheus", number) for number in range(1, SCHEDULERS + 1)]
+    calls: list[Callable[[], int]] = [partial(api, one["labels"]["__metrics_path__"], leader) for one in targets]
+    calls += [partial(api, "/metrics/prometheus", number) for number in range(1, SCHEDULERS + 1)]
     # What finds the targets is asked as often.
-    calls += [lambda: api("/v2/metrics/targets", leader)] * 2 + [lambda: api("/v2/apps/?embed=apps.tasks", leader)]
+    calls += [partial(api, path, leader) for path in ("/v2/metrics/targets", "/v2/metrics/targets", "/v2/apps/?embed=apps.tasks")]
     stats = [settings.url("STATS", number, f"/metrics?{SCOPES}") for number in range(1, settings.balancers + 1)]
     hosts = {one.service: one for one in containers.containers(settings.project)}
     network = f"{settings.project}_default"
@@ -51,7 +52,7 @@ def questions(cluster: Cluster, settings: Settings) -> list[Callable[[], int]]:
     for task in cluster.any_api("GET", "/v2/tasks").json()["tasks"]:
         if task["appId"] == "/prime" and task["ports"]:
             stats.append(f"http://{addresses[task['host']]}:{task['ports'][0]}/metrics")
-    return calls + [lambda url=url: plain(url) for url in stats]
+    return calls + [partial(plain, url) for url in stats]
 
 
 class Meter:

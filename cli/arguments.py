@@ -19,6 +19,9 @@ WAIT_S = 600.0
 #: What instances are sorted by.
 Order = Literal["app", "task", "host", "state", "age", "requests", "answer", "errors", "cpu", "mem"]
 ORDERS: tuple[Order, ...] = get_args(Order)
+#: Of a version; what a release makes one higher.
+Part = Literal["major", "minor", "patch"]
+PARTS: tuple[Part, ...] = get_args(Part)
 #: A shell waits for what completes a word.
 COMPLETE_S = 2.0
 

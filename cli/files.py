@@ -39,7 +39,7 @@ class Document:
 def load(path: str) -> list[Document]:
     """Read a file, ``-`` being standard input; YAML may hold several documents. Raises Unreadable."""
     source, bodies = read(path)
-    found = [_document(source, body) for body in bodies]
+    found = [document(source, body) for body in bodies]
     if not found:
         raise Unreadable(f"{source} is empty: write an app, a list of apps or a group")
     return found
@@ -91,11 +91,12 @@ def _yaml_loader() -> Any:
     return Loader
 
 
-def _document(source: str, body: Any) -> Document:
+def document(source: str, body: Any) -> Document:
+    """Return what a file holds as a definition. Raises Unreadable."""
     if isinstance(body, list):
         return Document(source, "apps", body)
     if not isinstance(body, dict):
-        raise Unreadable(f"{source} holds {type(body).__name__} instead of an app, a list of apps or a group")
+        raise Unreadable(f"{source} holds {_kind(body)} instead of an app, a list of apps or a group")
     if body.keys() & {"apps", "pods", "groups"}:
         return Document(source, "group", body)
     if not isinstance(body.get("id"), str):
@@ -105,6 +106,12 @@ def _document(source: str, body: Any) -> Document:
     except ValueError as error:
         raise Unreadable(f"{source}: /id {error}") from error
     return Document(source, "pod" if is_pod(body) else "app", body)
+
+
+def _kind(body: Any) -> str:
+    if isinstance(body, bool):
+        return "a truth value"
+    return "text" if isinstance(body, str) else "a number" if isinstance(body, int | float) else "a date"
 
 
 def is_pod(body: Mapping[str, Any]) -> bool:

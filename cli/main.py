@@ -15,7 +15,7 @@ import click
 from eratos.common.errors import EratosError
 from eratos.marathon.client import Refused, Unreachable
 
-from . import arguments, connection, output, views
+from . import arguments, connection, files, output, views
 from .files import Unreadable
 from .output import FORMS, Form, Output
 from .patience import Interrupted
@@ -247,6 +247,76 @@ def show_request(session: Session, request_id: str) -> None:
     for reason in found["reasons"]:
         session.out.say(reason)
     click.get_current_context().exit(not found["requests"])
+
+
+@eratos.command("build")
+@click.argument(
+    "paths",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    help="YAML or JSON with the keys image and app; of several files the later ones win; - reads stdin",
+)
+@click.option("--apply", "apply_", is_flag=True, help="then create the app or change it, with the image by its digest")
+@click.option("--rebuild", is_flag=True, help="also where there is one, from nothing, and with what it builds upon pulled anew")
+@click.option("--dry-run", is_flag=True, help="only say what would be done")
+@arguments.changes
+@click.pass_obj
+def build_image(
+    session: Session,
+    paths: tuple[str, ...],
+    apply_: bool,
+    rebuild: bool,
+    dry_run: bool,
+    force: bool,
+    wait_: bool,
+    timeout: float,
+) -> None:
+    """Have an image in its registry: built where nobody has built it before, and pushed. Prints it by its digest.
+
+    \b
+    eratos build shop.yaml --apply --wait            build it, and have the app run it
+    eratos build base.yaml prod.yaml --apply         of both files what the second says
+    """
+    from .images import building, description
+    from .images.engine import Engine
+
+    if not apply_ and (force or wait_):
+        raise click.UsageError("--force and --wait are for the app: give --apply as well")
+    if apply_ and dry_run:
+        raise click.UsageError("--apply, --dry-run: give one of them")
+    described = description.load(paths)
+    if apply_ and described.app is None:
+        raise Unreadable(f"{' + '.join(paths)}: app is missing: write Marathon's definition of what runs the image")
+    docker, say = session.docker or Engine(quiet=session.out.quiet), session.out.say
+    plan = building.plan(described, docker, say, rebuild=rebuild)
+    found = {"name": described.name, "id": plan.image_id, "tag": plan.tag, "source": plan.source, "step": plan.step.value}
+    say(building.told(plan))
+    if dry_run:
+        session.out.result({**found, "image": None}, plan.step.value)
+        return
+    image = building.carry_out(plan, docker, say, fresh=rebuild)
+    documents = [files.document(" + ".join(paths), described.with_image(image))] if apply_ else []
+    answers = session.apply(documents, session.patience(wait_, timeout), force=force)
+    session.out.result({**found, "image": image, "applied": answers}, image)
+
+
+@eratos.command("release")
+@click.argument("part", type=click.Choice(arguments.PARTS))
+@click.option("--branch", default="main", show_default=True, help="the one that releases are made of")
+@click.option("--remote", default="origin", show_default=True, help="where the tag is pushed to")
+@click.option("--dry-run", is_flag=True, help="only say what would be done")
+@click.pass_obj
+def release_repository(session: Session, part: arguments.Part, branch: str, remote: str, dry_run: bool) -> None:
+    """Tag the repository of this folder with its next version, v1.4.2 after v1.4.1, and push the tag. Prints it.
+
+    \b
+    eratos release patch
+    """
+    from .images import release
+
+    version = release.release(Path(), part, session.out.say, branch=branch, remote=remote, dry_run=dry_run)
+    session.out.result({"version": version, "released": not dry_run}, version)
 
 
 @eratos.command("events")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
 
 from eratos.marathon.client import MarathonClient, Refused
 
-from . import wait
+from . import apply, wait
+from .files import Document
 from .output import Output
 from .patience import Patience, until_taken
 
@@ -23,6 +25,7 @@ class Session:
     client: MarathonClient
     out: Output
     source: Any = None  #: the session of ``requests`` with a Marathon that is copied from; None: one of its own
+    docker: Any = None  #: what builds images; None: this machine's Docker
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -39,6 +42,24 @@ class Session:
         if patience is not None:
             wait.until_ready(self.client, [app_id], patience, deployments_of([answer]))
         self.out.result(answer)
+
+    def apply(self, documents: Iterable[Document], patience: Patience | None, *, force: bool) -> list[dict[str, Any]]:
+        """Send definitions, wait until what they want is ready, and return the API's answers."""
+        answers, app_ids = [], dict[str, None]()
+        for document in documents:
+            try:
+                answers.append(until_taken(partial(apply.apply, self.client, document, force=force), patience))
+            except Refused as refused:
+                raise Refused(refused.status, f"{document.source}: {refused}", refused.problems, refused.deployments) from refused
+            sent = [app_id for app_id, _ in document.apps()]
+            app_ids |= dict.fromkeys(sent)
+            self.out.say(f"{document.source}: applied {', '.join(sent) or 'no app'}")
+            for notice in self.client.notices:
+                self.out.say(f"  {notice}")
+            self.client.notices.clear()
+        if patience is not None:
+            wait.until_ready(self.client, app_ids, patience, deployments_of(answers))
+        return answers
 
 
 def deployments_of(answers: Sequence[dict[str, Any]]) -> list[str]:

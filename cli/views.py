@@ -324,6 +324,7 @@ def explained(found: Json) -> list[Table | str]:
     fields = [f"field: {item['path']} {item['verdict']}: {item['message']}" for item in found.get("definition", ())]
     bounds = [f"quota of {item['group']}: {_bounds(item)}" for item in found.get("quotas", ())]
     bounds += _autoscaled(found.get("autoscale"))
+    bounds += _error_budget(found.get("errorBudget"))
     shown: list[Table | str] = [head, *bounds, *balancers, *fields, *([Table(columns, rows)] if rows else [])]
     hosts = found.get("hosts") or {}
     if without := [(item["host"], item["reason"], item["message"]) for item in hosts.get("without", ())]:
@@ -346,6 +347,20 @@ def _autoscaled(found: Json | None) -> list[str]:
     if last := found["last"]:
         what = "changed" if last["made"] else "would have changed"
         lines.append(f"autoscale {what} {last['from']} to {last['to']}, {age(last['at'])} ago: {last['message']}")
+    return lines
+
+
+def _error_budget(found: Json | None) -> list[str]:
+    """Return how an app's error budget stands; nothing where it has none, or the scheduler is an earlier one."""
+    if not found:
+        return []
+    left = f"{found['remaining']:.1%} left" if found["remaining"] is not None else "too few requests to judge it"
+    counted = f"{found['failed']} of {found['requests']} requests failed, {found['allowed']:g} may"
+    spent = "; spent: what is planned waits" if found["spent"] else ""
+    budget = f"error budget of {found['objective']:g}% in {found['window']}"
+    lines = [f"{budget}: {left}, {counted}; burn rate {found['burnRate']:g}{spent}"]
+    if found["missing"]:
+        lines.append(f"error budget misses figures, of which nothing is spent or earned: {found['missing']}")
     return lines
 
 

@@ -81,7 +81,10 @@ class BrowserGuard:
     def _trusts(self, origin: str, host: str | None) -> bool:
         if self.allowed_origin(origin) is not None:
             return True
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
         # A page that this server itself has served; its name was looked at before.
         return parts.scheme in ("http", "https") and host is not None and parts.netloc.lower() == host.lower()
 

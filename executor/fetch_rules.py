@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -63,8 +63,11 @@ class FetchRules:
         return f"it lies in none of the folders of this host that may be fetched from, {', '.join(self.folders)}"
 
     def session(self) -> requests.Session:
-        """Return a session for one download. Its calls raise RefusedByRules besides what those of requests raise."""
-        made = requests.Session()
+        """Return a session for one download. Its calls raise RefusedByRules besides what those of requests raise.
+
+        It follows no redirection.
+        """
+        made = _Session()
         made.trust_env = False
         if self.ca_file:
             made.verify = self.ca_file
@@ -75,6 +78,13 @@ class FetchRules:
         for scheme in ("http://", "https://"):
             made.mount(scheme, adapter)
         return made
+
+
+class _Session(requests.Session):
+    """Leaves redirections to who asks: to follow one or not, requests would read its whole body first, however long it is."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        return iter(())
 
 
 class _Adapter(HTTPAdapter):

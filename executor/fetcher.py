@@ -18,14 +18,16 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
+import urllib3
 
 from eratos.common.errors import PermanentError
 from eratos.common.log import fields
@@ -49,6 +51,8 @@ TASKS_OF_ONE_SERVER_MAX = 2
 #: A download that brings less than this in so many seconds is given up.
 LEAST_BYTES, LEAST_EVERY_S = 64 * 1024, 30.0
 _SILENCE_S = 30.0
+#: Times that one server may send on to another.
+REDIRECTS_MAX = 10
 _PIECE = 64 * 1024
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _LOOK_S = 0.5
@@ -184,6 +188,9 @@ class Budget:
                 raise NotFetched(f"{shown(file.uri)} {error}: refused; correct the app's fetch") from None
             except requests.RequestException as error:
                 raise NotFetched(f"{shown(file.uri)} cannot be fetched: {_reason(error)}; correct the app's fetch") from None
+            except (urllib3.exceptions.HTTPError, zlib.error) as error:
+                said = _broken_off(error)
+                raise NotFetched(f"{shown(file.uri)} cannot be fetched: {said}; correct the app's fetch") from None
             except OSError as error:
                 raise NotFetched(f"{shown(file.uri)} cannot be fetched: {error}; correct the app's fetch") from None
             if file.executable:
@@ -216,17 +223,36 @@ class Budget:
         return self._host_file_as(self._account, path, file)
 
     def _download(self, file: Fetch) -> Iterator[bytes]:
-        with self._rules.session() as session, session.get(file.uri, stream=True, timeout=_SILENCE_S) as answer:
+        with self._rules.session() as session, self._answer(session, file) as answer:
             answer.raise_for_status()
+            coded = _Coded(answer.headers.get("Content-Encoding", ""))
             since, brought = time.monotonic(), 0
-            for piece in answer.iter_content(_PIECE):
-                yield piece
-                brought += len(piece)
+            # What is there, however little: whole pieces may take their time, and nobody would look at the clock meanwhile.
+            while arrived := answer.raw.read1(_PIECE, decode_content=False):
+                brought += len(arrived)
                 if time.monotonic() - since >= LEAST_EVERY_S:
                     if brought < LEAST_BYTES:
                         slow = f"{brought} bytes came within {LEAST_EVERY_S:g} s, and at least {LEAST_BYTES} must"
                         raise NotFetched(f"{shown(file.uri)} cannot be fetched: {slow}; use a faster server")
                     since, brought = time.monotonic(), 0
+                yield from coded.pieces(arrived)
+            coded.end()
+
+    def _answer(self, session: requests.Session, file: Fetch) -> requests.Response:
+        """Ask for a file, and wherever that leads. Bodies of redirections, which may have no end, are left unread."""
+        uri = file.uri
+        for _ in range(REDIRECTS_MAX):
+            self._take(0, file)
+            answer = session.get(uri, stream=True, timeout=_SILENCE_S, headers={"Accept-Encoding": "identity"})
+            try:
+                target = session.get_redirect_target(answer)
+                if target is None:
+                    return answer
+                uri = _next(session, answer.url, target)
+            except ValueError:
+                raise NotFetched(f"{shown(file.uri)} cannot be fetched: it leads on to no address") from None
+            answer.close()
+        raise NotFetched(f"{shown(file.uri)} cannot be fetched: it leads on more than {REDIRECTS_MAX} times")
 
     def _host_file_as(self, account: Account, path: str, file: Fetch) -> Iterator[bytes]:
         """Read a file of the host as another user: what that user may not read is not for the user's tasks either."""
@@ -318,6 +344,53 @@ class Budget:
         return dict(answer)
 
 
+def _next(session: requests.Session, uri: str, target: str) -> str:
+    """Return where a redirection leads, with the login of where it comes from if that is meant for it. Raises ValueError."""
+    found = urljoin(uri, requests.utils.requote_uri(target))
+    login, at, _ = urlsplit(uri).netloc.rpartition("@")
+    parts = urlsplit(found)
+    if not at or "@" in parts.netloc or session.should_strip_auth(uri, found):  # type: ignore[no-untyped-call]
+        return found
+    return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
+
+
+class _Coded:
+    """What a server sends although nobody has asked for it: a file compressed on its way (Content-Encoding)."""
+
+    def __init__(self, coding: str) -> None:
+        """Raises zlib.error for what cannot be read."""
+        self._coding = coding.strip().lower()
+        if self._coding not in ("", "identity", "gzip", "x-gzip"):
+            raise zlib.error(f"it comes as {self._coding[:50]!r}, which was not asked for")
+        self._inflating = self._begun()
+        self._open = False  #: in the midst of what was compressed
+
+    @staticmethod
+    def _begun() -> Any:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Yield what has come, at least one piece of bounded size, though it may be empty. Raises zlib.error."""
+        if "gzip" not in self._coding:
+            yield data
+            return
+        piece = bytes(_PIECE)
+        while data or len(piece) == _PIECE:
+            self._open = True
+            piece = self._inflating.decompress(data, _PIECE)
+            yield piece
+            data = self._inflating.unconsumed_tail
+            if self._inflating.eof:
+                # Several may follow each other (RFC 1952, 2.2).
+                data, piece = self._inflating.unused_data, b""
+                self._inflating, self._open = self._begun(), False
+
+    def end(self) -> None:
+        """Say that nothing more comes. Raises zlib.error."""
+        if self._open:
+            raise zlib.error("it was cut short")
+
+
 def _unpacker() -> Account | None:
     """Return who takes archives apart that are for no particular user; None: the executor itself, which is not root."""
     if os.geteuid() != 0:
@@ -339,6 +412,14 @@ def _host_file(path: str) -> Iterator[bytes]:
         if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
             raise OSError(f"{path} is no file")
         yield from unpack.pieces(content)
+
+
+def _broken_off(error: urllib3.exceptions.HTTPError | zlib.error) -> str:
+    if isinstance(error, zlib.error):
+        return f"its server's compression cannot be read: {error}"
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return f"the server was silent for {_SILENCE_S:g} s"
+    return f"the connection broke off: {type(error).__name__}"
 
 
 def _reason(error: requests.RequestException) -> str:

@@ -28,7 +28,7 @@ from eratos.common.times import timestamp
 
 from .apply import Applier
 from .certificates import Certificates
-from .core.usage import BACKEND
+from .core.usage import BACKEND, Figures
 from .haproxy_process import Haproxy
 from .request_lookup import BusyError, Lookup
 from .sockets import HaproxyUnavailableError
@@ -46,6 +46,8 @@ _CONNECTIONS_OF_ONE_MAX = 64
 #: A connection ends after so long, also one whose request trickles in byte by byte.
 _CONNECTION_MAX_S = 60.0
 _SERVER = re.compile(r"^/servers/([^/]{1,600})$")
+#: Figures that are shown of backends, not of each server.
+_OF_BACKENDS = ("cut", "unanswered")
 _REQUEST = re.compile(r"^/requests/([^/]*)$")
 
 _TOO_MANY = b'{"reason": "too many connections"}\n'
@@ -120,6 +122,7 @@ class Companion:
             "shape": running.shape,
             "old_processes": self._haproxy.old_processes(),
             "queued": {backend: figures[backend, BACKEND].queued for backend in live.pools if (backend, BACKEND) in figures},
+            "answers": {backend: _answers(figures[backend, BACKEND]) for backend in live.pools if (backend, BACKEND) in figures},
             "backends": {backend: sorted(servers) for backend, servers in live.pools.items()},
             "servers": {
                 f"{row.backend}/{row.name}": {
@@ -127,7 +130,7 @@ class Companion:
                     "status": row.status,
                     "requests": row.requests,
                     **({"zone": zone} if (zone := zones.get((row.backend, row.name))) else {}),
-                    **(asdict(counted) if (counted := figures.get((row.backend, row.name))) is not None else {}),
+                    **(_counted(counted) if (counted := figures.get((row.backend, row.name))) is not None else {}),
                 }
                 for row in running.rows
             },
@@ -189,6 +192,16 @@ class Access:
         return None
 
 
+def _counted(found: Figures) -> dict[str, int]:
+    """Return what is shown of a server."""
+    return {name: value for name, value in asdict(found).items() if name not in _OF_BACKENDS}
+
+
+def _answers(found: Figures) -> dict[str, int]:
+    """Return what clients of a backend got, from whichever server, or from HAProxy itself where none could answer."""
+    return {"answered": found.answered - found.unanswered, "failed": found.failed, "cut": found.cut}
+
+
 def server(companion: Companion, port: int, access: Access = Access()) -> ThreadingHTTPServer:
     """Return the HTTP server, bound to all addresses and not yet serving; raises OSError where the port is taken."""
     return _Server(companion, port, access)
@@ -206,10 +219,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         # Long before the connection would be cut.
         self.close_connection |= time.monotonic() - self._since_s > _CONNECTION_MAX_S / 2
-        try:
-            length = int(self.headers.get("Content-Length") or 0)
-        except ValueError:
-            length = -1
+        given = (self.headers.get("Content-Length") or "0").strip()
+        length = int(given) if given.isascii() and given.isdigit() and len(given) < 20 else -1
+        if "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # nobody knows where the next request begins
+            self._send(411, {"reason": "a body must have a Content-Length"})
+            return
         if not 0 <= length <= _BODY_MAX_BYTES:
             self.close_connection = True
             self._send(413, {"reason": f"a body may have {_BODY_MAX_BYTES} bytes"})

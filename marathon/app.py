@@ -42,6 +42,7 @@ from .app_parts import (
 )
 from .autoscale import Autoscale
 from .checks import Check, HealthCheck, ReadinessCheck
+from .error_budget import ErrorBudget
 from .extras import Extras
 from .routing import port_labels, routing
 
@@ -182,7 +183,9 @@ class App(Part):
         return self._of_tasks() == other._of_tasks()
 
     def _of_tasks(self) -> Self:
-        eratos = self.eratos.model_copy(update={"autoscale": None}) if self.eratos.autoscale is not None else self.eratos
+        eratos = self.eratos
+        if eratos.autoscale is not None or eratos.error_budget is not None:
+            eratos = eratos.model_copy(update={"autoscale": None, "error_budget": None})
         return self.model_copy(update={"instances": 0, "version": "", "eratos": eratos})
 
     @property
@@ -315,6 +318,16 @@ class App(Part):
     def autoscale(self) -> Autoscale | None:
         """How the number of its instances follows what is measured; None: users alone set it."""
         return self.eratos.autoscale
+
+    @property
+    def error_budget(self) -> ErrorBudget | None:
+        """How many of its requests may fail before nothing that is planned disturbs it; None: nobody said."""
+        return self.eratos.error_budget
+
+    @property
+    def demands(self) -> known_labels.Demands | None:
+        """How its new instances have to answer at the gates of a canary; None: nothing is demanded."""
+        return known_labels.demands(self.labels, self.error_budget.tolerated if self.error_budget is not None else None)
 
     @property
     def ordinals(self) -> bool:

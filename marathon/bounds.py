@@ -72,7 +72,7 @@ def _expressions(data: Any) -> Iterator[str]:
         value = waiting.pop()
         if isinstance(value, list) and len(value) == 3 and str(value[1]).upper() in ("LIKE", "UNLIKE"):
             yield str(value[2])
-        elif isinstance(value, Mapping) and value.get("operator") in ("LIKE", "UNLIKE"):
+        elif isinstance(value, Mapping) and str(value.get("operator")).upper() in ("LIKE", "UNLIKE"):
             yield str(value.get("value"))
         elif isinstance(value, Mapping | list):
             waiting += value.values() if isinstance(value, Mapping) else value

@@ -204,9 +204,12 @@ class MarathonClient(Caller):
         """Have a deployment taken back by another one."""
         return self._object("DELETE", _deployment(deployment_id))
 
-    def steer(self, deployment_id: str, action: str) -> Json:
-        """Have a deployment ``pause``, ``resume``, or ``promote`` its canaries; eratos only."""
-        return self._object("POST", f"{_deployment(deployment_id)}/{action}")
+    def steer(self, deployment_id: str, action: str, *, force: bool = False) -> Json:
+        """Have a deployment ``pause``, ``resume``, or ``promote`` its canaries; eratos only.
+
+        ``force``: promote though the error budget of an app is spent.
+        """
+        return self._object("POST", f"{_deployment(deployment_id)}/{action}", {"force": True} if force else None)
 
     def cancel(self, deployment_id: str) -> None:
         """Have a deployment end where it is."""

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 from . import ids
 from .app_parts import PORT_MAX, Part, PortName, PositiveSeconds
 from .autoscale import Autoscale
+from .error_budget import ErrorBudget
 
 #: Signals that a program may take as news. Those that end or stop it whatever it does are not among them.
 SIGNALS: Final = ("SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGQUIT", "SIGWINCH", "SIGCONT")
@@ -195,6 +196,7 @@ class Extras(Part):
     requires: Annotated[Mapping[Annotated[str, Field(pattern=_NAME, max_length=64)], Requirement], Field(max_length=50)] = {}
     attributes: Annotated[Mapping[MetaKey, MetaValue], Field(max_length=20)] = {}  #: meta of its services in Consul
     autoscale: Autoscale | None = None
+    error_budget: ErrorBudget | None = None
     per_host: bool = False  #: one instance on each host that can have one; ``instances`` is 1 then, or 0 for none at all
     ordinals: OrdinalsChoice = None  #: None: instances are all alike
 

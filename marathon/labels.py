@@ -31,6 +31,9 @@ CANARY_ERRORS: Final = "ERATOS_CANARY_ERRORS"
 CANARY_ANSWER: Final = "ERATOS_CANARY_ANSWER_MS"
 CANARY_REQUESTS: Final = "ERATOS_CANARY_REQUESTS"
 
+#: In the place of a share of requests that may fail: as many as the app's error budget lets fail.
+BUDGET: Final = "budget"
+
 DEFAULT_DRAIN_S: Final = 10.0
 DRAIN_S_MAX: Final = 3600.0
 
@@ -51,8 +54,9 @@ _OWN: Final = (DRAIN_SECONDS, PLACEMENT, DEADLINE, RETRIES, ROLLBACK, CANARY, CA
 #: What the demands at a gate need beside them.
 _NEEDED: Final = (((CANARY, BLUE_GREEN), ""), ((CANARY_HOLD,), ""), ((ROLLBACK,), "=true"))
 _WHOLE: Final[Mapping[str, int]] = {CANARY_ANSWER: ANSWER_MS_MAX, CANARY_REQUESTS: REQUESTS_MAX}
-#: Characters of a label's name that are compared with the known ones.
+#: Characters of a label's name that are compared with the known ones, and how many labels of an app are.
 _NAME_COMPARED: Final = 64
+_COMPARED_MOST: Final = 100
 _PORT_INDEX = re.compile(r"_[0-9]+_")
 
 
@@ -108,11 +112,15 @@ class Demands(NamedTuple):
     requests: int  #: by which they are judged, at least
 
 
-def demands(labels: Mapping[str, str]) -> Demands | None:
-    """Return what is demanded at the gates of an app's canary; None: nothing."""
+def demands(labels: Mapping[str, str], tolerated: int | None = None) -> Demands | None:
+    """Return what is demanded at the gates of an app's canary; None: nothing.
+
+    ``tolerated``: what the app's error budget lets fail, in thousandths of a percent, for a label that names it.
+    """
     if not any(label in labels for label in _JUDGED):
         return None
-    errors = round(float(labels[CANARY_ERRORS].rstrip("%")) * 1000) if CANARY_ERRORS in labels else None
+    stated = labels.get(CANARY_ERRORS)
+    errors = tolerated if stated == BUDGET else round(float(stated.rstrip("%")) * 1000) if stated is not None else None
     answer_ms = int(labels[CANARY_ANSWER]) if CANARY_ANSWER in labels else None
     return Demands(errors, answer_ms, int(labels.get(CANARY_REQUESTS, REQUESTS_DEFAULT)))
 
@@ -160,12 +168,15 @@ def _beside(labels: Mapping[str, str]) -> Iterator[Problem]:
 def _unknown(labels: Mapping[str, str]) -> Iterator[Problem]:
     """Refuse what looks like one of ours and is none: each with the labels nearest to it, the whole list once."""
     listed: set[str] = set()
+    compared = 0
     for key in labels:
         prefix = next((prefix for prefix in routing.PREFIXES if key.startswith(prefix)), "")
         if not prefix or routing.known(key) or key in _OWN or marathon_lb.known(key):
             continue
         names = [name for name in _OWN if name.startswith(prefix)] + routing.known_names(prefix)
-        near = difflib.get_close_matches(_PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1), names, 2, 0.75)
+        compared += 1
+        shape = _PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1)
+        near = difflib.get_close_matches(shape, names, 2, 0.75) if compared <= _COMPARED_MOST else []
         if prefix == marathon_lb.PREFIX and not near:
             continue  # of some other program; told by not_heeded
         message = "is no label that eratos knows: " + (f"did you mean {' or '.join(near)}?" if near else "remove it")
@@ -210,8 +221,9 @@ def _wrong(key: str, value: str) -> str:
         good = re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) and float(value) <= DEADLINE_S_MAX
         return "" if good else f"must be a number of seconds from 0 to {DEADLINE_S_MAX:.0f}, not '{value}'"
     if key == CANARY_ERRORS:
-        good = bool(re.fullmatch(r"(100|[0-9]{1,2}(\.[0-9]{1,3})?)%", value))
-        return "" if good else f"must be a share of requests from 0% to 100%, such as 0.5%, not '{strict_json.shortened(value)}'"
+        good = value == BUDGET or bool(re.fullmatch(r"(100|[0-9]{1,2}(\.[0-9]{1,3})?)%", value))
+        message = f"must be a share of requests from 0% to 100%, such as 0.5%, or {BUDGET} for what eratos.errorBudget lets fail"
+        return "" if good else f"{message}, not '{strict_json.shortened(value)}'"
     if key in _WHOLE:
         good = re.fullmatch(r"[0-9]{1,9}", value) and 1 <= int(value) <= _WHOLE[key]
         return "" if good else f"must be a whole number from 1 to {_WHOLE[key]}, not '{strict_json.shortened(value)}'"

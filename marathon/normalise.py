@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from . import words
 from .app_parts import DISABLED, PORT_MAX
 from .autoscale_bounds import stated_bounds
 from .errors import Problem, json_path
@@ -88,12 +89,13 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[s
 
     given = {key: value for key, value in raw.items() if value is not None and key not in OUTPUT_ONLY}
     app = {key: without_nulls(value, key) for key, value in given.items()}
+    words.spell(app, words.OF_APPS)
     for path, reason in REFUSED.items():
         _drop_refused(app, path, reason, refuse)
     if (executor := app.pop("executor", "")) not in _DEFAULT_EXECUTORS:
         refuse(("executor",), f"eratos runs every app with its own executor, not with {executor!r}: remove it")
     _check_env(app, refuse)
-    _ip_address(app, refuse)
+    _ip_address(app, refuse, drop)
     _linux_info(app, refuse)
     _container(app, refuse, drop)
     _networks(app, refuse)
@@ -106,12 +108,12 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[s
     least, _ = stated_bounds(app)
     if least is not None:
         app.setdefault("instances", least)  # an app that is autoscaled begins with the fewest
-    persistent = _has_volumes(app, "persistent")
+    persistent = has_volumes(app, "persistent")
     if persistent:
         # There are no more instances than volumes, and none is given up because it is out of reach.
         app.setdefault("unreachableStrategy", DISABLED)
         app.setdefault("residency", {})
-    if persistent or _has_volumes(app, "external"):
+    if persistent or has_volumes(app, "external"):
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0})  # Marathon's for these
     if isinstance(app.get("eratos"), dict) and app["eratos"].get("ordinals", False) is not False:
         # Whoever is out of reach may be at work: that there is no second one is not to depend on a guess.
@@ -119,9 +121,10 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[s
     return app, problems, dropped
 
 
-def _has_volumes(app: Json, kind: str) -> bool:
+def has_volumes(app: Mapping[str, Any], kind: str) -> bool:
     """Tell whether an app has volumes of a kind, such as external ones, which an instance more than usual would have to share."""
-    volumes = app["container"].get("volumes") if isinstance(app.get("container"), dict) else None
+    container = app.get("container")
+    volumes = container.get("volumes") if isinstance(container, dict) else None
     return isinstance(volumes, list) and any(isinstance(volume, dict) and volume.get(kind) for volume in volumes)
 
 
@@ -129,14 +132,23 @@ Refuse = Callable[[tuple[str | int, ...], str], None]
 
 
 def without_nulls(value: Any, key: str) -> Any:
-    """Leave out nulls, which mean *absent* all over Marathon's API, except among free keys such as env's."""
+    """Leave out nulls, which mean *absent* all over Marathon's API, except among free keys such as env's.
+
+    A number like ``1.0`` is a whole one, as some programs write them and Marathon takes them.
+    """
     if isinstance(value, dict):
         if key in ("env", "environment", "labels", "options"):
             return dict(value)
         return {name: without_nulls(item, name) for name, item in value.items() if item is not None}
     if isinstance(value, list):
         return [without_nulls(item, key) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE_MOST:
+        return int(value)
     return value
+
+
+#: Up to here every whole number is a double of its own.
+_WHOLE_MOST: Final = 2.0**53
 
 
 def _drop_refused(app: Json, path: tuple[str, ...], reason: str, refuse: Refuse) -> None:
@@ -164,7 +176,7 @@ def _check_env(app: Json, refuse: Refuse) -> None:
             del env[name]
 
 
-def _ip_address(app: Json, refuse: Refuse) -> None:
+def _ip_address(app: Json, refuse: Refuse, drop: Refuse) -> None:
     """Bring the older ``ipAddress`` to ``networks``, and its ports to mappings."""
     given = app.pop("ipAddress", None)
     if not given:
@@ -172,13 +184,21 @@ def _ip_address(app: Json, refuse: Refuse) -> None:
     if not isinstance(given, dict):
         refuse(("ipAddress",), f"must be an object; better {_NETWORK}")
         return
+    for field, value in given.items():
+        if field == "groups" and value:
+            drop(("ipAddress", field), "Docker's networks have no groups that keep containers apart")
+        elif field not in ("networkName", "labels", "discovery", "groups"):
+            refuse(("ipAddress", field), f"is none of its fields: networkName, labels, discovery and groups; better {_NETWORK}")
     container = app.setdefault("container", {"type": "MESOS"})
     docker = container.get("docker") if isinstance(container, dict) else None
     legacy = docker.pop("network", "USER") if isinstance(docker, dict) else "USER"
     if app.get("networks"):
         refuse(("ipAddress",), "is given twice: keep networks alone")
         return
-    network = {"mode": _MODES.get(legacy, "container")}
+    if not isinstance(legacy, str) or legacy not in _MODES:
+        refuse(("container", "docker", "network"), f"is refused: {_NETWORK}")
+        return
+    network = {"mode": _MODES[legacy]}
     network |= {key: value for key, value in (("name", given.get("networkName")), ("labels", given.get("labels"))) if value}
     if network["mode"] != "container":
         network.pop("name", None)
@@ -339,7 +359,9 @@ def _ports(app: Json, refuse: Refuse, drop: Refuse) -> None:
         return
     # Marathon before 1.5 shows service ports as portDefinitions beside the mappings; each stands for one mapping.
     definitions = app.pop("portDefinitions", None) or []
-    app.pop("requirePorts", None)  # without meaning off the host's network, as in Marathon
+    if app.pop("requirePorts", None):
+        text = "without meaning off the host's network, as in Marathon: state hostPort in container.portMappings"
+        drop(("requirePorts",), text)
     if mappings is None:
         mappings = container["portMappings"] = [] if definitions else [{"containerPort": 0, "name": "default"}]
     if isinstance(mappings, list) and isinstance(definitions, list):
@@ -413,6 +435,8 @@ def _health_checks(app: Json, refuse: Refuse, drop: Refuse) -> None:
             )
         if check.get("protocol") in _WITHOUT_PATH and check.pop("path", None) is not None:
             drop(("healthChecks", index, "path"), "without meaning over TCP and for commands, as in Marathon")
+        if isinstance(check.get("path"), str) and not check["path"].startswith("/"):
+            check["path"] = f"/{check['path']}"  # as Marathon asks for it (HealthCheckWorker.scala)
         if check.get("protocol", "HTTP") != "COMMAND" and "port" not in check and "portIndex" not in check:
             check["portIndex"] = 0
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from . import bounds, ids, pod_rules, pydantic_errors, strict_json
+from . import bounds, ids, pod_rules, pydantic_errors, strict_json, words
 from .definition import take_out
 from .errors import PROBLEMS_MOST, InvalidApp, Problem, json_path
 from .normalise import network, without_nulls
@@ -28,6 +28,7 @@ _NO_IMAGE: Final = (
 )
 _CHECK: Final = "its answer is for others to read, and a pod's would be one of several: use healthCheck"
 _CGROUPS: Final = "every container of Docker's has a cgroup of its own"
+_OVER_TCP: Final = frozenset({"http", "https"})
 _MAX_INSTANCES: Final = "no field of Marathon 1.11, whose documents still show it: nothing scales by itself"
 
 
@@ -56,6 +57,7 @@ def restore(data: Mapping[str, Any]) -> Pod:
 def _read(data: Mapping[str, Any], base: str, problems: list[Problem], *, stored: bool) -> Pod:
     dropped: list[tuple[str, str]] = []
     raw = {key: without_nulls(value, key) for key, value in data.items() if value is not None}
+    words.spell(raw, words.OF_PODS)
     problems += _normalised(raw, dropped)
     if isinstance(raw.get("id"), str):
         try:
@@ -101,10 +103,20 @@ def _normalised(raw: dict[str, Any], dropped: list[tuple[str, str]]) -> Iterator
             yield Problem(f"{place}/linuxInfo", _LINUX)
         if container.pop("check", None):
             dropped.append((f"{place}/check", _CHECK))
+        for number, endpoint in _objects(container, "endpoints"):
+            _transports(endpoint, f"{place}/endpoints({number})/protocol", dropped)
         if "image" not in container:
             yield Problem(f"{place}/image", _NO_IMAGE)
             container["image"] = {"id": "-"}
         yield from _variables(container, place)
+
+
+def _transports(endpoint: dict[str, Any], place: str, dropped: list[tuple[str, str]]) -> None:
+    """Have an endpoint name TCP in place of what is spoken over it, as Marathon's own examples do (pods.md)."""
+    given = endpoint.get("protocol")
+    if isinstance(given, list) and all(isinstance(name, str) for name in given) and not _OVER_TCP.isdisjoint(given):
+        endpoint["protocol"] = list(dict.fromkeys("tcp" if name in _OVER_TCP else name for name in given))
+        dropped.append((place, "what is spoken over TCP is nothing to eratos, which shows and advertises tcp"))
 
 
 def _variables(holder: Mapping[str, Any], place: str) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
@@ -112,7 +113,9 @@ def _reads_as(code: str, text: str) -> bool:
 
 
 def _quoted(given: Any) -> str:
-    return kind(given) if isinstance(given, list | Mapping) else shortened(repr(given))
+    if isinstance(given, list | Mapping):
+        return kind(given)
+    return json.dumps(given) if given is None or isinstance(given, bool) else shortened(repr(given))
 
 
 def _meant(location: tuple[str | int, ...], model: type[BaseModel], shown: Mapping[str, str]) -> str:

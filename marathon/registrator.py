@@ -48,10 +48,11 @@ def number(port: AppPort) -> int:
 
 def told(stated: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[tuple[str, bool, str]]:
     """Yield each of Registrator's keys, whether it is heeded, and what becomes of it."""
+    numbers = {number(port) for port in ports}
     for key, value in stated.items():
         if (match := _KEY.fullmatch(key)) is None or not value:
             continue
-        if match[1] is not None and all(int(match[1]) != number(port) for port in ports):
+        if match[1] is not None and int(match[1]) not in numbers:
             yield key, False, f"Registrator's: the app has no port {match[1]}"
         elif match[2] != "TAGS":
             yield key, False, f"Registrator's: {_INSTEAD.get(match[2], _CHECK)}"

@@ -108,6 +108,9 @@ def _one(labels: Mapping[str, str], name: str) -> str:
 
 def _given(labels: Mapping[str, str], index: int) -> dict[str, str]:
     """Return rule -> label, for the labels that an app has for one port."""
+    of_port = tuple(f"{prefix}{index}_" for prefix in PREFIXES)
+    if not any(key.startswith(of_port) for key in labels):
+        return {}  # as with most ports, of which an app may have a hundred
     return {name: key for name in RULES if (key := label(labels, index, name))}
 
 

@@ -250,6 +250,21 @@ def _autoscale(app: App) -> Iterable[Problem]:
         yield Problem("/eratos/autoscale/target/queue", text)
 
 
+def _error_budget(app: App) -> Iterable[Problem]:
+    if app.error_budget is None:
+        if app.labels.get(labels.CANARY_ERRORS) == labels.BUDGET:
+            text = f"is {labels.BUDGET}, and the app has none: add eratos.errorBudget, or give a share such as 0.5%"
+            yield Problem(f"/labels/{labels.CANARY_ERRORS}", text)
+        return
+    served = [found for found in app.routings if found.balanced]
+    if not served:
+        why = "; ".join(dict.fromkeys(found.why_not for found in app.routings)) or "the app has no port"
+        yield Problem("/eratos/errorBudget", f"is counted by balancers, and none serves the app: {why}")
+    elif not any(found.mode == "http" for found in served):
+        text = "counts answers, and balancers see none in mode tcp: remove it, or have a port served in mode http"
+        yield Problem("/eratos/errorBudget", text)
+
+
 def _ordinals(app: App) -> Iterable[Problem]:
     if not app.ordinals:
         return
@@ -369,6 +384,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("eratos", "id"), _requirements),
     (("eratos", "instances", "constraints", "labels", "upgradeStrategy"), _per_host),
     (("eratos", "instances", "labels", "resourceLimits", *_PORT_FIELDS), _autoscale),
+    (("eratos", "labels", *_PORT_FIELDS), _error_budget),
     (("eratos", "labels", "upgradeStrategy", "unreachableStrategy", "killSelection"), _ordinals),
     (("container", "residency", "upgradeStrategy", "unreachableStrategy", "eratos", "labels"), _residency),
 )

@@ -1,5 +1,5 @@
-"""Asks balancers what they have counted, for as long as a gate of a canary or the number of an app's instances goes by it, and
-executors what their tasks take where the number goes by that.
+"""Asks balancers what they have counted, for as long as a gate of a canary, the number of an app's instances or an error budget
+goes by it, and executors what their tasks take where the number goes by that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Final
 from .api import companions
 from .api.controller import Balancer
 from .api.executors import Answer
-from .core import scaling
+from .core import budgets, scaling
+from .core.error_budget import ServiceFigures
 from .core.events import FiguresSeen
 from .core.gates import QueueFigures, ServerFigures
 from .core.state import State
@@ -82,8 +83,9 @@ class FigureWatch:
 
 
 def depended_on(state: State) -> bool:
-    """Return whether an app stands at a gate that is judged by balancers' figures, or is autoscaled."""
-    return any(found.counted for found in state.deployments.values()) or scaling.asked_for(state)
+    """Return whether an app stands at a gate that is judged by balancers' figures, is autoscaled, or has an error budget."""
+    judged = any(found.counted for found in state.deployments.values())
+    return judged or scaling.asked_for(state) or budgets.asked_for(state)
 
 
 def seen(answers: Mapping[str, companions.Document | str], trouble: str = "") -> FiguresSeen:
@@ -92,7 +94,9 @@ def seen(answers: Mapping[str, companions.Document | str], trouble: str = "") ->
     queues: list[QueueFigures] = []
     answered: list[str] = []
     missing = [] if answers else [NOBODY]
+    services: list[ServiceFigures] = []
     unscaled = [f"there may be other balancers: {trouble}"] if trouble else []
+    uncounted = list(unscaled)
     for balancer, answer in answers.items():
         if isinstance(answer, str):
             missing.append(f"{balancer} says nothing: {answer}")
@@ -104,11 +108,23 @@ def seen(answers: Mapping[str, companions.Document | str], trouble: str = "") ->
             continue
         figures += found
         try:
+            services += list(_services(balancer, answer))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            uncounted.append(f"{balancer} does not say what it answers for a service: its version may be an earlier one")
+        try:
             queues += [QueueFigures(balancer, service, int(count)) for service, count in answer["queued"].items()]
             answered.append(balancer)
         except (KeyError, TypeError, ValueError, AttributeError):
             unscaled.append(f"{balancer} does not say what waits: its version may be an earlier one")
-    return FiguresSeen(tuple(figures), "; ".join(missing), tuple(answered), tuple(queues), "; ".join(unscaled))
+    return FiguresSeen(
+        tuple(figures),
+        "; ".join(missing),
+        tuple(answered),
+        tuple(queues),
+        "; ".join(unscaled),
+        services=tuple(services),
+        uncounted="; ".join(uncounted),
+    )
 
 
 def with_usages(event: FiguresSeen, answers: Mapping[str, Answer]) -> FiguresSeen:
@@ -126,3 +142,8 @@ def _figures(balancer: str, answer: companions.Document) -> Iterator[ServerFigur
         requests, failed = int(found["answered"]) + broken, int(found["failed"]) + broken
         now = (int(found.get(field, 0)) for field in ("came", "requests", "queued"))
         yield ServerFigures(balancer, name.partition("/")[2], requests, failed, int(found["answer_ms"]), *now)
+
+
+def _services(balancer: str, answer: companions.Document) -> Iterator[ServiceFigures]:
+    for service, found in answer["answers"].items():
+        yield ServiceFigures(balancer, service, int(found["answered"]), int(found["failed"]) + int(found["cut"]))

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 from eratos.common.backoff import exponential_s
 from eratos.common.errors import FatalError
+from eratos.common.exposition import Family
 from eratos.common.log import fields
 
 from .core import actions, events
@@ -29,7 +30,8 @@ from .core.step import Decision
 from .events.event import Event
 from .events.ring import Ring
 from .events.watch import Watch
-from .long_lived import LongLived
+from .long_lived import LongLived, uncollected
+from .loop_figures import LoopFigures
 from .store.base import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class Loop:
         self._ring = ring
         self._watch = Watch()
         self._long_lived = LongLived()
+        self._figures = LoopFigures()
         self.lock = threading.Lock()
         self._store = store
         self._clock = clock
@@ -119,6 +122,11 @@ class Loop:
         """Run ``fn`` on the state; it must neither change nor keep it."""
         with self.lock:
             return fn(self.machine.state)
+
+    def families(self) -> tuple[Family, ...]:
+        """Return what the loop counts of itself, for Prometheus."""
+        with self.lock:
+            return self._figures.families(self._queue.qsize())
 
     def hold(self) -> None:
         """Do nothing from the next step on, until released: whether this process still leads is in doubt (rule 40)."""
@@ -168,12 +176,13 @@ class Loop:
     def step(self, batch: Sequence[events.Event]) -> None:
         """Have the core take a batch of events, and perform what it decides."""
         began = self._clock()
-        with self.lock:
+        with self.lock, uncollected():
             decision, happened = self._decide(batch)
         for notice in decision.notices:
             log.log(_LEVELS[notice.level], "%s %s", notice.message, _said(notice), exc_info=notice.error)
         decided = self._clock()
         self._persist(decision.writes)
+        stored = self._clock()
         # Leadership may have gone while the store was waited for.
         self._may_act.wait()
         if self._stopping.is_set():
@@ -193,6 +202,10 @@ class Loop:
         assert self._driver is not None
         for acknowledgement in decision.acknowledgements:
             self._driver.acknowledge(acknowledgement.status)
+        with self.lock:
+            self._figures.passed(self._clock() - began)
+            if decision.writes:
+                self._figures.wrote(stored - decided)
         self._long_lived.settle(len(self.machine.state.instances), len(self.machine.state.apps))
         if calls:
             log.info("pass %s", self._summary(batch, decision, calls, decided - began, self._clock() - decided))

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from eratos.common import keys
 from eratos.common.errors import FatalError
+from eratos.common.exposition import Family
 from eratos.common.log import fields
 from eratos.common.resources import Resources
 from eratos.scheduler.core.refusals import Unavailable
@@ -111,6 +112,10 @@ class Process:
     def consul_trouble(self) -> str:
         catalogue = self._catalogue
         return catalogue.trouble if catalogue is not None else ""
+
+    def loop_families(self) -> Sequence[Family]:
+        loop = self._loop
+        return loop.families() if loop is not None else ()
 
     def look_around(self) -> None:
         loop = self._loop

@@ -13,8 +13,7 @@ from eratos.marathon.client import MarathonClient, Refused
 from eratos.marathon.errors import InvalidApp
 
 from .. import apply, arguments, files, views, wait
-from ..patience import until_taken
-from ..session import Session, confirm_apps, deployments_of
+from ..session import Session, confirm_apps
 
 commands = click.Group()
 
@@ -45,21 +44,7 @@ def apply_files(
     if dry_run:
         _show_plan(session, documents)
         return
-    patience = session.patience(wait_, timeout)
-    answers = []
-    for document in documents:
-        try:
-            answers.append(until_taken(partial(apply.apply, session.client, document, force=force), patience))
-        except Refused as refused:
-            raise Refused(refused.status, f"{document.source}: {refused}", refused.problems, refused.deployments) from refused
-        session.out.say(f"{document.source}: applied {', '.join(app_id for app_id, _ in document.apps()) or 'no app'}")
-        for notice in session.client.notices:
-            session.out.say(f"  {notice}")
-        session.client.notices.clear()
-    app_ids = dict.fromkeys(app_id for document in documents for app_id, _ in document.apps())
-    if patience is not None:
-        wait.until_ready(session.client, app_ids, patience, deployments_of(answers))
-    session.out.result(answers)
+    session.out.result(session.apply(documents, session.patience(wait_, timeout), force=force))
 
 
 @contextlib.contextmanager

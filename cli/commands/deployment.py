@@ -62,14 +62,15 @@ def resume_deployment(session: Session, deployment_id: str) -> None:
 
 @commands.command("promote")
 @arguments.deployment_id
+@click.option("--force", is_flag=True, help="Though the error budget of an app is spent.")
 @click.pass_obj
-def promote_deployment(session: Session, deployment_id: str) -> None:
+def promote_deployment(session: Session, deployment_id: str, force: bool) -> None:
     """Let the apps of a change go on that stand at a gate of their canary."""
-    _steer(session, deployment_id, "promote", "promoted")
+    _steer(session, deployment_id, "promote", "promoted", force=force)
 
 
-def _steer(session: Session, deployment_id: str, action: str, done: str) -> None:
-    answer = session.client.steer(deployment_id, action)
+def _steer(session: Session, deployment_id: str, action: str, done: str, *, force: bool = False) -> None:
+    answer = session.client.steer(deployment_id, action, force=force)
     session.out.say(f"{deployment_id}: {done}")
     session.out.result(answer)
 

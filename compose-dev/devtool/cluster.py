@@ -72,8 +72,8 @@ class Compose:
             "DOCKER_BUILDKIT": "1",
             "COMPOSE_IGNORE_ORPHANS": "1",
         }
-        if settings.observe:
-            self.env["COMPOSE_PROFILES"] = "observe"
+        if profiles := [name for name in ("observe", "registry") if getattr(settings, name)]:
+            self.env["COMPOSE_PROFILES"] = ",".join(profiles)
         # Mesos' binary is for x86-64 (compose-dev/images/mesos/README.md): elsewhere everything is built for it and emulated.
         if os.uname().machine not in ("x86_64", "amd64"):
             self.env.setdefault("DOCKER_DEFAULT_PLATFORM", "linux/amd64")

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = [*getattr(options, "pytest", []), *rest]
     try:
-        given = {name: getattr(options, name, None) for name in ("agents", "balancers", "zones", "observe")}
+        given = {name: getattr(options, name, None) for name in ("agents", "balancers", "zones", "observe", "registry")}
         settings = read_settings(os.environ, **given, secure=options.command == "up" and options.secure)
         return options.run(settings, options) or 0
     except Problem as problem:
@@ -103,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
         "--observe", action="store_true", default=None, help="with Prometheus, which asks every part how it is (remembered)"
     )
     added.add_argument("--no-observe", dest="observe", action="store_false", help="without it again")
+    added.add_argument(
+        "--registry",
+        action="store_true",
+        default=None,
+        help="with a registry for images, to which eratos build pushes (remembered)",
+    )
+    added.add_argument("--no-registry", dest="registry", action="store_false", help="without it again")
     added.add_argument("--force", action="store_true", help="go on in spite of too little disk or memory")
     added = command("down", down, "stop and remove the cluster and its workers")
     added.add_argument("--volumes", action="store_true", help="also forget what was deployed and chosen")

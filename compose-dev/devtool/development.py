@@ -289,32 +289,38 @@ def mutate(arguments: list[str]) -> int:
 def lint() -> int:
     """Check style, types, the documents' links, and that all tests can be imported. Return 0 if all are clean."""
     ensure_venv(Progress())
-    checks = [
-        [str(PYTHON), "-m", "ruff", "check", "."],
-        # All at once: each of them would read eratos again.
-        [str(PYTHON), "-m", "mypy", "-p", "eratos", "-p", "devtool", "-p", "support"],
-        sphinx.command(PYTHON, "dummy", GENERATED / "site-links"),
+    # Lanes go side by side: mypy takes the longest, and has no other beside it that would write what it keeps.
+    lanes = [
+        [[str(PYTHON), "-m", "ruff", "check", "."], sphinx.command(PYTHON, "dummy", GENERATED / "site-links")],
+        [
+            # All at once: each of them would read eratos again.
+            [str(PYTHON), "-m", "mypy", "-p", "eratos", "-p", "devtool", "-p", "support"],
+            [str(PYTHON), "-m", "mypy", *sorted(str(file.relative_to(ROOT)) for file in (ROOT / "bench").glob("*.py"))],
+        ],
         # What is compiled for it lies there when tests run, in several processes that all need it: most of what collecting costs.
-        _pytest_command(["--collect-only", "-q", "-p", "no:cacheprovider", *_with_tests(EVERY_KIND)]),
+        [_pytest_command(["--collect-only", "-q", "-p", "no:cacheprovider", *_with_tests(EVERY_KIND)])],
     ]
-    farm = _link_farm()
+    path = os.pathsep.join([str(_link_farm()), *(str(ROOT / folder) for folder in ("compose-dev", "tests", "bench"))])
+
+    def run_lane(checks: list[list[str]]) -> list[tuple[list[str], subprocess.CompletedProcess[str]]]:
+        return [(check, run_check(check)) for check in checks]
 
     def run_check(check: list[str]) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join([str(farm), str(ROOT / "compose-dev"), str(ROOT / "tests")])
         paths = {"MYPYPATH": path, "PYTHONPATH": str(ROOT / "compose-dev")} if "sphinx" in check else {"MYPYPATH": path}
         return subprocess.run(
             check, cwd=ROOT, env={**_environment(), **paths}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    with ThreadPoolExecutor(len(checks)) as pool:
-        running = [(check, pool.submit(run_check, check)) for check in checks]
-        for check, done in running:
-            say(f"\n$ {' '.join(['python', *check[1:]])}")
-            lines = done.result().stdout.rstrip().splitlines()
-            # The name of each test comes before what is wrong with some.
-            shown = len(lines) if "pytest" not in check else 100 if done.result().returncode else 1
-            say("\n".join(lines[-shown:]))
-        return max(done.result().returncode for _, done in running)
+    codes = []
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        for checked in pool.map(run_lane, lanes):
+            for check, done in checked:
+                lines = done.stdout.rstrip().splitlines()
+                # The name of each test comes before what is wrong with some.
+                shown = len(lines) if "pytest" not in check else 100 if done.returncode else 1
+                say("\n".join([f"\n$ {' '.join(['python', *check[1:]])}", *lines[-shown:]]))
+                codes.append(done.returncode)
+    return max(codes)
 
 
 def _link_farm() -> Path:

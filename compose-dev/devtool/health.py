@@ -189,6 +189,16 @@ def prometheus(settings: Settings) -> Finding:
     return Finding(serves)
 
 
+def registry(settings: Settings) -> Finding:
+    """The registry for images answers."""
+    answers, lacks = ask_all("REGISTRY", "registry", 1, settings, "/v2/")
+    said = [lack.text.replace("registry1", "registry") for lack in lacks]
+    said += [f"registry answers HTTP {status}" for status, _ in answers.values() if status != 200]
+    if said:
+        return Finding("", tuple(Lack(text, ("registry",)) for text in said))
+    return Finding(f"images are called 127.0.0.1:{settings.port('REGISTRY')}/...")
+
+
 def passing_balancers(settings: Settings) -> list[dict[str, Any]]:
     """Return Consul's entries of the balancers that are well. Raise Unanswered."""
     found: list[dict[str, Any]] = consul_get(settings, "/v1/health/service/eratos-balancer?passing")
@@ -206,7 +216,11 @@ INFRASTRUCTURE: dict[str, Callable[[Settings], Finding]] = {
 
 def parts(settings: Settings) -> dict[str, Callable[[Settings], Finding]]:
     """Return the check of each part that a cluster has."""
-    return {**INFRASTRUCTURE, **({"Prometheus": prometheus} if settings.observe else {})}
+    return {
+        **INFRASTRUCTURE,
+        **({"Prometheus": prometheus} if settings.observe else {}),
+        **({"registry": registry} if settings.registry else {}),
+    }
 
 
 def look(settings: Settings) -> dict[str, Finding]:

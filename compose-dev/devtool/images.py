@@ -64,7 +64,7 @@ def ensure(settings: Settings, compose: Compose, progress: Progress, force: bool
     base.ensure_compose(progress)
     base.pass_certificates()
     first = not all(run(["docker", "image", "inspect", f"eratos/{name}"], check=False) for name in IMAGES)
-    wanted = [*BUILT, *(["prometheus"] if settings.observe else [])]
+    wanted = [*BUILT, *(["prometheus"] if settings.observe else []), *(["registry"] if settings.registry else [])]
     if first and not force:
         _check_room(settings.variables.get("ERATOS_CONSUL_FROM", "source"))
     with progress.step("build the images" if first else "check the images against the sources") as step:
@@ -82,7 +82,8 @@ def build_apart(settings: Settings, *services: str) -> None:
     base.ensure_image(progress, settings.variables.get(MIRROR_VARIABLE, ""))
     base.ensure_compose(progress)
     base.pass_certificates()
-    Compose(settings).run("--profile", "bench", "--profile", "observe", "build", *services, timeout_s=900)
+    profiles = [word for name in ("bench", "observe", "registry") for word in ("--profile", name)]
+    Compose(settings).run(*profiles, "build", *services, timeout_s=900)
 
 
 def _build(compose: Compose, step: Step, services: list[str]) -> BuildOutput:

@@ -34,7 +34,7 @@ TARGETS = (
     *(f"scheduler/core/{name}" for name in ("brake", "constraints", "crash_backoff", "hosts", "order", "jobs", "ordinals")),
     *(f"scheduler/core/{name}" for name in ("gates", "per_host", "placement", "quotas", "reconcile", "rollout")),
     *(f"scheduler/core/{name}" for name in ("sweeps", "timers", "versions")),
-    "scheduler/core/autoscale",
+    *(f"scheduler/core/{name}" for name in ("autoscale", "error_budget")),
     *(f"executor/core/{name}" for name in ("check_status", "endings", "ownership", "retention", "usage")),
     *(f"haproxy/core/{name}" for name in ("guard", "usage", "zones")),
     *(f"cli/{name}" for name in ("findings", "top")),

@@ -101,6 +101,7 @@ def of_chaos(found: dict[str, Any], verdict: str, good: bool) -> Run:
         "to a balancer while it was taken away",
         f"slowest recovery {found['slowest_recovery_s']:g} s; p99 of all answers {found['p99_s'] * 1000:.0f} ms; "
         f"seed {found['seed']}",
+        *found.get("budgets", ()),
         *found["broken"],
     ]
     bands, sections = [], []

@@ -20,6 +20,8 @@ def addresses(settings: Settings) -> None:
     ]
     if settings.observe:
         rows.append(("Prometheus", [settings.url("PROMETHEUS", 1, page) for page in ("/targets", "/alerts")]))
+    if settings.registry:
+        rows.append(("registry, for eratos build", [f"127.0.0.1:{settings.port('REGISTRY')}/..."]))
     say()
     for what, urls in rows:
         say(f"  {what:32}{'  '.join(urls)}")

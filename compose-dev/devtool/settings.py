@@ -39,7 +39,9 @@ _REMEMBERED = re.compile(
     r"ERATOS_(\w+_PORT|CONSUL_FROM|CONSUL_IMAGE|DEBIAN_MIRROR|AGENT_RESOURCES|DOCKER_SOCKET|NETWORK|BRIDGES|LOG_REQUESTS)"
 )
 #: First port of each numbered kind: balancer1 has 8000, balancer2 8001 and so on.
-_FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050, "CONSUL": 8500, "PROMETHEUS": 9190}
+_FIRST_PORT = {"BALANCER": 8000, "STATS": 9090, "API": 8080, "MASTER": 5050, "CONSUL": 8500, "PROMETHEUS": 9190, "REGISTRY": 5000}
+#: Kinds of which there is one, so that variables and services have no number.
+_SINGLE = {"PROMETHEUS": "prometheus", "REGISTRY": "registry"}
 
 #: Kinds of ports that listen with TLS where the cluster is secure.
 WITH_TLS = ("API", "CONSUL")
@@ -47,7 +49,7 @@ WITH_TLS = ("API", "CONSUL")
 
 def port_variable(kind: str, number: int) -> str:
     """Return the variable that moves a port; the first Consul server's has no number, as it was once the only one."""
-    return f"ERATOS_{kind}_PORT" if (kind, number) in (("CONSUL", 1), ("PROMETHEUS", 1)) else f"ERATOS_{kind}{number}_PORT"
+    return f"ERATOS_{kind}_PORT" if kind in _SINGLE or (kind, number) == ("CONSUL", 1) else f"ERATOS_{kind}{number}_PORT"
 
 
 @dataclass
@@ -61,6 +63,7 @@ class Settings:
     secure: bool = False  #: whether everybody is asked who they are (secure.yaml)
     zones: int = 0  #: in how many zones the balancers are, each preferring its own; 0: in none
     observe: bool = False  #: whether Prometheus is part of it
+    registry: bool = False  #: whether a registry for images is part of it
 
     def port(self, kind: str, number: int = 1) -> int:
         """Return the port on this machine of, for instance, ("BALANCER", 2); kinds are those of `_FIRST_PORT`."""
@@ -80,9 +83,10 @@ class Settings:
             "API": ("scheduler", SCHEDULERS),
             "MASTER": ("master", MASTERS),
             "PROMETHEUS": ("prometheus", int(self.observe)),
+            "REGISTRY": ("registry", int(self.registry)),
         }
         return {
-            port_variable(kind, number): (service if kind == "PROMETHEUS" else f"{service}{number}", self.port(kind, number))
+            port_variable(kind, number): (_SINGLE.get(kind, f"{service}{number}"), self.port(kind, number))
             for kind, (service, count) in kinds.items()
             for number in range(1, count + 1)
         }
@@ -113,6 +117,7 @@ class Settings:
             *(f"consul-balancer{n}" for n in balancers),
             *(f"scheduler{n}" for n in range(1, SCHEDULERS + 1)),
             *(["prometheus"] if self.observe else []),
+            *(["registry"] if self.registry else []),
         ]
 
     def consul_nodes(self) -> set[str]:
@@ -126,7 +131,8 @@ class Settings:
     def remember(self) -> None:
         """Store what was chosen, for later commands."""
         GENERATED.mkdir(parents=True, exist_ok=True)
-        chosen = {name: getattr(self, name) for name in ("agents", "balancers", "zones", "variables", "secure", "observe")}
+        names = ("agents", "balancers", "zones", "variables", "secure", "observe", "registry")
+        chosen = {name: getattr(self, name) for name in names}
         _memory(self.project).write_text(json.dumps(chosen, indent=2) + "\n")
 
     def forget(self) -> None:
@@ -143,6 +149,7 @@ def read_settings(
     secure: bool = False,
     zones: int | None = None,
     observe: bool | None = None,
+    registry: bool | None = None,
 ) -> Settings:
     """Return the settings that options, environment and memory make together. Raise Problem where they are no good."""
     project = environ.get("ERATOS_PROJECT") or DEFAULT_PROJECT
@@ -160,12 +167,19 @@ def read_settings(
         secure=secure or bool(remembered.get("secure")),
         zones=zones if zones is not None else int(remembered.get("zones", 0)),
         observe=bool(remembered.get("observe")) if observe is None else observe,
+        registry=bool(remembered.get("registry")) if registry is None else registry,
     )
     if secure and remembered and not remembered.get("secure"):
         # What lies in its volumes was open to everybody.
         raise Problem(
             f"the cluster {project} was made without --secure",
             "begin anew: ./dev down --volumes; or make another beside it: ERATOS_PROJECT=eratos-secure and other ports",
+        )
+    if settings.secure and settings.registry:
+        # It would take images of anybody on this machine, and hosts would run them.
+        raise Problem(
+            "the registry of --registry asks nobody who they are, so a secure cluster has none",
+            "leave --registry out and name a registry of your own; or make an open cluster beside it (compose-dev/README.md)",
         )
     _check_count("--agents", settings.agents, MOST_AGENTS)
     _check_count("--balancers", settings.balancers, MOST_BALANCERS)

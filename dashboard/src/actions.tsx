@@ -23,6 +23,7 @@ export function podAddress(id: string): string {
 export async function preview(id: string, body: unknown, at = address(id)): Promise<ComponentChildren> {
   const plan = (await call<Plan>("PUT", `${at}?dryRun=true`, body)).body;
   const locked = Object.entries(plan.eratos?.lockedBy ?? {});
+  const held = Object.entries(plan.eratos?.heldBy ?? {});
   return (
     <>
       <ul>
@@ -33,6 +34,11 @@ export async function preview(id: string, body: unknown, at = address(id)): Prom
       {locked.map(([app, deployment]) => (
         <p key={app} class="warn">
           {app} is in deployment {deployment} already: the change is refused unless it is forced.
+        </p>
+      ))}
+      {held.map(([app, why]) => (
+        <p key={app} class="warn">
+          {why}: the change is refused unless it is forced.
         </p>
       ))}
     </>

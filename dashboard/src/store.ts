@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Failure, follow, get, signedIn, signIn, type Following } from "./api.ts";
 import { heed, Part, renew, retry } from "./live.ts";
 import { appsOf, Model, numberOf } from "./model.ts";
-import type { Balancer, Caller, Deployment, Happening, Overview } from "./types.ts";
+import type { Balancer, Caller, Deployment, ErrorBudget, Happening, Overview, TaskUsage } from "./types.ts";
 import { told, type Line } from "./words.ts";
 
 /** All that the timeline tells of, and our own that say what to look at anew. */
@@ -309,6 +309,8 @@ const SAMPLES_MOST = 90;
 
 class Figures {
   balancers: Balancer[] | null = null;
+  /** By app that has one. */
+  budgets: Record<string, ErrorBudget> = {};
   samples: Sample[] = [];
   error = "";
   #readers = new Set<() => void>();
@@ -318,7 +320,11 @@ class Figures {
   join(listener: () => void): () => void {
     this.#readers.add(listener);
     this.#following ??= follow("/v2/balancers", "", {
-      frame: ({ data }) => this.#take((JSON.parse(data) as { balancers: Balancer[] }).balancers),
+      frame: ({ data }) => {
+        const found = JSON.parse(data) as { balancers: Balancer[]; errorBudgets?: Record<string, ErrorBudget> };
+        this.budgets = found.errorBudgets ?? {};
+        this.#take(found.balancers);
+      },
       state: (live, reason) => {
         this.error = live ? "" : (reason?.whole ?? "");
         this.#tell();
@@ -372,6 +378,31 @@ export function useFigures(): Figures {
   const [, draw] = useState(0);
   useEffect(() => figures.join(() => draw((count) => count + 1)), []);
   return figures;
+}
+
+export interface Usages {
+  /** By task; empty until something is known. */
+  tasks: Map<string, TaskUsage>;
+  error: string;
+}
+
+/** What an app's instances take of CPU and memory: a stream of its own, open while a page shows it. */
+export function useUsages(app: string): Usages {
+  const none: Usages = { tasks: new Map(), error: "" };
+  const [found, set] = useState<Usages & { of: string }>({ ...none, of: app });
+  useEffect(() => {
+    const following = follow(`/v2/usage?app=${encodeURIComponent(app)}`, "", {
+      frame: ({ data }) => {
+        const { tasks } = JSON.parse(data) as { tasks: TaskUsage[] };
+        set({ of: app, tasks: new Map(tasks.map((task) => [task.id, task])), error: "" });
+      },
+      state: (live, reason) => {
+        if (!live && reason) set((last) => ({ ...(last.of === app ? last : none), of: app, error: reason.whole }));
+      },
+    });
+    return () => following.stop();
+  }, [app]);
+  return found.of === app ? found : none;
 }
 
 /** The last value that was not null, so that nothing flickers while an answer is on its way. */

@@ -148,6 +148,8 @@ export interface Plan {
   eratos?: {
     apps: Record<string, { version: string | null; starts: number; stops: number; keeps: number }>;
     lockedBy?: Record<string, string>;
+    /** App whose error budget is spent -> the sentence why. */
+    heldBy?: Record<string, string>;
   };
 }
 
@@ -171,6 +173,34 @@ export interface Explanation {
   reasons: Reason[];
   definition: { path: string; verdict: string; message: string }[];
   balancers: string[];
+}
+
+export interface ErrorBudget {
+  /** Percent. */
+  objective: number;
+  window: string;
+  minRequests: number;
+  requests: number;
+  failed: number;
+  allowed: number;
+  /** Share that is left, below 0 beyond it; null: too few requests. */
+  remaining: number | null;
+  burnRate: number;
+  spent: boolean;
+  missing: string;
+  until: string | null;
+}
+
+/** One instance of GET /v2/usage; null: not known. */
+export interface TaskUsage {
+  id: string;
+  ageSeconds: number | null;
+  cpus: number | null;
+  cpusLimit: number | null;
+  memBytes: number | null;
+  memLimitBytes: number | null;
+  /** Why something is not known. */
+  missing: string;
 }
 
 export interface Caller {

@@ -9,7 +9,8 @@ import { met, picture, told as toldNeed } from "../src/needs.ts";
 import { stable, state, versionsOf } from "../src/pods.ts";
 import { share, told as toldQuota } from "../src/quotas.ts";
 import { lines } from "../src/tree.ts";
-import type { App, EndedRun, Happening, Job, Need, Pod, Quota } from "../src/types.ts";
+import type { App, EndedRun, ErrorBudget, Happening, Job, Need, Pod, Quota, TaskUsage } from "../src/types.ts";
+import { left, taken } from "../src/usage.ts";
 import { told as toldEvent } from "../src/words.ts";
 
 const event = (eventType: string, fields: object = {}): Happening => ({ eventType, timestamp: "2026-01-01T00:00:00Z", ...fields });
@@ -205,4 +206,33 @@ test("what changes while an answer is on its way is asked once more, and an erro
   await pass();
   assert.deepEqual([part.value, part.error, answers.length], [3, "", 3], "and what did not fail is not");
   leave();
+});
+
+function usage(more: Partial<TaskUsage> = {}): TaskUsage {
+  const found = { id: "t", ageSeconds: 1.6, cpus: 0.254, cpusLimit: 0.5, memBytes: 12 * 1024 * 1024, memLimitBytes: 32 * 1024 * 1024, missing: "" };
+  return { ...found, ...more };
+}
+
+test("what an instance takes stands beside what it may, and what is not known is no 0", () => {
+  assert.deepEqual(taken(usage()), { cpu: "0.25 / 0.5 CPU", memory: "12 MiB / 32 MiB", title: "0.25 / 0.5 CPUs and 12 MiB / 32 MiB of memory, measured 2 s ago" });
+  const { cpu, memory } = taken(usage({ cpus: 0, cpusLimit: null, memLimitBytes: null }));
+  assert.deepEqual([cpu, memory], ["0 CPU", "12 MiB"]);
+  const unknown = taken(usage({ cpus: null, memBytes: null, ageSeconds: null, missing: "the executor does not answer" }));
+  assert.deepEqual([unknown.cpu, unknown.memory, unknown.title], ["? CPU", "?", "the executor does not answer"]);
+  assert.deepEqual(taken(undefined), { cpu: "", memory: "", title: "" });
+});
+
+function budget(more: Partial<ErrorBudget> = {}): ErrorBudget {
+  const counted = { requests: 100_000, failed: 40, allowed: 100, remaining: 0.6, burnRate: 0.404 };
+  return { objective: 99.9, window: "1h", minRequests: 50, ...counted, spent: false, missing: "", until: null, ...more };
+}
+
+test("an error budget says what is left of it, and when that is not well", () => {
+  assert.deepEqual(left(budget()), { tone: "good", share: 0.6, head: "60% left", text: "40 of 100,000 requests failed, 100 may; burn rate 0.4" });
+  assert.deepEqual([left(budget({ remaining: 0.2 })).tone, left(budget({ burnRate: 1.1 })).tone], ["warn", "warn"]);
+  const { tone, share: part, head } = left(budget({ remaining: -0.5, spent: true }));
+  assert.deepEqual([tone, part, head], ["bad", 0, "Spent, and 50% beyond it"]);
+  assert.equal(left(budget({ remaining: 0.05, spent: true })).tone, "bad");
+  assert.equal(left(budget({ remaining: 0, spent: true })).head, "Spent");
+  assert.deepEqual([left(budget({ remaining: null })).head, left(budget({ remaining: null })).tone], ["Fewer than 50 requests came", "plain"]);
 });

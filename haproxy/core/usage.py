@@ -31,8 +31,8 @@ STATISTICS = "eratos:statistics"
 BACKEND = "BACKEND"
 #: Those that :class:`Figures` come from.
 _COUNTED = (
-    *("weight", "rate", "hrsp_5xx", "rtime", "eresp", "stot", "qcur"),
-    *(f"hrsp_{kind}" for kind in ("1xx", "2xx", "3xx", "4xx", "other")),
+    *("weight", "rate", "hrsp_5xx", "rtime", "eresp", "stot", "qcur", "srv_abrt", "hrsp_other"),
+    *(f"hrsp_{kind}" for kind in ("1xx", "2xx", "3xx", "4xx")),
 )
 #: The columns of ``show stat`` in use.
 _COLUMNS = ("pxname", "svname", "scur", "qcur", "status", "addr", "mode", "uweight", "type")
@@ -122,14 +122,18 @@ class Figures:
     broken: int = 0  #: answers that did not come, or not to their end, since then
     came: int = 0  #: requests, in mode tcp connections, that were sent there since then
     queued: int = 0  #: requests or connections that wait for it now; of a backend, for any of its servers
+    cut: int = 0  #: answers that had begun and did not come to their end, since then
+    unanswered: int = 0  #: of those answered, the ones without a status: the client left before there was one
 
 
 def parse_figures(answer: str) -> dict[tuple[str, str], Figures]:
     """Read what is counted in the answer to ``show stat``, by backend and server."""
     found = {}
     for line in csv.DictReader(answer.lstrip("# ").splitlines()):
-        weight, rate, failed, answer_ms, broken, came, queued, *answered = (int(line.get(column) or 0) for column in _COUNTED)
-        counted = Figures(weight, rate, failed, answer_ms, sum(answered) + failed, broken, came, queued)
+        values = (int(line.get(column) or 0) for column in _COUNTED)
+        weight, rate, failed, answer_ms, broken, came, queued, cut, unanswered, *answered = values
+        total = sum(answered) + unanswered + failed
+        counted = Figures(weight, rate, failed, answer_ms, total, broken, came, queued, cut, unanswered)
         found[line["pxname"], line["svname"]] = counted
     return found
 

@@ -36,8 +36,8 @@ def shown(state: State, app: App, now: float) -> Json | None:
         return None
     found, scaler, last = measured(state, app, now), state.scalers.get(app.id), state.scalings.get(app.id)
     advice = scaler.last if scaler is not None and app.instances else None
-    halted = scaling.halt(state, app)
     wanted = advice.instances if advice is not None else app.instances
+    halted = scaling.halt(state, app, wanted)
     limit = scaling.limited(state, app, wanted) if wanted > app.instances else ""
     said = [advice.text if advice is not None else "", *(f"nothing is changed: {why}" for why in (halted, limit) if why)]
     until = advice.until if advice is not None and advice.until is not None and advice.until > now else None

@@ -5,7 +5,7 @@ in :data:`PERIOD_S` however many want to. A stream (``Accept: text/event-stream`
 :data:`PERIOD_S`: HAProxy's figures change all the time.
 
 ``app``, once or several times, gives the services of those apps alone, and what balancers do not serve of them yet
-(:mod:`rotation`).
+(:mod:`rotation`). How the error budgets of apps stand by what balancers count is told where there are any.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from . import companions, rotation
+from eratos.scheduler.core.state import State
+
+from . import budgets, companions, rotation
 from .accept import JSON, preferred
 from .answers import Json
 from .caller import Caller, RoleRoute, Viewer
@@ -68,6 +70,8 @@ async def _shown(ctx: Context, asked: _Asked, caller: Caller, app_ids: Sequence[
         return (everything or (owner is not None and caller.sees(owner))) and (not app_ids or owner in app_ids)
 
     shown: Document = {"balancers": [_balancer(balancer, status, owners, may) for balancer, status in found]}
+    kept = await run_in_threadpool(ctx.controller.read, lambda state: _budgets(state, caller, app_ids))
+    shown |= {"errorBudgets": kept} if kept else {}
     if app_ids:
         seen = [app_id for app_id in app_ids if caller.sees(app_id)]
         # After the balancers: what became ready meanwhile is said to be missing, rather than missing and not said.
@@ -76,6 +80,11 @@ async def _shown(ctx: Context, asked: _Asked, caller: Caller, app_ids: Sequence[
         compared = rotation.compare(ports, statuses, ctx.controller.consul_trouble())
         shown["rotation"] = [{"app": item.app_id, "message": item.message, "awaited": item.awaited} for item in compared]
     return shown
+
+
+def _budgets(state: State, caller: Caller, app_ids: Sequence[str]) -> Document:
+    apps = (app for app in state.apps.values() if app.error_budget is not None and (not app_ids or app.id in app_ids))
+    return {app.id: budgets.shown(state, app) for app in apps if caller.sees(app.id)}
 
 
 def _balancer(balancer: Balancer, status: Document | str, owners: Mapping[str, str], may: Callable[[str], bool]) -> Document:

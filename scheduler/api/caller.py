@@ -7,6 +7,8 @@ about, all of them. Lists hold what their caller may view.
 
 from __future__ import annotations
 
+import difflib
+import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
@@ -14,9 +16,11 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 
+from eratos.common.browser_guard import READING
+from eratos.marathon.strict_json import shortened
 from eratos.scheduler.access.roles import ANYBODY, Identity, Role
 
-from .errors import ApiError
+from .errors import ApiError, invalid
 
 #: Where the gate leaves the caller in a request's scope.
 SCOPE: Final = "eratos.caller"
@@ -71,11 +75,37 @@ def _asks_for(role: Role, *, everywhere: bool = False) -> Callable[[Request], Aw
             caller.require(role, ("/",))
         else:
             caller.hold(role)
+        if request.method not in READING:
+            _refuse_misspelt(request)
         return caller
 
     hold.role = role.name.lower() + (EVERYWHERE if everywhere else "")  # type: ignore[attr-defined]
     return hold
 
+
+def _refuse_misspelt(request: Request) -> None:
+    """Refuse parameters of a change that none has and one may be meant by: ``dryrun=true`` must not change anything.
+
+    Others are left alone, as by Marathon: clients have reasons of their own for them. Raises InvalidApp.
+    """
+    route = request.scope.get("route")
+    known = {field.alias for field in route.dependant.query_params} if isinstance(route, APIRoute) else set()
+    for name in itertools.islice((name for name in request.query_params if name not in known), _PARAMETERS_READ):
+        plain = {_plainly(each): each for each in known}
+        near = plain.get(_plainly(name)) or next(iter(difflib.get_close_matches(name[:_NAME_READ], known, 1, _NEAR)), "")
+        if near:
+            raise invalid(f"/{shortened(name)}", f"is no parameter of this address: did you mean {near}?")
+
+
+def _plainly(name: str) -> str:
+    return name[:_NAME_READ].lower().replace("_", "").replace("-", "")
+
+
+#: Parameters of a request that are looked at, and characters of a name.
+_PARAMETERS_READ: Final = 20
+_NAME_READ: Final = 64
+#: Share of characters that a misspelling has in common with what was meant.
+_NEAR: Final = 0.75
 
 #: Parameters of handlers. ``Operator`` has its role for everything: the cluster's own affairs belong to no app.
 Viewer = Annotated[Caller, Depends(_asks_for(Role.VIEW))]

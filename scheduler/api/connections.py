@@ -1,4 +1,8 @@
-"""Bounds on what clients may hold without asking for anything: connections in all, and the time that a request's head takes."""
+"""Bounds on what clients may hold without asking for anything: connections in all, and the time that a request's head takes.
+
+The last tenth of the connections is not for an address that has more than half of all already: whoever follows events or logs
+without end must not keep others out, who ask whether the process lives.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,10 @@ HEAD_S: Final = 20.0
 _TOLD_EVERY_S: Final = 60.0
 
 
+def _address(connection: Any) -> str:
+    return connection.client[0] if connection.client else ""
+
+
 def bounded(most: int, head_s: float = HEAD_S) -> type[asyncio.Protocol]:
     """Return uvicorn's protocol for connections of which there are ``most`` at the same time; further ones are closed."""
 
@@ -26,13 +34,20 @@ def bounded(most: int, head_s: float = HEAD_S) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            if len(self.connections) <= most:
+            if len(self.connections) <= most and not self._has_most():
                 self._expect_head()
                 return
             if self.loop.time() - Bounded.told_at > _TOLD_EVERY_S:
                 Bounded.told_at = self.loop.time()
-                log.warning("%d connections are open, more are refused: see --http-connections", most)
+                log.warning("%d connections are open, more are refused: see --http-connections", len(self.connections) - 1)
             transport.abort()
+
+        def _has_most(self) -> bool:
+            """Return whether few connections are left, and the client's address has most of the others."""
+            if len(self.connections) <= most - most // 10:
+                return False
+            of_one = sum(_address(other) == _address(self) for other in self.connections)
+            return 2 * of_one > most
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
 from eratos.common import keys
 from eratos.marathon import ids, strict_json
@@ -312,7 +313,7 @@ def path_id(value: str, what: str = "App") -> str:
 
 
 async def raw_body(request: Request) -> bytes:
-    """Read a body of bounded length, in bounded time. Raises ApiError."""
+    """Read a whole body of bounded length, in bounded time. Raises ApiError."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
@@ -322,6 +323,9 @@ async def raw_body(request: Request) -> bytes:
                     raise ApiError(413, f"the request is longer than {BODY_BYTES_MAX} bytes: send fewer apps at a time")
     except TimeoutError:
         raise ApiError(408, f"the request's body was not here within {BODY_S:.0f} s: send it faster, or in parts") from None
+    except ClientDisconnect:
+        # Whoever hears this is the log of changes.
+        raise ApiError(400, "the connection ended before the request's body was here") from None
     return bytes(body)
 
 

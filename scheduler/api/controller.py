@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from eratos.common.exposition import Family
 from eratos.scheduler.core.actions import Reply
 from eratos.scheduler.core.events import Command
 from eratos.scheduler.core.state import State
@@ -53,6 +54,9 @@ class Controller(Protocol):
 
     def consul_trouble(self) -> str:
         """Return why no Consul is heard, or an empty text."""
+
+    def loop_families(self) -> Sequence[Family]:
+        """Return what the loop of the leader counts of itself; none where this process does not lead."""
 
     def look_around(self) -> None:
         """Have agents asked soon what they have free, unless that was done of late: somebody looks at the cluster."""

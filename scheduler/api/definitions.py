@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -11,8 +12,9 @@ from typing import Any
 from eratos.common import names
 from eratos.marathon import definition, ids
 from eratos.marathon.app import App
-from eratos.marathon.errors import InvalidApp, Problem
+from eratos.marathon.errors import PROBLEMS_MOST, InvalidApp, Problem
 from eratos.marathon.group import NO_GROUPS, Group, dependency_cycle, restart_cycle
+from eratos.marathon.normalise import has_volumes
 from eratos.marathon.pod import Pod
 from eratos.marathon.pydantic_errors import kind
 from eratos.scheduler.access.policy import Policy
@@ -29,6 +31,8 @@ _RIVALS = (
 )
 
 SCALE_BY_MAX = 1_000_000
+#: Ids that one which is none's is compared with, to say what may be meant.
+_COMPARED_MOST = 100
 
 
 def updated(existing: App | None, body: Any, app_id: str, *, partial: bool) -> App:
@@ -102,6 +106,12 @@ def _kept(existing: App, given: Mapping[str, Any]) -> dict[str, Any]:
                 kept.pop(field, None)
     container = given.get("container")
     docker = container.get("docker") if isinstance(container, Mapping) else None
+    if given.get("uris"):
+        kept.pop("fetch", None)
+    if existing.resident and not has_volumes({**kept, **given}, "persistent"):
+        # They are what goes with the volumes that there are no more.
+        kept.pop("residency", None)
+        kept.pop("unreachableStrategy", None)
     if given.get("ipAddress") or (isinstance(docker, Mapping) and docker.get("network")):
         kept.pop("networks", None)
     if _mode(kept | dict(given)) != existing.network:
@@ -114,10 +124,10 @@ def _kept(existing: App, given: Mapping[str, Any]) -> dict[str, Any]:
 def _mode(app: Mapping[str, Any]) -> str:
     try:
         if "networks" in app:
-            return "host" if app["networks"][0]["mode"] == "host" else "bridge"
+            return "host" if str(app["networks"][0]["mode"]).lower() == "host" else "bridge"
         if app.get("ipAddress"):
             return "bridge"
-        return "host" if app["container"]["docker"]["network"] == "HOST" else "bridge"
+        return "host" if str(app["container"]["docker"]["network"]).upper() == "HOST" else "bridge"
     except (LookupError, TypeError):
         return "host"
 
@@ -184,7 +194,9 @@ def check(
         problems += _role(app, role)
         problems += _size(app)
         problems += _requires(after, app)
-        problems += _required(apps.get(app.id), app, after)
+        if len(problems) > PROBLEMS_MOST:
+            break
+    problems += itertools.islice(_required(apps, wanted, after), PROBLEMS_MOST)
     if any(app.eratos.requires for app in wanted) and (cycle := restart_cycle(after)):
         message = f"restart each other in a circle, {' -> '.join(cycle)}: tell one by a command or a signal (onChange)"
         problems.append(Problem("/eratos/requires", message))
@@ -226,8 +238,8 @@ def _requires(apps: Mapping[str, App], app: App) -> Iterator[Problem]:
             continue
         place, other = f"/eratos/requires/{name}", apps.get(wanted.app)
         if other is None:
-            near = difflib.get_close_matches(wanted.app, apps, 1)
-            instead = f"did you mean {near[0]}?" if near else "apply it first, or with this one in a group"
+            near = _near(wanted.app, apps)
+            instead = f"did you mean {near}?" if near else "apply it first, or with this one in a group"
             yield Problem(f"{place}/app", f"is {wanted.app}, and there is no such app: {instead}")
         elif not other.ports:
             yield Problem(f"{place}/app", f"is {wanted.app}, which has no port")
@@ -236,14 +248,24 @@ def _requires(apps: Mapping[str, App], app: App) -> Iterator[Problem]:
             yield Problem(f"{place}/port", f"is {wanted.port}, the named ports of {wanted.app} are {named}: correct it")
 
 
-def _required(before: App | None, app: App, apps: Mapping[str, App]) -> Iterator[Problem]:
-    """Find ports that are taken away from an app while others require them."""
-    had = {port.name for port in before.ports} if before is not None else set()
-    gone = had - {port.name for port in app.ports}
+def _near(app_id: str, apps: Mapping[str, App]) -> str:
+    """Return an app that may be meant by the id of none, or nothing. Few are compared, as that takes longer than all else."""
+    last, group = app_id.rpartition("/")[2], ids.parent(app_id)
+    if same := next((other for other in apps if other.rpartition("/")[2] == last), ""):
+        return same
+    there = [other for other in apps if ids.parent(other) == group] or apps
+    return next(iter(difflib.get_close_matches(app_id, itertools.islice(there, _COMPARED_MOST), 1)), "")
+
+
+def _required(before: Mapping[str, App], wanted: Iterable[App], apps: Mapping[str, App]) -> Iterator[Problem]:
+    """Find ports that are taken away from apps while others require them."""
+    gone = {(app.id, port.name) for app in wanted if app.id in before for port in before[app.id].ports if port.name}
+    gone -= {(app_id, port.name) for app_id in {app_id for app_id, _ in gone} for port in apps[app_id].ports}
     for other in apps.values() if gone else ():
-        for name, wanted in other.eratos.requires.items():
-            if wanted.app == app.id and wanted.port in gone and other.id != app.id:
-                message = f"miss the port {wanted.port}, which {other.id} requires as {name}: change that first"
+        for name, required in other.eratos.requires.items():
+            if (required.app, required.port) in gone and other.id != required.app:
+                app = apps[str(required.app)]
+                message = f"miss the port {required.port}, which {other.id} requires as {name}: change that first"
                 yield Problem("/container/portMappings" if app.network == "bridge" else "/portDefinitions", message)
 
 

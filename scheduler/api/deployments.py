@@ -79,19 +79,27 @@ def router(ctx: Context) -> APIRouter:
             return Response(status_code=202)
         return deployed(ctx.submit(caller, app_ids, RollBack(deployment_id)))
 
+    def steered(caller: Deployer, deployment_id: str, command: Command) -> JSONResponse:
+        app_ids = ctx.controller.read(lambda state: _app_ids(state, deployment_id))
+        if not app_ids:
+            raise _unknown(deployment_id)
+        reply = ctx.submit(caller, app_ids, command)
+        return deployed(reply, body={"deploymentId": reply.deployment_id})
+
     def steer(path: str, what: str, command: Callable[[str], Command]) -> None:
         @routes.post(path, summary=what)
         @ctx.change
         def change(caller: Deployer, deployment_id: str) -> JSONResponse:
-            app_ids = ctx.controller.read(lambda state: _app_ids(state, deployment_id))
-            if not app_ids:
-                raise _unknown(deployment_id)
-            reply = ctx.submit(caller, app_ids, command(deployment_id))
-            return deployed(reply, body={"deploymentId": reply.deployment_id})
+            return steered(caller, deployment_id, command(deployment_id))
 
     steer("/{deployment_id}/pause", "Let it come no further", Pause)
     steer("/{deployment_id}/resume", "Let it go on", lambda deployment_id: Pause(deployment_id, paused=False))
-    steer("/{deployment_id}/promote", "Let apps go on that stand at a gate of their canary", Promote)
+
+    @routes.post("/{deployment_id}/promote", summary="Let apps go on that stand at a gate of their canary")
+    @ctx.change
+    def promote(caller: Deployer, deployment_id: str, force: bool = False) -> JSONResponse:
+        return steered(caller, deployment_id, Promote(deployment_id, force))
+
     return routes
 
 

@@ -163,7 +163,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("get", "/v2/overview"): Operation({200: ref("Overview")}, None, (404, 422)),
     ("get", "/v2/balancers"): Operation({200: ref("Balancers")}, None, (404, 422), {"text/event-stream": STREAMED}),
     ("get", "/v2/requests/{request_id}"): Operation({200: ref("ServedRequest")}),
-    ("get", "/v2/usage"): Operation({200: ref("Usages")}, None, (404, 422)),
+    ("get", "/v2/usage"): Operation({200: ref("Usages")}, None, (404, 422), {"text/event-stream": STREAMED}),
     ("get", "/v2/tunnels/exec"): Operation({200: TUNNEL}, None, (404, 409)),
     ("get", "/v2/tunnels/forward"): Operation({200: TUNNEL}, None, (404, 409)),
     ("get", "/v2/leader"): Operation({200: ref("Leader")}, None, (404,)),

@@ -16,7 +16,7 @@ from eratos.common.times import timestamp
 from eratos.marathon.errors import InvalidApp, Problem
 from eratos.marathon.pydantic_errors import kind
 from eratos.scheduler.access.roles import Role
-from eratos.scheduler.core import drains
+from eratos.scheduler.core import drains, maintenance
 from eratos.scheduler.core.events import DeleteDrain, PutDrain
 from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.mesos_types import TaskState
@@ -89,6 +89,8 @@ def shown(state: State, host: str, now: float) -> dict[str, Any]:
         for app_id in sorted({instance.app_id for instance in there} & state.in_need.keys())
         if (launches := state.launches.get(app_id)) is not None
     ]
+    staying = {i.app_id: why for i in there if not i.stopping and (why := maintenance.held(state, i))}
+    waits += [{"app": app_id, "message": f"{why}; with a deadline it moves at once"} for app_id, why in sorted(staying.items())]
     since = {"host": host, "since": timestamp(drain.since), "by": drain.by, **ends}
     return {**since, "left": left, "empty": not left, "waits": waits}
 

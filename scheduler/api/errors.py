@@ -62,6 +62,7 @@ _STATUS = {
     Refusal.LOCKED: 409,
     Refusal.NOT_POSSIBLE: 409,
     Refusal.QUOTA: 422,
+    Refusal.BUDGET: 409,
     Refusal.BROKEN: 500,
 }
 

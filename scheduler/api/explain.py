@@ -13,14 +13,15 @@ from eratos.common.times import timestamp
 from eratos.marathon import labels
 from eratos.marathon.app import App
 from eratos.marathon.notes import notes
-from eratos.scheduler.core import deployments, ordinals, per_host, quotas, rollout, volumes
+from eratos.scheduler.core import budgets as error_budgets
+from eratos.scheduler.core import deployments, maintenance, ordinals, per_host, quotas, rollout, volumes
 from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.launches import Launches
 from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.state import Deployment, State
 
-from . import autoscaling, queue, quota_use
+from . import autoscaling, budgets, queue, quota_use
 
 Json = dict[str, Any]
 
@@ -50,10 +51,16 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
         "old": counts.old,
         "waiting": len(fleet.waiting) + (launches.unmade if launches is not None else 0),
         "stopping": counts.stopping,
-        "reasons": [*_of_deployment(state, app, now), *_reasons(state, app, now), *_left_out(state, app, left_out)],
+        "reasons": [
+            *_of_budget(state, app),
+            *_of_deployment(state, app, now),
+            *_reasons(state, app, now),
+            *_left_out(state, app, left_out),
+        ],
         "definition": [{"path": note.path, "verdict": note.verdict, "message": note.text} for note in notes(app)],
         "quotas": [quota_use.shown(quota, quotas.used(state, quota.path)) for quota in quotas.around(state, app.id)],
         "autoscale": autoscaling.shown(state, app, now),
+        "errorBudget": budgets.shown(state, app),
         "queue": queue.offers_summary(launches or Launches()) if app.id in state.in_need else None,
     }
     if app.per_host:
@@ -63,6 +70,14 @@ def explain(state: State, app: App, now: float, left_out: Mapping[str, Sequence[
         unready = [lack._asdict() for lack in ordinals.lacking(state, app)]
         shown["ordinals"] = {"notReady": unready[:HOSTS_MOST], "more": max(0, len(unready) - HOSTS_MOST)}
     return shown
+
+
+def _of_budget(state: State, app: App) -> Iterator[Json]:
+    """What a spent error budget holds, with the instances that stay for it on hosts that are drained."""
+    if message := budgets.reason(state, app):
+        there = [instance for instance in state.instances_of(app.id) if not instance.waiting]
+        staying = [instance for instance in there if maintenance.held(state, instance)]
+        yield _reason("ErrorBudget", message, staying, error_budgets.until(state, app.id))
 
 
 def _of_deployment(state: State, app: App, now: float) -> Iterator[Json]:
@@ -87,8 +102,10 @@ def _of_deployment(state: State, app: App, now: float) -> Iterator[Json]:
             yield _reason("Canary", _at_judged_gate(state, found, app, most, now), (), None)
         else:
             hold_s = labels.canary_hold_s(app.labels)
-            way_on = f"eratos deployment promote {change.deployment_id}" if hold_s is None else "it goes on by itself"
-            until = None if hold_s is None else found.reached[app.id] + hold_s
+            held = bool(deployments.held_at_gate(state, found, app.id))
+            promote = f"eratos deployment promote {change.deployment_id}{' --force' if held else ''}"
+            way_on = "it goes on by itself" if hold_s is not None and not held else promote
+            until = None if hold_s is None or held else found.reached[app.id] + hold_s
             ready = f"{most} of {app.instances} instances are of the new version and ready"
             traffic = f"; {_traffic(state, app)}" if deployments.beside(state, app.id) else ""
             yield _reason("Canary", f"{ready}{traffic}: {way_on}", (), until)

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from eratos.common import keys
 from eratos.common.browser_guard import READING, BrowserGuard
 from eratos.common.log import fields
+from eratos.marathon.strict_json import shortened
 from eratos.scheduler.access.authenticator import Authenticator, TooManyGuesses, WrongCredentials
 from eratos.scheduler.access.roles import ANYBODY, STRANGER, Identity
 from eratos.scheduler.access.throttle import Bucket
@@ -117,6 +118,10 @@ class Gate:
         )
         if refused is not None:
             return error(refused.status, refused.reason)
+        coding = headers.get("content-encoding", "").strip().lower()
+        if has_body and coding not in ("", "identity"):
+            message = f"a body must come as it is, not compressed as {shortened(coding)!r}: send it without Content-Encoding"
+            return error(415, message, {"Accept-Encoding": "identity"})
         if self._access.guard.allowed_origin(headers.get("origin")) and _is_preflight(scope, headers):
             return Response(status_code=204)
         if length.isdigit() and int(length) > BODY_BYTES_MAX:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import threading
 from typing import Any, Final
@@ -34,6 +35,10 @@ def shown() -> dict[str, str]:
     return {"ROOT": _name(logging.root.level)} | {name: _shown(logging.getLogger(name)) for name in sorted(known)}
 
 
+def _own() -> list[str]:
+    return [name for name in list(logging.root.manager.loggerDict) if name == OWN or name.startswith(f"{OWN}.")]
+
+
 def _shown(logger: logging.Logger) -> str:
     return _name(logger.level) if logger.level else f"{_name(logger.getEffectiveLevel())} (inherited)"
 
@@ -59,6 +64,11 @@ class LogLevels:
         name, level, duration_s = body.get("logger"), body.get("level"), body.get("durationSeconds")
         if not isinstance(name, str) or not (name == OWN or name.startswith(OWN + ".")) or len(name) > 200:
             raise invalid("/logger", f"must be {OWN}, or one below it such as {OWN}.scheduler.loop")
+        if name not in logging.root.manager.loggerDict:
+            # Nothing would ever come of it.
+            near = difflib.get_close_matches(name, _own(), 1)
+            instead = f"did you mean {near[0]}?" if near else "GET /logging names those that there are"
+            raise invalid("/logger", f"is {name}, and there is no such logger: {instead}")
         if not isinstance(level, str) or level.lower() not in LEVELS:
             raise invalid("/level", f"must be one of {', '.join(LEVELS)}")
         if duration_s is not None and (

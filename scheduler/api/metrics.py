@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,10 +13,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from eratos.common.exposition import Family
 from eratos.marathon.job import path_of
-from eratos.scheduler.core import per_host, rollout
+from eratos.scheduler.core import drains, per_host, rollout
+from eratos.scheduler.core.error_budget import Ledger
 from eratos.scheduler.core.refusals import Unavailable
-from eratos.scheduler.core.state import State
+from eratos.scheduler.core.state import Outcome, State
 
 from . import autoscaling
 from .accept import JSON, TEXT, preferred
@@ -45,11 +48,14 @@ class StateCollector(Collector):
         try:
             totals, instances, apps = self._controller.read(lambda state: _count(state, self._clock()))
             autoscaled = self._controller.read(lambda state: _autoscaled(state, self._clock()))
+            budgets = self._controller.read(_budgets)
             histories = self._controller.read(lambda state: dict(state.histories))
+            over = self._controller.read(lambda state: dict(state.ends))
         except Unavailable:
             return
         for name, value in totals.items():
             yield _gauge(f"eratos_{name}", _HELP[name], value)
+        yield from map(_metric, self._controller.loop_families())
         yield _per_state(instances)
         wanted = GaugeMetricFamily("eratos_app_instances_wanted", "Instances that an app asks for", labels=["app"])
         ready = GaugeMetricFamily("eratos_app_instances_ready", "Instances that may get traffic", labels=["app"])
@@ -59,6 +65,7 @@ class StateCollector(Collector):
         yield wanted
         yield ready
         yield from _of_autoscaling(autoscaled)
+        yield from _of_budgets(budgets)
         ended = CounterMetricFamily(
             "eratos_job_instants", "Runs of a job that ended, and instants missed", labels=["job", "outcome"]
         )
@@ -67,12 +74,22 @@ class StateCollector(Collector):
             for outcome, count in counts.items():
                 ended.add_metric([job_id, outcome], count)
         yield ended
+        deployed = CounterMetricFamily(
+            "eratos_deployments_ended", "Deployments that ended since this scheduler leads, by how", labels=["outcome"]
+        )
+        for how in Outcome:
+            deployed.add_metric([how.value.replace(" ", "_")], over.get(how, 0))
+        yield deployed
 
 
 _HELP = {
     "connected": "1 while subscribed with a Mesos master",
     "apps": "Apps",
     "deployments": "Deployments under way",
+    "deployments_paused": "Deployments that are paused",
+    "deployments_at_gate": "Deployments of which an app stands at a gate of its canary",
+    "hosts_drained": "Hosts that are drained because somebody asked for it",
+    "drain_instances_left": "Instances that are still on hosts that are drained",
     "jobs": "Jobs",
     "job_runs_active": "Runs of jobs that have not ended",
     "instances_waiting": "Instances that wait for an offer",
@@ -90,6 +107,10 @@ def _count(state: State, now: float) -> _Counts:
         "connected": float(state.connected),
         "apps": float(len(state.apps)),
         "deployments": float(len(state.deployments)),
+        "deployments_paused": float(sum(found.record.paused for found in state.deployments.values())),
+        "deployments_at_gate": float(sum(bool(found.reached) for found in state.deployments.values())),
+        "hosts_drained": float(len(state.drains)),
+        "drain_instances_left": float(sum(1 for hostname in state.drains for _ in drains.instances(state, hostname))),
         "jobs": float(len(state.jobs)),
         "job_runs_active": float(len(state.runs)),
         "instances_waiting": float(sum(len(state.fleet(app_id).waiting) for app_id in state.in_need)),
@@ -133,6 +154,38 @@ def _of_autoscaling(apps: Mapping[str, _Scaled]) -> Iterable[Metric]:
         for target, value in measured.items():
             loads.add_metric([app_id, target], value)
     return advised, missing, loads
+
+
+def _budgets(state: State) -> dict[str, Ledger]:
+    found = ((app.id, state.budgets.get(app.id)) for app in state.apps.values() if app.error_budget is not None)
+    return {app_id: copy(ledger) for app_id, ledger in found if ledger is not None}
+
+
+def _of_budgets(apps: Mapping[str, Ledger]) -> Iterable[Metric]:
+    left, burn, spent, missing = (
+        GaugeMetricFamily(f"eratos_app_error_budget_{name}", text, labels=["app"])
+        for name, text in (
+            ("remaining_ratio", "Share of an app's error budget that is left, below 0 beyond it"),
+            ("burn_rate", "How many times faster than its error budget allows an app's requests fail of late"),
+            ("spent", "1 while what is planned of an app waits for its error budget"),
+            ("missing", "1 while figures are missing, of which nothing is spent or earned"),
+        )
+    )
+    for app_id, ledger in sorted(apps.items()):
+        if ledger.balance.remaining is not None:
+            left.add_metric([app_id], ledger.balance.remaining)
+        burn.add_metric([app_id], ledger.balance.burn_rate)
+        spent.add_metric([app_id], float(ledger.spent))
+        missing.add_metric([app_id], float(bool(ledger.missing)))
+    return left, burn, spent, missing
+
+
+def _metric(found: Family) -> Metric:
+    """Return a family that another part of this process counts, in the client's form."""
+    metric = Metric(found.name, found.text, found.kind)
+    for sample in found.samples:
+        metric.add_sample(found.name + sample.suffix, dict(sample.labels), sample.value)
+    return metric
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

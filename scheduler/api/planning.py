@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 from eratos.marathon.app import App
-from eratos.scheduler.core import deployments, per_host
+from eratos.scheduler.core import budgets, deployments, per_host
 from eratos.scheduler.core.changes import Plan
 from eratos.scheduler.core.order import Order
 from eratos.scheduler.core.records import ChangeRecord
@@ -24,7 +24,8 @@ def planned(state: State, plan: Plan) -> Json:
     locks = deployments.in_the_way(state, plan)
     rivals = {app_id: lock for app_id in plan.changes if (lock := _deployment_of(state, app_id)) in locks}
     effects = {app_id: _effect(state, apps.get(app_id), app_id) for app_id in sorted(plan.changes)}
-    return {"steps": rendered(found, plan.changes), "eratos": {"apps": effects, "lockedBy": rivals}}
+    held = budgets.held(state, plan)
+    return {"steps": rendered(found, plan.changes), "eratos": {"apps": effects, "lockedBy": rivals, "heldBy": held}}
 
 
 def _deployment_of(state: State, app_id: str) -> str:

@@ -91,6 +91,13 @@ _AUTOSCALE: Final = object_of(
         "last": or_null(object_of({"at": TIME, "from": _INTEGER, "to": _INTEGER, "message": STRING, "made": _BOOLEAN})),
     }
 )
+_ERROR_BUDGET: Final = object_of(
+    {
+        **{"objective": _NUMBER, "window": STRING, "minRequests": _INTEGER, "requests": _INTEGER, "failed": _INTEGER},
+        **{"allowed": _NUMBER, "remaining": or_null(_NUMBER), "burnRate": _NUMBER, "spent": _BOOLEAN, "missing": STRING},
+        "until": or_null(TIME),
+    }
+)
 _LOCAL_VOLUME: Final = object_of(dict.fromkeys(("runSpecId", "containerPath", "persistenceId"), STRING))
 TUNNEL: Final = object_of(dict.fromkeys(("app", "task", "host"), STRING))
 
@@ -117,7 +124,10 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "Message": object_of({"message": STRING}),
     "DeploymentResult": object_of({"version": STRING, "deploymentId": STRING}),
     "DeploymentSteps": object_of(
-        {"steps": list_of(_STEP), "eratos": object_of({"apps": map_of(_EFFECT), "lockedBy": map_of(STRING)})}
+        {
+            "steps": list_of(_STEP),
+            "eratos": object_of({"apps": map_of(_EFFECT), **dict.fromkeys(("lockedBy", "heldBy"), map_of(STRING))}),
+        }
     ),
     "Deployment": object_of(
         {"id": STRING, "version": STRING, "affectedApps": list_of(STRING), "affectedPods": list_of(STRING)},
@@ -251,6 +261,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         {"app": STRING, "version": STRING, "wanted": _INTEGER, "reasons": list_of(_ANYTHING), "quotas": list_of(ref("Quota"))},
         {
             "autoscale": or_null(_AUTOSCALE),
+            "errorBudget": or_null(_ERROR_BUDGET),
             # Of an app with one instance on each host.
             "hosts": object_of(
                 {"without": list_of(object_of(dict.fromkeys(("host", "reason", "message"), STRING))), "more": _INTEGER},
@@ -356,7 +367,10 @@ OVERVIEWS: Final[Mapping[str, Schema]] = {
     ),
     "Balancers": object_of(
         {"balancers": list_of(_BALANCER)},
-        {"rotation": list_of(object_of({"app": STRING, "message": STRING, "awaited": _BOOLEAN}))},
+        {
+            "rotation": list_of(object_of({"app": STRING, "message": STRING, "awaited": _BOOLEAN})),
+            "errorBudgets": map_of(_ERROR_BUDGET),
+        },
     ),
     "ServedRequest": object_of(
         {

@@ -2,31 +2,35 @@
 
 Not Marathon's. Executors measure by themselves and are asked when somebody wants to know, at most once in :data:`FRESH_S`
 however many want to. What is not known is null, never 0, and ``missing`` says why. ``app``, once or several times, gives the
-instances of those apps alone.
+instances of those apps alone. A stream (``Accept: text/event-stream``) has an answer of the same form each :data:`PERIOD_S`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
-from fastapi import APIRouter, Query
-from fastapi.responses import Response
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from eratos.scheduler.core.state import State
 
 from . import executors
+from .accept import JSON, preferred
 from .answers import Json
-from .caller import RoleRoute, Viewer
+from .caller import Caller, RoleRoute, Viewer
 from .context import Context, path_id
 from .errors import invalid
+from .event_stream import EVENT_STREAM
 from .executors import Answer
 
 #: An answer is shown for so long.
 FRESH_S: Final = 1.0
+#: Of a stream; executors measure as often.
+PERIOD_S: Final = 5.0
 #: Apps that one request may ask for.
 APPS_MOST: Final = 500
 _UNKNOWN: Final = {"ageSeconds": None, "cpus": None, "cpusLimit": None, "memBytes": None, "memLimitBytes": None}
@@ -47,15 +51,28 @@ def router(ctx: Context) -> APIRouter:
     asked = _Asked(ctx)
 
     @routes.get("/v2/usage")
-    async def show_usage(caller: Viewer, app: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006
+    async def show_usage(caller: Viewer, request: Request, app: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006
         if len(app) > APPS_MOST:
             raise invalid("/app", f"is given {len(app)} times: {APPS_MOST} are the most, and none gives all")
         app_ids = [path_id(item) for item in app]
-        places = await run_in_threadpool(ctx.controller.read, lambda state: _places(state, app_ids, caller.sees))
-        answers = await asked.now({place.agent_id: place.host for place in places})
-        return Json({"tasks": [_shown(place, *answers[place.agent_id]) for place in places]})
+        if preferred(request.headers.get("accept"), (JSON, EVENT_STREAM)) == EVENT_STREAM:
+            return StreamingResponse(_stream(ctx, asked, caller, app_ids), media_type=EVENT_STREAM)
+        return Json(await _found(ctx, asked, caller, app_ids))
 
     return routes
+
+
+async def _stream(ctx: Context, asked: _Asked, caller: Caller, app_ids: Collection[str]) -> AsyncGenerator[bytes, None]:
+    while not ctx.controller.events.closed:
+        document = JSONResponse(await _found(ctx, asked, caller, app_ids)).body
+        yield b"event: usage\ndata: " + bytes(document) + b"\n\n"
+        await asyncio.sleep(PERIOD_S)
+
+
+async def _found(ctx: Context, asked: _Asked, caller: Caller, app_ids: Collection[str]) -> dict[str, Any]:
+    places = await run_in_threadpool(ctx.controller.read, lambda state: _places(state, app_ids, caller.sees))
+    answers = await asked.now({place.agent_id: place.host for place in places})
+    return {"tasks": [_shown(place, *answers[place.agent_id]) for place in places]}
 
 
 def _places(state: State, app_ids: Collection[str], sees: Callable[[str], bool]) -> list[Place]:

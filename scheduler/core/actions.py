@@ -124,6 +124,7 @@ class Refusal(enum.Enum):
     LOCKED = "locked"  #: a deployment touches what it would change
     NOT_POSSIBLE = "not possible"  #: what it would need is not there any more
     QUOTA = "quota"  #: more would be wanted than a quota allows
+    BUDGET = "budget"  #: an app's error budget is spent, and so nothing that is planned disturbs it
     BROKEN = "broken"  #: it could not be handled, for a fault of the scheduler
 
 

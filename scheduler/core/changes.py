@@ -67,8 +67,8 @@ def plan(
 
 
 def _number(app: App) -> tuple[object, ...]:
-    """Return what an app says of how many instances there are to be, and what its user was told."""
-    return app.instances, app.dropped, app.autoscale
+    """Return what an app says that is no part of what its tasks are, how many there are to be above all."""
+    return app.instances, app.dropped, app.autoscale, app.error_budget
 
 
 def restart(state: State, record: DeploymentRecord, app: App) -> Plan:

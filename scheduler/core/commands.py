@@ -13,7 +13,20 @@ from typing import assert_never
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 
-from . import changes, deployments, drains, events, maintenance, quotas, scaling, schedules, status_updates, versions, volumes
+from . import (
+    budgets,
+    changes,
+    deployments,
+    drains,
+    events,
+    maintenance,
+    quotas,
+    scaling,
+    schedules,
+    status_updates,
+    versions,
+    volumes,
+)
 from .actions import Refusal, Refuse, Reply
 from .changes import Plan
 from .mesos_types import TaskState
@@ -62,7 +75,7 @@ def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
             deployments.pause(step, _deployment(step, command.deployment_id), paused=command.paused)
             return Reply(token, deployment_id=command.deployment_id)
         case events.Promote():
-            return _promote(step, token, command.deployment_id)
+            return _promote(step, token, command)
         case events.ResetDelay():
             return _reset_delay(step, token, command)
         case events.ReleaseBrake():
@@ -155,8 +168,9 @@ def _roll_back(step: Step, token: int, command: events.RollBack) -> Reply:
     return Reply(token, plan.record.version, plan.record.deployment_id)
 
 
-def _promote(step: Step, token: int, deployment_id: str) -> Reply:
-    if not deployments.promote(step, _deployment(step, deployment_id)):
+def _promote(step: Step, token: int, command: events.Promote) -> Reply:
+    deployment_id = command.deployment_id
+    if not deployments.promote(step, _deployment(step, deployment_id), force=command.force):
         message = f"no app of deployment {deployment_id} stands at a gate: it is not ready yet, or has none"
         raise Refused(Refusal.NOT_POSSIBLE, message)
     return Reply(token, deployment_id=deployment_id)
@@ -209,6 +223,10 @@ def _begin(step: Step, token: int, plan: Plan, *, force: bool, answered: str = "
     rivals = deployments.in_the_way(step.state, plan)
     if rivals and not force:
         raise Refused(Refusal.LOCKED, LOCKED, rivals)
+    if force:
+        plan = replace(plan, record=replace(plan.record, forced=True))
+    else:
+        budgets.check(step.state, plan)
     _check_ordinals(step, plan)
     quotas.check(step.state, plan)
     deployments.begin(step, plan)

@@ -15,14 +15,15 @@ from eratos.common import names
 from eratos.marathon import labels
 from eratos.marathon.app import App
 
-from . import changes, gates, groups, per_host, rollout, versions
-from .actions import Notice
+from . import budgets, changes, gates, groups, per_host, rollout, versions
+from .actions import Notice, Refusal
 from .changes import Plan
 from .events import FiguresSeen
 from .gates import Counted, Verdict
 from .instances import Instance
 from .order import Order
 from .records import APPS, CHANGES, DEPLOYMENTS, GROUPS, ChangeRecord, DeploymentRecord, Stored
+from .refusals import Refused
 from .state import Deployment, Ended, Outcome, State
 from .step import Step
 from .timers import Timer, TimerKind
@@ -292,7 +293,7 @@ def _at_gate(step: Step, found: Deployment, app_id: str) -> None:
         step.timers.clear(gate)
     elif app_id not in found.reached:
         found.reached[app_id] = step.now
-        if labels.demands(app.labels) is not None and share(state, app_id) != 0:
+        if app.demands is not None and share(state, app_id) != 0:
             found.counted[app_id] = Counted()
         hold_s = labels.canary_hold_s(app.labels)
         if hold_s is not None:
@@ -304,10 +305,10 @@ def gate_due(step: Step, app_id: str) -> None:
     change = step.state.changes.get(app_id)
     if change is None:
         return
-    if step.state.brake.engaged:
+    found = step.state.deployments[change.deployment_id]
+    if step.state.brake.engaged or (held_at_gate(step.state, found, app_id) and app_id not in found.counted):
         step.timers.set(Timer(TimerKind.GATE, app_id), step.now + step.settings.kill_retry_s)
         return
-    found = step.state.deployments[change.deployment_id]
     if app_id in found.counted:
         _judge(step, found, app_id)
     elif app_id in found.reached:
@@ -338,7 +339,8 @@ def _judge(step: Step, found: Deployment, app_id: str) -> None:
     counted = found.counted[app_id]
     verdict, reason = judged(step.state, found, app_id, step.now)
     if verdict is Verdict.PASSES:
-        _go_on(step, found, app_id)
+        if not held_at_gate(step.state, found, app_id):
+            _go_on(step, found, app_id)
     elif verdict is Verdict.FAILS:
         fail(step, found, f"the new instances of {app_id} {reason}")
     elif not counted.overdue and step.now >= _held_until(step.state, found, app_id):
@@ -350,9 +352,19 @@ def _judge(step: Step, found: Deployment, app_id: str) -> None:
 
 def judged(state: State, found: Deployment, app_id: str, now: float) -> tuple[Verdict, str]:
     """Return whether an app at a gate that is judged by figures passes it, and why not."""
-    demands = labels.demands(state.apps[app_id].labels)
+    demands = state.apps[app_id].demands
     assert demands is not None, "figures of an app that demands nothing"
     return gates.judge(demands, found.counted[app_id], held=now >= _held_until(state, found, app_id))
+
+
+def held_at_gate(state: State, found: Deployment, app_id: str) -> str:
+    """Say why an app does not pass its gate whatever its new instances do; empty: it may.
+
+    A spent error budget holds neither what was forced nor the way back to a version that there was.
+    """
+    app = state.apps.get(app_id)
+    back = app is None or app.version != found.version
+    return "" if back or found.record.forced else budgets.holds(state, app_id)
 
 
 def _held_until(state: State, found: Deployment, app_id: str) -> float:
@@ -364,9 +376,15 @@ def _leave_gate(found: Deployment, app_id: str) -> None:
     found.counted.pop(app_id, None)
 
 
-def promote(step: Step, found: Deployment) -> bool:
-    """Have the apps at gates go on; False where there is none."""
+def promote(step: Step, found: Deployment, *, force: bool) -> bool:
+    """Have the apps at gates go on; False where there is none.
+
+    Raises Refused where the error budget of one is spent, without ``force``.
+    """
     gates = sorted(found.reached)
+    held = next((why for app_id in gates if (why := held_at_gate(step.state, found, app_id))), "")
+    if held and not force:
+        raise Refused(Refusal.BUDGET, f"Its gate is not passed: {held}. Override with the option '?force=true'")
     for app_id in gates:
         _go_on(step, found, app_id)
     return bool(gates)
@@ -536,6 +554,7 @@ def _end(step: Step, found: Deployment, outcome: Outcome, reason: str = "", app_
             versions.forget_all(step, app_id)
     touched = tuple(app_ids) or tuple(sorted(found.changes))
     pods = frozenset(app_id for app_id, change in found.changes.items() if change.pod)
+    state.ends[outcome] += 1
     state.ended.append(Ended(found.record, touched, step.now, outcome, reason, pods))
     about = {"deployment": found.deployment_id, "outcome": outcome.value, "apps": _named(touched), "reason": reason}
     step.notice(Notice("warning" if outcome is Outcome.FAILED else "info", "deployment ended", about))

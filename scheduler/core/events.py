@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from eratos.marathon.app import App
 from eratos.marathon.job import Job
 
+from .error_budget import ServiceFigures
 from .gates import QueueFigures, ServerFigures
 from .mesos_types import InverseOffer, Offer, TaskStatus
 from .records import QuotaRecord
@@ -112,6 +113,8 @@ class FiguresSeen:
     balancers: tuple[str, ...] = ()  #: those that have answered
     queues: tuple[QueueFigures, ...] = ()
     unscaled: str = ""  #: why there is less than autoscaling needs, beside what is missing; empty: there is not
+    services: tuple[ServiceFigures, ...] = ()
+    uncounted: str = ""  #: why there is less than error budgets need, beside what is missing; empty: there is not
     usages: Mapping[str, TaskUsage] = field(default_factory=dict)  #: task -> what it takes, by the executors that were asked
     silent: Mapping[str, str] = field(default_factory=dict)  #: agent -> why its executor has not said it
 
@@ -206,6 +209,7 @@ class Promote:
     """Have the apps of a deployment that stand at a gate of their canary go on to the next step."""
 
     deployment_id: str
+    force: bool = False  #: though the error budget of one of them is spent
 
 
 @dataclass(frozen=True, slots=True)

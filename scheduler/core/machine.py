@@ -13,6 +13,7 @@ from typing import assert_never
 
 from . import (
     apps,
+    budgets,
     commands,
     deployments,
     drains,
@@ -60,6 +61,7 @@ class Machine:
         sweeps.load(self.step, stored.sweeps)
         versions.load(self.step, stored.versions)
         groups.load(self.step, stored.groups)
+        budgets.load(self.step, stored.budgets)
         deployments.load(self.step, stored)
         drains.load(self.step, stored.drains)
         for hostname in state.drains:
@@ -122,6 +124,8 @@ class Machine:
             case events.LookAround():
                 offers.look_around(step)
             case events.FiguresSeen():
+                for app_id in budgets.figures_seen(step, event):
+                    maintenance.held_or_freed(step, app_id)
                 deployments.figures_seen(step, event)
                 scaling.figures_seen(step, event)
             case events.Tick() | events.InverseOfferRescinded():

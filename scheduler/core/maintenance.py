@@ -5,14 +5,17 @@ agent takes no more instances, and those on it move: each is replaced elsewhere 
 accepted when nothing of ours is left on the agent and declined until then, so whoever reads the master's maintenance
 status knows when the host can be switched off.
 
-A host that is drained (:mod:`drains`) has a window of our own, which comes before the master's.
+A host that is drained (:mod:`drains`) has a window of our own, which comes before the master's. An app whose error budget is
+spent stays on it, unless the drain has a deadline, or the master schedules maintenance: then the host goes whatever is on it.
 """
 
 from __future__ import annotations
 
-from . import drains
+from . import budgets, drains
 from .actions import AnswerInverse
+from .instances import Instance
 from .mesos_types import InverseOffer, Window
+from .state import State
 from .step import Step
 from .timers import Timer, TimerKind
 
@@ -33,7 +36,10 @@ def schedule(step: Step, agent_id: str, window: Window | None) -> None:
 def review(step: Step, hostname: str) -> None:
     """Take in that a host is drained, or is no longer."""
     for agent_id in list(drains.agents(step.state, hostname)):
+        before = step.state.windows.get(agent_id)
         _put_in_force(step, agent_id)
+        if before is not None and step.state.windows.get(agent_id) == before:
+            due(step, agent_id)  # its deadline may be another one, which decides what has to move
 
 
 def left(step: Step, agent_id: str) -> None:
@@ -79,9 +85,25 @@ def move(step: Step, agent_id: str, moving: bool) -> None:
         # A run is not begun anew elsewhere: the host is empty once it has ended. Nor does what belongs to this host move.
         app = step.state.in_force(instance.app_id)
         stays = instance.app_id in step.state.runs or instance.slot or (app is not None and app.per_host)
-        if instance.moving != moving and not instance.stopping and not stays:
-            step.state.alter(instance, moving=moving)
+        goes = moving and not held(step.state, instance)
+        if instance.moving != goes and not instance.stopping and not stays:
+            step.state.alter(instance, moving=goes)
             step.touch(instance.app_id)
+
+
+def held(state: State, instance: Instance) -> str:
+    """Say why an instance stays on a host that is drained though it could move; empty: it does not."""
+    drain = state.drains.get(instance.hostname)
+    if drain is None or drain.deadline or instance.agent_id in state.scheduled:
+        return ""
+    return budgets.holds(state, instance.app_id)
+
+
+def held_or_freed(step: Step, app_id: str) -> None:
+    """Take in that an app's error budget was spent, or is restored: it stays on drained hosts, or moves."""
+    for agent_id in {instance.agent_id for instance in step.state.instances_of(app_id) if not instance.waiting}:
+        if agent_id in step.state.windows:
+            due(step, agent_id)
 
 
 def asked(step: Step, offers: tuple[InverseOffer, ...]) -> None:

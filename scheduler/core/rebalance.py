@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from eratos.marathon.app import App
 
-from . import rollout
+from . import budgets, rollout
 from .instances import Instance
 from .mesos_types import Agent
 from .offers import packs
@@ -37,7 +37,7 @@ def even_out(step: Step) -> None:
             return
         if app.constraints or app.per_host or app.ordinals or app.resident or packs(step, app):
             continue  # their place was chosen by other rules, or is not worth that one stops before the next one starts
-        if not rollout.at_rest(app, state.fleet(app_id)):
+        if not rollout.at_rest(app, state.fleet(app_id)) or budgets.holds(state, app_id):
             continue
         instance = _crowded(step, app)
         if instance is not None:

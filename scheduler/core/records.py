@@ -2,9 +2,9 @@
 
 Keys: ``framework_id``, ``apps/<app id>``, ``versions/<app id>/<version>``, ``deployments/<deployment id>``,
 ``changes/<app id>``, ``groups/<group id>``, ``instances/<instance id>``, ``jobs/<job id>``, ``runs/<run's path>``,
-``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``, ``sweeps/<host name>``, ``drains/<host name>``. An
-instance is stored before its launch is sent and forgotten only after a terminal state arrived (rule 6), so a task the store
-does not know is not ours to keep.
+``histories/<job id>``, ``quotas/<group id>``, ``volumes/<volume id>``, ``sweeps/<host name>``, ``drains/<host name>``,
+``budgets/<app id>``. An instance is stored before its launch is sent and forgotten only after a terminal state arrived (rule
+6), so a task the store does not know is not ours to keep.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ QUOTAS = "quotas/"
 VOLUMES = "volumes/"
 SWEEPS = "sweeps/"
 DRAINS = "drains/"
+BUDGETS = "budgets/"
 #: What the key of any record but the framework id begins with, in the order in which kinds are read. Whoever reads beside a
 #: leader then finds no instance whose app was only made later, of each run that has ended, that it has, and of each instance its
 #: volumes.
-KINDS = (INSTANCES, VOLUMES, RUNS, HISTORIES, JOBS, CHANGES, DEPLOYMENTS, VERSIONS, GROUPS, QUOTAS, SWEEPS, DRAINS, APPS)
+KINDS = (INSTANCES, VOLUMES, RUNS, HISTORIES, JOBS, CHANGES, DEPLOYMENTS, VERSIONS, GROUPS, QUOTAS, SWEEPS, DRAINS, BUDGETS, APPS)
 
 #: The most bytes of one record, the same for every back end, so that a definition fits all of them or none. ZooKeeper
 #: refuses requests of 1 MiB and more (jute.maxbuffer), and a record must leave room for what travels with it.
@@ -99,6 +100,7 @@ class DeploymentRecord:
     paused: bool = False  #: neither more of the new nor fewer of the old until a user says so
     undoes: str = ""  #: the deployment that it takes back because that failed
     cause: str = ""  #: why the scheduler made it by itself, to which users' changes give no precedence; empty: a user did
+    forced: bool = False  #: somebody wanted it whatever is in its way, a spent error budget included
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,17 @@ class DrainRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetRecord:
+    """What an app's requests came to in the window of its error budget. Stored now and then, so it may be a minute behind."""
+
+    app_id: str
+    counts: tuple[tuple[int, int, int], ...] = ()  #: seconds since the epoch, requests, those that failed; the latest last
+    #: balancer, service -> when it said so, requests that it had answered, those that had failed: what came since is known then
+    last: tuple[tuple[str, str, float, int, int], ...] = ()
+    spent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRecord:
     """A task of a run, once it has ended."""
 
@@ -299,6 +312,7 @@ Record = (
     | VolumeRecord
     | SweepRecord
     | DrainRecord
+    | BudgetRecord
 )
 
 
@@ -320,4 +334,5 @@ class Stored:
     volumes: tuple[VolumeRecord, ...] = ()
     sweeps: tuple[SweepRecord, ...] = ()
     drains: tuple[DrainRecord, ...] = ()
+    budgets: tuple[BudgetRecord, ...] = ()
     spoilt: dict[str, str] = field(default_factory=dict)  #: key -> why it could not be read; left in the store as it is

@@ -15,7 +15,7 @@ from typing import Final
 from eratos.common import names
 from eratos.marathon.app import App
 
-from . import changes, deployments, quotas, versions
+from . import budgets, changes, deployments, quotas, versions
 from .actions import Notice, Refusal
 from .autoscale import Advice, Look, Scaler
 from .events import FiguresSeen
@@ -117,20 +117,24 @@ def _decide(step: Step, app: App, scaler: Scaler) -> None:
         if last is None or (last.before, last.instances) != (advice.before, advice.instances):
             step.state.scalings[app.id] = Scaling(step.now, advice.before, advice.instances, advice.text, made=False)
         return
-    if not halt(step.state, app):
+    if not halt(step.state, app, advice.instances):
         _change(step, app, advice)
 
 
-def halt(state: State, app: App) -> str:
-    """Say why an app's instances are not to be changed now whatever is measured; empty: they may be."""
+def halt(state: State, app: App, aim: int | None = None) -> str:
+    """Say why an app's instances are not to be changed now whatever is measured; empty: they may be.
+
+    ``aim``: how many there are to be; None: however many.
+    """
     if not app.instances:
         return "it has 0 instances, which stops it: give it some, and it is scaled from there"
     if state.brake.engaged:
         return "the disaster brake is engaged"
     if not state.connected:
         return "no Mesos master has this scheduler"
-    change = state.changes.get(app.id)
-    return f"deployment {change.deployment_id} is under way" if change is not None else ""
+    if (change := state.changes.get(app.id)) is not None:
+        return f"deployment {change.deployment_id} is under way"
+    return budgets.holds(state, app.id) if aim is not None and aim < app.instances else ""
 
 
 def _change(step: Step, app: App, advice: Advice) -> None:

@@ -19,6 +19,7 @@ from eratos.marathon.job import Job, path_of
 from .autoscale import Scaler
 from .brake import Brake
 from .constraints import Verdicts
+from .error_budget import Ledger
 from .gates import Counted
 from .instances import NO_FLEET, Fleet, Instance
 from .launches import Launches, Trouble
@@ -164,9 +165,11 @@ class State:
     staged: dict[str, App] = field(default_factory=dict)  #: app that is wanted in two versions -> the one before
     held: dict[str, App] = field(default_factory=dict)  #: app that waits for others of its deployment -> what is in force
     ended: deque[Ended] = field(default_factory=lambda: deque(maxlen=ENDED_MOST))  #: the latest last
+    ends: Counter[Outcome] = field(default_factory=Counter)  #: of all deployments that ended; not stored
     failed: dict[str, str] = field(default_factory=dict)  #: app -> why its deployment failed, until it is at rest
     scalers: dict[str, Scaler] = field(default_factory=dict)  #: app that is autoscaled -> what is known of its load; not stored
     scalings: dict[str, Scaling] = field(default_factory=dict)  #: the latest of each such app; not stored
+    budgets: dict[str, Ledger] = field(default_factory=dict)  #: app with an error budget -> what its requests came to
     jobs: dict[str, Job] = field(default_factory=dict)
     histories: dict[str, HistoryRecord] = field(default_factory=dict)  #: by job
     runs: dict[str, Run] = field(default_factory=dict)  #: by path, which stands for an app's id

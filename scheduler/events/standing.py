@@ -21,7 +21,7 @@ from .event import Event, of_app
 
 #: The master, the brake, agents that come and go, hosts that are left alone, drained or in maintenance, what balancers leave out.
 CLUSTER: Final = "cluster_changed_event"
-#: Why an app waits, or that instances of it are being stopped.
+#: Why an app waits, that instances of it are being stopped, or that its error budget is spent or restored.
 APP: Final = "app_changed_event"
 #: The number of an app's instances is changed by what is measured, or, in mode ``advise``, would be: this one says how and why.
 AUTOSCALE: Final = "autoscale_event"
@@ -45,13 +45,14 @@ class _Seen(NamedTuple):
     waiting: dict[str, Any]  #: app -> why its instances wait
     deployments: dict[str, tuple[Any, ...]]
     scalings: dict[str, Scaling]
+    spent: frozenset[str]  #: apps whose error budget is
 
 
 class Standing:
     """Compares how things stand after each pass with how they stood before. Called by one thread."""
 
     def __init__(self) -> None:
-        self._seen = _Seen((), {}, {}, {})
+        self._seen = _Seen((), {}, {}, {}, frozenset())
 
     def after(self, state: State, decision: Decision, now: float) -> Iterator[Event]:
         """Yield what changed since the last time."""
@@ -61,6 +62,7 @@ class Standing:
             yield Event(CLUSTER, now, {})
         changed = before.waiting.keys() - after.waiting.keys()
         changed |= {app_id for app_id, why in after.waiting.items() if before.waiting.get(app_id, _NOT_WAITING) is not why}
+        changed |= before.spent ^ after.spent
         killed = [call.task_id for call in decision.calls if isinstance(call, actions.Kill)]
         changed |= {app_id for task_id in killed if (app_id := _owner(state, task_id))}
         for app_id in sorted(changed):
@@ -89,7 +91,8 @@ def _look(state: State) -> _Seen:
         found.deployment_id: (found.record.paused, frozenset(found.reached), frozenset(found.held))
         for found in state.deployments.values()
     }
-    return _Seen(cluster, waiting, deployments, dict(state.scalings))
+    spent = frozenset(app_id for app_id, ledger in state.budgets.items() if ledger.spent)
+    return _Seen(cluster, waiting, deployments, dict(state.scalings), spent)
 
 
 def _told(found: Scaling) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from eratos.marathon.job import Job
 
 from ..core.records import (
     APPS,
+    BUDGETS,
     CHANGES,
     DEPLOYMENTS,
     DRAINS,
@@ -33,6 +34,7 @@ from ..core.records import (
     SWEEPS,
     VERSIONS,
     VOLUMES,
+    BudgetRecord,
     ChangeRecord,
     DeploymentRecord,
     DrainRecord,
@@ -152,12 +154,28 @@ def encode(key: str, record: Record) -> bytes:
             return _encoder.encode({"schema": SCHEMA, "record": record})
         case DrainRecord() if key == DRAINS + record.hostname:
             return _encoder.encode({"schema": SCHEMA, "record": record})
+        case BudgetRecord() if key == BUDGETS + record.app_id:
+            return _encoder.encode({"schema": SCHEMA, "record": record})
         case VolumeRecord() if key == record.key:
             return _encoder.encode({"schema": SCHEMA, "record": record})
     raise ValueError(f"a record of type {type(record).__name__} cannot be stored under {key!r}")
 
 
-def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  one branch for each kind
+#: Kinds of records that are stored as they are, each with the field that is the rest of its key.
+_PLAIN: Final[dict[str, tuple[type[Any], str]]] = {
+    DEPLOYMENTS: (DeploymentRecord, "deployment_id"),
+    CHANGES: (ChangeRecord, "app_id"),
+    GROUPS: (GroupRecord, "group_id"),
+    HISTORIES: (HistoryRecord, "job_id"),
+    QUOTAS: (QuotaRecord, "path"),
+    VOLUMES: (VolumeRecord, "volume_id"),
+    SWEEPS: (SweepRecord, "hostname"),
+    DRAINS: (DrainRecord, "hostname"),
+    BUDGETS: (BudgetRecord, "app_id"),
+}
+
+
+def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
     """Read everything that a store holds; what cannot be read is set aside under its key.
 
     So are the instances of an app or a run that cannot be read: without it they would be taken for leftovers, and stopped.
@@ -167,16 +185,9 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  
     apps: list[App] = []
     instances: list[InstanceRecord] = []
     versions: list[VersionRecord] = []
-    deployments: list[DeploymentRecord] = []
-    changes: list[ChangeRecord] = []
-    groups: list[GroupRecord] = []
     jobs: list[Job] = []
     runs: list[RunRecord] = []
-    histories: list[HistoryRecord] = []
-    quotas: list[QuotaRecord] = []
-    volumes: list[VolumeRecord] = []
-    sweeps: list[SweepRecord] = []
-    drains: list[DrainRecord] = []
+    plain: dict[str, list[Any]] = {kind: [] for kind in _PLAIN}
     spoilt: dict[str, str] = {}
     shared: dict[Any, Any] = {}
     for key, data in items:
@@ -190,26 +201,12 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  
                 apps.append(_app(key, data))
             elif key.startswith(VERSIONS):
                 versions.append(_version(key, data))
-            elif key.startswith(DEPLOYMENTS):
-                deployments.append(_plain(DEPLOYMENTS, key, data, DeploymentRecord, "deployment_id"))
-            elif key.startswith(CHANGES):
-                changes.append(_plain(CHANGES, key, data, ChangeRecord, "app_id"))
-            elif key.startswith(GROUPS):
-                groups.append(_plain(GROUPS, key, data, GroupRecord, "group_id"))
             elif key.startswith(JOBS):
                 jobs.append(_job(key, data))
             elif key.startswith(RUNS):
                 runs.append(_run(key, data))
-            elif key.startswith(HISTORIES):
-                histories.append(_plain(HISTORIES, key, data, HistoryRecord, "job_id"))
-            elif key.startswith(QUOTAS):
-                quotas.append(_plain(QUOTAS, key, data, QuotaRecord, "path"))
-            elif key.startswith(VOLUMES):
-                volumes.append(_plain(VOLUMES, key, data, VolumeRecord, "volume_id"))
-            elif key.startswith(SWEEPS):
-                sweeps.append(_plain(SWEEPS, key, data, SweepRecord, "hostname"))
-            elif key.startswith(DRAINS):
-                drains.append(_plain(DRAINS, key, data, DrainRecord, "hostname"))
+            elif (kind := key.partition("/")[0] + "/") in _PLAIN:
+                plain[kind].append(_plain(kind, key, data, *_PLAIN[kind]))
             else:
                 spoilt[key] = "no record of a known kind"
         except Exception as error:  # edge: one poisoned record must not stop the rest, whatever its reader raised
@@ -226,16 +223,17 @@ def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:  # noqa: PLR0912  
         tuple(apps),
         whole,
         tuple(versions),
-        tuple(deployments),
-        tuple(changes),
-        tuple(groups),
+        tuple(plain[DEPLOYMENTS]),
+        tuple(plain[CHANGES]),
+        tuple(plain[GROUPS]),
         tuple(jobs),
         tuple(runs),
-        tuple(histories),
-        tuple(quotas),
-        tuple(volumes),
-        tuple(sweeps),
-        tuple(drains),
+        tuple(plain[HISTORIES]),
+        tuple(plain[QUOTAS]),
+        tuple(plain[VOLUMES]),
+        tuple(plain[SWEEPS]),
+        tuple(plain[DRAINS]),
+        tuple(plain[BUDGETS]),
         spoilt,
     )
 

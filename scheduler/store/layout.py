@@ -21,6 +21,7 @@
     /eratos/volumes/<bucket>/<id>        eratos-shop_db-2f4f4f1d7c11
     /eratos/sweeps/<bucket>/<host>
     /eratos/drains/<bucket>/<host>
+    /eratos/budgets/<bucket>/<id>        %2Fshop%2Fcart
 
 ZooKeeper refuses requests of 1 MiB and more, and a list of children beyond it cannot be read any more. With 256 buckets,
 200,000 instances make lists of about 800 names or 80 KiB.

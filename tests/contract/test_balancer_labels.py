@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -234,3 +235,32 @@ def test_traffic_is_switched_between_two_versions_without_a_moment_in_which_none
                 until(lambda having=having: {rig.get("/switched").port for _ in range(8)} <= {*having}, 10, weights)
     assert not one.failures
     assert not other.failures
+
+
+def test_what_clients_got_is_counted_once_for_each_request_whatever_became_of_it_on_its_way(rig: Rig) -> None:
+    host, nobody = "counted.test", "nobody.test"
+    rig.register(9090, 9091, app="counted", meta={"haproxy-vhost": host})
+    entry = {"haproxy-vhost": nobody, "eratos-placeholder": "true"}
+    rig.register(9092, app="nobody", meta=entry, check={"TTL": "1h", "Status": "critical"})
+    rig.await_rotation(9090, 9091, backend="counted")
+    until(lambda: {"counted", "nobody"} <= rig.status()["answers"].keys(), 10, "both are served")
+
+    def since(before: dict[str, dict[str, int]], service: str) -> tuple[int, ...]:
+        now = rig.status()["answers"][service]
+        return tuple(now[name] - before[service][name] for name in ("answered", "failed", "cut"))
+
+    before = rig.status()["answers"]
+    for _ in range(6):
+        assert rig.get("/", host).status == 200
+    for _ in range(3):
+        assert rig.get("/?status=500", host).status == 500
+    for _ in range(4):
+        assert rig.get("/drop?port=9090", host).port == 9091  # where the other one hung up, it is asked again here
+    for _ in range(2):
+        with pytest.raises(http.client.IncompleteRead):
+            rig.get("/cut", host)
+    for _ in range(5):
+        assert rig.get("/", nobody).status == 503  # there is nobody who could answer
+    # HAProxy counts a request once it is over, which may be a moment after its client has the answer.
+    until(lambda: since(before, "counted") == (15, 3, 2), 10, "each request is counted once")
+    until(lambda: since(before, "nobody") == (5, 5, 0), 10, "so is each that nobody could answer")

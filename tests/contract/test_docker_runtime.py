@@ -193,6 +193,21 @@ def test_a_private_image_is_pulled_with_the_hosts_login_and_no_message_shows_it(
         assert secret not in caplog.text
 
 
+def test_an_image_is_pulled_and_started_by_its_digest(real: Rig, tmp_path: Path) -> None:
+    with registry("joe", "hunter2") as private:
+        image = private.by_digest
+        (tmp_path / "config.json").write_text(private.login())
+        login = (Fetch((tmp_path / "config.json").as_uri(), ".docker/config.json"),)
+        try:
+            for task in ("t1", "t2"):  # the second finds it on the host
+                task_id = real.start("", task=task, image=image, args=("/no/such/command",), fetch=login)
+                assert "/no/such/command" in real.events.until(on.StartFailed, task_id=task_id).message
+            assert docker("image", "inspect", "-f", "{{.RepoDigests}}", image) == f"[{image}]"
+        finally:
+            remove_labelled(f"{names.LABEL_FRAMEWORK}={real.host.framework_id}")
+            docker("rmi", image)
+
+
 def test_a_private_image_is_pulled_with_the_login_that_the_app_brings_along(real: Rig, tmp_path: Path) -> None:
     with registry("joe", "hunter2") as private:
         (tmp_path / "config.json").write_text(private.login())

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 import yaml
 from devtool import health
 from devtool.settings import read_settings
@@ -32,6 +33,16 @@ def prometheus(cluster: Cluster, fleet: dict[str, Any]) -> Iterator[Prometheus]:
     docker("volume", "rm", f"{cluster.project}_prometheus")
 
 
+@pytest.fixture
+def budgeted(cluster: Cluster, hello: dict[str, Any]) -> Iterator[str]:
+    """An app with an error budget, which every request judges; return the host by which balancers route to it."""
+    budget = {"objective": 99, "window": "1h", "minRequests": 1}
+    cluster.apply(hello | {"id": "/observed", "labels": {"HAPROXY_0_VHOST": "observed.test"}, "eratos": {"errorBudget": budget}})
+    yield "observed.test"
+    cluster.delete("/observed")
+    until(lambda: not cluster.containers("/observed"), SOON_S, "the app is gone")
+
+
 def with_samples(expression: str) -> str:
     """Return an alert's expression so that it has samples while all is well, too: 0 or 1 instead of nothing or something."""
     inner = re.sub(r"^absent\((.*)\)$", r"\1", expression)
@@ -39,7 +50,7 @@ def with_samples(expression: str) -> str:
 
 
 def test_prometheus_finds_every_part_and_has_what_panels_and_alerts_ask_for(
-    cluster: Cluster, fleet: dict[str, Any], prometheus: Prometheus
+    cluster: Cluster, fleet: dict[str, Any], prometheus: Prometheus, budgeted: str
 ) -> None:
     hosts = {cluster.host_of(container) for container in cluster.containers(fleet["id"]).values()}
     wanted = {("eratos-scheduler", "leader")} | {("eratos-executor", host) for host in hosts}
@@ -55,6 +66,12 @@ def test_prometheus_finds_every_part_and_has_what_panels_and_alerts_ask_for(
         return True
 
     until(up, SOON_S, "every part and every worker is scraped")
+
+    def a_budget_is_judged() -> bool:
+        requests.get(cluster.balancers[0], headers={"Host": budgeted}, timeout=10)
+        return bool(prometheus.samples("eratos_app_error_budget_remaining_ratio"))
+
+    until(a_budget_is_judged, SOON_S, "an error budget is judged by requests")
     panels = json.loads((EXAMPLE / "dashboard.json").read_text())["panels"]
     queries = [target["expr"] for panel in panels for target in panel.get("targets", ())]
     rules = [rule for group in yaml.safe_load((EXAMPLE / "alerts.yml").read_text())["groups"] for rule in group["rules"]]

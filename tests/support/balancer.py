@@ -36,7 +36,7 @@ WEBSOCKET = (
 #: /?s=2 answers after two seconds, /kill?port=9003 stops listening there, /drop?port=9003 makes that worker hang up. /hold
 #: answers when somebody asks for /go, and /begin likewise, but begins to answer at once; with ?type=text/event-stream as such a
 #: stream. Each names the id that its request had, and another one as its own. /ws sends back whatever comes, as a WebSocket
-#: would.
+#: would. /cut breaks its answer off.
 WORKERS = """
 import asyncio, urllib.parse
 
@@ -72,6 +72,10 @@ async def serve(reader, writer):
                     writer.write(data)
                 break
             if url.path == "/drop" and query["port"] == str(port):
+                break
+            if url.path == "/cut":
+                writer.write(b"HTTP/1.1 200 -\\r\\nContent-Length: 100\\r\\n\\r\\n%d" % port)
+                await writer.drain()
                 break
             if url.path == "/kill":
                 servers.pop(int(query["port"])).close()

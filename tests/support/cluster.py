@@ -37,6 +37,7 @@ DEFAULT_PORTS = {
     "ERATOS_STATS1_PORT": 9090,
     "ERATOS_STATS2_PORT": 9091,
     "ERATOS_PROMETHEUS_PORT": 9190,
+    "ERATOS_REGISTRY_PORT": 5000,
 }
 
 #: Generous on purpose: these bound how long a broken cluster is waited for, they measure nothing.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from eratos.common.exposition import Family
 from eratos.scheduler.api.controller import Balancer
 from eratos.scheduler.core.actions import Refuse, Reply, Write
 from eratos.scheduler.core.events import Command, CommandReceived, Event, LookAround, OffersReceived, StatusChanged, Subscribed
@@ -16,6 +17,7 @@ from eratos.scheduler.core.state import State
 from eratos.scheduler.core.step import Decision
 from eratos.scheduler.events.ring import Ring
 from eratos.scheduler.events.watch import Watch
+from eratos.scheduler.loop_figures import LoopFigures
 
 from .builders import a_machine, a_status
 
@@ -41,6 +43,7 @@ class FakeController:
         self.registered: list[Balancer] = []
         self.unbalanced: dict[str, list[str]] = {}
         self.deaf = ""
+        self.counted = LoopFigures()
         self._leader = leader
         self._tokens = itertools.count(1)
 
@@ -64,6 +67,9 @@ class FakeController:
 
     def consul_trouble(self) -> str:
         return self.deaf
+
+    def loop_families(self) -> Sequence[Family]:
+        return self.counted.families(queued=3)
 
     def look_around(self) -> None:
         self.handle(LookAround())

@@ -9,6 +9,7 @@ from eratos.marathon.app import App
 from eratos.scheduler.core.actions import Put
 from eratos.scheduler.core.records import (
     APPS,
+    BUDGETS,
     CHANGES,
     DEPLOYMENTS,
     DRAINS,
@@ -29,13 +30,12 @@ from eratos.scheduler.core.records import (
 
 def as_stored(store: Mapping[str, Any]) -> Stored:
     """Return what a leader reads from a store that holds these records by their keys."""
-    kinds = (APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS, JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES, SWEEPS, DRAINS)
-    apps, instances, versions, deployments, changes, groups, jobs, runs, histories, quotas, volumes, sweeps, drains = (
-        tuple(record for key, record in store.items() if key.startswith(kind)) for kind in kinds
+    kinds = (
+        *(APPS, INSTANCES, VERSIONS, DEPLOYMENTS, CHANGES, GROUPS),
+        *(JOBS, RUNS, HISTORIES, QUOTAS, VOLUMES, SWEEPS, DRAINS, BUDGETS),
     )
-    framework_id = store.get(FRAMEWORK_ID, "")
-    of_apps = (apps, instances, versions, deployments, changes, groups)
-    return Stored(framework_id, *of_apps, jobs, runs, histories, quotas, volumes, sweeps, drains)
+    found: Any = (tuple(record for key, record in store.items() if key.startswith(kind)) for kind in kinds)
+    return Stored(store.get(FRAMEWORK_ID, ""), *found)
 
 
 def an_instance(number: int, app_id: str = "/shop/cart") -> InstanceRecord:

@@ -34,6 +34,10 @@ class Registry:
     def image(self) -> str:
         return f"127.0.0.1:{self.port}/private/tiny:1"
 
+    @property
+    def by_digest(self) -> str:
+        return f"{self.image.rpartition(':')[0]}@{_digest(self.manifest)}"
+
     def login(self) -> str:
         """Return the config.json that docker login would have left."""
         return json.dumps({"auths": {f"127.0.0.1:{self.port}": {"auth": self._basic()}}})

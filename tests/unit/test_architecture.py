@@ -62,7 +62,8 @@ LAYERS = (
     Layer("eratos.executor", ("eratos.executor", "eratos.common"), frozenset({"docker", "consul", "requests", "urllib3"})),
     Layer("eratos.haproxy.core", ("eratos.common",), stdlib=DATA),
     Layer("eratos.haproxy", ("eratos.haproxy", "eratos.common")),
-    Layer("eratos.cli", ("eratos.common", "eratos.marathon"), frozenset({"click", "yaml"})),
+    Layer("eratos.cli", ("eratos.cli.images", "eratos.common", "eratos.marathon"), frozenset({"click", "yaml"})),
+    Layer("eratos.cli.images", ("eratos.cli", "eratos.common", "eratos.marathon"), frozenset({"docker", "requests"})),
 )
 
 

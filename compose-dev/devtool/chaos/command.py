@@ -19,7 +19,7 @@ from ..load import command as load_command
 from ..load import plan
 from ..settings import GENERATED, Settings
 from ..terminal import Problem, Progress, Step, say
-from . import faults, ground, parts, scenario, strike, striking, trial
+from . import budgets, faults, ground, parts, scenario, strike, striking, trial
 from .check import Checker
 from .journal import Journal, restore
 
@@ -180,7 +180,9 @@ def perform(
     try:
         found = rate if isinstance(rate, (int, float)) else rate()
         run_of = trial.Trial(settings, journal_of(settings), chosen, found, note)
-        return run_of.run(wanted, framework, seconds)
+        before = budgets.look(settings)
+        outcome = run_of.run(wanted, framework, seconds)
+        return {**outcome, "budgets": budgets.told(before, budgets.look(settings))}
     finally:
         # All is undone by now, unless that was interrupted, too.
         restore(journal_of(settings))
@@ -223,6 +225,7 @@ def told(found: dict[str, Any], good: bool, answered_least: float) -> list[str]:
     ]
     if found["reasons"]:
         lines.append("failures: " + ", ".join(f"{count} {reason}" for reason, count in sorted(found["reasons"].items())))
+    lines += found.get("budgets", ())
     lines += [f"broken: {text}" for text in found["broken"]]
     return [*lines, "", _verdict(good)]
 

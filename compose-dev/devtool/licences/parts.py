@@ -36,7 +36,12 @@ COPIED = {
     )
 }
 #: Debian packages of images that only tests, benchmarks and ./dev chaos build.
-TOOLS = {"wrk": ("wrk",), "chaos": ("iptables", "iproute2", "libfaketime"), "prometheus": ("prometheus",)}
+TOOLS = {
+    "wrk": ("wrk",),
+    "chaos": ("iptables", "iproute2", "libfaketime"),
+    "prometheus": ("prometheus",),
+    "registry": ("docker-registry",),
+}
 
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
 

@@ -8,8 +8,9 @@ import { get } from "../api.ts";
 import { diff, ordered } from "../diff.ts";
 import { toJson, toYaml } from "../document.ts";
 import { restarts, shortName, some, type Row } from "../model.ts";
-import { store, useAnswer, useClock, useFigures, useLast, useStore } from "../store.ts";
-import type { App, Explanation, Task } from "../types.ts";
+import { store, useAnswer, useClock, useFigures, useLast, useStore, useUsages } from "../store.ts";
+import type { App, Explanation, Task, TaskUsage } from "../types.ts";
+import { left, taken, type Left } from "../usage.ts";
 import { clock, span } from "../words.ts";
 import { Badge, Card, Clip, ConditionBadge, Empty, Health, link, LongList, Sentence, Spark } from "./parts.tsx";
 import { NeedsOf } from "./needs.tsx";
@@ -58,6 +59,7 @@ function Shown({ row }: { row: Row; version: number }): JSX.Element {
         </Sentence>
       )}
       <Charts app={app.id} />
+      <Budget app={app.id} />
       <Reasons row={row} acts={acts} />
       <Instances row={row} acts={acts} />
       {app.pod && !app.deleted && <Containers id={app.id} />}
@@ -184,11 +186,40 @@ function Reasons({ row, acts }: { row: Row; acts: boolean }): JSX.Element | null
   );
 }
 
+function Budget({ app }: { app: string }): JSX.Element | null {
+  const found = useFigures().budgets[app];
+  const now = useClock(10_000);
+  if (!found) return null;
+  const { tone, share, head, text } = left(found);
+  return (
+    <Card title={`Error budget: ${found.objective}% in ${found.window}`}>
+      <div class="pad budget">
+        <span class="bar" aria-hidden="true">
+          <i class={BARS[tone]} style={{ width: `${share * 100}%` }} />
+        </span>
+        <p>
+          <strong class={`${tone}-text`}>{head}</strong>: {text}
+          {found.until && `; whole again at ${clock(found.until, now)} if nothing fails any more`}
+        </p>
+        {found.spent && <p class="bad-text">It is spent: what is planned waits, and a change of the definition is refused unless it is forced.</p>}
+        {found.missing && (
+          <p class="dim">
+            Not all is known, and of that nothing is spent or earned: <Clip text={found.missing} most={300} />
+          </p>
+        )}
+      </div>
+    </Card>
+  );
+}
+
+const BARS: Record<Left, string> = { good: "ready", warn: "waits", bad: "bad", plain: "use" };
+
 const ORDER = ["unhealthy", "unreachable", "launching", "unready", "stopping", "ready"];
 
 function Instances({ row, acts }: { row: Row; acts: boolean }): JSX.Element {
   const { app } = row;
   const now = useClock(5000);
+  const usages = useUsages(app.id);
   const tasks = [...app.tasks].sort((a, b) => ORDER.indexOf(a.condition) - ORDER.indexOf(b.condition) || (a.id < b.id ? -1 : 1));
   const title = (
     <>
@@ -227,6 +258,9 @@ function Instances({ row, acts }: { row: Row; acts: boolean }): JSX.Element {
               <span role="columnheader" class="host-column">
                 Host and ports
               </span>
+              <span role="columnheader" class="usage-column wide">
+                CPU, memory
+              </span>
               <span role="columnheader" class="since-column wide">
                 Since, restarts
               </span>
@@ -235,14 +269,15 @@ function Instances({ row, acts }: { row: Row; acts: boolean }): JSX.Element {
               </span>
             </>
           }
-          draw={(task) => <InstanceRow row={row} task={task} acts={acts} now={now} />}
+          draw={(task) => <InstanceRow row={row} task={task} usage={usages.tasks.get(task.id)} error={usages.error} acts={acts} now={now} />}
         />
       )}
     </Card>
   );
 }
 
-function InstanceRow({ row, task, acts, now }: { row: Row; task: Task; acts: boolean; now: Date }): JSX.Element {
+function InstanceRow({ row, task, usage, error, acts, now }: { row: Row; task: Task; usage: TaskUsage | undefined; error: string; acts: boolean; now: Date }): JSX.Element {
+  const { cpu, memory, title } = taken(usage);
   const agent = store.model.agents.get(task.agent);
   const again = restarts(task.id);
   return (
@@ -263,6 +298,10 @@ function InstanceRow({ row, task, acts, now }: { row: Row; task: Task; acts: boo
       <span role="cell" class="host-column two-lines">
         <bdi class="one-line">{agent?.host ?? task.agent}</bdi>
         <span class="dim small one-line">{task.ports.map((port) => `:${port}`).join(" ")}</span>
+      </span>
+      <span role="cell" class="usage-column wide two-lines" title={error || title}>
+        <span class="one-line">{cpu}</span>
+        <span class="dim small one-line">{memory}</span>
       </span>
       <span role="cell" class="since-column wide two-lines" title={task.since}>
         <span>{span(now.getTime() - Date.parse(task.since))}</span>

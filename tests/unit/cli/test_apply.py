@@ -107,6 +107,14 @@ def test_a_file_without_a_definition_is_wrong_usage(session: Session, tmp_path: 
     assert run(["app", "apply", write(tmp_path, "a.json", content)], session) == 2
 
 
+@pytest.mark.parametrize(("content", "what"), [("5", "a number"), ("// x\nhello", "text"), ("true", "a truth value")])
+def test_what_a_file_holds_instead_is_told_in_words(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, what: str
+) -> None:
+    assert run(["app", "apply", write(tmp_path, "app.yaml", content)], session) == 2
+    assert f"holds {what} instead of an app" in capsys.readouterr().err
+
+
 def test_nothing_is_sent_while_one_file_cannot_be_read(session: Session, controller: FakeController, tmp_path: Path) -> None:
     good = write(tmp_path, "a.json", {"id": "/a", "container": CONTAINER})
     assert run(["app", "apply", good, str(tmp_path / "nosuch")], session) == 2

@@ -53,6 +53,7 @@ def test_which_host_names_are_the_servers_own(host: str, known: bool):
         ("GET", "evil.example", None, None, False, 403),
         ("GET", "localhost:8080", "http://evil.example", None, False, 403),
         ("GET", "localhost:8080", "null", None, False, 403),
+        ("GET", "localhost:8080", "http://[", None, False, 403),
         ("GET", "localhost:8080", "http://localhost:8080", None, False, None),
         ("GET", "localhost:8080", "http://localhost:3000", None, False, 403),
         ("GET", "evil.example", "http://evil.example", None, False, 403),

@@ -278,7 +278,7 @@ def test_every_published_port_binds_this_machine_only_and_can_be_moved(compose: 
         match = re.fullmatch(r"127\.0\.0\.1:\$\{(ERATOS_\w+_PORT):-\d+\}:\d+", port)
         assert match, port
         variables.add(match[1])
-    assert variables == set(Settings(observe=True).published())
+    assert variables == set(Settings(observe=True, registry=True).published())
 
 
 def test_addresses_are_fixed_and_different_and_leave_room_for_further_hosts(compose: dict[str, Any]) -> None:
@@ -308,7 +308,7 @@ def test_every_part_keeps_its_address_and_knows_all_others_without_the_engine(co
 
 def test_the_compose_file_and_dev_know_the_same_services(compose: dict[str, Any]) -> None:
     with_containers = {name for name, service in compose["services"].items() if service.get("deploy") != {"replicas": 0}}
-    assert with_containers == set(Settings(observe=True).services())
+    assert with_containers == set(Settings(observe=True, registry=True).services())
 
 
 def test_racks_and_zones_of_the_compose_file_follow_the_rule_for_further_agents(compose: dict[str, Any]) -> None:
@@ -321,8 +321,8 @@ def test_every_image_is_built_once_by_dev_and_compose_alike_from_a_stage_of_the_
     services = {name: service for name, service in compose["services"].items() if "bench" not in service.get("profiles", ())}
     assert {service["build"]["target"] for service in compose["services"].values() if "build" in service} <= set(stages)
     built = {name: service for name, service in services.items() if "build" in service}
-    assert set(built) == {*images.BUILT, "prometheus"}
-    named = [*images.IMAGES, "prometheus"]
+    assert set(built) == {*images.BUILT, "prometheus", "registry"}
+    named = [*images.IMAGES, "prometheus", "registry"]
     assert sorted(service["image"] for service in built.values()) == sorted(f"eratos/{name}" for name in named)
     assert {service["image"] for service in services.values()} == {service["image"] for service in built.values()}
 
@@ -347,7 +347,7 @@ def test_what_the_dockerfile_copies_passes_into_the_build() -> None:
 
 
 def test_restart_policy_and_log_limits_hold_for_every_service(compose: dict[str, Any]) -> None:
-    for name in Settings(observe=True).services():
+    for name in Settings(observe=True, registry=True).services():
         service = compose["services"][name]
         assert service["restart"] == "unless-stopped", name
         assert "max-size" in service["logging"]["options"], name

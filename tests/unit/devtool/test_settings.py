@@ -105,6 +105,25 @@ def test_services_follow_the_counts() -> None:
     assert len(services) == len(set(services)) == 1 + 2 + 3 + 2 + 6 + 2
 
 
+def test_a_registry_is_there_when_asked_for_and_remembered_until_it_is_not() -> None:
+    assert "registry" not in read_settings({}).services()
+    assert "ERATOS_REGISTRY_PORT" not in read_settings({}).published()
+    read_settings({}, registry=True).remember()
+    found = read_settings({"ERATOS_REGISTRY_PORT": "15000"})
+    assert "registry" in found.services()
+    assert found.published()["ERATOS_REGISTRY_PORT"] == ("registry", 15000)
+    read_settings({}, registry=False).remember()
+    assert "registry" not in read_settings({}).services()
+
+
+def test_a_secure_cluster_has_no_registry_that_asks_nobody_who_they_are() -> None:
+    with pytest.raises(Problem, match="asks nobody who they are"):
+        read_settings({}, secure=True, registry=True)
+    read_settings({}, secure=True).remember()
+    with pytest.raises(Problem, match="asks nobody who they are"):
+        read_settings({}, registry=True)
+
+
 def test_prometheus_is_there_when_asked_for_and_remembered_until_it_is_not() -> None:
     assert "prometheus" not in read_settings({}).services()
     assert "ERATOS_PROMETHEUS_PORT" not in read_settings({}).published()

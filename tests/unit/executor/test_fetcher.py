@@ -13,7 +13,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -327,7 +327,6 @@ def test_whose_the_files_are(folder: Path, files: dict[str, bytes], port: int, u
 
 def test_a_download_that_trickles_is_given_up(folder: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetcher, "LEAST_EVERY_S", 0.2)
-    monkeypatch.setattr(fetcher, "_PIECE", 1)
     ended = threading.Event()
 
     def trickle(connection: socket.socket) -> None:
@@ -345,6 +344,94 @@ def test_a_download_that_trickles_is_given_up(folder: Path, files: dict[str, byt
             fetch(folder, f"http://127.0.0.1:{server.getsockname()[1]}/a")
         ended.set()
         served.join()
+
+
+@contextmanager
+def raw_server(*answers: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """Give a port at which each connection gets the next answer, as it is, and the heads of what was asked there.
+
+    A connection stays until the next one was answered.
+    """
+    asked: list[bytes] = []
+
+    def answer_all(server: socket.socket) -> None:
+        with ExitStack() as before, suppress(OSError):
+            for answer in answers:
+                connection = before.enter_context(server.accept()[0])
+                asked.append(connection.recv(65536))
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        serving = threading.Thread(target=answer_all, args=(server,), daemon=True)
+        serving.start()
+        yield server.getsockname()[1], asked
+        serving.join()
+
+
+def answered(body: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:
+    lines = [f"HTTP/1.1 {status}", "Connection: close", f"Content-Length: {len(body) if length is None else length}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def test_a_redirection_is_followed_without_its_body(folder: Path) -> None:
+    """Its body has no end: the executor would keep all of it in memory, and the start would wait for it."""
+    endless = answered(b"x", "Location: /b", status="302 Found", length=10**12)
+    with raw_server(endless, answered(b"there")) as (port, asked):
+        fetch(folder, f"http://joe:hunter2@127.0.0.1:{port}/a")
+    assert (folder / "a").read_bytes() == b"there"
+    assert [head.split()[1] for head in asked] == [b"/a", b"/b"]
+    assert all(b"Authorization: Basic " in head for head in asked), "the same server needs the same login"
+
+
+def test_a_login_goes_to_no_other_server(folder: Path) -> None:
+    with (
+        raw_server(answered(b"there")) as (other, asked),
+        raw_server(answered(b"", f"Location: http://127.0.0.1:{other}/b", status="301 Moved Permanently")) as (port, _),
+    ):
+        fetch(folder, f"http://joe:hunter2@127.0.0.1:{port}/a")
+    assert b"Authorization" not in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([answered(b"", "Location: /a", status="302 Found")] * fetcher.REDIRECTS_MAX, "leads on more than"),
+        ([answered(b"", "Location: http://[\xff", status="302 Found")], "no address"),
+        ([answered(b"", "Location: file:///etc/passwd", status="302 Found")], "InvalidSchema"),
+        ([answered(b"abc", length=10)], "broke off"),
+        ([answered(gzip.compress(b"x" * 1000)[:-9], "Content-Encoding: gzip")], "cut short"),
+        ([answered(b"none", "Content-Encoding: gzip")], "compression"),
+        ([answered(b"none", "Content-Encoding: br")], "not asked for"),
+    ],
+    ids=["no end", "no address", "no server", "cut", "compressed and cut", "not compressed", "unknown"],
+)
+def test_what_a_server_does_wrong_is_named(folder: Path, answers: list[bytes], words: str) -> None:
+    with raw_server(*answers) as (port, _), pytest.raises(NotFetched, match=words):
+        fetch(folder, f"http://127.0.0.1:{port}/a")
+
+
+@pytest.mark.parametrize(
+    ("body", "content"),
+    [
+        (gzip.compress(bytes(300_000)), bytes(300_000)),
+        (gzip.compress(bytes(range(256)) * 512), bytes(range(256)) * 512),
+        (gzip.compress(b"one") + gzip.compress(b"two"), b"onetwo"),
+        (b"", b""),
+    ],
+    ids=["of zeros", "of two pieces", "of two parts", "empty"],
+)
+def test_what_is_compressed_on_its_way_only_is_saved_as_it_was(folder: Path, body: bytes, content: bytes) -> None:
+    with raw_server(answered(body, "Content-Encoding: gzip")) as (port, asked):
+        fetch(folder, f"http://127.0.0.1:{port}/a")
+    assert (folder / "a").read_bytes() == content
+    assert b"Accept-Encoding: identity" in asked[0]
+
+
+def test_what_is_compressed_on_its_way_is_bounded_by_what_comes_of_it(folder: Path) -> None:
+    body = answered(gzip.compress(bytes(20_000_000)), "Content-Encoding: gzip")
+    with raw_server(body) as (port, _), pytest.raises(NotFetched, match="too large"):
+        fetch(folder, f"http://127.0.0.1:{port}/a")
 
 
 def test_a_server_that_is_not_there_is_named_without_the_password(folder: Path) -> None:

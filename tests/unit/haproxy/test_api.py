@@ -70,7 +70,8 @@ class FakeHaproxy:
 
     def figures(self) -> dict[tuple[str, str], Figures]:
         counted = Figures(weight=1, rate=7, failed=3, answer_ms=12, answered=90, broken=1, came=95, queued=2)
-        return {("app", SERVER): counted, ("app", "BACKEND"): Figures(0, 0, 0, 0, queued=4), ("old", "BACKEND"): counted}
+        of_all = Figures(0, 0, 3, 0, 90, queued=4, cut=2, unanswered=10)
+        return {("app", SERVER): counted, ("app", "BACKEND"): of_all, ("old", "BACKEND"): counted}
 
     def usage(self, server: str, leaving: Set[str]) -> Usage:
         self.running()
@@ -262,6 +263,7 @@ def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
         **{"weight": 1, "rate": 7, "failed": 3, "answer_ms": 12, "answered": 90, "broken": 1, "came": 95, "queued": 2},
     }
     assert answer["queued"] == {"app": 4}
+    assert answer["answers"] == {"app": {"answered": 80, "failed": 3, "cut": 2}}
 
 
 def test_a_request_is_found_by_its_id(rig: Rig) -> None:
@@ -388,3 +390,23 @@ def test_what_it_counts_is_there_for_a_scrape(rig: Rig) -> None:
     assert (answer.status, answer.headers["Content-Type"]) == (200, exposition.CONTENT_TYPE)
     assert {"eratos_balancer_reloads_total 3", "eratos_balancer_old_processes 1"} < set(text.splitlines())
     assert "process_cpu_seconds_total" in text
+
+
+@pytest.mark.parametrize("length", ["1_0", "+2", "-1", "x", "9" * 30, "\xb2"])
+def test_a_length_that_is_none_ends_the_connection(rig: Rig, length: str) -> None:
+    assert said(rig, f"POST /confirm HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{{}}").split()[1] == b"413"
+
+
+def test_a_body_without_a_length_is_refused_and_not_taken_for_the_next_request(rig: Rig) -> None:
+    hidden = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = "POST /confirm HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = said(rig, f"{head}{hidden}")
+    assert answer.split()[1] == b"411"
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def said(rig: Rig, request: str) -> bytes:
+    """Send a request as it is, and return all that comes until the connection is closed."""
+    with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=60) as client:
+        client.sendall(request.encode("latin-1"))
+        return b"".join(iter(lambda: client.recv(65536), b""))

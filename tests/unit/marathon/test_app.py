@@ -431,3 +431,42 @@ def test_an_app_with_an_external_volume_has_no_instance_more_than_usual_in_an_up
     assert (strategy.minimum_health_capacity, strategy.maximum_over_capacity) == (0.5, 0)
     stated = definition.parse({"id": "/a", "container": container, "upgradeStrategy": {"maximumOverCapacity": 0.2}})
     assert stated.upgrade_strategy.maximum_over_capacity == 0.2
+
+
+# Files as people have them
+
+
+@pytest.mark.parametrize(("path", "asked"), [("health", "/health"), ("", "/"), ("a?b=/c", "/a?b=/c"), ("/health", "/health")])
+@pytest.mark.parametrize("protocol", ["HTTP", "https", "MESOS_HTTP"])
+def test_the_path_of_a_health_check_begins_at_the_root_as_in_marathon(protocol: str, path: str, asked: str) -> None:
+    (check,) = parse(healthChecks=[{"protocol": protocol, "path": path}]).health_checks
+    assert check.path == asked
+
+
+def test_whole_numbers_may_be_written_with_a_point() -> None:
+    written = parse(instances=3.0, portDefinitions=[{"port": 8080.0}], healthChecks=[{"protocol": "TCP", "intervalSeconds": 5.0}])
+    assert written == parse(
+        instances=3, portDefinitions=[{"port": 8080}], healthChecks=[{"protocol": "TCP", "intervalSeconds": 5}]
+    )
+    assert parse(cpus=2.0, mem=64.0) == parse(cpus=2, mem=64)
+    assert "1.5" in problems(instances=1.5)["/instances"]
+    assert "/instances" in problems(instances=1e300)
+    assert "quotes" in problems(labels={"a": 1.0})["/labels/a"]
+
+
+def test_what_has_no_meaning_off_the_hosts_network_is_told() -> None:
+    container = DOCKER | {"portMappings": [{"containerPort": 80}]}
+    bridge = {"container": container, "networks": [{"mode": "container/bridge"}]}
+    assert "hostPort" in dict(parse(**bridge, requirePorts=True).dropped)["/requirePorts"]
+    assert parse(**bridge, requirePorts=False).dropped == ()
+    assert parse(requirePorts=True, portDefinitions=[{"port": 80}]).dropped == ()
+
+
+def test_of_an_older_ip_address_nothing_is_lost_in_silence() -> None:
+    address = {"networkName": "web", "groups": ["a"]}
+    assert "groups" in dict(parse(ipAddress=address).dropped)["/ipAddress/groups"]
+    assert parse(ipAddress={"networkName": "web", "groups": []}).dropped == ()
+    assert "networkName" in problems(ipAddress={"networkname": "web"})["/ipAddress/networkname"]
+    for network in ("NONE", "nonsense", ["USER"], 5, {}):
+        container = {"docker": {"image": "x", "network": network}}
+        assert "/container/docker/network" in problems(container=container, ipAddress={"networkName": "web"})

@@ -156,8 +156,10 @@ NOT_HEEDED = {
     "checks-of-all-kinds": {"/healthChecks(2)/path"},
     "external-volume-with-size": {"/container/volumes(0)/external/size"},
     "fetch-and-uris": {"/fetch(0)/cache"},
+    "ip-address-with-image": {"/requirePorts"},
     "more-ports-than-mappings": {"/ports"},
     "ports-beside-mappings": {"/ports"},
+    "web-no-check-vhost": {"/requirePorts"},
     "web-with-every-lb-template": {
         f"/labels/HAPROXY_0_{name}"
         for name in ("BACKEND_HTTP_OPTIONS", "USE_HSTS", "SSL_CERT", "AUTH", "BACKEND_HEAD", "BACKEND_NETWORK_ALLOWED_ACL")

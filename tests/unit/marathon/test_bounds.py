@@ -259,7 +259,7 @@ def test_expressions_that_take_long_to_read_come_in_several_requests(monkeypatch
 
 
 def constraint(field: str, operator: str, value: str) -> dict[str, str]:
-    return {"fieldName": field, "operator": operator.upper(), "value": value}
+    return {"fieldName": field, "operator": operator, "value": value}
 
 
 def test_one_expression_may_stand_in_every_app() -> None:

@@ -223,3 +223,21 @@ def test_a_label_of_marathon_lb_works_or_is_told_and_refuses_no_app(name: str) -
     app = definition.parse({"id": "/a", "cmd": "x", "labels": labels})
     assert {note.path for note in notes(app)} == {f"/labels/{key}" for key in labels}
     assert all(len(note.text) > 25 for note in notes(app))
+
+
+def test_labels_of_others_are_compared_with_ours_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr(labels.difflib, "get_close_matches", lambda word, *_: compared.append(word) or [])
+    assert app(**{f"HAPROXY_OTHER{n}": "x" for n in range(1000)}).labels
+    assert len(compared) == 100
+
+
+def test_ports_that_no_label_speaks_of_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    label = routing.label
+    monkeypatch.setattr(routing, "label", lambda labels, index, name: asked.append(index) or label(labels, index, name))
+    made = definition.parse(
+        {"id": "/a", "cmd": "x", "ports": [0] * 100, "labels": {"HAPROXY_1_VHOST": "a.b", "ERATOS_11_PATH": "/x", "team": "z"}}
+    )
+    assert [n for n, found in enumerate(made.routings) if found.hosts or found.path not in ("", "/")] == [1, 11]
+    assert set(asked) <= {1, 11}

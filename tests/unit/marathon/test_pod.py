@@ -180,3 +180,19 @@ def test_what_is_wrong_is_named_with_its_place(document: Any, place: str, words:
 def test_unknown_fields_are_dropped_and_told() -> None:
     pod = pod_definition.parse(example(comments="nobody reads this", legacySharedCgroups=True))
     assert {place for place, _ in pod.dropped} == {"/comments", "/legacySharedCgroups", "/scaling/maxInstances"}
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [(["http"], ("tcp",)), (["tcp", "https"], ("tcp",)), (["http", "udp"], ("tcp", "udp")), (["udp"], ("udp",))],
+)
+def test_what_is_spoken_over_tcp_is_tcp_and_told(given: list[str], taken: tuple[str, ...]) -> None:
+    pod = pod_definition.parse(changed("containers.1.endpoints.0.protocol", given))
+    assert pod.spec.containers[1].endpoints[0].protocol == taken
+    assert ("/containers(1)/endpoints(0)/protocol" in dict(pod.dropped)) is (given != list(taken))
+
+
+@pytest.mark.parametrize("given", [["x", "http"], [["http"]], [5, "http"], "http"])
+def test_other_protocols_are_refused(given: Any) -> None:
+    with pytest.raises(InvalidApp, match="protocol"):
+        pod_definition.parse(changed("containers.1.endpoints.0.protocol", given))

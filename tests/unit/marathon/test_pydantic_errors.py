@@ -56,7 +56,7 @@ def problems(**fields: Any) -> dict[str, str]:
         # words instead of patterns
         ({"portDefinitions": [{"name": "Web_Port"}]}, "/portDefinitions(0)/name", "lowercase letters, digits and dashes"),
         ({"portDefinitions": [{"name": "x" * 64}]}, "/portDefinitions(0)/name", "is 64 characters long: use at most 63"),
-        ({"healthChecks": [{"path": "health"}]}, "/healthChecks(0)/path", "must be a path such as /health"),
+        ({"healthChecks": [{"path": "/he alth"}]}, "/healthChecks(0)/path", "must be a path such as /health"),
         ({"container": {"docker": {"image": "a b"}}}, "/container/docker/image", "must be an image such as nginx:1.27"),
         (
             {"container": IMAGE | {"volumes": [{"containerPath": "/a", "hostPath": "a:b", "mode": "RW"}]}},
@@ -91,6 +91,11 @@ def test_no_answer_grows_without_end() -> None:
         definition.parse({"id": "/a", "cmd": "x"} | {f"no-{number}": 1 for number in range(190)})
     assert len(caught.value.problems) == PROBLEMS_MOST + 1
     assert "more beside these" in caught.value.problems[-1].message
+
+
+@pytest.mark.parametrize(("given", "said"), [(None, "not null"), (True, '"true"')])
+def test_values_are_told_as_json_has_them(given: Any, said: str) -> None:
+    assert said in problems(labels={"a": given})["/labels/a"]
 
 
 @pytest.mark.parametrize("name", ["x" * 100_000, "instances" * 10_000])

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from eratos.marathon import definition
+from eratos.marathon import definition, registrator
 from eratos.marathon.app import App
+from eratos.marathon.app_parts import AppPort
 from eratos.marathon.notes import Verdict, notes
 
 
@@ -65,3 +66,12 @@ def test_what_becomes_of_each_is_told(field: str, key: str, value: str, verdict:
 @pytest.mark.parametrize("key", ["SERVICE_HOST", "SERVICE_URL", "MY_SERVICE_NAME", "SERVICE_TAGS_FILE", "SERVICE_x_NAME"])
 def test_what_is_not_registrators_is_nobodys_business(key: str) -> None:
     assert not list(notes(app(env={key: "x"})))
+
+
+def test_ports_are_looked_at_once_however_many_keys_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[AppPort] = []
+    number = registrator.number
+    monkeypatch.setattr(registrator, "number", lambda port: asked.append(port) or number(port))
+    ports = app().ports
+    assert len([*registrator.told({f"SERVICE_{n}_TAGS": "a" for n in range(1000)}, ports)]) == 1000
+    assert len(asked) == len(ports)

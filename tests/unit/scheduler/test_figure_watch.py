@@ -12,11 +12,14 @@ from support import companion
 
 from eratos.scheduler import figure_watch
 from eratos.scheduler.api.controller import Balancer
+from eratos.scheduler.core.error_budget import ServiceFigures
 from eratos.scheduler.core.events import FiguresSeen
 from eratos.scheduler.core.gates import QueueFigures, ServerFigures
 from eratos.scheduler.core.usage import TaskUsage
 
 SERVER = {"address": "10.0.0.1:80", "status": "UP", "requests": 2, "weight": 1, "rate": 7}
+NO_ANSWERS: dict[str, Any] = {"answers": {}}
+IDLE: dict[str, Any] = {"servers": {}, "queued": {}, **NO_ANSWERS}
 COUNTED = {**SERVER, "failed": 3, "answer_ms": 12, "answered": 90, "broken": 2}
 
 
@@ -30,7 +33,7 @@ def test_requests_and_failures_hold_what_broke_off() -> None:
 
 def test_what_came_and_what_waits_is_for_autoscaling() -> None:
     servers = {"shop/eratos-1": COUNTED | {"came": 99, "queued": 1}}
-    found = figure_watch.seen({"b1": {"servers": servers, "queued": {"shop": 4, "web": 0}}, "b2": {"servers": {}, "queued": {}}})
+    found = figure_watch.seen({"b1": {"servers": servers, "queued": {"shop": 4, "web": 0}, **NO_ANSWERS}, "b2": IDLE})
     waits = (QueueFigures("b1", "shop", 4), QueueFigures("b1", "web", 0))
     assert found == FiguresSeen((ServerFigures("b1", "eratos-1", 92, 5, 12, 99, 2, 1),), "", ("b1", "b2"), waits, "")
 
@@ -42,8 +45,25 @@ def test_a_balancer_whose_queues_are_not_known_has_not_answered_for_autoscaling(
 
 
 def test_while_consul_is_away_there_may_be_other_balancers() -> None:
-    found = figure_watch.seen({"b1": {"servers": {}, "queued": {}}}, "no Consul answers")
-    assert (found.missing, found.unscaled) == ("", "there may be other balancers: no Consul answers")
+    found = figure_watch.seen({"b1": IDLE}, "no Consul answers")
+    others = "there may be other balancers: no Consul answers"
+    assert (found.missing, found.unscaled, found.uncounted) == ("", others, others)
+
+
+def test_what_clients_of_a_service_got_is_for_error_budgets() -> None:
+    answers = {"shop": {"answered": 90, "failed": 3, "cut": 2}, "web": {"answered": 0, "failed": 0, "cut": 0}}
+    found = figure_watch.seen({"b1": IDLE | {"answers": answers}, "b2": IDLE})
+    assert found.services == (ServiceFigures("b1", "shop", 90, 5), ServiceFigures("b1", "web", 0, 0))
+    assert (found.missing, found.unscaled, found.uncounted) == ("", "", "")
+
+
+@pytest.mark.parametrize("answers", [None, [], {"shop": {"answered": 1, "failed": 0}}, {"shop": {"answered": "x"}}])
+def test_a_balancer_that_does_not_say_what_clients_got_is_missed_for_error_budgets(answers: Any) -> None:
+    found = figure_watch.seen({"b1": IDLE | {"answers": answers}})
+    assert (found.services, found.missing, found.unscaled) == ((), "", "")
+    assert found.uncounted.startswith("b1 does not say what it answers for a service")
+    found = figure_watch.seen({"b1": {"servers": {}, "queued": {}}})
+    assert found.uncounted.startswith("b1 does not say what it answers for a service")
 
 
 def test_what_tasks_take_is_by_task_and_who_does_not_say_it_by_agent() -> None:

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from eratos.scheduler.long_lived import APP, EACH, LongLived
+from eratos.scheduler.long_lived import APP, EACH, LongLived, uncollected
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,16 @@ def test_apps_count_for_many_instances(monkeypatch: pytest.MonkeyPatch) -> None:
     for apps in (0, EACH // APP - 1, EACH // APP, EACH // APP + 1):
         long_lived.settle(0, apps)
     assert len(frozen) == 2
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_nothing_is_collected_during_a_pass_whatever_becomes_of_it(*, was_on: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if was_on else gc.disable)()
+    try:
+        with pytest.raises(RuntimeError), uncollected():
+            assert not gc.isenabled()
+            raise RuntimeError
+        assert gc.isenabled() is was_on
+    finally:
+        (gc.enable if before else gc.disable)()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -326,3 +327,18 @@ def test_a_command_does_not_wait_for_a_queue_that_is_full(monkeypatch: pytest.Mo
         loop.submit(events.RestartApp("/a"))
     loop.step([loop._queue.get_nowait()])
     assert submit(loop, events.PutApps((an_app(),))).result(0).version
+
+
+def test_nothing_is_collected_while_the_core_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = a_loop(Journal())
+    collecting: list[bool] = []
+    decide = loop.machine.decide
+
+    def watched(now: float) -> Any:
+        collecting.append(gc.isenabled())
+        return decide(now)
+
+    monkeypatch.setattr(loop.machine, "decide", watched)
+    submit(loop, events.PutApps((an_app(),)))
+    assert collecting == [False]
+    assert gc.isenabled()

@@ -130,15 +130,15 @@ def test_an_old_process_of_which_nothing_is_known_uses_no_server() -> None:
 
 def test_figures_are_read_by_backend_and_server() -> None:
     found = parse_figures("""\
-# pxname,svname,rate,weight,new_column,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,eresp,rtime,stot,qcur
-app,a,7,100,x,1,100,20,10,3,2,5,25,150,2
-db,a,,100,,,,,,,,,,9,
-app,BACKEND,7,100,x,1,100,20,10,3,2,5,25,150,4
+# pxname,svname,rate,weight,new_column,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,eresp,rtime,stot,qcur,srv_abrt
+app,a,7,100,x,1,100,20,10,3,2,5,25,150,2,1
+db,a,,100,,,,,,,,,,9,,
+app,BACKEND,7,100,x,1,100,20,10,3,2,5,25,150,4,1
 """)
     assert found == {
-        ("app", "a"): Figures(100, 7, 3, 25, 136, 5, 150, 2),
+        ("app", "a"): Figures(100, 7, 3, 25, 136, 5, 150, 2, 1, 2),
         ("db", "a"): Figures(100, 0, 0, 0, 0, 0, 9),
-        ("app", "BACKEND"): Figures(100, 7, 3, 25, 136, 5, 150, 4),
+        ("app", "BACKEND"): Figures(100, 7, 3, 25, 136, 5, 150, 4, 1, 2),
     }
 
 

@@ -332,3 +332,38 @@ def test_a_notice_names_a_field_whatever_its_letters(api: ApiClient, name: str) 
     assert "of-nobody" in answer.headers["Eratos-Notice"]
     assert answer.headers["Eratos-Notice"].isprintable() and answer.headers["Eratos-Notice"].isascii()
     assert "X-Evil" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        *((f"PUT /v2/apps/shop/cart?{name}=true", "dryRun") for name in ("dryrun", "DryRun", "dry_run", "dry-run", "dryRunn")),
+        ("PUT /v2/apps/shop/cart?partialupdate=false", "partialUpdate"),
+        *((f"PATCH /v2/apps/shop/cart?{name}=true", "force") for name in ("Force", "forse", "forced")),
+        ("POST /v2/apps?dryrun=true", "dryRun"),
+        ("PUT /v2/apps?dryrun=true", "dryRun"),
+        ("PUT /v2/groups/shop?dryrun=true", "dryRun"),
+        ("PUT /v2/pods/pod?dryrun=true", "dryRun"),
+        ("DELETE /v2/apps/shop/cart/tasks?hosts=a", "host"),
+        ("DELETE /v2/apps/shop/cart?Wipe=true", "wipe"),
+        ("POST /v2/tasks/delete?scaled=true", "scale"),
+        ("DELETE /v2/leader?back_up=file", "backup"),
+    ],
+)
+def test_a_change_with_a_misspelt_parameter_is_not_made(
+    api: ApiClient, controller: FakeController, asked: str, meant: str
+) -> None:
+    api.post("/v2/apps", json=definition())
+    before = len(controller.commands)
+    method, address = asked.split()
+    answer = api.request(method, address, json=definition(instances=5))
+    assert answer.status_code == 422, answer.text
+    assert any(f"did you mean {meant}?" in message for messages in errors(answer).values() for message in messages)
+    assert (len(controller.commands), controller.abdicated) == (before, False)
+
+
+@pytest.mark.parametrize("parameters", ["_=17", "pretty", "callback=x", "x" * 5000 + "=1", "force=true&_=1", ""])
+def test_other_parameters_are_left_alone_as_in_marathon(api: ApiClient, parameters: str) -> None:
+    api.post("/v2/apps", json=definition())
+    assert api.put(f"/v2/apps/shop/cart?{parameters}", json={"instances": 2}).status_code == 200
+    assert api.get(f"/v2/apps?labels=x&{parameters}").status_code == 200

@@ -60,6 +60,24 @@ def test_no_more_connections_than_may_be() -> None:
         server.stop()
 
 
+def test_one_address_does_not_take_the_last_connections() -> None:
+    server = ApiServer(create_api(FakeController()), "127.0.0.1", 0, 20)
+    server.start()
+    try:
+        # Those that have asked for something are closed sooner; they are let in, in this order, before the next one is.
+        held = [connect(server.port) for _ in range(18)]
+        with connect(server.port) as refused:
+            assert not pings(refused)
+        others = [socket.create_connection(("127.0.0.1", server.port), 10, ("127.0.0.2", 0)) for _ in range(2)]
+        assert all(map(pings, others))
+        with socket.create_connection(("127.0.0.1", server.port), 10, ("127.0.0.3", 0)) as refused:
+            assert not pings(refused), "there are no more"
+        for connection in (*held, *others):
+            connection.close()
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize("before", [b"", b"GET /ping HTTP/1.1\r\nHost: loc", PING])
 def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
     bounded = connections.bounded

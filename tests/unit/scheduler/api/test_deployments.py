@@ -420,13 +420,13 @@ def test_a_dry_run_shows_what_starts_and_stops_and_changes_nothing(api: ApiClien
         return dict(answer.json()["eratos"])
 
     scaled = tried("PUT", "/v2/apps/a", {"instances": 5})
-    assert scaled == {"apps": {"/a": {"version": version, "starts": 3, "stops": 0, "keeps": 2}}, "lockedBy": {}}
+    assert scaled == {"apps": {"/a": {"version": version, "starts": 3, "stops": 0, "keeps": 2}}, "lockedBy": {}, "heldBy": {}}
     [changed] = tried("PUT", "/v2/apps", [body(instances=1, cmd="new")])["apps"].values()
     assert changed["version"] > version
     assert (changed["starts"], changed["stops"], changed["keeps"]) == (1, 2, 0)
     [dropped] = tried("PUT", "/v2/groups", {"id": "/", "apps": []})["apps"].values()
     assert dropped == {"version": None, "starts": 0, "stops": 2, "keeps": 0}
-    assert tried("PUT", "/v2/apps/a", body(instances=2)) == {"apps": {}, "lockedBy": {}}
+    assert tried("PUT", "/v2/apps/a", body(instances=2)) == {"apps": {}, "lockedBy": {}, "heldBy": {}}
     assert api.get("/v2/deployments").json() == [] and not controller.machine.state.changes
     deployment_id = put(api, body(instances=3))["deploymentId"]
     assert tried("PUT", "/v2/apps/a", {"instances": 5})["lockedBy"] == {"/a": deployment_id}

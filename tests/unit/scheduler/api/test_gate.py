@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gzip
 import http.client
 import itertools
 import logging
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Message
 from support.api import ApiClient, an_api
 from support.builders import an_app
 from support.controller import FakeController
@@ -91,6 +94,9 @@ def locked(file: Path, clock: Clock | None = None, **more: Any) -> ApiClient:
         ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
         ({"Content-Type": "text/plain; application/json"}, 415),
         ({"Content-Type": "application/json; charset=utf-8"}, 201),
+        ({"Content-Encoding": "gzip"}, 415),
+        ({"Content-Encoding": "identity"}, 201),
+        ({"Origin": "http://["}, 403),
     ],
 )
 def test_a_change_is_made_for_no_strangers_page(headers: dict[str, str], status: int) -> None:
@@ -212,6 +218,14 @@ def test_a_body_that_says_it_is_too_long_is_not_read(file: Path) -> None:
         connection.close()
     finally:
         server.stop()
+
+
+def test_a_body_that_is_compressed_is_refused_as_such() -> None:
+    api = ApiClient(create_api(FakeController(), access=Access(BrowserGuard.of(["api.test"]))))
+    answer = api.post("/v2/apps", content=gzip.compress(APP), headers={"Content-Encoding": "GZip"})
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    assert "Content-Encoding" in answer.json()["message"]
+    assert api.get("/ping", headers={"Content-Encoding": "gzip"}).status_code == 200, "there is no body"
 
 
 # The line for each change
@@ -361,3 +375,25 @@ def test_a_token_is_exchanged_under_load_without_a_request_failing(file: Path) -
             visitor.join()
         server.stop()
     assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_who_goes_in_the_midst_of_a_body_is_no_fault(lines: Any, caplog: pytest.LogCaptureFixture, leads: bool) -> None:
+    controller = FakeController(is_leader=leads)
+    came: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return came.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")]
+    asked = {"method": "POST", "path": "/v2/apps", "raw_path": b"/v2/apps", "query_string": b"", "root_path": ""}
+    where = {"scheme": "http", "client": ("10.0.0.1", 5), "server": ("localhost", 80)}
+    scope = {"type": "http", "http_version": "1.1", "headers": headers, **asked, **where}
+    asyncio.run(create_api(controller)(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(lines()) == leads and all("status=400" in line for line in lines())

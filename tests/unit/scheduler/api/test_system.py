@@ -187,12 +187,13 @@ def test_a_level_with_a_duration_goes_back(api: ApiClient, logger: logging.Logge
         ({"logger": "eratos", "level": 3}, "/level"),
         ({"level": "info"}, "/logger"),
         ({"logger": "", "level": "info"}, "/logger"),
+        ({"logger": "eratos.scheduler.lop", "level": "info"}, "/logger"),  # nothing would ever come of it
         # What libraries say at DEBUG may hold secrets.
         ({"logger": "kazoo.client", "level": "debug"}, "/logger"),
         ({"logger": "ROOT", "level": "debug"}, "/logger"),
-        ({"logger": "eratos.x", "level": "info", "durationSeconds": 0}, "/durationSeconds"),
-        ({"logger": "eratos.x", "level": "info", "durationSeconds": True}, "/durationSeconds"),
-        ({"logger": "eratos.x", "level": "info", "durationSeconds": 2**31}, "/durationSeconds"),
+        ({"logger": "eratos", "level": "info", "durationSeconds": 0}, "/durationSeconds"),
+        ({"logger": "eratos", "level": "info", "durationSeconds": True}, "/durationSeconds"),
+        ({"logger": "eratos", "level": "info", "durationSeconds": 2**31}, "/durationSeconds"),
         ({"logger": "eratos.x", "level": "info", "seconds": 5}, "/seconds"),
     ],
 )

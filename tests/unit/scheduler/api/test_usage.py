@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -110,6 +111,32 @@ def test_who_asks_at_about_the_same_time_shares_an_answer(rig: Rig, executor: Pa
     assert len(executor.shown) == 1
     assert second["cpus"] == 0.25
     assert second["ageSeconds"] >= first["ageSeconds"] == 1.5
+
+
+class Open:
+    """Events of a leader that leads on for so many looks at it."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    @property
+    def closed(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def test_a_stream_has_an_answer_each_period_while_this_scheduler_leads(
+    rig: Rig, executor: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "PERIOD_S", 0.0)
+    monkeypatch.setattr(rig.controller, "events", Open(2))
+    executor.body = {"tasks": {rig.a: FIGURES}}
+    answer = rig.api.get("/v2/usage?app=/a", headers={"Accept": "text/event-stream"})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    kinds, data = answer.text.splitlines()[0::3], answer.text.splitlines()[1::3]
+    assert kinds == ["event: usage"] * 2
+    documents = [json.loads(line.removeprefix("data: ")) for line in data]
+    assert documents == [{"tasks": [{"id": rig.a, "app": "/a", **FIGURES, "missing": ""}]}] * 2
 
 
 def test_nobody_is_told_of_apps_that_are_not_theirs(rig: Rig) -> None:

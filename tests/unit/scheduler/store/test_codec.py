@@ -15,6 +15,7 @@ from eratos.marathon.app import App
 from eratos.scheduler.core.actions import Forget, Put
 from eratos.scheduler.core.records import (
     APPS,
+    BUDGETS,
     CHANGES,
     DEPLOYMENTS,
     FRAMEWORK_ID,
@@ -27,6 +28,7 @@ from eratos.scheduler.core.records import (
     SWEEPS,
     VERSIONS,
     VOLUMES,
+    BudgetRecord,
     ChangeRecord,
     DeploymentRecord,
     EndedRun,
@@ -318,6 +320,13 @@ def test_a_host_to_sweep_is_stored_under_its_name() -> None:
     data = codec.encode(SWEEPS + "h1.example", record)
     assert codec.decode_all([(SWEEPS + "h1.example", data)]).sweeps == (record,)
     assert list(codec.decode_all([(SWEEPS + "h2", data)]).spoilt) == [SWEEPS + "h2"]
+
+
+def test_an_error_budget_is_stored_under_its_app() -> None:
+    record = BudgetRecord("/shop/web", ((1_800_000_000, 1000, 3), (1_800_000_060, 7, 0)), (("b1", "shop-web", 1.5, 9, 1),), True)
+    data = codec.encode(BUDGETS + "/shop/web", record)
+    assert codec.decode_all([(BUDGETS + "/shop/web", data)]).budgets == (record,)
+    assert list(codec.decode_all([(BUDGETS + "/other", data)]).spoilt) == [BUDGETS + "/other"]
 
 
 def test_a_store_of_the_version_before_has_no_volumes_and_is_read() -> None:
