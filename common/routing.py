@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 DEFAULT_GROUP: Final = "external"
 BALANCE: Final = ("roundrobin", "leastconn", "random", "source")
 ZONE_POLICIES: Final = ("ignore", "prefer", "require")
+#: The name of a Consul data center, as Consul takes it.
+DATACENTER: Final = r"[a-z0-9_-]{1,64}"
 #: Weight of a route that nobody stated: below every one that somebody did.
 UNSTATED_WEIGHT: Final = -2
 
@@ -71,6 +73,10 @@ RULES: Final[Mapping[str, Rule]] = {
     "MAXCONN": _number(1, 1_000_000),
     "TIMEOUT_S": _number(1, 86_400),
     "ZONE": _one_of(*ZONE_POLICIES),
+    "FAILOVER": _like(
+        rf"{DATACENTER}(,{DATACENTER}){{0,9}}",
+        "must be a Consul data center such as dc2, or up to ten with commas between, of small letters, digits, - and _",
+    ),
     "LOG_REQUESTS": _like(
         r"all|failed|(?:0\.(?!0+%)[0-9]{1,3}|[1-9][0-9]?(?:\.[0-9]{1,3})?|100)%",
         "must be all, failed, or a share of the requests such as 5% or 0.1%",
@@ -96,6 +102,7 @@ class Routing:
     maxconn: str = ""  #: requests at a time for each instance, or connections in mode tcp
     timeout_s: str = ""  #: longest wait for an instance's answer; in mode tcp for a byte from either side
     zone: str = ""  #: what the zone of balancers has to do with it: ``ignore``, ``prefer`` or ``require``; empty: as each does
+    failover: str = ""  #: Consul data centers whose instances stand in where too few of a balancer's own are ready
     log_requests: str = ""  #: ``all``, ``failed`` or a share such as ``5%``; empty: as each balancer does
     why_not: str = ""  #: why the port is not balanced, for people
 
@@ -106,6 +113,11 @@ class Routing:
     @property
     def groups(self) -> tuple[str, ...]:
         return tuple(self.group.split(",")) if self.group else ()
+
+    @property
+    def datacenters(self) -> tuple[str, ...]:
+        """The Consul data centers whose instances stand in for each other."""
+        return tuple(self.failover.split(",")) if self.failover else ()
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -171,6 +183,11 @@ def read(meta: Mapping[str, str]) -> tuple[Routing, dict[str, str]]:
         if value := meta.get(key):
             (good if rule.good(value) else bad)[name] = value
     return Routing(group=meta.get(f"{_META}group") or "", vhost=meta.get(f"{_META}vhost") or "", **good), bad
+
+
+def datacenters(meta: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the Consul data centers whose balancers may serve a service with this meta, its own mostly among them."""
+    return read(meta)[0].datacenters
 
 
 def good_host(host: str) -> bool:

@@ -174,6 +174,7 @@ def _run(config: Config) -> str:
         loop.emit,
         lambda: driver.keys.companion if driver.keys is not None else "",
         lambda: driver.keys.peers if driver.keys is not None else "",
+        lambda datacenter: partial(consul().balancers, datacenter),
     )
     commands = CommandRunner(containers)
     prober = Prober(io, commands, readiness, loop.emit)

@@ -6,7 +6,8 @@ Executors whose tasks go by the leaving instances without a balancer, because th
 
 Balancers are found through Consul (service ``eratos-balancer``); a companion answers for each. A balancer that is silent and
 no longer passing in Consul is not waited for; one that passes there is waited for until the time is over, and named in the
-result.
+result. Those of other data centers are asked where an app says that its instances stand in there. Where Consul has no word from
+such a data center, nobody knows who passes: those last known are asked, and who is silent is not waited for.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import json
 import logging
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from eratos.common import async_http, keys
 from eratos.common.errors import TemporaryError
@@ -42,6 +44,8 @@ POLL_MOST_S = 0.25
 HOLD_POLL_MOST_S = 1.0
 #: How long a list of live balancers is believed.
 LIVE_S = 1.0
+#: Longest wait for the list of another data center, which may be cut off.
+FAR_S = 1.0
 
 _Failure = (*async_http.Failure, TemporaryError)
 
@@ -54,6 +58,50 @@ class Balancer:
     host: str
     port: int
     executor: bool = False  #: no balancer, but an executor whose tasks go by servers that others run: it is asked alike
+    passing: bool = field(default=True, compare=False)  #: False: Consul said so once, and has no word from its data center now
+
+
+class _Source:
+    """The live balancers of one data center, as Consul last said."""
+
+    def __init__(self, find: Callable[[], list[Balancer]]) -> None:
+        self._find = find
+        self.known: list[Balancer] | None = None  #: None: Consul has never answered
+        self.silent = False  #: the last question has no answer
+        self._known_at = 0.0
+        self._finding: asyncio.Task[None] | None = None
+
+    async def live(self, patience_s: float | None = None) -> list[Balancer] | None:
+        """Return who is live, as last known where Consul is away; None: never known.
+
+        ``patience_s``: the longest wait, and none for what did not answer in time before; None: whatever it takes.
+        """
+        if self.known is None or time.monotonic() - self._known_at > LIVE_S:
+            # One question for all drains under way.
+            if new := self._finding is None or self._finding.done():
+                self._finding = asyncio.create_task(self._look())
+            if patience_s is None:
+                await asyncio.shield(self._finding)
+            elif new or not self.silent:
+                answered, _ = await asyncio.wait({self._finding}, timeout=patience_s)
+                self.silent = self.silent or not answered
+        return self.known
+
+    async def _look(self) -> None:
+        try:
+            self.known = await asyncio.get_running_loop().run_in_executor(None, self._find)
+            self.silent = False
+        except TemporaryError as error:
+            self.silent = True
+            log.warning("cannot look for balancers, going by the last list %s", fields(error=error))
+        self._known_at = time.monotonic()
+
+
+class _Word(NamedTuple):
+    """What a balancer says of services that leave."""
+
+    held: str = ""  #: why it still holds one of them; empty: it does not
+    silent: bool = False  #: it says nothing
 
 
 class Balancers:
@@ -66,8 +114,11 @@ class Balancers:
         emit: Callable[[on.Event], None],
         token: Callable[[], str] = str,
         peers: Callable[[], str] = str,
+        elsewhere: Callable[[str], Callable[[], list[Balancer]]] = lambda _: list,
     ) -> None:
         """``find`` returns who passes in Consul, or raises TemporaryError; it may wait, on a thread of its own.
+
+        ``elsewhere`` returns the like for another data center.
 
         ``token`` returns what this executor was given for companions, ``peers`` the key that executors share; an empty text for
         nothing.
@@ -75,12 +126,11 @@ class Balancers:
         self._token = token
         self._peers = peers
         self._io = io
-        self._find = find
         self._emit = emit
         self._drains: dict[str, Future[None]] = {}
-        self._known: list[Balancer] | None = None  #: None: Consul has never answered
-        self._known_at = 0.0
-        self._finding: asyncio.Task[None] | None = None
+        self._near = _Source(find)
+        self._elsewhere = elsewhere
+        self._far: dict[str, _Source] = {}  #: by data center
 
     def perform(self, action: do.TellBalancers | do.AskBalancers | do.AbandonDrain) -> None:
         """Carry out an action on the io thread."""
@@ -102,11 +152,16 @@ class Balancers:
     async def _tell(self, action: do.TellBalancers) -> None:
         try:
             async with asyncio.timeout(TELL_S):
-                live = await self._live() or []
-                await asyncio.gather(*(self._tell_one(balancer, action) for balancer in live if not balancer.executor))
+                # Each data center by itself: one that is cut off must not keep the others from hearing of it.
+                lists = [self._near.live(), *(self._in(datacenter) for datacenter in action.datacenters)]
+                await asyncio.gather(*(self._tell_all(live, action) for live in lists))
         except TimeoutError:
             log.warning("not every balancer heard of a planned removal %s", fields(task_id=action.task_id))
         self._emit(on.BalancersTold(action.task_id))
+
+    async def _tell_all(self, live: Coroutine[Any, Any, list[Balancer] | None], action: do.TellBalancers) -> None:
+        found = await live or []
+        await asyncio.gather(*(self._tell_one(balancer, action) for balancer in found if not balancer.executor))
 
     async def _tell_one(self, balancer: Balancer, action: do.TellBalancers) -> None:
         try:
@@ -131,11 +186,12 @@ class Balancers:
         told: set[Balancer] = set()
         pause_s = POLL_FIRST_S
         while True:
-            live = await self._live()
+            live = await self._live(action.datacenters)
             asked = [balancer for balancer in live or [] if not balancer.executor]
             last = await asyncio.gather(*(self._told_is_last(balancer, action, told) for balancer in asked))
             took_s = time.monotonic() - began
-            patient = took_s < SILENT_S and (live is None or None in last)
+            unsaid = any(word is None for balancer, word in zip(asked, last, strict=True) if balancer.passing)
+            patient = took_s < SILENT_S and (live is None or unsaid)
             if not (True in last or patient) or took_s + pause_s >= action.hold_s:
                 break
             await asyncio.sleep(pause_s)
@@ -170,11 +226,14 @@ class Balancers:
         pause_s = POLL_FIRST_S
         told = ""
         while True:
-            live = await self._live()
+            live = await self._live(action.datacenters)
             asked = [balancer for balancer in live or [] if balancer not in released]
-            answers = await asyncio.gather(*(self._held(balancer, action.service_ids) for balancer in asked))
-            released |= {balancer for balancer, why in zip(asked, answers, strict=True) if not why}
-            held = [f"{balancer.name} {why}" for balancer, why in zip(asked, answers, strict=True) if why]
+            words = await asyncio.gather(*(self._held(balancer, action.service_ids) for balancer in asked))
+            said = list(zip(asked, words, strict=True))
+            released |= {balancer for balancer, word in said if not word.held}
+            held = [
+                f"{balancer.name} {word.held}" for balancer, word in said if word.held and (balancer.passing or not word.silent)
+            ]
             if live is None:
                 held = ["no balancer could be asked: Consul does not answer"]
             if not held:
@@ -191,21 +250,21 @@ class Balancers:
             await asyncio.sleep(pause_s)
             pause_s = min(POLL_MOST_S, pause_s * 1.2)
 
-    async def _held(self, balancer: Balancer, service_ids: tuple[str, ...]) -> str:
-        """Return why a balancer still holds one of the services, or an empty text."""
+    async def _held(self, balancer: Balancer, service_ids: tuple[str, ...]) -> _Word:
+        """Return why a balancer still holds one of the services, if it does."""
         for service_id in service_ids:
             try:
                 async with asyncio.timeout(ANSWER_S):
                     answer = await self._server(balancer, service_id)
                 if answer.status != 200:
-                    return f"answers with HTTP status {answer.status}"
+                    return _Word(f"answers with HTTP status {answer.status}")
                 found = json.loads(answer.body)
                 if found["used"]:
                     how = "a task there requires it" if balancer.executor else f"{found.get('requests', 0)} requests"
-                    return f"still uses {service_id} ({how})"
+                    return _Word(f"still uses {service_id} ({how})")
             except (*_Failure, KeyError, TypeError) as error:
-                return f"does not answer ({async_http.reason(error)})"
-        return ""
+                return _Word(f"does not answer ({async_http.reason(error)})", silent=True)
+        return _Word()
 
     async def _server(self, balancer: Balancer, service_id: str) -> async_http.Response:
         path = f"/servers/{urllib.parse.quote(service_id, safe='')}"
@@ -215,18 +274,19 @@ class Balancers:
         agent_id, _, key = ("", "", self._peers()) if balancer.executor else self._token().rpartition(".")
         return keys.headers(key, method, target, body, time.time(), agent_id)
 
-    async def _live(self) -> list[Balancer] | None:
-        """Return the balancers that pass in Consul, as last known where Consul is away; None: never known."""
-        if self._known is None or time.monotonic() - self._known_at > LIVE_S:
-            # One question for all drains under way.
-            if self._finding is None or self._finding.done():
-                self._finding = asyncio.create_task(self._look())
-            await asyncio.shield(self._finding)
-        return self._known
+    async def _live(self, datacenters: Iterable[str]) -> list[Balancer] | None:
+        """Return who is live here and in other data centers; None: nobody knows who is here."""
+        near, *far = await asyncio.gather(self._near.live(), *map(self._in, datacenters))
+        if near is None:
+            return None
+        # The own data center is among those that stand in for each other, by its name.
+        at = {(balancer.host, balancer.port): balancer for found in (*far, near) for balancer in found or ()}
+        return list(at.values())
 
-    async def _look(self) -> None:
-        try:
-            self._known = await asyncio.get_running_loop().run_in_executor(None, self._find)
-        except TemporaryError as error:
-            log.warning("cannot look for balancers, going by the last list %s", fields(error=error))
-        self._known_at = time.monotonic()
+    async def _in(self, datacenter: str) -> list[Balancer]:
+        """Return the balancers of another data center, as far as they are known."""
+        if datacenter not in self._far:
+            self._far[datacenter] = _Source(self._elsewhere(datacenter))
+        source = self._far[datacenter]
+        found = await source.live(FAR_S) or []
+        return [replace(one, name=f"{one.name} in {datacenter}", passing=not source.silent) for one in found]

@@ -30,7 +30,7 @@ from .balancers import Balancer
 from .core import actions as do
 from .core import events as on
 from .core.host import Host
-from .core.registration import difference, kept_checks, kept_ports, predecessors
+from .core.registration import difference, kept_checks, kept_datacenters, kept_ports, predecessors
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +110,12 @@ class ConsulApi:
         """Say that a check with a time to live passes; TemporaryError as well where there is no such check."""
         self._call(self._consul.agent.check.ttl_pass, check_id)
 
-    def balancers(self) -> list[Balancer]:
-        """Return the balancers whose health check passes, known by their mark: an app may have the service's name."""
-        _, found = self._call(self._consul.health.service, names.BALANCER_SERVICE, passing=True)
+    def balancers(self, datacenter: str = "") -> list[Balancer]:
+        """Return the balancers whose health check passes, known by their mark: an app may have the service's name.
+
+        ``datacenter``: another one of Consul's than the agent's own.
+        """
+        _, found = self._call(self._consul.health.service, names.BALANCER_SERVICE, passing=True, dc=datacenter or None)
         return [
             Balancer(entry["Node"]["Node"], entry["Service"]["Address"] or entry["Node"]["Address"], entry["Service"]["Port"])
             for entry in found
@@ -263,7 +266,7 @@ class ConsulAgent:
         self._failures = 0
         self._gone(forgotten)
         if kept and (ports := kept_ports(self._present, self._host, kept)):
-            self._emit(on.ServicesKept(ports))
+            self._emit(on.ServicesKept(ports, kept_datacenters(self._present, ports)))
 
     def _keep(self, wanted: list[Body]) -> None:
         """Repeat the executor's word for services that live by it. Raises TemporaryError."""

@@ -1,6 +1,7 @@
 """Starts the companion: ``python3 -m eratos.haproxy`` (``eratos-companion`` where the package is installed).
 
-Five threads: the HTTP interface, the watches over facts and certificates, the access log, the registration in Consul.
+Six threads: the HTTP interface, the watches over facts, certificates and other data centers, the access log, the registration
+in Consul.
 SIGTERM deregisters the balancer and ends it; HAProxy is not touched, it is supervised by itself.
 """
 
@@ -74,12 +75,15 @@ def main() -> None:
         stop.wait()  # its workers are nobody's that would ask for their balancers
     else:
         agent = ConsulAgent(settings.consul, settings.consul_token)
-        connections = consul_template.Connections(agent)
+        connections = consul_template.Connections(agent, far=applier.far_services)
+        datacenters = consul_template.Datacenters(agent, settings.scope.datacenters)
+        threading.Thread(target=datacenters.watch, args=(stop,), name="datacenters", daemon=True).start()
 
         def left_out() -> list[str]:
             # No service has a dot in its name, as files have: they can be distinguished.
             note = settings.consul_template_note
-            return [*consul_template.ended(note), *connections.scarce(), *certificates.refused(), *applier.left_out()]
+            of_consul = (*consul_template.ended(note), *connections.scarce(), *datacenters.silent())
+            return [*of_consul, *certificates.refused(), *applier.left_out()]
 
         Registration(agent, settings.host, settings.port, left_out, settings.scope.zone).keep(stop)
     server.shutdown()

@@ -116,6 +116,7 @@ class Companion:
     def _status(self) -> dict[str, Any]:
         running, figures, live = self._haproxy.running(), self._haproxy.figures(), self._applier.live()
         zones = {(name, server): zone for name, b in live.model.backends.items() for server, zone in b.zones.items()}
+        far = {(name, server): dc for name, b in live.model.backends.items() for server, dc in b.datacenters.items()}
         return {
             **self._applier.status(),
             "certificates": self._certificates.status(),
@@ -130,6 +131,7 @@ class Companion:
                     "status": row.status,
                     "requests": row.requests,
                     **({"zone": zone} if (zone := zones.get((row.backend, row.name))) else {}),
+                    **({"datacenter": dc} if (dc := far.get((row.backend, row.name))) else {}),
                     **(_counted(counted) if (counted := figures.get((row.backend, row.name))) is not None else {}),
                 }
                 for row in running.rows

@@ -23,7 +23,7 @@ from eratos.common.log import fields
 from . import files
 from .config import Config
 from .core import haproxy_text, services, zones
-from .core.guard import Confirmations, Holds, forgotten, sharp_losses, succeeded, wholesale, with_held
+from .core.guard import Confirmations, Holds, by_datacenter, forgotten, sharp_losses, succeeded, wholesale, with_held
 from .core.haproxy_text import Pools, Rendered
 from .core.services import Facts, Model
 from .core.usage import ServerRow
@@ -126,6 +126,7 @@ class Applier:
         self._refused = _Refused("", "", 0)
         self._odd = ""
         self._left_out: tuple[str, ...] = ()
+        self._unread: tuple[str, ...] = ()  #: facts of other data centers, as in left_out
         self._reloaded_at_s = float("-inf")
         self._lag = exposition.Histogram(
             "eratos_balancer_lag_seconds", "From a change of consul-template's facts to HAProxy serving it.", _LAG_BOUNDS_S
@@ -154,7 +155,11 @@ class Applier:
 
     def left_out(self) -> tuple[str, ...]:
         """Return what had to be left out of late, each as ``service: reason``, or ``file: reason`` for a snippet."""
-        return (*self._left_out, *self._laid.refused)
+        return (*self._left_out, *self._laid.refused, *self._unread)
+
+    def far_services(self) -> int:
+        """Return how many services are followed in other data centers, one that is followed in two counting twice."""
+        return sum(len(backend.failover.split(",")) for backend in self._read_live().model.backends.values() if backend.failover)
 
     def live(self) -> Rendered:
         """Return the last good configuration; raises OSError where HAProxy was never started."""
@@ -280,9 +285,19 @@ class Applier:
     def _read_facts(self) -> Facts:
         text = self._settings.facts.read_text()
         try:
-            return services.read_facts(text)
+            facts = services.read_facts(text)
         except ValueError as error:
             raise self._refuse(text, f"{self._settings.facts.name}: {error}") from error
+        self._unread = ()
+        for datacenter, path in self._settings.far_facts.items():
+            # What is elsewhere must never stand in the way of what is here.
+            try:
+                facts = services.with_far(facts, datacenter, path.read_text())
+            except FileNotFoundError:
+                pass  # consul-template waits for that data center's first answer
+            except (OSError, ValueError) as error:
+                self._unread = (*self._unread, f"{path.name}: {error}")
+        return facts
 
     def _listening(self, model: Model) -> Model:
         """Return the model without ports that cannot be had: HAProxy would refuse all of it for one of them."""
@@ -317,7 +332,12 @@ class Applier:
         """Return what may be served of a model now. ``dead`` are servers that HAProxy's own checks have found so."""
         now_s, confirmed = time.monotonic(), self.leaving()
         asked_for = {name: backend.servers for name, backend in wanted.backends.items()}
-        lost = sharp_losses(served, asked_for, confirmed, self._holds.known())
+        lost: dict[str, set[str]] = {}
+        parts = by_datacenter(served, live.model, wanted)
+        for part in parts.values():
+            known = {b: kept & part.get(b, set()) for b, kept in self._holds.known().items()}
+            for backend, missing in sharp_losses(part, asked_for, confirmed, known).items():
+                lost.setdefault(backend, set()).update(missing)
         if lost:
             now_at = {normal_address(address): ids for address, ids in services.holders(facts).items()}
             dead = dead | succeeded(served, now_at)
@@ -326,8 +346,12 @@ class Applier:
         if asked:
             accepting = self._accepting({served[backend][name] for backend, names in asked.items() for name in names})
             alive = {b: kept for b, names in asked.items() if (kept := {n for n in names if served[b][n] in accepting})}
-        gone = forgotten(alive, services.known(facts))
-        held = self._holds.update(alive, now_s, wholesale=wholesale(served, alive), forgotten=gone)
+        by_consul = forgotten(alive, services.known(facts))
+        for part in parts.values():
+            gone = {b: left for b, kept in alive.items() if (left := kept & part.get(b, set()))}
+            if wholesale(part, gone):
+                by_consul = by_consul.union(*gone.values())
+        held = self._holds.update(alive, now_s, by_consul)
         names = tuple(sorted(name for servers in held.values() for name in servers))
         if names and names != self._held:
             log.warning(
@@ -428,7 +452,7 @@ class Applier:
 
     def _signature(self) -> object:
         found: list[object] = [self._laid.signature()]
-        for path in (self._settings.facts, self._settings.certificates):
+        for path in (self._settings.facts, *self._settings.far_facts.values(), self._settings.certificates):
             try:
                 stat = path.stat()
                 found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))

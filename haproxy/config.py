@@ -6,6 +6,7 @@ theirs from the same environment. docs/balancer.md has all of them in one table.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from eratos.common.errors import FatalError, PermanentError
 from eratos.common.log import FORMATS
-from eratos.common.routing import DEFAULT_GROUP, RULES, ZONE_POLICIES
+from eratos.common.routing import DATACENTER, DEFAULT_GROUP, RULES, ZONE_POLICIES
 from eratos.common.secret_file import secret
 
 from .core import haproxy_text
@@ -43,8 +44,8 @@ class Config:
     guard_hold_s: float  #: ``ERATOS_GUARD_HOLD_S``: longest time that an unconfirmed sharp loss of servers is held back
     guard_hold_wholesale_s: float  #: ``ERATOS_GUARD_HOLD_WHOLESALE_S``: the same for what Consul has lost
     reload_interval_s: float  #: ``ERATOS_RELOAD_INTERVAL_S``: shortest time between two reloads
-    #: ``ERATOS_HAPROXY_GROUP``, ``ERATOS_HAPROXY_TAG``, ``ERATOS_FRAMEWORK``, ``ERATOS_ZONE``, ``ERATOS_ZONE_POLICY``; the ports
-    #: of its own binds
+    #: ``ERATOS_HAPROXY_GROUP``, ``ERATOS_HAPROXY_TAG``, ``ERATOS_FRAMEWORK``, ``ERATOS_ZONE``, ``ERATOS_ZONE_POLICY``,
+    #: ``ERATOS_DATACENTERS``; the ports of its own binds
     scope: Scope
     #: ``ERATOS_HTTPS_PORT``, ``ERATOS_CHECK_INTERVAL_MS``, ``ERATOS_DEAD_HOST_S``, ``ERATOS_REQUEST_ID``, ``ERATOS_LOG_REQUESTS``
     text: haproxy_text.Settings
@@ -58,6 +59,11 @@ class Config:
     def facts(self) -> Path:
         """What consul-template renders."""
         return self.state_dir / "facts.json"
+
+    @property
+    def far_facts(self) -> dict[str, Path]:
+        """What consul-template renders of other data centers, by their names."""
+        return far_facts(self.state_dir, self.scope)
 
     @property
     def live(self) -> Path:
@@ -172,7 +178,7 @@ def read(env: Mapping[str, str]) -> Config:
 
 
 def scope(env: Mapping[str, str]) -> Scope:
-    """Return which services a balancer of either kind is for; raises FatalError where its zone and what that means do not fit."""
+    """Return which services a balancer of either kind is for; raises FatalError where its places cannot be used."""
     zone = env.get("ERATOS_ZONE", "").strip()
     policy = env.get("ERATOS_ZONE_POLICY") or ZONE_POLICIES[0]
     if policy not in ZONE_POLICIES:
@@ -181,6 +187,14 @@ def scope(env: Mapping[str, str]) -> Scope:
         raise FatalError(f"ERATOS_ZONE_POLICY={policy}: needs ERATOS_ZONE, the zone that this balancer is in")
     if policy != "ignore" and env.get("ERATOS_SERVERS_FILE"):
         raise FatalError(f"ERATOS_ZONE_POLICY={policy}: servers of ERATOS_SERVERS_FILE have no zones")
+    datacenters = tuple(dict.fromkeys(filter(None, env.get("ERATOS_DATACENTERS", "").split(","))))
+    if bad := [name for name in datacenters if not re.fullmatch(DATACENTER, name)]:
+        raise FatalError(
+            f"ERATOS_DATACENTERS: {bad[0]!r} is no name of a Consul data center: give names such as dc2, of small letters, "
+            "digits, - and _, with commas and no blanks between"
+        )
+    if datacenters and env.get("ERATOS_SERVERS_FILE"):
+        raise FatalError("ERATOS_DATACENTERS: servers of ERATOS_SERVERS_FILE are in no data center: leave one of the two out")
     binds = {"ERATOS_HTTP_BIND": ":8000", "ERATOS_HTTPS_BIND": ":8443", "ERATOS_STATS_BIND": ":9090"}
     ports = {(env.get(name) or default).rpartition(":")[2] for name, default in binds.items()}
     ports.add(env.get("ERATOS_COMPANION_PORT") or "9100")
@@ -191,4 +205,10 @@ def scope(env: Mapping[str, str]) -> Scope:
         own_ports=frozenset(ports),
         zone=zone,
         zone_policy=policy,
+        datacenters=datacenters,
     )
+
+
+def far_facts(state: Path, scope: Scope) -> dict[str, Path]:
+    """Return data center -> what consul-template renders of it (``services/consul-template/run``)."""
+    return {datacenter: state / f"facts-{datacenter}.json" for datacenter in scope.datacenters}

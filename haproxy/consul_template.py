@@ -7,8 +7,9 @@ left of it. One that watches more services than Consul's agent takes connections
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -44,8 +45,10 @@ _FULL: Final = 0.9
 class Connections:
     """Compares how many services consul-template watches with how many connections Consul's agent takes of one client."""
 
-    def __init__(self, agent: ConsulAgent, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, agent: ConsulAgent, clock: Callable[[], float] = time.monotonic, far: Callable[[], int] = int) -> None:
+        """``far`` returns how many services are watched in other data centers, which is over the same agent."""
         self._agent = agent
+        self._far = far
         self._clock = clock
         self._due_s = float("-inf")
         self._reported: tuple[str, ...] = ()
@@ -62,10 +65,46 @@ class Connections:
 
     def _ask(self) -> tuple[str, ...]:
         most = self._agent.get("/v1/agent/self")["DebugConfig"]["HTTPMaxConnsPerClient"]
-        watched = sum(SERVICE_TAG in tags for tags in self._agent.get("/v1/catalog/services").values())
+        watched = sum(SERVICE_TAG in tags for tags in self._agent.get("/v1/catalog/services").values()) + self._far()
         if not most or watched <= most * _FULL:
             return ()
         return (
             f"facts.ctmpl: {watched} services take a connection each to Consul's agent, which allows a client {most}; beyond "
             "that no change arrives: raise limits.http_max_conns_per_client in the agent's configuration",
         )
+
+
+#: Between two looks at other data centers.
+_LOOK_FAR_S: Final = 5.0
+
+
+class Datacenters:
+    """Asks Consul whether it reaches the other data centers that the balancer is to know."""
+
+    def __init__(self, agent: ConsulAgent, names: Sequence[str]) -> None:
+        self._agent = agent
+        self._names = names
+        self._silent: tuple[str, ...] = ()
+
+    def silent(self) -> tuple[str, ...]:
+        """Report each that did not answer at the last look, and what that means."""
+        return self._silent
+
+    def watch(self, stop: threading.Event) -> None:
+        """Look until ``stop`` is set. For a thread of its own: where a line is cut, each look takes seconds."""
+        while self._names and not stop.is_set():
+            self.look()
+            stop.wait(_LOOK_FAR_S)
+
+    def look(self) -> None:
+        self._silent = tuple(filter(None, map(self._ask, self._names)))
+
+    def _ask(self, name: str) -> str:
+        try:
+            # Whoever may call Consul at all may ask this.
+            found = self._agent.get(f"/v1/status/leader?dc={name}")
+        except TemporaryError as error:
+            found, why = "", str(error)
+        else:
+            why = "it has no leader"
+        return "" if found else f"facts-{name}.json: data center {name} does not answer, what it has stays as last known: {why}"

@@ -24,6 +24,14 @@ def main(words: list[str]) -> None:
     try:
         scope = config.scope(os.environ)
         facts = services.read_facts((state / "facts.json").read_text())
+        for datacenter, path in config.far_facts(state, scope).items():
+            # What is elsewhere must never stand in the way of what is here.
+            try:
+                facts = services.with_far(facts, datacenter, path.read_text())
+            except FileNotFoundError:
+                pass  # consul-template waits for that data center's first answer
+            except (OSError, ValueError) as error:
+                print(f"{path.name}: {error}", file=sys.stderr)
         snippets = {path.stem: path.read_text() for path in folder.glob("*.conf")}
     except (FatalError, OSError, ValueError) as error:
         sys.exit(f"nothing is written: {error}")

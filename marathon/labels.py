@@ -6,14 +6,13 @@ A label that resembles one of these and is none is refused. What is marathon-lb'
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from . import marathon_lb, registrator, routing, strict_json
+from . import marathon_lb, near, registrator, routing, strict_json
 from .app_parts import AppPort
 from .errors import Problem
 
@@ -57,7 +56,10 @@ _WHOLE: Final[Mapping[str, int]] = {CANARY_ANSWER: ANSWER_MS_MAX, CANARY_REQUEST
 #: Characters of a label's name that are compared with the known ones, and how many labels of an app are.
 _NAME_COMPARED: Final = 64
 _COMPARED_MOST: Final = 100
-_PORT_INDEX = re.compile(r"_[0-9]+_")
+#: Share of letters in common of a misspelt label and what was meant.
+_NEAR: Final = 0.75
+#: Also as marathon-lb's documents write it, which some copy as it is.
+_PORT_INDEX = re.compile(r"_(?:[0-9]+|n|\{[0-9]*\}|\{n\})_")
 
 
 def consul_tags(labels: Mapping[str, str]) -> tuple[str, ...]:
@@ -175,15 +177,26 @@ def _unknown(labels: Mapping[str, str]) -> Iterator[Problem]:
             continue
         names = [name for name in _OWN if name.startswith(prefix)] + routing.known_names(prefix)
         compared += 1
-        shape = _PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1)
-        near = difflib.get_close_matches(shape, names, 2, 0.75) if compared <= _COMPARED_MOST else []
-        if prefix == marathon_lb.PREFIX and not near:
+        meant = _meant(key, prefix, names) if compared <= _COMPARED_MOST else []
+        if prefix == marathon_lb.PREFIX and not meant:
             continue  # of some other program; told by not_heeded
-        message = "is no label that eratos knows: " + (f"did you mean {' or '.join(near)}?" if near else "remove it")
-        if not near and prefix not in listed:
+        message = "is no label that eratos knows: " + (f"did you mean {' or '.join(meant)}?" if meant else "remove it")
+        if any("_n_" in name for name in meant):
+            message += " n stands for the port's index, from 0"
+        if not meant and prefix not in listed:
             listed.add(prefix)
             message += f", or use one of {', '.join(names)}, where n is the port's index"
         yield Problem(f"/labels/{key}", message)
+
+
+def _meant(key: str, prefix: str, names: Sequence[str]) -> list[str]:
+    """Return the labels nearest to another one. Prefix and port, which most of them have, make none of them near."""
+    shape = _PORT_INDEX.sub("_n_", key[:_NAME_COMPARED], count=1)
+    of_port = f"{prefix}n_"
+    if shape.startswith(of_port):
+        names = [name for name in names if name.startswith(of_port)]
+    known = {name.removeprefix(of_port).removeprefix(prefix): name for name in reversed(names)}
+    return [known[name] for name in near.close(shape.removeprefix(of_port).removeprefix(prefix), known, 2, _NEAR)]
 
 
 def not_heeded(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from . import app_parts, extras
+from . import app_parts, extras, near
 from .errors import PROBLEMS_MOST, Problem, json_path
 from .strict_json import shortened
 
@@ -123,19 +122,32 @@ def _meant(location: tuple[str | int, ...], model: type[BaseModel], shown: Mappi
     field, here = str(location[-1]), _pattern(location[:-1])
     if len(field) > _FIELD_CHARACTERS_MAX:
         return ""
-    known = {**{name: [place] for name, place in shown.items()}, **_places(model)}
-    places, elsewhere = known.get(field, []), [name for name, places in known.items() if not _own(places)]
-    beside = [name for name, places in known.items() if any(_fits(f"{here}/{name}", place) for place in places)]
-    close = difflib.get_close_matches(field, beside, 1, _NEAR) or _other_case(field, beside)
+    known, elsewhere = _known(model, tuple(shown.items()))
+    places, beside = known.get(field, []), _beside(model, tuple(shown.items()), here)
+    close = near.close(field, beside, 1, _NEAR) or _other_case(field, beside)
     # Who writes a field of Marathon's wrong does not mean one of our own by that name.
     if places and not (close and _own(places)):
         more = " or elsewhere" if len(places) > _PLACES_MOST else ""
         return f"belongs in {' or '.join(places[:_PLACES_MOST])}{more}: move it there"
     if close:
         return f"is no field that eratos knows: did you mean {close[0]}?"
-    if close := difflib.get_close_matches(field, elsewhere, 1, _NEAR) or _other_case(field, elsewhere):
+    if close := near.close(field, elsewhere, 1, _NEAR) or _other_case(field, elsewhere):
         return f"is no field that eratos knows: did you mean {close[0]}, which belongs in {known[close[0]][0]}?"
     return ""
+
+
+@functools.cache
+def _known(model: type[BaseModel], shown: tuple[tuple[str, str], ...]) -> tuple[Mapping[str, list[str]], list[str]]:
+    """Return every known field with its places, and those that are Marathon's."""
+    known = {**{name: [place] for name, place in shown}, **_places(model)}
+    return known, [name for name, places in known.items() if not _own(places)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _beside(model: type[BaseModel], shown: tuple[tuple[str, str], ...], here: str) -> list[str]:
+    """Return the known fields of one place."""
+    known, _ = _known(model, shown)
+    return [name for name, places in known.items() if any(_fits(f"{here}/{name}", place) for place in places)]
 
 
 def _own(places: Iterable[str]) -> bool:
@@ -144,7 +156,8 @@ def _own(places: Iterable[str]) -> bool:
 
 
 def _other_case(field: str, known: Iterable[str]) -> list[str]:
-    return [name for name in known if name.lower() == field.lower().replace("_", "")]
+    plain = field.lower().replace("_", "")
+    return [name for name in known if name.lower() == plain]
 
 
 def _pattern(location: Iterable[str | int]) -> str:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from eratos.common import log, names
 from eratos.common.addresses import is_loopback, sent_in_clear
 from eratos.common.errors import PermanentError
+from eratos.common.routing import DATACENTER
 from eratos.common.secret_file import loose, secret
 
 from .access.policy import DEFAULT_FETCH_FOLDERS
@@ -57,6 +58,10 @@ def _yes(text: str) -> bool:
 _KINDS = {int: "a whole number", float: "a number", _yes: "true or false"}
 
 
+#: Other data centers that one name may try: each that has nobody costs whoever asks its way there and back.
+NEAREST_MOST = 10
+
+
 @dataclass(frozen=True)
 class Config:
     """Settings of one scheduler process, listed in docs/configuration.md. The help texts say unit and meaning."""
@@ -70,6 +75,10 @@ class Config:
     zk_clear: bool = _setting(False, "true: send the user and password of --zk without TLS, though others may read them", _yes)
     store: str = _setting("", "instead of --zk, for one scheduler alone: sqlite:///path/to/file, or memory:", secret=True)
     consul: str = _setting("http://127.0.0.1:8500", "Consul as this process reaches it; several with commas between")
+    consul_datacenters: str = _setting(
+        "", "further Consul data centers, beside that Consul's own, with agents; several with commas"
+    )
+    consul_query_nearest: int = _setting(0, "other data centers that name.query.consul tries at most; 0: no prepared query", int)
     executor_consul: str = _setting("http://127.0.0.1:8500", "the Consul agent of each agent's host, as its executor reaches it")
     executor_http_port: int = _setting(names.EXECUTOR_PORT, "port where executors serve logs, on each agent's host", int)
     consul_token_file: str = _setting("", "file with the ACL token for --consul; executors read their own host's")
@@ -204,6 +213,10 @@ class Config:
     @property
     def consul_urls(self) -> tuple[str, ...]:
         return parts(self.consul)
+
+    @property
+    def datacenters(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(parts(self.consul_datacenters)))
 
     @property
     def clear_consul(self) -> tuple[str, ...]:
@@ -435,6 +448,11 @@ def _about_consul(config: Config) -> Iterator[str]:
     for flag, url in (*(("--consul", url) for url in config.consul_urls), ("--executor-consul", config.executor_consul)):
         if not re.match(r"^https?://[^/]+/?$", url):
             yield f"{flag}: {url!r} is no address like http://127.0.0.1:8500"
+    if not 0 <= config.consul_query_nearest <= NEAREST_MOST:
+        yield f"--consul-query-nearest: must be a number from 0 to {NEAREST_MOST}, not {config.consul_query_nearest}"
+    for name in config.datacenters:
+        if not re.fullmatch(DATACENTER, name):
+            yield f"--consul-datacenters: {name!r} is no name of a Consul data center, such as dc2: small letters, digits, -, _"
 
 
 def _problems_to_keep(config: Config) -> list[str]:

@@ -1,11 +1,14 @@
 """Looks after Consul's catalogue beside the loop while this process leads: removes what a lost host left there, keeps what
-stands for apps without instances (:mod:`placeholder_keeper`), and reads what balancers leave out.
+stands for apps without instances (:mod:`placeholder_keeper`) and the prepared query (:mod:`query_keeper`), and reads what
+balancers leave out.
 
 A Consul agent that is gone cannot deregister its services, and Consul itself keeps them for 72 hours. So every few seconds
 the leader looks at the nodes whose agent is dead, and deregisters there the services of its own framework whose tasks it
 has given up. A living agent's services are its executor's business: here they would come back by anti-entropy.
 
 Balancers say in the meta of their own service which services they cannot serve, and why.
+
+One of these looks after one data center of Consul (:mod:`catalogues`).
 
 Needs of Consul's ACL: ``node:read``, ``service:read``, and ``service:write`` with ``node:write`` for the deregistration.
 """
@@ -28,6 +31,7 @@ from eratos.common.log import fields
 
 from .api.controller import Balancer
 from .placeholder_keeper import PlaceholderKeeper, carry_out
+from .query_keeper import QueryKeeper
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +57,21 @@ class ConsulCatalog:
         ca_file: str = "",
         cert_file: str = "",
         on_change: Callable[[], None] = lambda: None,
+        datacenter: str = "",
+        query: QueryKeeper | None = None,
     ) -> None:
         """``urls``: Consul agents or servers, asked in turn: losing one must not blind the scheduler. ``ca_file`` has the
         authorities of their certificates, ``cert_file`` what they are shown; empty: neither is needed. ``on_change``: the
-        balancers, or what they leave out, are others than before.
+        balancers, or what they leave out, are others than before. ``datacenter``: another one of Consul's, which those agents
+        ask; empty: their own. ``query`` keeps the prepared query there.
         """
-        self._clients = [_client(url, token, ca_file, cert_file) for url in urls]
-        self._places = ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
+        self._clients = [_client(url, token, ca_file, cert_file, datacenter) for url in urls]
+        places = ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
+        self._who = f"no Consul answers the scheduler at {places}"
+        if datacenter:
+            self._who = f"Consul's data center {datacenter} does not answer the scheduler at {places}"
+        self._datacenter = datacenter
+        self._query = query
         self._live_tasks = live_tasks
         self._placeholders = placeholders
         self._stopping = threading.Event()
@@ -87,8 +99,12 @@ class ConsulCatalog:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def halt(self) -> None:
+        """Have the thread stop, and do not wait for it."""
         self._stopping.set()
+
+    def stop(self) -> None:
+        self.halt()
         self._thread.join(_ANSWER_S)
 
     def remove_entries(self) -> None:
@@ -96,10 +112,13 @@ class ConsulCatalog:
         for client in self._clients:
             try:
                 self._placeholders.remove(client)
+                if self._query is not None:
+                    self._query.remove(client)
                 return
             except _Failure as error:
                 failure = error
-        log.warning("what stands for apps stays in Consul until its time is over %s", fields(error=repr(failure)))
+        shown = fields(datacenter=self._datacenter or None, error=repr(failure))
+        log.warning("what stands for apps stays in Consul until its time is over %s", shown)
 
     def _run(self) -> None:
         looked_at = -PERIOD_S
@@ -120,8 +139,9 @@ class ConsulCatalog:
                     failure = error
             else:
                 if not self._trouble:
-                    log.warning("no Consul answers, what lost hosts left stays until one does %s", fields(error=repr(failure)))
-                self._say(f"no Consul answers the scheduler at {self._places}: {type(failure).__name__}")
+                    shown = fields(datacenter=self._datacenter or None, error=repr(failure))
+                    log.warning("no Consul answers, what lost hosts left stays until one does %s", shown)
+                self._say(f"{self._who}: {type(failure).__name__}")
                 self._stopping.wait(PAUSE_S)
 
     def _say(self, trouble: str) -> None:
@@ -133,9 +153,11 @@ class ConsulCatalog:
     def _look(self, client: consul.Consul) -> None:
         self._sweep(client)
         self._placeholders.sweep(client)
+        if self._query is not None:
+            self._query.keep(client)
         entries = client.health.service(names.BALANCER_SERVICE)[1]
-        left = left_out(entry for entry in entries if _passes(entry))
-        found = balancers(entries)
+        left = left_out((entry for entry in entries if _passes(entry)), self._datacenter)
+        found = balancers(entries, self._datacenter)
         changed = (left, found) != (self._left_out, self._balancers)
         self._left_out, self._balancers = left, found
         if changed:
@@ -170,21 +192,27 @@ def _passes(entry: Mapping[str, Any]) -> bool:
     return all(check["Status"] == "passing" for check in entry["Checks"])
 
 
-def balancers(entries: Iterable[Mapping[str, Any]]) -> tuple[Balancer, ...]:
-    """Return the balancers in Consul's answer about their service, by name."""
+def _name(entry: Mapping[str, Any], datacenter: str) -> str:
+    """Return a balancer's name; one of another data center may have that of one here."""
+    name = (entry["Service"].get("Meta") or {}).get(names.META_HOST) or entry["Node"]["Node"]
+    return f"{name}@{datacenter}" if datacenter else str(name)
+
+
+def balancers(entries: Iterable[Mapping[str, Any]], datacenter: str = "") -> tuple[Balancer, ...]:
+    """Return the balancers in Consul's answer about their service, by name; ``datacenter``: another one than the own."""
     found = []
     for entry in entries:
         service = entry["Service"]
         if names.is_balancer(service):
-            name = (service.get("Meta") or {}).get(names.META_HOST) or entry["Node"]["Node"]
             trouble = "; ".join(
                 f"{check['Name']}: {check['Output'][:200].strip()}" for check in entry["Checks"] if check["Status"] != "passing"
             )
-            found.append(Balancer(name, service.get("Address") or entry["Node"]["Address"], service["Port"], trouble))
+            address = service.get("Address") or entry["Node"]["Address"]
+            found.append(Balancer(_name(entry, datacenter), address, service["Port"], trouble, datacenter))
     return tuple(sorted(found))
 
 
-def left_out(balancers: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+def left_out(balancers: Iterable[Mapping[str, Any]], datacenter: str = "") -> dict[str, list[str]]:
     """Return service -> ``balancer: reason`` of each balancer that leaves it out, out of Consul's answer about balancers."""
     found: dict[str, list[str]] = {}
     for entry in balancers:
@@ -194,11 +222,11 @@ def left_out(balancers: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
         for key, text in sorted(meta.items()):
             service, _, reason = text.partition(": ")
             if key.startswith(names.META_LEFT_OUT) and reason:
-                found.setdefault(service, []).append(f"{meta.get(names.META_HOST) or entry['Node']['Node']}: {reason}")
+                found.setdefault(service, []).append(f"{_name(entry, datacenter)}: {reason}")
     return found
 
 
-def _client(url: str, token: str, ca_file: str, cert_file: str) -> consul.Consul:
+def _client(url: str, token: str, ca_file: str, cert_file: str, datacenter: str) -> consul.Consul:
     parts = urlsplit(url)
     default_port = 443 if parts.scheme == "https" else 8500
     return consul.Consul(
@@ -206,6 +234,7 @@ def _client(url: str, token: str, ca_file: str, cert_file: str) -> consul.Consul
         port=parts.port or default_port,
         scheme=parts.scheme or "http",
         token=token or None,
+        dc=datacenter or None,
         verify=ca_file or True,
         cert=cert_file or None,
         connections_timeout=_ANSWER_S,

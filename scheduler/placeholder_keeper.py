@@ -161,6 +161,7 @@ def carry_out(client: consul.Consul, operations: list[dict[str, Any]]) -> None:
 
     The library's own calls that change the catalogue say the token in their body as well, which Consul refuses.
     """
-    done = client.http.put(CB.boolean(), "/v1/txn", headers=client.prepare_headers(), data=json.dumps(operations))
+    params = [("dc", client.dc)] if client.dc else None
+    done = client.http.put(CB.boolean(), "/v1/txn", params=params, headers=client.prepare_headers(), data=json.dumps(operations))
     if not done:
         raise TemporaryError("Consul did not carry out a transaction on its catalogue")

@@ -25,6 +25,7 @@ from . import about, framework_key
 from .api import executors
 from .api.controller import Balancer
 from .api_access import policy
+from .catalogues import Catalogues
 from .clock import Clock
 from .config import Config, parts
 from .consul_catalog import ConsulCatalog
@@ -44,6 +45,7 @@ from .loop import FrameworkRemoved, Loop
 from .mesos.driver import SchedulerDriver
 from .mesos.settings import CAPABILITIES, GPUS, ExecutorSettings, MesosSettings
 from .placeholder_keeper import Fleet, PlaceholderKeeper
+from .query_keeper import QueryKeeper
 from .store.base import Store
 from .store_check import examine
 
@@ -65,7 +67,7 @@ class Process:
         self.clock = Clock()  #: the core's and the API's: what one says the other shows
         self._election: Election | None = None
         self._loop: Loop | None = None
-        self._catalogue: ConsulCatalog | None = None
+        self._catalogues: Catalogues | None = None
         self.key = FrameworkKey(b"")  #: read before the API is served
         self._stopping = threading.Event()
         self._core = core_settings(config, "", Resources())
@@ -102,16 +104,16 @@ class Process:
             self._loop.stop()
 
     def left_out(self) -> Mapping[str, Sequence[str]]:
-        catalogue = self._catalogue
-        return catalogue.left_out if catalogue is not None else {}
+        catalogues = self._catalogues
+        return catalogues.left_out if catalogues is not None else {}
 
     def balancers(self) -> Sequence[Balancer]:
-        catalogue = self._catalogue
-        return catalogue.balancers if catalogue is not None else ()
+        catalogues = self._catalogues
+        return catalogues.balancers if catalogues is not None else ()
 
     def consul_trouble(self) -> str:
-        catalogue = self._catalogue
-        return catalogue.trouble if catalogue is not None else ""
+        catalogues = self._catalogues
+        return catalogues.trouble if catalogues is not None else ""
 
     def loop_families(self) -> Sequence[Family]:
         loop = self._loop
@@ -187,17 +189,9 @@ class Process:
         driver.start(stored.framework_id)
         self._loop = loop
         self._leadership_changed(election.state)  # it may have changed before there was a loop to hear of it
-        catalogue = ConsulCatalog(
-            self._config.consul_urls,
-            lambda: loop.read(_live_tasks),
-            PlaceholderKeeper(lambda: loop.read(_fleet), self._config.failover_timeout_s),
-            self._config.consul_token(),
-            ca_file=self._config.consul_ca_file,
-            cert_file=self._config.consul_cert_file,
-            on_change=lambda: self.events.publish([Event(CLUSTER, self.clock(), {})]),
-        )
-        self._catalogue = catalogue
-        catalogue.start()
+        catalogues = Catalogues([self._catalogue(loop, datacenter) for datacenter in ("", *self._config.datacenters)])
+        self._catalogues = catalogues
+        catalogues.start()
         figures = FigureWatch(
             lambda: loop.read(depended_on),
             self.balancers,
@@ -212,19 +206,32 @@ class Process:
             if not self._stopping.is_set():
                 loop.run(driver)
         except FrameworkRemoved:
-            catalogue.stop()
-            catalogue.remove_entries()
+            catalogues.stop()
+            catalogues.remove_entries()
             raise
         finally:
-            self._loop = self._catalogue = None
+            self._loop = self._catalogues = None
             self.events.close()  # readers go to the next leader
             figures.stop()
-            catalogue.stop()
+            catalogues.stop()
             driver.stop()
         if self._abdicated and not self._stopping.is_set():
             raise FatalError("leadership was given up: ending, so that the supervisor starts this process anew")
         if election.lost.is_set():
             raise FatalError("leadership was lost: ending, so that the supervisor starts this process anew")
+
+    def _catalogue(self, loop: Loop, datacenter: str) -> ConsulCatalog:
+        return ConsulCatalog(
+            self._config.consul_urls,
+            lambda: loop.read(_live_tasks),
+            PlaceholderKeeper(lambda: loop.read(_fleet), self._config.failover_timeout_s),
+            self._config.consul_token(),
+            ca_file=self._config.consul_ca_file,
+            cert_file=self._config.consul_cert_file,
+            on_change=lambda: self.events.publish([Event(CLUSTER, self.clock(), {})]),
+            datacenter=datacenter,
+            query=QueryKeeper(lambda: loop.read(_fleet).framework_id, self._config.consul_query_nearest),
+        )
 
     def _proof(self, target: str) -> dict[str, str]:
         return keys.headers(self.key.schedulers_companion_key, "GET", target, b"", self.clock(), keys.SCHEDULER)

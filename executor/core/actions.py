@@ -215,6 +215,7 @@ class TellBalancers:
     service_ids: tuple[str, ...]
     hold_s: float = 0.0  #: wait for so long at most until none of them would be left without a server
     drains: bool = True  #: they are asked next whether they have let go
+    datacenters: tuple[str, ...] = ()  #: Consul's, whose balancers may serve them as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +225,7 @@ class AskBalancers:
     task_id: str
     service_ids: tuple[str, ...]
     timeout_s: float
+    datacenters: tuple[str, ...] = ()  #: as above
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ class ServicesKept:
     """Consul has services of tasks that a dead executor left running. Comes with each comparison for as long as there are any."""
 
     ports: Mapping[str, frozenset[int]]  #: by task id
+    datacenters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: likewise, those whose balancers may serve them
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class _LeftOver:
     service_ids: tuple[str, ...]
     deadline: float
     ports: frozenset[int] = frozenset()  #: of its services
+    datacenters: tuple[str, ...] = ()  #: whose balancers may serve it
     held: bool = True  #: until another one serves
     deregistered: bool = False
 
@@ -49,10 +50,11 @@ class LeftOvers:
         self._leaving[task_id] = _LeftOver(ids, now + HELD_S)
         return [do.TellBalancers(task_id, ids, HELD_S)]
 
-    def found_at(self, ports: Mapping[str, frozenset[int]]) -> None:
-        """Take in the ports of services in Consul, by task id."""
+    def found_at(self, ports: Mapping[str, frozenset[int]], datacenters: Mapping[str, tuple[str, ...]]) -> None:
+        """Take in the ports of services in Consul, and the data centers whose balancers may serve them, by task id."""
         for task_id, found in self._leaving.items():
             found.ports = ports.get(task_id, found.ports)
+            found.datacenters = datacenters.get(task_id, found.datacenters)
 
     def make_way(self, ports: Set[int]) -> list[do.Action]:
         """Hold nothing any longer at ports that starts wait for: what is to serve instead may be among them."""
@@ -60,7 +62,8 @@ class LeftOvers:
         for task_id, found in self._leaving.items():
             if found.held and found.ports & ports:
                 found.held = False
-                out += [do.AbandonDrain(task_id), do.TellBalancers(task_id, found.service_ids)]
+                told = do.TellBalancers(task_id, found.service_ids, datacenters=found.datacenters)
+                out += [do.AbandonDrain(task_id), told]
         return out
 
     def progress(self, event: on.BalancersTold | on.Deregistered | on.DrainDone, now: float) -> list[do.Action]:
@@ -70,7 +73,7 @@ class LeftOvers:
             case on.BalancersTold(task_id) if found and not found.deregistered:
                 return self._let_go(task_id, now)
             case on.Deregistered(task_id) if found and found.deregistered:
-                return [do.AskBalancers(task_id, found.service_ids, max(0.0, found.deadline - now))]
+                return [do.AskBalancers(task_id, found.service_ids, max(0.0, found.deadline - now), found.datacenters)]
             case on.DrainDone(task_id) if found:
                 del self._leaving[task_id]
                 return [do.RemoveContainer(task_id)]

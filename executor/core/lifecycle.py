@@ -90,8 +90,8 @@ class Machine:
                 out = [do.ReportVolume(volume_id, error)]
             case on.ContainersListed():
                 out = self._listed(event, now)
-            case on.ServicesKept(ports):
-                self._left.found_at(ports)
+            case on.ServicesKept(ports, datacenters):
+                self._left.found_at(ports, datacenters)
                 out = []
             case on.Tick():
                 out = self._tick(now)
@@ -274,7 +274,7 @@ class Machine:
             case on.Deregistered() if task.phase is Phase.DEREGISTERING:
                 task.enter(Phase.DRAINING, now)
                 left_s = max(0.0, (task.deadline or now) - now)
-                return [do.AskBalancers(task.task_id, task.service_ids, left_s)]
+                return [do.AskBalancers(task.task_id, task.service_ids, left_s, task.datacenters)]
             case on.DrainHeld(_, detail) if task.phase is Phase.DRAINING:
                 task.held = detail
                 return []
@@ -444,7 +444,7 @@ class Machine:
             return [*out, *self._withdraw(task), *self._stop(task, now)]
         task.enter(Phase.ANNOUNCING, now)
         task.deadline = now + drain_s
-        return [*out, do.TellBalancers(task.task_id, task.service_ids)]
+        return [*out, do.TellBalancers(task.task_id, task.service_ids, datacenters=task.datacenters)]
 
     def _tell(self, task: Task, now: float) -> Actions:
         """Say what a phase waits for that takes long."""
@@ -471,7 +471,8 @@ class Machine:
     def _withdraw(self, task: Task) -> Actions:
         """Take a task out of rotation that may live on. Balancers are told: what leaves without a word they keep for a while."""
         task.registered = False
-        return [do.TellBalancers(task.task_id, task.service_ids, drains=False), do.Deregister(task.task_id)]
+        told = do.TellBalancers(task.task_id, task.service_ids, drains=False, datacenters=task.datacenters)
+        return [told, do.Deregister(task.task_id)]
 
     def _stop(self, task: Task, now: float) -> Actions:
         task.enter(Phase.STOPPING, now)

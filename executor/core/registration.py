@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from eratos.common import names
 from eratos.common.payload import HealthCheck, Service, TaskPayload
+from eratos.common.routing import datacenters
 
 from .container import probe_target, stand_in_ports
 from .host import Host
@@ -134,6 +135,16 @@ def kept_ports(present: Mapping[str, Mapping[str, Any]], host: Host, kept: froze
         if _of_framework(key, service, host) and (task_id := service["Meta"].get(names.META_TASK)) in kept:
             ports[task_id] = ports.get(task_id, frozenset()) | {service["Port"]}
     return ports
+
+
+def kept_datacenters(present: Mapping[str, Mapping[str, Any]], kept: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the data centers whose balancers may serve what is kept, by task id."""
+    found: dict[str, tuple[str, ...]] = {}
+    for service in present.values():
+        meta = service.get("Meta") or {}
+        if (task_id := meta.get(names.META_TASK, "")) in kept and (stated := datacenters(meta)):
+            found[task_id] = tuple(dict.fromkeys((*found.get(task_id, ()), *stated)))
+    return found
 
 
 def predecessors(bodies: Iterable[Mapping[str, Any]], present: Mapping[str, Mapping[str, Any]], host: Host) -> set[str]:

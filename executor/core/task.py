@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from eratos.common.payload import HealthCheck, ReadinessCheck, TaskPayload
+from eratos.common.routing import datacenters
 
 from .actions import Probe
 from .container import probe_target, stand_in_ports
@@ -101,6 +102,11 @@ class Task:
     @property
     def service_ids(self) -> tuple[str, ...]:
         return tuple(service.service_id for service in self.payload.services)
+
+    @property
+    def datacenters(self) -> tuple[str, ...]:
+        """The Consul data centers whose balancers may serve it."""
+        return tuple(dict.fromkeys(name for service in self.payload.services for name in datacenters(service.meta)))
 
     def enter(self, phase: Phase, now: float) -> None:
         """Begin a phase: nothing has been said of it yet, and it may take a while before anything is."""

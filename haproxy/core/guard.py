@@ -4,6 +4,8 @@ Servers vanish from Consul for three reasons: somebody stopped them on purpose, 
 and answers too little. The first is confirmed beforehand by the executor (:class:`Confirmations`), the second shows as
 a refused connection, and what is left is held back for a while: a balancer must not drop servers that work because its
 source of names does not (docs/adr/0005-render-guard.md).
+
+Each Consul data center can be unwell alone, so losses are measured in each by itself.
 """
 
 from __future__ import annotations
@@ -46,6 +48,23 @@ class Confirmations:
         left = {caller: {s: until_s for s, until_s in said.items() if until_s > now_s} for caller, said in self._until_s.items()}
         self._until_s = {caller: said for caller, said in left.items() if said}
         return frozenset(server for said in self._until_s.values() for server in said)
+
+
+def by_datacenter(running: Mapping[str, Iterable[str]], live: Model, wanted: Model) -> dict[str, dict[str, set[str]]]:
+    """Return data center -> backend -> servers that run; ``""`` is the balancer's own.
+
+    Those of a data center that is not to stand in for a backend any more are left out: nobody has lost them.
+    """
+    found: dict[str, dict[str, set[str]]] = {}
+    for backend, servers in running.items():
+        was, now = live.backends.get(backend, Backend()), wanted.backends.get(backend)
+        stands_in = (now or was).failover.split(",")
+        datacenters = was.datacenters | (now.datacenters if now else {})
+        for server in servers:
+            datacenter = datacenters.get(server, "")
+            if not datacenter or datacenter in stands_in:
+                found.setdefault(datacenter, {}).setdefault(backend, set()).add(server)
+    return found
 
 
 def sharp_losses(
@@ -119,31 +138,27 @@ class Holds:
         """Return backend -> the servers held back at the last look, those whose time was up included."""
         return _by_backend(self._since_s)
 
-    def update(
-        self, alive: Mapping[str, Iterable[str]], now_s: float, *, wholesale: bool = False, forgotten: Set[str] = frozenset()
-    ) -> dict[str, set[str]]:
+    def update(self, alive: Mapping[str, Iterable[str]], now_s: float, by_consul: Set[str] = frozenset()) -> dict[str, set[str]]:
         """Take the servers that are lost and yet alive; return those to hold back, without those held long enough.
 
-        The time runs from the first loss: a stream of new candidates does not prolong it. Of a wholesale loss each server
-        keeps the longer time also when most of the others are back, and so does each of ``forgotten`` (:func:`forgotten`).
+        The time runs from the first loss: a stream of new candidates does not prolong it. Those that Consul has lost,
+        ``by_consul`` (:func:`wholesale`, :func:`forgotten`), keep the longer time also when most of the others are back.
         """
         current = {(backend, server) for backend, servers in alive.items() for server in servers}
         self._since_s = {key: self._since_s.get(key, now_s) for key in current}
-        self._for_s = {
-            key: self._wholesale_s if wholesale or key[1] in forgotten else self._for_s.get(key, self._hold_s) for key in current
-        }
+        self._for_s = {key: self._wholesale_s if key[1] in by_consul else self._for_s.get(key, self._hold_s) for key in current}
         return _by_backend(key for key, since_s in self._since_s.items() if now_s - since_s < self._for_s[key])
 
 
 def with_held(wanted: Model, live: Model, held: Mapping[str, Mapping[str, str]]) -> Model:
-    """Return a model with servers held back, backend -> server -> address, each with weight, version and zone as in ``live``.
+    """Return a model with servers held back, backend -> server -> address, each with its weight and places as in ``live``.
 
     Where a whole service is lost although its servers live, so are others that are not asked for just now, and what stands for
     apps without instances. So all that ``wanted`` lacks comes back with the routes and ports that it had; of those who want the
     same now, a better claim gets it. Backends that neither model has are left out.
     """
     returning = live.backends.keys() - wanted.backends.keys() if held.keys() - wanted.backends.keys() else set[str]()
-    emptied: dict[str, Any] = {"servers": {}, "weights": {}, "zones": {}, "versions": {}}
+    emptied: dict[str, Any] = {"servers": {}, "weights": {}, "zones": {}, "versions": {}, "datacenters": {}}
     backends = wanted.backends | {name: replace(live.backends[name], **emptied) for name in returning}
     for name in held.keys() & backends.keys():
         backend, was = backends[name], live.backends.get(name, Backend())
@@ -151,7 +166,9 @@ def with_held(wanted: Model, live: Model, held: Mapping[str, Mapping[str, str]])
         servers = dict(sorted({**backend.servers, **held[name]}.items()))
         zones = backend.zones | {server: was.zones[server] for server in held[name] if server in was.zones}
         versions = backend.versions | {server: was.versions[server] for server in held[name] if server in was.versions}
-        backends[name] = replace(backend, servers=servers, weights=weights, zones=zones, versions=versions)
+        datacenters = backend.datacenters | {s: was.datacenters[s] for s in held[name] if s in was.datacenters}
+        kept: dict[str, Any] = {"weights": weights, "zones": zones, "versions": versions, "datacenters": datacenters}
+        backends[name] = replace(backend, servers=servers, **kept)
     refused = list(wanted.refused)
 
     def merged(now: Mapping[str, Claim], before: Mapping[str, Claim], what: str) -> dict[str, Claim]:

@@ -25,6 +25,8 @@ NONE: Final = "eratos:none"
 DIGEST_KEY: Final = "eratos:routes"
 
 _RECORD: Final = "# model "
+#: Fields of a backend that are left out where they are empty: a companion of the version before does not know them.
+_NEW: Final = ("failover", "datacenters")
 _CHECK: Final = "fastinter 200ms downinter 500ms fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down"
 _REPEAT: Final = "http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE }"
 _DEFAULT_SERVER: Final = "default-server"
@@ -297,7 +299,10 @@ def _first(path: str, best: Mapping[str, tuple[tuple[int, bool, int, str], Claim
 
 
 def _plain(model: Model) -> dict[str, Any]:
-    return {"backends": {name: vars(b) for name, b in model.backends.items()}, "routes": model.routes, "ports": model.ports}
+    backends = {
+        name: {key: value for key, value in vars(b).items() if value or key not in _NEW} for name, b in model.backends.items()
+    }
+    return {"backends": backends, "routes": model.routes, "ports": model.ports}
 
 
 def _digest(lines: list[str]) -> str:

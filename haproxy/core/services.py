@@ -12,13 +12,16 @@ newest routes; as long as there are instances, all other settings are theirs.
 
 Apps of two frameworks may have one service name between them. They are two backends, with the framework's id behind the name,
 so that neither's visitors are answered by the other.
+
+Where an app says so, instances that other Consul data centers have under its service's name are servers as well, and nothing
+else: routes, ports and settings are those of the balancer's own data center (docs/adr/0051-far-servers-stand-in.md).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -57,6 +60,7 @@ class Facts(NamedTuple):
 
     services: dict[str, list[Instance]]
     servers_file: str | None = None
+    far: Mapping[str, dict[str, list[Instance]]] = {}  #: other data centers' services, as far as apps ask for them
 
 
 class Scope(NamedTuple):
@@ -68,6 +72,7 @@ class Scope(NamedTuple):
     own_ports: frozenset[str] = frozenset()  #: which the balancer uses itself
     zone: str = ""  #: where the balancer is, as its instances' meta says it of them; empty: in none
     zone_policy: str = "ignore"  #: what apps that say nothing get: ``ignore``, ``prefer`` or ``require``
+    datacenters: tuple[str, ...] = ()  #: Consul's, beside the balancer's own, whose instances stand in where an app says so
 
 
 class Claim(NamedTuple):
@@ -95,6 +100,8 @@ class Backend:
     versions: dict[str, str] = field(default_factory=dict)  #: id -> version, where zones matter and each has its weight
     shares: dict[str, str] = field(default_factory=dict)  #: id -> weight in place of the others (:mod:`.zones`)
     log_requests: str = ""  #: which requests get a line in the log; empty: those that do of every service
+    failover: str = ""  #: the data centers whose instances stand in, of those that the balancer knows, comma separated
+    datacenters: dict[str, str] = field(default_factory=dict)  #: id -> data center, of those in another one
 
     def weight(self, server: str) -> str:
         """Return a server's weight, empty where it is what all have."""
@@ -122,13 +129,18 @@ def read_facts(text: str) -> Facts:
         raise ValueError(f"it holds no facts, half a file? {error}") from error
 
 
+def with_far(facts: Facts, datacenter: str, text: str) -> Facts:
+    """Return facts with those of another data center, as ``facts-far.ctmpl`` renders them; raises ValueError as above."""
+    return facts._replace(far={**facts.far, datacenter: read_facts(text).services})
+
+
 def decide(facts: Facts, scope: Scope) -> Model:
     """Return what a balancer serves of what is known."""
     if facts.servers_file is not None:
         return _static(facts.servers_file)
     made = _Gathering(scope)
     for name in sorted(facts.services):
-        made.add(name, facts.services[name])
+        made.add(name, facts.services[name], {dc: known.get(name, []) for dc, known in facts.far.items()})
     # A service's instances may each be refused for the same reason.
     return Model(made.backends, made.routes, made.ports, tuple(dict.fromkeys(made.refused)))
 
@@ -136,16 +148,21 @@ def decide(facts: Facts, scope: Scope) -> Model:
 def holders(facts: Facts) -> dict[str, set[str]]:
     """Return ``address:port`` -> the passing instances there, whichever balancer they are for."""
     found: dict[str, set[str]] = {}
-    for instances in facts.services.values():
-        for instance in instances:
-            if instance.status == "passing":
-                found.setdefault(f"{instance.address}:{instance.port}", set()).add(instance.id)
+    for instance in _instances(facts):
+        if instance.status == "passing":
+            found.setdefault(f"{instance.address}:{instance.port}", set()).add(instance.id)
     return found
 
 
 def known(facts: Facts) -> set[str]:
     """Return the ids of all instances, whatever their checks say."""
-    return {instance.id for instances in facts.services.values() for instance in instances}
+    return {instance.id for instance in _instances(facts)}
+
+
+def _instances(facts: Facts) -> Iterator[Instance]:
+    for services in (facts.services, *facts.far.values()):
+        for instances in services.values():
+            yield from instances
 
 
 def contest(claims: dict[str, Claim], key: str, new: Claim, what: str = "") -> str:
@@ -213,15 +230,12 @@ class _Gathering:
         self.ports: dict[str, Claim] = {}
         self.refused: list[str] = []
 
-    def add(self, name: str, instances: Iterable[Instance]) -> None:
+    def add(self, name: str, instances: Iterable[Instance], far: Mapping[str, Iterable[Instance]]) -> None:
+        """Add a service; ``far``: what other data centers have under its name."""
         if not _NAME.fullmatch(name):
             self.refused.append(f"{_quoted(name)}: a service's name may hold letters, digits, dashes and underscores only")
             return
-        by_framework: dict[str, list[Instance]] = {}
-        for instance in instances:
-            framework = (instance.meta or {}).get(META_FRAMEWORK, "")
-            if self._scope.framework in ("", framework) and (not self._scope.tag or self._scope.tag in instance.tags):
-                by_framework.setdefault(framework, []).append(instance)
+        by_framework = self._by_framework(instances)
         if len(by_framework) > 1 and (nobodys := by_framework.pop("", [])):
             next(iter(by_framework.values())).extend(nobodys)
         # A framework that is gone for good may have left its entries: whoever serves goes before them.
@@ -237,35 +251,60 @@ class _Gathering:
         for _, since, framework in ranked:
             own = name if framework == plain else f"{name}_{framework}"
             if _NAME.fullmatch(own):
-                self._add(own, by_framework[framework], max(since, ranked[0][1]))
+                alone = len(by_framework) == 1
+                elsewhere = {dc: self._of(framework, found, alone=alone) for dc, found in far.items()}
+                self._add(own, by_framework[framework], max(since, ranked[0][1]), elsewhere)
             else:
                 self.refused.append(f"{name}: framework {_quoted(framework)}")
 
-    def _add(self, name: str, instances: Iterable[Instance], since: str) -> None:
-        """Add what is one app's; ``since``: when it came."""
+    def _by_framework(self, instances: Iterable[Instance]) -> dict[str, list[Instance]]:
+        """Return framework -> its instances, of those that the balancer is for."""
+        found: dict[str, list[Instance]] = {}
+        for instance in instances:
+            framework = (instance.meta or {}).get(META_FRAMEWORK, "")
+            if self._scope.framework in ("", framework) and (not self._scope.tag or self._scope.tag in instance.tags):
+                found.setdefault(framework, []).append(instance)
+        return found
+
+    def _of(self, framework: str, instances: Iterable[Instance], *, alone: bool) -> list[Instance]:
+        """Return those of another data center's instances that are of the same app.
+
+        They are its framework's, if that has any there. Data centers may have a framework each: of an app that is ``alone`` in
+        having the service's name here they are then those of the only one that has it there.
+        """
+        found = self._by_framework(instance for instance in instances if _is_instance(instance))
+        if framework not in found and alone and len(found) == 1:
+            return next(iter(found.values()))
+        return found.get(framework, [])
+
+    def _add(self, name: str, instances: Iterable[Instance], since: str, far: Mapping[str, Iterable[Instance]]) -> None:
+        """Add what is one app's; ``since``: when it came; ``far``: its instances in other data centers."""
         # Most instances are alike, and each of its kind is judged once: a large service changes many times a second.
         kinds: dict[tuple[str | None, ...], _Asked | None] = {}
-        servers: dict[str, str] = {}
-        weights: dict[str, str] = {}
-        zones: dict[str, str] = {}
-        versions: dict[str, str] = {}
+        pool = _Pool()
         of_version: dict[str, str] = {}
-        for instance in instances:
+
+        def take(instance: Instance, datacenter: str = "", mode: str = "") -> None:
+            """Judge an instance, and have it among the servers if it can be one. ``mode``: the only one that will do."""
             meta = instance.meta or {}
             placeholder = meta.get(META_PLACEHOLDER) == "true"
             version = "" if placeholder else meta.get(META_VERSION, "")
-            if placeholder and META_WEIGHTS in meta:
-                of_version |= self._weights(name, meta[META_WEIGHTS])
-            kind = (version, META_PLACEHOLDER if placeholder else "", *map(meta.get, META_KEYS))
+            kind = (datacenter, version, META_PLACEHOLDER if placeholder else "", *map(meta.get, META_KEYS))
             if kind not in kinds:
                 kinds[kind] = self._asked(name, meta, version, placeholder)
             asked = kinds[kind]
-            if asked and instance.status == "passing" and (address := self._address(name, instance, servers)):
-                servers[instance.id] = address
-                zones[instance.id] = meta.get(META_ZONE) or ""
-                versions[instance.id] = version
-                if asked.routing.server_weight:
-                    weights[instance.id] = asked.routing.server_weight
+            if not asked or instance.status != "passing":
+                return
+            if mode not in ("", asked.routing.mode):
+                self.refused.append(f"{name}: mode {mode}, and in data center {datacenter} mode {asked.routing.mode}")
+            elif address := self._address(name, instance, pool.servers):
+                pool.take(instance, address, asked, datacenter)
+
+        for instance in instances:
+            meta = instance.meta or {}
+            if meta.get(META_PLACEHOLDER) == "true" and META_WEIGHTS in meta:
+                of_version |= self._weights(name, meta[META_WEIGHTS])
+            take(instance)
         found = [asked for asked in kinds.values() if asked]
         if not found:
             return
@@ -276,11 +315,22 @@ class _Gathering:
             elif not asked.placeholder:
                 modes = f"mode {asked.routing.mode}, the newest in mode {newest.mode}"
                 self.refused.append(f"{name}: some instances are in {modes}")
+        failover = [datacenter for datacenter in self._scope.datacenters if datacenter in newest.datacenters]
+        for datacenter in failover:
+            for instance in far.get(datacenter, ()):
+                take(instance, datacenter, newest.mode)
         settings = (newest.mode, newest.balance, newest.sticky, newest.redirect_to_https, newest.maxconn, newest.timeout_s)
-        shares = shared(versions, of_version) or weights
-        backend = Backend(*settings, dict(sorted(servers.items())), shares, log_requests=newest.log_requests)
+        backend = Backend(
+            *settings,
+            dict(sorted(pool.servers.items())),
+            shared(pool.versions, of_version) or pool.weights,
+            log_requests=newest.log_requests,
+            failover=",".join(failover),
+            datacenters=pool.datacenters,
+            versions=pool.versions if of_version and failover else {},
+        )
         policy = newest.zone or self._scope.zone_policy
-        self.backends[name] = self._by_zone(name, backend, policy, zones, versions if of_version else {})
+        self.backends[name] = self._by_zone(name, backend, policy, pool.zones, pool.versions if of_version else {})
 
     def _by_zone(
         self, name: str, backend: Backend, policy: str, zones: Mapping[str, str], versions: Mapping[str, str]
@@ -294,7 +344,7 @@ class _Gathering:
             return backend
         if policy == "prefer":
             return replace(backend, zone=own, zones={s: zone for s, zone in zones.items() if zone}, versions=dict(versions))
-        near = {server: address for server, address in backend.servers.items() if zones[server] == own}
+        near = {s: address for s, address in backend.servers.items() if s in backend.datacenters or zones[s] == own}
         serving = [server for server in backend.servers if backend.weight(server) != "0"]
         if serving and not near.keys() & set(serving):
             self.refused.append(f"{name}: zone require, and none of its {len(serving)} instances is in zone {own}")
@@ -354,6 +404,28 @@ class _Gathering:
     def _contest(self, claims: dict[str, Claim], key: str, claim: Claim, what: str = "") -> None:
         if reason := contest(claims, key, claim, what):
             self.refused.append(reason)
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """What is known of one backend's servers, each by id."""
+
+    servers: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    zones: dict[str, str] = field(default_factory=dict)  #: of those in the balancer's own data center
+    versions: dict[str, str] = field(default_factory=dict)
+    datacenters: dict[str, str] = field(default_factory=dict)  #: of those in another one
+
+    def take(self, instance: Instance, address: str, asked: _Asked, datacenter: str) -> None:
+        meta = instance.meta or {}
+        self.servers[instance.id] = address
+        self.versions[instance.id] = meta.get(META_VERSION, "")
+        if datacenter:
+            self.datacenters[instance.id] = datacenter
+        else:
+            self.zones[instance.id] = meta.get(META_ZONE) or ""
+        if asked.routing.server_weight:
+            self.weights[instance.id] = asked.routing.server_weight
 
 
 class _Asked(NamedTuple):

@@ -8,12 +8,15 @@ goes, a little traffic moves. docs/adr/0033-near-servers-by-weight.md has the re
 
 Instances count by the weights that they state. Those that say no zone count as one zone of their own. Where an app says how much
 each of its versions gets, every balancer sends that much to each of them, and zones count within a version alone.
+
+Data centers whose instances stand in for each other share out by the same rule, and then zones within the balancer's own
+(docs/adr/0051-far-servers-stand-in.md).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Final
 
@@ -40,7 +43,7 @@ def times(capacity: Mapping[str, int], own: str) -> dict[str, float]:
 
 
 def weights(backend: Backend, dead: Set[str]) -> dict[str, str]:
-    """Return the weight of each server of a backend that prefers a zone; ``dead`` are those that do not answer just now.
+    """Return the weight of each server of a backend that prefers a zone, or has others stand in; ``dead`` do not answer just now.
 
     It is 1 at least: where the last one of a zone dies, those elsewhere are there at once, before anybody has decided anew. Where
     a zone serves its own requests alone, and all state the same weight, that is one request in 256 for each other zone at most.
@@ -62,20 +65,31 @@ def weights(backend: Backend, dead: Set[str]) -> dict[str, str]:
 
 def _within(stated: Mapping[str, int], backend: Backend, dead: Set[str]) -> dict[str, float]:
     """Return how much each of some servers gets of what all of these get; ``stated`` are their weights, the sum of it all."""
-    zone_of = {server: backend.zones.get(server, "") for server in stated}
-    capacity: Counter[str] = Counter()
-    # All of them cannot be spared, whatever is wrong with them.
-    for server in (stated.keys() - dead) or stated:
-        capacity[zone_of[server]] += stated[server]
-    found = times(capacity, backend.zone)
-    return {server: weight * found.get(zone_of[server], 0.0) for server, weight in stated.items()}
+    wanted = {server: float(weight) for server, weight in stated.items()}
+
+    def share_out(among: Iterable[str], place_of: Mapping[str, str], own: str) -> None:
+        """Have servers share what they get out by the places that they are in; ``own``: the balancer's."""
+        weight_of = {server: stated[server] for server in among}
+        capacity: Counter[str] = Counter()
+        # All of them cannot be spared, whatever is wrong with them.
+        for server in (weight_of.keys() - dead) or weight_of:
+            capacity[place_of.get(server, "")] += weight_of[server]
+        found = times(capacity, own)
+        for server in weight_of:
+            wanted[server] *= found.get(place_of.get(server, ""), 0.0)
+
+    if backend.failover:
+        share_out(stated, backend.datacenters, "")
+    if backend.zone:
+        share_out((server for server in stated if server not in backend.datacenters), backend.zones, backend.zone)
+    return wanted
 
 
 def weighed(model: Model, dead: Set[tuple[str, str]] = frozenset()) -> Model:
-    """Return a model in which the servers of backends that prefer a zone have weights. ``dead``: backend and server."""
+    """Return a model in which servers have weights by their zones and data centers. ``dead``: backend and server."""
     near = {
         name: replace(backend, shares=weights(backend, {server for of, server in dead if of == name}))
         for name, backend in model.backends.items()
-        if backend.zone and backend.servers
+        if (backend.zone or backend.failover) and backend.servers
     }
     return replace(model, backends=model.backends | near)

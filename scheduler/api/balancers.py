@@ -77,7 +77,8 @@ async def _shown(ctx: Context, asked: _Asked, caller: Caller, app_ids: Sequence[
         # After the balancers: what became ready meanwhile is said to be missing, rather than missing and not said.
         ports = await run_in_threadpool(ctx.controller.read, lambda state: rotation.wanted(state, seen))
         statuses = [(balancer.name, status) for balancer, status in found]
-        compared = rotation.compare(ports, statuses, ctx.controller.consul_trouble())
+        places = {balancer.name: balancer.datacenter for balancer, _ in found}
+        compared = rotation.compare(ports, statuses, ctx.controller.consul_trouble(), places)
         shown["rotation"] = [{"app": item.app_id, "message": item.message, "awaited": item.awaited} for item in compared]
     return shown
 

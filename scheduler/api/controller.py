@@ -21,6 +21,7 @@ class Balancer(NamedTuple):
     address: str
     port: int  #: of its companion
     trouble: str  #: which of Consul's checks fail, and how; empty: none
+    datacenter: str = ""  #: Consul's, if it is another one than the scheduler's
 
 
 class Controller(Protocol):

@@ -2,12 +2,15 @@
 
 An app is ready before the balancers have heard of it: its executor tells Consul, Consul the balancers, and these HAProxy. Who
 waits for an app waits for that too. Balancers that say nothing, or why they leave the app out, are named and not waited for.
+
+A balancer hears of instances in its own Consul data center, and in others where the app says so. Which one an instance is in
+nobody has said but the balancers: what none in a data center has, and some in another one have, is not waited for in the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from eratos.common import names
 from eratos.marathon.app import App
@@ -16,6 +19,8 @@ from eratos.scheduler.core.state import State
 Document = Mapping[str, Any]
 
 _SERVES = ("UP", "no check")
+#: All balancers are in the scheduler's own data center.
+NO_PLACES: Final[Mapping[str, str]] = {}
 
 
 class Wanted(NamedTuple):
@@ -48,9 +53,17 @@ def _of_app(state: State, app: App) -> Iterator[Wanted]:
             yield Wanted(app.id, service, routing.groups, routing.zone, tuple(names.service_id(task, index) for task in ready))
 
 
-def compare(wanted: Sequence[Wanted], statuses: Sequence[tuple[str, Document | str]], trouble: str = "") -> Iterator[Found]:
-    """Yield where balancers, by name, differ from what they ought to serve. ``trouble``: why others may be there."""
+def compare(
+    wanted: Sequence[Wanted],
+    statuses: Sequence[tuple[str, Document | str]],
+    trouble: str = "",
+    places: Mapping[str, str] = NO_PLACES,
+) -> Iterator[Found]:
+    """Yield where balancers, by name, differ from what they ought to serve. ``trouble``: why others may be there; ``places``: the
+    data center of each.
+    """
     for port in wanted:
+        expected = _expected(port, statuses, places)
         if not statuses:
             why = trouble or "no balancer is registered in Consul"
             yield Found(port.app_id, f"whether balancers send to it is not known: {why}", awaited=False)
@@ -58,7 +71,20 @@ def compare(wanted: Sequence[Wanted], statuses: Sequence[tuple[str, Document | s
             if isinstance(status, str):
                 yield Found(port.app_id, f"whether {name} sends to it is not known: {status}", awaited=False)
             elif _concerned(port, status):
-                yield from _at(port, name, status)
+                yield from _at(port._replace(servers=expected[places.get(name, "")]), name, status)
+
+
+def _expected(
+    port: Wanted, statuses: Sequence[tuple[str, Document | str]], places: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Return data center -> the servers that balancers there ought to have."""
+    has: dict[str, set[str]] = {}
+    for name, status in statuses:
+        known = has.setdefault(places.get(name, ""), set())
+        if not isinstance(status, str) and _concerned(port, status):
+            known |= {server for server in port.servers if f"{port.service}/{server}" in (status.get("servers") or {})}
+    somewhere = set().union(*has.values())
+    return {place: tuple(s for s in port.servers if s in known or s not in somewhere) for place, known in has.items()}
 
 
 def _concerned(port: Wanted, status: Document) -> bool:

@@ -24,6 +24,10 @@ IMAGE = os.environ.get("ERATOS_BALANCER_IMAGE", "eratos/balancer")
 NGINX_IMAGE = os.environ.get("ERATOS_NGINX_IMAGE", "eratos/balancer-nginx")
 STATE = "/var/lib/eratos-balancer"
 SNIPPETS = "/etc/eratos-balancer/snippets"
+#: Consul as most tests have it.
+AGENT = ("agent", "-dev", "-client=0.0.0.0", "-log-level=warn")
+#: What it needs as well to be joined with others.
+JOINED = ("-bind={{ GetPrivateIP }}",)
 FIRST_PORT = 9000
 #: Ports of TCP services that a test can reach.
 TCP_PORTS = (10000, 10001)
@@ -156,7 +160,10 @@ class Rig:
     # -- Consul ------------------------------------------------------------------------------------------------------
 
     def register(self, *ports: int, app: str = "prime", **options: Any) -> None:
-        """Register workers as an executor would; ``meta``, ``tags``, ``address`` and ``check`` replace its values."""
+        """Register workers as an executor would; ``meta``, ``tags``, ``address`` and ``check`` replace its values.
+
+        ``at``: another Consul than the balancer's.
+        """
         for port in ports:
             self.owners[port].add(app)
             service = {
@@ -169,11 +176,11 @@ class Rig:
             }
             if "check" in options:
                 service["Check"] = options["check"]
-            self._consul("PUT", "/v1/agent/service/register", service)
+            self._consul("PUT", "/v1/agent/service/register", service, options.get("at"))
 
-    def deregister(self, *ports: int, app: str = "prime") -> None:
+    def deregister(self, *ports: int, app: str = "prime", at: Container | None = None) -> None:
         for port in ports:
-            self._consul("PUT", f"/v1/agent/service/deregister/{server_id(port, app)}")
+            self._consul("PUT", f"/v1/agent/service/deregister/{server_id(port, app)}", at=at)
 
     def vanish(self, *ports: int) -> None:
         """Deregister workers so that consul-template sees them gone all at once, however slow the machine is."""
@@ -185,8 +192,8 @@ class Rig:
     def services(self, name: str) -> list[dict[str, Any]]:
         return list(json.loads(self._consul("GET", f"/v1/health/service/{name}?passing").body))
 
-    def _consul(self, method: str, path: str, body: object = None) -> Response:
-        answer = ask(self.balancer.ports[8500], method, path, body)
+    def _consul(self, method: str, path: str, body: object = None, at: Container | None = None) -> Response:
+        answer = ask((at or self.balancer).ports[8500], method, path, body)
         assert answer.status == 200, answer
         return answer
 
@@ -301,9 +308,9 @@ class Rig:
 
 
 @contextmanager
-def a_balancer(**environment: str) -> Iterator[Rig]:
+def a_balancer(*consul: str, **environment: str) -> Iterator[Rig]:
     """Start a fresh balancer; skips the test where docker or an image is missing, saying which."""
-    with a_rig(IMAGE, **environment) as rig:
+    with a_rig(IMAGE, *consul, **environment) as rig:
         if rig.consul:
             until(lambda: rig.companion("GET", "/health").get("shape"), 30, "the balancer serves its first rendering")
             until(lambda: rig.services("eratos-balancer"), 30, "the balancer is registered")
@@ -311,17 +318,47 @@ def a_balancer(**environment: str) -> Iterator[Rig]:
 
 
 @contextmanager
-def a_rig(image: str, **environment: str) -> Iterator[Rig]:
-    """Start a balancer of either kind with all that belongs to it, as far as there is an image for it."""
+def a_rig(image: str, *consul: str, **environment: str) -> Iterator[Rig]:
+    """Start a balancer of either kind with all that belongs to it, as far as there is an image for it.
+
+    ``consul``: further arguments of its Consul agent.
+    """
     options = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     ports = [8000, 8443, 8500, 9090, 9100, *TCP_PORTS]
     with ExitStack() as stack:
         balancer = stack.enter_context(run_container(image, ports=ports, options=options))
-        consul = None
+        beside = None
         if "ERATOS_SERVERS_FILE" not in environment:
             agent = ["--entrypoint", "consul", "--network", f"container:{balancer.id}"]
-            command = ("agent", "-dev", "-client=0.0.0.0", "-log-level=warn")
-            consul = stack.enter_context(run_container("eratos/consul", *command, options=agent))
+            command = (*AGENT, *consul)
+            beside = stack.enter_context(run_container("eratos/consul", *command, options=agent))
         workers = stack.enter_context(run_container(IMAGE, "-c", WORKERS, options=["--entrypoint", "python3"]))
         address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", workers.id)
-        yield Rig(balancer, consul, workers, address)
+        yield Rig(balancer, beside, workers, address)
+
+
+@contextmanager
+def another_datacenter(near: Container, name: str) -> Iterator[Container]:
+    """Start the Consul of another data center, and join it with one that has the arguments JOINED, as whose host ``near`` is."""
+    command = (*AGENT, *JOINED, f"-datacenter={name}")
+    with run_container("eratos/consul", *command, ports=[8500], options=["--entrypoint", "consul"]) as far:
+        join(near, far)
+        yield far
+
+
+def join(near: Container, far: Container) -> None:
+    """Join two data centers: Consul's servers hear of each other over WAN."""
+    address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", near.id)
+
+    def joined() -> bool:
+        try:
+            # Each knows the other's leader.
+            answers = [ask(far.ports[8500], "PUT", f"/v1/agent/join/{address}?wan=1")]
+            names = json.loads(ask(far.ports[8500], "GET", "/v1/catalog/datacenters").body)
+            for at in (far, near):
+                answers += [ask(at.ports[8500], "GET", f"/v1/status/leader?dc={name}") for name in names]
+        except (OSError, http.client.HTTPException):
+            return False  # it is still starting
+        return len(names) > 1 and all(answer.status == 200 and answer.body.strip() != '""' for answer in answers)
+
+    until(joined, 60, "the data centers are joined")

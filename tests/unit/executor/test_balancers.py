@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -37,18 +37,19 @@ class Rig:
         self.companions = companions
         self.live = [Balancer(f"balancer{number}", "127.0.0.1", port) for number, port in enumerate(ports, 1)]
         self.consul_away = False
-        self.balancers = Balancers(io, self.find, self.events.emit)
+        self.elsewhere: dict[str, Callable[[], list[Balancer]]] = {}  #: data center -> finds its balancers
+        self.balancers = Balancers(io, self.find, self.events.emit, elsewhere=lambda name: lambda: self.elsewhere[name]())
 
     def find(self) -> list[Balancer]:
         if self.consul_away:
             raise TemporaryError("Consul is away")
         return list(self.live)
 
-    def ask(self, timeout_s: float = 10.0) -> None:
-        self.balancers.perform(do.AskBalancers("t", (SERVICE,), timeout_s))
+    def ask(self, timeout_s: float = 10.0, *datacenters: str) -> None:
+        self.balancers.perform(do.AskBalancers("t", (SERVICE,), timeout_s, datacenters))
 
-    def tell(self) -> None:
-        self.balancers.perform(do.TellBalancers("t", (SERVICE,)))
+    def tell(self, *datacenters: str) -> None:
+        self.balancers.perform(do.TellBalancers("t", (SERVICE,), datacenters=datacenters))
 
     def hold(self, hold_s: float = 60.0, number: int = 0) -> None:
         """Announce a left-over that all balancers have in rotation, and have it held."""
@@ -164,7 +165,7 @@ def test_while_consul_is_away_the_last_known_balancers_are_asked(rig: Rig) -> No
     rig.ask()
     rig.done()
     rig.consul_away = True
-    rig.balancers._known_at -= 1000
+    rig.balancers._near._known_at -= 1000
     rig.ask()
     assert rig.done().released
     assert [len(companion.asked) for companion in rig.companions] == [2, 2]
@@ -326,3 +327,102 @@ def test_executors_are_shown_a_proof_of_another_key_than_companions(rig: Rig) ->
     for executor, key in ((False, "companions"), (True, "executors")):
         shown = drain._headers(replace(rig.live[0], executor=executor), "GET", "/servers/x")["Authorization"]
         assert keys.unproven(shown, lambda who, key=key: key, "GET", "/servers/x", b"", time.time()) == ""
+
+
+# Other data centers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def joined(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """The second companion is that of a balancer in dc2."""
+    for patience in ("FAR_S", "TELL_S", "ANSWER_S"):
+        monkeypatch.setattr(balancers, patience, 30.0)
+    there = [rig.live.pop()]
+    rig.elsewhere["dc2"] = lambda: list(there)
+    # Where the own one is asked for by its name, its balancers come twice.
+    rig.elsewhere["dc1"] = lambda: list(rig.live)
+    return rig
+
+
+def no_path() -> list[Balancer]:
+    raise TemporaryError("no path to the data center")
+
+
+def test_a_balancer_elsewhere_is_told_and_waited_for_where_it_may_serve_what_leaves(joined: Rig) -> None:
+    joined.tell("dc1", "dc2")
+    joined.events.until(on.BalancersTold)
+    assert joined.companions[1].confirmed == [SERVICE]
+    joined.companions[1].used[SERVICE] = 1
+    joined.ask(10.0, "dc1", "dc2")
+    assert joined.events.until(on.DrainHeld).detail == f"balancer2 in dc2 still uses {SERVICE} (1 requests)"
+    joined.companions[1].used.clear()
+    assert joined.done().released
+    assert joined.companions[0].asked == [SERVICE]
+
+
+def test_a_balancer_elsewhere_is_not_asked_about_what_it_never_serves(joined: Rig) -> None:
+    joined.companions[1].used[SERVICE] = 1
+    joined.tell()
+    joined.events.until(on.BalancersTold)
+    joined.ask()
+    assert joined.done().released
+    assert (joined.companions[1].confirmed, joined.companions[1].asked) == ([], [])
+
+
+def test_of_a_data_center_that_never_answered_nobody_is_waited_for(joined: Rig) -> None:
+    joined.elsewhere["dc2"] = no_path
+    joined.tell("dc2")
+    joined.events.until(on.BalancersTold)
+    assert joined.companions[0].confirmed == [SERVICE]
+    joined.ask(10.0, "dc2")
+    assert joined.done().released
+
+
+def test_of_a_data_center_that_is_silent_now_who_answers_is_waited_for_and_nobody_else(
+    joined: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(balancers, "LIVE_S", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dead = Balancer("dead", "127.0.0.1", server.getsockname()[1])
+    known = [*joined.elsewhere["dc2"](), dead]
+    joined.elsewhere["dc2"] = lambda: known
+    joined.ask(0.1, "dc2")
+    assert "dead in dc2 does not answer" in joined.done().detail
+    joined.elsewhere["dc2"] = no_path
+    joined.companions[1].used[SERVICE] = 1
+    joined.ask(10.0, "dc2")
+    joined.events.until(on.DrainHeld, detail=f"balancer2 in dc2 still uses {SERVICE} (1 requests)")
+    joined.companions[1].used.clear()
+    assert joined.done().released
+
+
+def test_a_data_center_whose_line_is_cut_holds_up_nothing_here(joined: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balancers, "FAR_S", 0.05)
+    mended = threading.Event()
+
+    def cut() -> list[Balancer]:
+        mended.wait(30)
+        return []
+
+    joined.elsewhere["dc2"] = cut
+    try:
+        joined.tell("dc2")
+        joined.events.until(on.BalancersTold)
+        joined.ask(10.0, "dc2")
+        assert joined.done().released
+        assert (joined.companions[0].confirmed, joined.companions[0].asked) == ([SERVICE], [SERVICE])
+        joined.balancers.perform(do.TellBalancers(TASKS[0], (LEFT[0],), 60.0, datacenters=("dc2",)))
+        joined.events.until(on.BalancersTold, task_id=TASKS[0])
+        assert not mended.is_set()
+    finally:
+        mended.set()
+
+
+def test_what_a_balancer_elsewhere_has_nobody_else_for_is_held(joined: Rig) -> None:
+    joined.companions[0].rotation.add(OTHER)
+    joined.companions[1].rotation.add(LEFT[0])
+    joined.balancers.perform(do.TellBalancers(TASKS[0], (LEFT[0],), 60.0, datacenters=("dc2",)))
+    until(lambda: joined.companions[1].asked.count(LEFT[0]) >= 3, 10, "it is asked again and again")
+    assert joined.nothing_told()
+    joined.companions[1].rotation.add(OTHER)
+    joined.events.until(on.BalancersTold, task_id=TASKS[0])

@@ -24,7 +24,8 @@ from eratos.haproxy.request_lookup import BusyError, Found
 from eratos.haproxy.sockets import HaproxyUnavailableError
 
 SERVER = "eratos-a.instance-1._app.1"
-LIVE = render(Model({"app": Backend(servers={SERVER: "10.0.0.1:80"}, zones={SERVER: "a"})}), Settings("/s/routes.map"))
+PLACES = {"zones": {SERVER: "a"}, "datacenters": {SERVER: "dc2"}}
+LIVE = render(Model({"app": Backend(servers={SERVER: "10.0.0.1:80"}, failover="dc2", **PLACES)}), Settings("/s/routes.map"))
 
 
 class FakeApplier:
@@ -259,7 +260,7 @@ def test_the_status_tells_counters_backends_and_servers(rig: Rig) -> None:
     assert answer["certificates"] == {"good": ["a.pem"], "refused": []}
     assert answer["backends"] == {"app": [SERVER], "eratos:none": []}
     assert answer["servers"][f"app/{SERVER}"] == {
-        **{"address": "10.0.0.1:80", "status": "UP", "requests": 2, "zone": "a"},
+        **{"address": "10.0.0.1:80", "status": "UP", "requests": 2, "zone": "a", "datacenter": "dc2"},
         **{"weight": 1, "rate": 7, "failed": 3, "answer_ms": 12, "answered": 90, "broken": 1, "came": 95, "queued": 2},
     }
     assert answer["queued"] == {"app": 4}

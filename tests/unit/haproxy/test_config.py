@@ -82,6 +82,10 @@ def test_all_problems_are_named_together() -> None:
             {"ERATOS_ZONE": " eu/a ", "ERATOS_ZONE_POLICY": "require"},
             Scope(own_ports=frozenset({"8000", "8443", "9090", "9100"}), zone="eu/a", zone_policy="require"),
         ),
+        (
+            {"ERATOS_DATACENTERS": "dc2,west-1,dc2,"},
+            Scope(own_ports=frozenset({"8000", "8443", "9090", "9100"}), datacenters=("dc2", "west-1")),
+        ),
         ({"ERATOS_ZONE": "a"}, Scope(own_ports=frozenset({"8000", "8443", "9090", "9100"}), zone="a", zone_policy="ignore")),
     ],
 )
@@ -98,9 +102,15 @@ def test_a_balancer_is_for_its_group_and_keeps_its_own_ports(env: dict[str, str]
             {"ERATOS_ZONE_POLICY": "require", "ERATOS_ZONE": "a", "ERATOS_SERVERS_FILE": "/s"},
             "ERATOS_ZONE_POLICY=require: servers of ERATOS_SERVERS_FILE have no zones",
         ),
+        ({"ERATOS_DATACENTERS": "dc2, dc3"}, "ERATOS_DATACENTERS: ' dc3' is no name of a Consul data center"),
+        ({"ERATOS_DATACENTERS": "../x"}, "ERATOS_DATACENTERS: '../x' is no name of a Consul data center"),
+        (
+            {"ERATOS_DATACENTERS": "dc2", "ERATOS_SERVERS_FILE": "/s"},
+            "ERATOS_DATACENTERS: servers of ERATOS_SERVERS_FILE are in no data center",
+        ),
     ],
 )
-def test_a_zone_and_what_it_means_have_to_fit(env: dict[str, str], reason: str) -> None:
+def test_zones_and_data_centers_have_to_fit(env: dict[str, str], reason: str) -> None:
     with pytest.raises(FatalError, match=f"^{reason}.*; ERATOS_GUARD_HOLD_S=x: "):
         config.read({**env, "ERATOS_GUARD_HOLD_S": "x"})
 

@@ -42,6 +42,8 @@ class PlayedAgent:
             raise TemporaryError("away")
         if path == "/v1/agent/self":
             return {"DebugConfig": {"HTTPMaxConnsPerClient": self.most}}
+        if path.startswith("/v1/status/leader?dc="):
+            return {"dc2": "10.0.0.1:8300", "dc3": ""}[path.partition("=")[2]]
         assert path == "/v1/catalog/services"
         return {"consul": [], "vault": ["active"], **{f"app-{number}": ["eratos", "v1"] for number in range(self.services)}}
 
@@ -66,3 +68,24 @@ def test_the_agent_is_asked_once_a_minute_and_the_last_answer_stays_while_it_is_
     agent.away = False
     now[0] = 122
     assert not connections.scarce()
+
+
+def test_services_of_other_data_centers_take_connections_too() -> None:
+    assert not consul_template.Connections(PlayedAgent(170, 200), far=lambda: 10).scarce()  # type: ignore[arg-type]
+    assert "181 services" in consul_template.Connections(PlayedAgent(170, 200), far=lambda: 11).scarce()[0]  # type: ignore[arg-type]
+
+
+def test_a_data_center_that_does_not_answer_is_reported_until_it_does() -> None:
+    agent = PlayedAgent(1, 200)
+    datacenters = consul_template.Datacenters(agent, ["dc2", "dc3"])  # type: ignore[arg-type]
+    assert datacenters.silent() == ()
+    agent.away = True
+    datacenters.look()
+    assert datacenters.silent() == tuple(
+        f"facts-{name}.json: data center {name} does not answer, what it has stays as last known: away" for name in ("dc2", "dc3")
+    )
+    agent.away = False
+    datacenters.look()
+    (line,) = datacenters.silent()
+    assert line.startswith("facts-dc3.json: ")
+    assert line.endswith("it has no leader")

@@ -156,7 +156,7 @@ NOT_HEEDED = {
     "checks-of-all-kinds": {"/healthChecks(2)/path"},
     "external-volume-with-size": {"/container/volumes(0)/external/size"},
     "fetch-and-uris": {"/fetch(0)/cache"},
-    "ip-address-with-image": {"/requirePorts"},
+    "ip-address-with-image": {"/ipAddress/groups"},
     "more-ports-than-mappings": {"/ports"},
     "ports-beside-mappings": {"/ports"},
     "web-no-check-vhost": {"/requirePorts"},

@@ -227,7 +227,7 @@ def test_a_label_of_marathon_lb_works_or_is_told_and_refuses_no_app(name: str) -
 
 def test_labels_of_others_are_compared_with_ours_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[str] = []
-    monkeypatch.setattr(labels.difflib, "get_close_matches", lambda word, *_: compared.append(word) or [])
+    monkeypatch.setattr(labels.near, "close", lambda word, *_: compared.append(word) or [])
     assert app(**{f"HAPROXY_OTHER{n}": "x" for n in range(1000)}).labels
     assert len(compared) == 100
 
@@ -241,3 +241,27 @@ def test_ports_that_no_label_speaks_of_cost_nothing(monkeypatch: pytest.MonkeyPa
     )
     assert [n for n, found in enumerate(made.routings) if found.hosts or found.path not in ("", "/")] == [1, 11]
     assert set(asked) <= {1, 11}
+
+
+@pytest.mark.parametrize("key", ["HAPROXY_GOLOTYNP", "HAPROXY_TEAM", "HAPROXY_0_OWNER", "HAPROXY_GOLF"])
+def test_a_prefix_makes_no_label_of_others_near_to_ours(key: str) -> None:
+    assert [note.path for note in notes(app(**{key: "x"})) if key in note.path] == [f"/labels/{key}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("HAPROXY_{n}_VHOST", "HAPROXY_n_VHOST? n stands for the port's index"),
+        ("HAPROXY_{0}_VHOST", "HAPROXY_n_VHOST? n stands for the port's index"),
+        ("HAPROXY_n_PORT", "HAPROXY_n_PORT? n stands for the port's index"),
+        ("HAPROXY_VHOST", "HAPROXY_n_VHOST? n stands for the port's index"),
+        ("HAPROXY_GRUOP", "HAPROXY_GROUP?"),
+        ("HAPROXY_0_GRUOP", "HAPROXY_n_GROUP?"),
+        ("HAPROXY_00_VHOST", "HAPROXY_n_VHOST?"),
+        ("ERATOS_DRAIN_SECOND", "ERATOS_DRAIN_SECONDS?"),
+    ],
+)
+def test_a_label_that_is_nearly_ours_is_refused_with_the_one_that_is_meant(key: str, meant: str) -> None:
+    with pytest.raises(InvalidApp) as refused:
+        app(**{key: "x"})
+    assert f"did you mean {meant}" in str(refused.value)

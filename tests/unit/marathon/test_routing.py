@@ -183,6 +183,7 @@ LIMITS = {
     "MAXCONN": ("1", "1000000"),
     "TIMEOUT_S": ("1", "86400"),
     "ZONE": ("ignore", "prefer", "require"),
+    "FAILOVER": ("dc2", "dc1,dc2", "eu_west-1", ",".join(f"dc{n}" for n in range(10))),
     "LOG_REQUESTS": ("all", "failed", "0.001%", "0.5%", "1%", "10%", "99.999%", "100%"),
 }
 
@@ -221,6 +222,10 @@ def _stated() -> list[tuple[str, str]]:
         ("HAPROXY_0_STICKY", "1", "true or false"),
         ("ERATOS_0_SERVER_WEIGHT", "257", "from 1 to 256"),
         ("ERATOS_0_TIMEOUT_S", "0", "from 1 to 86400"),
+        ("ERATOS_0_FAILOVER", "DC2", "a Consul data center such as dc2"),
+        ("ERATOS_0_FAILOVER", "dc2, dc3", "a Consul data center such as dc2"),
+        ("ERATOS_0_FAILOVER", "dc2,", "a Consul data center such as dc2"),
+        ("ERATOS_0_FAILOVER", ",".join(f"dc{n}" for n in range(11)), "up to ten"),
         ("ERATOS_0_LOG_REQUESTS", "none", "all, failed, or a share"),
         ("ERATOS_0_LOG_REQUESTS", "0%", "all, failed, or a share"),
         ("ERATOS_0_LOG_REQUESTS", "0.000%", "all, failed, or a share"),

@@ -67,6 +67,8 @@ def test_where_consuls_token_could_be_read_on_its_way(tmp_path: Path, consul: st
         ([*GOOD, "--advertise-url", "scheduler1:8080"], "--advertise-url"),
         ([*GOOD, "--executor-cpus", "0"], "--executor-cpus"),
         ([*GOOD, "--secret-file", "/etc/hostname", "--principal", "p"], "chmod 600"),
+        ([*GOOD, "--consul-datacenters", "dc2,Dc3"], "--consul-datacenters: 'Dc3' is no name of a Consul data center"),
+        ([*GOOD, "--consul-query-nearest", "11"], "--consul-query-nearest: must be a number from 0 to 10, not 11"),
         ([*GOOD, "--consul-token-file", "/etc/hostname"], "--consul-token-file.*chmod 600"),
         ([*GOOD, "--framework-key-file", "/etc/hostname"], "--framework-key-file.*chmod 600"),
         ([*GOOD, "--http-credentials", "user"], "user:password"),

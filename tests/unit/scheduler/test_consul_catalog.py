@@ -5,11 +5,14 @@ from __future__ import annotations
 import queue
 from typing import Any
 
+import consul
 import pytest
 
 from eratos.common.errors import TemporaryError
 from eratos.scheduler import consul_catalog
-from eratos.scheduler.consul_catalog import ConsulCatalog, dead_nodes, left_out, orphans
+from eratos.scheduler.api.controller import Balancer
+from eratos.scheduler.catalogues import Catalogues
+from eratos.scheduler.consul_catalog import ConsulCatalog, balancers, dead_nodes, left_out, orphans
 
 
 def a_service(
@@ -59,6 +62,17 @@ def test_what_balancers_leave_out_is_found_by_service():
         {"Node": {"Node": "n5"}, "Service": {"Meta": {"eratos-host": "b", "eratos-task": "t", "eratos-left-out-0": "db: x"}}},
     ]
     assert left_out(balancers) == {"db": ["b1: port 5432: taken", "b2: taken"], "a": ["b2: mode"]}
+    assert left_out(balancers[:1], "dc2") == {"db": ["b1@dc2: port 5432: taken"]}
+
+
+def test_balancers_of_another_data_center_say_so_by_name():
+    entry = {
+        "Node": {"Node": "n1", "Address": "10.0.0.1"},
+        "Checks": [],
+        "Service": {"Port": 9100, "Meta": {"eratos-host": "b1"}},
+    }
+    assert balancers([entry]) == (Balancer("b1", "10.0.0.1", 9100, ""),)
+    assert balancers([entry], "dc2") == (Balancer("b1@dc2", "10.0.0.1", 9100, "", "dc2"),)
 
 
 class Keeper:
@@ -86,5 +100,40 @@ def test_that_no_consul_answers_is_said_and_that_one_does_again(monkeypatch: pyt
         assert told.get(timeout=30) == "no Consul answers the scheduler at c1, c2: TemporaryError"
         keeper.away = False
         assert told.get(timeout=30) == ""
+    finally:
+        made.stop()
+
+
+def test_each_data_center_is_looked_after_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consul_catalog, "CHANGES_S", 0.001)
+    monkeypatch.setattr(consul_catalog, "PAUSE_S", 0.001)
+
+    def look(made: ConsulCatalog, client: consul.Consul) -> None:
+        place = client.dc or ""
+        made._balancers = (Balancer(f"b@{place}", "10.0.0.1", 9100, "", place),)
+        made._left_out = {"a": [f"b@{place}: port"]}
+        looked.put(place)
+
+    monkeypatch.setattr(ConsulCatalog, "_look", look)
+    looked: queue.Queue[str] = queue.Queue()
+    told: queue.Queue[None] = queue.Queue()
+    keepers = {place: Keeper() for place in ("", "dc2", "dc3")}
+    for place in ("", "dc2"):
+        keepers[place].away = False
+    made = Catalogues(
+        [
+            ConsulCatalog(["http://c1"], lambda: ("f", ()), keeper, on_change=lambda: told.put(None), datacenter=place)  # type: ignore[arg-type]
+            for place, keeper in keepers.items()
+        ]
+    )
+    made.start()
+    try:
+        assert {looked.get(timeout=30), looked.get(timeout=30)} == {"", "dc2"}
+        told.get(timeout=30)
+        assert made.trouble == "Consul's data center dc3 does not answer the scheduler at c1: TemporaryError"
+        assert [balancer.name for balancer in made.balancers] == ["b@", "b@dc2"]
+        assert made.left_out == {"a": ["b@: port", "b@dc2: port"]}
+        keepers["dc3"].away = False
+        assert looked.get(timeout=30) == "dc3"
     finally:
         made.stop()

@@ -43,6 +43,7 @@ class FakeConsul:
         self.denies = False
         self.catalog = self
         self.http = self
+        self.dc: str | None = None
 
     def prepare_headers(self) -> dict[str, str]:
         return {"X-Consul-Token": "t"}
@@ -56,8 +57,9 @@ class FakeConsul:
         assert filter_expr == 'Node matches "^eratos-apps-"'
         return "1", [{"Node": NODE, "Meta": self.node_meta, "ModifyIndex": 5}, *self.others]
 
-    def put(self, callback: Any, path: str, *, headers: dict[str, str], data: str) -> bool:
+    def put(self, callback: Any, path: str, *, params: Any, headers: dict[str, str], data: str) -> bool:
         assert (path, headers) == ("/v1/txn", {"X-Consul-Token": "t"})
+        assert params == (None if self.dc is None else [("dc", self.dc)])
         if self.refuses:
             return False
         operations = json.loads(data)

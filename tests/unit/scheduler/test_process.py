@@ -97,27 +97,31 @@ def test_a_framework_that_the_master_has_removed_takes_what_stands_for_its_apps_
             done.append("driver")
 
     class Catalogue:
-        def __init__(self, *_: Any, **__: Any) -> None:
-            pass
+        def __init__(self, *_: Any, datacenter: str, **__: Any) -> None:
+            self._datacenter = datacenter or "own"
 
         def start(self) -> None:
             pass
 
+        def halt(self) -> None:
+            pass
+
         def stop(self) -> None:
-            done.append("catalogue")
+            done.append(f"catalogue {self._datacenter}")
 
         def remove_entries(self) -> None:
-            done.append("entries")
+            done.append(f"entries {self._datacenter}")
 
     monkeypatch.setattr(process, "SchedulerDriver", Driver)
     monkeypatch.setattr(process, "ConsulCatalog", Catalogue)
-    made = Process(Config(master="m:5050", store="memory:"))
+    made = Process(Config(master="m:5050", store="memory:", consul_datacenters="dc2"))
     made.key = KEY
     store, election = MemoryStore(), NoElection("http://me:8080")
     election.start()
     with pytest.raises(FrameworkRemoved):
         made._lead(store, election)
-    assert done == ["catalogue", "entries", "catalogue", "driver"]
+    stopped = ["catalogue own", "catalogue dc2"]
+    assert done == [*stopped, "entries own", "entries dc2", *stopped, "driver"]
 
 
 @pytest.mark.parametrize(("master", "framework_id"), [("", ""), ("m:5050", "fw1")])

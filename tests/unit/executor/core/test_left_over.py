@@ -115,6 +115,15 @@ def test_it_makes_way_at_once_for_a_task_that_was_given_its_port(
     assert driven.handle(AT_PORT) == []
 
 
+def test_balancers_of_data_centers_that_may_serve_it_are_told_and_asked_too(driven: Driven) -> None:
+    driven.launch()
+    listed(driven, OLD)
+    told = do.TellBalancers(OLD, IDS, datacenters=("dc2",))
+    assert driven.handle(on.ServicesKept({OLD: frozenset({PORT})}, {OLD: ("dc2",)}))[-1] == told
+    driven.handle(TOLD)
+    assert driven.handle(GONE) == [do.AskBalancers(OLD, IDS, DRAINED_S, ("dc2",))]
+
+
 def test_what_is_on_its_way_already_is_not_hurried(driven: Driven) -> None:
     driven.launch()
     listed(driven, OLD)

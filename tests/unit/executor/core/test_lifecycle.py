@@ -10,6 +10,7 @@ from support.driven import Driven, of, states, update
 from support.executor import HOST, PORT, TASK, a_payload
 
 from eratos.common import names
+from eratos.common.payload import Service
 from eratos.executor.core import actions as do
 from eratos.executor.core import endings, updates
 from eratos.executor.core import events as on
@@ -104,6 +105,15 @@ def test_a_planned_stop_goes_step_by_step(driven: Driven) -> None:
     out = driven.handle(on.ContainerDied(TASK, 143))
     assert update(out).state == "TASK_KILLED"
     assert out[-1] == do.RemoveContainer(TASK)
+
+
+def test_balancers_of_data_centers_that_an_app_names_are_told_and_asked_too(driven: Driven) -> None:
+    stated = {"a": "dc1,dc2", "b": "dc2,dc3", "c": "no name"}
+    driven.ready(services=tuple(Service(key, "x", PORT, meta={"haproxy-failover": text}) for key, text in stated.items()))
+    asked = ("dc1", "dc2", "dc3")
+    assert driven.kill()[1:] == [do.TellBalancers(TASK, ("a", "b", "c"), datacenters=asked)]
+    driven.handle(on.BalancersTold(TASK))
+    assert driven.handle(on.Deregistered(TASK)) == [do.AskBalancers(TASK, ("a", "b", "c"), 10, asked)]
 
 
 def test_a_process_that_ignores_the_stop_is_killed_after_the_grace(driven: Driven) -> None:

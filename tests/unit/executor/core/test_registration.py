@@ -13,7 +13,7 @@ from support.executor import HOST, PORT, TASK, a_payload
 from eratos.common import names
 from eratos.common.payload import HealthCheck, Port
 from eratos.executor.core.host import Host
-from eratos.executor.core.registration import difference, kept_checks, kept_ports, registrations
+from eratos.executor.core.registration import difference, kept_checks, kept_datacenters, kept_ports, registrations
 
 OTHER_TASK = "shop.instance-2._app.1"
 
@@ -160,6 +160,13 @@ def test_ports_of_what_is_kept_are_told_by_task() -> None:
     there = present(*bodies(TASK, ports=2), *bodies(OTHER_TASK), *bodies("t3", replace(HOST, framework_id="fw2")))
     kept = frozenset({TASK, "t3", "t4"})
     assert kept_ports(there, HOST, kept) == {TASK: frozenset({PORT, PORT + 1})}
+
+
+def test_data_centers_whose_balancers_may_serve_what_is_kept_are_told_by_task() -> None:
+    there = present(*bodies(TASK, ports=2), *bodies(OTHER_TASK), *bodies("t3"))
+    for name, stated in zip(there, ("dc1,dc2", "dc3,dc2", "not a name", "dc4"), strict=True):
+        there[name] = there[name] | {"Meta": there[name]["Meta"] | {"haproxy-failover": stated}}
+    assert kept_datacenters(there, {TASK, OTHER_TASK}) == {TASK: ("dc1", "dc2", "dc3")}
 
 
 def test_what_is_registered_on_a_port_that_another_task_has_by_now_goes_whoever_registered_it() -> None:

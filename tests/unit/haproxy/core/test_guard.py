@@ -14,6 +14,7 @@ from eratos.haproxy.core.guard import (
     CONFIRMED_MAX,
     Confirmations,
     Holds,
+    by_datacenter,
     forgotten,
     sharp_losses,
     succeeded,
@@ -145,7 +146,7 @@ def test_of_a_wholesale_loss_each_server_is_held_longer_also_when_others_are_bac
     holds = Holds(hold_s=5, wholesale_s=60)
     assert holds.update({"a": ["a1"]}, 0) == {"a": {"a1"}}
     both = {"a": ["a1"], "b": ["b1"]}
-    assert holds.update(both, 1, wholesale=True) == {"a": {"a1"}, "b": {"b1"}}
+    assert holds.update(both, 1, {"a1", "b1"}) == {"a": {"a1"}, "b": {"b1"}}
     assert holds.update({"a": ["a1"]}, 50) == {"a": {"a1"}}
     assert holds.update({"a": ["a1"]}, 60) == {}
 
@@ -153,7 +154,7 @@ def test_of_a_wholesale_loss_each_server_is_held_longer_also_when_others_are_bac
 def test_what_consul_has_forgotten_is_held_longer_and_stays_so_once_it_is_known_again() -> None:
     holds = Holds(hold_s=5, wholesale_s=60)
     both = {"a": ["a1", "a2"]}
-    assert holds.update(both, 0, forgotten={"a1"}) == {"a": {"a1", "a2"}}
+    assert holds.update(both, 0, {"a1"}) == {"a": {"a1", "a2"}}
     assert holds.update(both, 5) == {"a": {"a1"}}
     assert holds.update(both, 60) == {}
 
@@ -240,6 +241,32 @@ def test_a_held_server_keeps_its_zone() -> None:
     wanted = Model({"a": Backend(servers={"a3": "10.0.0.3:80"}, zone="x", zones={"a3": "x"})})
     assert with_held(wanted, live, HELD).backends["a"].zones == {"a2": "y", "a3": "x"}
     assert with_held(Model(), live, HELD).backends["a"] == Backend(servers={"a2": "10.0.0.2:80"}, zone="x", zones={"a2": "y"})
+
+
+def test_a_held_server_keeps_its_data_center() -> None:
+    live = Model({"a": Backend(servers={"a2": "10.0.0.2:80"}, failover="dc2", datacenters={"a2": "dc2"})})
+    wanted = Model({"a": Backend(servers={"a3": "10.0.0.3:80"}, failover="dc2")})
+    assert with_held(wanted, live, HELD).backends["a"].datacenters == {"a2": "dc2"}
+    assert with_held(Model(), live, HELD).backends["a"] == live.backends["a"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"a": Backend(failover="dc2,dc3")}, {"": {"a1"}, "dc2": {"a2"}, "dc3": {"a3"}}),
+        # One that has just come runs before it is in the last good configuration.
+        ({"a": Backend(failover="dc2,dc3", datacenters={"a1": "dc2"})}, {"dc2": {"a1", "a2"}, "dc3": {"a3"}}),
+        # Nobody asks for that data center any more.
+        ({"a": Backend(failover="dc3")}, {"": {"a1"}, "dc3": {"a3"}}),
+        ({"a": Backend()}, {"": {"a1"}}),
+        # The app itself is missing: as it was.
+        ({}, {"": {"a1"}, "dc2": {"a2"}, "dc3": {"a3"}}),
+    ],
+)
+def test_losses_are_measured_in_each_data_center_by_itself(wanted: dict[str, Backend], expected: dict[str, set[str]]) -> None:
+    live = Model({"a": Backend(failover="dc2,dc3", datacenters={"a2": "dc2", "a3": "dc3"})})
+    found = by_datacenter({"a": ["a1", "a2", "a3"]}, live, Model(wanted))
+    assert found == {datacenter: {"a": servers} for datacenter, servers in expected.items()}
 
 
 def test_with_a_backend_that_is_missing_all_that_was_lost_comes_back_as_it_was() -> None:

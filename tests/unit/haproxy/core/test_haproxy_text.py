@@ -115,6 +115,13 @@ def test_what_was_written_can_be_read_back_whole() -> None:
     assert f"\nglobal\n  description {found.shape}\n" in found.text
 
 
+def test_what_a_companion_of_the_version_before_does_not_know_is_written_only_where_it_is_there() -> None:
+    far = replace(APP, failover="dc2", datacenters={"b": "dc2"})
+    assert read_back(render(model(app=far), SETTINGS).text).model == model(app=far)
+    assert "failover" not in render(model(app=APP), SETTINGS).text
+    assert "datacenters" not in render(model(app=replace(far, datacenters={})), SETTINGS).text
+
+
 @pytest.mark.parametrize("text", ["", "frontend x\n", "frontend x\n\n# Which shape this is.\nglobal\n  description eratos-1\n"])
 def test_a_text_of_others_or_of_the_version_before_has_no_model(text: str) -> None:
     assert read_back(text) == Rendered(text=text)

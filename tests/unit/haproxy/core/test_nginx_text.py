@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from eratos.haproxy import render
 from eratos.haproxy.core import nginx_text
-from eratos.haproxy.core.services import Backend, Claim, Model
+from eratos.haproxy.core.services import Backend, Claim, Instance, Model
 
 APP = Backend(servers={"a": "10.0.0.1:80", "b": "[fd00::1]:80"}, weights={"b": "3"}, maxconn="7")
 
@@ -74,6 +75,17 @@ def test_it_is_written_from_the_facts(
     (tmp_path / "facts.json").write_text('{"servers_file": "10.0.0.1:80\\n"}')
     render.main(["nginx"])
     assert "server 10.0.0.1:80 weight=100 " in capsys.readouterr().out
+    monkeypatch.setenv("ERATOS_DATACENTERS", "dc2,dc3,dc4")
+    meta = {"haproxy-group": "external", "haproxy-failover": "dc3,dc4,dc2"}
+    for name, port in (("facts", 80), ("facts-dc3", 81)):
+        instance = Instance(name, "10.0.0.1", port, "passing", ["eratos"], meta)
+        (tmp_path / f"{name}.json").write_text(json.dumps({"services": {"app": [instance._asdict()]}}))
+    (tmp_path / "facts-dc2.json").write_text("{")
+    render.main(["nginx"])
+    written = capsys.readouterr()
+    assert "server 10.0.0.1:80 weight=256 " in written.out
+    assert "server 10.0.0.1:81 weight=1 " in written.out
+    assert written.err.startswith("facts-dc2.json: it holds no facts")
     (tmp_path / "snippets").mkdir()
     (tmp_path / "snippets/htp.conf").touch()
     with pytest.raises(SystemExit, match=r"htp\.conf: its name must be main\.conf, http\.conf, server\.conf"):

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from eratos.haproxy.core.services import Claim, Facts, Instance, Model, Scope, decide, order, read_facts, shared
+from eratos.haproxy.core import services
+from eratos.haproxy.core.services import Claim, Facts, Instance, Model, Scope, decide, order, read_facts, shared, with_far
 
 SCOPE = Scope(own_ports=frozenset({"8000", "8443", "9090", "9100"}))
 #: What a scheduler of the version before wrote for an app that did not ask: it balanced every one.
@@ -87,7 +88,18 @@ def test_what_would_spoil_a_configuration_gets_no_route_and_no_port(meta: dict[s
 
 @pytest.mark.parametrize(
     "key",
-    ["balance", "sticky", "server_weight", "maxconn", "timeout_s", "zone", "backend_weight", "redirect_to_https", "log_requests"],
+    [
+        "balance",
+        "sticky",
+        "server_weight",
+        "maxconn",
+        "timeout_s",
+        "zone",
+        "backend_weight",
+        "redirect_to_https",
+        "log_requests",
+        "failover",
+    ],
 )
 def test_a_bad_setting_is_refused_alone(key: str) -> None:
     found = model(app=one(path="/x", **{key: "odd\n"}))
@@ -258,6 +270,94 @@ def test_instances_of_one_version_may_differ_in_anything() -> None:
     found = model(app=[one("a", path="/x", server_weight="7"), one("b", path="/x", server_weight="8"), one("c", path="/x")])
     assert found.backends["app"].weights == {"a": "7", "b": "8"}
     assert model(app=[one("a", sticky="true"), one("b", timeout_s="odd")]).refused == ('app: timeout-s "odd"',)
+
+
+# -- other data centers ------------------------------------------------------------------------------------------------
+
+FAR = SCOPE._replace(datacenters=("dc2", "dc3"))
+
+
+def joined(near: list[Instance], scope: Scope = FAR, **far: list[Instance]) -> Model:
+    """Return the model of one app; ``far``: what other data centers have under its name."""
+    return decide(Facts({"app": near}, far={dc: {"app": found} for dc, found in far.items()}), scope)
+
+
+def test_instances_elsewhere_stand_in_where_app_and_balancer_name_their_data_center() -> None:
+    elsewhere = {dc: [one(f"in-{dc}", address="10.0.0.2")] for dc in ("dc2", "dc3", "dc4")}
+    found = joined([one(failover="dc1,dc3,dc2", path="/x")], **elsewhere)
+    assert found.backends["app"].servers == {"a1": "10.0.0.1:80", "in-dc2": "10.0.0.2:80", "in-dc3": "10.0.0.2:80"}
+    assert found.backends["app"].datacenters == {"in-dc2": "dc2", "in-dc3": "dc3"}
+    assert found.backends["app"].failover == "dc2,dc3"
+    assert (holders(found.routes), found.refused) == ({"/x/": "app"}, ())
+    for near, scope in (([one(path="/x")], FAR), ([one(failover="dc2", path="/x")], SCOPE)):
+        alone = joined(near, scope, **elsewhere)
+        assert (alone.backends["app"].servers, alone.backends["app"].failover) == ({"a1": "10.0.0.1:80"}, "")
+        assert alone.backends == joined([one(path="/x")], SCOPE).backends
+
+
+def test_an_app_without_an_instance_here_is_served_from_elsewhere_on_the_routes_that_it_has_here() -> None:
+    found = joined([placeholder(failover="dc2", path="/here")], dc2=[one("far", path="/there", balance="source")])
+    assert found.backends["app"].servers == {"far": "10.0.0.1:80"}
+    assert (holders(found.routes), found.backends["app"].balance) == ({"/here/": "app"}, "")
+
+
+@pytest.mark.parametrize(
+    ("far", "refused"),
+    [
+        (one("far", status="critical"), ()),
+        (one("far", group="internal"), ()),
+        (one("far", placeholder="true"), ()),
+        (one("a1", address="10.0.0.9"), ('app: a second instance "a1" at 10.0.0.9:80',)),
+        (one("far", address="far.example"), ('app: instance "far" at "far.example":80',)),
+        (one("far", mode="tcp"), ("app: mode http, and in data center dc2 mode tcp",)),
+    ],
+)
+def test_what_elsewhere_is_no_server(far: Instance, refused: tuple[str, ...]) -> None:
+    found = joined([one(failover="dc2")], dc2=[far])
+    assert (found.backends["app"].servers, found.refused) == ({"a1": "10.0.0.1:80"}, refused)
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "only", "expected"),
+    [
+        ("f", "f", "", {"app": "f"}),
+        ("f", "fg", "", {"app": "f"}),
+        # Each data center has a framework of its own.
+        ("f", "g", "", {"app": "g"}),
+        ("", "g", "", {"app": "g"}),
+        # Nobody knows whose they are.
+        ("f", "gh", "", {"app": ""}),
+        ("fg", "h", "", {"app_f": "", "app_g": ""}),
+        ("fg", "gh", "", {"app_f": "", "app_g": "g"}),
+        ("f", "g", "f", {"app": ""}),
+    ],
+)
+def test_whose_instances_stand_in(near: str, far: str, only: str, expected: dict[str, str]) -> None:
+    here = [one(f"near{whose}", framework=whose, failover="dc2", at=number) for number, whose in enumerate(near or [""], 80)]
+    found = joined(here, FAR._replace(framework=only), dc2=[one(whose, framework=whose) for whose in far])
+    assert {name: "".join(backend.datacenters) for name, backend in found.backends.items()} == expected
+
+
+def test_zones_are_those_of_the_balancers_own_data_center() -> None:
+    near = [at("a", "x", failover="dc2"), at("b", "y", failover="dc2")]
+    for policy, servers, zones in (("prefer", "xyz", {"x": "a", "y": "b"}), ("require", "xz", {}), ("ignore", "xyz", {})):
+        backend = joined(near, FAR._replace(zone="a", zone_policy=policy), dc2=[at("a", "z")]).backends["app"]
+        assert ("".join(backend.servers), backend.zones, backend.datacenters) == (servers, zones, {"z": "dc2"})
+
+
+def test_weights_of_versions_are_those_of_all_data_centers() -> None:
+    entry = placeholder(weights="1=100,2=50", failover="dc2")
+    found = joined([one("a1", version="1", failover="dc2"), entry], dc2=[one("a2", version="2"), one("a3", version="3")])
+    backend = found.backends["app"]
+    assert (backend.weights, backend.versions) == ({"a1": "100", "a2": "50", "a3": "0"}, {"a1": "1", "a2": "2", "a3": "3"})
+
+
+def test_the_guard_looks_at_all_data_centers() -> None:
+    facts = with_far(Facts({"app": [one()]}), "dc2", json.dumps({"services": {"app": [one("far", at=81)._asdict()]}}))
+    assert services.known(facts) == {"a1", "far"}
+    assert services.holders(facts) == {"10.0.0.1:80": {"a1"}, "10.0.0.1:81": {"far"}}
+    with pytest.raises(ValueError, match="half a file"):
+        with_far(facts, "dc3", "{")
 
 
 # -- zones -------------------------------------------------------------------------------------------------------------

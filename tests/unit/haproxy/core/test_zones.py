@@ -141,6 +141,49 @@ def test_each_version_gets_its_part_at_each_balancer(servers: list[tuple[str, st
     assert {server for server, weight in found.items() if not weight} == {s for s, weight in stated.items() if not weight}
 
 
+def joined(near: str, far: str = "", zones: Mapping[str, str] = {}, **others: str) -> Backend:
+    """Return a backend whose servers, a letter each, are here, in data center ``far`` and in others."""
+    datacenters = {server: dc for dc, servers in {"far": far, **others}.items() for server in servers}
+    servers = dict.fromkeys([*near, *datacenters], "10.0.0.1:80")
+    return Backend(servers=servers, failover="far", datacenters=datacenters, zone="a" if zones else "", zones=dict(zones))
+
+
+@pytest.mark.parametrize(
+    ("pool", "dead", "expected"),
+    [
+        (joined("12"), "", {"1": 256, "2": 256}),
+        (joined("12", "34"), "", {"1": 256, "2": 256, "3": 1, "4": 1}),
+        (joined("123", "4"), "", {"1": 256, "2": 256, "3": 256, "4": 1}),
+        # Too few here: a lone one of four gets half of what comes here, and each of the others a sixth.
+        (joined("1", "234"), "", {"1": 256, "2": 85, "3": 85, "4": 85}),
+        (joined("12", "34"), "2", {"1": 256, "2": 256, "3": 64, "4": 64}),
+        (joined("12", "34"), "12", {"1": 1, "2": 1, "3": 256, "4": 256}),
+        (joined("", "34"), "", {"3": 256, "4": 256}),
+        # All are dead: as if none was.
+        (joined("12", "34"), "1234", {"1": 256, "2": 256, "3": 1, "4": 1}),
+        (joined("12", "34"), "34", {"1": 256, "2": 256, "3": 1, "4": 1}),
+        # To whom there are more than its share, by how much more.
+        (joined("1", "2", other="3456"), "", {"1": 256, "2": 1, "3": 64, "4": 64, "5": 64, "6": 64}),
+        # What stays here is shared out among zones, and what is elsewhere is in none of them.
+        (joined("12", "34", {"1": "a", "2": "b", "3": "a"}), "", {"1": 256, "2": 1, "3": 1, "4": 1}),
+    ],
+)
+def test_other_data_centers_stand_in_where_too_few_are_here(pool: Backend, dead: str, expected: dict[str, int]) -> None:
+    assert {server: int(weight) for server, weight in weights(pool, set(dead)).items()} == expected
+
+
+def test_zones_share_out_what_stays_in_the_data_center() -> None:
+    pool = joined("1234", "567890", {"1": "a"} | dict.fromkeys("234", "b"))
+    found = {server: int(weight) for server, weight in weights(pool, set()).items()}
+    # Four of ten are here: of five parts they get four. One of the four is in this zone: it gets half of these.
+    assert sum(found[server] for server in "1234") / sum(found.values()) == pytest.approx(4 / 5, abs=0.01)
+    assert found["1"] / sum(found[server] for server in "1234") == pytest.approx(1 / 2, abs=0.01)
+
+
+def test_a_backend_that_others_stand_in_for_has_weights_before_any_does() -> None:
+    assert weighed(Model({"app": joined("12")})).backends["app"].shares == {"1": "256", "2": "256"}
+
+
 def test_backends_that_prefer_no_zone_are_left_alone() -> None:
     plain, near, empty = Backend(servers={"1": "10.0.0.1:80"}), backend(a="1", b="2"), backend()
     found = weighed(Model({"plain": plain, "near": near, "empty": empty}), {("near", "1"), ("plain", "2")})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,3 +95,53 @@ def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
             assert connection.recv(65536) == b""
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a stream", "an answer that is complete"])
+def test_a_client_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    """What nobody takes stays in memory: of a complete answer for ever, as a connection closes behind its data."""
+    gone = threading.Event()
+    lost = connections.Watched.connection_lost
+    monkeypatch.setattr(connections.Watched, "write_s", 0.05)
+    monkeypatch.setattr(connections.Watched, "connection_lost", lambda self, exc: (lost(self, exc), gone.set()))
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if whole:
+            await send({"type": "http.response.body", "body": bytes(20_000_000)})
+        while not whole and not gone.is_set():
+            await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
+
+    server = ApiServer(endless, "127.0.0.1", 0)  # type: ignore[arg-type]
+    server.start()
+    try:
+        with connect(server.port) as connection:
+            connection.sendall(PING)
+            assert gone.wait(60)
+    finally:
+        gone.set()
+        server.stop()
+
+
+def test_a_client_that_reads_slowly_is_waited_for() -> None:
+    class Transport:
+        aborted = False
+        waiting = 100
+
+        def get_write_buffer_size(self) -> int:
+            return self.waiting
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    looks: list[int] = []
+    slow: Any = object.__new__(connections.Watched)
+    slow.transport = Transport()
+    slow.loop = SimpleNamespace(call_later=lambda _, __, waited: looks.append(waited))
+    slow._look(101)
+    assert (looks, slow.transport.aborted) == ([100], False)
+    slow.transport.waiting = 99
+    slow._look(looks.pop())
+    assert (looks, slow.transport.aborted) == ([99], False)
+    slow._look(looks.pop())
+    assert (looks, slow.transport.aborted) == ([], True)

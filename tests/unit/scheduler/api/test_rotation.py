@@ -77,3 +77,31 @@ def test_a_policy_that_an_app_states_goes_before_the_balancers() -> None:
     stated = PORT._replace(zone="ignore")
     (found,) = rotation.compare([stated], [("b1", status({"a/s1": UP}, zone_policy="require"))])
     assert found.awaited
+
+
+BOTH = {"a/s1": UP, "a/s2": UP}
+PLACES = {"b1": "", "b2": "", "far1": "dc2", "far2": "dc2", "other": "dc3"}
+
+
+@pytest.mark.parametrize(
+    ("has", "lacking"),
+    [
+        # An instance in each data center: nobody waits for a balancer to have what is elsewhere.
+        ({"b1": {"a/s1": UP}, "b2": {"a/s1": UP}, "far1": {"a/s2": UP}, "far2": {"a/s2": UP}}, []),
+        ({"b1": BOTH, "b2": BOTH, "far1": {}, "far2": {}}, []),
+        # In one data center all balancers ought to have the same.
+        ({"b1": {"a/s1": UP}, "b2": {}, "far1": {"a/s2": UP}, "far2": {}}, ["b2 0 of 1", "far2 0 of 1"]),
+        ({"b1": BOTH, "b2": {"a/s1": UP}, "far1": BOTH, "far2": BOTH}, ["b2 1 of 2"]),
+        # Where it is nobody knows, so all wait.
+        ({"b1": {"a/s1": UP}, "far1": {"a/s1": UP}}, ["b1 1 of 2", "far1 1 of 2"]),
+        ({"b1": {"a/s1": UP, "a/s2": {"status": "DOWN"}}, "far1": {"a/s1": UP}}, ["b1 1 of 2"]),
+    ],
+)
+def test_what_is_in_another_data_center_is_waited_for_there(has: dict[str, Any], lacking: list[str]) -> None:
+    found = rotation.compare([PORT], [(name, status(servers)) for name, servers in has.items()], "", PLACES)
+    assert [item.message.replace(" sends to", "").partition(" ready")[0] for item in found] == lacking
+
+
+def test_a_balancer_that_says_nothing_keeps_nobody_elsewhere_from_being_waited_for() -> None:
+    found = rotation.compare([PORT], [("b1", "no answer"), ("far1", status({"a/s1": UP}))], "", PLACES)
+    assert [item.awaited for item in found] == [False, True]
