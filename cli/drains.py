@@ -5,37 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from eratos.marathon.client import MarathonClient, Unreachable
+from eratos.marathon.client import MarathonClient
 
-from .wait import POLL_S, Interrupted, Patience, TookTooLong, without_seconds
+from .patience import Look, Patience, until
 
 
 def until_empty(client: MarathonClient, host: str, patience: Patience) -> dict[str, Any]:
     """Return the drain once the host is empty. Raises TookTooLong, Interrupted, and Refused where it is drained no longer."""
     again = f"the drain goes on: eratos agent drain {host} waits again, eratos agent undrain {host} ends it"
-    try:
-        return _until_empty(client, host, patience, again)
-    except KeyboardInterrupt:
-        raise Interrupted(f"waiting no longer; {again}") from None
 
+    def look() -> Look[dict[str, Any]]:
+        found = client.drained(host)
+        line = progress(found)
+        return Look({"": line}, found if found["empty"] else None, line)
 
-def _until_empty(client: MarathonClient, host: str, patience: Patience, again: str) -> dict[str, Any]:
-    told = ""
-    while True:
-        found: dict[str, Any] = {}
-        try:
-            found = client.drained(host)
-            line = progress(found)
-        except Unreachable as error:
-            line = f"no scheduler can say it just now, as in an election; still waiting: {error}"
-        if without_seconds(line) != told:
-            patience.tell(line)
-            told = without_seconds(line)
-        if found.get("empty"):
-            return found
-        if patience.over:
-            raise TookTooLong(f"not empty after {patience.timeout_s:g} s: {line}; {again}")
-        patience.sleep(POLL_S)
+    return until(look, patience, "empty", again)
 
 
 def progress(found: dict[str, Any]) -> str:

@@ -1,11 +1,14 @@
-"""Jobs from files, and jobs, runs and histories as tables."""
+"""Jobs from files, runs that are waited for, and jobs, runs and histories as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from eratos.marathon.client import MarathonClient
+
 from .files import Unreadable, read
+from .patience import Look, Patience, until
 from .table import Column, Table
 from .views import age
 
@@ -22,6 +25,19 @@ def load(path: str) -> list[tuple[str, dict[str, Any]]]:
         if not isinstance(item, dict) or not isinstance(item.get("id"), str):
             raise Unreadable(f'{source} holds no id, so it is no job: add "id": "shop.backup"')
     return [(source, item) for item in found]
+
+
+def until_ended(client: MarathonClient, job_id: str, run_id: str, patience: Patience) -> dict[str, Any]:
+    """Return a run once it has ended. Raises TookTooLong, Interrupted, Refused."""
+
+    def look() -> Look[dict[str, Any]]:
+        run = client.run(job_id, run_id)
+        if run["completedAt"]:
+            return Look({}, run)
+        line = f"{run_id}: {str(run['status']).lower()}" + (f": {run['message']}" if run["message"] else "")
+        return Look({"": line}, None, line)
+
+    return until(look, patience, "ended", f"it goes on; see eratos job history {job_id}")
 
 
 def listed(jobs: Iterable[Json]) -> Table:

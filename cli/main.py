@@ -15,9 +15,10 @@ import click
 from eratos.common.errors import EratosError
 from eratos.marathon.client import Refused, Unreachable
 
-from . import arguments, connection, files, output, views, wait
+from . import arguments, connection, files, output, views
 from .files import Unreadable
 from .output import FORMS, Form, Output
+from .patience import Interrupted
 from .session import Session
 
 _HOW_TO_LOG_IN = (
@@ -440,7 +441,7 @@ def run(argv: Sequence[str], session: Session | None = None) -> int:
         if sys.stdout is not stdout:
             return 128 + signal.SIGPIPE
         return done.code if isinstance(done.code, int) else int(done.code is not None)
-    except wait.Interrupted as error:
+    except Interrupted as error:
         out.fail(str(error))
         return 128 + signal.SIGINT
     except Unreadable as error:

@@ -15,6 +15,7 @@ from eratos.marathon.client import MarathonClient, Refused
 from . import apply, wait
 from .files import Document
 from .output import Output
+from .patience import Patience, until_taken
 
 
 @dataclass
@@ -28,26 +29,26 @@ class Session:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def patience(self, wait_: bool, timeout_s: float) -> wait.Patience | None:
+    def patience(self, wait_: bool, timeout_s: float) -> Patience | None:
         """Return how long a command waits, from now on; None: not at all."""
         if not wait_:
             return None
-        return wait.Patience(self.clock() + timeout_s, timeout_s, self.out.say, self.clock, self.sleep)
+        return Patience(self.clock() + timeout_s, timeout_s, self.out.say, self.clock, self.sleep)
 
-    def change(self, change: Callable[[], Any], app_id: str, done: str, patience: wait.Patience | None) -> None:
+    def change(self, change: Callable[[], Any], app_id: str, done: str, patience: Patience | None) -> None:
         """Change an app or a pod, wait until it is so, and show the API's answer."""
-        answer = wait.until_taken(change, patience)
+        answer = until_taken(change, patience)
         self.out.say(f"{app_id}: {done}")
         if patience is not None:
             wait.until_ready(self.client, [app_id], patience, deployments_of([answer]))
         self.out.result(answer)
 
-    def apply(self, documents: Iterable[Document], patience: wait.Patience | None, *, force: bool) -> list[dict[str, Any]]:
+    def apply(self, documents: Iterable[Document], patience: Patience | None, *, force: bool) -> list[dict[str, Any]]:
         """Send definitions, wait until what they want is ready, and return the API's answers."""
         answers, app_ids = [], dict[str, None]()
         for document in documents:
             try:
-                answers.append(wait.until_taken(partial(apply.apply, self.client, document, force=force), patience))
+                answers.append(until_taken(partial(apply.apply, self.client, document, force=force), patience))
             except Refused as refused:
                 raise Refused(refused.status, f"{document.source}: {refused}", refused.problems, refused.deployments) from refused
             sent = [app_id for app_id, _ in document.apps()]

@@ -2,68 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
-from eratos.common.errors import EratosError, TemporaryError
-from eratos.marathon.client import MarathonClient, Refused, Unreachable
+from eratos.marathon.client import MarathonClient, Refused
 
-T = TypeVar("T")
-
-POLL_S = 1.0
-_SECONDS = re.compile(r"\bin \d+ s\b")
-
-
-def without_seconds(line: str) -> str:
-    """Return what lasts of a line: "next launch in 58 s" is no news after "in 59 s"."""
-    return _SECONDS.sub("", line)
-
-
-class TookTooLong(TemporaryError):
-    """The time given is over; the change goes on all the same."""
-
-
-class Interrupted(EratosError):
-    """The user waits no longer; the change goes on all the same."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait, by a clock, whom to report to meanwhile, and how to sleep."""
-
-    deadline: float
-    timeout_s: float
-    tell: Callable[[str], None]
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-
-    @property
-    def over(self) -> bool:
-        return self.clock() >= self.deadline
-
-
-def until_taken(change: Callable[[], T], patience: Patience | None) -> T:
-    """Make a change; while nobody answers or leads, make it again, but only if it certainly was not made.
-
-    Raises Unreachable where it may have been made, and once the patience is over, at once without one. Raises Refused.
-    """
-    told = False
-    while True:
-        try:
-            return change()
-        except Unreachable as error:
-            if patience is None or error.perhaps_made or patience.over:
-                raise
-            if not told:
-                patience.tell(_away(error))
-                told = True
-            patience.sleep(POLL_S)
-
-
-def _away(error: Unreachable) -> str:
-    return f"no scheduler can do it just now, as in an election; still waiting: {error}"
+from .patience import Look, Patience, until
 
 
 @dataclass(frozen=True)
@@ -98,40 +43,18 @@ def until_ready(
     A scheduler that is away for a moment is waited for as well: a new leader takes over. Refused is raised as well when one of
     the deployments that are waited for has failed.
     """
-    app_ids = tuple(app_ids)
+    app_ids, deployment_ids = tuple(app_ids), tuple(deployment_ids)
     again = f"the change goes on; wait again with: eratos app wait {' '.join(app_ids)}"
-    try:
-        return _until_ready(client, app_ids, patience, tuple(deployment_ids), again)
-    except KeyboardInterrupt:
-        raise Interrupted(f"waiting no longer; {again}") from None
 
+    def look() -> Look[list[Progress]]:
+        ready = progress(client, app_ids)
+        _check(client, deployment_ids)
+        found, notes = _balanced(client, ready)
+        late = ", ".join(item.app_id for item in found if not item.done)
+        lines = {item.app_id: str(item) for item in found} | {note: note for note in notes}
+        return Look(lines, None if late else list(found), late)
 
-def _until_ready(
-    client: MarathonClient, app_ids: Sequence[str], patience: Patience, deployment_ids: Sequence[str], again: str
-) -> list[Progress]:
-    told: dict[str, str] = {}
-    found: Sequence[Progress]
-    notes: list[str]
-    while True:
-        try:
-            ready = progress(client, app_ids)
-            _check(client, deployment_ids)
-            found, notes = _balanced(client, ready)
-            lines = {item.app_id: str(item) for item in found} | {note: note for note in notes}
-        except Unreachable as error:
-            found, lines = (), {"": _away(error)}
-        for key, line in lines.items():
-            if told.get(key) != (lasting := without_seconds(line)):
-                told[key] = lasting
-                patience.tell(line)
-        if found and all(item.done for item in found):
-            return list(found)
-        if not app_ids:
-            return []
-        if patience.over:
-            late = ", ".join(item.app_id for item in found if not item.done) or ", ".join(app_ids)
-            raise TookTooLong(f"not ready after {patience.timeout_s:g} s: {late}; {again}")
-        patience.sleep(POLL_S)
+    return until(look, patience, "ready", again)
 
 
 def _balanced(client: MarathonClient, found: Sequence[Progress]) -> tuple[Sequence[Progress], list[str]]:

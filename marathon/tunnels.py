@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from eratos.common import tunnel
 from eratos.common.tunnel import Kind, Tunnel
 
-from .client import CONNECT_S, MarathonClient, Refused, Unreachable, without_password
+from .calls import CONNECT_S, Refused, Unreachable, without_password
+from .client import MarathonClient
 
 #: For the answer, which may wait for an executor, and that for a task.
 _ANSWER_S: Final = 20.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .. import arguments, drains, views, wait
+from .. import arguments, drains, views
+from ..patience import until_taken
 from ..session import Session
 
 commands = click.Group()
@@ -27,7 +28,7 @@ def drain(session: Session, host: str, deadline: int | None, wait_: bool, timeou
     end, or until --deadline.
     """
     patience = session.patience(wait_, timeout)
-    found = wait.until_taken(lambda: session.client.drain(host, deadline), patience)
+    found = until_taken(lambda: session.client.drain(host, deadline), patience)
     session.out.say(f"{host}: is drained, and takes nothing more until: eratos agent undrain {host}")
     if patience is not None:
         found = drains.until_empty(session.client, host, patience)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import click
 
-from eratos.marathon.client import Refused, Unreachable
+from eratos.marathon.client import Refused
 
-from .. import arguments, jobs, logs, wait
+from .. import arguments, jobs, logs
 from ..session import Session, confirm
 
 commands = click.Group()
-
-_POLL_S = 1.0
 
 
 @commands.command("apply")
@@ -62,34 +60,10 @@ def run_job(session: Session, job_id: str, wait_: bool, timeout: float) -> None:
     session.out.say(f"{job_id}: started {run['id']}")
     patience = session.patience(wait_, timeout)
     if patience is not None:
-        run = _ended(session, job_id, str(run["id"]), patience)
+        run = jobs.until_ended(session.client, job_id, str(run["id"]), patience)
     session.out.result(run, jobs.runs([run]))
     if patience is not None and run["status"] != "SUCCESS":
         raise Refused(0, f"{run['id']} failed: {run['message']}; see eratos job logs {job_id} {run['id']}")
-
-
-def _ended(session: Session, job_id: str, run_id: str, patience: wait.Patience) -> dict[str, object]:
-    """Return a run once it has ended. Raises TookTooLong, Interrupted, Refused."""
-    again = f"it goes on; see eratos job history {job_id}"
-    told = ""
-    try:
-        while True:
-            try:
-                run = session.client.run(job_id, run_id)
-            except Unreachable as error:  # a new leader takes over in a moment
-                said = str(error)
-            else:
-                if run["completedAt"]:
-                    return run
-                said = f"{run_id}: {str(run['status']).lower()}" + (f": {run['message']}" if run["message"] else "")
-            if said != told:
-                session.out.say(said)
-                told = said
-            if patience.clock() >= patience.deadline:
-                raise wait.TookTooLong(f"{run_id} has not ended within {patience.timeout_s:.0f} s; {again}")
-            patience.sleep(_POLL_S)
-    except KeyboardInterrupt:
-        raise wait.Interrupted(f"waiting no longer; {again}") from None
 
 
 @commands.command("stop")

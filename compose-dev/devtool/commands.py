@@ -149,10 +149,12 @@ def _development(command: Callable[[str, object, str], argparse.ArgumentParser])
     added = command("test", test, "run the tests: all, or those that pytest's arguments select")
     added.add_argument("pytest", nargs="*", metavar="PYTEST ARGUMENT")
     added.add_argument("--secure", action="store_true", help="the end-to-end tests on a cluster that ./dev up --secure makes")
-    added.add_argument("--all", action="store_true", help="with what takes hours, which is left out otherwise")
+    length = added.add_mutually_exclusive_group()
+    length.add_argument("--fast", action="store_true", help="what needs nothing but Python, less what is marked slow")
+    length.add_argument("--all", action="store_true", help="with what takes hours, which is left out otherwise")
     added = command("bench", bench, "run a benchmark of bench/ against the cluster; without NAME, list them")
     added.add_argument("name", nargs="?", metavar="NAME")
-    command("lint", lint, "check style, types and the documents' links")
+    command("lint", lint, "check style, types, the documents' links, and that all tests can be imported")
     added = command("mutate", mutate, "change the pure modules that hold a formula, and see whether a test notices")
     added.add_argument("modules", nargs="*", metavar="MODULE", help="such as scheduler/core/brake (default: all)")
     added.add_argument("--most", type=int, metavar="N", help="mutants of each module, 0 for all (default: 30)")
@@ -344,7 +346,7 @@ def _named(settings: Settings, words: list[str]) -> list[str]:
 
 def test(settings: Settings, options: argparse.Namespace) -> int:
     """Run the tests."""
-    return development.test(settings, options.rest, everything=options.all, secure=options.secure)
+    return development.test(settings, options.rest, fast=options.fast, everything=options.all, secure=options.secure)
 
 
 def bench(settings: Settings, options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import distribution, engine, fleet, health, images, lock, packages, wrapping
@@ -36,9 +37,19 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ALONE = frozenset({"api", "dashboard", "million", "placement", "recovery"})
 
 WITHOUT_ENGINE = ("tests/unit", "tests/simulation", "tests/scenarios", "tests/browser")
-WITH_ENGINE = ("tests/contract", "tests/e2e")
-#: Where the contract tests write while those of the whole cluster are shown.
-CONTRACT_LOG = GENERATED / "contract-tests.log"
+#: Of them, those that find what they need on every machine.
+NEEDS_NOTHING = ("tests/unit", "tests/scenarios")
+#: What ``--fast`` has pytest run, by its markers.
+FAST = "not hours and not slow"
+#: On one cluster, one after another. The longest of all by far, so it has nothing else to do.
+SHARED_CLUSTER = "tests/e2e"
+#: Of that folder, tests that make clusters of their own.
+OWN_CLUSTER = tuple(f"tests/e2e/test_{name}.py" for name in ("secure", "upgrade"))
+#: What runs beside it.
+BESIDE = ("tests/contract", *OWN_CLUSTER)
+EVERY_KIND = (*WITHOUT_ENGINE, BESIDE[0], SHARED_CLUSTER)
+#: Where that writes while the tests of the shared cluster are shown.
+BESIDE_LOG = GENERATED / "tests-beside.log"
 #: One more than cores: many of the fast tests wait for a moment.
 WITHOUT_ENGINE_PROCESSES = str((os.cpu_count() or 1) + 1)
 
@@ -95,37 +106,42 @@ def renew_lock(upgrade: bool) -> int:
     return 0
 
 
-def test(settings: Settings, arguments: list[str], *, everything: bool = False, secure: bool = False) -> int:
+def test(
+    settings: Settings, arguments: list[str], *, fast: bool = False, everything: bool = False, secure: bool = False
+) -> int:
     """Run all kinds of tests, or what pytest's arguments select. Return pytest's exit code.
 
-    Those that take hours are left out (setup.cfg) unless ``everything`` is asked for. With ``secure`` the end-to-end tests'
-    cluster asks who asks.
+    Those that take hours are left out (setup.cfg) unless ``everything`` is asked for. With ``fast`` so are those that are slow,
+    and without arguments every kind that needs more than Python. With ``secure`` the end-to-end tests' cluster asks who
+    asks.
     """
     if secure:
         os.environ["ERATOS_TEST_SECURE"] = "true"
     progress = Progress()
     ensure_venv(progress)
     # The last word about markers counts, and an empty one chooses all.
-    chosen = ["-m", ""] if everything else []
+    chosen = ["-m", FAST] if fast else ["-m", ""] if everything else []
+    if fast and not arguments:
+        arguments = list(NEEDS_NOTHING)
     if arguments:
         if any(argument.startswith("tests/browser") for argument in arguments):
             _ensure_browser(progress)
         if needs_engine(arguments):
             _ensure_engine_and_images(settings, progress)
-        return _pytest([*arguments, *chosen])
+        return _pytest([*_side_by_side(arguments), *arguments, *chosen])
     _ensure_browser(progress)
-    code = _pytest(["-n", WITHOUT_ENGINE_PROCESSES, "--dist", "worksteal", *_with_tests(WITHOUT_ENGINE), *chosen])
+    folders = _with_tests(WITHOUT_ENGINE)
+    code = _pytest([*_side_by_side(folders), *folders, *chosen])
     if code:
         return code
     _ensure_engine_and_images(settings, progress)
-    contract, whole_cluster = WITH_ENGINE
     # Both wait for containers most of the time, so they share the machine.
-    with _pytest_to_file([contract, *chosen], CONTRACT_LOG) as beside:
-        code = _pytest([whole_cluster, *chosen])
-        with progress.step(f"wait for {contract}"):
+    with _pytest_to_file([*BESIDE, *chosen], BESIDE_LOG) as beside:
+        code = _pytest([SHARED_CLUSTER, *(f"--ignore={path}" for path in OWN_CLUSTER), *chosen])
+        with progress.step("wait for the tests beside"):
             beside_code = _end_of(beside)
-    say(CONTRACT_LOG.read_text(errors="replace"))
-    say(f"{whole_cluster} ended with {code}, {contract} with {beside_code}")
+    say(BESIDE_LOG.read_text(errors="replace"))
+    say(f"{SHARED_CLUSTER} ended with {code}, {' '.join(BESIDE)} with {beside_code}")
     return code or beside_code
 
 
@@ -133,6 +149,14 @@ def needs_engine(arguments: list[str]) -> bool:
     """Return whether pytest's arguments may select a test that needs Docker: unless every path is of a kind without."""
     paths = [argument for argument in arguments if argument.startswith("tests")]
     return not paths or not all(path.startswith(WITHOUT_ENGINE) for path in paths)
+
+
+def _side_by_side(arguments: list[str]) -> list[str]:
+    """Return what has pytest use every core: for whole folders of tests that share nothing, unless it is told otherwise."""
+    paths = [argument for argument in arguments if argument.startswith("tests")]
+    if needs_engine(arguments) or any(".py" in path for path in paths) or any(word.startswith("-n") for word in arguments):
+        return []
+    return ["-n", WITHOUT_ENGINE_PROCESSES, "--dist", "worksteal"]
 
 
 def _with_tests(folders: tuple[str, ...]) -> list[str]:
@@ -263,24 +287,39 @@ def mutate(arguments: list[str]) -> int:
 
 
 def lint() -> int:
-    """Check style, types and the documents' links. Return 0 if all are clean."""
+    """Check style, types, the documents' links, and that all tests can be imported. Return 0 if all are clean."""
     ensure_venv(Progress())
-    env = _environment()
-    checks = [
-        [str(PYTHON), "-m", "ruff", "check", "."],
-        [str(PYTHON), "-m", "mypy", "-p", "eratos"],
-        [str(PYTHON), "-m", "mypy", "-p", "devtool"],
-        [str(PYTHON), "-m", "mypy", "-p", "support"],
-        [str(PYTHON), "-m", "mypy", *sorted(str(file.relative_to(ROOT)) for file in (ROOT / "bench").glob("*.py"))],
-        sphinx.command(PYTHON, "dummy", GENERATED / "site-links"),
+    # Lanes go side by side: mypy takes the longest, and has no other beside it that would write what it keeps.
+    lanes = [
+        [[str(PYTHON), "-m", "ruff", "check", "."], sphinx.command(PYTHON, "dummy", GENERATED / "site-links")],
+        [
+            # All at once: each of them would read eratos again.
+            [str(PYTHON), "-m", "mypy", "-p", "eratos", "-p", "devtool", "-p", "support"],
+            [str(PYTHON), "-m", "mypy", *sorted(str(file.relative_to(ROOT)) for file in (ROOT / "bench").glob("*.py"))],
+        ],
+        # What is compiled for it lies there when tests run, in several processes that all need it: most of what collecting costs.
+        [_pytest_command(["--collect-only", "-q", "-p", "no:cacheprovider", *_with_tests(EVERY_KIND)])],
     ]
-    farm = _link_farm()
-    codes = []
-    for check in checks:
-        say(f"\n$ {' '.join(['python', *check[1:]])}")
-        path = os.pathsep.join([str(farm), str(ROOT / "compose-dev"), str(ROOT / "tests"), str(ROOT / "bench")])
+    path = os.pathsep.join([str(_link_farm()), *(str(ROOT / folder) for folder in ("compose-dev", "tests", "bench"))])
+
+    def run_lane(checks: list[list[str]]) -> list[tuple[list[str], subprocess.CompletedProcess[str]]]:
+        return [(check, run_check(check)) for check in checks]
+
+    def run_check(check: list[str]) -> subprocess.CompletedProcess[str]:
         paths = {"MYPYPATH": path, "PYTHONPATH": str(ROOT / "compose-dev")} if "sphinx" in check else {"MYPYPATH": path}
-        codes.append(subprocess.run(check, cwd=ROOT, env={**env, **paths}).returncode)
+        return subprocess.run(
+            check, cwd=ROOT, env={**_environment(), **paths}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    codes = []
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        for checked in pool.map(run_lane, lanes):
+            for check, done in checked:
+                lines = done.stdout.rstrip().splitlines()
+                # The name of each test comes before what is wrong with some.
+                shown = len(lines) if "pytest" not in check else 100 if done.returncode else 1
+                say("\n".join([f"\n$ {' '.join(['python', *check[1:]])}", *lines[-shown:]]))
+                codes.append(done.returncode)
     return max(codes)
 
 

@@ -19,7 +19,7 @@ import requests
 from support.answers import wrong_app
 from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
 from support.containers import docker
-from support.waiting import until
+from support.waiting import MOMENT_S, until
 
 pytestmark = pytest.mark.e2e
 
@@ -247,7 +247,7 @@ def test_a_group_is_upgraded_in_the_order_of_its_dependencies(cluster: Cluster):
                     pytest.fail("/chain/web began before /chain/db was done")
                 return outcome(cluster, deployment_id)
 
-            assert until(ended, ROLLOUT_S, "the deployment has ended") == "done"
+            assert until(ended, ROLLOUT_S, "the deployment has ended", pace_s=MOMENT_S) == "done"
             for made in (database, web):
                 cluster.settle(made, made["instances"])
     finally:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
 from support.containers import docker
-from support.waiting import until
+from support.waiting import MOMENT_S, until
 
 pytestmark = pytest.mark.e2e
 
@@ -26,7 +26,7 @@ def test_a_drained_host_is_emptied_over_a_change_of_leader_and_given_back(cluste
                 pytest.fail(f"instances were stopped before their replacements ran: {there - now} for {now - before}")
             return bool(cluster.any_api("GET", f"/v2/drains/{host}").json()["empty"])
 
-        until(empty, AFTER_HOST_LOSS_S, f"{host} is empty")
+        until(empty, AFTER_HOST_LOSS_S, f"{host} is empty", pace_s=MOMENT_S)
         cluster.settle(fleet, 20)
         assert not there & cluster.tasks("/prime")
         assert host not in {cluster.host_of(container) for container in cluster.containers("/prime").values()}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.cluster import AFTER_HOST_LOSS_S, SOON_S, Cluster
 from support.containers import docker
-from support.waiting import until
+from support.waiting import MOMENT_S, until
 
 pytestmark = pytest.mark.e2e
 
@@ -115,7 +115,7 @@ def test_store_out_of_reach_holds_changes_and_starts_back_until_it_returns(clust
     try:
         # A scheduler that is started now has no store: it says so, and is started again until there is one.
         docker("restart", "-t", "1", follower)
-        until(refused, SOON_S, "a scheduler says that it cannot store a change")
+        until(refused, SOON_S, "a scheduler says that it cannot store a change", pace_s=MOMENT_S)
         assert cluster.containers("/prime") == containers, "something was launched or killed without a store"
     finally:
         docker("unpause", zookeeper)
@@ -164,7 +164,7 @@ def test_host_is_emptied_before_its_maintenance_and_the_master_told(cluster: Clu
                 pytest.fail(f"instances were stopped before their replacements ran: {there - now} for {now - before}")
             return all(cluster.host_of(container) != host for container in cluster.containers("/prime").values())
 
-        until(emptied, AFTER_HOST_LOSS_S, f"{host} is empty")
+        until(emptied, AFTER_HOST_LOSS_S, f"{host} is empty", pace_s=MOMENT_S)
 
         def accepted() -> bool:
             draining = cluster.master("GET", "/maintenance/status").json().get("draining_machines", ())

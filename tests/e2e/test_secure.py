@@ -29,21 +29,24 @@ PORTS = {name: port + 12_000 for name, port in DEFAULT_PORTS.items()}
 ENVIRONMENT = {"ERATOS_PROJECT": PROJECT, "ERATOS_NETWORK": "10.87.253", "ERATOS_BRIDGES": "10.90"}
 ENVIRONMENT |= {name: str(port) for name, port in PORTS.items()}
 WORKERS = 4
+#: URL, method, body and headers.
+Call = tuple[str, str, str, dict[str, str]]
 SETTINGS = Settings(project=PROJECT, secure=True)
 
-#: Tries one thing and prints what came of it: an HTTP status, or the error's name.
+#: Tries things one after another, and prints a list of what came of each: an HTTP status, or "none" and the error.
 TRY = """
 import json, ssl, sys, urllib.error, urllib.request
-url, headers, method, body = json.loads(sys.argv[1])
 clear = ssl._create_unverified_context()
-try:
-    call = urllib.request.Request(url, body.encode() if body else None, headers, method=method)
-    with urllib.request.build_opener(urllib.request.HTTPSHandler(context=clear)).open(call, timeout=10) as answer:
-        print(answer.status, answer.read(2000).decode())
-except urllib.error.HTTPError as error:
-    print(error.code, error.read(200).decode())
-except OSError as error:
-    print("none", error)
+def tried(url, headers, method, body):
+    try:
+        call = urllib.request.Request(url, body.encode() if body else None, headers, method=method)
+        with urllib.request.build_opener(urllib.request.HTTPSHandler(context=clear)).open(call, timeout=10) as answer:
+            return f"{answer.status} {answer.read(2000).decode()}"
+    except urllib.error.HTTPError as error:
+        return f"{error.code} {error.read(200).decode()}"
+    except OSError as error:
+        return f"none {error}"
+print(json.dumps([tried(*each) for each in json.loads(sys.argv[1])]))
 """
 #: What an anonymous client of ZooKeeper may do: the names of the errors, or "allowed".
 ZOOKEEPER = """
@@ -77,12 +80,14 @@ def from_a_worker(cluster: Cluster, image: str, code: str, *arguments: str) -> s
     """Run a program where a worker runs: in the network of a host, in a container with Docker's usual rights."""
     network = f"container:{cluster.container_of('agent1')}"
     python = ["--entrypoint", "/opt/eratos/bin/python", image, "-c", code]
-    return docker("run", "--rm", "--network", network, *python, *arguments)
+    # Who does not answer costs a call ten seconds.
+    return docker("run", "--rm", "--network", network, *python, *arguments, timeout_s=600)
 
 
-def tried(cluster: Cluster, url: str, method: str = "GET", body: str = "", **headers: str) -> str:
-    words = json.dumps([url, {"Content-Type": "application/json", **headers}, method, body])
-    return from_a_worker(cluster, "eratos/scheduler", TRY, words)
+def tried(cluster: Cluster, *calls: Call) -> list[str]:
+    """Make calls one after another, in one container, and return what came of each."""
+    words = json.dumps([[url, {"Content-Type": "application/json", **shown}, method, body] for url, method, body, shown in calls])
+    return [str(answer) for answer in json.loads(from_a_worker(cluster, "eratos/scheduler", TRY, words))]
 
 
 def test_a_secure_cluster_serves_and_says_that_all_is_well(closed: Cluster) -> None:
@@ -102,58 +107,68 @@ NODE = json.dumps({"Node": "evil", "Address": "10.0.0.1", "Service": {"Service":
 REMOVAL = json.dumps({"services": ["eratos-none"]})
 
 
-@pytest.mark.parametrize("shown", [{}, WRONG, BASIC], ids=["nothing", "a wrong token", "a wrong password"])
-@pytest.mark.parametrize(
-    ("url", "method", "body", "refused"),
-    [
-        ("https://scheduler1:8080/v2/apps", "GET", "", "401"),
-        ("https://scheduler2:8080/v2/apps", "POST", '{"id": "/evil", "cmd": "id"}', "401"),
-        ("http://master1:5050/master/frameworks", "GET", "", "401"),
-        ("http://master1:5050/api/v1/scheduler", "POST", SUBSCRIBE, "401"),
-        ("http://master1:5050/api/v1", "POST", '{"type": "GET_STATE"}', "401"),
-        ("http://agent2:5051/state", "GET", "", "401"),
-        ("http://agent2:5051/api/v1", "POST", '{"type": "GET_EXECUTORS"}', "401"),
-        ("http://agent2:5051/master/state", "GET", "", "401"),  # the idle one in the agent's process
-        ("http://agent2:5052/tasks/x/logs", "GET", "", "401"),
-        ("http://balancer1:9100/confirm", "POST", REMOVAL, "401"),
-        ("https://127.0.0.1:8500/v1/agent/service/register", "PUT", SERVICE, "403"),
-        ("https://consul1:8500/v1/catalog/register", "PUT", NODE, "403"),
-        ("https://consul1:8500/v1/agent/force-leave/agent2", "PUT", "", "403"),
-        ("https://consul1:8500/v1/acl/tokens", "GET", "", "403"),
-    ],
+#: Calls of every part, with the status that refuses each.
+CALLS = (
+    ("https://scheduler1:8080/v2/apps", "GET", "", "401"),
+    ("https://scheduler2:8080/v2/apps", "POST", '{"id": "/evil", "cmd": "id"}', "401"),
+    ("http://master1:5050/master/frameworks", "GET", "", "401"),
+    ("http://master1:5050/api/v1/scheduler", "POST", SUBSCRIBE, "401"),
+    ("http://master1:5050/api/v1", "POST", '{"type": "GET_STATE"}', "401"),
+    ("http://agent2:5051/state", "GET", "", "401"),
+    ("http://agent2:5051/api/v1", "POST", '{"type": "GET_EXECUTORS"}', "401"),
+    ("http://agent2:5051/master/state", "GET", "", "401"),  # the idle one in the agent's process
+    ("http://agent2:5052/tasks/x/logs", "GET", "", "401"),
+    ("http://balancer1:9100/confirm", "POST", REMOVAL, "401"),
+    ("https://127.0.0.1:8500/v1/agent/service/register", "PUT", SERVICE, "403"),
+    ("https://consul1:8500/v1/catalog/register", "PUT", NODE, "403"),
+    ("https://consul1:8500/v1/agent/force-leave/agent2", "PUT", "", "403"),
+    ("https://consul1:8500/v1/acl/tokens", "GET", "", "403"),
 )
+SHOWN = {"nothing": {}, "a wrong token": WRONG, "a wrong password": BASIC}
+
+
+@pytest.fixture(scope="module")
+def refusals(closed: Cluster) -> dict[tuple[str, ...], str]:
+    """What each call is answered, by what it shows and itself: in one container for all, which takes longer than they do."""
+    calls = {(name, *call[:3]): (*call[:3], shown) for name, shown in SHOWN.items() for call in CALLS}
+    found: dict[tuple[str, ...], str] = {}
+
+    def answered() -> bool:
+        left = {key: call for key, call in calls.items() if key not in found}
+        answers = {key: answer.split()[0] for key, answer in zip(left, tried(closed, *left.values()), strict=True)}
+        # On a busy machine somebody may not answer in time.
+        found.update({key: status for key, status in answers.items() if status != "none"})
+        assert len(found) == len(calls), f"nobody answers {calls.keys() - found.keys()}"
+        return True
+
+    until(answered, SOON_S, "every call is answered")
+    return found
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize(("url", "method", "body", "refused"), CALLS)
 def test_whoever_shows_nothing_or_what_is_wrong_is_refused(
-    closed: Cluster, url: str, method: str, body: str, refused: str, shown: dict[str, str]
+    refusals: dict[tuple[str, ...], str], url: str, method: str, body: str, refused: str, shown: str
 ) -> None:
-
-    def said() -> str:
-        answer = tried(closed, url, method, body, **shown).split()[0]
-        assert answer != "none", "nobody answers"  # in time, on a busy machine
-        return answer
-
-    assert until(said, SOON_S, f"{url} answers") == refused
+    assert refusals[shown, url, method, body] == refused
 
 
 @pytest.mark.parametrize("url", ["http://scheduler1:8080/ping", "http://127.0.0.1:8500/v1/status/leader", "http://consul1:8500/"])
 def test_nobody_is_answered_in_clear_where_there_is_tls(closed: Cluster, url: str) -> None:
-    assert tried(closed, url).split()[0] in ("none", "400")
+    (answer,) = tried(closed, (url, "GET", "", {}))
+    assert answer.split()[0] in ("none", "400")
 
 
 def test_consul_shows_a_stranger_nothing(closed: Cluster) -> None:
-    assert tried(closed, "https://127.0.0.1:8500/v1/catalog/services") == "200 {}"
-    assert tried(closed, "https://127.0.0.1:8500/v1/agent/services") == "200 {}"
+    paths = ("catalog/services", "agent/services")
+    assert tried(closed, *[(f"https://127.0.0.1:8500/v1/{path}", "GET", "", {}) for path in paths]) == ["200 {}", "200 {}"]
 
 
 def test_an_executors_token_makes_no_balancer(closed: Cluster) -> None:
     # Else an executor that was taken over could hold up the stops of all others.
     token = secure.known(SETTINGS)["consul"]["executor"]
-    answer = tried(
-        closed,
-        "https://127.0.0.1:8500/v1/agent/service/register",
-        "PUT",
-        '{"Name": "eratos-balancer"}',
-        **{"X-Consul-Token": token},
-    )
+    register = "https://127.0.0.1:8500/v1/agent/service/register"
+    (answer,) = tried(closed, (register, "PUT", '{"Name": "eratos-balancer"}', {"X-Consul-Token": token}))
     assert answer.split()[0] == "403"
 
 

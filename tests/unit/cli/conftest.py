@@ -1,4 +1,4 @@
-"""What a user of this machine has set for ``eratos`` is not for its tests."""
+"""An API for each test of the command line, and nothing of what a user of this machine has set for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from support.command_line import a_session
+from support.controller import FakeController
+
+from eratos.cli.session import Session
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +20,18 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     path = tmp_path / "config" / "contexts.json"
     monkeypatch.setenv("ERATOS_CONFIG", os.fspath(path))
     return path
+
+
+@pytest.fixture
+def controller() -> FakeController:
+    return FakeController()
+
+
+@pytest.fixture
+def session(controller: FakeController) -> Session:
+    return a_session(controller)
+
+
+@pytest.fixture
+def locking() -> FakeController:
+    return FakeController(locks=True)

@@ -97,7 +97,7 @@ def test_a_run_that_is_waited_for(eratos: World, ends: tuple[str, str], status: 
 def test_a_wait_ends_in_time(eratos: World, capsys: pytest.CaptureFixture[str]) -> None:
     eratos.ends = ("RUNNING", "")
     assert eratos("run", "shop.backup", "--wait", "--timeout", "30") == 1
-    assert "has not ended within 30 s" in capsys.readouterr().err
+    assert "not ended after 30 s: " in capsys.readouterr().err
 
 
 def test_runs_are_stopped(eratos: World, capsys: pytest.CaptureFixture[str]) -> None:

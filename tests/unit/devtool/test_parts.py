@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from devtool.development import needs_engine
 from devtool.images import BuildOutput
 from devtool.report import parse_size_mib
 from devtool.rotation import left_out, parse_statistics, sentences
-from devtool.settings import Settings
+from devtool.settings import ROOT, Settings
 from devtool.shell import CommandFailed, run, stream
 from devtool.terminal import Problem, Progress
 
@@ -234,19 +235,63 @@ def test_a_benchmark_may_clean_up_after_ctrl_c() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "everything", "ran"),
+    ("arguments", "chosen", "ran"),
     [
-        (["tests/unit"], False, [["tests/unit"]]),
-        (["tests/unit"], True, [["tests/unit", "-m", ""]]),
-        ([], False, [[*development.WITHOUT_ENGINE], ["tests/contract"], ["tests/e2e"]]),
-        ([], True, [[*development.WITHOUT_ENGINE, "-m", ""], ["tests/contract", "-m", ""], ["tests/e2e", "-m", ""]]),
+        (["tests/unit"], {}, [["tests/unit"]]),
+        (["tests/unit"], {"everything": True}, [["tests/unit", "-m", ""]]),
+        ([], {}, [[*development.WITHOUT_ENGINE], [*development.BESIDE], ["tests/e2e"]]),
+        (
+            [],
+            {"everything": True},
+            [[*development.WITHOUT_ENGINE, "-m", ""], [*development.BESIDE, "-m", ""], ["tests/e2e", "-m", ""]],
+        ),
+        ([], {"fast": True}, [["tests/unit", "tests/scenarios", "-m", development.FAST]]),
+        (["tests/unit/cli"], {"fast": True}, [["tests/unit/cli", "-m", development.FAST]]),
     ],
 )
-def test_what_takes_hours_is_run_when_everything_is(
-    pytest_runs: list[list[str]], arguments: list[str], everything: bool, ran: list[list[str]]
+def test_how_long_tests_take_is_chosen(
+    pytest_runs: list[list[str]], arguments: list[str], chosen: dict[str, bool], ran: list[list[str]]
 ) -> None:
-    assert development.test(Settings(), arguments, everything=everything) == 0
+    assert development.test(Settings(), arguments, **chosen) == 0
     assert pytest_runs == ran
+
+
+@pytest.mark.parametrize(
+    ("arguments", "side_by_side"),
+    [
+        (["tests/unit"], True),
+        (["tests/unit/cli", "tests/simulation", "-x"], True),
+        (["tests/unit/cli/test_wait.py"], False),
+        (["tests/unit/cli/test_wait.py::test_a_countdown_is_told_once"], False),
+        (["tests/unit", "-n0"], False),
+        (["tests/unit", "tests/contract"], False),
+        (["-x"], False),
+    ],
+)
+def test_whole_folders_that_share_nothing_are_run_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, pytest_runs: list[list[str]], arguments: list[str], side_by_side: bool
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(development, "_pytest", lambda words: ran.append(words) or 0)
+    assert development.test(Settings(), arguments) == 0
+    assert ran == [[*(["-n", development.WITHOUT_ENGINE_PROCESSES, "--dist", "worksteal"] if side_by_side else []), *arguments]]
+
+
+def test_tests_with_clusters_of_their_own_run_beside_those_of_the_shared_one(
+    monkeypatch: pytest.MonkeyPatch, pytest_runs: list[list[str]]
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(development, "_pytest", lambda words: ran.append(words) or 0)
+    assert development.test(Settings(), []) == 0
+    assert ran[-1] == ["tests/e2e", *(f"--ignore={path}" for path in development.OWN_CLUSTER)]
+    assert {*development.OWN_CLUSTER} < {*pytest_runs[-1]}
+
+
+@pytest.mark.parametrize("path", development.OWN_CLUSTER)
+def test_tests_with_clusters_of_their_own_leave_the_shared_one_alone(path: str) -> None:
+    functions = [found for found in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(found, ast.FunctionDef)]
+    tests = [found for found in functions if found.name.startswith("test_")]
+    assert tests and not {argument.arg for test in tests for argument in test.args.args} & {"cluster", "fleet", "settings"}
 
 
 @pytest.mark.parametrize(
@@ -271,7 +316,7 @@ def pytest_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[st
     found: list[list[str]] = []
 
     def command(words: list[str]) -> list[str]:
-        chosen = [word for word in words if word.startswith("tests/") or word in ("-m", "")]
+        chosen = [word for word in words if word.startswith("tests/") or word in ("-m", "", development.FAST)]
         found.append(chosen)
         failing = os.environ.get("FAILING") in chosen
         return [sys.executable, "-c", f"print('what it printed:', {chosen[0]!r}); raise SystemExit({7 * failing})"]
@@ -280,5 +325,27 @@ def pytest_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[st
     monkeypatch.setattr(development, "_ensure_engine_and_images", lambda settings, progress: None)
     monkeypatch.setattr(development, "_ensure_browser", lambda progress: None)
     monkeypatch.setattr(development, "_pytest_command", command)
-    monkeypatch.setattr(development, "CONTRACT_LOG", tmp_path / "contract-tests.log")
+    monkeypatch.setattr(development, "BESIDE_LOG", tmp_path / "tests-beside.log")
     return found
+
+
+@pytest.mark.parametrize(("failing", "code"), [("", 0), ("ruff", 3), ("mypy", 3), ("sphinx", 3), ("pytest", 3)])
+def test_what_any_check_of_lint_finds_is_shown_and_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: str, code: int
+) -> None:
+    ran: list[list[str]] = []
+
+    def check(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        ran.append(words)
+        failed = failing in words if failing else False
+        return subprocess.CompletedProcess(words, 3 * failed, "one line\nwhat is wrong\nthe end\n" if failed else "fine\n")
+
+    monkeypatch.setattr(development, "ensure_venv", lambda progress: None)
+    monkeypatch.setattr(development, "_link_farm", Path)
+    monkeypatch.setattr(development, "_environment", dict)
+    monkeypatch.setattr(subprocess, "run", check)
+    assert development.lint() == code
+    assert ("what is wrong" in capsys.readouterr().out) == bool(failing)
+    (collected,) = (words for words in ran if "--collect-only" in words)
+    kinds = {word for word in collected if word.startswith("tests")}
+    assert kinds == {*development.WITHOUT_ENGINE, "tests/contract", "tests/e2e"}

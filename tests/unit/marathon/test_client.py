@@ -12,7 +12,8 @@ import urllib3
 from support import api
 from support.controller import FakeController
 
-from eratos.marathon.client import CONNECT_S, READ_S, MarathonClient, Refused, Unreachable
+from eratos.marathon.calls import CONNECT_S, READ_S
+from eratos.marathon.client import MarathonClient, Refused, Unreachable
 from eratos.marathon.errors import Problem
 
 
