@@ -18,7 +18,7 @@ from eratos.marathon.client import Refused, Unreachable
 from . import arguments, connection, files, output, views
 from .files import Unreadable
 from .output import FORMS, Form, Output
-from .patience import Interrupted
+from .patience import Interrupted, until_taken
 from .session import Session
 
 _HOW_TO_LOG_IN = (
@@ -212,7 +212,7 @@ def move_instance(session: Session, name: str, to: str, wipe: bool, cancel: bool
         return
     patience = session.patience(wait_, timeout)
     (asked,) = tasks.whole(session.client, [name])
-    moved = wait.until_taken(lambda: moves.begun(session.client, asked, to, wipe=wipe), patience)
+    moved = until_taken(lambda: moves.begun(session.client, asked, to, wipe=wipe), patience)
     if patience is not None and moved:
         moves.until_there(session.client, moved, patience)
         session.out.say(f"{moved['app']}: moved from {moved['from']}")

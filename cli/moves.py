@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from eratos.common.errors import PermanentError
-from eratos.marathon.client import MarathonClient, Unreachable
+from eratos.marathon.client import MarathonClient
 
 from . import wait
-from .wait import POLL_S, Interrupted, Patience, TookTooLong, without_seconds
+from .patience import Look, Patience, until
 
 
 class StayedThere(PermanentError):
@@ -25,30 +25,18 @@ def begun(client: MarathonClient, name: str, to: str, *, wipe: bool) -> dict[str
 def until_there(client: MarathonClient, move: dict[str, Any], patience: Patience) -> None:
     """Return once the instance is ready on the other host. Raises StayedThere, TookTooLong and Interrupted, and Refused."""
     again = f"the move goes on; eratos app explain {move['app']} says how far it is, eratos move --cancel {move['app']} ends it"
-    try:
-        _until_copied(client, move, patience, again)
-    except KeyboardInterrupt:
-        raise Interrupted(f"waiting no longer; {again}") from None
+    volumes = set(move["volumes"])
+
+    def look() -> Look[bool]:
+        under_way = [found for found in client.moves() if volumes & set(found["volumes"])]
+        if not under_way:
+            _check(client, move)
+            return Look({}, result=True)
+        line = f"{move['app']}: {under_way[0]['message']}"
+        return Look({"": line}, late=line)
+
+    until(look, patience, "there", again)
     wait.until_ready(client, [move["app"]], patience)
-
-
-def _until_copied(client: MarathonClient, move: dict[str, Any], patience: Patience, again: str) -> None:
-    told, volumes = "", set(move["volumes"])
-    while True:
-        try:
-            under_way = [found for found in client.moves() if volumes & set(found["volumes"])]
-            line = under_way[0]["message"] if under_way else ""
-            if not under_way:
-                _check(client, move)
-                return
-        except Unreachable as error:
-            line = f"no scheduler can say it just now, as in an election; still waiting: {error}"
-        if without_seconds(line) != told:
-            patience.tell(f"{move['app']}: {line}")
-            told = without_seconds(line)
-        if patience.over:
-            raise TookTooLong(f"not there after {patience.timeout_s:g} s: {line}; {again}")
-        patience.sleep(POLL_S)
 
 
 def _check(client: MarathonClient, move: dict[str, Any]) -> None:
