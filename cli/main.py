@@ -18,7 +18,7 @@ from eratos.marathon.client import Refused, Unreachable
 from . import arguments, connection, files, output, views
 from .files import Unreadable
 from .output import FORMS, Form, Output
-from .patience import Interrupted
+from .patience import Interrupted, until_taken
 from .session import Session
 
 _HOW_TO_LOG_IN = (
@@ -174,6 +174,49 @@ def show_logs(session: Session, name: str, follow: bool, stderr: bool, tail: int
         session.client, found_tasks, session.out.say, stderr=stderr, tail=tail, follow=follow, container=container
     )
     logs.to_their_end(found, session.out.raw)
+
+
+@eratos.command("move")
+@click.argument(
+    "name",
+    metavar="APP|INSTANCE",
+    help="an app, or one of its instances, by its id or its task's",
+    shell_complete=arguments.complete_log,
+)
+@click.option(
+    "--to", default="", metavar="HOST", help="where to; else wherever there is room", shell_complete=arguments.complete_host
+)
+@click.option("--wipe", is_flag=True, help="destroy the old volumes once it is ready; else they are left")
+@click.option("--cancel", is_flag=True, help="have the app's instances stay, or come back")
+@click.option("--wait/--no-wait", "wait_", default=True, help="until it is ready there (yes)")
+@arguments.timeout
+@click.pass_obj
+def move_instance(session: Session, name: str, to: str, wipe: bool, cancel: bool, wait_: bool, timeout: float) -> None:
+    """Move an instance to another host, with copies of its persistent volumes.
+
+    It is stopped as soon as that host offers room, its volumes are copied, and it starts there. Where anything fails it starts
+    where it was, with its data.
+
+    \b
+    eratos move /blog/db --to agent2
+    eratos app explain /blog/db          how far it is
+    """
+    from . import moves, tasks
+
+    if cancel and (to or wipe):
+        raise click.UsageError("--cancel ends a move, so it goes without --to and --wipe")
+    if cancel:
+        found = session.client.cancel_moves(name)
+        session.out.say(f"{name}: stays where it is, or comes back there")
+        session.out.result(found)
+        return
+    patience = session.patience(wait_, timeout)
+    (asked,) = tasks.whole(session.client, [name])
+    moved = until_taken(lambda: moves.begun(session.client, asked, to, wipe=wipe), patience)
+    if patience is not None and moved:
+        moves.until_there(session.client, moved, patience)
+        session.out.say(f"{moved['app']}: moved from {moved['from']}")
+    session.out.result(moved)
 
 
 @eratos.command("exec")

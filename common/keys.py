@@ -45,6 +45,11 @@ def companion_key(companions_key: str, agent_id: str) -> str:
     return derived(companions_key.encode(), agent_id)
 
 
+def volume_key(agent_key: str, volume_id: str) -> str:
+    """Return the key by which the executor on an agent gives one volume away; empty where that agent's has none."""
+    return derived(agent_key.encode(), "volume", volume_id) if agent_key else ""
+
+
 def proof(key: str, method: str, target: str, body: bytes, now: float, who: str = "") -> str:
     """Return what one request shows, as ``Authorization``, in place of a key, which so never goes over the wire.
 

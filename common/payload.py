@@ -50,6 +50,18 @@ class KeptVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeCopy:
+    """A volume that is to be made on this host as a copy of one on another."""
+
+    source: str  #: the other volume's name
+    host: str  #: where that is: its agent's host name
+    agent_id: str  #: that agent's id
+    name: str
+    path: str  #: the app's own name for it: its containerPath
+    key: str = field(default="", repr=False)  #: by which the executor there gives that volume
+
+
+@dataclass(frozen=True, slots=True)
 class SecretFile:
     """A secret that must be in a file of the task's container before it starts."""
 
@@ -198,7 +210,7 @@ _OF_THE_LAUNCH: Final = ("discovery", "accepts")
 _LATER: Final[Mapping[str, Any]] = {
     **{"networks": (), "tty": False, "mem_limit_mib": 0},
     **{"secret_env": {}, "secret_files": (), "check": None, "requires": ()},
-    **{"pull_secret": "", "containers": (), "keeps": (), "sweeps": False},
+    **{"pull_secret": "", "containers": (), "keeps": (), "sweeps": False, "copies": ()},
 }
 _LATER_OF_CHECKS: Final[Mapping[str, Any]] = {"delay_s": 0, "ipv6": False, "ignore_1xx": False, "container": ""}
 
@@ -241,6 +253,7 @@ class TaskPayload:
     containers: tuple[Container, ...] = ()  #: of a pod: what it runs instead of an image, all with one life and one network
     keeps: tuple[KeptVolume, ...] = ()  #: volumes that are this app's, and are so looked at before the task starts
     sweeps: bool = False  #: it runs nothing, and ends once what dead executors left on the host is gone
+    copies: tuple[VolumeCopy, ...] = ()  #: it runs nothing, and ends once these are there whole
     discovery: tuple[DiscoveryPort, ...] = ()
     accepts: str = ""  #: ``reserved`` or ``unreserved``: what its resources may be taken from; empty: either
     version: int = VERSION
@@ -285,6 +298,7 @@ class TaskPayload:
             raw["secret_files"] = tuple(SecretFile(**item) for item in raw.get("secret_files", ()))
             raw["requires"] = tuple(_requirement(item) for item in raw.get("requires", ()))
             raw["keeps"] = tuple(KeptVolume(**item) for item in raw.get("keeps", ()))
+            raw["copies"] = tuple(VolumeCopy(**item) for item in raw.get("copies", ()))
             raw["networks"] = tuple(raw.get("networks", ()))
             raw["containers"] = tuple(_container(item) for item in raw.get("containers", ()))
             raw["args"] = None if raw["args"] is None else tuple(raw["args"])

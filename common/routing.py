@@ -23,6 +23,8 @@ UNSTATED_WEIGHT: Final = -2
 _META: Final = "haproxy-"
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?"
 _HOST_NAME = rf"{_HOST}(?:\.{_HOST})*"
+#: ``*`` stands for one label, as in certificates.
+_HOST_OR_WILDCARD = rf"(?:\*\.)?{_HOST_NAME}"
 _HOST_LENGTH_MAX = 253
 
 
@@ -57,7 +59,10 @@ RULES: Final[Mapping[str, Rule]] = {
     "MODE": _one_of("http", "tcp", route=True),
     "PORT": _number(1, 65535, route=True),
     "VHOST": _like(
-        rf"{_HOST_NAME}( *, *{_HOST_NAME})*", "must be a host name, or several with commas between", "http", route=True
+        rf"{_HOST_OR_WILDCARD}( *, *{_HOST_OR_WILDCARD})*",
+        "must be a host name, such as shop.example or *.shop.example, or several with commas between",
+        "http",
+        route=True,
     ),
     "PATH": _like(
         r"(?=/)(?:/[A-Za-z0-9._~%+@:,=-]{1,128}){0,16}/?",
@@ -92,7 +97,7 @@ class Routing:
     group: str = ""  #: names of groups of balancers, comma separated; empty: the port is not balanced
     mode: str = ""  #: ``http`` or ``tcp``
     port: str = ""  #: the port on which balancers offer this one
-    vhost: str = ""  #: host names, comma separated
+    vhost: str = ""  #: host names, comma separated; ``*.shop.example`` is every name with one label more
     path: str = ""  #: of several that match, the deeper goes first
     backend_weight: str = ""  #: of several routes that match a request, the one with the greatest is taken
     redirect_to_https: str = ""  #: ``true``: requests without TLS are answered with the way to https
@@ -133,12 +138,14 @@ class Routing:
         """Whether its route over the common HTTP port is stated; otherwise it is whatever nobody else claims."""
         return bool(self.vhost or self.path)
 
-    @property
-    def weight(self) -> int:
-        """Weight of the routes; by default a host's path goes before the host, as in marathon-lb."""
+    def weight(self, host: str) -> int:
+        """Return the weight of the route on one of its hosts; empty: on any.
+
+        By default a host's path goes before the host, as in marathon-lb, but a wildcard's path not before a host without one.
+        """
         if not self.stated:
             return UNSTATED_WEIGHT
-        return int(self.backend_weight or bool(self.vhost and self.path.strip("/")))
+        return int(self.backend_weight or bool(host and not host.startswith("*") and self.path.strip("/")))
 
     def meta(self) -> dict[str, str]:
         """Return the keys for the meta of the port's Consul service, where balancers read them."""
@@ -191,5 +198,5 @@ def datacenters(meta: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def good_host(host: str) -> bool:
-    """Return whether one of a routing's hosts is a host name."""
-    return len(host) <= _HOST_LENGTH_MAX and re.fullmatch(_HOST_NAME, host) is not None
+    """Return whether one of a routing's hosts is a host name, or one with a wildcard for its first label."""
+    return len(host) <= _HOST_LENGTH_MAX and re.fullmatch(_HOST_OR_WILDCARD, host) is not None

@@ -26,6 +26,7 @@ from .core.host import Host
 from .core.lifecycle import Machine
 from .core.reach import reach
 from .docker.client import DockerClient
+from .docker.copies import DockerCopies
 from .docker.logs import DockerLogs
 from .docker.runtime import DockerRuntime
 from .docker.sessions import DockerSessions
@@ -110,6 +111,7 @@ def _run(config: Config) -> str:
         config.fetch_ca_file,
     )
     found: dict[str, Runtime] = {}
+    copies: DockerCopies | None = None
     sources: list[LogSource] = []
     sessions: list[SessionSource] = []
     store = secret_store.opened(config.secrets)
@@ -122,7 +124,7 @@ def _run(config: Config) -> str:
         sessions.append(ProcessSessions(processes.beside))
     if "docker" in config.runtimes:
         docker = DockerClient(config.docker_host)
-        found["docker"] = DockerRuntime(
+        runtime = found["docker"] = DockerRuntime(
             docker,
             config.sandbox,
             host,
@@ -136,6 +138,7 @@ def _run(config: Config) -> str:
         )
         sources.append(DockerLogs(docker, host.framework_id))
         sessions.append(DockerSessions(docker, host.framework_id))
+        copies = DockerCopies(docker, runtime.volumes, host, loop.emit, config.http_port)
     containers = Runtimes(found)
     usage = UsageWatch(lambda: list(machine.tasks.values()), containers.readings)
     readiness = ReadinessResults()
@@ -164,6 +167,7 @@ def _run(config: Config) -> str:
         used=requirements.used,
         metrics=metrics,
         usage=usage.shown,
+        volumes=copies,
         listening=consumer.listening,
     )
     # A client of its own: py-consul's is not for two threads.
@@ -178,7 +182,7 @@ def _run(config: Config) -> str:
     )
     commands = CommandRunner(containers)
     prober = Prober(io, commands, readiness, loop.emit)
-    loop.connect(containers, prober, services, balancers, requirements, Teller(io, containers, commands, loop.emit))
+    loop.connect(containers, prober, services, balancers, requirements, Teller(io, containers, commands, loop.emit), copies)
     for part in (io, services, containers, endpoint, usage, driver):
         part.start()
     on_signal(lambda: loop.emit(Shutdown("terminated by a signal")), (signal.SIGTERM,))

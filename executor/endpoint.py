@@ -16,11 +16,14 @@ always answered: where too many read, or have not said yet what they want, the o
 ``GET /servers/<service id>``, for other executors: 200 with ``{"used": ...}``, whether a task of this executor goes by an
 instance that is being stopped.
 
+``GET /volumes/<volume id>?app=<app id>``, for other executors: 200 with the volume and a proof that it is all of it
+(:mod:`.volume_stream`). 404 where it is not here or is not the app's, 503 where it cannot be copied just now.
+
 ``GET /tasks/<task id>/exec`` and ``.../connect``: see :mod:`.tunnels`.
 
 Whoever asks proves to have the key that the scheduler gave this executor when it started it, where it gave one (``keys.proof``),
-executors the one that they share: 401 else, and 503 until it is known. Pages of strangers are refused as everywhere
-(:mod:`eratos.common.browser_guard`).
+executors the one that they share, and for a volume that volume's, which the scheduler gives to whoever is to copy it: 401 else,
+and 503 until it is known. Pages of strangers are refused as everywhere (:mod:`eratos.common.browser_guard`).
 
 404 where the task has no log here, 422 for a wrong parameter, 503 where Docker does not answer or ``FOLLOWERS_MAX`` logs are
 followed already, each with ``{"message": ...}``. Everything runs on the io thread; a log is only ever a few
@@ -36,7 +39,7 @@ import re
 import socket
 import time
 import urllib.parse
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -51,6 +54,7 @@ from .io_thread import IoThread
 from .logs import LogRequest, LogSource, NoLog
 from .readiness import ReadinessResults
 from .tunnels import Refused, Tunnels, serve
+from .volume_stream import NoVolume, VolumeSource, sent
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +70,7 @@ _LINE_MAX = 8 * 1024
 #: What the kernel holds for one reader; by itself it takes megabytes.
 _SEND_BYTES = 64 * 1024
 _PATH = re.compile(r"^/tasks/(?P<task>[^/]{1,600})/(?P<what>logs|readiness|exec|connect)$")
+_VOLUME = re.compile(r"^/volumes/(?P<volume>[^/?]{1,600})\?app=(?P<app>[^&]{1,2000})$")
 _SERVER = re.compile(r"^/servers/(?P<server>[^/?]{1,600})$")
 
 
@@ -77,17 +82,20 @@ class Access:
     key: str = field(default="", repr=False)  #: what schedulers prove to have; empty: nothing
     peers: str = field(default="", repr=False)  #: what other executors do
 
-    def refusal(self, target: str, headers: Mapping[str, str], now: float, *, peer: bool = False) -> tuple[int, str] | None:
-        """Return status and reason where a request is not answered."""
+    def refusal(
+        self, target: str, headers: Mapping[str, str], now: float, *, peer: bool = False, of_volume: str = ""
+    ) -> tuple[int, str] | None:
+        """Return status and reason where a request is not answered. ``of_volume``: the key of the volume that it is for."""
         guard = BrowserGuard.of(self.names, setting="ERATOS_HTTP_HOSTS")
         refused = guard.refusal("GET", headers.get("host"), headers.get("origin"), None, False)
         if refused is not None:
             return refused.status, refused.reason
-        key = self.peers if peer else self.key
+        key = of_volume or (self.peers if peer else self.key)
         if not key:
             return None
         why = keys.unproven(headers.get("authorization", ""), lambda who: key, "GET", target, b"", now)
         whom = "other executors of the framework" if peer else "the schedulers that started this executor"
+        whom = "an executor that is to copy the volume" if of_volume else whom
         return (401, f"only {whom} may ask it, as which this request does not count: {why}") if why else None
 
 
@@ -131,12 +139,13 @@ class Endpoint:
         metrics: Callable[[], bytes] = bytes,
         usage: Callable[[], Mapping[str, Any]] = dict,
         listening: Callable[[int], object] = lambda port: None,
+        volumes: VolumeSource | None = None,
     ) -> None:
         """``sources`` are asked in turn for each log; ``port`` 0 is any free port, see :attr:`port`.
 
         ``access`` says whom to answer, None where that is not known yet; ``used`` whether a task here goes by a server;
         ``metrics`` returns the answer to a scrape, ``usage`` what tasks take, by their ids;
-        ``listening`` is told the port once there is one.
+        ``listening`` is told the port once there is one; ``volumes`` are those of this host, if it has any.
         """
         self._access = access
         self._used = used
@@ -144,6 +153,7 @@ class Endpoint:
         self._metrics = metrics
         self._usage = usage
         self._listening = listening
+        self._volumes = volumes
         self._io = io
         self._sources = sources
         self._readiness = readiness
@@ -185,16 +195,20 @@ class Endpoint:
                 async with asyncio.timeout(_HEAD_S):
                     target, headers = await _asked(reader)
             access = self._access()
-            server = _SERVER.match(target)
+            server, volume = _SERVER.match(target), _VOLUME.match(target)
+            volume_key = keys.volume_key(access.key, urllib.parse.unquote(volume["volume"])) if access and volume else ""
             refused = (
                 (503, "this executor has just started: ask again")
                 if access is None
-                else access.refusal(target, headers, time.time(), peer=server is not None)
+                else access.refusal(target, headers, time.time(), peer=server is not None, of_volume=volume_key)
             )
             if refused is not None:
                 _answer(writer, refused[0], {"message": refused[1]})
             elif server is not None:
                 _answer(writer, 200, {"used": self._used(urllib.parse.unquote(server["server"]))})
+            elif volume is not None:
+                names = urllib.parse.unquote(volume["volume"]), urllib.parse.unquote(volume["app"])
+                await self._send_volume(*names, volume_key, reader, writer)
             else:
                 await self._answer(target, headers, access, reader, writer)
             writer.close()
@@ -272,6 +286,27 @@ class Endpoint:
             else:
                 await _unless_gone(reader, _copy(pieces, writer))
 
+    async def _send_volume(
+        self, volume_id: str, app_id: str, key: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if self._volumes is None or not key:
+            why = "Docker is switched off here" if key else "this executor was started without a key, by an earlier version"
+            _answer(writer, 503, {"message": f"volumes cannot be copied: {why}"})
+            return
+        async with AsyncExitStack() as stack:
+            try:
+                archive = await stack.enter_async_context(self._volumes.read(volume_id, app_id))
+            except NoVolume as error:
+                _answer(writer, 404, {"message": str(error)})
+            except (*async_http.Failure, TemporaryError) as error:
+                _answer(writer, 503, {"message": str(error)})
+            else:
+                try:
+                    await _unless_gone(reader, _copy(sent(archive, key), writer, "application/x-tar"))
+                except TemporaryError as error:
+                    # The answer has begun: its end is missing, and so whoever reads it knows.
+                    log.warning("a volume was not read to its end %s", fields(volume=volume_id, error=error))
+
     async def _open(self, request: LogRequest, stack: AsyncExitStack) -> AsyncGenerator[bytes, None]:
         """Return the log from the first source that has it. Raises as :meth:`LogSource.read`."""
         missing = NoLog("this executor has no runtime")
@@ -298,9 +333,9 @@ async def _asked(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
     return words[1], headers
 
 
-async def _copy(pieces: AsyncGenerator[bytes, None], writer: asyncio.StreamWriter) -> None:
-    """Send a log. Its end is marked, so that a reader can distinguish it from a connection that was lost."""
-    writer.write(_head(200, "Content-Type: text/plain; charset=utf-8", "Transfer-Encoding: chunked"))
+async def _copy(pieces: AsyncIterator[bytes], writer: asyncio.StreamWriter, kind: str = "text/plain; charset=utf-8") -> None:
+    """Send a log or a volume. Its end is marked, so that a reader can distinguish it from a connection that was lost."""
+    writer.write(_head(200, f"Content-Type: {kind}", "Transfer-Encoding: chunked"))
     async for piece in pieces:
         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         async with asyncio.timeout(WRITE_S):

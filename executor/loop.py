@@ -63,6 +63,7 @@ class Loop:
         self._balancers: Performer
         self._requirements: Performer
         self._teller: Performer
+        self._copies: Performer
 
     def connect(
         self,
@@ -72,6 +73,7 @@ class Loop:
         balancers: Performer,
         requirements: Performer,
         teller: Performer,
+        copies: Performer | None = None,
     ) -> None:
         """Say who performs actions; before :meth:`run`. Apart from the constructor because they need :meth:`emit`."""
         self._containers = containers
@@ -80,6 +82,8 @@ class Loop:
         self._balancers = balancers
         self._requirements = requirements
         self._teller = teller
+        if copies is not None:  # without Docker the machine asks for none
+            self._copies = copies
 
     def emit(self, event: on.Event) -> None:
         """Hand in an event, from any thread but the loop's own."""
@@ -132,6 +136,8 @@ class Loop:
             case do.ReportVolume(volume_id, error):
                 log.info("volume %s", fields(volume=volume_id, still_there=error or None))
                 self._tell(VolumeDestroyed(volume_id, error).to_bytes())
+            case do.CopyVolumes() | do.CancelCopy():
+                self._copies.perform(action)
             case do.Probe():
                 self._probes.perform(action)
             case do.Follow() | do.Unfollow() | do.Using():

@@ -37,6 +37,7 @@ _OURS: Final = (
         "/v2/explain",
         "/v2/logs",
         "/v2/metrics/",
+        "/v2/moves",
         "/v2/needs",
         "/v2/overview",
         "/v2/tunnels/",

@@ -254,6 +254,23 @@ class MarathonClient(Caller):
         """Have a volume destroyed that nobody uses; with ``force`` it is forgotten although its host does not answer."""
         return self._object("DELETE", "/v2/volumes/" + quote(volume_id, safe=""), {"force": force})
 
+    def moves(self) -> list[Json]:
+        """Ask which instances are being moved with their volumes; eratos only."""
+        return list(self._part("moves", "/v2/moves"))
+
+    def move(self, *, app: str = "", instance: str = "", to: str = "", wipe: bool = False) -> list[Json]:
+        """Have an app's only instance with volumes, or the one named, moved to a host with copies of these; eratos only.
+
+        Without ``to`` it goes wherever there is room. ``wipe``: the old volumes are destroyed once it is ready.
+        """
+        named = {"app": app, "instance": instance, "to": to}
+        body = {**{field: value for field, value in named.items() if value}, "wipe": wipe}
+        return list(self._object("POST", "/v2/moves", body=body)["moves"])
+
+    def cancel_moves(self, app: str) -> list[Json]:
+        """Have the instances of an app that are being moved stay, or come back; eratos only."""
+        return list(self._object("DELETE", "/v2/moves/" + quote(app.strip("/"), safe=""))["moves"])
+
     def drain(self, host: str, deadline_s: int | None = None) -> Json:
         """Have nothing more launched on a host, and what can move replaced elsewhere; eratos only.
 

@@ -306,6 +306,7 @@ def mesos_settings(config: Config, key: FrameworkKey) -> MesosSettings:
             uris=tuple(uri.strip() for uri in config.executor_uris.split(",") if uri.strip()),
             environment=variables,
             data=lambda agent_id: key.for_executor(agent_id).to_bytes(),
+            volume_key=lambda agent_id, volume_id: keys.volume_key(key.agent(agent_id), volume_id),
             data_name=key.name,
             resources=Resources(round(config.executor_cpus * 1000), config.executor_mem_mib, config.executor_disk_mib),
         ),

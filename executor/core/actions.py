@@ -124,6 +124,33 @@ class DestroyVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class HostCopy:
+    """A volume that is to be made as a copy of another host's."""
+
+    source_id: str  #: the volume there
+    host: str  #: its name
+    app_id: str
+    path: str  #: the app's own name for it
+    volume: HostVolume
+    key: str = field(default="", repr=False)  #: by which the executor there gives it
+
+
+@dataclass(frozen=True, slots=True)
+class CopyVolumes:
+    """Copy volumes from other hosts; every one of these ends in CopyDone."""
+
+    task_id: str
+    copies: tuple[HostCopy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelCopy:
+    """Break a copy off; it ends in its CopyDone all the same."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReportVolume:
     """Tell the scheduler what became of a volume that it wants destroyed."""
 
@@ -252,6 +279,8 @@ Action = (
     | ExamineContainer
     | RemoveContainer
     | DestroyVolume
+    | CopyVolumes
+    | CancelCopy
     | ReportVolume
     | Probe
     | Follow

@@ -13,7 +13,7 @@ from eratos.common import docker_parameters, names
 from eratos.common.errors import PermanentError, TemporaryError
 from eratos.common.payload import Port, TaskPayload, Volume
 
-from .actions import HostVolume
+from .actions import HostCopy, HostVolume
 from .environment import environment
 from .host import Host
 
@@ -222,6 +222,28 @@ def kept_volumes(payload: TaskPayload, host: Host) -> tuple[HostVolume, ...]:
             kept.new,
         )
         for kept in payload.keeps
+    )
+
+
+def copies(payload: TaskPayload, host: Host) -> tuple[HostCopy, ...]:
+    """Return the volumes that a task makes as copies. Raises PermanentError where this host has no Docker to make them with."""
+    if "docker" not in host.runtimes:
+        raise PermanentError("volumes are Docker's, which is switched off on this host (--runtimes)")
+    return tuple(
+        HostCopy(
+            copy.source,
+            copy.host,
+            payload.app_id,
+            copy.path,
+            HostVolume(
+                copy.name,
+                volume_name(copy.name, host),
+                {**volume_labels(copy.name, payload.app_id, host), names.LABEL_PATH: copy.path},
+                new=True,
+            ),
+            copy.key,
+        )
+        for copy in payload.copies
     )
 
 

@@ -121,6 +121,22 @@ class ContainersListed:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyProgress:
+    """How far a copy of volumes is, for people. Comes every few seconds."""
+
+    task_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyDone:
+    """A copy of volumes has ended. Answers CopyVolumes."""
+
+    task_id: str
+    error: str = ""  #: why it is not whole; empty: it is
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeDone:
     """The result of one probe. Every Probe ends in this event, after its timeout at the latest."""
 
@@ -202,6 +218,8 @@ Event = (
     | ContainerDied
     | ContainerExamined
     | ContainersListed
+    | CopyProgress
+    | CopyDone
     | ProbeDone
     | RequirementFound
     | RequirementTold

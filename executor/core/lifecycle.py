@@ -21,7 +21,7 @@ from . import actions as do
 from . import endings
 from . import events as on
 from .check_status import check_status
-from .container import volume_labels, volume_name
+from .container import copies, volume_labels, volume_name
 from .host import Host
 from .left_over import LeftOvers
 from .registration import registrations
@@ -62,6 +62,7 @@ class Machine:
         self._kept = Retention()
         self._left = LeftOvers()
         self._sweeps: dict[str, None] = {}  #: tasks that end once nothing is left of dead executors
+        self._copies: dict[str, bool] = {}  #: tasks that copy volumes, and whether each was told to break off
         self._listed_once: set[str] = set()  #: runtimes
         self._kept_services: frozenset[str] | None = None  #: as last said
         self._leaving: str = ""  #: why the executor shuts down
@@ -83,11 +84,10 @@ class Machine:
             case on.Shutdown(reason):
                 out = self._shutdown(reason, now)
             case on.VolumeUnwanted(volume_id, app_id):
-                out = [
-                    do.DestroyVolume(volume_id, volume_name(volume_id, self.host), volume_labels(volume_id, app_id, self.host))
-                ]
-            case on.VolumeDestroyed(volume_id, error):
-                out = [do.ReportVolume(volume_id, error)]
+                labels = volume_labels(volume_id, app_id, self.host)
+                out = [do.DestroyVolume(volume_id, volume_name(volume_id, self.host), labels)]
+            case on.VolumeDestroyed() | on.CopyProgress() | on.CopyDone():
+                out = self._of_volumes(event)
             case on.ContainersListed():
                 out = self._listed(event, now)
             case on.ServicesKept(ports, datacenters):
@@ -163,7 +163,7 @@ class Machine:
 
     def _launch(self, event: on.LaunchTask, now: float) -> Actions:
         task_id = event.task_id
-        if task_id in self.tasks or task_id in self._sweeps:
+        if task_id in self.tasks or task_id in self._sweeps or task_id in self._copies:
             return []  # a duplicate: the first one was answered
         if task_id in self.ended:
             # Killed before its launch came, or launched again: Mesos frees the resources at this answer.
@@ -177,6 +177,10 @@ class Machine:
             if payload.sweeps:
                 self._sweeps[task_id] = None
                 return [do.SendUpdate(StatusUpdate(task_id, "TASK_RUNNING"))]
+            if payload.copies:
+                made = copies(payload, self.host)
+                self._copies[task_id] = False
+                return [do.SendUpdate(StatusUpdate(task_id, "TASK_RUNNING")), do.CopyVolumes(task_id, made)]
             start = start_action(payload, self.host)  # what cannot be started need not wait
         except PermanentError as error:
             return [self._end(StatusUpdate(task_id, "TASK_ERROR", str(error), reason="REASON_TASK_INVALID"))]
@@ -187,6 +191,20 @@ class Machine:
             return [starting, start]
         task.enter(Phase.RESOLVING, now)
         return [starting, do.Follow(task_id, payload.requires), *self._resolve(task, now)]
+
+    def _of_volumes(self, event: on.VolumeDestroyed | on.CopyProgress | on.CopyDone) -> Actions:
+        """Report what became of a volume, how a copy goes, or how it has ended."""
+        if isinstance(event, on.VolumeDestroyed):
+            return [do.ReportVolume(event.volume_id, event.error)]
+        task_id = event.task_id
+        if task_id not in self._copies:
+            return []
+        if isinstance(event, on.CopyProgress):
+            return [do.SendUpdate(StatusUpdate(task_id, "TASK_RUNNING", endings.cut(event.message)))]
+        cancelled = self._copies.pop(task_id)
+        if not event.error:
+            return [self._end(StatusUpdate(task_id, "TASK_FINISHED", "the volumes were copied"))]
+        return [self._end(StatusUpdate(task_id, "TASK_KILLED" if cancelled else "TASK_FAILED", endings.cut(event.error)))]
 
     def _resolve(self, task: Task, now: float) -> Actions:
         """Start a task once what it requires is there."""
@@ -209,6 +227,9 @@ class Machine:
 
     def _kill(self, event: on.KillTask, now: float) -> Actions:
         task = self.tasks.get(event.task_id)
+        if event.task_id in self._copies:
+            self._copies[event.task_id] = True
+            return [do.CancelCopy(event.task_id)]
         if task is None:
             self._sweeps.pop(event.task_id, None)
             known = self.ended.get(event.task_id)
@@ -231,8 +252,9 @@ class Machine:
         # Half of it for the balancers, half for the process; both come to less where the app wants less.
         share_s = spare_s / 2
         ended = StatusUpdate("", "TASK_KILLED", f"the executor shuts down: {reason}")
-        out: Actions = [self._end(replace(ended, task_id=task_id)) for task_id in self._sweeps]
-        self._sweeps = {}
+        out: Actions = [self._end(replace(ended, task_id=task_id)) for task_id in (*self._sweeps, *self._copies)]
+        out += [do.CancelCopy(task_id) for task_id in self._copies]
+        self._sweeps, self._copies = {}, {}
         for task in list(self.tasks.values()):
             if task.ending is not None:
                 out += self._hasten(task, share_s, share_s, now)

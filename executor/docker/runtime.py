@@ -94,7 +94,7 @@ class DockerRuntime:
         self._port_wait_s = port_wait_s
         self._commands = DockerCommands(client)
         self._members = Members()
-        self._volumes = DockerVolumes(client, host, port_wait_s)
+        self.volumes = DockerVolumes(client, host, port_wait_s)
         self._watch = DockerWatch(client, host, self._told, alive, self._members)
         self._unheard: set[str] = set()  #: tasks whose stop Docker was away for
         self._work = WorkQueue("docker", THREADS, THREADS_MOST)
@@ -208,7 +208,7 @@ class DockerRuntime:
         """Create a container with all that it needs, and return its id. Raises as :meth:`_create_and_start`."""
         api = self._client.api
         for volume in action.volumes:
-            self._volumes.ready(volume, action.name)
+            self.volumes.ready(volume, action.name)
         if action.secret_env:
             held = (f"{name}={value}" for name, value in secret_store.variables(self._store, action.secret_env).items())
             action = replace(action, config={**action.config, "Env": [*action.config["Env"], *held]})
@@ -232,7 +232,7 @@ class DockerRuntime:
 
     def _destroy(self, action: do.DestroyVolume) -> None:
         try:
-            error = self._volumes.destroy(action)
+            error = self.volumes.destroy(action)
         except DockerFailure as failure:
             error = self._client.explain(failure)
         except Exception:  # thread edge: the scheduler asks again

@@ -53,10 +53,7 @@ class DockerVolumes:
             found = self._client.api.create_volume(volume.name, driver="local", labels=dict(volume.labels))
         if wrong := _wrong(found, volume.labels):
             raise PermanentError(f"wrong volume: {volume.name} on {self._host.name} {wrong}; it is left alone")
-        ends_at = time.monotonic() + self._wait_s
-        while (users := self._users(volume.name, but=container)) and time.monotonic() < ends_at:
-            time.sleep(_LOOK_S)
-        if users:
+        if users := self.last_users(volume.name, but=container):
             raise TemporaryError(f"volume {volume.name} is still in use by container {users[0]}: one at a time may write to it")
 
     def destroy(self, action: DestroyVolume) -> str:
@@ -66,7 +63,7 @@ class DockerVolumes:
             return ""
         if wrong := _wrong(found, action.labels):
             return f"wrong volume: {action.name} on {self._host.name} {wrong}; it is left alone"
-        if users := self._users(action.name):
+        if users := self.users(action.name):
             return f"it is in use by container {users[0]}"
         for container in self._containers(action.name):
             # It has ended, and was kept for its log; as long as it is there, Docker keeps its volumes.
@@ -80,14 +77,29 @@ class DockerVolumes:
         log.info("a volume is destroyed %s", fields(volume=action.name, app=action.labels[names.LABEL_APP]))
         return ""
 
+    def wrong(self, name: str, labels: Mapping[str, str]) -> str | None:
+        """Return why a volume is not the one that is meant, or an empty text; None: it is not there.
+
+        Raises one of DockerFailure.
+        """
+        found = self._found(name)
+        return None if found is None else _wrong(found, labels)
+
     def _found(self, name: str) -> Mapping[str, Any] | None:
         try:
             return dict(self._client.api.inspect_volume(name))
         except errors.NotFound:
             return None
 
-    def _users(self, name: str, but: str = "") -> list[str]:
-        """Return the names of containers that have a volume and have not ended."""
+    def last_users(self, name: str, but: str = "") -> list[str]:
+        """Return the same, once those that have just ended are gone from Docker's lists. Raises one of DockerFailure."""
+        ends_at = time.monotonic() + self._wait_s
+        while (users := self.users(name, but=but)) and time.monotonic() < ends_at:
+            time.sleep(_LOOK_S)
+        return users
+
+    def users(self, name: str, but: str = "") -> list[str]:
+        """Return the names of containers that have a volume and have not ended. Raises one of DockerFailure."""
         found = (item for item in self._containers(name) if item["State"] not in ("exited", "dead", "created"))
         return sorted(used for item in found if (used := item["Names"][0].lstrip("/")) != but)
 

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from eratos.common import request_ids
 
-from .services import USUAL_WEIGHT, Backend, Claim, Model, rank, split
+from .services import USUAL_WEIGHT, WILDCARD, Backend, Claim, Model, Rank, rank, split
 
 NONE: Final = "eratos:none"
 #: The map's entry that holds its digest. No request has this key: each ends its host with a slash.
@@ -150,14 +150,19 @@ def _traffic(model: Model, settings: Settings, certificates: str, defaults: str,
     yield from _laid(laid, "frontend")
     default = model.routes["/"].name if "/" in model.routes else NONE
     stated = [split(key) for key in model.routes if key != "/"]
-    hosts, paths = [path for host, path in stated if host], [path for host, path in stated if not host]
-    deep = any(path != "/" for path in hosts)
+    hosts, paths = [one for one in stated if one[0]], [path for host, path in stated if not host]
+    wildcards = any(host.startswith(WILDCARD) for host, _ in hosts)
+    deep = any(path != "/" for _, path in hosts)
     found = f"map_beg({settings.map_file})"
     if paths or deep:
         yield "  http-request set-var(txn.path) path,concat(/)"
-    by_host = f"req.hdr(host),host_only,lower,concat(/{',txn.path' if deep else ''}),{found}"
-    if hosts and paths:
+    name, key = "req.hdr(host),host_only,lower", f"concat(/{',txn.path' if deep else ''})"
+    by_host = f"{name},{key},{found}"
+    if wildcards or (hosts and paths):
         yield f"  http-request set-var(txn.backend) {by_host}"
+        if wildcards:
+            by_wildcard = f"{name},regsub(^[^.]+,*),{key},{found}"
+            yield f"  http-request set-var(txn.backend) {by_wildcard} unless {{ var(txn.backend) -m found }}"
         yield "  use_backend %[var(txn.backend)] if { var(txn.backend) -m found }"
     elif hosts:
         yield f"  use_backend %[{by_host}]"
@@ -272,10 +277,10 @@ def _map(routes: Mapping[str, Claim]) -> str:
     """Return the lines of the map file: key of a route -> the service that a request gets which no deeper key matches.
 
     HAProxy takes the longest key that a request's host and path begin with. So each key has the first by rank of all routes
-    that such a request matches. A host's requests are looked up by host, and by path alone where that finds nothing: paths
-    that are heavier than one of the host's routes are therefore among the host's keys as well.
+    that such a request matches. A host's requests are looked up by host, by the wildcard for it where that finds nothing, and
+    then by path alone: what of these is heavier than one of the host's routes is therefore among the host's keys as well.
     """
-    by_host: dict[str, dict[str, tuple[tuple[int, bool, int, str], Claim]]] = {}
+    by_host: dict[str, dict[str, tuple[Rank, Claim]]] = {}
     for key, claim in routes.items():
         host, path = split(key)
         by_host.setdefault(host, {})[path] = (rank(key, claim), claim)
@@ -283,8 +288,11 @@ def _map(routes: Mapping[str, Claim]) -> str:
     lines = []
     for host, own in by_host.items():
         least = min(claim.weight for _, claim in own.values())
-        heavier = {path: ranked for path, ranked in anywhere.items() if ranked[1].weight > least}
-        best = {path: min(ranked for ranked in (own.get(path), heavier.get(path)) if ranked) for path in own.keys() | heavier}
+        wildcard = by_host.get(f"*.{host.partition('.')[2]}", {}) if not host.startswith(WILDCARD) else {}
+        best = dict(own)
+        for path, ranked in (*wildcard.items(), *anywhere.items()):
+            if ranked[1].weight > least:
+                best[path] = min(best.get(path, ranked), ranked)
         # Apart from its path a host is ended by a slash of its own: a request such as OPTIONS * has none.
         lines += [f"{host}/{path if path != '/' else ''} {_first(path, best)}" for path in best]
     if anywhere.keys() - {"/"}:
@@ -292,7 +300,7 @@ def _map(routes: Mapping[str, Claim]) -> str:
     return "".join(f"{line}\n" for line in sorted(lines))
 
 
-def _first(path: str, best: Mapping[str, tuple[tuple[int, bool, int, str], Claim]]) -> str:
+def _first(path: str, best: Mapping[str, tuple[Rank, Claim]]) -> str:
     """Return the service of the first by rank among a path and all above it."""
     above = [path[: end + 1] for end, letter in enumerate(path) if letter == "/"]
     return min(best[prefix] for prefix in above if prefix in best)[1].name

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from .services import USUAL_WEIGHT, Backend, Model, order
+from .services import USUAL_WEIGHT, WILDCARD, Backend, Model, order
 
 #: What each setting is where the environment says nothing.
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -142,7 +142,10 @@ def _unknown(model: Model) -> Iterator[str]:
 def _maps(model: Model) -> Iterator[str]:
     yield '  map "$host$eratos_path/" $eratos_backend {\n    default "";'
     for host, path, name in order(model.routes):
-        pattern = rf"\Q{host}{path}\E" if host else rf"[^/]*\Q{path}\E" if path != "/" else ""
+        if host.startswith(WILDCARD):
+            pattern = rf"[^./]+\Q{host.removeprefix('*')}{path}\E"
+        else:
+            pattern = rf"\Q{host}{path}\E" if host else rf"[^/]*\Q{path}\E" if path != "/" else ""
         yield f'    "~^{pattern}" "{_name(name)}";'
     yield '  }\n  map $eratos_backend $eratos_empty {\n    default "";'
     yield from (f'    "{_name(name)}" "{name}";' for name, backend in model.backends.items() if not backend.servers)

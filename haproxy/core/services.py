@@ -30,6 +30,10 @@ from eratos.common.routing import META_KEYS, Routing, good_host, read
 
 #: The backend of servers that stand in a file.
 STATIC: Final = "static"
+#: What a host begins with that stands for every name with one label more.
+WILDCARD: Final = "*."
+#: What routes are sorted by, :func:`rank`.
+Rank = tuple[int, int, int, str]
 #: A server's weight where nobody states one.
 USUAL_WEIGHT: Final = "100"
 
@@ -182,14 +186,16 @@ def contest(claims: dict[str, Claim], key: str, new: Claim, what: str = "") -> s
 def order(routes: Mapping[str, Claim]) -> list[tuple[str, str, str]]:
     """Return host, path and service of each route, first the one that is to be asked first.
 
-    That is the heaviest, then hosts before paths, then the deeper: of two paths with equally many parts at most one matches.
+    That is the heaviest, then hosts before wildcards before paths alone, then the deeper: of two paths with equally many parts
+    at most one matches.
     """
     return [(*split(key), routes[key].name) for key in sorted(routes, key=lambda key: rank(key, routes[key]))]
 
 
-def rank(key: str, claim: Claim) -> tuple[int, bool, int, str]:
+def rank(key: str, claim: Claim) -> Rank:
     """Return what routes are sorted by: the least goes first."""
-    return (-claim.weight, key.startswith("/"), -key.count("/"), key)
+    host = 2 if key.startswith("/") else 1 if key.startswith(WILDCARD) else 0
+    return (-claim.weight, host, -key.count("/"), key)
 
 
 def split(key: str) -> tuple[str, str]:
@@ -399,7 +405,7 @@ class _Gathering:
             if routing.vhost and not good_host(host):
                 self.refused.append(f"{name}: host {_quoted(host)}")
             else:
-                self._contest(self.routes, host + path, Claim(name, routing.weight, since))
+                self._contest(self.routes, host + path, Claim(name, routing.weight(host), since))
 
     def _contest(self, claims: dict[str, Claim], key: str, claim: Claim, what: str = "") -> None:
         if reason := contest(claims, key, claim, what):

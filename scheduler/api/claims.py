@@ -98,7 +98,7 @@ def claims(app: App) -> Iterator[Claim]:
             place = label(app.labels, index, "PATH") or label(app.labels, index, "VHOST")
             for host in routing.hosts or ("",):
                 what = f"{host}{routing.path.rstrip('/')}" or "/"
-                yield Claim(app.id, index, groups, tags, what, routing.weight, f"/labels/{place}")
+                yield Claim(app.id, index, groups, tags, what, routing.weight(host), f"/labels/{place}")
 
 
 def _spares_port(app: App, index: int) -> bool:

@@ -56,6 +56,7 @@ class Operation(NamedTuple):
 _DEPLOYED = {200: ref("DeploymentResult")}
 _STEERED = Operation({200: object_of({"deploymentId": STRING})}, None, (404, 409))
 _CHANGED = {200: {"anyOf": [ref("DeploymentResult"), ref("DeploymentSteps")]}}
+_MOVES = object_of({"moves": list_of(ref("Move"))})
 _KILLED = {200: {"anyOf": [ref("TaskList"), ref("DeploymentResult")]}}
 _APPS = object_of({"apps": list_of(ref("AppInfo"))})
 _TEXTS = {_TEXT: STRING}
@@ -148,6 +149,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("get", "/v2/volumes"): Operation({200: object_of({"volumes": list_of(ref("PersistentVolumeInfo"))})}),
     ("get", "/v2/volumes/{volume_id}"): Operation({200: ref("PersistentVolumeInfo")}, None, (404,)),
     ("delete", "/v2/volumes/{volume_id}"): Operation({200: ref("PersistentVolumeInfo")}, None, (404, 409)),
+    ("get", "/v2/moves"): Operation({200: _MOVES}),
+    ("post", "/v2/moves"): Operation({200: _MOVES}, ref("MoveRequest"), (404, 409)),
+    ("delete", "/v2/moves/{app_id}"): Operation({200: _MOVES}, None, (404,)),
     ("get", "/v2/drains"): Operation({200: object_of({"drains": list_of(ref("Drain"))})}),
     ("get", "/v2/drains/{host}"): Operation({200: ref("Drain")}, None, (404,)),
     ("put", "/v2/drains/{host}"): Operation({200: ref("Drain")}, ref("DrainUpdate"), (404,)),

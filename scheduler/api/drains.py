@@ -83,7 +83,7 @@ def shown(state: State, host: str, now: float) -> dict[str, Any]:
     drain = state.drains[host]
     ends = {"deadline": timestamp(drain.deadline)} if drain.deadline else {}
     there = sorted(drains.instances(state, host), key=lambda instance: instance.task_id)
-    left = [{"task": i.task_id, "app": i.app_id, "state": _fate(i)} for i in there]
+    left = [{"task": i.task_id, "app": i.app_id, "state": _fate(state, i)} for i in there]
     waits = [
         {"app": app_id, "message": queue.why(launches, queue.halt(state), now)}
         for app_id in sorted({instance.app_id for instance in there} & state.in_need.keys())
@@ -95,13 +95,13 @@ def shown(state: State, host: str, now: float) -> dict[str, Any]:
     return {**since, "left": left, "empty": not left, "waits": waits}
 
 
-def _fate(instance: Instance) -> str:
+def _fate(state: State, instance: Instance) -> str:
     if instance.stopping:
         return "stopping"
     if instance.state is TaskState.UNREACHABLE:
         return "unreachable"
     # A run ends by itself, and what has volumes there, or belongs to the host, has no other place.
-    return "moving" if instance.moving else "staying"
+    return "moving" if instance.moving or instance.slot in state.moves else "staying"
 
 
 def _shown(ctx: Context, host: str) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from eratos.marathon import labels
 from eratos.marathon.app import App
 from eratos.marathon.notes import notes
 from eratos.scheduler.core import budgets as error_budgets
-from eratos.scheduler.core import deployments, maintenance, ordinals, per_host, quotas, rollout, volumes
+from eratos.scheduler.core import deployments, maintenance, moves, ordinals, per_host, quotas, rollout, volumes
 from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.launches import Launches
 from eratos.scheduler.core.mesos_types import TaskState
 from eratos.scheduler.core.reasons import Waiting
-from eratos.scheduler.core.state import Deployment, State
+from eratos.scheduler.core.state import Deployment, MovePhase, State
 
 from . import autoscaling, budgets, queue, quota_use
 
@@ -131,6 +131,11 @@ def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
     bound = {instance.instance_id for away in awaited for instance in away.instances}
     for away in awaited:
         yield _reason(Waiting.VOLUME.value, away.message, away.instances, away.until)
+    for slot, instances in moves.of_app(state, app.id).items():
+        yield _reason("VolumeMove", moves.message(state, slot), instances, state.moves[slot].until or None)
+        bound.update(i.instance_id for i in instances if state.moves[slot].phase is not MovePhase.HOST)
+    for why in moves.failures(state, app.id):
+        yield _reason("VolumeMoveFailed", why, (), None)
     waiting = [instance for instance in fleet.waiting.values() if instance.instance_id not in bound]
     if waiting:
         kind = launches.waiting if launches is not None else None

@@ -285,10 +285,19 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         {
             **dict.fromkeys(("id", "appId", "containerPath", "host", "agentId", "message"), STRING),
             **{"size": _INTEGER, "away": _BOOLEAN, "createdAt": TIME, "unusedSince": or_null(TIME)},
-            **{"use": {"enum": ["used", "waiting", "unused", "left", "deleting", "destroyed"]}},
-            **dict.fromkeys(("instanceId", "taskId"), or_null(STRING)),
+            **{"use": {"enum": ["used", "waiting", "unused", "left", "copying", "deleting", "destroyed"]}},
+            **dict.fromkeys(("instanceId", "taskId", "copyOf"), or_null(STRING)),
         }
     ),
+    "Move": object_of(
+        {
+            **dict.fromkeys(("app", "from", "message"), STRING),
+            **dict.fromkeys(("instance", "to"), or_null(STRING)),
+            **{"wipe": _BOOLEAN, "since": TIME, "volumes": list_of(STRING)},
+            "phase": {"enum": ["host", "stop", "room", "copy"]},
+        }
+    ),
+    "MoveRequest": object_of({}, {**dict.fromkeys(("app", "instance", "to"), or_null(STRING)), "wipe": or_null(_BOOLEAN)}),
     "QuotaUpdate": object_of({}, _LIMITS, minProperties=1),
 }
 

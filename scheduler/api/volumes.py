@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from eratos.common.times import timestamp
 from eratos.scheduler.access.roles import Role
-from eratos.scheduler.core import volumes
+from eratos.scheduler.core import moves, volumes
 from eratos.scheduler.core.events import DeleteVolume
 from eratos.scheduler.core.records import VolumeRecord, VolumeState
 from eratos.scheduler.core.state import State
@@ -66,6 +66,10 @@ def shown(state: State, record: VolumeRecord) -> dict[str, Any]:
     away = volumes.away(state, record.hostname)
     if use == "deleting" and record.task_id:
         message = f"destroyed once its last task has ended for certain: {record.task_id}"
+    elif record.state is VolumeState.COPYING:
+        message = f"it becomes a copy of {record.copy_of}, and counts once that is whole"
+    elif record.move_since:
+        message = moves.message(state, record.slot)
     elif use == "deleting" and not message:
         message = "its host is away: destroyed once it is back" if away else "destroyed once an executor of its host says so"
     return {
@@ -81,13 +85,14 @@ def shown(state: State, record: VolumeRecord) -> dict[str, Any]:
         "taskId": record.task_id or None,
         "createdAt": timestamp(record.created_at),
         "unusedSince": timestamp(record.released_at) if record.released_at else None,
+        "copyOf": record.copy_of or None,
         "message": message,
     }
 
 
 def _use(state: State, record: VolumeRecord) -> str:
-    """Return ``used``, ``waiting`` where its instance has no task, ``unused``, ``left`` or ``deleting``."""
-    if record.state in (VolumeState.DELETING, VolumeState.LEFT):
+    """Return ``used``, ``waiting`` where its instance has no task, ``unused``, ``left``, ``copying`` or ``deleting``."""
+    if record.state in (VolumeState.DELETING, VolumeState.LEFT, VolumeState.COPYING):
         return str(record.state.value)
     instance = volumes.holder(state, record)
     if instance is None:

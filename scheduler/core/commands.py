@@ -20,6 +20,7 @@ from . import (
     drains,
     events,
     maintenance,
+    moves,
     quotas,
     scaling,
     schedules,
@@ -64,8 +65,8 @@ def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
             return _put_version(step, token, command)
         case events.KillInstances():
             return _kill(step, token, command)
-        case events.DeleteVolume():
-            return volumes.carry_out(step, token, command)
+        case events.DeleteVolume() | events.MoveVolumes() | events.CancelMoves():
+            return _of_volumes(step, token, command)
         case events.RollBack():
             return _roll_back(step, token, command)
         case events.Cancel():
@@ -89,6 +90,13 @@ def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
         case events.PutJob() | events.DeleteJob() | events.StartRun() | events.StopRun():
             return schedules.carry_out(step, token, command)
     assert_never(command)
+
+
+def _of_volumes(step: Step, token: int, command: events.DeleteVolume | events.MoveVolumes | events.CancelMoves) -> Reply:
+    if isinstance(command, events.DeleteVolume):
+        return volumes.carry_out(step, token, command)
+    moves.carry_out(step, command)
+    return Reply(token)
 
 
 def _put(step: Step, token: int, command: events.PutApps) -> Reply:

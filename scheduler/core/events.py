@@ -174,6 +174,23 @@ class DeleteVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveVolumes:
+    """Have an instance moved to another host with copies of its volumes."""
+
+    app_id: str
+    instance_id: str = ""  #: which one of the app's; empty: the only one that has volumes
+    hostname: str = ""  #: where to; empty: to whichever host has room
+    wipe: bool = False  #: destroy the old volumes once the instance is ready with the copies; else leave them
+
+
+@dataclass(frozen=True, slots=True)
+class CancelMoves:
+    """Have the instances of an app stay where they are, or come back there."""
+
+    app_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutVersion:
     """Make an app what it was in a version that is kept."""
 
@@ -292,6 +309,8 @@ Command = (
     | RestartApp
     | KillInstances
     | DeleteVolume
+    | MoveVolumes
+    | CancelMoves
     | PutVersion
     | RollBack
     | Cancel

@@ -20,6 +20,7 @@ from . import (
     events,
     groups,
     maintenance,
+    moves,
     offers,
     per_host,
     rebalance,
@@ -58,6 +59,7 @@ class Machine:
         for record in stored.instances:
             self._load(record)
         volumes.load(self.step, stored)
+        moves.load(self.step)
         sweeps.load(self.step, stored.sweeps)
         versions.load(self.step, stored.versions)
         groups.load(self.step, stored.groups)
@@ -153,6 +155,7 @@ class Machine:
         if brake.reason != self._brake_reason:
             self._brake_reason = brake.reason
             step.notice(Notice("error", "disaster brake", {"engaged": brake.engaged, "reason": brake.reason}))
+        moves.review(step)
         apps.roll_out(step)
         offers.place(step)
         if step.dirty:
@@ -184,6 +187,8 @@ class Machine:
                     status_updates.unreachable_due(step, instance)
             case TimerKind.RELAUNCH | TimerKind.VOLUME:
                 (volumes.due if timer.kind is TimerKind.VOLUME else volumes.relaunch_due)(step, timer.key)
+            case TimerKind.MOVE:
+                moves.due(step, timer.key)
             case TimerKind.SWEEP | TimerKind.DRAIN:
                 (sweeps if timer.kind is TimerKind.SWEEP else drains).due(step, timer.key)
             case TimerKind.UNKNOWN:

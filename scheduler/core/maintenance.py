@@ -26,11 +26,14 @@ ACCEPTED_S = 300.0
 
 def schedule(step: Step, agent_id: str, window: Window | None) -> None:
     """Note an agent's maintenance by the master's word; None: it has none, or no longer."""
+    before = step.state.scheduled.get(agent_id)
     if window is not None:
         step.state.scheduled[agent_id] = window
     else:
         step.state.scheduled.pop(agent_id, None)
     _put_in_force(step, agent_id)
+    if before != window and drains.window(step.state, agent_id) is not None:
+        due(step, agent_id)  # what waits for an error budget there waits no longer, or again
 
 
 def review(step: Step, hostname: str) -> None:

@@ -10,7 +10,7 @@ from eratos.common.resources import Resources
 from eratos.marathon import ids
 from eratos.marathon.app import App
 
-from . import groups, hosts, maintenance, ordinals, placement, requirements, runs, status_updates, sweeps, volumes
+from . import groups, hosts, maintenance, moves, ordinals, placement, requirements, runs, status_updates, sweeps, volumes
 from .actions import Accept, Decline, Launch, Revive, Suppress
 from .instances import NOWHERE, Instance
 from .mesos_types import Offer, TaskState
@@ -75,7 +75,10 @@ def place(step: Step) -> None:
         drained=state.drains.keys(),
     )
     made = _Pass(candidates, _Dependencies(state), PASS_BYTES)
-    misfit, limited = state.brake.engaged, False
+    status_updates.stop_all(step, moves.leaving(step, candidates))
+    for host, launch in moves.place(step, candidates):
+        made.accepted.setdefault(host.agent.agent_id, (host, []))[1].append(launch)
+    misfit, limited = state.brake.engaged or moves.wanted(step), False
     for app_id in _in_turn(step):
         launches = state.launches_of(app_id)
         try:
@@ -305,6 +308,7 @@ def ask(step: Step) -> None:
         return
     # While the brake is engaged an offer is a sign of life, and whoever rebalances wants to know what agents there are.
     wanting = state.brake.engaged or state.looking or any(sweeps.wanted(step, record) for record in state.sweeps.values())
+    wanting = wanting or moves.wanted(step)
     depended_on = _Dependencies(state)
     for app_id in state.in_need:
         try:

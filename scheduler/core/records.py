@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eratos.common import names
 from eratos.marathon.app import App
@@ -152,7 +152,8 @@ class VolumeState(enum.Enum):
 
     NEW = "new"  #: its executor may still have to make it
     MADE = "made"  #: an instance has run with it: where it is missing, data is missing
-    LEFT = "left"  #: its host was away for so long that its instance began anew elsewhere; no instance gets it any more
+    LEFT = "left"  #: its instance began anew elsewhere, or was moved with a copy of it; no instance gets it any more
+    COPYING = "copying"  #: a task copies another one into it; no instance gets it before that has ended well
     DELETING = "deleting"  #: a user wants it destroyed, and its host has not said yet that it is
 
 
@@ -176,11 +177,20 @@ class VolumeRecord:
     task_id: str = ""  #: the one task that may write to it: nobody else may before that has ended
     executor_id: str = ""  #: whose task that was, or the last one
     released_at: float = 0.0  #: when an instance had it last; 0: one has it
-    message: str = ""  #: why it could not be destroyed yet
+    message: str = ""  #: why it could not be destroyed yet, or why the last move came to nothing
+    move_since: float = 0.0  #: since when its slot is to be moved to another host; 0: it is not
+    move_to: str = ""  #: the name of that host; empty: whichever has room, until it is chosen
+    move_begun: float = 0.0  #: since when nothing is launched with it for that; 0: its instance runs on
+    move_wipe: bool = False  #: it is destroyed once the instance is ready with the copy; else it is left
+    copy_of: str = ""  #: the volume that it is or was copied from
 
     @property
     def key(self) -> str:
         return VOLUMES + self.volume_id
+
+    def staying(self) -> VolumeRecord:
+        """Return it without a move."""
+        return replace(self, move_since=0.0, move_to="", move_begun=0.0, move_wipe=False)
 
 
 @dataclass(frozen=True, slots=True)

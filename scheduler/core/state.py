@@ -134,6 +134,26 @@ class WantedHosts(NamedTuple):
     verdicts: Verdicts  #: on its constraints; no host counts as closed because a round was too short to look at it
 
 
+class MovePhase(enum.Enum):
+    """How far the move of a slot is."""
+
+    HOST = "host"  #: no host has offered enough yet, and its instance runs on
+    STOP = "stop"  #: the task that may write has not ended
+    ROOM = "room"  #: the copy waits for the host's next offer
+    COPY = "copy"
+
+
+@dataclass(slots=True)
+class Move:
+    """What is known of a slot's move beside its records; not stored."""
+
+    app_id: str
+    phase: MovePhase | None = None  #: None: nobody has looked yet
+    until: float = 0.0  #: when it is given up, unless it comes further; 0: never
+    lacks: str = ""  #: what the host lacks
+    said: str = ""  #: what its executor last said of the copy
+
+
 @dataclass(slots=True)
 class State:
     """The scheduler's whole knowledge."""
@@ -179,6 +199,7 @@ class State:
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     #: app -> slot -> its volumes by id
     slots: dict[str, dict[str, dict[str, VolumeRecord]]] = field(default_factory=dict)
+    moves: dict[str, Move] = field(default_factory=dict)  #: by slot
     sweeps: dict[str, SweepRecord] = field(default_factory=dict)  #: by host name
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
@@ -224,16 +245,25 @@ class State:
     def keep_volume(self, record: VolumeRecord) -> None:
         """Know a volume, or know it as it is now; its app and its slot never change."""
         self.volumes[record.volume_id] = record
-        self.slots.setdefault(record.app_id, {}).setdefault(record.slot, {})[record.volume_id] = record
+        of_slot = self.slots.setdefault(record.app_id, {}).setdefault(record.slot, {})
+        of_slot[record.volume_id] = record
+        self._index_move(record, of_slot)
 
     def drop_volume(self, volume_id: str) -> None:
         record = self.volumes.pop(volume_id)
         of_app = self.slots[record.app_id]
         del of_app[record.slot][volume_id]
+        self._index_move(record, of_app[record.slot])
         if not of_app[record.slot]:
             del of_app[record.slot]
         if not of_app:
             del self.slots[record.app_id]
+
+    def _index_move(self, record: VolumeRecord, of_slot: Mapping[str, VolumeRecord]) -> None:
+        if any(found.move_since for found in of_slot.values()):
+            self.moves.setdefault(record.slot, Move(record.app_id))
+        else:
+            self.moves.pop(record.slot, None)
 
     def standing(self, app_id: str) -> App | None:
         """Return what a change of an app would be taken back to: of two versions that are wanted the one before."""
@@ -365,6 +395,7 @@ class State:
         assert self.connected or not self.offers, "offers outlived the subscription"
         indexed = {v: r for slots in self.slots.values() for found in slots.values() for v, r in found.items()}
         assert indexed == self.volumes, "volumes are not those of the slots"
+        assert self.moves.keys() == {r.slot for r in self.volumes.values() if r.move_since}, "moves are not those of the volumes"
         taken = [instance.slot for instance in self.instances.values() if instance.slot]
         assert len(taken) == len(set(taken)), f"two instances have the same volumes: {taken}"
         runs = {run.record.path: run for of_job in self.of_job.values() for run in of_job.values()}

@@ -12,7 +12,7 @@ from eratos.common import names
 from eratos.marathon.app import App
 from eratos.marathon.app_parts import UnreachableStrategy
 
-from . import crash_backoff, deployments, hosts, reconcile, runs, sweeps, volumes
+from . import crash_backoff, deployments, hosts, moves, reconcile, runs, sweeps, volumes
 from .actions import Kill, Notice, Reconcile
 from .instances import Instance
 from .launches import Failure
@@ -45,7 +45,7 @@ def status(step: Step, update: TaskStatus) -> None:
     if update.state.terminal:
         sweeps.task_ended(step, update, instance)
     if instance is None:
-        if not sweeps.status(step, update):
+        if not sweeps.status(step, update) and not moves.status(step, update):
             _without_record(step, update)
     else:
         step.reconciliation.answered(instance.instance_id)
@@ -140,6 +140,9 @@ def _alive(step: Step, instance: Instance, update: TaskStatus) -> None:
         watch_launch(step, instance)
     if changes:
         step.put(instance)
+    app = step.state.in_force(instance.app_id) if instance.slot else None
+    if app is not None and instance.ready(app.checked):
+        volumes.ready(step, instance)
     step.touch(instance.app_id)
 
 
@@ -401,6 +404,7 @@ def not_launched(step: Step, task_ids: Iterable[str]) -> None:
     """Take back launches that were stored and never sent: their instances wait again, for another offer."""
     for task_id in task_ids:
         sweeps.not_launched(step, task_id)
+        moves.not_launched(step, task_id)
         instance = instance_of(step, task_id)
         if instance is not None and instance.unanswered:
             agent_id = instance.agent_id

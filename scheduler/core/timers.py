@@ -23,6 +23,7 @@ class TimerKind(enum.Enum):
     RUN = "run"  #: it has waited for as long as it may: run
     VOLUME = "volume"  #: go on with one that is to be destroyed, or whose last task may still write: volume
     RELAUNCH = "relaunch"  #: the host of its volumes has been away for long: waiting instance
+    MOVE = "move"  #: it has come no further for long: slot
     DRAIN = "drain"  #: its deadline: host name
     SWEEP = "sweep"  #: launch it again, or give it up: host name
     RECONCILE = "reconcile"

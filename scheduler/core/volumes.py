@@ -18,7 +18,7 @@ from eratos.common.times import timestamp
 from eratos.marathon.app import App
 
 from . import events
-from .actions import DestroyVolume, Notice, Reconcile, Refusal, Reply
+from .actions import DestroyVolume, Kill, Notice, Reconcile, Refusal, Reply
 from .instances import Instance
 from .records import Stored, VolumeRecord, VolumeState
 from .refusals import Refused
@@ -96,7 +96,7 @@ def _give(step: Step, instance: Instance, slot: str, found: Iterable[VolumeRecor
     instance.slot = slot
     for record in found:
         instance.host = record.hostname
-        _store(step, replace(record, instance_id=instance.instance_id, released_at=0.0))
+        keep(step, replace(record, instance_id=instance.instance_id, released_at=0.0))
 
 
 def survivor(step: Step, ended: Instance, instance: Instance) -> None:
@@ -110,7 +110,7 @@ def release(step: Step, instance: Instance) -> None:
     """Have an instance that is no more have no volumes. Those stay what they are, and the next one may get them."""
     for record in list(step.state.slots.get(instance.app_id, {}).get(instance.slot, {}).values()) if instance.slot else ():
         if record.instance_id == instance.instance_id:
-            _store(step, replace(record, instance_id="", released_at=step.now))
+            keep(step, replace(record, instance_id="", released_at=step.now))
 
 
 def to_launch(step: Step, app: App, instance: Instance) -> list[VolumeRecord]:
@@ -137,12 +137,12 @@ def launched(step: Step, instance: Instance, found: Iterable[VolumeRecord]) -> N
     for record in found:
         instance.slot = record.slot
         instance.volumes += ((record.container_path, record.volume_id),)
-        _store(step, record)
+        keep(step, record)
 
 
 def free(state: State, instance: Instance) -> bool:
-    """Return whether nobody may still write to the volumes of an instance that waits."""
-    return not any(record.task_id for record in of_slot(state, instance.app_id, instance.slot))
+    """Return whether nobody may still write to the volumes of an instance that waits, and they are not being moved."""
+    return not any(record.task_id or record.move_begun for record in of_slot(state, instance.app_id, instance.slot))
 
 
 def running(step: Step, instance: Instance, executor_id: str) -> None:
@@ -151,13 +151,19 @@ def running(step: Step, instance: Instance, executor_id: str) -> None:
         if record.task_id == instance.task_id:
             made = replace(record, state=VolumeState.MADE, executor_id=executor_id or record.executor_id)
             if made != record:
-                _store(step, made)
+                keep(step, made)
+
+
+def ready(step: Step, instance: Instance) -> None:
+    """Note that an instance is ready: what its volumes were copied from is destroyed, where that was asked for with the move."""
+    found = step.state.slots.get(instance.app_id, {}).get(instance.slot, {}).values()
+    destroy(step, [record for record in found if record.state is VolumeState.LEFT and record.move_wipe])
 
 
 def ended(step: Step, task_id: str, found: Iterable[VolumeRecord]) -> None:
     """Note that a task has ended for certain: somebody else may write to those of these volumes that it had."""
     for record in [record for record in found if record.task_id == task_id]:
-        _store(step, replace(record, task_id=""))
+        keep(step, replace(record, task_id=""))
         step.offering.fresh = True  # offers that came before were not looked at for it
         step.touch(record.app_id)
 
@@ -197,7 +203,7 @@ def relaunch_due(step: Step, instance_id: str) -> None:
     app = state.in_force(instance.app_id)
     after_s = app.residency.gives_up_after_s if app is not None and app.residency is not None else None
     waited = instance.away_at and after_s is not None and step.now >= _relaunched_at(step, instance, after_s)
-    if not waited or state.brake.engaged or not state.connected or not away(state, instance.host):
+    if not waited or instance.slot in state.moves or state.brake.engaged or not state.connected or not away(state, instance.host):
         watch(step, instance)
         return
     leave(step, instance)
@@ -209,7 +215,8 @@ def relaunch_due(step: Step, instance_id: str) -> None:
 def leave(step: Step, instance: Instance) -> None:
     """Give up the volumes of an instance, which stay listed: they are on a host that has been away for too long."""
     for record in of_slot(step.state, instance.app_id, instance.slot):
-        _store(step, replace(record, state=VolumeState.LEFT, instance_id="", released_at=step.now))
+        keep(step, replace(record.staying(), state=VolumeState.LEFT, instance_id="", released_at=step.now))
+        discard(step, copies_of(step.state, record))
     about = {"app": instance.app_id, "instance": instance.instance_id, "slot": instance.slot}
     step.notice(Notice("warning", "volumes are left behind, and an instance begins anew with empty ones", about))
 
@@ -220,14 +227,29 @@ def leave(step: Step, instance: Instance) -> None:
 def destroy(step: Step, found: Iterable[VolumeRecord]) -> None:
     """Have volumes destroyed as soon as nobody may write to them; from here on no instance gets them."""
     for record in list(found):
-        if record.state is not VolumeState.DELETING:
-            _store(step, replace(record, state=VolumeState.DELETING, message=""))
+        discard(step, [record] if record.state is VolumeState.COPYING else copies_of(step.state, record))
+        if record.state not in (VolumeState.COPYING, VolumeState.DELETING):
+            keep(step, replace(record.staying(), state=VolumeState.DELETING, message=""))
     for record in list(found):
         instance = holder(step.state, record)
         if instance is not None and instance.waiting and not of_slot(step.state, instance.app_id, instance.slot):
             instance.slot = instance.host = ""  # nothing binds it any more
             step.offering.fresh = True
             step.touch(instance.app_id)
+
+
+def copies_of(state: State, record: VolumeRecord) -> list[VolumeRecord]:
+    """Return what is being copied from a volume."""
+    of_slot = state.slots.get(record.app_id, {}).get(record.slot, {})
+    return [found for found in of_slot.values() if found.state is VolumeState.COPYING and found.copy_of == record.volume_id]
+
+
+def discard(step: Step, copies: Iterable[VolumeRecord]) -> None:
+    """End copies that nobody will have, and have what there is of them destroyed: what they are copied from is as it was."""
+    for record in copies:
+        if record.task_id:
+            step.call(Kill(record.task_id, record.agent_id))  # should it get lost, the task is one without a record
+        keep(step, replace(record, state=VolumeState.DELETING))
 
 
 def of_instances(state: State, instances: Iterable[Instance]) -> list[VolumeRecord]:
@@ -249,6 +271,9 @@ def carry_out(step: Step, token: int, command: events.DeleteVolume) -> Reply:
     record = step.state.volumes.get(command.volume_id)
     if record is None:
         raise Refused(Refusal.NOT_FOUND, f"Volume '{command.volume_id}' does not exist")
+    if record.state is VolumeState.COPYING:
+        message = f"volume {record.volume_id} is a copy in the making: eratos move --cancel {record.app_id} ends it"
+        raise Refused(Refusal.NOT_POSSIBLE, message)
     instance = holder(step.state, record)
     if instance is not None and not instance.waiting and record.task_id:
         message = (
@@ -257,7 +282,7 @@ def carry_out(step: Step, token: int, command: events.DeleteVolume) -> Reply:
         raise Refused(Refusal.NOT_POSSIBLE, message)
     destroy(step, [record])
     if command.forget:
-        _forget(step, record)
+        forget(step, record)
     return Reply(token)
 
 
@@ -289,20 +314,21 @@ def destroyed(step: Step, event: events.VolumeDestroyed) -> None:
         step.notice(
             Notice("info", "volume destroyed", {"volume": record.volume_id, "app": record.app_id, "host": record.hostname})
         )
-        _forget(step, record)
+        forget(step, record)
     elif event.error != record.message:
         record = replace(record, message=event.error)
         step.state.keep_volume(record)
         step.store(record.key, record)
 
 
-def _forget(step: Step, record: VolumeRecord) -> None:
+def forget(step: Step, record: VolumeRecord) -> None:
     step.timers.clear(Timer(TimerKind.VOLUME, record.volume_id))
     step.state.drop_volume(record.volume_id)
     step.forget(record.key)
 
 
-def _store(step: Step, record: VolumeRecord) -> None:
+def keep(step: Step, record: VolumeRecord) -> None:
+    """Have a volume known and stored as it is now."""
     if step.state.volumes.get(record.volume_id) != record:
         step.state.keep_volume(record)
         step.store(record.key, record)
@@ -338,7 +364,7 @@ def awaited(state: State, app: App) -> list[Awaited]:
     """Return for which hosts waiting instances wait because their volumes are there, and these hosts are away or not free."""
     by_host: dict[str, list[Instance]] = {}
     for instance in state.fleet(app.id).waiting.values():
-        if instance.slot:
+        if instance.slot and instance.slot not in state.moves:  # of moves there is more to say
             by_host.setdefault(instance.host, []).append(instance)
     found = []
     for hostname, instances in sorted(by_host.items()):

@@ -11,7 +11,10 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+from eratos.common.payload import TaskPayload
 
 from .settings import ExecutorSettings
 
@@ -69,6 +72,13 @@ class ExecutorInfos:
         if self._settings.data is not None:
             whole["data"] = base64.b64encode(self._settings.data(agent_id)).decode("ascii")
         return whole
+
+    def with_keys(self, payload: TaskPayload) -> TaskPayload:
+        """Return an instruction with the keys that its executor needs to carry it out, and that the core does not have."""
+        key = self._settings.volume_key
+        if not payload.copies:
+            return payload
+        return replace(payload, copies=tuple(replace(c, key=key(c.agent_id, c.source)) for c in payload.copies))
 
     def known(self, executor_id: str) -> Wire | None:
         """Return the definition behind an id, or None where it is not one of ours or no longer known."""

@@ -211,7 +211,7 @@ class OfferBook:
             resources = _take(pool, launch.payload.resources, ports, launch.payload.accepts)
             if resources is None:
                 raise CannotAccept(f"task {launch.task_id} does not fit into offers {', '.join(call.offer_ids)}")
-            tasks.append(translate.task_info(launch.payload, call.agent_id, executor, resources))
+            tasks.append(translate.task_info(self._infos.with_keys(launch.payload), call.agent_id, executor, resources))
         return tasks
 
     def _executor(self, offers: Iterable[Mapping[str, Any]], pool: Pool) -> Wire:

@@ -30,6 +30,7 @@ class ExecutorSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = EXECUTOR_RESOURCES  #: its own, beside those of its tasks (rule 74)
     data: Callable[[str], bytes] | None = None  #: by the agent's id: what its executor alone gets to know
+    volume_key: Callable[[str, str], str] = lambda agent_id, volume_id: ""  #: by which the executor on an agent gives a volume
     data_name: str = ""  #: other data has another name: executors that have the one and the other are not the same
     shutdown_grace_s: float = 60.0  #: asked of the agent on SHUTDOWN; not guaranteed (rule 67)
 

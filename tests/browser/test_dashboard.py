@@ -13,10 +13,12 @@ from support.played_fleet import CHECK, PlayedFleet, Served
 from support.played_parts import add_parts
 from support.waiting import until
 
+from eratos.common.names import service_name
 from eratos.scheduler.access import credentials
 from eratos.scheduler.access.authenticator import Authenticator, CredentialsFile
 from eratos.scheduler.access.roles import Grant
-from eratos.scheduler.core.events import PutApps
+from eratos.scheduler.core.error_budget import ServiceFigures
+from eratos.scheduler.core.events import FiguresSeen, PutApps
 
 expect.set_options(timeout=SHOWN_MS)
 
@@ -293,3 +295,27 @@ def test_the_timeline_begins_before_the_page_and_goes_on(page: Page, fleet: Play
     page.get_by_label("Filter events").fill("status 9")
     expect(page.get_by_text("An instance of /shop/pay failed")).to_be_visible()
     expect(page.get_by_text("/bank/vault")).to_have_count(0)
+
+
+def test_an_app_shows_its_error_budget_as_it_is_spent_and_what_its_instances_take(
+    page: Page, fleet: PlayedFleet, url: str
+) -> None:
+    budget = {"errorBudget": {"objective": 99, "window": "1h"}}
+    fleet.put(an_app("/shop/budget", 2, labels={"HAPROXY_0_VHOST": "shop.test"}, eratos=budget))
+
+    def count(requests: int, failed: int) -> None:
+        fleet.handle(FiguresSeen((), services=(ServiceFigures("b1", service_name("/shop/budget"), requests, failed),)))
+
+    count(0, 0)
+    count(1000, 4)
+    page.goto(f"{url}/#/app?id=%2Fshop%2Fbudget")
+    live(page)
+    card = page.locator("section").filter(has=page.get_by_role("heading", name="Error budget: 99% in 1h"))
+    expect(card).to_contain_text("60% left: 4 of 1,000 requests failed, 10 may")
+    # Nobody plays the executors here, and what is not known is no 0.
+    expect(page.get_by_role("columnheader", name="CPU, memory")).to_be_visible()
+    expect(page.get_by_text("? CPU").first).to_be_visible()
+    count(1000, 15)
+    expect(card).to_contain_text("Spent, and 50% beyond it")
+    expect(card).to_contain_text("what is planned waits")
+    assert serious_faults(page) == []

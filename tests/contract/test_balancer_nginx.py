@@ -50,8 +50,10 @@ def test_hosts_and_paths_lead_to_their_apps(rig: Rig) -> None:
     rig.register(9020, app="cart", meta={"haproxy-path": "/cart"})
     rig.register(9021, app="deep", meta={"haproxy-path": "/cart/deep/"})
     rig.register(9022, app="shop", meta={"haproxy-vhost": "Shop.example, www.shop.example"})
+    rig.register(9024, app="wild", meta={"haproxy-vhost": "*.example"})
     rig.register(9023, app="shop-api", meta={"haproxy-vhost": "shop.example", "haproxy-path": "/a+b.c"})
     await_ports(rig, "/a+b.c/x", 9023, host="shop.example")
+    await_ports(rig, "/", 9024, host="other.example")
     expected = {
         ("", "/cart"): 9020,
         ("", "/cart/x?y"): 9020,
@@ -61,6 +63,7 @@ def test_hosts_and_paths_lead_to_their_apps(rig: Rig) -> None:
         ("www.shop.example", "/a+b.c/x"): 9022,
         ("shop.example", "/a+b.c?/cart/"): 9023,
         ("shop.example", "/a+bxc"): 9022,
+        ("other.example", "/cart"): 9024,
     }
     assert {(host, path): rig.get(path, host).port for host, path in expected} == expected
     assert rig.get("/carton").port in PORTS

@@ -57,9 +57,11 @@ def test_of_all_routes_that_match_the_first_by_weight_host_and_depth_is_taken(ri
         9004: {"haproxy-vhost": "a.example", "haproxy-path": "/x"},
         9005: {"haproxy-vhost": "b.example", "haproxy-path": "/only"},
         9006: {"haproxy-path": "/heavy", "haproxy-backend-weight": "9"},
+        9007: {"haproxy-vhost": "*.example"},
+        9008: {"haproxy-vhost": "*.example", "haproxy-path": "/wild"},
     }.items():
         rig.register(port, app=f"app{port}", meta=meta)
-    until(lambda: rig.get("/heavy").body.startswith("9006"), 10, "the last app is there")
+    until(lambda: rig.get("/wild", "z.example").body.startswith("9008"), 10, "the last app is there")
     expected = {
         ("", "/"): 9000,
         ("", "/xy"): 9000,
@@ -71,9 +73,16 @@ def test_of_all_routes_that_match_the_first_by_weight_host_and_depth_is_taken(ri
         ("a.example", "/x/y"): 9004,
         ("a.example.evil", "/"): 9000,
         ("b.example", "/only/this"): 9005,
-        ("b.example", "/x/y"): 9002,
+        ("b.example", "/x/y"): 9007,
         ("a.example", "/heavy/"): 9006,
         ("b.example", "/heavy"): 9006,
+        ("c.example", "/"): 9007,
+        ("C.Example:8000", "/wild/x"): 9008,
+        ("c.example", "/heavy"): 9006,
+        ("a.example", "/wild"): 9003,
+        ("b.example", "/wild"): 9008,
+        ("d.c.example", "/"): 9000,
+        ("example", "/"): 9000,
     }
     assert {(host, path): rig.get(path, host).port for host, path in expected} == expected
     # One that names no path, and one that names no host.

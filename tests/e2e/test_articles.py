@@ -51,8 +51,11 @@ def test_the_blog_keeps_what_was_written_wherever_its_database_goes(cluster: Clu
         assert "An error" not in walked.told(restored, "^HTTP/1.1 200", WRITTEN)
 
         move, moved = walked.blocks("To another host")
-        assert "agent2" in walked.walk(move)
-        address = cluster.agent_ip("agent2")
+        (container,) = cluster.containers("/blog/db").values()
+        (other,) = {"agent1", "agent2"} - {cluster.host_of(container)}
+        walked.walk("eratos app wait /blog/db /blog/replica")
+        assert other in walked.walk(move)
+        address = cluster.agent_ip(other)
         walked.told(moved, "^HTTP/1.1 200", WRITTEN, f"Master_Host: {address}", "Slave_IO_Running: Yes")
         cluster.assert_kept("/blog/web", containers)
         (tidy,) = walked.blocks("Tidy up")

@@ -29,16 +29,25 @@ APP: dict[str, Any] = {
 }
 
 
-def volumes(cluster: Cluster) -> list[dict[str, Any]]:
+def volumes(cluster: Cluster, app_id: str = "/kept") -> list[dict[str, Any]]:
     found = cluster.any_api("GET", "/v2/volumes").json()["volumes"]
-    return [volume for volume in found if volume["appId"] == APP["id"]]
+    return [volume for volume in found if volume["appId"] == app_id]
 
 
-def lines(cluster: Cluster, count: int) -> tuple[str, str, list[str]]:
+def begun(cluster: Cluster, move: dict[str, Any]) -> dict[str, Any]:
+    """Begin a move; AssertionError where it is not possible yet, as under deployment."""
+    answer = cluster.any_api("POST", "/v2/moves", move)
+    if "is being moved already" in answer.text:  # it was, and nobody answered
+        answer = cluster.any_api("GET", "/v2/moves")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json()["moves"][0])
+
+
+def lines(cluster: Cluster, count: int, app_id: str = "/kept") -> tuple[str, str, list[str]]:
     """Wait for the one task that runs, and for so many lines in its file; return it, its host and the lines."""
 
     def written() -> tuple[str, str, list[str]]:
-        running = cluster.containers(APP["id"])
+        running = cluster.containers(app_id)
         assert len(running) == 1, f"there run {sorted(running)}"
         ((task, container),) = running.items()
         found = docker("exec", container, "sh", "-c", "cat /data/tasks 2>/dev/null || true").split()
@@ -67,3 +76,22 @@ def test_data_stays_with_its_app_on_its_host_until_it_is_wiped(cluster: Cluster)
         cluster.any_api("DELETE", "/v2/apps/kept?wipe=true")
     until(lambda: not volumes(cluster), SOON_S, "its volume is destroyed")
     assert not [name for name in cluster.worker_volumes() if "eratos-kept-" in name]
+
+
+def test_an_instance_moves_to_another_host_with_all_rows_that_it_has_written(cluster: Cluster):
+    app = {**APP, "id": "/moved", "cmd": f"[ -e /data/rows ] || seq 100000 > /data/rows; {WRITES}"}
+    known = lambda: {agent["host"] for agent in cluster.any_api("GET", "/v2/overview").json()["agents"]}  # noqa: E731
+    try:
+        cluster.apply(app)
+        task, host, _ = lines(cluster, 1, app["id"])
+        other = until(lambda: sorted(known() - {host}), SOON_S, "another host is known")[0]
+        asked = until(lambda: begun(cluster, {"app": "/moved", "to": other, "wipe": True}), SOON_S, "the move has begun")
+        assert (asked["from"], asked["to"]) == (host, other)
+        second, there, found = lines(cluster, 2, app["id"])
+        assert there == other and found == [task, second]
+        container = cluster.containers(app["id"])[second]
+        assert docker("exec", container, "sh", "-c", "wc -l </data/rows; tail -n1 /data/rows").split() == ["100000"] * 2
+        until(lambda: [v["host"] for v in volumes(cluster, app["id"])] == [other], SOON_S, "the old volume is destroyed")
+    finally:
+        cluster.any_api("DELETE", "/v2/apps/moved?wipe=true&force=true")
+    until(lambda: not volumes(cluster, app["id"]), SOON_S, "its volume is destroyed")

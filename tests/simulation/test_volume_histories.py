@@ -136,9 +136,9 @@ class VolumeWorld(SlowWorld):
 
 
 class VolumeHistories(PlayedTasks):
-    def __init__(self) -> None:
+    def __init__(self, world: VolumeWorld | None = None) -> None:
         super().__init__()
-        self.world: VolumeWorld = VolumeWorld()
+        self.world: VolumeWorld = world or VolumeWorld()
         for agent in self.world.agents.values():
             agent.capacity = Resources(cpus_m=2000, mem_mib=4096, disk_mib=10_000)
         self.world.subscribe()

@@ -145,7 +145,7 @@ def test_both_vocabularies_go_together_unless_they_differ() -> None:
 def test_a_path_of_a_host_weighs_more_than_the_host_unless_stated_otherwise() -> None:
     host, path = {"HAPROXY_0_VHOST": "a.example"}, {"HAPROXY_0_PATH": "/a"}
     given = (host, path, host | path, host | path | {"HAPROXY_0_BACKEND_WEIGHT": "0"}, host | {"HAPROXY_0_BACKEND_WEIGHT": "5"})
-    assert [app(**labels).routings[0].weight for labels in given] == [0, 0, 1, 0, 5]
+    assert [(routing := app(**labels).routings[0]).weight((*routing.hosts, "")[0]) for labels in given] == [0, 0, 1, 0, 5]
 
 
 def test_a_tcp_service_is_offered_on_its_service_port() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -199,12 +200,22 @@ def test_only_frontends_whose_apps_ask_for_lines_pay_for_them() -> None:
 
 def test_nothing_that_no_route_asks_for_is_asked_of_a_request() -> None:
     by_host = "req.hdr(host),host_only,lower,concat(/),map_beg(/s/routes.map)"
+    by_wildcard = "req.hdr(host),host_only,lower,regsub(^[^.]+,*),concat(/),map_beg(/s/routes.map)"
     deep = "req.hdr(host),host_only,lower,concat(/,txn.path),map_beg(/s/routes.map)"
     path = "http-request set-var(txn.path) path,concat(/)"
     for routes, expected in (
         ({}, ["default_backend eratos:none"]),
         ({"/": ("a", 0)}, ["default_backend a"]),
         ({"h/": ("b", 0), "/": ("a", 0)}, [f"use_backend %[{by_host}]", "default_backend a"]),
+        (
+            {"*.h/": ("b", 0)},
+            [
+                f"http-request set-var(txn.backend) {by_host}",
+                f"http-request set-var(txn.backend) {by_wildcard} unless {{ var(txn.backend) -m found }}",
+                "use_backend %[var(txn.backend)] if { var(txn.backend) -m found }",
+                "default_backend eratos:none",
+            ],
+        ),
         ({"h/x/": ("b", 0)}, [path, f"use_backend %[{deep}]", "default_backend eratos:none"]),
         ({"/x/": ("b", 0)}, [path, "use_backend %[var(txn.path),map_beg(/s/routes.map)]", "default_backend eratos:none"]),
         (
@@ -236,24 +247,44 @@ def looked_up(found: Rendered, host: str, path: str) -> str:
 
     rule = "\n".join(rules(found))
     by_host = longest(f"{host}/{path}/") if "host_only" in rule else ""
+    if not by_host and "regsub" in rule:
+        by_host = longest(f"{re.sub('^[^.]+', '*', host, count=1)}/{path}/")
     by_path = longest(f"{path}/") if "%[var(txn.path)" in rule else ""
     return by_host or by_path or rule.rpartition(" ")[2]
 
 
+def matches(route: str, host: str) -> bool:
+    """Return whether a route's host is the one of a request, by its definition."""
+    return route in ("", host, f"*.{host.partition('.')[2]}")
+
+
 KEYS = ["/", "/x/", "/x/y/", "h/", "h/x/", "h/x/y/"]
+WILDCARDS = ["*.h/", "*.h/x/", "a.h/", "a.h/x/", "/x/"]
 
 
-@pytest.mark.parametrize("keys", [KEYS, KEYS[1:], [*KEYS[1:3], "h/x/"], ["/x/", "h/"], ["/", "h/x/y/"], ["/x/y/", "h/x/"]])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        KEYS,
+        KEYS[1:],
+        [*KEYS[1:3], "h/x/"],
+        ["/x/", "h/"],
+        ["/", "h/x/y/"],
+        ["/x/y/", "h/x/"],
+        WILDCARDS,
+        [*WILDCARDS[1:3], "/", "/x/"],
+    ],
+)
 def test_a_request_gets_the_first_of_the_routes_that_match_it_whatever_they_weigh(keys: list[str]) -> None:
     for weights in product((0, 1, 2)[: 8 - len(keys)], repeat=len(keys)):
         routes = {key: (name, weight) for key, name, weight in zip(keys, "abcdef", weights, strict=False)}
         served = model(*"abcdef", routes=routes)
         found = render(served, SETTINGS)
-        for host, path in product(("h", "other", "hh"), ("/", "/x", "/x/", "/x/y", "/x/y/z", "/xy", "/z")):
+        for host, path in product(("h", "other", "hh", "a.h", "b.h", "b.a.h"), ("/", "/x", "/x/", "/x/y", "/x/y/z", "/xy", "/z")):
             matching = [
                 name
                 for route_host, route_path, name in order(served.routes)
-                if route_host in ("", host) and f"{path}/".startswith(route_path)
+                if matches(route_host, host) and f"{path}/".startswith(route_path)
             ]
             assert looked_up(found, host, path) == next(iter(matching), "eratos:none"), (weights, host, path)
 

@@ -46,6 +46,8 @@ def holders(claims: dict[str, Claim]) -> dict[str, str]:
         ({"vhost": "a.example, b.example,a.example"}, {"a.example/": 0, "b.example/": 0}, {}),
         ({"vhost": "a.example", "path": "/"}, {"a.example/": 0}, {}),
         ({"vhost": "a.example", "path": "/x"}, {"a.example/x/": 1}, {}),
+        ({"vhost": "*.example,a.example", "path": "/x"}, {"*.example/x/": 0, "a.example/x/": 1}, {}),
+        ({"vhost": "*.example", "path": "/x", "backend_weight": "3"}, {"*.example/x/": 3}, {}),
         ({"vhost": "a.example", "path": "/x", "backend_weight": "0"}, {"a.example/x/": 0}, {}),
         ({"vhost": "a.example", "backend_weight": "-1"}, {"a.example/": -1}, {}),
         ({"backend_weight": "7"}, {"/": -2}, {}),
@@ -69,6 +71,10 @@ def test_what_a_service_claims(meta: dict[str, str], routes: dict[str, int], por
         ({"path": "/x }\n  http-request deny"}, 'app: path "/x }\\n  http-request deny"'),
         ({"path": "cart"}, 'app: path "cart"'),
         ({"vhost": "a b"}, 'app: host "a b"'),
+        ({"vhost": "*"}, 'app: host "*"'),
+        ({"vhost": "*.*.example"}, 'app: host "*.*.example"'),
+        ({"vhost": "a.*.example"}, 'app: host "a.*.example"'),
+        ({"vhost": "*a.example"}, 'app: host "*a.example"'),
         ({"vhost": 'a"b'}, 'app: host "a\\"b"'),
         ({"vhost": "a" * 254}, f'app: host "{"a" * 254}"'),
         ({"mode": "udp"}, 'app: mode "udp" is not supported, only http and tcp'),
@@ -451,9 +457,12 @@ def test_routes_are_asked_the_heaviest_first_then_hosts_then_the_deeper() -> Non
         deep=one(path="/x/y"),
         host=one(vhost="a.example"),
         hostpath=one(vhost="a.example", path="/x"),
+        wildcard=one(vhost="*.example"),
+        wildcardpath=one(vhost="*.example", path="/x"),
         heavy=one(path="/heavy", backend_weight="5"),
     )
-    assert [name for _, _, name in order(found.routes)] == ["heavy", "hostpath", "host", "deep", "path", "default"]
+    names = ["heavy", "hostpath", "host", "wildcardpath", "wildcard", "deep", "path", "default"]
+    assert [name for _, _, name in order(found.routes)] == names
     assert order(found.routes)[1] == ("a.example", "/x/", "hostpath")
 
 

@@ -47,7 +47,7 @@ MAY = {
 #: Endpoints of the role "view" that are about no app: whoever may view anything may use them, and lists show what they may view.
 ABOUT_NO_APP = {
     *("/v2/apps", "/v2/tasks", "/v2/info", "/v2/leader", "/v2/deployments", "/v2/queue", "/v2/plugins"),
-    *("/v2/pods", "/v2/pods/::status", "/v2/needs", "/v1/jobs", "/v0/scheduled-jobs", "/v2/quotas", "/v2/volumes"),
+    *("/v2/pods", "/v2/pods/::status", "/v2/needs", "/v1/jobs", "/v0/scheduled-jobs", "/v2/quotas", "/v2/volumes", "/v2/moves"),
     *("/v2/logs", "/v2/overview", "/v2/balancers", "/v2/requests/{request_id}", "/v2/usage", "/v2/whoami"),
     *("/v2/events", "/v2/groups", "/v2/groups/apps", "/v2/groups/versions", "/v2/groups/versions/{version}"),
 }
@@ -74,6 +74,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("patch", "/v2/apps/{app_id}"): APP,
     ("patch", "/v2/groups/{group_id}"): {"enforceRole": False},
     ("put", "/v2/quotas/{group_id}"): {"instances": 100},
+    ("post", "/v2/moves"): {"app": "/shop/cart"},
     ("put", "/v2/drains/{host}"): {"deadlineSeconds": 600},
     ("post", "/logging"): {"logger": "eratos.test", "level": "info"},
     ("post", "/v2/groups"): {"id": "/shop/new", "apps": [{**APP, "id": "x"}]},

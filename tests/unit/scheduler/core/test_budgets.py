@@ -263,9 +263,13 @@ def test_a_host_that_goes_at_a_known_time_is_emptied_whatever_is_left_of_the_bud
     assert moving(core) == len([i for i in core.state.with_task() if i.hostname == "host-a1"])
 
 
-def test_the_masters_maintenance_is_not_held() -> None:
+@pytest.mark.parametrize("drained", [True, False])
+def test_the_masters_maintenance_is_not_held(drained: bool) -> None:
     core = Counted()
     core.spend()
+    if drained:
+        core.command(events.PutDrain("host-a1"))
+        assert moving(core) == 0
     core.handle(events.InverseOffersReceived((InverseOffer("io1", "a1", Window(core.now + 10)),)))
     assert moving(core)
 
@@ -292,13 +296,21 @@ def test_what_crashes_is_replaced_whatever_is_left_of_the_budget() -> None:
 
 
 def test_autoscaling_goes_up_and_not_down() -> None:
-    policy = {"min": 1, "max": 9, "target": {"requestsPerSecond": 1}}
+    target = {"requestsPerSecond": 100}
+    policy = {"min": 1, "max": 9, "target": target, "stabilizationWindowSeconds": 0, "cooldownSeconds": 0}
     core = Counted(budgeted(eratos={"autoscale": policy}))
     core.spend()
-    app = core.state.apps["/web"]
-    assert scaling.halt(core.state, app, 3) == SENTENCE
-    assert scaling.halt(core.state, app, 5) == ""
-    assert scaling.halt(core.state, app) == ""
+    assert scaling.halt(core.state, core.state.apps["/web"], 5) == ""
+    assert scaling.halt(core.state, core.state.apps["/web"], 3) == SENTENCE
+    # Nothing comes to any of them, for longer than figures are averaged over.
+    rows = tuple(ServerFigures("b1", names.service_id(i.task_id), 0, 0, 0) for i in core.state.with_task())
+    for _ in range(20):
+        core.look(servers=rows)
+    assert core.state.apps["/web"].instances == 4
+    core.restore()
+    for _ in range(20):
+        core.look(servers=rows)
+    assert core.state.apps["/web"].instances < 4
 
 
 def test_it_is_stored_once_a_minute_and_at_once_when_it_turns() -> None:

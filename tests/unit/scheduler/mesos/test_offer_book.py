@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.mesos_master import some_resources
 
-from eratos.common.payload import DiscoveryPort, Port, TaskPayload
+from eratos.common.payload import DiscoveryPort, Port, TaskPayload, VolumeCopy
 from eratos.common.resources import Resources
 from eratos.scheduler.core.actions import Accept, Launch
 from eratos.scheduler.mesos import translate
@@ -240,6 +240,19 @@ def test_each_agents_executor_is_given_what_is_its_alone_and_always_the_same() -
     assert given[0] == given[1]  # Mesos refuses a task whose executor differs from the one that runs
     assert base64.b64decode(given[0]["data"]) == b"key of a-1"
     assert "key of" not in str(given[0]["command"])
+
+
+def test_a_task_that_copies_gets_the_key_of_each_volume_at_its_source_and_others_get_none() -> None:
+    settings = dataclasses.replace(EXECUTOR, volume_key=lambda agent_id, volume_id: f"key of {volume_id} on {agent_id}")
+    book, _ = a_book(settings)
+    book.add(an_offer("o-1", [cpus(1), mem(512)]))
+    accept = an_accept("o-1", tasks=2)
+    copies = tuple(VolumeCopy(name, "h1", "a-9", f"{name}-2", "data") for name in ("v1", "v2"))
+    first = dataclasses.replace(accept.launches[0], payload=dataclasses.replace(accept.launches[0].payload, copies=copies))
+    infos = book.task_infos(dataclasses.replace(accept, launches=(first, accept.launches[1])), "f-1")
+    sent = [TaskPayload.from_bytes(base64.b64decode(info["data"])).copies for info in infos]
+    assert [copy.key for copy in sent[0]] == ["key of v1 on a-9", "key of v2 on a-9"] and sent[1] == ()
+    assert "key of" not in repr(sent)
 
 
 def test_other_keys_make_another_executor() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -313,6 +314,19 @@ def test_a_volume_is_stored_under_its_own_name() -> None:
     assert codec.decode_all([(VOLUME.key, data)]).volumes == (VOLUME,)
     assert json.loads(data)["record"]["state"] == "made"
     assert list(codec.decode_all([(VOLUMES + "other", data)]).spoilt) == [VOLUMES + "other"]
+
+
+def test_a_volume_of_before_there_were_moves_is_read_as_one_that_stays() -> None:
+    """Never change these bytes: they lie in users' stores."""
+    data = (
+        b'{"schema":5,"record":{"volume_id":"eratos-db-1","app_id":"/db","slot":"s1","container_path":"data","size_mib":10,'
+        b'"agent_id":"S1","hostname":"h1","created_at":1.5,"state":"made","instance_id":"db.instance-1","task_id":"db.t",'
+        b'"executor_id":"e1","released_at":0.0,"message":""}}'
+    )
+    assert codec.decode_all([(VOLUME.key, data)]).volumes == (VOLUME,)
+    moved = replace(VOLUME, move_since=1.0, move_to="h2", move_begun=2.0, move_wipe=True, copy_of="eratos-db-0")
+    assert codec.decode_all([(VOLUME.key, codec.encode(VOLUME.key, moved))]).volumes == (moved,)
+    assert moved.staying() == replace(VOLUME, copy_of="eratos-db-0")
 
 
 def test_a_host_to_sweep_is_stored_under_its_name() -> None:

@@ -1,0 +1,448 @@
+"""Instances with persistent volumes that are moved to another host, with copies of these. Pure.
+
+A move concerns a slot, and stands in the records of its volumes, so that the next leader goes on with it. It has these phases
+(:class:`.state.MovePhase`), which follow from the records alone: it waits for a host that offers enough, while the instance
+runs on; the instance is stopped; a task without a container that copies (ADR 47) is launched on the host; it copies.
+
+Until that task has ended well the old volumes count, and whatever happens instead ends the move: the copies are destroyed, and
+the instance starts where it was. Once it has, one write makes the copies the slot's volumes, and the old ones are left. So at
+any time one volume counts, which is on the one host where the instance may start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from eratos.common import names
+from eratos.common.payload import TaskPayload, VolumeCopy
+from eratos.marathon.app import App
+
+from . import volumes
+from .actions import Launch, Notice, Refusal
+from .constraints import Constraints
+from .events import CancelMoves, MoveVolumes
+from .instances import Instance
+from .mesos_types import TaskState, TaskStatus
+from .placement import Candidates, Host, Pack, Spread, refuse
+from .records import VolumeRecord, VolumeState
+from .refusals import Refused
+from .state import Move, MovePhase, State
+from .step import Step
+from .timers import Timer, TimerKind
+
+#: How long a host with room is waited for while the instance runs on, and how long for the chosen one once it is stopped.
+HOST_S: Final = 600.0
+ROOM_S: Final = 120.0
+#: How long a copy may go on without news of it: its executor tells of it every few seconds.
+QUIET_S: Final = 300.0
+#: Instances that are named where one has to be chosen.
+NAMED_MOST: Final = 10
+_ENDS: Final = {MovePhase.HOST: HOST_S, MovePhase.ROOM: ROOM_S, MovePhase.COPY: QUIET_S}
+
+
+# What users ask for ----------------------------------------------------------------------------------------------------------
+
+
+def carry_out(step: Step, command: MoveVolumes | CancelMoves) -> None:
+    """Have an instance moved, or stay. Raises Refused."""
+    if isinstance(command, MoveVolumes):
+        _begin(step, command)
+        return
+    slots = [slot for slot, move in step.state.moves.items() if move.app_id == command.app_id]
+    if not slots:
+        raise Refused(Refusal.NOT_FOUND, f"No instance of '{command.app_id}' is being moved")
+    for slot in slots:
+        _end(step, slot, "it was cancelled")
+
+
+def _begin(step: Step, command: MoveVolumes) -> None:
+    state, app = step.state, step.state.apps.get(command.app_id)
+    if app is None:
+        raise Refused(Refusal.NOT_FOUND, f"App '{command.app_id}' does not exist")
+    if not app.resident:
+        message = (
+            f"app: {app.id} has no persistent volumes (container.volumes), and so nothing to copy: "
+            "a constraint on its host moves it, or eratos agent drain"
+        )
+        raise Refused(Refusal.NOT_POSSIBLE, message)
+    if (change := state.changes.get(app.id)) is not None:
+        message = f"app: {app.id} is being deployed by {change.deployment_id}: wait until that has ended, or cancel it"
+        raise Refused(Refusal.LOCKED, message)
+    instance = _chosen(state, app, command.instance_id)
+    found = volumes.of_slot(state, app.id, instance.slot)
+    if instance.slot in state.moves:
+        message = f"app: {instance.instance_id} is being moved already; eratos move --cancel {app.id} ends that"
+        raise Refused(Refusal.NOT_POSSIBLE, message)
+    if not found or any(record.state is not VolumeState.MADE for record in found):
+        message = f"app: {instance.instance_id} has not run with its volumes yet, so there is nothing to copy: wait until it runs"
+        raise Refused(Refusal.NOT_POSSIBLE, message)
+    source = found[0].hostname
+    if volumes.away(state, source) or instance.state is TaskState.UNREACHABLE:
+        message = (
+            f"app: the volumes of {instance.instance_id} are on {source}, which is away: nobody can copy them before it is back"
+        )
+        raise Refused(Refusal.NOT_POSSIBLE, message)
+    if command.hostname:
+        _check_host(step, app, instance, source, command.hostname)
+    for record in found:
+        moved = replace(record, move_since=step.now, move_to=command.hostname, move_wipe=command.wipe, message="")
+        volumes.keep(step, moved)
+    step.offering.fresh = True
+    about = {"app": app.id, "instance": instance.instance_id, "from": source, "to": command.hostname}
+    step.notice(Notice("info", "an instance is to be moved with its volumes", about))
+
+
+def _chosen(state: State, app: App, instance_id: str) -> Instance:
+    """Return the instance that is to be moved. Raises Refused."""
+    found = [instance for instance in state.instances_of(app.id) if instance.slot and not instance.stopping]
+    if instance_id:
+        found = [instance for instance in found if instance.instance_id == instance_id]
+        if not found:
+            message = f"instance: '{instance_id}' is none of {app.id} that has volumes: eratos task list {app.id} names them"
+            raise Refused(Refusal.NOT_FOUND, message)
+    if not found:
+        message = f"app: {app.id} has no instance with volumes: scale it up first, and it starts on the host of its volumes"
+        raise Refused(Refusal.NOT_POSSIBLE, message)
+    if len(found) > 1:
+        named = ", ".join(sorted(instance.instance_id for instance in found)[:NAMED_MOST])
+        message = f"app: {app.id} has {len(found)} instances with volumes, which move one by one: name one of {named}"
+        raise Refused(Refusal.NOT_POSSIBLE, message)
+    return found[0]
+
+
+def _check_host(step: Step, app: App, instance: Instance, source: str, hostname: str) -> None:
+    """Raise Refused where an instance can surely not be moved to a host."""
+    state = step.state
+    agents = [agent for agent in state.agents.values() if agent.hostname == hostname]
+    if not agents:
+        state.looking = True
+        known = "eratos agents lists those that are; offers were asked for, so one that only idled is known in some seconds"
+        raise Refused(Refusal.NOT_FOUND, f"to: host '{hostname}' is not known: {known}")
+    if hostname == source:
+        raise Refused(Refusal.NOT_POSSIBLE, f"to: {instance.instance_id} is on {hostname} already: name another host")
+    if hostname in state.drains:
+        message = f"to: {hostname} is drained, and takes nothing before eratos agent undrain {hostname}: name another host"
+        raise Refused(Refusal.NOT_POSSIBLE, message)
+    if volumes.away(state, hostname):
+        raise Refused(Refusal.NOT_POSSIBLE, f"to: {hostname} is away: name another host, or wait until it is back")
+    limits = _limits(step, app, instance.slot)
+    violated = limits.violated(agents[-1])
+    if violated is not None:
+        why = limits.explain(violated, agents[-1])
+        raise Refused(Refusal.NOT_POSSIBLE, f"to: constraints of {app.id} do not allow it there ({why}): change them first")
+
+
+# What goes on ----------------------------------------------------------------------------------------------------------------
+
+
+def load(step: Step) -> None:
+    """Go on with what the store held: of a write that was cut off between copies and old volumes the copies count.
+
+    A version before, which leads meanwhile, knows of no moves: then copies are left over, and nobody will have them.
+    """
+    state = step.state
+    volumes.discard(step, [r for r in state.volumes.values() if r.state is VolumeState.COPYING and r.slot not in state.moves])
+    for record in list(state.volumes.values()):
+        old = state.volumes.get(record.copy_of)
+        if record.state is VolumeState.MADE and old is not None and old.state in volumes.USABLE:
+            _leave(step, old)
+
+
+def phase(state: State, app_id: str, slot: str) -> MovePhase:
+    """Return how far a slot's move is."""
+    found = volumes.of_slot(state, app_id, slot)
+    if not any(record.move_begun for record in found):
+        return MovePhase.HOST
+    if any(record.task_id for record in found):
+        return MovePhase.STOP
+    return MovePhase.COPY if _copies(state, app_id, slot) else MovePhase.ROOM
+
+
+def review(step: Step) -> None:
+    """Look whether moves can still go on, and note when each is to be given up."""
+    state = step.state
+    for slot, move in list(state.moves.items()):
+        app, found = state.in_force(move.app_id), volumes.of_slot(state, move.app_id, slot)
+        now_at = phase(state, move.app_id, slot)
+        seen = state.connected and step.now >= step.subscribed_at + volumes.LOOK_S
+        if app is None or not app.resident:
+            _end(step, slot, "its app has no volumes any more")
+        elif now_at is MovePhase.HOST and _abandoned(state, app, slot):
+            _end(step, slot, "its app has no instance for it any more")
+        elif now_at is not MovePhase.COPY and seen and volumes.away(state, found[0].hostname):
+            _end(step, slot, f"its host {found[0].hostname} is away")
+        elif now_at is not move.phase:
+            move.phase, move.lacks, move.said = now_at, "", ""
+            after_s = _ENDS.get(now_at, 0.0)
+            _set_end(step, slot, move, step.now + after_s if after_s else 0.0)
+            step.offering.fresh = True
+
+
+def _set_end(step: Step, slot: str, move: Move, at: float) -> None:
+    move.until = at
+    timer = Timer(TimerKind.MOVE, slot)
+    if at:
+        step.timers.set(timer, at)
+    else:
+        step.timers.clear(timer)
+
+
+def due(step: Step, slot: str) -> None:
+    """Give up a move that has come no further for long, not while nothing can."""
+    state, move = step.state, step.state.moves.get(slot)
+    if move is None or not move.until:
+        return
+    if state.brake.engaged or not state.connected:
+        _set_end(step, slot, move, step.now + ROOM_S)
+        return
+    lacks = f": {move.lacks}" if move.lacks else ""
+    if move.phase is MovePhase.COPY:
+        _end(step, slot, f"nothing was heard of the copy for {QUIET_S:.0f} s")
+    else:
+        _end(step, slot, f"no room was offered for it for {_ENDS[move.phase or MovePhase.HOST]:.0f} s{lacks}")
+
+
+def wanted(step: Step) -> bool:
+    """Return whether offers are wanted."""
+    return not step.state.brake.engaged and any(m.phase in (MovePhase.HOST, MovePhase.ROOM) for m in step.state.moves.values())
+
+
+def leaving(step: Step, candidates: Candidates) -> list[Instance]:
+    """Choose hosts that offer enough for moves that wait for one; return the instances that are to be stopped for it."""
+    state, out = step.state, []
+    for slot, move, app in _at(step, MovePhase.HOST):
+        found = volumes.of_slot(state, move.app_id, slot)
+        if any(record.state is not VolumeState.MADE for record in found):
+            continue  # the definition brought another one meanwhile, with which the instance is starting
+        host = _choose(step, app, slot, move, candidates)
+        if host is None:
+            continue
+        for record in found:
+            volumes.keep(step, replace(record, move_to=host.agent.hostname, move_begun=step.now))
+        instance = _holder(state, app.id, slot)
+        if instance is not None and not instance.waiting:
+            out.append(instance)
+    if out:
+        review(step)
+    return out
+
+
+def _choose(step: Step, app: App, slot: str, move: Move, candidates: Candidates) -> Host | None:
+    """Return the best host for a slot among those that offer enough, and note what the others lack."""
+    found = volumes.of_slot(step.state, app.id, slot)
+    source, to = found[0].hostname, next((record.move_to for record in found if record.move_to), "")
+    others = [i for i in step.state.instances_of(app.id) if not i.waiting and i.slot != slot]
+    packed = (app.placement or step.settings.placement) == "pack"
+    order: Pack | Spread = Pack() if packed else Spread(others)
+    limits, fitting = _limits(step, app, slot), []
+    for host in candidates.on(to) if to else candidates.look(mixed=False):
+        if host.agent.hostname != source and _fits(step, app, host, limits, move, candidates):
+            fitting.append(host)
+    return min(fitting, key=lambda host: (order.instances(order.zone(host)), order.rank(host)), default=None)
+
+
+def place(step: Step, candidates: Candidates) -> Iterator[tuple[Host, Launch]]:
+    """Launch the tasks that copy, each on the host that its slot goes to."""
+    review(step)
+    for slot, move, app in _at(step, MovePhase.ROOM):
+        found = volumes.of_slot(step.state, app.id, slot)
+        limits = _limits(step, app, slot)
+        for host in candidates.on(next(record.move_to for record in found if record.move_begun)):
+            if _fits(step, app, host, limits, move, candidates):
+                yield host, _launch(step, app, found, host)
+                break
+    review(step)
+
+
+def _launch(step: Step, app: App, found: list[VolumeRecord], host: Host) -> Launch:
+    """Store the copies of volumes, and return the launch of the task that makes them: it takes what the instance will."""
+    agent, copy_id = host.agent, names.instance_id(app.id, step.new_id())
+    task_id = names.task_id(copy_id, 1)
+    source = _agent_on(step.state, found[0])
+    copies = []
+    for old in found:
+        new = VolumeRecord(
+            names.volume_name(app.id, step.new_id()),
+            app.id,
+            old.slot,
+            old.container_path,
+            old.size_mib,
+            agent.agent_id,
+            agent.hostname,
+            step.now,
+            VolumeState.COPYING,
+            task_id=task_id,
+            copy_of=old.volume_id,
+        )
+        volumes.keep(step, new)
+        copies.append(VolumeCopy(old.volume_id, old.hostname, source, new.volume_id, new.container_path))
+    payload = TaskPayload(task_id, copy_id, app.id, app.version, app.resources, "", (), accepts=app.accepts, copies=tuple(copies))
+    host.take(app.resources, (), len(payload.to_bytes()), app.accepts)
+    return Launch(task_id, payload)
+
+
+def status(step: Step, update: TaskStatus) -> bool:
+    """Take in an update of a task that copies; return whether it is of one that counts."""
+    state = step.state
+    found = _made_by(state, update.task_id)
+    if not found:
+        return False
+    slot = found[0].slot
+    if update.state is TaskState.FINISHED:
+        _commit(step, slot, found)
+    elif update.state is TaskState.DROPPED:
+        _take_back(step, found)
+    elif update.state.terminal:
+        volumes.ended(step, update.task_id, found)
+        _end(step, slot, f"its copy on {found[0].hostname} failed: {update.message or update.state.value}")
+    elif update.state in (TaskState.UNREACHABLE, TaskState.UNKNOWN):
+        _end(step, slot, f"{found[0].hostname} cannot be reached any more")
+    else:
+        for record in found:
+            if update.executor_id and update.executor_id != record.executor_id:
+                volumes.keep(step, replace(record, executor_id=update.executor_id))
+        move = state.moves[slot]
+        move.said = update.message or move.said
+        _set_end(step, slot, move, step.now + QUIET_S)
+    return True
+
+
+def not_launched(step: Step, task_id: str) -> None:
+    """Take back a launch that was stored and never sent."""
+    _take_back(step, _made_by(step.state, task_id))
+
+
+def _take_back(step: Step, found: list[VolumeRecord]) -> None:
+    """Forget copies of a task that reached nobody: another one may be launched."""
+    for record in found:
+        volumes.forget(step, record)
+    step.offering.fresh = True
+
+
+def _commit(step: Step, slot: str, copies: list[VolumeRecord]) -> None:
+    """Have copies that are whole be the slot's volumes. Of a write that is cut off the first part decides."""
+    state, app_id, hostname = step.state, copies[0].app_id, copies[0].hostname
+    instance, old = _holder(state, app_id, slot), volumes.of_slot(state, app_id, slot)
+    for copy in copies:
+        before = state.volumes[copy.copy_of]
+        had = {"instance_id": before.instance_id, "released_at": before.released_at}
+        volumes.keep(step, replace(copy, state=VolumeState.MADE, task_id="", **had))  # type: ignore[arg-type]
+    for record in old:
+        _leave(step, record)
+    if instance is not None:
+        instance.host, instance.away_at = hostname, 0.0
+    step.timers.clear(Timer(TimerKind.MOVE, slot))
+    step.offering.fresh = True
+    step.touch(app_id)
+    about = {"app": app_id, "from": old[0].hostname if old else "", "to": hostname}
+    step.notice(Notice("info", "volumes were copied, and their instance starts with the copies", about))
+
+
+def _leave(step: Step, old: VolumeRecord) -> None:
+    left = replace(old.staying(), state=VolumeState.LEFT, instance_id="", released_at=step.now, move_wipe=old.move_wipe)
+    volumes.keep(step, left)
+
+
+def _end(step: Step, slot: str, why: str) -> None:
+    """End a move that comes to nothing: the volumes stay what they are, and say why."""
+    app_id = step.state.moves[slot].app_id
+    volumes.discard(step, _copies(step.state, app_id, slot))
+    step.timers.clear(Timer(TimerKind.MOVE, slot))
+    to = ""
+    for record in [r for r in step.state.slots[app_id][slot].values() if r.move_since]:
+        to = record.move_to
+        where = f" to {to}" if to else ""
+        message = f"its move{where} came to nothing, and it is on {record.hostname} as before: {why}"
+        volumes.keep(step, replace(record.staying(), message=message))
+    step.offering.fresh = True
+    step.touch(app_id)
+    step.notice(Notice("warning", "a move of volumes came to nothing", {"app": app_id, "to": to, "reason": why}))
+
+
+# What is asked of it -----------------------------------------------------------------------------------------------------------
+
+
+def _at(step: Step, wanted_phase: MovePhase) -> list[tuple[str, Move, App]]:
+    """Return the moves in a phase that may go on."""
+    state = step.state
+    if state.brake.engaged:
+        return []
+    found = [(slot, move) for slot, move in state.moves.items() if move.phase is wanted_phase]
+    return [(slot, move, app) for slot, move in found if (app := state.in_force(move.app_id)) is not None]
+
+
+def _limits(step: Step, app: App, slot: str) -> Constraints:
+    """Return an app's constraints without the instance that moves."""
+    placed = (i for i in step.state.instances_of(app.id) if not i.waiting and not i.stopping and not i.inactive)
+    agents = [i.agent for i in placed if i.slot != slot and i.version == app.version]
+    return Constraints(app, agents, step.state.region, step.offering.verdicts)
+
+
+def _fits(step: Step, app: App, host: Host, limits: Constraints, move: Move, candidates: Candidates) -> bool:
+    if host.agent.hostname in candidates.left_alone:
+        move.lacks = f"{host.agent.hostname} is left alone for a while, as starts failed there"
+        return False
+    refusal = refuse(app, host, limits, step.now, step.settings.maintenance_lead_s)
+    if refusal is not None:
+        move.lacks = refusal.detail
+    return refusal is None
+
+
+def _agent_on(state: State, record: VolumeRecord) -> str:
+    """Return the agent on a volume's host, which may have another id by now than when it was made."""
+    there = (a.agent_id for a in state.agents.values() if a.hostname == record.hostname and a.agent_id not in state.lost)
+    return next(there, record.agent_id)
+
+
+def _holder(state: State, app_id: str, slot: str) -> Instance | None:
+    return next((instance for instance in state.instances_of(app_id) if instance.slot == slot), None)
+
+
+def _abandoned(state: State, app: App, slot: str) -> bool:
+    """Return whether no instance will have a slot: as many as are wanted have others."""
+    return _holder(state, app.id, slot) is None and len(state.fleet(app.id).instances) >= app.instances
+
+
+def _made_by(state: State, task_id: str) -> list[VolumeRecord]:
+    """Return the copies that a task makes."""
+    copies = (record for slot, move in state.moves.items() for record in _copies(state, move.app_id, slot))
+    return [record for record in copies if record.task_id == task_id]
+
+
+def _copies(state: State, app_id: str, slot: str) -> list[VolumeRecord]:
+    return [record for record in state.slots[app_id][slot].values() if record.state is VolumeState.COPYING]
+
+
+# For people ------------------------------------------------------------------------------------------------------------------
+
+
+def message(state: State, slot: str) -> str:
+    """Say what a slot's move waits for or does."""
+    move = state.moves[slot]
+    record = next(r for r in state.slots[move.app_id][slot].values() if r.move_since)
+    source, to = record.hostname, record.move_to
+    way = f"moves from {source} to {to}" if to else f"moves away from {source}"
+    lacks = f"; {move.lacks}" if move.lacks else ""
+    match move.phase:
+        case MovePhase.STOP:
+            return f"{way}: its task is stopped, and its volumes are copied then"
+        case MovePhase.ROOM:
+            return f"{way}: stopped, its volumes are copied with the next offer of {to} that has room{lacks}"
+        case MovePhase.COPY:
+            return f"{way}: stopped, its volumes are being copied{f': {move.said}' if move.said else ''}"
+        case _:
+            return f"{way}: runs on until {to or 'another host'} offers room for it{lacks}"
+
+
+def of_app(state: State, app_id: str) -> dict[str, list[Instance]]:
+    """Return the slots of an app that are being moved, and the instance of each, if there is one just now."""
+    found = {slot: _holder(state, app_id, slot) for slot in state.slots.get(app_id, ()) if slot in state.moves}
+    return {slot: [instance] if instance is not None else [] for slot, instance in found.items()}
+
+
+def failures(state: State, app_id: str) -> list[str]:
+    """Say of an app's volumes why the last move of each slot came to nothing."""
+    records = (record for slot in state.slots.get(app_id, ()) for record in volumes.of_slot(state, app_id, slot))
+    return list(dict.fromkeys(record.message for record in records if record.message and not record.move_since))
