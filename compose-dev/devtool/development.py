@@ -121,8 +121,8 @@ def test(
     ensure_venv(progress)
     # The last word about markers counts, and an empty one chooses all.
     chosen = ["-m", FAST] if fast else ["-m", ""] if everything else []
-    if fast and not arguments:
-        arguments = list(NEEDS_NOTHING)
+    if fast and not _paths(arguments):
+        arguments = [*NEEDS_NOTHING, *arguments]
     if arguments:
         if any(argument.startswith("tests/browser") for argument in arguments):
             _ensure_browser(progress)
@@ -147,13 +147,17 @@ def test(
 
 def needs_engine(arguments: list[str]) -> bool:
     """Return whether pytest's arguments may select a test that needs Docker: unless every path is of a kind without."""
-    paths = [argument for argument in arguments if argument.startswith("tests")]
+    paths = _paths(arguments)
     return not paths or not all(path.startswith(WITHOUT_ENGINE) for path in paths)
+
+
+def _paths(arguments: list[str]) -> list[str]:
+    return [argument for argument in arguments if argument.startswith("tests")]
 
 
 def _side_by_side(arguments: list[str]) -> list[str]:
     """Return what has pytest use every core: for whole folders of tests that share nothing, unless it is told otherwise."""
-    paths = [argument for argument in arguments if argument.startswith("tests")]
+    paths = _paths(arguments)
     if needs_engine(arguments) or any(".py" in path for path in paths) or any(word.startswith("-n") for word in arguments):
         return []
     return ["-n", WITHOUT_ENGINE_PROCESSES, "--dist", "worksteal"]

@@ -246,6 +246,7 @@ def test_a_benchmark_may_clean_up_after_ctrl_c() -> None:
             [[*development.WITHOUT_ENGINE, "-m", ""], [*development.BESIDE, "-m", ""], ["tests/e2e", "-m", ""]],
         ),
         ([], {"fast": True}, [["tests/unit", "tests/scenarios", "-m", development.FAST]]),
+        (["-x"], {"fast": True}, [["tests/unit", "tests/scenarios", "-m", development.FAST]]),
         (["tests/unit/cli"], {"fast": True}, [["tests/unit/cli", "-m", development.FAST]]),
     ],
 )
