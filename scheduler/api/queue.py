@@ -171,6 +171,11 @@ def _waits(launches: Launches, halted: Halt, now: float) -> str:
             return "the instance with ordinal 0 is not ready, and the others start after it (eratos.ordinals)"
         case Waiting.VOLUME:
             return "its volumes are on hosts that offer nothing now, or may still be written to: it waits for these"
+        case Waiting.VOLUME_RECORD:
+            return (
+                f"the record {launches.lacks} in the store cannot be read, and the app does not begin with an empty volume: "
+                "restore a backup, or delete that record (docs/operations.md)"
+            )
         case Waiting.RUN_BEFORE:
             return "the run in whose place it comes has not ended yet"
         case Waiting.BACK_OFF:

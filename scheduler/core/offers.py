@@ -30,6 +30,8 @@ PATIENCE_S = 60.0
 LOOK_S = 30.0
 
 _REVIVE = Timer(TimerKind.REVIVE)
+#: What a pass over offers found, and only another one can change.
+_FOUND = frozenset({Waiting.NO_FIT, Waiting.LAUNCH_LIMIT, Waiting.FAULT, Waiting.NO_OFFER, Waiting.VOLUME, Waiting.VOLUME_RECORD})
 
 
 def receive(step: Step, offers: tuple[Offer, ...]) -> None:
@@ -159,7 +161,9 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
     elif refused:
         launches.waiting = Waiting.NO_FIT
     elif awaited and room > 0:
-        launches.waiting = Waiting.VOLUME
+        if key := volumes.unreadable(state, app_id):
+            launches.lacks = key
+        launches.waiting = Waiting.VOLUME_RECORD if key else Waiting.VOLUME
     elif room <= 0 or not all(instance.host for instance in state.fleet(app_id).waiting.values()):
         launches.waiting = Waiting.LAUNCH_LIMIT
     else:
@@ -348,7 +352,7 @@ def _wants_offers(step: Step, app_id: str, depended_on: _Dependencies) -> bool:
     if reason is not None:
         launches.waiting = reason
         return False
-    if launches.waiting not in (Waiting.NO_FIT, Waiting.LAUNCH_LIMIT, Waiting.FAULT, Waiting.NO_OFFER, Waiting.VOLUME):
+    if launches.waiting not in _FOUND:
         launches.waiting, launches.no_offer_since = Waiting.NO_OFFER, step.now
         step.offering.fresh = True
     return step.state.unanswered < step.settings.launching_most

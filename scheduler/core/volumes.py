@@ -9,6 +9,7 @@ Nothing here destroys a volume but :func:`destroy`, which is a user's wish.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from eratos.marathon.app import App
 from . import events
 from .actions import DestroyVolume, Kill, Notice, Reconcile, Refusal, Reply
 from .instances import Instance
-from .records import Stored, VolumeRecord, VolumeState
+from .records import VOLUMES, Stored, VolumeRecord, VolumeState
 from .refusals import Refused
 from .state import State
 from .step import Step
@@ -32,6 +33,8 @@ USABLE = frozenset({VolumeState.NEW, VolumeState.MADE})
 LOOK_S = 30.0
 #: How often Mesos is asked about a task that may still write and whose instance is no more, or a host that is away to destroy.
 ASK_S = 60.0
+#: What :attr:`.Step.new_id` makes, which ends a volume's name.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Of volumes' names in a message.
 NAMED_CHARACTERS = 300
 
@@ -83,8 +86,19 @@ def take_late(step: Step, app: App, waiting: Iterable[Instance]) -> None:
         watch(step, instance)
 
 
+def unreadable(state: State, app_id: str) -> str:
+    """Return the key of a record that cannot be read and is that of an app's volume, or an empty text."""
+    begins = VOLUMES + names.volume_name(app_id, "")
+    return next((key for key in state.spoilt if key.startswith(begins) and _UUID.fullmatch(key.removeprefix(begins))), "")
+
+
 def may_begin(state: State, app: App) -> int:
-    """Return how many instances of an app may begin with new volumes: what is on its way out first leaves its own to others."""
+    """Return how many instances of an app may begin with new volumes.
+
+    What is on its way out first leaves its own to others. None begins with empty ones while others may hold its data.
+    """
+    if unreadable(state, app.id):
+        return 0
     return max(0, app.instances - len({instance.slot for instance in state.instances_of(app.id)} - {""}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -331,6 +332,24 @@ def test_the_next_leader_launches_what_waited_on_its_host_with_its_volume(core: 
     later.tick(60)
     (task,) = later.launch(*offers("a3", "a1", "a2"))
     assert later.instance(task).hostname == host and len(of_app(later)) == 2
+
+
+def test_an_app_with_a_volume_whose_record_cannot_be_read_begins_with_no_empty_one():
+    key = f"{VOLUMES}eratos-db-{uuid.uuid4()}"
+    core = Core(a_machine(Stored("fw1", apps=(db(), an_app("/other")), spoilt={key: "not JSON"}), 1000.0), 1000.0)
+    core.subscribe()
+    (task,) = core.launch(*offers("a1"))
+    assert core.instance(task).app_id == "/other"
+    assert core.machine.state.launches["/db"].waiting is Waiting.VOLUME_RECORD
+    assert key in explained(core)["VolumeRecord"]["message"]
+
+
+@pytest.mark.parametrize("owner", ["db-two", "d", "db_two"])
+def test_a_record_that_cannot_be_read_keeps_no_other_app_waiting(owner: str):
+    spoilt = {f"{VOLUMES}eratos-{owner}-{uuid.uuid4()}": "not JSON"}
+    core = Core(a_machine(Stored("fw1", apps=(db(),), spoilt=spoilt), 1000.0), 1000.0)
+    core.subscribe()
+    assert core.launch(*offers("a1"))
 
 
 def test_the_next_leader_shows_and_destroys_volumes_as_the_one_before(core: Core):
