@@ -96,3 +96,13 @@ def settings(cluster: Cluster) -> Settings:
     found = read_settings(os.environ)
     assert found.project == cluster.project
     return found
+
+
+@pytest.fixture
+def budgeted(cluster: Cluster, hello: dict[str, Any]) -> Iterator[str]:
+    """An app with an error budget, which every request judges; return the host by which balancers route to it."""
+    budget = {"objective": 99, "window": "1h", "minRequests": 1}
+    cluster.apply(hello | {"id": "/observed", "labels": {"HAPROXY_0_VHOST": "observed.test"}, "eratos": {"errorBudget": budget}})
+    yield "observed.test"
+    cluster.delete("/observed")
+    until(lambda: not cluster.containers("/observed"), SOON_S, "the app is gone")

@@ -38,7 +38,9 @@ def prometheus(cluster: Cluster, fleet: dict[str, Any], tmp_path: Path) -> Itera
         yield made
 
 
-def test_every_part_is_found_and_scraped_and_every_alert_has_what_it_asks_for(cluster: Cluster, prometheus: Prometheus) -> None:
+def test_every_part_is_found_and_scraped_and_every_alert_has_what_it_asks_for(
+    cluster: Cluster, prometheus: Prometheus, budgeted: str
+) -> None:
     # A host that came back after its tasks had gone elsewhere has no executor before its next task.
     hosts = {cluster.host_of(container) for container in cluster.containers("/prime").values()}
 
@@ -54,6 +56,7 @@ def test_every_part_is_found_and_scraped_and_every_alert_has_what_it_asks_for(cl
         return True
 
     until(up, SOON_S, "all parts are scraped, and the workers found")
+    prometheus.await_budget(cluster.balancers[0], budgeted)
     rules = [rule for group in yaml.safe_load((EXAMPLE / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
     for metric in sorted({name for rule in rules for name in re.findall(r"\beratos_[a-z_]+", rule["expr"])}):
         until(lambda metric=metric: prometheus.samples(metric), SOON_S, f"there are samples of {metric}")

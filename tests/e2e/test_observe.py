@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import requests
 import yaml
 from devtool import health
 from devtool.settings import read_settings
@@ -31,16 +30,6 @@ def prometheus(cluster: Cluster, fleet: dict[str, Any]) -> Iterator[Prometheus]:
     yield Prometheus(cluster.url("ERATOS_PROMETHEUS_PORT"))
     dev("up", "--no-observe")
     docker("volume", "rm", f"{cluster.project}_prometheus")
-
-
-@pytest.fixture
-def budgeted(cluster: Cluster, hello: dict[str, Any]) -> Iterator[str]:
-    """An app with an error budget, which every request judges; return the host by which balancers route to it."""
-    budget = {"objective": 99, "window": "1h", "minRequests": 1}
-    cluster.apply(hello | {"id": "/observed", "labels": {"HAPROXY_0_VHOST": "observed.test"}, "eratos": {"errorBudget": budget}})
-    yield "observed.test"
-    cluster.delete("/observed")
-    until(lambda: not cluster.containers("/observed"), SOON_S, "the app is gone")
 
 
 def with_samples(expression: str) -> str:
@@ -67,11 +56,7 @@ def test_prometheus_finds_every_part_and_has_what_panels_and_alerts_ask_for(
 
     until(up, SOON_S, "every part and every worker is scraped")
 
-    def a_budget_is_judged() -> bool:
-        requests.get(cluster.balancers[0], headers={"Host": budgeted}, timeout=10)
-        return bool(prometheus.samples("eratos_app_error_budget_remaining_ratio"))
-
-    until(a_budget_is_judged, SOON_S, "an error budget is judged by requests")
+    prometheus.await_budget(cluster.balancers[0], budgeted)
     panels = json.loads((EXAMPLE / "dashboard.json").read_text())["panels"]
     queries = [target["expr"] for panel in panels for target in panel.get("targets", ())]
     rules = [rule for group in yaml.safe_load((EXAMPLE / "alerts.yml").read_text())["groups"] for rule in group["rules"]]

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import requests
 from devtool import images
 from devtool.settings import read_settings
 
+from .cluster import SOON_S
 from .containers import run_container
 from .ports import free_ports
+from .waiting import until
 
 IMAGE = "eratos/prometheus"
 
@@ -43,6 +46,15 @@ class Prometheus:
 
     def samples(self, query: str) -> list[Any]:
         return list((self.ask("query", query=query) or {}).get("result", ()))
+
+    def await_budget(self, balancer: str, host: str) -> None:
+        """Ask an app that has an error budget until there are samples of that: it is judged by requests alone."""
+
+        def judged() -> bool:
+            requests.get(balancer, headers={"Host": host}, timeout=10)
+            return bool(self.samples("eratos_app_error_budget_remaining_ratio"))
+
+        until(judged, SOON_S, "an error budget is judged by requests")
 
     def targets(self) -> list[dict[str, Any]]:
         return list((self.ask("targets") or {}).get("activeTargets", ()))
