@@ -24,10 +24,12 @@ BRIDGES = "10.89"
 
 
 @pytest.fixture(scope="session")
-def docker_compose_project_name() -> str:
+def docker_compose_project_name() -> Iterator[str]:
     os.environ.update({"ERATOS_PROJECT": PROJECT, "ERATOS_NETWORK": NETWORK, "ERATOS_BRIDGES": BRIDGES})
     os.environ.update({name: str(port) for name, port in PORTS.items()})
-    return PROJECT
+    yield PROJECT
+    # Only once the cluster is gone: while it lives, it replaces workers that are removed.
+    Cluster(PROJECT, PORTS).remove_workers()
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +61,6 @@ def cluster(docker_services: Any) -> Iterator[Cluster]:
     until(lambda: made.leader(), SOON_S, "a scheduler leads")
     until(lambda: made.framework_ids(), SOON_S, "the framework is registered")
     yield made
-    made.remove_workers()
 
 
 @pytest.fixture(autouse=True)
