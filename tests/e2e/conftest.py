@@ -28,7 +28,7 @@ def docker_compose_project_name() -> Iterator[str]:
     os.environ.update({"ERATOS_PROJECT": PROJECT, "ERATOS_NETWORK": NETWORK, "ERATOS_BRIDGES": BRIDGES})
     os.environ.update({name: str(port) for name, port in PORTS.items()})
     yield PROJECT
-    # Only once the cluster is gone: while it lives, it replaces workers that are removed.
+    # Once more when the cluster is gone: while it lives, it replaces workers that are removed.
     Cluster(PROJECT, PORTS).remove_workers()
 
 
@@ -61,6 +61,7 @@ def cluster(docker_services: Any) -> Iterator[Cluster]:
     until(lambda: made.leader(), SOON_S, "a scheduler leads")
     until(lambda: made.framework_ids(), SOON_S, "the framework is registered")
     yield made
+    made.remove_workers()  # a network with one in it could not be removed
 
 
 @pytest.fixture(autouse=True)
