@@ -125,42 +125,6 @@ _encoder = msgspec.json.Encoder()
 _REPEATED: Final = ("app_id", "app_version", "agent_id", "hostname", "ports", "state", "addresses", "zone", "region")
 
 
-def encode(key: str, record: Record) -> bytes:
-    """Return a record's bytes. Raises ValueError where key and record do not belong together: the caller's mistake."""
-    match record:
-        case str() if key == FRAMEWORK_ID and record:
-            return record.encode()
-        case InstanceRecord() if key == INSTANCES + record.instance_id:
-            return _encoder.encode({"schema": SCHEMA, "record": record})
-        case App() if key == APPS + record.id:
-            return _encoder.encode({"schema": SCHEMA, "record": stored.to_record(record)})
-        case VersionRecord() if key == record.key:
-            return _encoder.encode({"schema": SCHEMA, "record": _version_out(record)})
-        case DeploymentRecord() if key == DEPLOYMENTS + record.deployment_id:
-            return _encoder.encode({"schema": SCHEMA, "record": record})
-        case GroupRecord() if key == GROUPS + record.group_id:
-            return _encoder.encode({"schema": SCHEMA, "record": record})
-        case ChangeRecord() if key == CHANGES + record.app_id:
-            return _encoder.encode({"schema": SCHEMA, "record": record})
-        case Job() if key == JOBS + record.id:
-            return _encoder.encode({"schema": SCHEMA, "record": record.to_json()})
-        case RunRecord() if key == RUNS + record.path:
-            return _encoder.encode({"schema": SCHEMA, "record": _run_out(record)})
-        case HistoryRecord() if key == HISTORIES + record.job_id:
-            return _encoder.encode({"schema": SCHEMA, "record": record})
-        case QuotaRecord() if key == QUOTAS + record.path:
-            return _encoder.encode({"schema": SCHEMA, "record": record})
-        case SweepRecord() if key == SWEEPS + record.hostname:
-            return _encoder.encode({"schema": SCHEMA, "record": record})
-        case DrainRecord() if key == DRAINS + record.hostname:
-            return _encoder.encode({"schema": SCHEMA, "record": record})
-        case BudgetRecord() if key == BUDGETS + record.app_id:
-            return _encoder.encode({"schema": SCHEMA, "record": record})
-        case VolumeRecord() if key == record.key:
-            return _encoder.encode({"schema": SCHEMA, "record": record})
-    raise ValueError(f"a record of type {type(record).__name__} cannot be stored under {key!r}")
-
-
 #: Kinds of records that are stored as they are, each with the field that is the rest of its key.
 _PLAIN: Final[dict[str, tuple[type[Any], str]]] = {
     DEPLOYMENTS: (DeploymentRecord, "deployment_id"),
@@ -173,6 +137,30 @@ _PLAIN: Final[dict[str, tuple[type[Any], str]]] = {
     DRAINS: (DrainRecord, "hostname"),
     BUDGETS: (BudgetRecord, "app_id"),
 }
+#: The same by the form of a record.
+_KIND_OF: Final = {form: (kind, name) for kind, (form, name) in _PLAIN.items()}
+
+
+def encode(key: str, record: Record) -> bytes:
+    """Return a record's bytes. Raises ValueError where key and record do not belong together: the caller's mistake."""
+    match record:
+        case str() if key == FRAMEWORK_ID and record:
+            return record.encode()
+        case InstanceRecord() if key == INSTANCES + record.instance_id:
+            return _encoder.encode({"schema": SCHEMA, "record": record})
+        case App() if key == APPS + record.id:
+            return _encoder.encode({"schema": SCHEMA, "record": stored.to_record(record)})
+        case VersionRecord() if key == record.key:
+            return _encoder.encode({"schema": SCHEMA, "record": _version_out(record)})
+        case Job() if key == JOBS + record.id:
+            return _encoder.encode({"schema": SCHEMA, "record": record.to_json()})
+        case RunRecord() if key == RUNS + record.path:
+            return _encoder.encode({"schema": SCHEMA, "record": _run_out(record)})
+        case _ if type(record) in _KIND_OF:
+            kind, name = _KIND_OF[type(record)]
+            if key == kind + getattr(record, name):
+                return _encoder.encode({"schema": SCHEMA, "record": record})
+    raise ValueError(f"a record of type {type(record).__name__} cannot be stored under {key!r}")
 
 
 def decode_all(items: Iterable[tuple[str, bytes]]) -> Stored:
