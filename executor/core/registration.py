@@ -15,7 +15,7 @@ from eratos.common.payload import HealthCheck, Service, TaskPayload
 from eratos.common.routing import datacenters
 
 from .container import probe_target, stand_in_ports
-from .host import Host
+from .host import Host, host_and_port
 
 #: Consul probes at least as often as this, whatever the app's interval: it is the net under a dead executor.
 CHECK_INTERVAL_MOST_S: Final = 10.0
@@ -68,8 +68,7 @@ def _check(service: Service, payload: TaskPayload, address: str) -> dict[str, An
             return None
         return kept_by_word(service.service_id)
     host, port = probe_target(payload, service.port, address, ipv6=chosen.ipv6)
-    if ":" in host:
-        host = f"[{host}]"
+    target = host_and_port(host, port)
     interval_s = max(CHECK_INTERVAL_LEAST_S, min(chosen.interval_s, CHECK_INTERVAL_MOST_S))
     check: dict[str, Any] = {
         "CheckID": f"{service.service_id}-check",
@@ -81,8 +80,8 @@ def _check(service: Service, payload: TaskPayload, address: str) -> dict[str, An
         "DeregisterCriticalServiceAfter": DEREGISTER_AFTER,
     }
     if chosen.protocol == "tcp":
-        return check | {"TCP": f"{host}:{port}"}
-    return check | {"HTTP": f"{chosen.protocol}://{host}:{port}{chosen.path}", "TLSSkipVerify": chosen.protocol == "https"}
+        return check | {"TCP": target}
+    return check | {"HTTP": f"{chosen.protocol}://{target}{chosen.path}", "TLSSkipVerify": chosen.protocol == "https"}
 
 
 def kept_by_word(service_id: str) -> dict[str, Any]:

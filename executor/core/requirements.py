@@ -15,6 +15,8 @@ from typing import Any, Final
 from eratos.common import names
 from eratos.common.payload import Requirement
 
+from .host import host_and_port
+
 #: A change is told once nothing has changed for so long.
 QUIET_S: Final = 0.5
 #: But no later than this after the first of several.
@@ -118,7 +120,7 @@ def _fits(requirement: Requirement, task_id: str, query: Query, entry: Mapping[s
 
 def _endpoint(entry: Mapping[str, Any]) -> str:
     host = entry["Service"].get("Address") or entry["Node"]["Address"]
-    return f"[{host}]:{entry['Service']['Port']}" if ":" in host else f"{host}:{entry['Service']['Port']}"
+    return host_and_port(host, entry["Service"]["Port"])
 
 
 def variables(requirement: Requirement, known: Found) -> dict[str, str]:

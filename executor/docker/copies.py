@@ -25,7 +25,7 @@ from eratos.common.log import fields
 from ..core import actions as do
 from ..core import events as on
 from ..core.container import volume_labels, volume_name
-from ..core.host import Host
+from ..core.host import Host, host_and_port
 from ..volume_stream import PIECE_BYTES, NoVolume, Received
 from .client import DockerClient, DockerFailure, status
 from .volumes import DockerVolumes
@@ -168,7 +168,7 @@ class DockerCopies:
         proof = keys.headers(copy.key, "GET", target, b"", time.time())
         with requests.Session() as session:
             session.trust_env = False  # no proxy leads to executors
-            url = f"http://{f'[{copy.host}]' if ':' in copy.host else copy.host}:{self._port}{target}"
+            url = f"http://{host_and_port(copy.host, self._port)}{target}"
             try:
                 answer = session.get(url, headers=proof, stream=True, timeout=(CONNECT_S, SILENT_S))
             except requests.RequestException as error:
