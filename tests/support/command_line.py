@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from support import api
-from support.builders import an_offer
 from support.controller import FakeController
 
 from eratos.cli.output import Output
 from eratos.cli.session import Session
 from eratos.marathon.client import MarathonClient
-from eratos.scheduler.core.events import PutApps
 
 URL = "http://api.test"
 
@@ -25,14 +23,6 @@ def a_session(controller: FakeController, *, as_json: bool = False, sleep: Calla
 
     client = MarathonClient(URL, session=api.session(api.an_api(controller)))
     return Session(client, Output("json" if as_json else "table"), clock=lambda: controller.now, sleep=sleep or no_sleep)
-
-
-def running(controller: FakeController, *apps: Any) -> list[str]:
-    controller.submit(PutApps(apps))
-    tasks = controller.launch(an_offer())
-    for task in tasks:
-        controller.update(task, "RUNNING")
-    return tasks
 
 
 def write(folder: Path, name: str, content: Any) -> str:

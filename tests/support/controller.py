@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 from eratos.common.exposition import Family
 from eratos.scheduler.api.controller import Balancer
 from eratos.scheduler.core.actions import Refuse, Reply, Write
-from eratos.scheduler.core.events import Command, CommandReceived, Event, LookAround, OffersReceived, StatusChanged, Subscribed
+from eratos.scheduler.core.events import (
+    Command,
+    CommandReceived,
+    Event,
+    LookAround,
+    OffersReceived,
+    PutApps,
+    StatusChanged,
+    Subscribed,
+)
 from eratos.scheduler.core.mesos_types import Offer
 from eratos.scheduler.core.refusals import CommandRefused, Unavailable
 from eratos.scheduler.core.state import State
@@ -19,7 +28,7 @@ from eratos.scheduler.events.ring import Ring
 from eratos.scheduler.events.watch import Watch
 from eratos.scheduler.loop_figures import LoopFigures
 
-from .builders import a_machine, a_status
+from .builders import a_machine, a_status, an_offer
 
 T = TypeVar("T")
 
@@ -119,3 +128,12 @@ class FakeController:
     def _check(self) -> None:
         if self.down:
             raise Unavailable(self.down)
+
+
+def running(controller: FakeController, *apps: Any) -> list[str]:
+    """Have apps run, and return their tasks' ids."""
+    controller.submit(PutApps(apps))
+    tasks = controller.launch(an_offer())
+    for task in tasks:
+        controller.update(task, "RUNNING")
+    return tasks

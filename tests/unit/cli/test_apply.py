@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from support.builders import an_app
-from support.command_line import CONTAINER, running, write
-from support.controller import FakeController
+from support.command_line import CONTAINER, write
+from support.controller import FakeController, running
 
 from eratos.cli.main import run
 from eratos.cli.session import Session

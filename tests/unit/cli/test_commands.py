@@ -12,8 +12,8 @@ import pytest
 import yaml
 from support import api
 from support.builders import an_app, an_offer
-from support.command_line import URL, a_session, running
-from support.controller import FakeController
+from support.command_line import URL, a_session
+from support.controller import FakeController, running
 
 from eratos.cli import tasks, views
 from eratos.cli.main import run

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from support.builders import an_app, an_offer
-from support.command_line import a_session, running, write
-from support.controller import FakeController
+from support.command_line import a_session, write
+from support.controller import FakeController, running
 
 from eratos.cli.main import run
 from eratos.cli.session import Session

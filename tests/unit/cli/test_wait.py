@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from support.builders import an_app, an_offer
-from support.command_line import CONTAINER, a_session, running, write
-from support.controller import FakeController
+from support.command_line import CONTAINER, a_session, write
+from support.controller import FakeController, running
 
 from eratos.cli import wait
 from eratos.cli.main import run

@@ -11,20 +11,11 @@ from typing import Any
 import pytest
 from support.api import ApiClient, an_api
 from support.builders import an_app, an_offer
-from support.controller import FakeController
+from support.controller import FakeController, running
 
 from eratos.common.errors import FatalError
 from eratos.scheduler.api.server import ApiServer
 from eratos.scheduler.core.events import NotSubscribed, PutApps
-
-
-def running(controller: FakeController, *apps: Any) -> list[str]:
-    """Have apps run, and return their tasks' ids."""
-    controller.submit(PutApps(apps))
-    tasks = controller.launch(an_offer())
-    for task in tasks:
-        controller.update(task, "RUNNING")
-    return tasks
 
 
 def group(**fields: Any) -> dict[str, Any]:

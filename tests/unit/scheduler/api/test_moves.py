@@ -5,23 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.api import ApiClient, an_api
+from support.api import ApiClient
 from support.builders import an_offer
 from support.controller import FakeController
 
 from eratos.scheduler.core.events import OffersReceived
 
 from .test_volumes import running
-
-
-@pytest.fixture
-def controller() -> FakeController:
-    return FakeController()
-
-
-@pytest.fixture
-def api(controller: FakeController) -> ApiClient:
-    return ApiClient(an_api(controller))
 
 
 def test_a_move_is_shown_from_its_beginning_to_its_end(api: ApiClient, controller: FakeController) -> None:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from support.api import ApiClient, an_api
+from support.api import ApiClient
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
@@ -30,16 +30,6 @@ POD: dict[str, Any] = {
         {"name": "log", "image": {"kind": "DOCKER", "id": "shop/log:1"}, "resources": {"cpus": 0.1, "mem": 32}},
     ],
 }
-
-
-@pytest.fixture
-def controller() -> FakeController:
-    return FakeController()
-
-
-@pytest.fixture
-def api(controller: FakeController) -> ApiClient:
-    return ApiClient(an_api(controller))
 
 
 def a_pod(**changed: Any) -> dict[str, Any]:

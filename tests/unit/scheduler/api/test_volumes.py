@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.api import ApiClient, an_api
+from support.api import ApiClient
 from support.builders import an_offer
 from support.controller import FakeController
 
@@ -18,16 +18,6 @@ APP: dict[str, Any] = {
     "mem": 32,
     "container": {"type": "DOCKER", "docker": {"image": "db:1"}, "volumes": [DATA]},
 }
-
-
-@pytest.fixture
-def controller() -> FakeController:
-    return FakeController()
-
-
-@pytest.fixture
-def api(controller: FakeController) -> ApiClient:
-    return ApiClient(an_api(controller))
 
 
 def running(api: ApiClient, controller: FakeController) -> tuple[str, dict[str, Any]]:
