@@ -66,20 +66,10 @@ class Host:
             end = Tunnel(send, lambda: tunnel.next_message(answer.reader), seen.told)
             await end.say(Kind.PROOF, proof(answer))
             await end.say(Kind.BEGIN, command.to_bytes())
-            running, showing = asyncio.create_task(end.run()), asyncio.create_task(show(end, seen))
-
-            async def give() -> None:
-                await end.write(given)
-                await end.end()
-
-            giving = asyncio.create_task(act(end, seen) if act is not None else give())
             try:
-                await running
-                await showing
+                await seen.follow(end, given, act)
             except tunnel.Gone:
                 assert seen.failure
-            finally:
-                await tunnel.stopped(running, showing, giving)
         return seen
 
 
@@ -92,11 +82,6 @@ def asked(port: int, task_id: str) -> AbstractAsyncContextManager[async_http.Ans
 
 def proof(answer: async_http.Answer) -> bytes:
     return keys.proof(KEY, "TUNNEL", answer.header(tunnel.NONCE), b"", time.time()).encode()
-
-
-async def show(end: Tunnel, seen: Seen) -> None:
-    while (piece := await end.read()) is not None:
-        (seen.errors if piece[0] is Kind.ERRORS else seen.output).extend(piece[1])
 
 
 @pytest.fixture(params=["docker", "process"])

@@ -96,26 +96,11 @@ async def run(
         seen.task = connection.response.headers[tunnel.TASK]
         end = end_of(connection, seen.told)
         await end.say(Kind.BEGIN, command.to_bytes())
-        running, showing = asyncio.create_task(end.run()), asyncio.create_task(show(end, seen))
-
-        async def give() -> None:
-            await end.write(given)
-            await end.end()
-
-        giving = asyncio.create_task(act(end, seen) if act is not None else give())
         try:
-            await running
-            await showing
+            await seen.follow(end, given, act)
         except Gone:
             pass
-        finally:
-            await tunnel.stopped(running, showing, giving)
     return seen
-
-
-async def show(end: Tunnel, seen: Seen) -> None:
-    while (piece := await end.read()) is not None:
-        (seen.errors if piece[0] is Kind.ERRORS else seen.output).extend(piece[1])
 
 
 async def written(seen: Seen, text: bytes) -> None:
