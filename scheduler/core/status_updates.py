@@ -189,8 +189,9 @@ def unreachable_due(step: Step, instance: Instance) -> None:
         step.timers.set(key, step.now + step.settings.kill_retry_s)
         return
     app = state.in_force(instance.app_id)
-    if instance.app_id in state.runs or (app is not None and app.ordinals):
-        # Two tasks of one run, or with one ordinal, must not be at work: this one is given up before another may follow.
+    if instance.app_id in state.runs or (app is not None and (app.ordinals or instance.holds)):
+        # Two tasks of one run, with one ordinal or alone with one volume, must not be at work: this one is given up before
+        # another may follow.
         _remember_given_up(step, instance)
         out_s = step.now - instance.unreachable_at
         message = f"its agent could not be reached for {out_s:.0f} s"
@@ -216,6 +217,7 @@ def give_up(step: Step, instance: Instance) -> None:
     for kind in (TimerKind.LAUNCH, TimerKind.KILL, TimerKind.UNREACHABLE):
         step.timers.clear(Timer(kind, instance.instance_id))
     step.state.remove(instance)
+    step.offering.fresh = step.offering.fresh or bool(instance.holds)
     volumes.release(step, instance)
     step.touch(instance.app_id)
 
@@ -228,10 +230,12 @@ def _remember_given_up(step: Step, instance: Instance) -> None:
 
 
 def _strategy(step: Step, instance: Instance) -> UnreachableStrategy | None:
-    """Return the app's strategy; None means to wait without end. A deleted app's instances are given up at once."""
+    """Return the app's strategy; None means to wait without end. A deleted app's instances are given up at once, but for one
+    that may still write to a volume which another app may get.
+    """
     app = step.state.in_force(instance.app_id)
     if app is None:
-        return UnreachableStrategy()
+        return None if instance.holds else UnreachableStrategy()
     if not instance.slot or app.residency is None:
         return app.unreachable_strategy
     after_s = app.residency.gives_up_after_s
@@ -260,6 +264,7 @@ def _ended(step: Step, instance: Instance, update: TaskStatus) -> None:
     as_wanted = (wanted := state.definition(instance)) is not None and instance.version == wanted.version
     keep = as_wanted and not over and not (instance.stopping or instance.inactive or instance.moving)
     state.remove(instance)
+    step.offering.fresh = step.offering.fresh or bool(instance.holds)  # offers that came before were not looked at for the next
     volumes.ended(step, instance.task_id, volumes.of_instances(state, (instance,)))
     if not keep:
         volumes.release(step, instance)
