@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,24 +103,21 @@ def test_a_driver_that_is_not_there_is_named(driven: Driven) -> None:
     assert f"volume {driven.name} cannot be made on {driven.rig.host.name}" in message and "eratos-none" in message
 
 
-def test_a_plugin_makes_finds_and_mounts(driven: Driven) -> None:
-    with volume_plugin(f"eratos-test-{driven.rig.mark}", "eratos/prime") as plugin:
-        driver = plugin.removesuffix(":latest")
-        try:
-            assert driven.ran("echo kept > /data/file; cat /data/file", "a", {"size": "5"}, driver=driver) == "kept"
-            found = driven.shown()
-            assert (found["Driver"], found["Options"]) == (plugin, {"size": "5"})
-            assert driven.ran("cat /data/file", "b", {"size": "5"}, driver=driver) == "kept"
-            assert "was made with another size" in driven.refusal("c", {"size": "6"}, driver=driver)
-        finally:
-            driven.rig.runtime.stop(20)
-            left = docker("ps", "-aq", "--filter", f"volume={driven.name}").split()
-            subprocess.run(["docker", "rm", "-f", *left], capture_output=True, timeout=60, check=bool(left))
-            docker("volume", "rm", "-f", driven.name)
+@pytest.fixture(scope="module")
+def plugin() -> Iterator[str]:
+    with volume_plugin(f"eratos-test-{uuid.uuid4().hex}") as name:
+        yield name
 
 
-def test_what_a_plugin_repeats_of_a_secret_is_not_told(driven: Driven) -> None:
+def test_a_plugin_makes_finds_and_mounts(driven: Driven, plugin: str) -> None:
+    assert driven.ran("echo kept > /data/file; cat /data/file", "a", {"size": "5"}, driver=plugin) == "kept"
+    found = driven.shown()
+    assert (found["Driver"], found["Options"]) == (f"{plugin}:latest", {"size": "5"})
+    assert driven.ran("cat /data/file", "b", {"size": "5"}, driver=plugin) == "kept"
+    assert "was made with another size" in driven.refusal("c", {"size": "6"}, driver=plugin)
+
+
+def test_what_a_plugin_repeats_of_a_secret_is_not_told(driven: Driven, plugin: str) -> None:
     driven.rig.secrets["login"] = b'hunter"2'
-    with volume_plugin(f"eratos-test-{driven.rig.mark}", "eratos/prime") as plugin:
-        message = driven.refusal("a", {"fail": "1"}, driver=plugin, secret_options={"password": "login"})
+    message = driven.refusal("a", {"fail": "1"}, driver=plugin, secret_options={"password": "login"})
     assert "cannot be made" in message and "refused with" in message and "hunter" not in message
