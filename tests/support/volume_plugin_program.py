@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 SOCKET = "/run/docker/plugins/volumes.sock"
@@ -25,17 +26,17 @@ def answer(call: str, asked: dict[str, Any]) -> dict[str, Any]:
     if call == "/VolumeDriver.Capabilities":
         return {"Capabilities": {"Scope": "global"}}
     if call == "/VolumeDriver.List":
-        return {"Volumes": [{"Name": name} for name in os.listdir(DATA)], "Err": ""}
+        return {"Volumes": [{"Name": path.name} for path in Path(DATA).iterdir()], "Err": ""}
     name, options = asked["Name"], asked.get("Opts") or {}
-    folder = f"{DATA}/{name}"
+    folder = Path(DATA, name)
     if call == "/VolumeDriver.Create":
         if "fail" in options:
             return {"Err": f"refused with {json.dumps(options)}"}
-        os.makedirs(folder, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         return {"Err": ""}
-    if not os.path.isdir(folder):
+    if not folder.is_dir():
         return {"Err": f"no volume {name}"}
-    return {"Volume": {"Name": name, "Mountpoint": folder}, "Mountpoint": folder, "Err": ""}
+    return {"Volume": {"Name": name, "Mountpoint": str(folder)}, "Mountpoint": str(folder), "Err": ""}
 
 
 def serve(connection: socket.socket) -> None:
