@@ -35,7 +35,7 @@ def even_out(step: Step) -> None:
     for app_id, app in sorted(state.apps.items()):
         if left <= 0:
             return
-        if app.constraints or app.per_host or app.ordinals or app.alone or packs(step, app):
+        if app.constraints or app.per_host or app.ordinals or app.resident or packs(step, app):
             continue  # their place was chosen by other rules, or is not worth that one stops before the next one starts
         if not rollout.at_rest(app, state.fleet(app_id)) or budgets.holds(state, app_id):
             continue

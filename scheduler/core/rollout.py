@@ -97,7 +97,7 @@ def next_steps(app: App | None, fleet: Fleet) -> Steps:
         return staged_steps(app, app, app.instances, fleet)
     missing = app.instances - counts.current
     # With volumes what is on its way out has still to leave them to its successor.
-    start = min(missing, app.instances - counts.total) if app.alone else missing
+    start = min(missing, app.instances - counts.total) if app.resident else missing
     return Steps(start=max(0, start), stop=tuple(_surplus(app, fleet, -missing)))
 
 

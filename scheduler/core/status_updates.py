@@ -217,7 +217,6 @@ def give_up(step: Step, instance: Instance) -> None:
     for kind in (TimerKind.LAUNCH, TimerKind.KILL, TimerKind.UNREACHABLE):
         step.timers.clear(Timer(kind, instance.instance_id))
     step.state.remove(instance)
-    step.offering.fresh = step.offering.fresh or bool(instance.holds)
     volumes.release(step, instance)
     step.touch(instance.app_id)
 
@@ -264,7 +263,6 @@ def _ended(step: Step, instance: Instance, update: TaskStatus) -> None:
     as_wanted = (wanted := state.definition(instance)) is not None and instance.version == wanted.version
     keep = as_wanted and not over and not (instance.stopping or instance.inactive or instance.moving)
     state.remove(instance)
-    step.offering.fresh = step.offering.fresh or bool(instance.holds)  # offers that came before were not looked at for the next
     volumes.ended(step, instance.task_id, volumes.of_instances(state, (instance,)))
     if not keep:
         volumes.release(step, instance)

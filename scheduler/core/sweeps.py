@@ -209,7 +209,6 @@ def _store(step: Step, record: SweepRecord) -> None:
 
 
 def _forget(step: Step, record: SweepRecord) -> None:
-    step.offering.fresh = step.offering.fresh or bool(record.holds)  # offers were not looked at for whoever waits for these
     del step.state.sweeps[record.hostname]
     step.forget(SWEEPS + record.hostname)
     step.timers.clear(Timer(TimerKind.SWEEP, record.hostname))

@@ -193,6 +193,26 @@ def test_a_rollout_to_a_version_without_the_volume_waits_for_nobody(core: Core) 
     assert core.launch(an_offer("a2")), "its new instances write to nothing that is in use"
 
 
+def test_of_two_versions_the_one_without_the_volume_goes_on_and_the_other_hears_when_it_may(core: Core) -> None:
+    canary = {"labels": {"ERATOS_CANARY": "50%"}, "upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}}
+    core.put(db("/other"))
+    (holder,) = core.run(an_offer("a9"))
+    core.put(an_app("/db", 2, **canary))
+    old = core.run()
+    core.put(db(**canary).with_instances(2))
+    stopped = next(task for task in old if core.instance(task).stopping)
+    core.status(stopped, "KILLED")
+    (crashed,) = set(old) - {stopped}
+    core.fail(crashed)
+    core.tick(60)
+    again = core.run()
+    assert [core.instance(task).version == core.instance(crashed).version for task in again] == [True]
+    core.command(events.DeleteApps(("/other",)))
+    assert of(actions.Revive, core.status(holder, "KILLED", agent="a9"))
+    (new,) = core.launch()
+    assert core.instance(new).holds == {"db"}
+
+
 def test_an_instance_alone_may_be_away_in_an_upgrade() -> None:
     assert rollout.bounds(db()) == (0, 1)
     assert rollout.bounds(db(shared=True)) == (1, 2)
