@@ -73,8 +73,6 @@ def agent_seen(step: Step, agent_id: str, hostname: str) -> None:
     _forget(step, record)
     if hostname not in step.state.sweeps:
         _store(step, replace(record, hostname=hostname))
-    elif record.holds:
-        _needed(step, hostname, frozenset(record.holds))
 
 
 def _needed(step: Step, hostname: str, holds: frozenset[str] = frozenset()) -> None:
