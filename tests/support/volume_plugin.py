@@ -39,16 +39,16 @@ def volume_plugin(name: str, image: str = "eratos/prime") -> Iterator[str]:
         try:
             with subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE) as export:
                 unpack = ["tar", "-x", "-C", str(root), "--exclude=dev/*", "--exclude=usr/share/*"]
-                subprocess.run(unpack, stdin=export.stdout, check=True, timeout=120)
+                subprocess.run(unpack, stdin=export.stdout, check=True, timeout=300)
         finally:
             docker("rm", container)
         Path(f"{root}{_PLACE}").write_text(Path(program.__file__).read_text())
         for made in (program.DATA, str(Path(program.SOCKET).parent)):
             Path(f"{root}{made}").mkdir(parents=True, exist_ok=True)
         Path(folder, "config.json").write_text(json.dumps(_CONFIG))
-        docker("plugin", "create", name, folder)
+        docker("plugin", "create", name, folder, timeout_s=300)
     try:
-        docker("plugin", "enable", name)
+        docker("plugin", "enable", "--timeout", "120", name, timeout_s=150)
         yield name
     finally:
         docker("plugin", "rm", "-f", name)
