@@ -54,7 +54,9 @@ def main(arguments: list[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = [*getattr(options, "pytest", []), *rest]
     try:
-        given = {name: getattr(options, name, None) for name in ("agents", "balancers", "zones", "regions", "observe", "registry")}
+        given = {
+            name: getattr(options, name, None) for name in ("agents", "balancers", "zones", "regions", "observe", "registry")
+        }
         settings = read_settings(os.environ, **given, secure=options.command == "up" and options.secure)
         return options.run(settings, options) or 0
     except Problem as problem:

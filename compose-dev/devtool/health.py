@@ -75,7 +75,7 @@ def ask_all(
 
 
 def consul(settings: Settings) -> Finding:
-    """Every server answers, they have a leader, and every node is a living member; so in every data center, and these are joined."""
+    """Every server answers, they have a leader, every node is a living member; so in each data center, and these are joined."""
     found = [_consul(settings, datacenter) for datacenter in settings.datacenters]
     return Finding("; ".join(one.serves for one in found if one.serves), tuple(lack for one in found for lack in one.lacks))
 
@@ -103,7 +103,9 @@ def _consul(settings: Settings, datacenter: str) -> Finding:
 
 def _apart(settings: Settings, datacenter: str) -> list[Lack]:
     """Return which servers of other data centers are out of sight of those of one. Raise Unanswered."""
-    wanted = {f"consul{n}.{other}" for other in settings.datacenters if other != datacenter for n in settings.consul_servers(other)}
+    wanted = {
+        f"consul{n}.{other}" for other in settings.datacenters if other != datacenter for n in settings.consul_servers(other)
+    }
     if not wanted:
         return []
     seen = consul_get(settings, "/v1/agent/members?wan=1", datacenter)

@@ -1,4 +1,4 @@
-"""Two regions: the link between them is cut, and one of them dies. Who is left serves on, and nothing is killed but what is too much.
+"""Two regions: the link between them is cut, and one of them dies. Who is left serves on, and no more ends than is too much.
 
 A cluster of its own beside the other tests', as ``./dev up --regions 2`` makes it.
 """

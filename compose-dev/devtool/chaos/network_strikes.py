@@ -50,12 +50,12 @@ def link_cut(parts: Parts, _between: str) -> Strike:
 
 
 #: So much passes in a second, each way, to and from each part of the second region.
-LINK_KB_S = 64
+LINK_KB_S = 32
 
 
 def link_narrow(parts: Parts, _between: str) -> Strike:
     # By dropping what is too much: a queue of its own for some addresses takes more of the kernel than every one has.
-    limit = f"-m hashlimit --hashlimit-above {LINK_KB_S}kb/s --hashlimit-burst 32kb --hashlimit-name"
+    limit = f"-m hashlimit --hashlimit-above {LINK_KB_S}kb/s --hashlimit-burst {LINK_KB_S}kb --hashlimit-name"
     return _on_link(parts, f"lets {LINK_KB_S} kB/s pass each way to each part of {REGIONS[1]}", limit)
 
 

@@ -99,9 +99,7 @@ def selection(only: Sequence[str], without: Sequence[str]) -> list[str]:
     for name in (*only, *without):
         faults.named(name)
     left = [
-        name
-        for name, fault in faults.BY_NAME.items()
-        if (name in only if only else not fault.by_name) and name not in without
+        name for name, fault in faults.BY_NAME.items() if (name in only if only else not fault.by_name) and name not in without
     ]
     if not left:
         raise Problem("no fault is left to choose from", "leave out --without, or name more with --only")

@@ -106,7 +106,7 @@ def test_a_cut_is_undone_rule_by_rule(between: str, container_id: str, rules: li
 
 def test_the_link_is_changed_at_each_part_of_the_second_region_towards_each_of_the_first() -> None:
     there = ",".join(f"10.87.213.{number}" for number in (10, 11, 12, 21, 22, 23, 31, 32, 41, 101, 103))
-    for name, limit in (("link-cut", ""), ("link-narrow", "-m hashlimit --hashlimit-above 64kb/s")):
+    for name, limit in (("link-cut", ""), ("link-narrow", "-m hashlimit --hashlimit-above 32kb/s")):
         strike = faults.BY_NAME[name].strike(IN_REGIONS, "east:west")
         for commands, sign in ((strike.do, " -I "), (strike.undo, " -D ")):
             at = [word.removeprefix("container:id-") for words in commands for word in words if word.startswith("container:")]
