@@ -378,6 +378,17 @@ def test_the_compose_file_and_dev_know_the_same_services(compose: dict[str, Any]
     assert with_containers == set(Settings(observe=True, registry=True).services())
 
 
+def test_a_host_that_joins_knows_zookeeper_and_consul_by_their_addresses(compose: dict[str, Any]) -> None:
+    joining = yaml.safe_load((COMPOSE_FOLDER / "joining.yaml").read_text())["services"]
+    assert all(compose["services"][name]["environment"] for name in joining)
+    told = {name: value for service in joining.values() for name, value in service["environment"].items()}
+    found = {text: re.findall(r"\}\.(\d+)", told[text]) for text in ("MESOS_MASTER", "CONSUL_SERVERS")}
+    assert found == {"MESOS_MASTER": ["10"], "CONSUL_SERVERS": ["21", "22", "23"]}
+    for name, number in (("zookeeper", 10), ("consul1", 21), ("consul2", 22), ("consul3", 23)):
+        assert compose["services"][name]["networks"]["default"]["ipv4_address"].endswith(f".{number}")
+    assert told["MESOS_HOSTNAME"] == told["CONSUL_NODE"] != "agent1"
+
+
 def test_racks_and_zones_of_the_compose_file_follow_the_rule_for_further_agents(compose: dict[str, Any]) -> None:
     for number in (1, 2, 3):
         assert compose["services"][f"agent{number}"]["environment"]["MESOS_ATTRIBUTES"] == attributes(number)
