@@ -116,7 +116,7 @@ class FiguresSeen:
     services: tuple[ServiceFigures, ...] = ()
     uncounted: str = ""  #: why there is less than error budgets need, beside what is missing; empty: there is not
     usages: Mapping[str, TaskUsage] = field(default_factory=dict)  #: task -> what it takes, by the executors that were asked
-    silent: Mapping[str, str] = field(default_factory=dict)  #: agent -> why its executor has not said it
+    silent: Mapping[tuple[str, str], str] = field(default_factory=dict)  #: agent and role -> why its executor has not said it
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,7 @@ class PutApps:
     dropped: tuple[str, ...] = ()  #: apps to delete
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: groups to keep -> what they depend on
     dropped_groups: tuple[str, ...] = ()
+    enforced: Mapping[str, bool] = field(default_factory=dict)  #: groups of which it is said -> whether they enforce their role
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class Instance:
     ordinal: int | None = None  #: that it holds among those of its app, from 0; None: its app has none
     host: str = ""  #: the name of the one host that it is for, while it waits; empty: for any. Not stored
     slot: str = ""  #: whose volumes it has; empty: none
+    role: str = ""  #: that its task's resources are allocated to, and so its executor's; empty: that of apps which state none
     volumes: tuple[tuple[str, str], ...] = ()  #: of its task: where each is mounted, and which one it is; not stored
     away_at: float = 0.0  #: since when the host of its volumes is known to be away, while it waits for that; not stored
     unfit: bool = False  #: that host had no room when it was looked at last, so nobody counts on it
@@ -134,6 +135,7 @@ class Instance:
             outdated=self.outdated,
             ordinal=self.ordinal,
             slot=self.slot,
+            role=self.role,
         )
 
     @classmethod
@@ -156,6 +158,7 @@ class Instance:
             outdated=record.outdated,
             ordinal=record.ordinal,
             slot=record.slot,
+            role=record.role,
             ran_from=record.started_at,
             proven=record.healthy is True,
         )

@@ -34,7 +34,7 @@ class SchedulerDriver:
     def __init__(self, settings: MesosSettings, emit: Callable[[events.Event], None]) -> None:
         self._settings = settings
         self._emit = emit
-        self._infos = ExecutorInfos(settings.executor, sorted(settings.roles)[0])
+        self._infos = ExecutorInfos(settings.executor, settings.roles[0])
         self._offers = OfferBook(self._infos, settings.executor.resources)
         self._master: MasterDriver | None = None
 
@@ -98,9 +98,9 @@ class SchedulerDriver:
             case actions.AnswerInverse():
                 return master.send(translate.answer_inverse(call))
             case actions.Suppress():
-                return master.send({"type": "SUPPRESS"})
+                return master.send(translate.asking("SUPPRESS", call.roles))
             case actions.Revive():
-                return master.send({"type": "REVIVE"})
+                return master.send(translate.asking("REVIVE", call.roles))
             case actions.Kill():
                 return master.send(translate.kill(call))
             case actions.Reconcile():

@@ -2,7 +2,8 @@
 
 Mesos refuses a launch whose ExecutorInfo differs from that of a running executor with the same id (master/validation.cpp,
 validateCompatibleExecutorInfo), the roles and reservations of its resources included. So the id carries a digest of the
-whole definition: a changed definition is another executor, and so is the same one paid from other reservations.
+whole definition: a changed definition is another executor, and so is the same one paid from other reservations. The resources
+of a task and of its executor are to be allocated to one role (the same file), so each role has executors of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +40,7 @@ class ExecutorInfos:
         self.plain_id: str = self.make(plain_resources(settings, role))["executor_id"]["value"]
 
     def make(self, resources: list[Wire]) -> Wire:
-        """Return the ExecutorInfo for these resources, without a framework id."""
+        """Return the ExecutorInfo for these resources, which are of one role, without a framework id."""
         key = repr(resources)
         if key not in self._made:
             info = self._define(resources)
@@ -48,7 +49,8 @@ class ExecutorInfos:
 
     def _define(self, resources: list[Wire]) -> Wire:
         s = self._settings
-        variables = [{"name": name, "value": value} for name, value in sorted(s.environment.items())]
+        environment = {**s.environment, **s.of_roles.get(allotted(resources), {})}
+        variables = [{"name": name, "value": value} for name, value in sorted(environment.items())]
         info: Wire = {
             "type": "CUSTOM",
             "name": s.name,
@@ -83,6 +85,16 @@ class ExecutorInfos:
     def known(self, executor_id: str) -> Wire | None:
         """Return the definition behind an id, or None where it is not one of ours or no longer known."""
         return self._known.get(executor_id)
+
+    def usable(self, executor_id: str, roles: Collection[str]) -> Wire | None:
+        """Return the definition behind the id of an executor that may run tasks of one of some roles, None where it may not."""
+        info = self._known.get(executor_id)
+        return info if info is not None and allotted(info["resources"]) in ("", *roles) else None
+
+
+def allotted(resources: Iterable[Mapping[str, Any]]) -> str:
+    """Return the role that resources are allocated to, all to the same; empty where there are none, or without MULTI_ROLE."""
+    return next((str(resource.get("allocation_info", {}).get("role", "")) for resource in resources), "")
 
 
 def plain_resources(settings: ExecutorSettings, role: str) -> list[Wire]:

@@ -18,7 +18,7 @@ from eratos.common.resources import PortRanges, Resources
 from ..core.actions import Accept
 from ..core.mesos_types import Offer
 from . import translate
-from .executor_info import ExecutorInfos, Wire, scalar
+from .executor_info import ExecutorInfos, Wire, allotted, scalar
 
 
 class CannotAccept(Exception):
@@ -149,16 +149,21 @@ class OfferBook:
     def add(self, raw: Mapping[str, Any]) -> Offer:
         """Record an offer and return it as the core sees it.
 
-        Whatever executor of ours can be used again shows under the one id the core knows. An executor of ours whose
-        resources are not known (it was paid from reservations that no offer since has shown) does not: the core then
-        counts a second one, which is wasteful but never refused.
+        Whatever executor of ours can be used again, which it can for its own role, shows under the one id the core knows. An
+        executor of ours whose resources are not known (it was paid from reservations that no offer since has shown) does not:
+        the core then counts a second one, which is wasteful but never refused.
         """
-        choices = list(Pool([raw]).executor_choices(self._executor_resources))
+        pool = Pool([raw])
+        choices = list(pool.executor_choices(self._executor_resources))
         present = [executor["value"] for executor in raw.get("executor_ids", ())]
         with self._lock:
             for resources in choices:
                 self._infos.make(resources)
-            offer = translate.offer(raw, (self._infos.plain_id if self._infos.known(value) else value for value in present))
+            ours = {value for value in present if self._infos.usable(value, pool.roles) is not None}
+            # Under that id the default role's runs as well, which is of no use to another role.
+            plain = self._infos.plain_id
+            shown = (plain if value in ours else value for value in present if value in ours or value != plain)
+            offer = translate.offer(raw, shown)
             self._offers[offer.offer_id] = raw
             self._executors[offer.agent_id] = frozenset(present)
         return offer
@@ -205,10 +210,11 @@ class OfferBook:
             raise CannotAccept(f"offers are of agents {', '.join(sorted(agents))}, not {call.agent_id} alone")
         pool = Pool(offers)
         executor = self._infos.on_agent(self._executor(offers, pool), call.agent_id, framework_id)
+        roles = [role] if (role := allotted(executor["resources"])) else pool.roles
         tasks = []
         for launch in call.launches:
             ports = [port.host_port for port in launch.payload.ports if port.host_port]
-            resources = _take(pool, launch.payload.resources, ports, launch.payload.accepts)
+            resources = _take(pool, roles, launch.payload.resources, ports, launch.payload.accepts)
             if resources is None:
                 raise CannotAccept(f"task {launch.task_id} does not fit into offers {', '.join(call.offer_ids)}")
             tasks.append(translate.task_info(self._infos.with_keys(launch.payload), call.agent_id, executor, resources))
@@ -217,18 +223,18 @@ class OfferBook:
     def _executor(self, offers: Iterable[Mapping[str, Any]], pool: Pool) -> Wire:
         for offer in offers:
             for executor in offer.get("executor_ids", ()):
-                info = self._infos.known(executor["value"])
+                info = self._infos.usable(executor["value"], pool.roles)
                 if info is not None:
                     return info
-        resources = _take(pool, self._executor_resources, ())
+        resources = _take(pool, pool.roles, self._executor_resources, ())
         if resources is None:
             raise CannotAccept(f"the executor's own resources do not fit: {self._executor_resources}")
         return self._infos.make(resources)
 
 
-def _take(pool: Pool, wanted: Resources, ports: Sequence[int], accepts: str = "") -> list[Wire] | None:
-    """Take from the first role that has enough: Mesos wants all resources of a task allocated to one role."""
-    for role in pool.roles:
+def _take(pool: Pool, roles: Iterable[str], wanted: Resources, ports: Sequence[int], accepts: str = "") -> list[Wire] | None:
+    """Take from the first of some roles that has enough: Mesos wants all resources of a task allocated to one role."""
+    for role in roles:
         taken = pool.take(wanted, ports, role, accepts)
         if taken is not None:
             return taken

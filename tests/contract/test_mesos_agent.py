@@ -1,4 +1,4 @@
-"""Both drivers with a real master and a real agent: launches, kills, a restart of the agent, reservations.
+"""Both drivers with a real master and a real agent: launches, kills, a restart of the agent, reservations, roles.
 
 The simulated master and agent stand in for these two in ``tests/simulation``; what those take for granted is seen here.
 """
@@ -20,6 +20,7 @@ from eratos.common.resources import Resources
 from eratos.scheduler.core import actions
 from eratos.scheduler.core import events as e
 from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus
+from eratos.scheduler.mesos import translate
 from eratos.scheduler.mesos.driver import SchedulerDriver
 from eratos.scheduler.mesos.settings import ExecutorSettings, MesosSettings
 
@@ -31,7 +32,7 @@ NUMBERS = itertools.count(1)
 class Framework:
     """A scheduler that acknowledges every update at once."""
 
-    def __init__(self, master: str) -> None:
+    def __init__(self, master: str, roles: tuple[str, ...] = ("web",)) -> None:
         executor = ExecutorSettings(
             command=f"/opt/eratos/bin/python {EXECUTOR_PATH}/echo_executor.py",
             environment={"PYTHONPATH": EXECUTOR_PATH},
@@ -39,7 +40,7 @@ class Framework:
         )
         self.events = Collector()
         self._unanswered: tuple[str, ...] = ()
-        self.driver = SchedulerDriver(MesosSettings(master, executor, roles=("web",), suppressed=True), self._take)
+        self.driver = SchedulerDriver(MesosSettings(master, executor, roles=roles, suppressed=True), self._take)
         self.driver.start("")
 
     def _take(self, event: Any) -> None:
@@ -47,13 +48,13 @@ class Framework:
             self.driver.acknowledge(event.status)
         self.events.emit(event)
 
-    def offer(self) -> Offer:
-        """Return a fresh offer of all that is free; but for this moment the framework is suppressed."""
+    def offer(self, *roles: str) -> Offer:
+        """Return a fresh offer of all that is free for a role, or for the only one; but for this moment it is suppressed."""
         before = len(self.events.of(e.OffersReceived))
         assert self.driver.perform(actions.Decline(self._unanswered, refuse_s=0))
-        assert self.driver.perform(actions.Revive())
+        assert self.driver.perform(actions.Revive(roles))
         (offer,) = self.events.await_event(e.OffersReceived, before + 1).offers
-        assert self.driver.perform(actions.Suppress())
+        assert self.driver.perform(actions.Suppress(roles))
         self._unanswered = (offer.offer_id,)
         return offer
 
@@ -158,6 +159,57 @@ def test_tasks_go_to_a_running_executor_as_a_group_and_end_one_by_one(framework,
     framework.await_status(together[1], TaskState.KILLED)
     framework.launch(framework.offer())
     assert [framework.statuses(task_id)[-1].state for task_id in (together[0], together[2])] == [TaskState.RUNNING] * 2
+
+
+@pytest.fixture
+def two_roles(master: str, agent: Agent) -> Iterator[Framework]:
+    framework = Framework(master, ("web", "dev"))
+    framework.events.await_event(e.Subscribed)
+    yield framework
+    framework.driver.teardown()
+    framework.driver.stop()
+
+
+def test_each_role_is_offered_its_own_and_has_an_executor_of_its_own_on_an_agent(two_roles):
+    offer = two_roles.offer("web")
+    assert (offer.role, offer.resources.cpus_m) == ("web", 2000)
+    web = two_roles.launch(offer)
+    two_roles.await_status(web, TaskState.RUNNING)
+    offer = two_roles.offer("dev")
+    # What is reserved for another role is none of it, nor is that role's executor.
+    assert (offer.role, offer.resources.cpus_m, offer.reserved.cpus_m) == ("dev", 1000, 0)
+    assert offer.executor_ids.isdisjoint({two_roles.driver.executor_id})
+    dev = two_roles.launch(offer)
+    two_roles.await_status(dev, TaskState.RUNNING)
+    ids = {two_roles.statuses(task_id)[-1].executor_id for task_id in (web, dev)}
+    assert len(ids) == 2
+    # Each is used again for its own role, for groups of tasks as well.
+    for role in ("web", "dev"):
+        offer = two_roles.offer(role)
+        assert two_roles.driver.executor_id in offer.executor_ids
+        for task_id in two_roles.launch_all(offer, 2):
+            two_roles.await_status(task_id, TaskState.RUNNING)
+            assert two_roles.statuses(task_id)[-1].executor_id in ids
+
+
+def test_mesos_takes_no_task_of_another_role_than_its_executors(two_roles):
+    """Why there is an executor for each role (docs/adr/0055-an-executor-for-each-role.md)."""
+    web = two_roles.launch(two_roles.offer("web"))
+    two_roles.await_status(web, TaskState.RUNNING)
+    offer = two_roles.offer("dev")
+    book, master = two_roles.driver._offers, two_roles.driver._master
+    payload = TaskPayload("task-of-dev", "i", "/contract", "v", Resources(cpus_m=100, mem_mib=32), "none")
+    call = actions.Accept(offer.agent_id, (offer.offer_id,), (actions.Launch(payload.task_id, payload),), 0.1)
+    [task] = book.task_infos(call, master.framework_id)
+    executor = two_roles.driver._infos.known(two_roles.statuses(web)[-1].executor_id)
+    task["executor"] = two_roles.driver._infos.on_agent(executor, offer.agent_id, master.framework_id)
+    two_roles._unanswered = ()
+    assert master.send(translate.accept(call.offer_ids, translate.launch([task]), 0.1))
+    until(lambda: two_roles.statuses(payload.task_id), 30, "the master says something of the task")
+    [said] = two_roles.statuses(payload.task_id)
+    assert (said.state, said.reason, said.source) == (TaskState.ERROR, "REASON_TASK_INVALID", "SOURCE_MASTER")
+    assert "allocation role" in said.message
+    assert not [s for s in two_roles.statuses(web) if s.state.terminal]
 
 
 def test_update_made_while_the_agent_restarts_arrives(framework, agent):

@@ -133,14 +133,42 @@ def test_tasks_for_a_running_executor_are_launched_as_a_group(disk_mib: int, run
         assert operation["launch"]["task_infos"] == expected
 
 
-def test_each_task_is_paid_from_one_role():
+ONE, TWO = {"role": "*", "allocation_info": {"role": "one"}}, {"role": "*", "allocation_info": {"role": "two"}}
+
+
+def roles_of(resources: list[Any]) -> set[str]:
+    return {resource["allocation_info"]["role"] for resource in resources}
+
+
+def test_a_task_is_paid_from_its_executors_role_alone():
     book, _ = a_book()
-    one, two = {"role": "*", "allocation_info": {"role": "one"}}, {"role": "*", "allocation_info": {"role": "two"}}
-    book.add(an_offer("o-1", [cpus(0.2, **one), mem(200, **one)]))
-    book.add(an_offer("o-2", [cpus(0.2, **two), mem(200, **two)]))
-    tasks = book.task_infos(an_accept("o-1", "o-2", tasks=3), "f-1")
-    roles = [{resource["allocation_info"]["role"] for resource in task["resources"]} for task in tasks]
-    assert roles == [{"one"}, {"two"}, {"two"}]
+    book.add(an_offer("o-1", [cpus(0.3, **ONE), mem(200, **ONE)]))
+    book.add(an_offer("o-2", [cpus(0.3, **TWO), mem(200, **TWO)]))
+    tasks = book.task_infos(an_accept("o-1", "o-2", tasks=2), "f-1")
+    assert [roles_of(task["resources"] + task["executor"]["resources"]) for task in tasks] == [{"one"}] * 2
+    with pytest.raises(CannotAccept, match="does not fit"):
+        book.task_infos(an_accept("o-1", "o-2", tasks=3), "f-1")
+
+
+def test_each_role_has_an_executor_of_its_own_on_an_agent():
+    of_roles = {"two": {"ERATOS_HTTP_PORT": "5061"}}
+    book, infos = a_book(dataclasses.replace(EXECUTOR, environment={"ERATOS_HTTP_PORT": "5052"}, of_roles=of_roles), "one")
+    both = [[cpus(1, **kind), mem(512, **kind)] for kind in (ONE, TWO)]
+    offers = [book.add(an_offer(f"o-{number}", resources)) for number, resources in enumerate(both)]
+    assert [offer.role for offer in offers] == ["one", "two"]
+    executors = [book.task_infos(an_accept(f"o-{number}"), "f-1")[0]["executor"] for number in range(2)]
+    ids = [executor["executor_id"]["value"] for executor in executors]
+    variables = [{v["name"]: v["value"] for v in each["command"]["environment"]["variables"]} for each in executors]
+    assert [found["ERATOS_HTTP_PORT"] for found in variables] == ["5052", "5061"]
+    assert ids[0] == infos.plain_id != ids[1]
+
+    # Whatever runs there, each is used again for its own role, and for no other one.
+    for number, resources in enumerate(both):
+        seen = book.add(an_offer(f"again-{number}", resources, executors=tuple(ids)))
+        assert seen.executor_ids == ({infos.plain_id} if number else {infos.plain_id, ids[1]})
+        assert book.task_infos(an_accept(f"again-{number}"), "f-1")[0]["executor"] == executors[number]
+    alone = book.add(an_offer("other", both[1], executors=(ids[0],)))
+    assert alone.executor_ids == frozenset()
 
 
 def test_a_portion_too_small_is_completed_by_another_of_the_same_role():
