@@ -106,7 +106,7 @@ def _run(config: Config) -> str:
     rules = FetchRules(
         config.fetch_folders,
         config.fetch_private,
-        frozenset({config.http_port, names.EXECUTOR_PORT, names.COMPANION_PORT}),
+        frozenset({config.http_port, names.COMPANION_PORT}),
         config.fetch_proxy,
         config.fetch_ca_file,
     )

@@ -86,5 +86,5 @@ def policy(config: Config) -> Policy:
         secrets=parts(config.allow_secrets),
         root_processes=config.allow_root_processes,
         listeners=frozenset((name, config.http_port) for name in names),
-        executor_ports=frozenset({config.executor_http_port, *config.role_ports.values()}),
+        executor_port=config.executor_http_port,
     )

@@ -115,8 +115,7 @@ class Config:
     role: str = _setting("*", "Mesos role to get offers for")
     group_roles: str = _setting(
         "",
-        "further Mesos roles, for apps in the top-level groups of these names, each with the port of its executors: "
-        "dev=5061,shop=5062",
+        "comma-separated names of top-level groups whose apps may have Mesos' role of that name: dev,shop",
     )
     gpus: bool = _setting(False, "true: take offers of agents with GPUs, for apps with gpus; other apps go there last", _yes)
     user: str = _setting("root", "user that executors run as; must be able to use the Docker socket")
@@ -217,14 +216,9 @@ class Config:
             raise BadConfig(f"--master-ca-file: {self.master_ca_file} holds no certificates in PEM form: {error}") from error
 
     @property
-    def role_ports(self) -> dict[str, int]:
-        """The roles beside :attr:`role`, each with the port of its executors."""
-        found = (part.partition("=") for part in parts(self.group_roles))
-        return {role: int(port) for role, _, port in found}
-
-    def executor_port(self, role: str) -> int:
-        """Return where the executors of a role listen; empty: those of the default one."""
-        return self.role_ports.get(role, self.executor_http_port)
+    def roles(self) -> tuple[str, ...]:
+        """All Mesos roles, that of apps which state none first."""
+        return self.role, *parts(self.group_roles)
 
     @property
     def consul_urls(self) -> tuple[str, ...]:
@@ -394,21 +388,11 @@ def _about_mesos(config: Config) -> Iterator[str]:
 def _about_roles(config: Config) -> Iterator[str]:
     if config.role != "*" and any(_is_no_role(part) for part in config.role.split("/")):
         yield f"--role: {config.role!r} is no role: no part between slashes may be empty, ., .., begin with - or hold blanks"
-    seen = {config.role}
-    taken = {config.executor_http_port: "--executor-http-port", names.COMPANION_PORT: "the balancers' companions"}
-    for part in parts(config.group_roles):
-        role, sign, port = part.partition("=")
-        number = int(port) if port.isascii() and port.isdigit() else 0
-        if not sign or not 0 < number < 65536:
-            yield f"--group-roles: {part!r} must be a role and the port of its executors, such as dev=5061"
-        elif not ids.is_name(role) or ids.reserved(role):
+    for role in parts(config.group_roles):
+        if not ids.is_name(role) or ids.reserved(role):
             yield f"--group-roles: {role!r} is no name that a top-level group can have"
-        elif role in seen:
+        elif config.roles.count(role) > 1:
             yield f"--group-roles: {role} is there twice, or is the scheduler's own (--role): name it once"
-        elif number in taken:
-            yield f"--group-roles: port {number} of {role} is that of {taken[number]}: executors of one host need different ones"
-        seen.add(role)
-        taken.setdefault(number, role)
 
 
 def _is_no_role(name: str) -> bool:

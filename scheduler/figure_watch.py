@@ -13,7 +13,7 @@ from typing import Final
 
 from .api import companions
 from .api.controller import Balancer
-from .api.executors import Answer, Of
+from .api.executors import Answer
 from .core import budgets, scaling
 from .core.error_budget import ServiceFigures
 from .core.events import FiguresSeen
@@ -27,7 +27,7 @@ PERIOD_S: Final = 2.0
 NOBODY: Final = "no balancer is registered in Consul"
 
 
-async def _nobody(hosts: Mapping[Of, str]) -> Mapping[Of, Answer]:
+async def _nobody(hosts: Mapping[str, str]) -> Mapping[str, Answer]:
     return {}
 
 
@@ -42,11 +42,11 @@ class FigureWatch:
         emit: Callable[[FiguresSeen], None],
         *,
         trouble: Callable[[], str] = lambda: "",
-        hosts: Callable[[], Mapping[Of, str]] = dict,
-        ask_executors: Callable[[Mapping[Of, str]], Awaitable[Mapping[Of, Answer]]] = _nobody,
+        hosts: Callable[[], Mapping[str, str]] = dict,
+        ask_executors: Callable[[Mapping[str, str]], Awaitable[Mapping[str, Answer]]] = _nobody,
     ) -> None:
         """``headers``: what a companion wants to be shown for a path; ``trouble``: why balancers may not be known; ``hosts``: the
-        executors that are asked by ``ask_executors``, each with its host.
+        agents, each with its host, whose executors are asked by ``ask_executors``.
         """
         self._hosts, self._ask_executors = hosts, ask_executors
         self._trouble = trouble
@@ -127,12 +127,12 @@ def seen(answers: Mapping[str, companions.Document | str], trouble: str = "") ->
     )
 
 
-def with_usages(event: FiguresSeen, answers: Mapping[Of, Answer]) -> FiguresSeen:
-    """Return what was seen with what executors have said of their tasks."""
+def with_usages(event: FiguresSeen, answers: Mapping[str, Answer]) -> FiguresSeen:
+    """Return what was seen with what executors, by their agents, have said of their tasks."""
     usages: dict[str, TaskUsage] = {}
     for answer in answers.values():
         usages |= {} if isinstance(answer, str) else answer
-    silent = {of: answer for of, answer in answers.items() if isinstance(answer, str)}
+    silent = {agent_id: answer for agent_id, answer in answers.items() if isinstance(answer, str)}
     return replace(event, usages=usages, silent=silent)
 
 

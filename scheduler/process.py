@@ -178,7 +178,7 @@ class Process:
     def _lead(self, store: Store, election: Election) -> None:
         store.begin_term(election.ballot)
         stored = store.load()
-        examine(stored, policy(self._config), (self._config.role, *self._config.role_ports))
+        examine(stored, policy(self._config), self._config.roles)
         driver = SchedulerDriver(mesos_settings(self._config, self.key), lambda event: loop.emit(event))
         settings = core_settings(self._config, driver.executor_id, driver.executor_resources)
         loop = Loop(Machine(stored, settings, lambda: str(uuid.uuid4()), self.clock()), store, self.clock, self.events)
@@ -199,7 +199,7 @@ class Process:
             loop.emit,
             trouble=self.consul_trouble,
             hosts=lambda: loop.read(scaling.measured_on),
-            ask_executors=partial(executors.ask_all, port=self._config.executor_port, headers=self._executor_proof),
+            ask_executors=partial(executors.ask_all, port=self._config.executor_http_port, headers=self._executor_proof),
         )
         figures.start()
         try:
@@ -267,7 +267,7 @@ def core_settings(config: Config, executor_id: str, executor_resources: Resource
     return Settings(
         executor_id,
         executor_resources,
-        (config.role, *config.role_ports),
+        config.roles,
         launching_most=config.launch_limit,
         launch_confirm_timeout_s=config.launch_confirm_timeout_s,
         launch_timeout_s=config.launch_timeout_s,
@@ -289,7 +289,7 @@ def mesos_settings(config: Config, key: FrameworkKey) -> MesosSettings:
         master=config.master,
         name=config.framework_name,
         user=config.user,
-        roles=(config.role, *config.role_ports),
+        roles=config.roles,
         capabilities=(*CAPABILITIES, GPUS) if config.gpus else CAPABILITIES,
         failover_timeout_s=config.failover_timeout_s,
         hostname=config.hostname,
@@ -306,7 +306,6 @@ def mesos_settings(config: Config, key: FrameworkKey) -> MesosSettings:
             name=config.framework_name,
             uris=tuple(uri.strip() for uri in config.executor_uris.split(",") if uri.strip()),
             environment=variables,
-            of_roles={role: {"ERATOS_HTTP_PORT": str(port)} for role, port in config.role_ports.items()},
             data=lambda agent_id: key.for_executor(agent_id).to_bytes(),
             volume_key=lambda agent_id, volume_id: keys.volume_key(key.agent(agent_id), volume_id),
             data_name=key.name,

@@ -51,7 +51,7 @@ class Policy:
     secrets: tuple[str, ...] = ()  #: strict: secrets that apps of other groups may use as well, the same way
     root_processes: bool = False  #: strict: whether apps without a container may run as root
     listeners: frozenset[tuple[str, int]] = frozenset()  #: host and port of the schedulers' APIs
-    executor_ports: frozenset[int] = frozenset({names.EXECUTOR_PORT})
+    executor_port: int = names.EXECUTOR_PORT
 
     def problems(self, app: App) -> Iterator[Problem]:
         """Yield what an app asks for beyond the policy."""
@@ -75,7 +75,7 @@ class Policy:
         kind = kind_of_host(host)
         if kind in (Kind.METADATA, Kind.LINK_LOCAL):
             return f"{host} leads to {kind}, which no app may have an executor ask"
-        if (host, port) in self.listeners or (port in self.executor_ports | {names.COMPANION_PORT} and kind is not Kind.PUBLIC):
+        if (host, port) in self.listeners or (port in (self.executor_port, names.COMPANION_PORT) and kind is not Kind.PUBLIC):
             return f"{host}:{port} is where eratos itself listens"
         if self.strict and not self.fetch_private and kind in (Kind.LOOPBACK, Kind.PRIVATE):
             return f"{host} leads to {kind}: --allow-private-fetch allows it"

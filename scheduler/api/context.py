@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -64,7 +64,7 @@ class Context:
 
     controller: Controller
     clock: Callable[[], float]  #: seconds since the epoch
-    executor_port: int  #: where executors of the default role serve logs, the same on each agent's host
+    executor_port: int  #: where executors serve logs, the same on each agent's host
     instances_most: int = INSTANCES_MOST  #: of all apps together
     role: str = "*"  #: of apps that state none
     policy: Policy = field(default_factory=Policy)  #: what apps may ask for
@@ -72,16 +72,12 @@ class Context:
     service_ports: range = service_ports.DEFAULT  #: from which ports that state none get theirs
     companion_key: str = field(default="", repr=False)  #: by which companions know schedulers; empty: they need none
     tunnels: TunnelLimits = field(default_factory=TunnelLimits)
-    role_ports: Mapping[str, int] = field(default_factory=dict)  #: of executors of the other roles that there are
+    group_roles: Collection[str] = ()  #: of groups, that offers come for beside that
     _turns: Turns = field(default_factory=Turns)
     _definitions: Definitions = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_definitions", Definitions(self.role))
-
-    def port(self, role: str) -> int:
-        """Return where an agent's executor of a role listens, which is empty for the default one."""
-        return self.role_ports.get(role, self.executor_port)
 
     def headers(self, agent_id: str, target: str) -> dict[str, str]:
         """Return the headers of a request for a path, query included, to the executor on an agent."""
@@ -255,7 +251,7 @@ class Context:
     def roles(self, enforced: Mapping[str, bool] = NO_ROLES_ENFORCED) -> Roles:
         """Return the roles that apps may have, with what a request says of groups that enforce theirs."""
         said = dict.fromkeys(self.controller.read(groups.enforcing), True) | dict(enforced)
-        return Roles(self.role, self.role_ports.keys(), {ids.top(f"{group_id}/") for group_id, yes in said.items() if yes})
+        return Roles(self.role, self.group_roles, {ids.top(f"{group_id}/") for group_id, yes in said.items() if yes})
 
     def posted(self, caller: Caller, apps: Iterable[App]) -> None:
         """Tell who follows events that a user put apps, as they are now."""

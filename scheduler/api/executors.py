@@ -23,21 +23,15 @@ _MOST_BYTES: Final = 4 * 1024 * 1024
 Answer = Mapping[str, TaskUsage] | str
 
 
-#: An agent and the role of one of its executors.
-Of = tuple[str, str]
-
-
-async def ask_all(
-    hosts: Mapping[Of, str], port: Callable[[str], int], headers: Callable[[str, str], Mapping[str, str]]
-) -> dict[Of, Answer]:
-    """Return what each executor says. ``hosts``: of the agents; ``port``: of a role; ``headers``: for an agent and a path."""
+async def ask_all(hosts: Mapping[str, str], port: int, headers: Callable[[str, str], Mapping[str, str]]) -> dict[str, Answer]:
+    """Return what each executor says, by the agents' ids. ``hosts``: of the agents; ``headers``: for an agent and a path."""
     slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def ask(agent_id: str, role: str, host: str) -> Answer:
+    async def ask(agent_id: str, host: str) -> Answer:
         async with slots:
-            return await _ask(host, port(role), headers(agent_id, _PATH))
+            return await _ask(host, port, headers(agent_id, _PATH))
 
-    answers = await asyncio.gather(*(ask(*of, host) for of, host in hosts.items()))
+    answers = await asyncio.gather(*(ask(agent_id, host) for agent_id, host in hosts.items()))
     return dict(zip(hosts, answers, strict=True))
 
 

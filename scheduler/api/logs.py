@@ -64,7 +64,6 @@ class _Task:
     state: TaskState
     containers: tuple[str, ...] = ()  #: of a pod
     ended: str = ""  #: how it ended, for people; empty: it has not
-    role: str = ""  #: of its executor
 
 
 def router(ctx: Context) -> APIRouter:
@@ -188,7 +187,6 @@ def _find(state: State, task_id: str) -> _Task | None:
                 failure.state,
                 _containers(state, app_id),
                 failure.message or "it said nothing",
-                _role(state, app_id),
             )
     parsed = names.parse_task_id(task_id)
     instance = state.instances.get(parsed[0] if parsed else task_id)
@@ -197,9 +195,7 @@ def _find(state: State, task_id: str) -> _Task | None:
     if instance is None or instance.state is None or (parsed and instance.task_id != task_id):
         return None
     containers = _containers(state, instance.app_id)
-    return _Task(
-        instance.task_id, instance.app_id, instance.agent_id, instance.hostname, instance.state, containers, role=instance.role
-    )
+    return _Task(instance.task_id, instance.app_id, instance.agent_id, instance.hostname, instance.state, containers)
 
 
 def _of_run(state: State, task_id: str) -> _Task | None:
@@ -215,12 +211,6 @@ def _of_run(state: State, task_id: str) -> _Task | None:
     return None
 
 
-def _role(state: State, app_id: str) -> str:
-    """Return the role of an app's tasks, now that it is."""
-    app = state.in_force(app_id)
-    return app.role or "" if app is not None else ""
-
-
 def _containers(state: State, app_id: str) -> tuple[str, ...]:
     pod = state.apps.get(app_id)
     return tuple(container.name for container in pod.spec.containers) if isinstance(pod, Pod) else ()
@@ -229,7 +219,7 @@ def _containers(state: State, app_id: str) -> tuple[str, ...]:
 async def _read(task: _Task, ctx: Context, query: str) -> StreamingResponse:
     """Begin to read; the answer's end closes the connection. Raises ApiError."""
     async with AsyncExitStack() as stack:
-        port = ctx.port(task.role)
+        port = ctx.executor_port
         where = f"{task.hostname}:{port}"
         try:
             async with asyncio.timeout(ANSWER_S):

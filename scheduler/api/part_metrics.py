@@ -39,11 +39,11 @@ def router(ctx: Context, exposed: CollectorRegistry) -> APIRouter:
         # Where whoever asks has found a scheduler: through a proxy, or a follower, that is another address than this one's.
         here = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
         scheme = request.headers.get("x-forwarded-proto") or request.url.scheme
-        found = ctx.controller.read(lambda state: _executors(state, ctx))
-        parts = [("scheduler", "leader", "/v2/metrics/leader", "")]
-        parts += [("executor", host, f"/v2/metrics/executors/{quote(host, safe='')}", role) for host, role in sorted(found)]
+        hosts = ctx.controller.read(_executors)
+        parts = [("scheduler", "leader", "/v2/metrics/leader")]
+        parts += [("executor", host, f"/v2/metrics/executors/{quote(host, safe='')}") for host in sorted(hosts)]
         balancers = sorted(balancer.name for balancer in ctx.controller.balancers())
-        parts += [("balancer", name, f"/v2/metrics/balancers/{quote(name, safe='')}", "") for name in balancers]
+        parts += [("balancer", name, f"/v2/metrics/balancers/{quote(name, safe='')}") for name in balancers]
         return JSONResponse([_target(here, scheme, *part) for part in parts])
 
     @routes.get("/leader")
@@ -51,13 +51,11 @@ def router(ctx: Context, exposed: CollectorRegistry) -> APIRouter:
         return Response(generate_latest(exposed), media_type=CONTENT_TYPE_LATEST)
 
     @routes.get("/executors/{host}")
-    async def show_executor(host: str, role: str = "") -> Response:
-        found = await run_in_threadpool(ctx.controller.read, lambda state: _executors(state, ctx))
-        of_role = role if role in ctx.role_ports else ""
-        agent_id = found.get((host, of_role)) if role in ("", ctx.role, of_role) else None
+    async def show_executor(host: str) -> Response:
+        agent_id = (await run_in_threadpool(ctx.controller.read, _executors)).get(host)
         if agent_id is None:
-            raise ApiError(404, f"no executor{f' of the role {role!r}' if role else ''} is known on a host '{host}'")
-        return await _scraped(host, ctx.port(of_role), ctx.headers(agent_id, "/metrics"), f"the executor on {host}")
+            raise ApiError(404, f"no executor is known on a host '{host}'")
+        return await _scraped(host, ctx.executor_port, ctx.headers(agent_id, "/metrics"), f"the executor on {host}")
 
     @routes.get("/balancers/{name}")
     async def show_balancer(name: str) -> Response:
@@ -70,19 +68,13 @@ def router(ctx: Context, exposed: CollectorRegistry) -> APIRouter:
     return routes
 
 
-def _executors(state: State, ctx: Context) -> dict[tuple[str, str], str]:
-    """Return the hosts and roles with tasks, each with its agent's id: other executors, if there are some, have nothing to count.
-
-    The default role is empty.
-    """
-    there = (instance for instance in state.instances.values() if instance.hostname)
-    return {(i.hostname, i.role if i.role in ctx.role_ports else ""): i.agent_id for i in there}
+def _executors(state: State) -> dict[str, str]:
+    """Return the hosts with tasks, each with its agent's id: the executor of others, if there is one, has nothing to count."""
+    return {instance.hostname: instance.agent_id for instance in state.instances.values() if instance.hostname}
 
 
-def _target(here: str, scheme: str, job: str, instance: str, path: str, role: str) -> dict[str, Any]:
+def _target(here: str, scheme: str, job: str, instance: str, path: str) -> dict[str, Any]:
     labels = {"__scheme__": scheme, "__metrics_path__": path, "job": f"eratos-{job}", "instance": instance}
-    if role:
-        labels |= {"__param_role": role, "role": role}
     return {"targets": [here], "labels": labels}
 
 

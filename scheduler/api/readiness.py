@@ -26,25 +26,22 @@ async def results(ctx: Context, app_ids: list[str]) -> dict[str, list[dict[str, 
     return await _all(tasks, ctx)
 
 
-def _tasks(state: State, app_ids: list[str]) -> list[tuple[str, str, str, str, str]]:
+def _tasks(state: State, app_ids: list[str]) -> list[tuple[str, str, str, str]]:
     checked = [app_id for app_id in app_ids if app_id in state.apps and state.apps[app_id].readiness_checks]
     return [
-        (app_id, i.task_id, i.hostname, i.agent_id, i.role)
-        for app_id in checked
-        for i in state.instances_of(app_id)
-        if not i.waiting
+        (app_id, i.task_id, i.hostname, i.agent_id) for app_id in checked for i in state.instances_of(app_id) if not i.waiting
     ]
 
 
-async def _all(tasks: list[tuple[str, str, str, str, str]], ctx: Context) -> dict[str, list[dict[str, Any]]]:
+async def _all(tasks: list[tuple[str, str, str, str]], ctx: Context) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def ask(app_id: str, task_id: str, hostname: str, agent_id: str, role: str) -> None:
+    async def ask(app_id: str, task_id: str, hostname: str, agent_id: str) -> None:
         async with slots:
             try:
                 path = f"/tasks/{quote(task_id, safe='')}/readiness"
-                answer = await async_http.request(hostname, ctx.port(role), path, headers=ctx.headers(agent_id, path))
+                answer = await async_http.request(hostname, ctx.executor_port, path, headers=ctx.headers(agent_id, path))
                 found.setdefault(app_id, []).extend(json.loads(answer.body)["results"])
             except (*async_http.Failure, KeyError, TypeError):
                 pass  # not known is not shown

@@ -6,7 +6,7 @@ import functools
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 
 import uvicorn
 from fastapi import FastAPI
@@ -67,8 +67,6 @@ HEADERS_BYTES_MAX = 64 * 1024
 #: Of gzip: a list of apps shrinks to a tenth all the same, in a third of the time.
 COMPRESSION = 1
 
-NO_ROLES: Mapping[str, int] = {}
-
 #: The system's authorities; to load them takes longer than a request.
 _SYSTEMS = functools.cache(ssl.create_default_context)
 
@@ -84,7 +82,7 @@ def create_api(
     agent_key: Callable[[str], str] = lambda agent_id: "",
     companion_key: str = "",
     role: str = "*",
-    role_ports: Mapping[str, int] = NO_ROLES,
+    group_roles: Collection[str] = (),
     policy: Policy = Policy(),  # noqa: B008
     ports: range = service_ports.DEFAULT,
     tunnel_limits: TunnelLimits = TunnelLimits(),  # noqa: B008
@@ -95,7 +93,7 @@ def create_api(
     ``executor_port`` is where executors serve their tasks' logs, ``instances_most`` bounds the instances of all apps together;
     ``access`` says whom it lets in, ``leader_tls`` is what a follower checks an https leader with,
     ``agent_key`` is by which the executor on an agent knows schedulers, ``companion_key`` by which companions do,
-    ``role`` the Mesos role of apps that state none, ``role_ports`` the others, each with the port of its executors,
+    ``role`` the Mesos role of apps that state none, ``group_roles`` those of groups,
     ``policy`` what apps may ask for, ``ports`` from where service ports are chosen, ``tunnel_limits`` what tunnels there may be.
     """
     api = FastAPI(title="eratos", description="Marathon's API", docs_url=None, redoc_url=None, redirect_slashes=False)
@@ -112,7 +110,7 @@ def create_api(
         ports,
         companion_key,
         tunnel_limits,
-        role_ports,
+        group_roles,
     )
     exposed = registry if registry is not None else metrics.registry(controller, clock)
     routers = [metrics.router(exposed), part_metrics.router(ctx, exposed)]

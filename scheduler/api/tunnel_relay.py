@@ -47,7 +47,6 @@ class Target:
     agent_id: str
     hostname: str
     container: str = ""  #: of a pod
-    role: str = ""  #: of its executor
 
     def shown(self) -> dict[str, str]:
         return {"app": self.app_id, "task": self.task_id, "host": self.hostname}
@@ -141,10 +140,9 @@ class Executor:
 async def connect(ctx: Context, target: Target, what: str, query: str, stack: AsyncExitStack) -> Executor:
     """Open a tunnel to the executor of a task, until the stack ends. Raises ApiError."""
     path = f"/tasks/{quote(target.task_id, safe='')}/{what}" + (f"?{query}" if query else "")
-    port = ctx.port(target.role)
-    where = f"{target.hostname}:{port}"
+    where = f"{target.hostname}:{ctx.executor_port}"
     headers = ctx.headers(target.agent_id, path)
-    asked = async_http.ask(target.hostname, port, path, headers=headers, upgrade=tunnel.PROTOCOL)
+    asked = async_http.ask(target.hostname, ctx.executor_port, path, headers=headers, upgrade=tunnel.PROTOCOL)
     try:
         async with asyncio.timeout(ANSWER_S):
             answer = await stack.enter_async_context(asked)

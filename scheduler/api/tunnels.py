@@ -148,7 +148,7 @@ def _ready(ctx: Context, caller: Caller, name: str) -> Sequence[Target]:
 
 
 def _target(instance: Instance, container: str = "") -> Target:
-    return Target(instance.app_id, instance.task_id, instance.agent_id, instance.hostname, container, instance.role)
+    return Target(instance.app_id, instance.task_id, instance.agent_id, instance.hostname, container)
 
 
 def _reasons(ctx: Context, state: State, app_id: str) -> str:

@@ -44,11 +44,6 @@ class Place(NamedTuple):
     task_id: str
     agent_id: str
     host: str
-    role: str = ""
-
-    @property
-    def executor(self) -> executors.Of:
-        return self.agent_id, self.role
 
 
 def router(ctx: Context) -> APIRouter:
@@ -76,15 +71,15 @@ async def _stream(ctx: Context, asked: _Asked, caller: Caller, app_ids: Collecti
 
 async def _found(ctx: Context, asked: _Asked, caller: Caller, app_ids: Collection[str]) -> dict[str, Any]:
     places = await run_in_threadpool(ctx.controller.read, lambda state: _places(state, app_ids, caller.sees))
-    answers = await asked.now({place.executor: place.host for place in places})
-    return {"tasks": [_shown(place, *answers[place.executor]) for place in places]}
+    answers = await asked.now({place.agent_id: place.host for place in places})
+    return {"tasks": [_shown(place, *answers[place.agent_id]) for place in places]}
 
 
 def _places(state: State, app_ids: Collection[str], sees: Callable[[str], bool]) -> list[Place]:
     """Return the instances of apps, none: of all. Runs of jobs are none of an app."""
     found = dict.fromkeys(app_ids) or [app_id for app_id in state.fleets if app_id not in state.runs]
     return [
-        Place(app_id, instance.task_id, instance.agent_id, instance.hostname, instance.role)
+        Place(app_id, instance.task_id, instance.agent_id, instance.hostname)
         for app_id in found
         if sees(app_id)
         for instance in state.instances_of(app_id)
@@ -116,16 +111,16 @@ class _Asked:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._lock: asyncio.Lock | None = None
-        self._found: dict[executors.Of, tuple[float, Answer]] = {}
+        self._found: dict[str, tuple[float, Answer]] = {}
 
-    async def now(self, hosts: Mapping[executors.Of, str]) -> dict[executors.Of, tuple[Answer, float]]:
-        """Return the answer of each executor and how long ago it came. ``hosts``: of their agents."""
+    async def now(self, hosts: Mapping[str, str]) -> dict[str, tuple[Answer, float]]:
+        """Return the answer of each executor and how long ago it came, by the agents' ids. ``hosts``: of the agents."""
         lock = self._lock = self._lock or asyncio.Lock()
         async with lock:
             since = time.monotonic() - FRESH_S
-            self._found = {of: found for of, found in self._found.items() if found[0] > since}
-            missing = {of: host for of, host in hosts.items() if of not in self._found}
-            answers = await executors.ask_all(missing, self._ctx.port, self._ctx.headers)
+            self._found = {agent_id: found for agent_id, found in self._found.items() if found[0] > since}
+            missing = {agent_id: host for agent_id, host in hosts.items() if agent_id not in self._found}
+            answers = await executors.ask_all(missing, self._ctx.executor_port, self._ctx.headers)
             at = time.monotonic()
-            self._found |= {of: (at, answer) for of, answer in answers.items()}
-            return {of: (self._found[of][1], at - self._found[of][0]) for of in hosts}
+            self._found |= {agent_id: (at, answer) for agent_id, answer in answers.items()}
+            return {agent_id: (self._found[agent_id][1], at - self._found[agent_id][0]) for agent_id in hosts}

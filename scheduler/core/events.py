@@ -116,7 +116,7 @@ class FiguresSeen:
     services: tuple[ServiceFigures, ...] = ()
     uncounted: str = ""  #: why there is less than error budgets need, beside what is missing; empty: there is not
     usages: Mapping[str, TaskUsage] = field(default_factory=dict)  #: task -> what it takes, by the executors that were asked
-    silent: Mapping[tuple[str, str], str] = field(default_factory=dict)  #: agent and role -> why its executor has not said it
+    silent: Mapping[str, str] = field(default_factory=dict)  #: agent -> why its executor has not said it
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class _Pass:
     offers: Mapping[str, int]  #: how many there are, by role
     depended_on: _Dependencies
     bytes_left: int
-    #: By agent id and role: no task's resources may be of two roles, nor may a task's be of another one than its executor's.
+    #: By agent id and role: one ACCEPT takes no offers to two roles.
     accepted: dict[tuple[str, str], tuple[placement.Host, list[Launch]]] = field(default_factory=dict)
 
     def offered(self, roles: Iterable[str]) -> int:

@@ -30,11 +30,11 @@ from .usage import Share
 CAUSE: Final = "autoscale: "
 
 
-def measured_on(state: State) -> dict[tuple[str, str], str]:
-    """Return the executors, as agent and role, that are asked what tasks take, each with its host: an app is scaled by it."""
+def measured_on(state: State) -> dict[str, str]:
+    """Return the agents, each with its host, whose executors are to be asked what tasks take: an app is scaled by it."""
     apps = (app for app in state.apps.values() if app.autoscale is not None and app.autoscale.target.cpu is not None)
     found = (instance for app in apps for instance in state.instances_of(app.id) if not instance.waiting)
-    return {(instance.agent_id, instance.role): instance.hostname for instance in found}
+    return {instance.agent_id: instance.hostname for instance in found}
 
 
 def asked_for(state: State) -> bool:
@@ -99,8 +99,8 @@ def _shares(state: State, app: App, event: FiguresSeen) -> Iterator[Share]:
         usage = event.usages.get(instance.task_id)
         if not instance.ready(app.checked):
             yield Share(None, f"{instance.task_id} is not ready")
-        elif (why := event.silent.get((instance.agent_id, instance.role))) is not None:
-            yield Share(None, why)
+        elif instance.agent_id in event.silent:
+            yield Share(None, event.silent[instance.agent_id])
         elif usage is None or usage.cpu_share is None:
             yield Share(None, f"the executor on {instance.hostname} has not measured {instance.task_id} yet")
         else:

@@ -2,8 +2,7 @@
 
 Mesos refuses a launch whose ExecutorInfo differs from that of a running executor with the same id (master/validation.cpp,
 validateCompatibleExecutorInfo), the roles and reservations of its resources included. So the id carries a digest of the
-whole definition: a changed definition is another executor, and so is the same one paid from other reservations. The resources
-of a task and of its executor are to be allocated to one role (the same file), so each role has executors of its own.
+whole definition: a changed definition is another executor, and so is the same one paid from other reservations.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,14 +32,17 @@ def duration(seconds: float) -> Wire:
 class ExecutorInfos:
     """Makes ExecutorInfos and remembers them by id. Not for several threads at once: the driver holds its lock."""
 
-    def __init__(self, settings: ExecutorSettings, role: str) -> None:
+    def __init__(self, settings: ExecutorSettings, *roles: str) -> None:
+        """``roles`` are the framework's, the default one first: whichever pays for an executor, it runs tasks of all."""
         self._settings = settings
         self._known: dict[str, Wire] = {}
         self._made: dict[str, Wire] = {}  # by resources: every offer asks, the answer is nearly always the same
-        self.plain_id: str = self.make(plain_resources(settings, role))["executor_id"]["value"]
+        self.several = len(roles) > 1
+        plain = [self.make(plain_resources(settings, role))["executor_id"]["value"] for role in roles]
+        self.plain_id: str = plain[0]
 
     def make(self, resources: list[Wire]) -> Wire:
-        """Return the ExecutorInfo for these resources, which are of one role, without a framework id."""
+        """Return the ExecutorInfo for these resources, without a framework id."""
         key = repr(resources)
         if key not in self._made:
             info = self._define(resources)
@@ -49,8 +51,7 @@ class ExecutorInfos:
 
     def _define(self, resources: list[Wire]) -> Wire:
         s = self._settings
-        environment = {**s.environment, **s.of_roles.get(allotted(resources), {})}
-        variables = [{"name": name, "value": value} for name, value in sorted(environment.items())]
+        variables = [{"name": name, "value": value} for name, value in sorted(s.environment.items())]
         info: Wire = {
             "type": "CUSTOM",
             "name": s.name,
@@ -85,11 +86,6 @@ class ExecutorInfos:
     def known(self, executor_id: str) -> Wire | None:
         """Return the definition behind an id, or None where it is not one of ours or no longer known."""
         return self._known.get(executor_id)
-
-    def usable(self, executor_id: str, roles: Collection[str]) -> Wire | None:
-        """Return the definition behind the id of an executor that may run tasks of one of some roles, None where it may not."""
-        info = self._known.get(executor_id)
-        return info if info is not None and allotted(info["resources"]) in ("", *roles) else None
 
 
 def allotted(resources: Iterable[Mapping[str, Any]]) -> str:

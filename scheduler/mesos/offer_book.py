@@ -3,6 +3,9 @@
 The core sees sums only. A launch must name its resources exactly as they were offered, with role, reservation and
 allocation, or the master refuses it. So raw offers are kept here by id, and the portions of an ACCEPT are carved out of
 them, reserved ones first: what only this role can use is used before what others could have.
+
+An ACCEPT is of one role, and a task's resources are; its executor may be paid by another one (master/validation.cpp looks at
+the two apart). So an agent has one executor for tasks of all roles, paid by the role whose task came first.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from eratos.common.resources import PortRanges, Resources
 from ..core.actions import Accept
 from ..core.mesos_types import Offer
 from . import translate
-from .executor_info import ExecutorInfos, Wire, allotted, scalar
+from .executor_info import ExecutorInfos, Wire, scalar
 
 
 class CannotAccept(Exception):
@@ -139,6 +142,7 @@ class OfferBook:
         self._lock = threading.Lock()  # over the offers and the executors known by them
         self._offers: dict[str, Mapping[str, Any]] = {}
         self._executors: dict[str, frozenset[str]] = {}  #: agent id -> those of this framework, as its latest offer has them
+        self._launched: dict[str, str] = {}  #: agent id -> the executor that was launched there since that offer
 
     def __len__(self) -> int:
         return len(self._offers)
@@ -149,24 +153,27 @@ class OfferBook:
     def add(self, raw: Mapping[str, Any]) -> Offer:
         """Record an offer and return it as the core sees it.
 
-        Whatever executor of ours can be used again, which it can for its own role, shows under the one id the core knows. An
-        executor of ours whose resources are not known (it was paid from reservations that no offer since has shown) does not:
-        the core then counts a second one, which is wasteful but never refused.
+        Whatever executor of ours can be used again shows under the one id the core knows. An executor of ours whose
+        resources are not known (it was paid from reservations that no offer since has shown) does not: the core then
+        counts a second one, which is wasteful but never refused.
         """
-        pool = Pool([raw])
-        choices = list(pool.executor_choices(self._executor_resources))
+        choices = list(Pool([raw]).executor_choices(self._executor_resources))
         present = [executor["value"] for executor in raw.get("executor_ids", ())]
         with self._lock:
             for resources in choices:
                 self._infos.make(resources)
-            ours = {value for value in present if self._infos.usable(value, pool.roles) is not None}
-            # Under that id the default role's runs as well, which is of no use to another role.
-            plain = self._infos.plain_id
-            shown = (plain if value in ours else value for value in present if value in ours or value != plain)
-            offer = translate.offer(raw, shown)
+            offer = translate.offer(raw, (self._infos.plain_id if self._infos.known(value) else value for value in present))
             self._offers[offer.offer_id] = raw
             self._executors[offer.agent_id] = frozenset(present)
+            self._launched.pop(offer.agent_id, None)
         return offer
+
+    def launched(self, agent_id: str, operation: Wire) -> None:
+        """Take in that an operation was sent: offers to other roles, made before, do not show its executor and may use it."""
+        group = operation.get("launch_group")
+        executor = group["executor"] if group is not None else operation["launch"]["task_infos"][0]["executor"]
+        with self._lock:
+            self._launched[agent_id] = executor["executor_id"]["value"]
 
     def executors(self, agent_id: str) -> frozenset[str]:
         """Return the executors of this framework that an agent's latest offer has shown."""
@@ -182,6 +189,7 @@ class OfferBook:
         """Forget all: offers die with the subscription (rule 23)."""
         with self._lock:
             self._offers.clear()
+            self._launched.clear()
 
     def operation(self, call: Accept, framework_id: str) -> Wire:
         """Return the operation of an ACCEPT. Raises CannotAccept; the offers stay on hand either way.
@@ -209,32 +217,33 @@ class OfferBook:
         if agents != {call.agent_id}:
             raise CannotAccept(f"offers are of agents {', '.join(sorted(agents))}, not {call.agent_id} alone")
         pool = Pool(offers)
-        executor = self._infos.on_agent(self._executor(offers, pool), call.agent_id, framework_id)
-        roles = [role] if (role := allotted(executor["resources"])) else pool.roles
+        executor = self._infos.on_agent(self._executor(offers, pool, call.agent_id), call.agent_id, framework_id)
         tasks = []
         for launch in call.launches:
             ports = [port.host_port for port in launch.payload.ports if port.host_port]
-            resources = _take(pool, roles, launch.payload.resources, ports, launch.payload.accepts)
+            resources = _take(pool, launch.payload.resources, ports, launch.payload.accepts)
             if resources is None:
                 raise CannotAccept(f"task {launch.task_id} does not fit into offers {', '.join(call.offer_ids)}")
             tasks.append(translate.task_info(self._infos.with_keys(launch.payload), call.agent_id, executor, resources))
         return tasks
 
-    def _executor(self, offers: Iterable[Mapping[str, Any]], pool: Pool) -> Wire:
-        for offer in offers:
-            for executor in offer.get("executor_ids", ()):
-                info = self._infos.usable(executor["value"], pool.roles)
-                if info is not None:
-                    return info
-        resources = _take(pool, pool.roles, self._executor_resources, ())
+    def _executor(self, offers: Iterable[Mapping[str, Any]], pool: Pool, agent_id: str) -> Wire:
+        present = [executor["value"] for offer in offers for executor in offer.get("executor_ids", ())]
+        for executor_id in (*present, self._launched.get(agent_id, "")):
+            info = self._infos.known(executor_id)
+            if info is not None:
+                return info
+        # No offer to another role shows what is reserved for this one: an executor that this pays for would not be known there.
+        unreserved = _take(pool, self._executor_resources, (), "unreserved") if self._infos.several else None
+        resources = unreserved or _take(pool, self._executor_resources, ())
         if resources is None:
             raise CannotAccept(f"the executor's own resources do not fit: {self._executor_resources}")
         return self._infos.make(resources)
 
 
-def _take(pool: Pool, roles: Iterable[str], wanted: Resources, ports: Sequence[int], accepts: str = "") -> list[Wire] | None:
-    """Take from the first of some roles that has enough: Mesos wants all resources of a task allocated to one role."""
-    for role in roles:
+def _take(pool: Pool, wanted: Resources, ports: Sequence[int], accepts: str = "") -> list[Wire] | None:
+    """Take from the first role that has enough: Mesos wants all resources of a task allocated to one role."""
+    for role in pool.roles:
         taken = pool.take(wanted, ports, role, accepts)
         if taken is not None:
             return taken

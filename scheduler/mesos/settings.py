@@ -22,13 +22,12 @@ EXECUTOR_RESOURCES = Resources(cpus_m=100, mem_mib=96)
 
 @dataclass(frozen=True, slots=True)
 class ExecutorSettings:
-    """The executor as Mesos starts it, one per agent and role."""
+    """The executor as Mesos starts it, one per agent."""
 
     command: str  #: run by the agent's shell
     name: str = "eratos"  #: begin of the executor's id; the rest is a digest of its definition
     uris: tuple[str, ...] = ()  #: fetched into the sandbox before the command runs
     environment: Mapping[str, str] = field(default_factory=dict)
-    of_roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  #: role -> variables that its executors have besides
     resources: Resources = EXECUTOR_RESOURCES  #: its own, beside those of its tasks (rule 74)
     data: Callable[[str], bytes] | None = None  #: by the agent's id: what its executor alone gets to know
     volume_key: Callable[[str, str], str] = lambda agent_id, volume_id: ""  #: by which the executor on an agent gives a volume

@@ -20,7 +20,6 @@ from eratos.common.resources import Resources
 from eratos.scheduler.core import actions
 from eratos.scheduler.core import events as e
 from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus
-from eratos.scheduler.mesos import translate
 from eratos.scheduler.mesos.driver import SchedulerDriver
 from eratos.scheduler.mesos.settings import ExecutorSettings, MesosSettings
 
@@ -170,46 +169,27 @@ def two_roles(master: str, agent: Agent) -> Iterator[Framework]:
     framework.driver.stop()
 
 
-def test_each_role_is_offered_its_own_and_has_an_executor_of_its_own_on_an_agent(two_roles):
+def test_each_role_is_offered_its_own_and_one_executor_of_an_agent_runs_tasks_of_all(two_roles, agent):
+    """Mesos asks that the resources of a task are allocated to one role, and those of an executor; not both to the same."""
     offer = two_roles.offer("web")
-    assert (offer.role, offer.resources.cpus_m) == ("web", 2000)
+    assert (offer.role, offer.resources.cpus_m, offer.reserved.cpus_m) == ("web", 2000, 1000)
     web = two_roles.launch(offer)
     two_roles.await_status(web, TaskState.RUNNING)
     offer = two_roles.offer("dev")
-    # What is reserved for another role is none of it, nor is that role's executor.
-    assert (offer.role, offer.resources.cpus_m, offer.reserved.cpus_m) == ("dev", 1000, 0)
-    assert offer.executor_ids.isdisjoint({two_roles.driver.executor_id})
-    dev = two_roles.launch(offer)
-    two_roles.await_status(dev, TaskState.RUNNING)
-    ids = {two_roles.statuses(task_id)[-1].executor_id for task_id in (web, dev)}
-    assert len(ids) == 2
-    # Each is used again for its own role, for groups of tasks as well.
-    for role in ("web", "dev"):
-        offer = two_roles.offer(role)
-        assert two_roles.driver.executor_id in offer.executor_ids
-        for task_id in two_roles.launch_all(offer, 2):
-            two_roles.await_status(task_id, TaskState.RUNNING)
-            assert two_roles.statuses(task_id)[-1].executor_id in ids
-
-
-def test_mesos_takes_no_task_of_another_role_than_its_executors(two_roles):
-    """Why there is an executor for each role (docs/adr/0055-an-executor-for-each-role.md)."""
-    web = two_roles.launch(two_roles.offer("web"))
-    two_roles.await_status(web, TaskState.RUNNING)
-    offer = two_roles.offer("dev")
-    book, master = two_roles.driver._offers, two_roles.driver._master
-    payload = TaskPayload("task-of-dev", "i", "/contract", "v", Resources(cpus_m=100, mem_mib=32), "none")
-    call = actions.Accept(offer.agent_id, (offer.offer_id,), (actions.Launch(payload.task_id, payload),), 0.1)
-    [task] = book.task_infos(call, master.framework_id)
-    executor = two_roles.driver._infos.known(two_roles.statuses(web)[-1].executor_id)
-    task["executor"] = two_roles.driver._infos.on_agent(executor, offer.agent_id, master.framework_id)
-    two_roles._unanswered = ()
-    assert master.send(translate.accept(call.offer_ids, translate.launch([task]), 0.1))
-    until(lambda: two_roles.statuses(payload.task_id), 30, "the master says something of the task")
-    [said] = two_roles.statuses(payload.task_id)
-    assert (said.state, said.reason, said.source) == (TaskState.ERROR, "REASON_TASK_INVALID", "SOURCE_MASTER")
-    assert "allocation role" in said.message
-    assert not [s for s in two_roles.statuses(web) if s.state.terminal]
+    # What is reserved for another role is none of it; the executor was paid from what is not reserved.
+    assert (offer.role, offer.resources.cpus_m, offer.reserved.cpus_m) == ("dev", 900, 0)
+    assert offer.executor_ids == {two_roles.driver.executor_id}
+    together = two_roles.launch_all(offer, 4)
+    for task_id in together:
+        two_roles.await_status(task_id, TaskState.RUNNING)
+    assert "task group tasks=4" in agent.logs()
+    assert len({two_roles.statuses(task_id)[-1].executor_id for task_id in (web, *together)}) == 1
+    # It stays, and is used, when no task of the role that has paid for it is left.
+    assert two_roles.driver.perform(actions.Kill(web, offer.agent_id))
+    two_roles.await_status(web, TaskState.KILLED)
+    last = two_roles.launch(two_roles.offer("dev"))
+    two_roles.await_status(last, TaskState.RUNNING)
+    assert two_roles.statuses(last)[-1].executor_id == two_roles.statuses(web)[-1].executor_id
 
 
 def test_update_made_while_the_agent_restarts_arrives(framework, agent):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.builders import an_app
 
 from eratos.common.resources import Resources
 from eratos.executor.config import read as read_executor_config
-from eratos.scheduler.api_access import policy, tunnels
+from eratos.scheduler.api_access import tunnels
 from eratos.scheduler.config import BadConfig, read
 from eratos.scheduler.framework_key import FrameworkKey
 from eratos.scheduler.process import Process, core_settings, mesos_settings
@@ -37,15 +36,10 @@ def test_executors_serve_logs_where_the_api_asks_for_them():
     assert (config.executor_http_port, read_executor_config([], variables).http_port) == (6000, 6000)
 
 
-def test_each_group_role_has_executors_of_its_own_at_a_port_of_their_own():
-    config = read([*GOOD, "--role", "eng/web", "--group-roles", "dev=5061, shop=5062"], {}).config
-    found = mesos_settings(config, KEY)
-    assert found.roles == core_settings(config, "", Resources()).roles == ("eng/web", "dev", "shop")
-    assert found.executor.of_roles == {"dev": {"ERATOS_HTTP_PORT": "5061"}, "shop": {"ERATOS_HTTP_PORT": "5062"}}
-    assert (config.executor_port("shop"), config.executor_port(""), config.executor_port("eng/web")) == (5062, 5052, 5052)
-    for port in (5052, 5061, 5062):
-        [problem] = policy(config).problems(an_app(fetch=[{"uri": f"http://127.0.0.1:{port}/x"}]))
-        assert "where eratos itself listens" in problem.message
+def test_offers_come_for_the_schedulers_role_and_those_of_groups():
+    config = read([*GOOD, "--role", "eng/web", "--group-roles", "dev, shop"], {}).config
+    assert mesos_settings(config, KEY).roles == core_settings(config, "", Resources()).roles == ("eng/web", "dev", "shop")
+    assert read(GOOD, {}).config.roles == ("*",)
 
 
 @pytest.mark.parametrize(
@@ -81,16 +75,11 @@ def test_where_consuls_token_could_be_read_on_its_way(tmp_path: Path, consul: st
         ([*GOOD, "--role", "web team"], "--role"),
         ([*GOOD, "--role", "eng//web"], "--role"),
         ([*GOOD, "--role=-web"], "--role"),
-        ([*GOOD, "--group-roles", "dev"], "--group-roles: 'dev' must be a role and the port"),
-        ([*GOOD, "--group-roles", "dev=70000"], "--group-roles: 'dev=70000' must be a role and the port"),
-        ([*GOOD, "--group-roles", "Dev=5061"], "--group-roles: 'Dev' is no name that a top-level group can have"),
-        ([*GOOD, "--group-roles", "a/b=5061"], "--group-roles: 'a/b' is no name"),
-        ([*GOOD, "--group-roles", "tasks=5061"], "--group-roles: 'tasks' is no name"),
-        ([*GOOD, "--group-roles", "dev=5061,dev=5062"], "--group-roles: dev is there twice"),
-        ([*GOOD, "--role", "dev", "--group-roles", "dev=5061"], "--group-roles: dev is there twice, or is the scheduler's own"),
-        ([*GOOD, "--group-roles", "dev=5052"], "--group-roles: port 5052 of dev is that of --executor-http-port"),
-        ([*GOOD, "--group-roles", "dev=9100"], "--group-roles: port 9100 of dev is that of the balancers' companions"),
-        ([*GOOD, "--group-roles", "dev=5061,ops=5061"], "--group-roles: port 5061 of ops is that of dev"),
+        ([*GOOD, "--group-roles", "Dev"], "--group-roles: 'Dev' is no name that a top-level group can have"),
+        ([*GOOD, "--group-roles", "a/b"], "--group-roles: 'a/b' is no name"),
+        ([*GOOD, "--group-roles", "tasks"], "--group-roles: 'tasks' is no name"),
+        ([*GOOD, "--group-roles", "dev,dev"], "--group-roles: dev is there twice"),
+        ([*GOOD, "--role", "dev", "--group-roles", "dev"], "--group-roles: dev is there twice, or is the scheduler's own"),
         ([*GOOD, "--secret-file", "/etc/hostname", "--principal", "p"], "chmod 600"),
         ([*GOOD, "--consul-datacenters", "dc2,Dc3"], "--consul-datacenters: 'Dc3' is no name of a Consul data center"),
         ([*GOOD, "--consul-query-nearest", "11"], "--consul-query-nearest: must be a number from 0 to 10, not 11"),

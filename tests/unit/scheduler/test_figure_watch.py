@@ -12,7 +12,6 @@ from support import companion
 
 from eratos.scheduler import figure_watch
 from eratos.scheduler.api.controller import Balancer
-from eratos.scheduler.api.executors import Of
 from eratos.scheduler.core.error_budget import ServiceFigures
 from eratos.scheduler.core.events import FiguresSeen
 from eratos.scheduler.core.gates import QueueFigures, ServerFigures
@@ -67,23 +66,22 @@ def test_a_balancer_that_does_not_say_what_clients_got_is_missed_for_error_budge
     assert found.uncounted.startswith("b1 does not say what it answers for a service")
 
 
-def test_what_tasks_take_is_by_task_and_who_does_not_say_it_by_executor() -> None:
+def test_what_tasks_take_is_by_task_and_who_does_not_say_it_by_agent() -> None:
     usage = TaskUsage(1.0, 0.2, 0.5, 1000, None)
-    silent = "the executor at h2:5052 does not answer"
-    answers = {("a1", ""): {"t1": usage, "t2": usage}, ("a2", ""): silent, ("a2", "dev"): {"t3": usage}}
+    answers = {"a1": {"t1": usage, "t2": usage}, "a2": "the executor at h2:5052 does not answer", "a3": {"t3": usage}}
     found = figure_watch.with_usages(FiguresSeen((), "x"), answers)
     assert found.usages == {"t1": usage, "t2": usage, "t3": usage}
-    assert (found.silent, found.missing) == ({("a2", ""): silent}, "x")
+    assert (found.silent, found.missing) == ({"a2": "the executor at h2:5052 does not answer"}, "x")
 
 
 def test_executors_are_asked_beside_balancers() -> None:
-    async def ask(hosts: Mapping[Of, str]) -> dict[Of, str]:
-        return {of: f"{host} is away" for of, host in hosts.items()}
+    async def ask(hosts: Mapping[str, str]) -> dict[str, str]:
+        return {agent_id: f"{host} is away" for agent_id, host in hosts.items()}
 
     watch = figure_watch.FigureWatch(
-        lambda: True, tuple, lambda path: {}, lambda event: None, hosts=lambda: {("a1", "dev"): "h1"}, ask_executors=ask
+        lambda: True, tuple, lambda path: {}, lambda event: None, hosts=lambda: {"a1": "h1"}, ask_executors=ask
     )
-    assert watch.look() == FiguresSeen((), figure_watch.NOBODY, silent={("a1", "dev"): "h1 is away"})
+    assert watch.look() == FiguresSeen((), figure_watch.NOBODY, silent={"a1": "h1 is away"})
 
 
 @pytest.mark.parametrize(

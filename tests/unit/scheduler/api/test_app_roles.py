@@ -1,4 +1,4 @@
-"""Mesos roles of apps and groups: who may have which, what a group enforces, and whose executor is asked."""
+"""Mesos roles of apps and groups: who may have which, what a group enforces; what tasks show."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 from support.api import OPEN, ApiClient
 from support.builders import a_machine, an_app, an_offer
 from support.controller import FakeController
-from support.part import a_part
 
-from eratos.scheduler.api import app_roles, tunnels
+from eratos.scheduler.api import app_roles
 from eratos.scheduler.api.app_roles import Roles
 from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import Subscribed
@@ -34,8 +33,7 @@ def controller() -> FakeController:
 
 @pytest.fixture
 def api(controller: FakeController) -> ApiClient:
-    ports = {"dev": 5061, "ops": 5062}
-    return ApiClient(create_api(controller, lambda: controller.now, access=OPEN, role="prod", role_ports=ports))
+    return ApiClient(create_api(controller, lambda: controller.now, access=OPEN, role="prod", group_roles=ROLES[1:]))
 
 
 def role(api: ApiClient, app_id: str) -> str:
@@ -193,28 +191,11 @@ def test_an_app_whose_role_is_gone_takes_the_schedulers_with_its_next_change() -
     assert [problem.path for problem in app_roles.problems(before, sent, roles)] == ["/role"]
 
 
-def test_each_tasks_executor_is_asked_at_the_port_of_its_role(controller: FakeController) -> None:
-    """What it takes, its log, its readiness and a connection into it are its own executor's to tell."""
-    ready = {"name": "r", "protocol": "HTTP", "path": "/", "portName": "http", "intervalSeconds": 5, "timeoutSeconds": 1}
-    more = {"portDefinitions": [{"port": 0, "name": "http"}], "readinessChecks": [ready]}
-    with a_part("/usage", {}, 404) as default, a_part("/usage", {}, 404) as other:
-        ports: JSON = {"executor_port": default.port, "role_ports": {"dev": other.port}}
-        api = ApiClient(create_api(controller, lambda: controller.now, access=OPEN, role="prod", **ports))
-        api.post("/v2/apps", json=definition("/web", **more))
-        api.post("/v2/apps", json=definition("/dev/web", role="dev", **more))
-        for kind in ("prod", "dev"):
-            controller.launch(replace(an_offer(hostname="127.0.0.1"), role=kind))
-        tasks = {task["appId"]: task for task in api.get("/v2/tasks").json()["tasks"]}
-        assert {app_id: task["role"] for app_id, task in tasks.items()} == {"/web": "prod", "/dev/web": "dev"}
-        figures = {"ageSeconds": 1.0, "cpusLimit": 0.2, "memBytes": 1, "memLimitBytes": 2}
-        for part, app_id, cpus in ((default, "/web", 0.25), (other, "/dev/web", 0.5)):
-            part.body = {"tasks": {tasks[app_id]["id"]: {**figures, "cpus": cpus}}}
-        assert {each["app"]: each["cpus"] for each in api.get("/v2/usage").json()["tasks"]} == {"/web": 0.25, "/dev/web": 0.5}
-        for asked, silent, app_id in ((default, other, "/web"), (other, default, "/dev/web")):
-            asked.shown.clear()
-            silent.shown.clear()
-            assert api.get(f"/v2/tasks/{tasks[app_id]['id']}/logs").status_code == 404
-            api.get(f"/v2/apps{app_id}?embed=app.readiness")
-            assert (len(asked.shown), len(silent.shown)) == (2, 0)
-    [instance] = controller.machine.state.instances_of("/dev/web")
-    assert tunnels._target(instance).role == "dev"
+def test_a_task_shows_the_role_that_it_was_launched_in(controller: FakeController, api: ApiClient) -> None:
+    api.post("/v2/apps", json=definition("/web"))
+    api.post("/v2/apps", json=definition("/dev/web"))
+    controller.launch(replace(an_offer("a1"), role="prod"))
+    api.patch("/v2/apps/dev/web", json={"role": "dev"})
+    controller.launch(replace(an_offer("a2"), role="dev"))
+    tasks = [(task["appId"], task["role"]) for task in api.get("/v2/tasks").json()["tasks"]]
+    assert sorted(tasks) == [("/dev/web", "dev"), ("/dev/web", "prod"), ("/web", "prod")]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.api import ApiClient
-from support.builders import a_machine, an_app, an_offer
+from support.builders import an_app, an_offer
 from support.controller import FakeController
 from support.part import Part, a_part
 
@@ -18,7 +17,7 @@ from eratos.common.browser_guard import BrowserGuard
 from eratos.scheduler.api.controller import Balancer
 from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import create_api
-from eratos.scheduler.core.events import PutApps, Subscribed
+from eratos.scheduler.core.events import PutApps
 
 TEXT = "# TYPE a gauge\na 1\n"
 
@@ -51,26 +50,6 @@ def test_everything_there_is_stands_in_the_list(api: ApiClient) -> None:
         (here, "eratos-executor", "127.0.0.1", "/v2/metrics/executors/127.0.0.1"),
         (here, "eratos-balancer", "b1", "/v2/metrics/balancers/b1"),
     ]
-
-
-def test_each_role_has_an_executor_of_its_own_on_a_host(part: Part) -> None:
-    controller = FakeController()
-    controller.machine = a_machine(roles=("*", "dev"))
-    controller.handle(Subscribed("fw1", "m:5050"))
-    controller.submit(PutApps((an_app("/cart", 1), an_app("/dev/cart", 1, role="dev"))))
-    controller.launch(an_offer(hostname="127.0.0.1"), replace(an_offer(hostname="127.0.0.1"), role="dev"))
-    access = Access(BrowserGuard.of([".test"]))
-    api = ApiClient(create_api(controller, access=access, executor_port=1, role_ports={"dev": part.port}))
-    found = [each["labels"] for each in api.get("/v2/metrics/targets").json()]
-    assert [(each["instance"], each.get("role"), each.get("__param_role")) for each in found[1:]] == [
-        ("127.0.0.1", None, None),
-        ("127.0.0.1", "dev", "dev"),
-    ]
-    assert api.get("/v2/metrics/executors/127.0.0.1?role=dev").text == TEXT
-    assert "127.0.0.1:1" in api.get("/v2/metrics/executors/127.0.0.1").json()["message"]
-    refused = api.get("/v2/metrics/executors/127.0.0.1?role=ops")
-    assert refused.status_code == 404
-    assert refused.json()["message"] == "no executor of the role 'ops' is known on a host '127.0.0.1'"
 
 
 def test_the_list_names_the_address_that_was_asked_through_a_proxy(api: ApiClient) -> None:

@@ -60,7 +60,7 @@ def test_another_leader_knows_the_role_of_what_runs(core: Core) -> None:
     assert [instance.role for instance in other.machine.state.instances.values()] == ["dev"]
 
 
-def test_each_role_pays_for_its_own_executor(core: Core) -> None:
+def test_whichever_role_launches_where_no_executor_runs_pays_for_it(core: Core) -> None:
     core.put(an_app("/dev/web", 1, role="dev", cpus=1))
     assert not launched(core.offer(plain(), dev(cpus=1, executor=False)))
     assert launched(core.offer(dev(cpus=1, executor=True)))

@@ -279,7 +279,7 @@ class Busy(Loaded):
             self.tick(2)
             running = [i for i in self.state.with_task() if i.ready(False)]
             known = {i.task_id: TaskUsage(1.0, cpu / len(running) / 10, 0.1, 1 << 20, None) for i in running[unknown:]}
-            agents = dict.fromkeys(((i.agent_id, i.role) for i in running), silent) if silent else {}
+            agents = dict.fromkeys((i.agent_id for i in running), silent) if silent else {}
             self.handle(events.FiguresSeen((), "", usages={} if silent else known, silent=agents))
             if rests:
                 self.rest()
@@ -332,7 +332,7 @@ def test_an_instance_that_is_not_ready_is_missing_and_one_that_waits_for_a_host_
     assert shares() == []
     core.state.alter(first, stopping=False, state=TaskState.STAGING)
     assert shares() == [f"{first.task_id} is not ready"]
-    assert set(scaling.measured_on(core.state)) == {(i.agent_id, i.role) for i in core.state.with_task()}
+    assert set(scaling.measured_on(core.state)) == {i.agent_id for i in core.state.with_task()}
 
 
 def test_only_executors_of_apps_that_are_scaled_by_cpu_are_asked() -> None:

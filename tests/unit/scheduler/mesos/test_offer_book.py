@@ -133,42 +133,68 @@ def test_tasks_for_a_running_executor_are_launched_as_a_group(disk_mib: int, run
         assert operation["launch"]["task_infos"] == expected
 
 
-ONE, TWO = {"role": "*", "allocation_info": {"role": "one"}}, {"role": "*", "allocation_info": {"role": "two"}}
-
-
-def roles_of(resources: list[Any]) -> set[str]:
-    return {resource["allocation_info"]["role"] for resource in resources}
-
-
-def test_a_task_is_paid_from_its_executors_role_alone():
+def test_each_task_is_paid_from_one_role():
     book, _ = a_book()
-    book.add(an_offer("o-1", [cpus(0.3, **ONE), mem(200, **ONE)]))
-    book.add(an_offer("o-2", [cpus(0.3, **TWO), mem(200, **TWO)]))
-    tasks = book.task_infos(an_accept("o-1", "o-2", tasks=2), "f-1")
-    assert [roles_of(task["resources"] + task["executor"]["resources"]) for task in tasks] == [{"one"}] * 2
-    with pytest.raises(CannotAccept, match="does not fit"):
-        book.task_infos(an_accept("o-1", "o-2", tasks=3), "f-1")
+    one, two = {"role": "*", "allocation_info": {"role": "one"}}, {"role": "*", "allocation_info": {"role": "two"}}
+    book.add(an_offer("o-1", [cpus(0.2, **one), mem(200, **one)]))
+    book.add(an_offer("o-2", [cpus(0.2, **two), mem(200, **two)]))
+    tasks = book.task_infos(an_accept("o-1", "o-2", tasks=3), "f-1")
+    roles = [{resource["allocation_info"]["role"] for resource in task["resources"]} for task in tasks]
+    assert roles == [{"one"}, {"two"}, {"two"}]
 
 
-def test_each_role_has_an_executor_of_its_own_on_an_agent():
-    of_roles = {"two": {"ERATOS_HTTP_PORT": "5061"}}
-    book, infos = a_book(dataclasses.replace(EXECUTOR, environment={"ERATOS_HTTP_PORT": "5052"}, of_roles=of_roles), "one")
-    both = [[cpus(1, **kind), mem(512, **kind)] for kind in (ONE, TWO)]
-    offers = [book.add(an_offer(f"o-{number}", resources)) for number, resources in enumerate(both)]
-    assert [offer.role for offer in offers] == ["one", "two"]
-    executors = [book.task_infos(an_accept(f"o-{number}"), "f-1")[0]["executor"] for number in range(2)]
-    ids = [executor["executor_id"]["value"] for executor in executors]
-    variables = [{v["name"]: v["value"] for v in each["command"]["environment"]["variables"]} for each in executors]
-    assert [found["ERATOS_HTTP_PORT"] for found in variables] == ["5052", "5061"]
-    assert ids[0] == infos.plain_id != ids[1]
+ONE, TWO = ({"role": "*", "allocation_info": {"role": role}} for role in ("one", "two"))
 
-    # Whatever runs there, each is used again for its own role, and for no other one.
-    for number, resources in enumerate(both):
-        seen = book.add(an_offer(f"again-{number}", resources, executors=tuple(ids)))
-        assert seen.executor_ids == ({infos.plain_id} if number else {infos.plain_id, ids[1]})
-        assert book.task_infos(an_accept(f"again-{number}"), "f-1")[0]["executor"] == executors[number]
-    alone = book.add(an_offer("other", both[1], executors=(ids[0],)))
-    assert alone.executor_ids == frozenset()
+
+def two_roles() -> tuple[OfferBook, ExecutorInfos]:
+    infos = ExecutorInfos(EXECUTOR, "one", "two")
+    return OfferBook(infos, EXECUTOR.resources), infos
+
+
+def the_id(task: dict[str, Any]) -> str:
+    executor_id: str = task["executor"]["executor_id"]["value"]
+    return executor_id
+
+
+def test_an_agents_executor_runs_tasks_of_every_role_whichever_paid_for_it():
+    book, infos = two_roles()
+    book.add(an_offer("o-1", [cpus(1, **TWO), mem(512, **TWO)]))
+    [first] = book.task_infos(an_accept("o-1"), "f-1")
+    assert first["executor"]["resources"] == [cpus(0.1, **TWO), mem(64.0, **TWO)]
+    assert the_id(first) != infos.plain_id
+
+    # Another leader, which was offered nothing to that role yet, knows it as well.
+    book, infos = two_roles()
+    seen = book.add(an_offer("o-2", [cpus(1, **ONE), mem(512, **ONE)], executors=(the_id(first),)))
+    assert (seen.role, seen.executor_ids) == ("one", {infos.plain_id})
+    [task] = book.task_infos(an_accept("o-2"), "f-1")
+    assert task["executor"] == first["executor"]
+    assert task["resources"] == [cpus(0.1, **ONE), mem(32.0, **ONE)]
+
+
+def test_an_executor_for_several_roles_is_paid_from_what_is_not_reserved_where_that_does():
+    own = {"role": "one", "allocation_info": {"role": "one"}}
+    for unreserved, paid in ((1, ONE), (0.05, own)):
+        book, _ = two_roles()
+        book.add(an_offer("o-1", [cpus(1, **own), mem(512, **own), cpus(unreserved, **ONE), mem(512, **ONE)]))
+        [task] = book.task_infos(an_accept("o-1"), "f-1")
+        assert task["executor"]["resources"] == [cpus(0.1, **paid), mem(64.0, **paid)]
+        assert task["resources"] == [cpus(0.1, **own), mem(32.0, **own)]
+
+
+def test_offers_of_an_agent_to_two_roles_start_one_executor_there():
+    book, _ = two_roles()
+    for number, kind in enumerate((ONE, TWO)):
+        book.add(an_offer(f"o-{number}", [cpus(1, **kind), mem(512, **kind)]))
+    first = book.operation(an_accept("o-0"), "f-1")
+    assert book.task_infos(an_accept("o-1"), "f-1")[0]["executor"] != first["launch"]["task_infos"][0]["executor"], "unsent"
+    book.launched("a-1", first)
+    [second] = book.task_infos(an_accept("o-1"), "f-1")
+    assert second["executor"] == first["launch"]["task_infos"][0]["executor"]
+    assert book.operation(an_accept("o-1", tasks=2), "f-1")["type"] == "LAUNCH", "it has not come up yet"
+    # The next offer says what there is: it was never started, or has died.
+    book.add(an_offer("o-3", [cpus(1, **TWO), mem(512, **TWO)]))
+    assert the_id(book.task_infos(an_accept("o-3"), "f-1")[0]) != the_id(second)
 
 
 def test_a_portion_too_small_is_completed_by_another_of_the_same_role():
