@@ -75,6 +75,15 @@ def test_an_app_to_whose_role_nothing_is_offered_waits_for_that(core: Core) -> N
     assert core.machine.state.launches_of("/web").waiting is Waiting.NO_FIT
 
 
+def test_what_was_found_of_a_roles_offers_holds_until_others_to_it_come(core: Core) -> None:
+    core.put(an_app("/dev/web", 1, role="dev", cpus=100))
+    core.offer(dev())
+    core.put(an_app("/web", 1))
+    assert launched(core.offer(plain()))
+    launches = core.machine.state.launches_of("/dev/web")
+    assert (launches.waiting, launches.offers_seen) == (Waiting.NO_FIT, 1)
+
+
 def test_of_a_change_of_roles_each_definition_waits_for_its_own_offers(core: Core) -> None:
     """While an app changes, what is launched may be of its definition before: the one that gets no offer holds up no other."""
     core.put(an_app("/dev/web", 2, labels={"ERATOS_CANARY": "1"}))
