@@ -104,6 +104,7 @@ class Plan:
     there_already: list[str]
     pods: list[Json]  #: to send beside the apps
     groups: list[Json]  #: to send before them: those that depend on something, or have no app
+    enforcing: list[Json]  #: to send after them: new groups that enforce their role, which apps of before need not have
 
 
 def plan(source: MarathonClient, target: MarathonClient, group: str, *, start: bool) -> Plan:
@@ -114,11 +115,13 @@ def plan(source: MarathonClient, target: MarathonClient, group: str, *, start: b
     root = source.group()
     present = {str(item["id"]) for item in (*target.apps(), *target.pods())}
     here = {str(found["id"]) for found in tree(target.group())}
-    made = Plan([], {}, {}, [], [], [])
+    made = Plan([], {}, {}, [], [], [], [])
     for found in tree(root):
         group_id, wanted = str(found.get("id")), list(found.get("dependencies") or ())
         if ids.within(group_id, group) and group_id not in here | {"/"} and (wanted or not _apps_of(found)):
             made.groups.append({"id": group_id, "dependencies": wanted})
+        if ids.within(group_id, group) and group_id not in here and found.get("enforceRole") is True:
+            made.enforcing.append({"id": group_id, "enforceRole": True})
     for app in (app for found in tree(root) for app in _apps_of(found)):
         app_id = str(app.get("id"))
         if not ids.within(app_id, group):

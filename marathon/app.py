@@ -122,6 +122,9 @@ class App(Part):
             del data["eratos"]
         return data
 
+    def with_role(self, role: str | None) -> Self:
+        return self.model_copy(update={"role": role})
+
     def with_version(self, version: str) -> Self:
         return self.model_copy(update={"version": version})
 

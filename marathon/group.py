@@ -22,7 +22,6 @@ NO_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {}
 #: A longer name is no misspelling of these.
 _FIELD_CHARACTERS_MAX: Final = 64
 _REFUSED: Final[Mapping[str, str]] = {
-    "enforceRole": "eratos offers its apps one role, a setting of the scheduler: remove it",
     "scaleBy": "it goes alone, in a PUT to the group's own address, without apps and groups",
 }
 
@@ -36,6 +35,7 @@ class Group:
     groups: tuple[Group, ...] = ()
     given: frozenset[str] = frozenset()
     dependencies: tuple[str, ...] | None = None  #: None: the document does not say
+    enforce_role: bool | None = None  #: whether its name is the role of apps that come to it; None: the document does not say
     dropped: tuple[tuple[str, str], ...] = ()  #: fields that have no effect, of this group alone: place and reason
 
     @classmethod
@@ -104,7 +104,18 @@ def _parse(data: Any, base: str, problems: list[Problem]) -> Group:
         problems += [problem.below(f"/groups({index})") for problem in below]
     given = frozenset(field for field in ("apps", "pods", "groups") if data.get(field) is not None)
     said = tuple(dict.fromkeys(dependencies)) if data.get("dependencies") is not None else None
-    return Group(group_id, tuple(apps), tuple(groups), given, said, tuple(_dropped(data)))
+    return Group(group_id, tuple(apps), tuple(groups), given, said, _enforces(data, group_id, problems), tuple(_dropped(data)))
+
+
+def _enforces(data: Mapping[str, Any], group_id: str, problems: list[Problem]) -> bool | None:
+    value = data.get("enforceRole")
+    if value is not None and not isinstance(value, bool):
+        problems.append(Problem("/enforceRole", f"must be true or false, not {kind(value)}"))
+        return None
+    if value and (group_id == "/" or ids.parent(group_id) != "/"):
+        message = f"can only be set for top-level groups, and {group_id} is not top-level: remove it"
+        problems.append(Problem("/enforceRole", message))
+    return value if ids.parent(group_id) == "/" and group_id != "/" else None
 
 
 def _count(data: Any) -> int:

@@ -42,6 +42,19 @@ def absolute(path: str, base: str = "/") -> str:
     return whole
 
 
+def is_name(text: str) -> bool:
+    """Return whether something may stand between two slashes of an id."""
+    return _NAME.fullmatch(text) is not None
+
+
+def top(path: str) -> str:
+    """Return the name of the top-level group that an app or a group lies in or is: ``/shop/cart`` -> ``shop``.
+
+    Empty for the root and for an app that lies in it.
+    """
+    return path.split("/")[1] if path.count("/") > 1 else ""
+
+
 def app_id(path: str, base: str = "/") -> str:
     """Return an app's absolute id; like :func:`absolute`, but the root is no app."""
     whole = absolute(path, base)

@@ -65,6 +65,9 @@ class Pod(App):
             }
         )
 
+    def with_role(self, role: str | None) -> Self:
+        return self.model_copy(update={"role": role, "spec": self.spec.model_copy(update={"role": role})})
+
     def to_json(self) -> dict[str, Any]:
         """Return Marathon's JSON of the pod in canonical form: parsing it gives an equal pod."""
         spec = self.spec.model_copy(update={"scaling": Scaling(instances=self.instances)})

@@ -22,6 +22,7 @@ from eratos.common.addresses import is_loopback, sent_in_clear
 from eratos.common.errors import PermanentError
 from eratos.common.routing import DATACENTER
 from eratos.common.secret_file import loose, secret
+from eratos.marathon import ids
 
 from .access.policy import DEFAULT_FETCH_FOLDERS
 from .access.tunnel_limits import KINDS, NONE
@@ -112,6 +113,10 @@ class Config:
     advertise_url: str = _setting("", "URL under which other schedulers reach this one's API; default: hostname and --http-port")
     framework_name: str = _setting("eratos", "name of the framework in Mesos")
     role: str = _setting("*", "Mesos role to get offers for")
+    group_roles: str = _setting(
+        "",
+        "comma-separated names of top-level groups whose apps may have Mesos' role of that name: dev,shop",
+    )
     gpus: bool = _setting(False, "true: take offers of agents with GPUs, for apps with gpus; other apps go there last", _yes)
     user: str = _setting("root", "user that executors run as; must be able to use the Docker socket")
     principal: str = _setting("", "principal for framework authentication and basic authentication at the master")
@@ -212,6 +217,11 @@ class Config:
             return ssl.create_default_context(cafile=self.master_ca_file)
         except (OSError, ssl.SSLError) as error:
             raise BadConfig(f"--master-ca-file: {self.master_ca_file} holds no certificates in PEM form: {error}") from error
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All Mesos roles, that of apps which state none first."""
+        return self.role, *parts(self.group_roles)
 
     @property
     def consul_urls(self) -> tuple[str, ...]:
@@ -361,6 +371,7 @@ def _problems_to_run(config: Config) -> list[str]:
 
 
 def _about_mesos(config: Config) -> Iterator[str]:
+    yield from _about_roles(config)
     if not config.master:
         yield "--master (or ERATOS_MASTER): missing; give zk://host:port/mesos, or host:port of one master"
     elif config.master.startswith("zk://") and not re.match(r"^zk://[^/]+/.+", config.master):
@@ -375,6 +386,21 @@ def _about_mesos(config: Config) -> Iterator[str]:
         yield "--failover-timeout-s: below 60 a restart of the scheduler could end every task; a week is usual"
     if config.secret_file and not config.principal:
         yield "--secret-file: needs --principal"
+
+
+def _about_roles(config: Config) -> Iterator[str]:
+    if config.role != "*" and any(_is_no_role(part) for part in config.role.split("/")):
+        yield f"--role: {config.role!r} is no role: no part between slashes may be empty, ., .., begin with - or hold blanks"
+    for role in parts(config.group_roles):
+        if not ids.is_name(role) or ids.reserved(role):
+            yield f"--group-roles: {role!r} is no name that a top-level group can have"
+        elif config.roles.count(role) > 1:
+            yield f"--group-roles: {role} is there twice, or is the scheduler's own (--role): name it once"
+
+
+def _is_no_role(name: str) -> bool:
+    """Return whether Mesos would refuse a role of this name (its docs/roles.md)."""
+    return name in ("", ".", "..", "*") or name.startswith("-") or any(char.isspace() or char in "\x08\x7f" for char in name)
 
 
 def _about_decisions(config: Config) -> Iterator[str]:

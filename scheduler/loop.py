@@ -325,7 +325,8 @@ def told(event: events.Event) -> str:
     happened = event.command if isinstance(event, events.CommandReceived) else event
     match happened:
         case events.PutApps():
-            about = [*(app.id for app in happened.apps), *happened.dropped, *happened.groups, *happened.dropped_groups]
+            put = dict.fromkeys((*(app.id for app in happened.apps), *happened.dropped, *happened.groups, *happened.enforced))
+            about = [*put, *happened.dropped_groups]
         case events.DeleteApps():
             about = [*happened.app_ids, *happened.groups]
         case events.RestartApp() | events.ResetDelay() | events.PutVersion():

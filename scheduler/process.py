@@ -178,7 +178,7 @@ class Process:
     def _lead(self, store: Store, election: Election) -> None:
         store.begin_term(election.ballot)
         stored = store.load()
-        examine(stored, policy(self._config))
+        examine(stored, policy(self._config), self._config.roles)
         driver = SchedulerDriver(mesos_settings(self._config, self.key), lambda event: loop.emit(event))
         settings = core_settings(self._config, driver.executor_id, driver.executor_resources)
         loop = Loop(Machine(stored, settings, lambda: str(uuid.uuid4()), self.clock()), store, self.clock, self.events)
@@ -267,6 +267,7 @@ def core_settings(config: Config, executor_id: str, executor_resources: Resource
     return Settings(
         executor_id,
         executor_resources,
+        config.roles,
         launching_most=config.launch_limit,
         launch_confirm_timeout_s=config.launch_confirm_timeout_s,
         launch_timeout_s=config.launch_timeout_s,
@@ -288,7 +289,7 @@ def mesos_settings(config: Config, key: FrameworkKey) -> MesosSettings:
         master=config.master,
         name=config.framework_name,
         user=config.user,
-        roles=(config.role,),
+        roles=config.roles,
         capabilities=(*CAPABILITIES, GPUS) if config.gpus else CAPABILITIES,
         failover_timeout_s=config.failover_timeout_s,
         hostname=config.hostname,

@@ -7,6 +7,7 @@ only in what Mesos still knows: tasks that were launched later. What to do about
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from eratos.common import names
 from eratos.common.log import fields
@@ -23,8 +24,11 @@ log = logging.getLogger(__name__)
 BEYOND_NAMED_MOST = 100
 
 
-def examine(stored: Stored, policy: Policy) -> None:
-    """Log what is unusual about a store. Raises StoreUnusable where its tasks would be abandoned (rule 2)."""
+def examine(stored: Stored, policy: Policy, roles: Collection[str] = ()) -> None:
+    """Log what is unusual about a store. Raises StoreUnusable where its tasks would be abandoned (rule 2).
+
+    ``roles``: for which there will be offers; empty: whichever apps state.
+    """
     for key, why in stored.spoilt.items():
         log.error("a record cannot be read and is left as it is; its tasks are not touched %s", fields(key=key, error=why))
     for app in stored.apps:
@@ -54,6 +58,11 @@ def examine(stored: Stored, policy: Policy) -> None:
         )
     if len(beyond_policy) > BEYOND_NAMED_MOST:
         log.warning("%d more apps have what the policy refuses", len(beyond_policy) - BEYOND_NAMED_MOST)
+    if roles and (roleless := sorted(app.id for app in stored.apps if app.role is not None and app.role not in roles)):
+        log.warning(
+            "these apps have a Mesos role that is not asked for, and go on in the default one: list it in --group-roles %s",
+            fields(apps=", ".join(roleless)),
+        )
     if unasked := sorted(app.id for app in stored.apps if app.unasked):
         log.warning(
             "these apps are served by balancers by the rules of an earlier version, until they are changed: state HAPROXY_GROUP, "

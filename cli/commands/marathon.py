@@ -64,6 +64,8 @@ def import_apps(session: Session, source: str, group: str, start: bool, partly: 
         session.client.put_apps(plan.apps, partial=False)
     for pod in plan.pods if not dry_run else ():
         session.client.put_pod(str(pod["id"]), pod)
+    for enforcing in plan.enforcing if not dry_run else ():
+        session.client.put_group(enforcing)
     found = {
         "copied": [str(each["id"]) for each in (*plan.apps, *plan.pods)],
         "instances": plan.instances,

@@ -20,7 +20,7 @@ def environment(payload: TaskPayload, hostname: str) -> dict[str, str]:
         "MARATHON_APP_ID": payload.app_id,
         "MARATHON_APP_VERSION": payload.app_version,
         **({"MARATHON_APP_DOCKER_IMAGE": payload.image} if payload.image else {}),
-        "MARATHON_APP_ENFORCE_GROUP_ROLE": "false",
+        "MARATHON_APP_ENFORCE_GROUP_ROLE": "FALSE",
         "MARATHON_APP_RESOURCE_CPUS": str(resources.cpus_m / 1000),
         "MARATHON_APP_RESOURCE_MEM": str(float(resources.mem_mib)),
         "MARATHON_APP_RESOURCE_DISK": str(float(resources.disk_mib)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -28,9 +28,10 @@ from eratos.scheduler.core.refusals import CommandRefused
 from eratos.scheduler.core.state import State
 from eratos.scheduler.events.event import of_app
 
-from . import definitions, planning, quota_use, render, service_ports
+from . import app_roles, definitions, planning, quota_use, render, service_ports
 from .addresses import SLASH
 from .answers import Definitions
+from .app_roles import Roles
 from .caller import Caller
 from .controller import Controller
 from .errors import ApiError
@@ -44,6 +45,9 @@ BODY_BYTES_MAX = 4 * 1024 * 1024
 
 #: Instances of all apps together, unless a setting says otherwise: what one core was seen to carry with ease.
 INSTANCES_MOST = 100_000
+
+#: Where nothing is said of groups' roles.
+NO_ROLES_ENFORCED: Mapping[str, bool] = {}
 
 #: A body has to be here within this time.
 BODY_S = 60.0
@@ -62,12 +66,13 @@ class Context:
     clock: Callable[[], float]  #: seconds since the epoch
     executor_port: int  #: where executors serve logs, the same on each agent's host
     instances_most: int = INSTANCES_MOST  #: of all apps together
-    role: str = "*"  #: the framework's
+    role: str = "*"  #: of apps that state none
     policy: Policy = field(default_factory=Policy)  #: what apps may ask for
     agent_key: Callable[[str], str] = lambda agent_id: ""  #: what the executor on an agent wants to be shown; empty: nothing
     service_ports: range = service_ports.DEFAULT  #: from which ports that state none get theirs
     companion_key: str = field(default="", repr=False)  #: by which companions know schedulers; empty: they need none
     tunnels: TunnelLimits = field(default_factory=TunnelLimits)
+    group_roles: Collection[str] = ()  #: of groups, that offers come for beside that
     _turns: Turns = field(default_factory=Turns)
     _definitions: Definitions = field(init=False)
 
@@ -174,17 +179,19 @@ class Context:
         dropped: tuple[str, ...] = (),
         tree: Mapping[str, tuple[str, ...]] = changes.NO_GROUPS,
         dropped_groups: tuple[str, ...] = (),
+        enforced: Mapping[str, bool] = NO_ROLES_ENFORCED,
     ) -> Reply:
         """Check :meth:`settled` apps against those there are, and have them stored and others deleted.
 
-        ``tree``: the groups that are asked for with them, and what they depend on.
+        ``tree``: the groups that are asked for with them, and what they depend on; ``enforced``: whether the roles of these are,
+        as far as that is said.
         Raises ApiError where the caller may not deploy one.
         """
         caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped))
         if dropped:
             apps = {app_id: app for app_id, app in apps.items() if app_id not in dropped}
-        self._check(apps, wanted, tree, dropped_groups)
-        return self._submit(caller, PutApps(wanted, create_only, force, dropped, tree, dropped_groups))
+        self._check(apps, wanted, tree, dropped_groups, enforced)
+        return self._submit(caller, PutApps(wanted, create_only, force, dropped, tree, dropped_groups, enforced))
 
     def plan(
         self,
@@ -193,11 +200,12 @@ class Context:
         dropped: tuple[str, ...] = (),
         tree: Mapping[str, tuple[str, ...]] = changes.NO_GROUPS,
         dropped_groups: tuple[str, ...] = (),
+        enforced: Mapping[str, bool] = NO_ROLES_ENFORCED,
     ) -> JSONResponse:
         """Answer with what it would mean to put apps and to delete others. Raises as :meth:`put`."""
         caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped))
         apps = {app_id: app for app_id, app in self.apps().items() if app_id not in dropped}
-        self._check(apps, wanted, tree, dropped_groups)
+        self._check(apps, wanted, tree, dropped_groups, enforced)
         now = self.clock()
 
         def look(state: State) -> dict[str, Any] | quotas.Excess:
@@ -216,16 +224,34 @@ class Context:
         wanted: tuple[App, ...],
         tree: Mapping[str, tuple[str, ...]],
         dropped_groups: tuple[str, ...],
+        enforced: Mapping[str, bool],
     ) -> None:
         known = self.controller.read(lambda state: {found.group_id: found.dependencies for found in state.groups.values()})
         left = {group_id: needs for group_id, needs in known.items() if group_id not in dropped_groups}
         definitions.check_instances(apps, wanted, self.instances_most)
-        definitions.check(apps, wanted, self.role, {**left, **tree}, known)
+        definitions.check(apps, wanted, self.roles(enforced), {**left, **tree}, known)
         definitions.check_policy(apps, wanted, self.policy)
 
-    def settled(self, apps: Mapping[str, App], wanted: Iterable[App]) -> tuple[App, ...]:
-        """Return apps that are wanted with what they keep of those there are, and with a service port for each port."""
-        return service_ports.assigned(apps, definitions.keeping(apps, wanted, self.role), self.service_ports)
+    def settled(
+        self,
+        apps: Mapping[str, App],
+        wanted: Iterable[App],
+        enforced: Mapping[str, bool] = NO_ROLES_ENFORCED,
+        *,
+        former: bool = False,
+    ) -> tuple[App, ...]:
+        """Return apps that are wanted with what they keep of those there are, and with a service port for each port.
+
+        ``former``: they are as they were once, with the role that they had then, also where they stated none.
+        """
+        if not former:
+            wanted = app_roles.settled(apps, wanted, self.roles(enforced))
+        return service_ports.assigned(apps, definitions.keeping(apps, wanted), self.service_ports)
+
+    def roles(self, enforced: Mapping[str, bool] = NO_ROLES_ENFORCED) -> Roles:
+        """Return the roles that apps may have, with what a request says of groups that enforce theirs."""
+        said = dict.fromkeys(self.controller.read(groups.enforcing), True) | dict(enforced)
+        return Roles(self.role, self.group_roles, {ids.top(f"{group_id}/") for group_id, yes in said.items() if yes})
 
     def posted(self, caller: Caller, apps: Iterable[App]) -> None:
         """Tell who follows events that a user put apps, as they are now."""

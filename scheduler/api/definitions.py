@@ -21,7 +21,8 @@ from eratos.scheduler.access.policy import Policy
 from eratos.scheduler.core.groups import around
 from eratos.scheduler.core.records import RECORD_BYTES_MAX
 
-from . import claims
+from . import app_roles, claims
+from .app_roles import Roles
 from .errors import invalid
 
 #: Fields that say the same in an older or another way: giving one replaces the others.
@@ -157,20 +158,13 @@ def check_instances(apps: Mapping[str, App], wanted: Iterable[App], most: int) -
         raise InvalidApp([Problem("/instances", place + message)])
 
 
-def keeping(apps: Mapping[str, App], wanted: Iterable[App], role: str) -> tuple[App, ...]:
-    """Return apps that are wanted, each that is not changed by the rules for balancing that it has.
-
-    To state the scheduler's ``role``, which every answer shows, is no change either.
-    """
-    return tuple(_keeping(apps.get(app.id), app, role) for app in wanted)
+def keeping(apps: Mapping[str, App], wanted: Iterable[App]) -> tuple[App, ...]:
+    """Return apps that are wanted, each that is not changed by the rules for balancing that it has."""
+    return tuple(_keeping(apps.get(app.id), app) for app in wanted)
 
 
-def _keeping(existing: App | None, app: App, role: str) -> App:
-    if existing is None:
-        return app
-    if app.role != existing.role and {app.role, existing.role} <= {None, role}:
-        app = app.model_copy(update={"role": existing.role})
-    if not existing.unasked:
+def _keeping(existing: App | None, app: App) -> App:
+    if existing is None or not existing.unasked:
         return app
     as_before = app.with_unasked(True)
     return as_before if as_before.same_definition(existing) else app
@@ -179,14 +173,15 @@ def _keeping(existing: App | None, app: App, role: str) -> App:
 def check(
     apps: Mapping[str, App],
     wanted: Iterable[App],
-    role: str | None,
+    roles: Roles | None,
     groups: Mapping[str, tuple[str, ...]] = NO_GROUPS,
     known: Mapping[str, tuple[str, ...]] = NO_GROUPS,
 ) -> None:
     """Hold apps that are wanted against all others there are. Raises InvalidApp.
 
     ``groups``: all groups there will be, but for those that come with their apps, and what each depends on; ``known``: those
-    that are there now. What is only scaled stays as it was accepted, whatever is refused since.
+    that are there now; ``roles``: that apps may have, None: any. What is only scaled stays as it was accepted, whatever is
+    refused since.
     """
     wanted = tuple(app for app in wanted if app.id not in apps or not apps[app.id].same_definition(app))
     after = {**apps, **{app.id: app for app in wanted}}
@@ -196,7 +191,7 @@ def check(
     problems += _same_id(apps, after, groups, groups.keys() - known.keys())
     for app in wanted:
         problems += _kind(apps.get(app.id), app)
-        problems += _role(app, role)
+        problems += app_roles.problems(apps.get(app.id), app, roles) if roles is not None else ()
         problems += _size(app)
         problems += _requires(after, app)
         problems += _volumes(after, app)
@@ -330,18 +325,6 @@ def _kind(existing: App | None, app: App) -> Iterator[Problem]:
     if existing is not None and isinstance(existing, Pod) != isinstance(app, Pod):
         what = "a pod" if isinstance(existing, Pod) else "an app"
         yield Problem("/id", f"is {app.id}, which is {what}: choose another id, or delete that one first")
-
-
-def _role(app: App, role: str | None) -> Iterator[Problem]:
-    if role is None:
-        return
-    if app.role not in (None, role):
-        yield Problem("/role", f"must be {role}, the scheduler's own role, or be left out")
-    unknown = sorted({*app.accepted_resource_roles} - {"*", role})
-    if unknown:
-        both = " and ".join(sorted({"*", role}))
-        message = f"holds {', '.join(unknown)}: this scheduler is offered resources of {both}; name these, or leave it out"
-        yield Problem("/acceptedResourceRoles", message)
 
 
 def _size(app: App) -> Iterator[Problem]:

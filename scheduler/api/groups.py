@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -16,15 +16,15 @@ from eratos.marathon.pydantic_errors import kind
 from eratos.scheduler.access.roles import Role
 from eratos.scheduler.core import groups, versions
 from eratos.scheduler.core.changes import NO_GROUPS
-from eratos.scheduler.core.events import DeleteApps
+from eratos.scheduler.core.events import DeleteApps, PutApps
 from eratos.scheduler.core.records import GroupRecord, VersionRecord
 from eratos.scheduler.core.state import State
 
-from . import definitions, notices, render
+from . import app_roles, definitions, notices, render
 from .answers import Json
 from .apps import Embed, shown_apps
 from .caller import Caller, Deployer, RoleRoute, Viewer
-from .context import Body, Context, deployed, path_id, read_json
+from .context import NO_ROLES_ENFORCED, Body, Context, deployed, path_id, read_json
 from .errors import ApiError, invalid
 
 
@@ -72,13 +72,15 @@ def router(ctx: Context) -> APIRouter:
         group = Group.parse(read_json(body), path_id(group_id, "Group"))
         apps, known = ctx.apps(), _known(ctx)
         tree = _tree(group, known)
-        caller.require(Role.DEPLOY, _affected(group.apps(), tree, known) or [group.id])
+        enforced = _enforced(ctx, group)
+        caller.require(Role.DEPLOY, _affected(group.apps(), tree, known, enforced) or [group.id])
         if group.id in apps:
             raise ApiError(409, f"An app with the path {group.id} already exists.")
         if group.id in known or (group.id == "/" and (apps or known)):
             raise ApiError(409, f"Group {group.id} is already created. Use PUT to change this group.")
-        wanted = ctx.settled(apps, group.apps())
-        reply = ctx.put(caller, apps, wanted, force=force, create_only=True, tree=tree)
+        wanted = ctx.settled(apps, group.apps(), enforced)
+        _check_enforced(apps, known, wanted, (), enforced)
+        reply = ctx.put(caller, apps, wanted, force=force, create_only=True, tree=tree, enforced=enforced)
         said = [*notices.of_group(group), *notices.of_changed(apps, wanted, ctx.seen(caller))]
         return deployed(reply, 201, location=group.id, notices=said)
 
@@ -99,8 +101,10 @@ def router(ctx: Context) -> APIRouter:
     def patch_group(caller: Deployer, body: Body, group_id: str) -> Response:
         name = path_id(group_id, "Group")
         caller.require(Role.DEPLOY, (name,))
-        _check_patch(name, read_json(body))
+        enforced = _patched(ctx, name, read_json(body))
         ctx.require_group(caller, name)
+        if enforced is not None:
+            ctx.submit(caller, (name,), PutApps((), enforced={name: enforced}))
         return Response()
 
     @routes.delete("")
@@ -124,14 +128,22 @@ def router(ctx: Context) -> APIRouter:
 def _put(ctx: Context, caller: Caller, document: Any, base: str, *, force: bool, dry_run: bool) -> JSONResponse:
     apps, known = ctx.apps(), _known(ctx)
     version = _version(document)
-    asked = _back(ctx, apps, known, document, base, version) if version else _wanted(apps, known, document, base)
-    affected = [*_affected(asked.apps, asked.tree, known), *asked.dropped, *asked.dropped_groups]
+    asked = _back(ctx, apps, known, document, base, version) if version else _wanted(ctx, apps, known, document, base)
+    affected = [*_affected(asked.apps, asked.tree, known, asked.enforced), *asked.dropped, *asked.dropped_groups]
     caller.require(Role.DEPLOY, affected or [base])
-    wanted = ctx.settled(apps, asked.apps)
+    wanted = ctx.settled(apps, asked.apps, asked.enforced, former=bool(version))
+    _check_enforced(apps, known, wanted, asked.dropped, asked.enforced)
     if dry_run:
-        return ctx.plan(caller, wanted, asked.dropped, asked.tree, asked.dropped_groups)
+        return ctx.plan(caller, wanted, asked.dropped, asked.tree, asked.dropped_groups, asked.enforced)
     reply = ctx.put(
-        caller, apps, wanted, force=force, dropped=asked.dropped, tree=asked.tree, dropped_groups=asked.dropped_groups
+        caller,
+        apps,
+        wanted,
+        force=force,
+        dropped=asked.dropped,
+        tree=asked.tree,
+        dropped_groups=asked.dropped_groups,
+        enforced=asked.enforced,
     )
     return deployed(reply, notices=[*asked.said, *notices.of_changed(apps, wanted, ctx.seen(caller))])
 
@@ -152,8 +164,8 @@ def _shown(ctx: Context, caller: Caller, name: str, embed: frozenset[str], parts
     return render.group(found, below, name, embed, parts, ctx.view())
 
 
-def _check_patch(name: str, body: Any) -> None:
-    """Check a change of a group's settings, of which ``enforceRole`` is the only one. Raises InvalidApp."""
+def _patched(ctx: Context, name: str, body: Any) -> bool | None:
+    """Return what a change of a group's settings says of ``enforceRole``, the only one; None: nothing. Raises InvalidApp."""
     if name.count("/") != 1 or name == "/":
         raise invalid("/id", f"is {name}: settings are those of top-level groups, such as /shop")
     if not isinstance(body, dict):
@@ -161,8 +173,42 @@ def _check_patch(name: str, body: Any) -> None:
     for field, value in body.items():
         if field != "enforceRole":
             raise invalid(f"/{strict_json.shortened(field)}", "cannot be changed in this way: enforceRole can, the rest by a PUT")
-        if value not in (False, None):
-            raise invalid("/enforceRole", "is refused: eratos offers its apps one role, a setting of the scheduler: remove it")
+        if value is not None and not isinstance(value, bool):
+            raise invalid("/enforceRole", f"must be true or false, not {kind(value)}")
+    enforced: bool | None = body.get("enforceRole")
+    if enforced and (why := app_roles.unenforceable(name, ctx.roles())):
+        raise invalid("/enforceRole", why)
+    return enforced
+
+
+def _enforced(ctx: Context, group: Group) -> dict[str, bool]:
+    """Return the groups of a document of which it says whether they enforce their role. Raises InvalidApp."""
+    found = {one.id: one.enforce_role for one in group.all() if one.enforce_role is not None}
+    roles = ctx.roles()
+    for group_id, yes in found.items():
+        if yes and (why := app_roles.unenforceable(group_id, roles)):
+            raise invalid("/enforceRole", f"of {group_id} {why}")
+    return found
+
+
+def _check_enforced(
+    apps: Mapping[str, App],
+    known: Mapping[str, GroupRecord],
+    wanted: Iterable[App],
+    dropped: Collection[str],
+    enforced: Mapping[str, bool],
+) -> None:
+    """Refuse to change whether a group that is there enforces its role together with its apps, as Marathon does (Group.scala)."""
+    turned = [group_id for group_id, yes in enforced.items() if group_id in known and known[group_id].enforces != yes]
+    if turned and (dropped or any(_changes(apps.get(app.id), app) for app in wanted)):
+        message = (
+            f"of {turned[0]} cannot be changed together with apps: do so in a request of its own, such as a PATCH of the group"
+        )
+        raise invalid("/enforceRole", message)
+
+
+def _changes(existing: App | None, app: App) -> bool:
+    return existing is None or not existing.same_definition(app) or existing.instances != app.instances
 
 
 class _Asked(NamedTuple):
@@ -173,6 +219,7 @@ class _Asked(NamedTuple):
     said: tuple[str, ...] = ()  #: of the document
     tree: Mapping[str, tuple[str, ...]] = NO_GROUPS  #: groups to keep, and what they depend on
     dropped_groups: tuple[str, ...] = ()
+    enforced: Mapping[str, bool] = NO_ROLES_ENFORCED  #: groups of which the document says whether they enforce their role
 
 
 def _known(ctx: Context) -> dict[str, GroupRecord]:
@@ -189,12 +236,15 @@ def _tree(group: Group, known: Mapping[str, GroupRecord]) -> dict[str, tuple[str
     return {group_id: needs for group_id, needs in found.items() if needs or group_id != "/" or group_id in known}
 
 
-def _affected(apps: Iterable[App], tree: Mapping[str, tuple[str, ...]], known: Mapping[str, GroupRecord]) -> list[str]:
+def _affected(
+    apps: Iterable[App], tree: Mapping[str, tuple[str, ...]], known: Mapping[str, GroupRecord], enforced: Mapping[str, bool]
+) -> list[str]:
     """Return the apps of a document and the groups that change by it, but for those that only come with their apps."""
     app_ids = [app.id for app in apps]
     around = {group_id for app_id in app_ids for group_id in groups.around(app_id)}
     before = {group_id: found.dependencies for group_id, found in known.items()} | dict.fromkeys(around - known.keys(), ())
-    return [*app_ids, *(group_id for group_id, needs in tree.items() if before.get(group_id) != needs)]
+    turned = (group_id for group_id, yes in enforced.items() if yes != (group_id in known and known[group_id].enforces))
+    return [*app_ids, *(group_id for group_id, needs in tree.items() if before.get(group_id) != needs), *turned]
 
 
 def _below(known: Mapping[str, GroupRecord], group_id: str) -> list[GroupRecord]:
@@ -267,7 +317,7 @@ def _back(
     return _Asked(wanted, tuple(app_id for app_id in inside if app_id not in there), tree=needs)
 
 
-def _wanted(apps: dict[str, App], known: dict[str, GroupRecord], body: Any, base: str) -> _Asked:
+def _wanted(ctx: Context, apps: dict[str, App], known: dict[str, GroupRecord], body: Any, base: str) -> _Asked:
     given = _given(body)
     if given == {"scaleBy"}:
         name = _named(known, body, base)
@@ -277,4 +327,5 @@ def _wanted(apps: dict[str, App], known: dict[str, GroupRecord], body: Any, base
     group = Group.parse(body, base)
     dropped = tuple(sorted(definitions.dropped(apps, group)))
     groups_gone = tuple(definitions.dropped_groups(known, group))
-    return _Asked(group.apps(), dropped, tuple(notices.of_group(group)), _tree(group, known), groups_gone)
+    said = tuple(notices.of_group(group))
+    return _Asked(group.apps(), dropped, said, _tree(group, known), groups_gone, _enforced(ctx, group))

@@ -71,7 +71,7 @@ def _look(state: State, pod: Pod) -> Look:
 def status(seen: Look, view: View) -> Json:
     """Return a pod's status with those of its instances."""
     instances = [instance(row, seen.former.get(row.version, seen.pod), view) for row in seen.tasks]
-    instances += [_waiting(each, view) for each in seen.waiting]
+    instances += [_waiting(each, seen.pod.role or view.role) for each in seen.waiting]
     stable = sum(each["status"] == "STABLE" for each in instances)
     name = "TERMINAL" if seen.going else "STABLE" if stable >= seen.pod.instances else "DEGRADED"
     since = max((each["statusSince"] for each in instances), default=seen.pod.version)
@@ -110,16 +110,16 @@ def instance(row: Row, pod: Pod, view: View) -> Json:
         "message": message,
         "lastUpdated": since,
         "lastChanged": since,
-        "role": pod.role or view.role,
+        "role": row.role or pod.role or view.role,
     }
     return {key: value for key, value in shown.items() if value not in ("", None)}
 
 
-def _waiting(seen: Waiting, view: View) -> Json:
+def _waiting(seen: Waiting, role: str) -> Json:
     since = timestamp(seen.since)
     return {
         **{"id": seen.instance_id, "status": "PENDING", "statusSince": since, "lastUpdated": since, "lastChanged": since},
-        **{"containers": [], "networks": [], "localVolumes": [], "role": view.role},
+        **{"containers": [], "networks": [], "localVolumes": [], "role": role},
     }
 
 

@@ -185,7 +185,7 @@ def _waits(launches: Launches, halted: Halt, now: float) -> str:
         case Waiting.NO_OFFER if now - launches.no_offer_since < OFFERS_COME_S:
             return "starting: offers were asked for and come within seconds"
         case Waiting.NO_OFFER:
-            return "no agent has offered anything since: are agents registered, and is there room left on them?"
+            return "no agent has offered its role anything since: are agents registered, and is there room left for it on them?"
         case Waiting.FAULT:
             return f"eratos itself broke over this app, please report it as a bug; see the scheduler's log: {launches.fault}"
         case Waiting.NO_FIT:

@@ -82,6 +82,7 @@ class Row(NamedTuple):
     checked_at: float
     ordinal: int | None
     volumes: tuple[tuple[str, str], ...]
+    role: str
 
 
 _row = attrgetter(*Row._fields)
@@ -193,7 +194,7 @@ def task(row: Row, definition: App | None, view: View) -> Json:
         "state": (TaskState.KILLING if row.stopping else row.state).value,
         "stagedAt": timestamp(row.launched_at),
         "version": row.version,
-        "role": (definition.role if definition is not None else None) or view.role,
+        "role": row.role or (definition.role if definition is not None else None) or view.role,
         "region": row.agent.region or None,
         "zone": row.agent.zone or None,
     }
@@ -328,5 +329,5 @@ def _group(found: GroupRecord) -> Json:
         "pods": [],
         "dependencies": list(found.dependencies),
         "version": found.changed or NEVER,
-        "enforceRole": False,
+        "enforceRole": found.enforces,
     }

@@ -171,10 +171,10 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         {},
         {
             **{"id": STRING, "apps": list_of(ref("App")), "pods": list_of(ref("Pod")), "groups": list_of(ref("GroupUpdate"))},
-            **{"dependencies": list_of(STRING), "scaleBy": {"type": "number", "minimum": 0}},
+            **{"dependencies": list_of(STRING), "scaleBy": {"type": "number", "minimum": 0}, "enforceRole": _BOOLEAN},
         },
     ),
-    "GroupPartialUpdate": object_of({}, {"enforceRole": {"enum": [False, None]}}),
+    "GroupPartialUpdate": object_of({}, {"enforceRole": {"enum": [True, False, None]}}),
     "PodStatus": object_of(
         {
             **{"id": STRING, "spec": ref("Pod"), "status": {"enum": ["DEGRADED", "STABLE", "TERMINAL"]}},

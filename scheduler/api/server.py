@@ -6,7 +6,7 @@ import functools
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import uvicorn
 from fastapi import FastAPI
@@ -82,6 +82,7 @@ def create_api(
     agent_key: Callable[[str], str] = lambda agent_id: "",
     companion_key: str = "",
     role: str = "*",
+    group_roles: Collection[str] = (),
     policy: Policy = Policy(),  # noqa: B008
     ports: range = service_ports.DEFAULT,
     tunnel_limits: TunnelLimits = TunnelLimits(),  # noqa: B008
@@ -92,13 +93,25 @@ def create_api(
     ``executor_port`` is where executors serve their tasks' logs, ``instances_most`` bounds the instances of all apps together;
     ``access`` says whom it lets in, ``leader_tls`` is what a follower checks an https leader with,
     ``agent_key`` is by which the executor on an agent knows schedulers, ``companion_key`` by which companions do,
-    ``role`` the framework's role, ``policy`` what apps may ask for, ``ports`` from where service ports are chosen,
-    ``tunnel_limits`` what tunnels there may be.
+    ``role`` the Mesos role of apps that state none, ``group_roles`` those of groups,
+    ``policy`` what apps may ask for, ``ports`` from where service ports are chosen, ``tunnel_limits`` what tunnels there may be.
     """
     api = FastAPI(title="eratos", description="Marathon's API", docs_url=None, redoc_url=None, redirect_slashes=False)
     errors.install(api)
     document.install(api)
-    ctx = Context(controller, clock, executor_port, instances_most, role, policy, agent_key, ports, companion_key, tunnel_limits)
+    ctx = Context(
+        controller,
+        clock,
+        executor_port,
+        instances_most,
+        role,
+        policy,
+        agent_key,
+        ports,
+        companion_key,
+        tunnel_limits,
+        group_roles,
+    )
     exposed = registry if registry is not None else metrics.registry(controller, clock)
     routers = [metrics.router(exposed), part_metrics.router(ctx, exposed)]
     # Tasks and versions first: /v2/apps/{id}/tasks would be an app's id as well.

@@ -66,10 +66,14 @@ class AnswerInverse:
 class Suppress:
     """Ask for no more offers: nothing waits (rule 25)."""
 
+    roles: tuple[str, ...] = ()  #: for which nothing does; empty: all
+
 
 @dataclass(frozen=True, slots=True)
 class Revive:
     """Ask for offers again and clear all filters (rules 27 and 28)."""
+
+    roles: tuple[str, ...] = ()  #: for which; empty: all
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from eratos.marathon import ids
 from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 
@@ -47,6 +48,7 @@ def plan(
     dropped: Iterable[str] = (),
     wanted_groups: Mapping[str, tuple[str, ...]] = NO_GROUPS,
     dropped_groups: Iterable[str] = (),
+    enforced: Mapping[str, bool] = groups.NOTHING_ENFORCED,
 ) -> Plan:
     """Return what it means to want these apps, whatever versions they bear, and to want others no longer; groups likewise.
 
@@ -63,7 +65,8 @@ def plan(
         apps.append(app.with_version(present.version if present is not None and same else record.version))
         if not same:
             renewed.add(app.id)
-    return _plan(state, record, apps, tuple(dict.fromkeys(dropped)), renewed, wanted_groups, dropped_groups)
+    dropped = tuple(dict.fromkeys(dropped))
+    return _plan(state, record, apps, dropped, renewed, wanted_groups, dropped_groups, enforced=enforced)
 
 
 def _number(app: App) -> tuple[object, ...]:
@@ -88,8 +91,11 @@ def undo(state: State, record: DeploymentRecord, changes: Iterable[ChangeRecord]
     """
     apps, dropped = [], []
     remembered: dict[str, tuple[str, ...]] = {}
+    enforced: dict[str, bool] = {}
     for change in changes:
         remembered |= change.groups
+        if change.enforced and f"/{ids.top(change.app_id)}" not in state.groups:
+            enforced[f"/{ids.top(change.app_id)}"] = True
         before = _before(state, change)
         if before is not None:
             apps.append(before)
@@ -98,7 +104,7 @@ def undo(state: State, record: DeploymentRecord, changes: Iterable[ChangeRecord]
     moved = _moved(state, apps)
     renewed = {app.id for app in moved if app.id not in state.apps or state.apps[app.id].version != app.version}
     newer = [group_id for group_id, found in state.groups.items() if found.made == made]
-    return _plan(state, record, moved, tuple(dropped), renewed, dropped_groups=newer, remembered=remembered)
+    return _plan(state, record, moved, tuple(dropped), renewed, dropped_groups=newer, remembered=remembered, enforced=enforced)
 
 
 def _before(state: State, change: ChangeRecord) -> App | None:
@@ -123,6 +129,7 @@ def _plan(
     wanted_groups: Mapping[str, tuple[str, ...]] = NO_GROUPS,
     dropped_groups: Iterable[str] = (),
     remembered: Mapping[str, tuple[str, ...]] = NO_GROUPS,
+    enforced: Mapping[str, bool] = groups.NOTHING_ENFORCED,
 ) -> Plan:
     kept = []
     for app in apps:
@@ -130,7 +137,7 @@ def _plan(
         present = state.apps.get(app.id)
         kept.append(versions.record(app, known, record.version, present.version if present is not None else ""))
     app_ids = [app.id for app in apps]
-    coming = groups.changed(state, record.version, wanted_groups, app_ids, remembered)
+    coming = groups.changed(state, record.version, wanted_groups, app_ids, remembered, enforced)
     left = (app_id for app_id in (*state.apps, *app_ids) if app_id not in dropped)
     going = groups.without(state, dropped_groups, (*left, *coming))
     there = state.groups | coming if coming else state.groups
@@ -143,9 +150,10 @@ def _change(
     state: State, record: DeploymentRecord, app_id: str, app: App | None, known: Mapping[str, GroupRecord]
 ) -> ChangeRecord:
     before, pod = state.standing(app_id), isinstance(app, Pod)
-    around = groups.inherited(known, app_id)
+    around, enforced = groups.inherited(known, app_id), groups.enforces(known, app_id)
     if before is None or (app_id in state.held and not state.changes[app_id].before):
-        return ChangeRecord(app_id, record.deployment_id, pod=pod, groups=around)
+        return ChangeRecord(app_id, record.deployment_id, pod=pod, groups=around, enforced=enforced)
     checked = before.checked
     ran = any(kind.version == before.version and kind.ready(checked) for kind in state.fleet(app_id).tally)
-    return ChangeRecord(app_id, record.deployment_id, before.version, before.instances, ran, pod=pod, groups=around)
+    deployment, version = record.deployment_id, before.version
+    return ChangeRecord(app_id, deployment, version, before.instances, ran, pod=pod, groups=around, enforced=enforced)

@@ -106,7 +106,15 @@ def _put(step: Step, token: int, command: events.PutApps) -> Reply:
             raise Refused(Refusal.EXISTS, f"{what} with id [{app.id}] already exists.")
     for app_id in command.dropped:
         _existing(step, app_id)
-    plan = changes.plan(step.state, _record(step), command.apps, command.dropped, command.groups, command.dropped_groups)
+    plan = changes.plan(
+        step.state,
+        _record(step),
+        command.apps,
+        command.dropped,
+        command.groups,
+        command.dropped_groups,
+        command.enforced,
+    )
     given = (step.state.apps[app.id].version for app in command.apps if app.id not in plan.changes)
     return _begin(step, token, plan, force=command.force, answered=max((plan.newest if plan.apps else "", *given)))
 

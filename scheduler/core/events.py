@@ -137,6 +137,7 @@ class PutApps:
     dropped: tuple[str, ...] = ()  #: apps to delete
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: groups to keep -> what they depend on
     dropped_groups: tuple[str, ...] = ()
+    enforced: Mapping[str, bool] = field(default_factory=dict)  #: groups of which it is said -> whether they enforce their role
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ What a group depends on, each app in it waits for; it stands with the group, not
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from eratos.marathon import ids
@@ -14,6 +15,9 @@ from .records import GROUPS, ChangeRecord, GroupRecord
 from .state import State
 from .step import Step
 from .versions import VERSIONS_MOST
+
+#: Where nothing is said of groups' roles.
+NOTHING_ENFORCED: Final[Mapping[str, bool]] = {}
 
 #: Of what a group depended on before this much is kept: a record has to fit the store, and dependencies are many at times.
 FORMER_CHARACTERS: Final = 64 * 1024
@@ -38,10 +42,12 @@ def changed(
     wanted: Mapping[str, tuple[str, ...]],
     app_ids: Iterable[str],
     remembered: Mapping[str, tuple[str, ...]],
+    enforced: Mapping[str, bool] = NOTHING_ENFORCED,
 ) -> dict[str, GroupRecord]:
     """Return the groups that come or change: those ``wanted``, with what they depend on, and those that apps need.
 
-    ``remembered``: what groups that come back with their apps depended on.
+    ``remembered``: what groups that come back with their apps depended on; ``enforced``: whether groups enforce their role, of
+    those that come or are there.
     """
     found: dict[str, GroupRecord] = {}
     for group_id, needs in wanted.items():
@@ -49,13 +55,28 @@ def changed(
         if known is None:
             found[group_id] = GroupRecord(group_id, version, version, needs)
         elif known.dependencies != needs:
-            found[group_id] = GroupRecord(group_id, known.made, version, needs, _former(known))
+            found[group_id] = replace(known, changed=version, dependencies=needs, former=_former(known))
     for path in (*app_ids, *wanted):
         for group_id in around(path):
             if group_id == "/" or group_id in state.groups or group_id in found:
                 continue  # the root is always there; that one group is does not say so of those around it while a leader loads
             found[group_id] = GroupRecord(group_id, version, version, remembered.get(group_id, ()))
+    for group_id, yes in enforced.items():
+        group = found.get(group_id) or state.groups.get(group_id)
+        if group is not None and group.enforces != yes:
+            found[group_id] = replace(group, enforces=yes)
     return found
+
+
+def enforcing(state: State) -> list[str]:
+    """Return the groups that enforce their role."""
+    return [group_id for group_id, found in state.groups.items() if found.enforces]
+
+
+def enforces(known: Mapping[str, GroupRecord], app_id: str) -> bool:
+    """Return whether the top-level group of an app enforces its role."""
+    group = known.get(f"/{ids.top(app_id)}")
+    return group is not None and group.enforces
 
 
 def _former(known: GroupRecord) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -86,7 +107,9 @@ def without(state: State, gone: Iterable[str], app_ids: Iterable[str]) -> tuple[
 
 def restore(step: Step, version: str, change: ChangeRecord) -> None:
     """Have the groups around an app back that were deleted with it."""
-    for group_id, found in changed(step.state, version, {}, (change.app_id,), change.groups).items():
+    top = f"/{ids.top(change.app_id)}"
+    back = {top: True} if change.enforced and top not in step.state.groups else NOTHING_ENFORCED
+    for group_id, found in changed(step.state, version, {}, (change.app_id,), change.groups, back).items():
         keep(step, group_id, found)
 
 

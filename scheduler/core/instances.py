@@ -59,6 +59,7 @@ class Instance:
     ordinal: int | None = None  #: that it holds among those of its app, from 0; None: its app has none
     host: str = ""  #: the name of the one host that it is for, while it waits; empty: for any. Not stored
     slot: str = ""  #: whose volumes it has; empty: none
+    role: str = ""  #: that its task's resources are allocated to, and so its executor's; empty: that of apps which state none
     volumes: tuple[tuple[str, str], ...] = ()  #: of its task: where each is mounted, and which one it is; not stored
     holds: frozenset[str] = frozenset()  #: names of volumes that its task alone may write to, wherever they lie
     away_at: float = 0.0  #: since when the host of its volumes is known to be away, while it waits for that; not stored
@@ -136,6 +137,7 @@ class Instance:
             ordinal=self.ordinal,
             slot=self.slot,
             holds=tuple(sorted(self.holds)),
+            role=self.role,
         )
 
     @classmethod
@@ -159,6 +161,7 @@ class Instance:
             ordinal=record.ordinal,
             slot=record.slot,
             holds=frozenset(record.holds),
+            role=record.role,
             ran_from=record.started_at,
             proven=record.healthy is True,
         )

@@ -110,6 +110,7 @@ class Offer:
     window: Window | None = None  #: maintenance that is scheduled for the agent's host
     reserved: Resources = NO_RESOURCES  #: how much of the resources is reserved for this framework's role
     reserved_ports: PortRanges = NO_PORTS
+    role: str = ""  #: that it is allocated to: its resources pay for tasks of apps with this role alone
 
 
 @dataclass(frozen=True, slots=True)

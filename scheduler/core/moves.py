@@ -11,7 +11,7 @@ any time one volume counts, which is on the one host where the instance may star
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -209,14 +209,17 @@ def wanted(step: Step) -> bool:
     return not step.state.brake.engaged and any(m.phase in (MovePhase.HOST, MovePhase.ROOM) for m in step.state.moves.values())
 
 
-def leaving(step: Step, candidates: Candidates) -> list[Instance]:
-    """Choose hosts that offer enough for moves that wait for one; return the instances that are to be stopped for it."""
+def leaving(step: Step, candidates: Mapping[str, Candidates]) -> list[Instance]:
+    """Choose hosts that offer enough for moves that wait for one; return the instances that are to be stopped for it.
+
+    ``candidates``: by role.
+    """
     state, out = step.state, []
     for slot, move, app in _at(step, MovePhase.HOST):
         found = volumes.of_slot(state, move.app_id, slot)
         if any(record.state is not VolumeState.MADE for record in found):
             continue  # the definition brought another one meanwhile, with which the instance is starting
-        host = _choose(step, app, slot, move, candidates)
+        host = _choose(step, app, slot, move, candidates[step.settings.role(app.role)])
         if host is None:
             continue
         for record in found:
@@ -243,14 +246,15 @@ def _choose(step: Step, app: App, slot: str, move: Move, candidates: Candidates)
     return min(fitting, key=lambda host: (order.instances(order.zone(host)), order.rank(host)), default=None)
 
 
-def place(step: Step, candidates: Candidates) -> Iterator[tuple[Host, Launch]]:
-    """Launch the tasks that copy, each on the host that its slot goes to."""
+def place(step: Step, candidates: Mapping[str, Candidates]) -> Iterator[tuple[Host, Launch]]:
+    """Launch the tasks that copy, each on the host that its slot goes to. ``candidates``: by role."""
     review(step)
     for slot, move, app in _at(step, MovePhase.ROOM):
         found = volumes.of_slot(step.state, app.id, slot)
         limits = _limits(step, app, slot)
-        for host in candidates.on(next(record.move_to for record in found if record.move_begun)):
-            if _fits(step, app, host, limits, move, candidates):
+        of_role = candidates[step.settings.role(app.role)]
+        for host in of_role.on(next(record.move_to for record in found if record.move_begun)):
+            if _fits(step, app, host, limits, move, of_role):
                 yield host, _launch(step, app, found, host)
                 break
     review(step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from eratos.common.resources import Resources
@@ -17,7 +17,7 @@ from .mesos_types import Offer, TaskState
 from .offering import revive_every_s
 from .reasons import Reason, Waiting
 from .state import Room, State
-from .step import Step
+from .step import Settings, Step
 from .task_payload import payload
 from .timers import Timer, TimerKind
 
@@ -66,22 +66,16 @@ def place(step: Step) -> None:
     if not state.offers:
         return
     step.offering.verdicts.begin_round()
-    candidates = placement.Candidates(
-        _by_agent(state.offers),
-        state.known_agent,
-        settings.executor_id,
-        settings.executor_resources,
-        step.offering.next_ports,
-        left_alone=dict(hosts.left_alone(state, step.now)),
-        verdicts=step.offering.verdicts,
-        drained=state.drains.keys(),
-    )
-    made = _Pass(candidates, _Dependencies(state), PASS_BYTES)
+    candidates = _candidates(step)
+    offered = Counter(settings.role(offer.role) for offer in state.offers.values())
+    made = _Pass(candidates, offered, _Dependencies(state), PASS_BYTES)
     status_updates.stop_all(step, moves.leaving(step, candidates))
     for host, launch in moves.place(step, candidates):
-        made.accepted.setdefault(host.agent.agent_id, (host, []))[1].append(launch)
+        made.launch(host, launch)
     misfit, limited = state.brake.engaged or moves.wanted(step), False
     for app_id in _in_turn(step):
+        if not made.offered(_roles(step, app_id)):
+            continue
         launches = state.launches_of(app_id)
         try:
             _place_app(step, app_id, made)
@@ -93,7 +87,7 @@ def place(step: Step) -> None:
         misfit = misfit or no_fit or launches.waiting is Waiting.FAULT
         limited = limited or launches.waiting is Waiting.LAUNCH_LIMIT
     for host, launch in sweeps.place(step, candidates):
-        made.accepted.setdefault(host.agent.agent_id, (host, []))[1].append(launch)
+        made.launch(host, launch)
     # What could be used in a moment, once launches are confirmed, is wanted back with the next round of offers.
     refuse_s = 0.0 if limited else settings.misfit_refuse_s if misfit else settings.idle_refuse_s
     _answer(step, made.accepted, refuse_s)
@@ -103,10 +97,43 @@ def place(step: Step) -> None:
 class _Pass:
     """What one pass has to give, and what it gave."""
 
-    candidates: placement.Candidates
+    candidates: Mapping[str, placement.Candidates]  #: by role
+    offers: Mapping[str, int]  #: how many there are, by role
     depended_on: _Dependencies
     bytes_left: int
-    accepted: dict[str, tuple[placement.Host, list[Launch]]] = field(default_factory=dict)  #: by agent id
+    #: By agent id and role: one ACCEPT takes no offers to two roles.
+    accepted: dict[tuple[str, str], tuple[placement.Host, list[Launch]]] = field(default_factory=dict)
+
+    def offered(self, roles: Iterable[str]) -> int:
+        """Return how many offers there are to some roles."""
+        return sum(self.offers.get(role, 0) for role in roles)
+
+    def launch(self, host: placement.Host, launch: Launch) -> None:
+        """Have an instance launched on a host."""
+        self.accepted.setdefault((host.agent.agent_id, host.role), (host, []))[1].append(launch)
+
+
+def _candidates(step: Step) -> dict[str, placement.Candidates]:
+    """Return the hosts that offer something, by the role that it is allocated to, the default one first."""
+    state, settings = step.state, step.settings
+    offers: dict[str, dict[str, Offer]] = {role: {} for role in settings.roles}
+    for offer in state.offers.values():
+        offers[settings.role(offer.role)][offer.offer_id] = offer
+    left_alone = dict(hosts.left_alone(state, step.now))
+    return {
+        role: placement.Candidates(
+            _by_agent(found),
+            state.known_agent,
+            settings.executor_id,
+            settings.executor_resources,
+            step.offering.next_ports,
+            left_alone=left_alone,
+            verdicts=step.offering.verdicts,
+            drained=state.drains.keys(),
+            role=role,
+        )
+        for role, found in offers.items()
+    }
 
 
 def _place_app(step: Step, app_id: str, made: _Pass) -> None:
@@ -114,7 +141,7 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
     state, settings = step.state, step.settings
     app, launches = _in_force(step, app_id), state.launches_of(app_id)
     waiting = ordinals.may_start(state, app, state.fleet(app_id).waiting.values())
-    launches.offers_seen += len(state.offers)
+    launches.offers_seen += made.offered(_roles(step, app_id))
     before, launches.waiting = launches.waiting, held_back(step, app_id, made.depended_on)
     if launches.waiting is not None:
         return
@@ -123,10 +150,11 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
         launches.waiting = Waiting.LAUNCH_LIMIT
         return
     left, refused, awaited = len(waiting), False, False
-    for definition, instances in _by_definition(state, app, waiting):
-        if definition.exclusive_volumes:
-            one = [] if writers.hinders(state, definition) else instances[:1]
-            awaited, instances = awaited or len(instances) > len(one), one
+    definitions = _by_definition(state, app, waiting)
+    offered = [(each, found) for each, found in definitions if made.candidates[settings.role(each.role)].offers]
+    for definition, instances in offered:
+        alone = writers.may_begin(state, definition, instances)
+        awaited, instances = awaited or len(instances) > len(alone), alone
         volumes.take_late(step, definition, instances)
         bound = [instance for instance in instances if instance.host]
         if bound:
@@ -142,7 +170,7 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
         placed, refusals = placement.place_instances(
             definition,
             min(len(instances), room),
-            made.candidates,
+            made.candidates[settings.role(definition.role)],
             _placed(step, app_id),
             step.now,
             pack=packs(step, definition),
@@ -154,8 +182,7 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
         made.bytes_left -= len(placed) * definition.launch_bytes
         room, left, refused = room - len(placed), left - len(placed), refused or bool(refusals)
         for instance, place in zip(instances, placed, strict=False):
-            launch, host = _launch(step, definition, instance, place), place.host
-            made.accepted.setdefault(host.agent.agent_id, (host, []))[1].append(launch)
+            made.launch(place.host, _launch(step, definition, instance, place))
     step.mended(app_id)
     if launches.unmade:
         step.touch(app_id)
@@ -163,6 +190,9 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
         launches.placed()
     elif refused:
         launches.waiting = Waiting.NO_FIT
+    elif len(offered) < len(definitions):
+        launches.waiting = Waiting.NO_OFFER
+        launches.no_offer_since = launches.no_offer_since if before is Waiting.NO_OFFER else step.now
     elif awaited and room > 0:
         if key := volumes.unreadable(state, app_id):
             launches.lacks = key
@@ -176,6 +206,7 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
 def _place_on_hosts(step: Step, app: App, instances: list[Instance], room: int, made: _Pass) -> tuple[int, bool]:
     """Place instances that are for one host each; return how many, and whether a host has no room for its own."""
     state, launches = step.state, step.state.launches_of(app.id)
+    candidates = made.candidates[step.settings.role(app.role)]
     by_host: dict[str, list[Instance]] = {}
     for instance in instances:
         if not instance.slot or volumes.free(state, instance):
@@ -185,11 +216,11 @@ def _place_on_hosts(step: Step, app: App, instances: list[Instance], room: int, 
         app,
         [hostname for hostname, found in by_host.items() for _ in found],
         room,
-        made.candidates,
+        candidates,
         step.now,
         lead_s=step.settings.maintenance_lead_s,
         home=state.region,
-        verdicts=known.verdicts if known is not None else made.candidates.verdicts,
+        verdicts=known.verdicts if known is not None else candidates.verdicts,
         existing=_placed(step, app.id) if app.resident else (),
     )
     launches.refuse(refusals)
@@ -198,8 +229,7 @@ def _place_on_hosts(step: Step, app: App, instances: list[Instance], room: int, 
         agent = place.host.agent
         if agent.agent_id not in refusals:
             launches.refusals.pop(agent.agent_id, None)
-        launch = _launch(step, app, by_host[agent.hostname].pop(0), place)
-        made.accepted.setdefault(agent.agent_id, (place.host, []))[1].append(launch)
+        made.launch(place.host, _launch(step, app, by_host[agent.hostname].pop(0), place))
     if not app.per_host:
         return len(placed), bool(refusals)
     for refusal in refusals.values():
@@ -264,13 +294,15 @@ def _placed(step: Step, app_id: str) -> list[Instance]:
 def _launch(step: Step, app: App, instance: Instance, place: placement.Placement) -> Launch:
     host = place.host
     step.offering.next_ports[host.agent.hostname] = host.first_port
-    begun = {"state": TaskState.STAGING, "agent": host.agent, "ports": place.ports, "holds": app.exclusive_volumes}
-    step.state.alter(instance, **begun, launched_at=step.now, started_at=0.0)
+    begun = {"state": TaskState.STAGING, "agent": host.agent, "ports": place.ports, "role": host.role}
+    begun |= {"holds": app.exclusive_volumes, "launched_at": step.now, "started_at": 0.0}
+    step.state.alter(instance, **begun)
     if instance.unfit:
         step.state.alter(instance, unfit=False)
     try:
         kept = volumes.to_launch(step, app, instance)
-        launch = Launch(instance.task_id, payload(app, instance, step.state.framework_id, step.state.apps, kept))
+        enforced, state = groups.enforces(step.state.groups, app.id), step.state
+        launch = Launch(instance.task_id, payload(app, instance, state.framework_id, state.apps, kept, enforced=enforced))
     except Exception:
         # It was never on its way.
         step.state.alter(instance, state=None, agent=NOWHERE, ports=(), holds=frozenset(), launched_at=0.0)
@@ -285,13 +317,19 @@ def _launch(step: Step, app: App, instance: Instance, place: placement.Placement
     return launch
 
 
-def _answer(step: Step, accepted: dict[str, tuple[placement.Host, list[Launch]]], refuse_s: float) -> None:
+def _answer(step: Step, accepted: dict[tuple[str, str], tuple[placement.Host, list[Launch]]], refuse_s: float) -> None:
     offers = step.state.offers
-    for agent_id, (host, launches) in accepted.items():
+    left: dict[str, Room] = {}
+    for (agent_id, _), (host, launches) in accepted.items():
         step.call(Accept(agent_id, host.offer_ids, tuple(launches), refuse_s))
-        step.state.room[agent_id] = Room(host.cpus_m, host.mem_mib, len(host.ports))
+        left[agent_id] = Room(host.cpus_m, host.mem_mib, len(host.ports)).beside(left.get(agent_id))
         for offer_id in host.offer_ids:
             del offers[offer_id]
+    for offer in offers.values():
+        if offer.agent_id in left:  # it offers something for another role as well
+            room = Room(offer.resources.cpus_m, offer.resources.mem_mib, len(offer.ports))
+            left[offer.agent_id] = room.beside(left[offer.agent_id])
+    step.state.room |= left
     step.offering.filtered = step.offering.filtered or refuse_s > step.settings.misfit_refuse_s
     if offers:
         step.call(Decline(tuple(offers), refuse_s))
@@ -316,29 +354,43 @@ def ask(step: Step) -> None:
             state.launches_of(app_id).waiting = Waiting.NOT_CONNECTED
         return
     # While the brake is engaged an offer is a sign of life, and whoever rebalances wants to know what agents there are.
-    wanting = state.brake.engaged or state.looking or any(sweeps.wanted(step, record) for record in state.sweeps.values())
-    wanting = wanting or moves.wanted(step)
+    anything = state.brake.engaged or state.looking or any(sweeps.wanted(step, record) for record in state.sweeps.values())
+    wanting = set(settings.roles) if anything or moves.wanted(step) else set[str]()
     depended_on = _Dependencies(state)
     for app_id in state.in_need:
         try:
-            wanting = _wants_offers(step, app_id, depended_on) or wanting
+            if _wants_offers(step, app_id, depended_on):
+                wanting |= _roles(step, app_id)
         except Exception as error:
             step.broke(app_id, error)
     # Whoever is to be on each host wants to know of new ones; a host that is to be swept may come back, or get room.
-    if not wanting and not state.wanted_on and not state.sweeps:
-        if not state.suppressed:
-            state.suppressed = True
-            step.call(Suppress())
+    asked = frozenset(settings.roles if state.wanted_on or state.sweeps else wanting)
+    if quiet := frozenset(settings.roles) - asked - state.suppressed:
+        state.suppressed |= quiet
+        step.call(Suppress(_named(settings, quiet)))
+    if not asked:
         step.timers.clear(_REVIVE)
         return
-    if not state.suppressed and not (wanting and offering.filtered and offering.fresh):
+    if not state.suppressed & asked and not (wanting and offering.filtered and offering.fresh):
         return
     every_s = revive_every_s(len(state.agents), settings.revived_offers, settings.revive_every_s)
     if offering.may_revive(step.now, burst=settings.revive_burst, every_s=every_s):
-        state.suppressed = offering.filtered = offering.fresh = False
-        step.call(Revive())
+        state.suppressed -= asked
+        offering.filtered = offering.fresh = False
+        step.call(Revive(_named(settings, asked)))
     elif _REVIVE not in step.timers:
         step.timers.set(_REVIVE, offering.next_revive_at(every_s))
+
+
+def _roles(step: Step, app_id: str) -> set[str]:
+    """Return the roles of what waits of an app: while it changes, what is launched may be of its definition before."""
+    definitions = (_in_force(step, app_id), step.state.staged.get(app_id))
+    return {step.settings.role(found.role) for found in definitions if found is not None}
+
+
+def _named(settings: Settings, roles: Collection[str]) -> tuple[str, ...]:
+    """Return roles as a call names them: none for all."""
+    return () if len(roles) == len(settings.roles) else tuple(sorted(roles))
 
 
 def _tried_again(state: State, app_id: str) -> bool:

@@ -51,7 +51,7 @@ class Free(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Host:
-    """What one agent has free, all its offers together; shrinks as instances are placed on it."""
+    """What one agent has free for a role, all its offers together; shrinks as instances are placed on it."""
 
     agent: Agent
     cpus_m: int
@@ -67,6 +67,7 @@ class Host:
     reserved: Resources = NO_RESOURCES  #: of what is free, what is reserved for this framework's role: it goes first
     reserved_ports: PortRanges = NO_PORTS
     drained: bool = False
+    role: str = ""  #: that all of it is allocated to
 
     def of(self, accepts: str) -> Host | Free:
         """Return what is free of the resources that an app accepts (:attr:`.App.accepts`)."""
@@ -109,7 +110,10 @@ class Placement:
 
 @dataclass(slots=True)
 class Candidates:
-    """The hosts of one pass, made when they are first looked at; :meth:`Host.take` changes them for the apps that follow."""
+    """The hosts of one pass, made when they are first looked at; :meth:`Host.take` changes them for the apps that follow.
+
+    All offers are allocated to one role.
+    """
 
     offers: Mapping[str, tuple[Offer, ...]]  #: by agent id
     agent_of: Callable[[Offer], Agent]
@@ -120,6 +124,7 @@ class Candidates:
     left_alone: Mapping[str, Trouble] = field(default_factory=dict)  #: hosts that take nothing at present
     verdicts: constraints.Verdicts = field(default_factory=constraints.Verdicts)
     drained: Collection[str] = ()  #: names of hosts that are
+    role: str = ""
     _ids: list[str] = field(init=False)
     _hosts: list[Host | None] = field(init=False)
     _by_name: dict[str, list[int]] = field(default_factory=dict)  #: host name -> places in these; made when it is asked for
@@ -182,6 +187,7 @@ class Candidates:
             reserved=NO_RESOURCES if reserved == NO_RESOURCES else reserved,
             reserved_ports=PortRanges(itertools.chain.from_iterable(other.reserved_ports.ranges for other in group)),
             drained=agent.hostname in self.drained,
+            role=self.role,
         )
 
 

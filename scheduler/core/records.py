@@ -67,6 +67,7 @@ class InstanceRecord:
     ordinal: int | None = None  #: that it holds among those of its app, from 0; None: its app has none
     slot: str = ""  #: whose volumes it has; empty: none
     holds: tuple[str, ...] = ()  #: names of volumes that its task alone may write to, wherever they lie
+    role: str = ""  #: that its task's resources are allocated to; empty: the scheduler's default one
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class ChangeRecord:
     failures: int = 0  #: instances of the wanted version that ended by themselves, where the app sets a bound to them
     pod: bool = False  #: what changes is a pod
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: group around it -> what that depends on
+    enforced: bool = False  #: its top-level group enforces its role
 
     def awaited(self, app: App) -> tuple[str, ...]:
         """Return what has to be there before an app: what it depends on itself, and what the groups around it do."""
@@ -135,6 +137,7 @@ class GroupRecord:
     dependencies: tuple[str, ...] = ()  #: apps and groups that each app in it waits for
     #: what it depended on before, as far as it is kept: since when, as a version, and on what; the latest last
     former: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    enforces: bool = False  #: of a top-level group: its name is the role of apps that come to it
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,10 @@ class Room(NamedTuple):
     mem_mib: int
     ports: int  #: how many
 
+    def beside(self, other: Room | None) -> Room:
+        """Return what both are together."""
+        return self if other is None else Room(self.cpus_m + other.cpus_m, self.mem_mib + other.mem_mib, self.ports + other.ports)
+
 
 class Outcome(enum.Enum):
     """How a deployment ended."""
@@ -204,7 +208,7 @@ class State:
     writers: dict[str, dict[str, Instance]] = field(default_factory=dict)
     sweeps: dict[str, SweepRecord] = field(default_factory=dict)  #: by host name
     offers: dict[str, Offer] = field(default_factory=dict)
-    suppressed: bool = False
+    suppressed: frozenset[str] = frozenset()  #: roles for which no offers are asked for
     looking: bool = False  #: offers are wanted although nothing waits
     unanswered: int = 0  #: launches of which no executor has said a word
     troubles: dict[str, Trouble] = field(default_factory=dict)  #: host name -> starts that failed there

@@ -30,6 +30,8 @@ class Settings:
 
     executor_id: str
     executor_resources: Resources
+    #: Mesos roles that offers come for; the first one is that of apps which state none.
+    roles: tuple[str, ...] = ("",)
     #: How long the unused rest of an offer is refused when nothing waits; a REVIVE clears it (rule 27).
     idle_refuse_s: float = 3600.0
     #: How long an offer is refused that did not fit something waiting.
@@ -63,6 +65,10 @@ class Settings:
     instances_most: int = 0
     #: Instances that may be moved at the same time to even out an app's spread; 0: none are.
     rebalance_budget: int = 0
+
+    def role(self, name: str | None) -> str:
+        """Return the role that an app's or an offer's stands for: the default one for none, and for one that is gone."""
+        return name if name is not None and name in self.roles else self.roles[0]
 
 
 @dataclass(slots=True)

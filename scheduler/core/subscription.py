@@ -15,7 +15,7 @@ _RECONCILE = Timer(TimerKind.RECONCILE)
 def subscribed(step: Step, event: Subscribed) -> None:
     """Begin anew with a master: no offer of before is good any more, and every task is asked about."""
     state = step.state
-    state.connected, state.master, state.suppressed = True, event.master, False
+    state.connected, state.master, state.suppressed = True, event.master, frozenset()
     step.offering.filtered = False
     step.subscribed_at = step.now
     state.not_subscribed, state.region = "", event.region

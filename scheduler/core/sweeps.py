@@ -8,7 +8,8 @@ told, or that it was sent at all, is not relied on: what has not ended well in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -123,12 +124,15 @@ def not_launched(step: Step, task_id: str) -> None:
         _store(step, replace(record, attempt=record.attempt - 1, launched_at=0.0))
 
 
-def place(step: Step, candidates: Candidates) -> Iterator[tuple[Host, Launch]]:
-    """Launch sweeps that are due on hosts that offer enough, after all apps, whose tasks do as well."""
+def place(step: Step, candidates: Mapping[str, Candidates]) -> Iterator[tuple[Host, Launch]]:
+    """Launch sweeps that are due on hosts that offer enough, after all apps, whose tasks do as well.
+
+    ``candidates``: by role. An executor removes what any dead one of its host left, whatever the role of either.
+    """
     for record in list(step.state.sweeps.values()):
         if not wanted(step, record):
             continue
-        for host in candidates.on(record.hostname):
+        for host in itertools.chain.from_iterable(found.on(record.hostname) for found in candidates.values()):
             # What still writes to a volume keeps its app from starting anywhere: a sweep of that waits for no maintenance.
             if (_closed(step, host) and not record.holds) or host.cpus_m < RESOURCES.cpus_m or host.mem_mib < RESOURCES.mem_mib:
                 continue

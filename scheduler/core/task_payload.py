@@ -35,10 +35,16 @@ NO_APPS: Mapping[str, App] = {}
 
 
 def payload(
-    app: App, instance: Instance, framework_id: str, apps: Mapping[str, App] = NO_APPS, kept: Iterable[VolumeRecord] = ()
+    app: App,
+    instance: Instance,
+    framework_id: str,
+    apps: Mapping[str, App] = NO_APPS,
+    kept: Iterable[VolumeRecord] = (),
+    *,
+    enforced: bool = False,
 ) -> TaskPayload:
     """Return the whole instruction for the executor; ``instance`` has its agent and ports already. Of ``apps`` it may require
-    some; ``kept`` are its persistent volumes.
+    some; ``kept`` are its persistent volumes; ``enforced``: its top-level group enforces its role.
     """
     volumes = {record.container_path: record for record in kept}
     docker, grace_s = app.container.docker, app.task_kill_grace_period_seconds
@@ -59,7 +65,13 @@ def payload(
         resources=app.resources,
         image=app.image,
         args=app.command_args,
-        env=_requested_ports(app, ports) | _container_ports(app, ports) | _ordinal(app, instance) | dict(app.env),
+        env={
+            **_enforced(enforced),
+            **_requested_ports(app, ports),
+            **_container_ports(app, ports),
+            **_ordinal(app, instance),
+            **app.env,
+        },
         labels=app.labels,
         network=app.network,
         networks=app.docker_networks,
@@ -134,6 +146,11 @@ def _requested_ports(app: App, ports: tuple[Port, ...]) -> dict[str, str]:
         return {}  # the executor knows what was asked for: the container's port
     pairs = zip(app.port_definitions or (), ports, strict=False)
     return {f"PORT_{asked.port}": str(port.host_port) for asked, port in pairs if asked.port}
+
+
+def _enforced(enforced: bool) -> dict[str, str]:
+    """Return what says so to the task (TaskBuilder.scala); executors say of all others that it is not so."""
+    return {"MARATHON_APP_ENFORCE_GROUP_ROLE": "TRUE"} if enforced else {}
 
 
 def _ordinal(app: App, instance: Instance) -> dict[str, str]:

@@ -43,6 +43,13 @@ def hinders(state: State, app: App) -> str:
     return message
 
 
+def may_begin(state: State, app: App, instances: list[Instance]) -> list[Instance]:
+    """Return those of some waiting instances that may begin now: of an app with volumes for one alone the first, or none."""
+    if not app.exclusive_volumes:
+        return instances
+    return [] if hinders(state, app) else instances[:1]
+
+
 def _to_be_swept(state: State, app: App) -> str:
     """Return on which host a dead executor may have left a container that writes on, as a reason; empty: on none."""
     for record in state.sweeps.values():

@@ -284,7 +284,7 @@ def _groups(command: core.Command) -> list[str]:
     """Return the groups that a command changes or deletes."""
     match command:
         case core.PutApps():
-            return [*command.groups, *command.dropped_groups]
+            return [*dict.fromkeys((*command.groups, *command.enforced)), *command.dropped_groups]
         case core.DeleteApps():
             return list(command.groups)
     return []

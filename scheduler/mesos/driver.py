@@ -34,7 +34,7 @@ class SchedulerDriver:
     def __init__(self, settings: MesosSettings, emit: Callable[[events.Event], None]) -> None:
         self._settings = settings
         self._emit = emit
-        self._infos = ExecutorInfos(settings.executor, sorted(settings.roles)[0])
+        self._infos = ExecutorInfos(settings.executor, *settings.roles)
         self._offers = OfferBook(self._infos, settings.executor.resources)
         self._master: MasterDriver | None = None
 
@@ -98,9 +98,9 @@ class SchedulerDriver:
             case actions.AnswerInverse():
                 return master.send(translate.answer_inverse(call))
             case actions.Suppress():
-                return master.send({"type": "SUPPRESS"})
+                return master.send(translate.asking("SUPPRESS", call.roles))
             case actions.Revive():
-                return master.send({"type": "REVIVE"})
+                return master.send(translate.asking("REVIVE", call.roles))
             case actions.Kill():
                 return master.send(translate.kill(call))
             case actions.Reconcile():
@@ -128,6 +128,8 @@ class SchedulerDriver:
             operation = self._offers.operation(call, master.framework_id or "")
             if not master.send(translate.accept(call.offer_ids, operation, call.refuse_s), bulky=True):
                 reason = "too many calls wait for the master" if master.connected else "not subscribed"
+            else:
+                self._offers.launched(call.agent_id, operation)
         except CannotAccept as error:
             reason = error
         self._offers.discard(call.offer_ids)

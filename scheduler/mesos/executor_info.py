@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,11 +32,14 @@ def duration(seconds: float) -> Wire:
 class ExecutorInfos:
     """Makes ExecutorInfos and remembers them by id. Not for several threads at once: the driver holds its lock."""
 
-    def __init__(self, settings: ExecutorSettings, role: str) -> None:
+    def __init__(self, settings: ExecutorSettings, *roles: str) -> None:
+        """``roles`` are the framework's, the default one first: whichever pays for an executor, it runs tasks of all."""
         self._settings = settings
         self._known: dict[str, Wire] = {}
         self._made: dict[str, Wire] = {}  # by resources: every offer asks, the answer is nearly always the same
-        self.plain_id: str = self.make(plain_resources(settings, role))["executor_id"]["value"]
+        self.several = len(roles) > 1
+        plain = [self.make(plain_resources(settings, role))["executor_id"]["value"] for role in roles]
+        self.plain_id: str = plain[0]
 
     def make(self, resources: list[Wire]) -> Wire:
         """Return the ExecutorInfo for these resources, without a framework id."""
@@ -83,6 +86,11 @@ class ExecutorInfos:
     def known(self, executor_id: str) -> Wire | None:
         """Return the definition behind an id, or None where it is not one of ours or no longer known."""
         return self._known.get(executor_id)
+
+
+def allotted(resources: Iterable[Mapping[str, Any]]) -> str:
+    """Return the role that resources are allocated to, all to the same; empty where there are none, or without MULTI_ROLE."""
+    return next((str(resource.get("allocation_info", {}).get("role", "")) for resource in resources), "")
 
 
 def plain_resources(settings: ExecutorSettings, role: str) -> list[Wire]:

@@ -3,6 +3,9 @@
 The core sees sums only. A launch must name its resources exactly as they were offered, with role, reservation and
 allocation, or the master refuses it. So raw offers are kept here by id, and the portions of an ACCEPT are carved out of
 them, reserved ones first: what only this role can use is used before what others could have.
+
+An ACCEPT is of one role, and a task's resources are; its executor may be paid by another one (master/validation.cpp looks at
+the two apart). So an agent has one executor for tasks of all roles, paid by the role whose task came first.
 """
 
 from __future__ import annotations
@@ -139,6 +142,7 @@ class OfferBook:
         self._lock = threading.Lock()  # over the offers and the executors known by them
         self._offers: dict[str, Mapping[str, Any]] = {}
         self._executors: dict[str, frozenset[str]] = {}  #: agent id -> those of this framework, as its latest offer has them
+        self._launched: dict[str, str] = {}  #: agent id -> the executor that was launched there since that offer
 
     def __len__(self) -> int:
         return len(self._offers)
@@ -161,7 +165,15 @@ class OfferBook:
             offer = translate.offer(raw, (self._infos.plain_id if self._infos.known(value) else value for value in present))
             self._offers[offer.offer_id] = raw
             self._executors[offer.agent_id] = frozenset(present)
+            self._launched.pop(offer.agent_id, None)
         return offer
+
+    def launched(self, agent_id: str, operation: Wire) -> None:
+        """Take in that an operation was sent: offers to other roles, made before, do not show its executor and may use it."""
+        group = operation.get("launch_group")
+        executor = group["executor"] if group is not None else operation["launch"]["task_infos"][0]["executor"]
+        with self._lock:
+            self._launched[agent_id] = executor["executor_id"]["value"]
 
     def executors(self, agent_id: str) -> frozenset[str]:
         """Return the executors of this framework that an agent's latest offer has shown."""
@@ -177,6 +189,7 @@ class OfferBook:
         """Forget all: offers die with the subscription (rule 23)."""
         with self._lock:
             self._offers.clear()
+            self._launched.clear()
 
     def operation(self, call: Accept, framework_id: str) -> Wire:
         """Return the operation of an ACCEPT. Raises CannotAccept; the offers stay on hand either way.
@@ -204,7 +217,7 @@ class OfferBook:
         if agents != {call.agent_id}:
             raise CannotAccept(f"offers are of agents {', '.join(sorted(agents))}, not {call.agent_id} alone")
         pool = Pool(offers)
-        executor = self._infos.on_agent(self._executor(offers, pool), call.agent_id, framework_id)
+        executor = self._infos.on_agent(self._executor(offers, pool, call.agent_id), call.agent_id, framework_id)
         tasks = []
         for launch in call.launches:
             ports = [port.host_port for port in launch.payload.ports if port.host_port]
@@ -214,13 +227,15 @@ class OfferBook:
             tasks.append(translate.task_info(self._infos.with_keys(launch.payload), call.agent_id, executor, resources))
         return tasks
 
-    def _executor(self, offers: Iterable[Mapping[str, Any]], pool: Pool) -> Wire:
-        for offer in offers:
-            for executor in offer.get("executor_ids", ()):
-                info = self._infos.known(executor["value"])
-                if info is not None:
-                    return info
-        resources = _take(pool, self._executor_resources, ())
+    def _executor(self, offers: Iterable[Mapping[str, Any]], pool: Pool, agent_id: str) -> Wire:
+        present = [executor["value"] for offer in offers for executor in offer.get("executor_ids", ())]
+        for executor_id in (*present, self._launched.get(agent_id, "")):
+            info = self._infos.known(executor_id)
+            if info is not None:
+                return info
+        # No offer to another role shows what is reserved for this one: an executor that this pays for would not be known there.
+        unreserved = _take(pool, self._executor_resources, (), "unreserved") if self._infos.several else None
+        resources = unreserved or _take(pool, self._executor_resources, ())
         if resources is None:
             raise CannotAccept(f"the executor's own resources do not fit: {self._executor_resources}")
         return self._infos.make(resources)

@@ -43,7 +43,7 @@ class MesosSettings:
     executor: ExecutorSettings
     name: str = "eratos"
     user: str = "root"  #: the executor runs as this user
-    roles: tuple[str, ...] = ("*",)
+    roles: tuple[str, ...] = ("*",)  #: the first one is that of apps which state none
     failover_timeout_s: float = WEEK_S  #: how long tasks live on without a scheduler (rule 3)
     hostname: str = ""
     webui_url: str = ""

@@ -20,7 +20,7 @@ from eratos.common.volume_messages import DestroyVolume
 
 from ..core import actions
 from ..core.mesos_types import InverseOffer, Offer, TaskState, TaskStatus, Window, number_text
-from .executor_info import Wire, duration
+from .executor_info import Wire, allotted, duration
 from .settings import MesosSettings
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ def offer(raw: Mapping[str, Any], executor_ids: Iterable[str]) -> Offer:
         window=_window(raw["unavailability"]) if "unavailability" in raw else None,
         reserved=Resources(kept["cpus"], kept["mem"], kept["disk"], kept["gpus"]),
         reserved_ports=PortRanges(kept_ports),
+        role=allotted(raw.get("resources", ())),
     )
 
 
@@ -234,6 +235,12 @@ def decline(call: actions.Decline) -> Wire:
         "type": "DECLINE",
         "decline": {"offer_ids": _values(call.offer_ids), "filters": {"refuse_seconds": call.refuse_s}},
     }
+
+
+def asking(kind: str, roles: Iterable[str]) -> Wire:
+    """Return a SUPPRESS or a REVIVE, for all roles where it names none."""
+    named = list(roles)
+    return {"type": kind, kind.lower(): {"roles": named}} if named else {"type": kind}
 
 
 def answer_inverse(call: actions.AnswerInverse) -> Wire:

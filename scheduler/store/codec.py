@@ -122,7 +122,7 @@ _version_decoder = msgspec.json.Decoder(_Version)
 _run_decoder = msgspec.json.Decoder(_Run)
 _encoder = msgspec.json.Encoder()
 #: Fields that many instances have in common: those of the app and of the agent, and ports, of which hosts have the same.
-_REPEATED: Final = ("app_id", "app_version", "agent_id", "hostname", "ports", "state", "addresses", "zone", "region")
+_REPEATED: Final = ("app_id", "app_version", "agent_id", "hostname", "ports", "state", "addresses", "zone", "region", "role")
 
 
 #: Kinds of records that are stored as they are, each with the field that is the rest of its key.

@@ -1,4 +1,4 @@
-"""Both drivers with a real master and a real agent: launches, kills, a restart of the agent, reservations.
+"""Both drivers with a real master and a real agent: launches, kills, a restart of the agent, reservations, roles.
 
 The simulated master and agent stand in for these two in ``tests/simulation``; what those take for granted is seen here.
 """
@@ -31,7 +31,7 @@ NUMBERS = itertools.count(1)
 class Framework:
     """A scheduler that acknowledges every update at once."""
 
-    def __init__(self, master: str) -> None:
+    def __init__(self, master: str, roles: tuple[str, ...] = ("web",)) -> None:
         executor = ExecutorSettings(
             command=f"/opt/eratos/bin/python {EXECUTOR_PATH}/echo_executor.py",
             environment={"PYTHONPATH": EXECUTOR_PATH},
@@ -39,7 +39,7 @@ class Framework:
         )
         self.events = Collector()
         self._unanswered: tuple[str, ...] = ()
-        self.driver = SchedulerDriver(MesosSettings(master, executor, roles=("web",), suppressed=True), self._take)
+        self.driver = SchedulerDriver(MesosSettings(master, executor, roles=roles, suppressed=True), self._take)
         self.driver.start("")
 
     def _take(self, event: Any) -> None:
@@ -47,13 +47,13 @@ class Framework:
             self.driver.acknowledge(event.status)
         self.events.emit(event)
 
-    def offer(self) -> Offer:
-        """Return a fresh offer of all that is free; but for this moment the framework is suppressed."""
+    def offer(self, *roles: str) -> Offer:
+        """Return a fresh offer of all that is free for a role, or for the only one; but for this moment it is suppressed."""
         before = len(self.events.of(e.OffersReceived))
         assert self.driver.perform(actions.Decline(self._unanswered, refuse_s=0))
-        assert self.driver.perform(actions.Revive())
+        assert self.driver.perform(actions.Revive(roles))
         (offer,) = self.events.await_event(e.OffersReceived, before + 1).offers
-        assert self.driver.perform(actions.Suppress())
+        assert self.driver.perform(actions.Suppress(roles))
         self._unanswered = (offer.offer_id,)
         return offer
 
@@ -158,6 +158,38 @@ def test_tasks_go_to_a_running_executor_as_a_group_and_end_one_by_one(framework,
     framework.await_status(together[1], TaskState.KILLED)
     framework.launch(framework.offer())
     assert [framework.statuses(task_id)[-1].state for task_id in (together[0], together[2])] == [TaskState.RUNNING] * 2
+
+
+@pytest.fixture
+def two_roles(master: str, agent: Agent) -> Iterator[Framework]:
+    framework = Framework(master, ("web", "dev"))
+    framework.events.await_event(e.Subscribed)
+    yield framework
+    framework.driver.teardown()
+    framework.driver.stop()
+
+
+def test_each_role_is_offered_its_own_and_one_executor_of_an_agent_runs_tasks_of_all(two_roles, agent):
+    """Mesos asks that the resources of a task are allocated to one role, and those of an executor; not both to the same."""
+    offer = two_roles.offer("web")
+    assert (offer.role, offer.resources.cpus_m, offer.reserved.cpus_m) == ("web", 2000, 1000)
+    web = two_roles.launch(offer)
+    two_roles.await_status(web, TaskState.RUNNING)
+    offer = two_roles.offer("dev")
+    # What is reserved for another role is none of it; the executor was paid from what is not reserved.
+    assert (offer.role, offer.resources.cpus_m, offer.reserved.cpus_m) == ("dev", 900, 0)
+    assert offer.executor_ids == {two_roles.driver.executor_id}
+    together = two_roles.launch_all(offer, 4)
+    for task_id in together:
+        two_roles.await_status(task_id, TaskState.RUNNING)
+    assert "task group tasks=4" in agent.logs()
+    assert len({two_roles.statuses(task_id)[-1].executor_id for task_id in (web, *together)}) == 1
+    # It stays, and is used, when no task of the role that has paid for it is left.
+    assert two_roles.driver.perform(actions.Kill(web, offer.agent_id))
+    two_roles.await_status(web, TaskState.KILLED)
+    last = two_roles.launch(two_roles.offer("dev"))
+    two_roles.await_status(last, TaskState.RUNNING)
+    assert two_roles.statuses(last)[-1].executor_id == two_roles.statuses(web)[-1].executor_id
 
 
 def test_update_made_while_the_agent_restarts_arrives(framework, agent):

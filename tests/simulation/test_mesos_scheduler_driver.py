@@ -207,6 +207,25 @@ def test_reconcile_names_agents_and_its_answer_needs_no_acknowledgement(master, 
     assert master.await_call("RECONCILE", 2).content == {"tasks": []}
 
 
+def test_offers_to_two_roles_are_taken_one_by_one_and_start_one_executor(master, events, drive):
+    driver = drive(roles=("batch", "web"))
+    events.await_event(e.Subscribed)
+    master.add_agent()
+    for role, ports in (("batch", (31000, 31009)), ("web", (31010, 31019))):
+        master.offer(resources=some_resources(cpus=1, mem=512, ports=ports, role=role))
+    batch, web = (events.await_event(e.OffersReceived, number).offers[0] for number in (1, 2))
+    assert (batch.role, web.role) == ("batch", "web")
+    for offer, task_id, port in ((batch, "a.instance-1._app.1", 31000), (web, "b.instance-1._app.1", 31010)):
+        assert driver.perform(an_accept(offer, a_payload(task_id, ports=(Port(host_port=port, name="http"),))))
+        master.until(lambda task_id=task_id: task_id in master.tasks)
+    [executor_id] = master.agents["agent-1"].executor_ids
+    assert executor_id == driver.executor_id
+    assert driver.perform(actions.Suppress(("web",)))
+    assert master.await_call("SUPPRESS").content == {"roles": ["web"]}
+    assert driver.perform(actions.Revive(("web",)))
+    assert master.await_call("REVIVE").content == {"roles": ["web"]}
+
+
 def test_suppress_revive_and_decline(master, events, drive):
     driver = drive()
     master.add_agent()

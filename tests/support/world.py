@@ -251,8 +251,9 @@ class World:
                 agent.zone,
                 agent.window,
             )
-            if self.withheld(offer):
+            if self.withheld(offer) or (of_role := self.to_role(offer)) is None:
                 continue
+            offer = of_role
             self.offered[offer.offer_id] = offer
             self.offers[offer.offer_id] = agent.agent_id
             made.append(offer)
@@ -262,6 +263,10 @@ class World:
     def withheld(self, offer: Offer) -> bool:
         """Return whether the allocator keeps an offer back, as one that was declined."""
         return False
+
+    def to_role(self, offer: Offer) -> Offer | None:
+        """Return the offer as the allocator makes it to one of the framework's roles; None where it makes none."""
+        return offer
 
     def rescind(self) -> None:
         for offer_id in list(self.offers):

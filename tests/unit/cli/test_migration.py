@@ -13,6 +13,7 @@ from support import api
 from support.builders import an_app
 from support.controller import FakeController
 
+from eratos.cli import migration
 from eratos.cli.main import run
 from eratos.cli.output import Output
 from eratos.cli.session import Session
@@ -152,3 +153,31 @@ def test_where_one_app_cannot_be_taken_nothing_is_copied_unless_asked_for(
     groups = controller.machine.state.groups
     assert {group_id: group.dependencies for group_id, group in groups.items()} == {"/g": ("/a",), "/g/empty": ()}
     assert "groups copied: /g, /g/empty" in out
+
+
+class Shown:
+    """A Marathon of which only what it shows matters."""
+
+    def __init__(self, *groups: dict[str, Any]) -> None:
+        self.shown = {"id": "/", "groups": list(groups)}
+
+    def group(self) -> dict[str, Any]:
+        return self.shown
+
+    def apps(self) -> list[Any]:
+        return []
+
+    pods = apps
+
+
+def test_groups_that_enforce_their_role_do_so_once_their_apps_are_there() -> None:
+    old = GOOD | {"id": "/dev/old", "role": "slave_public"}
+    there = Shown(
+        {"id": "/dev", "enforceRole": True, "apps": [old]},
+        {"id": "/ops", "enforceRole": False},
+        {"id": "/here", "enforceRole": True},
+    )
+    plan = migration.plan(there, Shown({"id": "/here"}), "/", start=False)  # type: ignore[arg-type]
+    assert (plan.groups, plan.enforcing) == ([{"id": "/ops", "dependencies": []}], [{"id": "/dev", "enforceRole": True}])
+    assert [app["role"] for app in plan.apps] == ["slave_public"]
+    assert migration.plan(there, Shown(), "/shop", start=False).enforcing == []  # type: ignore[arg-type]

@@ -36,6 +36,12 @@ def test_executors_serve_logs_where_the_api_asks_for_them():
     assert (config.executor_http_port, read_executor_config([], variables).http_port) == (6000, 6000)
 
 
+def test_offers_come_for_the_schedulers_role_and_those_of_groups():
+    config = read([*GOOD, "--role", "eng/web", "--group-roles", "dev, shop"], {}).config
+    assert mesos_settings(config, KEY).roles == core_settings(config, "", Resources()).roles == ("eng/web", "dev", "shop")
+    assert read(GOOD, {}).config.roles == ("*",)
+
+
 @pytest.mark.parametrize(
     ("consul", "clear"),
     [
@@ -66,6 +72,14 @@ def test_where_consuls_token_could_be_read_on_its_way(tmp_path: Path, consul: st
         ([*GOOD, "--instances-limit", "0"], "--instances-limit"),
         ([*GOOD, "--advertise-url", "scheduler1:8080"], "--advertise-url"),
         ([*GOOD, "--executor-cpus", "0"], "--executor-cpus"),
+        ([*GOOD, "--role", "web team"], "--role"),
+        ([*GOOD, "--role", "eng//web"], "--role"),
+        ([*GOOD, "--role=-web"], "--role"),
+        ([*GOOD, "--group-roles", "Dev"], "--group-roles: 'Dev' is no name that a top-level group can have"),
+        ([*GOOD, "--group-roles", "a/b"], "--group-roles: 'a/b' is no name"),
+        ([*GOOD, "--group-roles", "tasks"], "--group-roles: 'tasks' is no name"),
+        ([*GOOD, "--group-roles", "dev,dev"], "--group-roles: dev is there twice"),
+        ([*GOOD, "--role", "dev", "--group-roles", "dev"], "--group-roles: dev is there twice, or is the scheduler's own"),
         ([*GOOD, "--secret-file", "/etc/hostname", "--principal", "p"], "chmod 600"),
         ([*GOOD, "--consul-datacenters", "dc2,Dc3"], "--consul-datacenters: 'Dc3' is no name of a Consul data center"),
         ([*GOOD, "--consul-query-nearest", "11"], "--consul-query-nearest: must be a number from 0 to 10, not 11"),

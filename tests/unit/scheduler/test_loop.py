@@ -264,7 +264,8 @@ def test_an_app_that_broke_is_logged_once_with_its_cause_and_the_others_go_on(mo
     journal = Journal()
     loop = a_loop(journal)
     payload = offers.payload
-    monkeypatch.setattr(offers, "payload", lambda app, *rest: {}["cause"] if app.id == "/bad" else payload(app, *rest))
+    broken: Any = lambda app, *rest, **more: {}["cause"] if app.id == "/bad" else payload(app, *rest, **more)  # noqa: E731
+    monkeypatch.setattr(offers, "payload", broken)
     submit(loop, events.PutApps((an_app("/bad"), an_app("/good"))))
     for _ in range(3):
         loop.step([events.OffersReceived((an_offer(),))])

@@ -90,3 +90,11 @@ def test_what_apps_have_beyond_the_policy_is_named_and_kept(caplog: pytest.LogCa
     many = tuple(definition.parse({"id": f"/a{number}", "cmd": "x"}) for number in range(BEYOND_NAMED_MOST + 5))
     examine(Stored("f-0001", apps=many), Policy(strict=True))
     assert "5 more apps" in caplog.text
+
+
+def test_apps_whose_role_is_not_asked_for_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    apps = (an_app("/good"), an_app("/dev/good", role="dev"), an_app("/old/web", role="old"), an_app("/ops/web", role="ops"))
+    examine(Stored("f-0001", apps=apps), Policy(), ("*", "dev"))
+    [record] = caplog.records
+    assert "--group-roles" in record.getMessage() and "/old/web, /ops/web" in record.getMessage()
+    assert "/good" not in record.getMessage()

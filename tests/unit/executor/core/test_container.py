@@ -43,7 +43,7 @@ def test_the_environment_is_marathons() -> None:
         "MARATHON_APP_ID": "/shop",
         "MARATHON_APP_VERSION": "v1",
         "MARATHON_APP_DOCKER_IMAGE": "debian:trixie-slim",
-        "MARATHON_APP_ENFORCE_GROUP_ROLE": "false",
+        "MARATHON_APP_ENFORCE_GROUP_ROLE": "FALSE",
         "MARATHON_APP_RESOURCE_CPUS": "0.1",
         "MARATHON_APP_RESOURCE_MEM": "32.0",
         "MARATHON_APP_RESOURCE_DISK": "0.0",

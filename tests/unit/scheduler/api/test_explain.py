@@ -199,7 +199,7 @@ def test_a_fresh_wait_has_no_advice_and_a_long_one_does(api: ApiClient, controll
 
 
 def test_what_broke_over_an_app_is_said(api: ApiClient, controller: FakeController, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offers, "payload", lambda *_: {}["a cause"])
+    monkeypatch.setattr(offers, "payload", lambda *_, **__: {}["a cause"])
     controller.submit(PutApps((an_app("/web"),)))
     controller.launch(an_offer())
     assert "KeyError: 'a cause'" in reasons(api)["InternalError"]["message"]

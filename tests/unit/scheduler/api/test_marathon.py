@@ -430,6 +430,7 @@ def test_a_groups_settings_are_changed_by_a_patch(api: ApiClient, controller: Fa
     assert api.patch("/v2/groups/nosuch", json={"enforceRole": False}).status_code == 404
     for path, body, place in (
         ("/v2/groups/shop", {"enforceRole": True}, "/enforceRole"),
+        ("/v2/groups/shop", {"enforceRole": "true"}, "/enforceRole"),
         ("/v2/groups/shop", {"apps": []}, "/apps"),
         ("/v2/groups/shop", [], "/"),
         ("/v2/groups/shop/data", {"enforceRole": False}, "/id"),

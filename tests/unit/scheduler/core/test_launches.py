@@ -232,10 +232,10 @@ def test_a_later_change_takes_over_its_apps_and_leaves_the_others_to_the_older(c
 def test_one_app_that_cannot_be_placed_does_not_keep_the_others_from_it(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     payload = offers.payload
 
-    def broken(app: Any, *rest: Any) -> Any:
+    def broken(app: Any, *rest: Any, **more: Any) -> Any:
         if app.id == "/bad":
             raise IndexError("tuple index out of range")
-        return payload(app, *rest)
+        return payload(app, *rest, **more)
 
     monkeypatch.setattr(offers, "payload", broken)
     core.put(*(an_app(app_id, instances=2) for app_id in ("/a", "/bad", "/z")))

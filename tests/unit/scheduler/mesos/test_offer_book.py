@@ -143,6 +143,60 @@ def test_each_task_is_paid_from_one_role():
     assert roles == [{"one"}, {"two"}, {"two"}]
 
 
+ONE, TWO = ({"role": "*", "allocation_info": {"role": role}} for role in ("one", "two"))
+
+
+def two_roles() -> tuple[OfferBook, ExecutorInfos]:
+    infos = ExecutorInfos(EXECUTOR, "one", "two")
+    return OfferBook(infos, EXECUTOR.resources), infos
+
+
+def the_id(task: dict[str, Any]) -> str:
+    executor_id: str = task["executor"]["executor_id"]["value"]
+    return executor_id
+
+
+def test_an_agents_executor_runs_tasks_of_every_role_whichever_paid_for_it():
+    book, infos = two_roles()
+    book.add(an_offer("o-1", [cpus(1, **TWO), mem(512, **TWO)]))
+    [first] = book.task_infos(an_accept("o-1"), "f-1")
+    assert first["executor"]["resources"] == [cpus(0.1, **TWO), mem(64.0, **TWO)]
+    assert the_id(first) != infos.plain_id
+
+    # Another leader, which was offered nothing to that role yet, knows it as well.
+    book, infos = two_roles()
+    seen = book.add(an_offer("o-2", [cpus(1, **ONE), mem(512, **ONE)], executors=(the_id(first),)))
+    assert (seen.role, seen.executor_ids) == ("one", {infos.plain_id})
+    [task] = book.task_infos(an_accept("o-2"), "f-1")
+    assert task["executor"] == first["executor"]
+    assert task["resources"] == [cpus(0.1, **ONE), mem(32.0, **ONE)]
+
+
+def test_an_executor_for_several_roles_is_paid_from_what_is_not_reserved_where_that_does():
+    own = {"role": "one", "allocation_info": {"role": "one"}}
+    for unreserved, paid in ((1, ONE), (0.05, own)):
+        book, _ = two_roles()
+        book.add(an_offer("o-1", [cpus(1, **own), mem(512, **own), cpus(unreserved, **ONE), mem(512, **ONE)]))
+        [task] = book.task_infos(an_accept("o-1"), "f-1")
+        assert task["executor"]["resources"] == [cpus(0.1, **paid), mem(64.0, **paid)]
+        assert task["resources"] == [cpus(0.1, **own), mem(32.0, **own)]
+
+
+def test_offers_of_an_agent_to_two_roles_start_one_executor_there():
+    book, _ = two_roles()
+    for number, kind in enumerate((ONE, TWO)):
+        book.add(an_offer(f"o-{number}", [cpus(1, **kind), mem(512, **kind)]))
+    first = book.operation(an_accept("o-0"), "f-1")
+    assert book.task_infos(an_accept("o-1"), "f-1")[0]["executor"] != first["launch"]["task_infos"][0]["executor"], "unsent"
+    book.launched("a-1", first)
+    [second] = book.task_infos(an_accept("o-1"), "f-1")
+    assert second["executor"] == first["launch"]["task_infos"][0]["executor"]
+    assert book.operation(an_accept("o-1", tasks=2), "f-1")["type"] == "LAUNCH", "it has not come up yet"
+    # The next offer says what there is: it was never started, or has died.
+    book.add(an_offer("o-3", [cpus(1, **TWO), mem(512, **TWO)]))
+    assert the_id(book.task_infos(an_accept("o-3"), "f-1")[0]) != the_id(second)
+
+
 def test_a_portion_too_small_is_completed_by_another_of_the_same_role():
     book, _ = a_book(ExecutorSettings(command="run", resources=Resources()))
     plain = {"role": "*", "allocation_info": {"role": "web"}}

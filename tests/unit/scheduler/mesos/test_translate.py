@@ -76,6 +76,17 @@ def test_status_is_read_in_full():
     assert translate.status(bare) == TaskStatus("t-1", TaskState.LOST)
 
 
+def test_an_offer_is_for_the_role_that_its_resources_are_allocated_to():
+    raw = {"id": {"value": "o"}, "agent_id": {"value": "a"}, "hostname": "h"}
+    of_dev = {"name": "cpus", "type": "SCALAR", "scalar": {"value": 1.0}, "role": "*", "allocation_info": {"role": "dev"}}
+    assert [translate.offer(raw | {"resources": found}, ()).role for found in ([of_dev], [])] == ["dev", ""]
+
+
+def test_offers_are_asked_for_by_role_or_for_all():
+    assert translate.asking("REVIVE", ()) == {"type": "REVIVE"}
+    assert translate.asking("SUPPRESS", ("dev", "ops")) == {"type": "SUPPRESS", "suppress": {"roles": ["dev", "ops"]}}
+
+
 def test_offer_tells_region_and_zone():
     domain = {"fault_domain": {"region": {"name": "r"}, "zone": {"name": "z"}}}
     raw = {"id": {"value": "o"}, "agent_id": {"value": "a"}, "hostname": "h", "resources": [], "domain": domain}
