@@ -184,8 +184,9 @@ class App(Part):
 
     def _of_tasks(self) -> Self:
         eratos = self.eratos
-        if eratos.autoscale is not None or eratos.error_budget is not None:
-            eratos = eratos.model_copy(update={"autoscale": None, "error_budget": None})
+        of_scheduler = dict.fromkeys(("autoscale", "error_budget", "follow"))
+        if any(getattr(eratos, name) is not None for name in of_scheduler):
+            eratos = eratos.model_copy(update=of_scheduler)
         return self.model_copy(update={"instances": 0, "version": "", "eratos": eratos})
 
     @property
@@ -313,6 +314,11 @@ class App(Part):
     def resident(self) -> bool:
         """Whether its instances are bound to the hosts that their volumes are on."""
         return bool(self.persistent_volumes)
+
+    @property
+    def follows(self) -> bool:
+        """Whether its instances leave hosts that are emptied, with copies of their volumes."""
+        return self.eratos.follow is not None and self.resident
 
     @property
     def autoscale(self) -> Autoscale | None:

@@ -155,6 +155,16 @@ class Move:
 
 
 @dataclass(slots=True)
+class FailedMoves:
+    """Moves of a slot that nobody asked for by name and that came to nothing one after another; not stored."""
+
+    app_id: str
+    count: int = 0
+    again_at: float = 0.0  #: when it is tried again, where there is still reason to
+    hosts: set[str] = field(default_factory=set)  #: to which they went; others come first
+
+
+@dataclass(slots=True)
 class State:
     """The scheduler's whole knowledge."""
 
@@ -200,6 +210,7 @@ class State:
     #: app -> slot -> its volumes by id
     slots: dict[str, dict[str, dict[str, VolumeRecord]]] = field(default_factory=dict)
     moves: dict[str, Move] = field(default_factory=dict)  #: by slot
+    failed_moves: dict[str, FailedMoves] = field(default_factory=dict)  #: by slot
     sweeps: dict[str, SweepRecord] = field(default_factory=dict)  #: by host name
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
