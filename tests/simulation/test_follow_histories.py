@@ -83,9 +83,11 @@ class FollowWorld(MoveWorld):
         super().heal()
 
     def holding(self, hostname: str, *, following: bool) -> set[str]:
-        """Return the volumes on a host that are instances'."""
-        of_kind = (record for record in self.records() if (record.app_id == FOLLOWING) is following and record.instance_id)
-        return {r.volume_id for r in of_kind if r.hostname == hostname and r.state in (VolumeState.NEW, VolumeState.MADE)}
+        """Return the volumes on a host that instances have."""
+        there = self.machine.state.instances.keys()
+        held = (record for record in self.records() if record.instance_id in there and record.hostname == hostname)
+        kept = (record for record in held if record.state in (VolumeState.NEW, VolumeState.MADE))
+        return {record.volume_id for record in kept if (record.app_id == FOLLOWING) is following}
 
     def _go_on_until_left(self, hostname: str) -> None:
         for _ in range(80):
