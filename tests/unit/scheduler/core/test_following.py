@@ -15,6 +15,7 @@ from eratos.marathon.app import App
 from eratos.scheduler.api.drains import shown
 from eratos.scheduler.api.explain import explain
 from eratos.scheduler.core import actions, events, moves, rebalance
+from eratos.scheduler.core.following import FORGET_S
 from eratos.scheduler.core.mesos_types import InverseOffer, Window
 from eratos.scheduler.core.moves import AGAIN_MOST_S, AGAIN_S, HOST_S
 from eratos.scheduler.core.records import VOLUMES, MoveCause, VolumeRecord, VolumeState
@@ -491,6 +492,28 @@ def test_rebalancing_leaves_what_does_not_follow_and_what_failed_of_late_and_may
     core.offer(an_offer("a3"))
     even_out(core)
     assert {record.move_to for record in core.state.volumes.values() if record.move_since} == {"host-a3"}
+
+
+def test_the_budget_of_rebalancing_is_for_the_moves_of_all_apps() -> None:
+    core = Cluster(db("/a", 3), db("/b", 3))
+    core.machine.step.settings = replace(core.machine.step.settings, rebalance_budget=1)
+    for _ in range(3):
+        even_out(core)
+    assert [move.app_id for move in core.state.moves.values()] == ["/a"]
+
+
+def test_evening_out_is_not_tried_again_for_long_and_a_failure_is_not_remembered_for_ever() -> None:
+    core = crowd()
+    even_out(core)
+    core.command(events.CancelMoves("/db"))
+    core.offer(an_offer("a3"))
+    core.tick(AGAIN_S + AGAIN_MOST_S - 1)
+    even_out(core)
+    assert not core.state.moves, "its instance would be stopped for it again"
+    core.tick(FORGET_S)
+    assert not core.state.failed_moves
+    even_out(core)
+    assert core.state.moves
 
 
 def test_a_drain_comes_before_evening_out_and_may_go_anywhere() -> None:
