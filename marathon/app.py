@@ -187,8 +187,9 @@ class App(Part):
 
     def _of_tasks(self) -> Self:
         eratos = self.eratos
-        if eratos.autoscale is not None or eratos.error_budget is not None:
-            eratos = eratos.model_copy(update={"autoscale": None, "error_budget": None})
+        of_scheduler = dict.fromkeys(("autoscale", "error_budget", "follow"))
+        if any(getattr(eratos, name) is not None for name in of_scheduler):
+            eratos = eratos.model_copy(update=of_scheduler)
         return self.model_copy(update={"instances": 0, "version": "", "eratos": eratos})
 
     @property
@@ -326,6 +327,11 @@ class App(Part):
     def alone(self) -> bool:
         """Whether an instance comes after the end of the one before it, never beside it: only one may have its volumes."""
         return self.resident or bool(self.exclusive_volumes)
+
+    @property
+    def follows(self) -> bool:
+        """Whether its instances leave hosts that are emptied, with copies of their volumes."""
+        return self.eratos.follow is not None and self.resident
 
     @property
     def autoscale(self) -> Autoscale | None:

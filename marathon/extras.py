@@ -199,6 +199,7 @@ class Extras(Part):
     error_budget: ErrorBudget | None = None
     per_host: bool = False  #: one instance on each host that can have one; ``instances`` is 1 then, or 0 for none at all
     ordinals: OrdinalsChoice = None  #: None: instances are all alike
+    follow: Literal["copy"] | None = None  #: how volumes go where their instance is planned to go; None: it stays with them
 
     @model_validator(mode="after")
     def _own_names(self) -> Self:

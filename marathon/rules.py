@@ -301,6 +301,9 @@ def _residency(app: App) -> Iterable[Problem]:
         if app.residency is not None:
             text = "goes with volumes of the kind persistent, which bind instances to their hosts: add one, or remove it"
             yield Problem("/residency", text)
+        if app.eratos.follow is not None:
+            text = "goes with volumes of the kind persistent, which instances stay with otherwise: add one, or remove it"
+            yield Problem("/eratos/follow", text)
         return
     strategy = app.upgrade_strategy
     if strategy.maximum_over_capacity > 0:

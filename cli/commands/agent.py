@@ -24,8 +24,8 @@ _host = click.argument("host", metavar="HOST", shell_complete=arguments.complete
 def drain(session: Session, host: str, deadline: int | None, wait_: bool, timeout: float) -> None:
     """Have a host emptied: nothing more is launched there, what can move is replaced elsewhere and stopped then.
 
-    It stays so until undrain; the same command waits again. Runs of jobs, and what has its volumes there, stay until they
-    end, or until --deadline.
+    It stays so until undrain; the same command waits again. Runs of jobs, and what has volumes there that do not follow
+    (eratos.follow), stay until they end, or until --deadline.
     """
     patience = session.patience(wait_, timeout)
     found = until_taken(lambda: session.client.drain(host, deadline), patience)

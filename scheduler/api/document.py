@@ -151,7 +151,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("delete", "/v2/volumes/{volume_id}"): Operation({200: ref("PersistentVolumeInfo")}, None, (404, 409)),
     ("get", "/v2/moves"): Operation({200: _MOVES}),
     ("post", "/v2/moves"): Operation({200: _MOVES}, ref("MoveRequest"), (404, 409)),
-    ("delete", "/v2/moves/{app_id}"): Operation({200: _MOVES}, None, (404,)),
+    ("delete", "/v2/moves/{app_id}"): Operation({200: _MOVES}, None, (404, 409)),
     ("get", "/v2/drains"): Operation({200: object_of({"drains": list_of(ref("Drain"))})}),
     ("get", "/v2/drains/{host}"): Operation({200: ref("Drain")}, None, (404,)),
     ("put", "/v2/drains/{host}"): Operation({200: ref("Drain")}, ref("DrainUpdate"), (404,)),

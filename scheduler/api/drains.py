@@ -16,7 +16,7 @@ from eratos.common.times import timestamp
 from eratos.marathon.errors import InvalidApp, Problem
 from eratos.marathon.pydantic_errors import kind
 from eratos.scheduler.access.roles import Role
-from eratos.scheduler.core import drains, maintenance
+from eratos.scheduler.core import drains, following, maintenance
 from eratos.scheduler.core.events import DeleteDrain, PutDrain
 from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.mesos_types import TaskState
@@ -83,7 +83,9 @@ def shown(state: State, host: str, now: float) -> dict[str, Any]:
     drain = state.drains[host]
     ends = {"deadline": timestamp(drain.deadline)} if drain.deadline else {}
     there = sorted(drains.instances(state, host), key=lambda instance: instance.task_id)
+    gone = drains.not_gone(state, host, now)
     left = [{"task": i.task_id, "app": i.app_id, "state": _fate(state, i)} for i in there]
+    left += [{"task": i.task_id, "app": i.app_id, "state": "copying" if going else "waiting"} for i, going in gone]
     waits = [
         {"app": app_id, "message": queue.why(launches, queue.halt(state), now)}
         for app_id in sorted({instance.app_id for instance in there} & state.in_need.keys())
@@ -91,6 +93,9 @@ def shown(state: State, host: str, now: float) -> dict[str, Any]:
     ]
     staying = {i.app_id: why for i in there if not i.stopping and (why := maintenance.held(state, i))}
     waits += [{"app": app_id, "message": f"{why}; with a deadline it moves at once"} for app_id, why in sorted(staying.items())]
+    with_volumes = [*(i for i in there if not i.stopping and not maintenance.held(state, i)), *(i for i, _ in gone)]
+    told = dict.fromkeys((i.app_id, why) for i in with_volumes if (why := following.why_there(state, i)))
+    waits += [{"app": app_id, "message": why} for app_id, why in sorted(told)]
     since = {"host": host, "since": timestamp(drain.since), "by": drain.by, **ends}
     return {**since, "left": left, "empty": not left, "waits": waits}
 
@@ -100,7 +105,7 @@ def _fate(state: State, instance: Instance) -> str:
         return "stopping"
     if instance.state is TaskState.UNREACHABLE:
         return "unreachable"
-    # A run ends by itself, and what has volumes there, or belongs to the host, has no other place.
+    # A run ends by itself, and what has volumes there that do not follow, or belongs to the host, has no other place.
     return "moving" if instance.moving or instance.slot in state.moves else "staying"
 
 

@@ -132,10 +132,10 @@ def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
     for away in awaited:
         yield _reason(Waiting.VOLUME.value, away.message, away.instances, away.until)
     for slot, instances in moves.of_app(state, app.id).items():
-        yield _reason("VolumeMove", moves.message(state, slot), instances, state.moves[slot].until or None)
+        yield _reason("VolumeMove", moves.message(state, slot), instances, moves.until(state, slot))
         bound.update(i.instance_id for i in instances if state.moves[slot].phase is not MovePhase.HOST)
-    for why in moves.failures(state, app.id):
-        yield _reason("VolumeMoveFailed", why, (), None)
+    for why, again_at in moves.failures(state, app.id).items():
+        yield _reason("VolumeMoveFailed", why, (), again_at if again_at and again_at > now else None)
     waiting = [instance for instance in fleet.waiting.values() if instance.instance_id not in bound]
     if waiting:
         kind = launches.waiting if launches is not None else None

@@ -110,6 +110,7 @@ def shown(state: State, app_id: str) -> list[dict[str, Any]]:
                 "to": records[0].move_to or None,
                 "wipe": records[0].move_wipe,
                 "phase": phase.value,
+                "cause": records[0].move_cause.value,
                 "since": timestamp(records[0].move_since),
                 "volumes": [record.volume_id for record in records],
                 "message": moves.message(state, slot),

@@ -103,7 +103,10 @@ TUNNEL: Final = object_of(dict.fromkeys(("app", "task", "host"), STRING))
 
 _USED: Final = object_of({"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
 _LEFT_THERE: Final = object_of(
-    {"task": STRING, "app": STRING, "state": {"enum": ["moving", "staying", "stopping", "unreachable"]}}
+    {
+        **{"task": STRING, "app": STRING},
+        "state": {"enum": ["moving", "staying", "stopping", "unreachable", "copying", "waiting"]},
+    }
 )
 _LEFT: Final = object_of({}, {"instances": _INTEGER, "cpus": _NUMBER, "mem": _INTEGER, "disk": _INTEGER})
 _WHOLE: Final = or_null({"type": "integer", "minimum": 0, "maximum": NUMBER_MAX})
@@ -295,6 +298,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             **dict.fromkeys(("instance", "to"), or_null(STRING)),
             **{"wipe": _BOOLEAN, "since": TIME, "volumes": list_of(STRING)},
             "phase": {"enum": ["host", "stop", "room", "copy"]},
+            "cause": {"enum": ["user", "maintenance", "rebalance"]},
         }
     ),
     "MoveRequest": object_of({}, {**dict.fromkeys(("app", "instance", "to"), or_null(STRING)), "wipe": or_null(_BOOLEAN)}),

@@ -71,7 +71,7 @@ def plan(
 
 def _number(app: App) -> tuple[object, ...]:
     """Return what an app says that is no part of what its tasks are, how many there are to be above all."""
-    return app.instances, app.dropped, app.autoscale, app.error_budget
+    return app.instances, app.dropped, app.autoscale, app.error_budget, app.eratos.follow
 
 
 def restart(state: State, record: DeploymentRecord, app: App) -> Plan:

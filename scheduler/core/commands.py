@@ -19,6 +19,7 @@ from . import (
     deployments,
     drains,
     events,
+    following,
     maintenance,
     moves,
     quotas,
@@ -82,14 +83,21 @@ def _carry_out(step: Step, token: int, command: events.Command) -> Reply:
         case events.ReleaseBrake():
             return _release_brake(step, token)
         case events.PutDrain() | events.DeleteDrain():
-            maintenance.review(step, drains.carry_out(step, command))
-            return Reply(token)
+            return _drain(step, token, command)
         case events.PutQuota() | events.DeleteQuota():
             quotas.carry_out(step, command)
             return Reply(token)
         case events.PutJob() | events.DeleteJob() | events.StartRun() | events.StopRun():
             return schedules.carry_out(step, token, command)
     assert_never(command)
+
+
+def _drain(step: Step, token: int, command: events.PutDrain | events.DeleteDrain) -> Reply:
+    hostname = drains.carry_out(step, command)
+    maintenance.review(step, hostname)
+    if isinstance(command, events.DeleteDrain):
+        following.given_back(step, hostname)
+    return Reply(token)
 
 
 def _of_volumes(step: Step, token: int, command: events.DeleteVolume | events.MoveVolumes | events.CancelMoves) -> Reply:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import status_updates
+from . import moves, status_updates
 from .actions import Notice, Refusal
 from .events import DeleteDrain, PutDrain
 from .instances import Instance
@@ -86,6 +86,20 @@ def agents(state: State, hostname: str) -> Iterator[str]:
 def instances(state: State, hostname: str) -> Iterator[Instance]:
     """Yield what has a task on a host."""
     return (instance for agent_id in agents(state, hostname) for instance in state.on_agent.get(agent_id, {}).values())
+
+
+def not_gone(state: State, hostname: str, now: float) -> list[tuple[Instance, bool]]:
+    """Return what has no task on a host any more, and its volumes there that are to go first; with each, whether they do already.
+
+    The host need not wait for them beyond its deadline: the old volumes count until the copies are whole.
+    """
+    record = state.drains[hostname]
+    return [] if record.deadline and now >= record.deadline else moves.still_there(state, hostname)
+
+
+def left(state: State, hostname: str, now: float) -> int:
+    """Count what is still to go from a host."""
+    return sum(1 for _ in instances(state, hostname)) + len(not_gone(state, hostname, now))
 
 
 def window(state: State, agent_id: str) -> Window | None:

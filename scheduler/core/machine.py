@@ -18,6 +18,7 @@ from . import (
     deployments,
     drains,
     events,
+    following,
     groups,
     maintenance,
     moves,
@@ -155,6 +156,7 @@ class Machine:
         if brake.reason != self._brake_reason:
             self._brake_reason = brake.reason
             step.notice(Notice("error", "disaster brake", {"engaged": brake.engaged, "reason": brake.reason}))
+        following.review(step)
         moves.review(step)
         apps.roll_out(step)
         offers.place(step)

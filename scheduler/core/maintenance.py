@@ -11,7 +11,7 @@ spent stays on it, unless the drain has a deadline, or the master schedules main
 
 from __future__ import annotations
 
-from . import budgets, drains
+from . import budgets, drains, moves
 from .actions import AnswerInverse
 from .instances import Instance
 from .mesos_types import InverseOffer, Window
@@ -85,7 +85,8 @@ def due(step: Step, agent_id: str) -> None:
 def move(step: Step, agent_id: str, moving: bool) -> None:
     """Have all instances on an agent replaced elsewhere, or let them stay."""
     for instance in list(step.state.on_agent.get(agent_id, {}).values()):
-        # A run is not begun anew elsewhere: the host is empty once it has ended. Nor does what belongs to this host move.
+        # A run is not begun anew elsewhere: the host is empty once it has ended. Nor does what belongs to this host move; and
+        # what has volumes there is moved with these (:mod:`following`), or stays.
         app = step.state.in_force(instance.app_id)
         stays = instance.app_id in step.state.runs or instance.slot or (app is not None and app.per_host)
         goes = moving and not held(step.state, instance)
@@ -116,7 +117,8 @@ def asked(step: Step, offers: tuple[InverseOffer, ...]) -> None:
     later: dict[float, list[str]] = {}
     for offer in offers:
         schedule(step, offer.agent_id, offer.window)
-        if offer.agent_id not in state.on_agent:
+        agent = state.agents.get(offer.agent_id)
+        if offer.agent_id not in state.on_agent and not (agent is not None and moves.still_there(state, agent.hostname)):
             free.append(offer.offer_id)
         else:
             wait_s = offer.window.begin - step.settings.maintenance_lead_s - step.now

@@ -7,6 +7,9 @@ runs on; the instance is stopped; a task without a container that copies (ADR 47
 Until that task has ended well the old volumes count, and whatever happens instead ends the move: the copies are destroyed, and
 the instance starts where it was. Once it has, one write makes the copies the slot's volumes, and the old ones are left. So at
 any time one volume counts, which is on the one host where the instance may start.
+
+Users ask for moves, and so do hosts that are emptied (:mod:`following`) and :mod:`rebalance`. Those that no user asked for by
+name take turns, and leave as many instances ready as a rollout does.
 """
 
 from __future__ import annotations
@@ -19,16 +22,16 @@ from eratos.common import names
 from eratos.common.payload import TaskPayload, VolumeCopy
 from eratos.marathon.app import App
 
-from . import volumes
+from . import rollout, volumes
 from .actions import Launch, Notice, Refusal
 from .constraints import Constraints
 from .events import CancelMoves, MoveVolumes
 from .instances import Instance
-from .mesos_types import TaskState, TaskStatus
+from .mesos_types import TaskState, TaskStatus, Window
 from .placement import Candidates, Host, Pack, Spread, refuse
-from .records import VolumeRecord, VolumeState
+from .records import MoveCause, VolumeRecord, VolumeState
 from .refusals import Refused
-from .state import Move, MovePhase, State
+from .state import FailedMoves, Move, MovePhase, State
 from .step import Step
 from .timers import Timer, TimerKind
 
@@ -37,6 +40,11 @@ HOST_S: Final = 600.0
 ROOM_S: Final = 120.0
 #: How long a copy may go on without news of it: its executor tells of it every few seconds.
 QUIET_S: Final = 300.0
+#: How soon a move that no user asked for is tried again after it came to nothing: each time twice as late, up to the second.
+AGAIN_S: Final = 30.0
+AGAIN_MOST_S: Final = 1800.0
+#: Such moves away from one host at a time, and of one app one: they read the same disk, and executors give few volumes at once.
+FROM_HOST_MOST: Final = 2
 #: Instances that are named where one has to be chosen.
 NAMED_MOST: Final = 10
 _ENDS: Final = {MovePhase.HOST: HOST_S, MovePhase.ROOM: ROOM_S, MovePhase.COPY: QUIET_S}
@@ -53,8 +61,13 @@ def carry_out(step: Step, command: MoveVolumes | CancelMoves) -> None:
     slots = [slot for slot, move in step.state.moves.items() if move.app_id == command.app_id]
     if not slots:
         raise Refused(Refusal.NOT_FOUND, f"No instance of '{command.app_id}' is being moved")
-    for slot in slots:
-        _end(step, slot, "it was cancelled")
+    if not (ended := [slot for slot in slots if not _demanded(step, slot)]):
+        source = _records(step.state, slots[0])[0].hostname
+        how = "give that back (eratos agent undrain), or take eratos.follow out of the app first"
+        message = f"app: {command.app_id} moves as {source} is emptied, and would be moved again: {how}"
+        raise Refused(Refusal.NOT_POSSIBLE, message)
+    for slot in ended:
+        end(step, slot, "it was cancelled")
 
 
 def _begin(step: Step, command: MoveVolumes) -> None:
@@ -72,7 +85,7 @@ def _begin(step: Step, command: MoveVolumes) -> None:
         raise Refused(Refusal.LOCKED, message)
     instance = _chosen(state, app, command.instance_id)
     found = volumes.of_slot(state, app.id, instance.slot)
-    if instance.slot in state.moves:
+    if instance.slot in state.moves and not _may_be_taken_over(state, app.id, instance.slot):
         message = f"app: {instance.instance_id} is being moved already; eratos move --cancel {app.id} ends that"
         raise Refused(Refusal.NOT_POSSIBLE, message)
     if not found or any(record.state is not VolumeState.MADE for record in found):
@@ -86,12 +99,57 @@ def _begin(step: Step, command: MoveVolumes) -> None:
         raise Refused(Refusal.NOT_POSSIBLE, message)
     if command.hostname:
         _check_host(step, app, instance, source, command.hostname)
+    ask(step, instance, MoveCause.USER, command.hostname, wipe=command.wipe)
+
+
+def ask(step: Step, instance: Instance, cause: MoveCause, to: str = "", *, wipe: bool = False) -> None:
+    """Have an instance moved that :func:`may_move`, to a host by its name or to whichever has room."""
+    found = volumes.of_slot(step.state, instance.app_id, instance.slot)
     for record in found:
-        moved = replace(record, move_since=step.now, move_to=command.hostname, move_wipe=command.wipe, message="")
-        volumes.keep(step, moved)
+        said = "" if cause is MoveCause.USER else record.message  # which is why the one before came to nothing
+        asked = replace(record, move_since=step.now, move_to=to, move_wipe=wipe, move_cause=cause, message=said)
+        volumes.keep(step, asked)
+    step.state.moves[instance.slot].phase = None
     step.offering.fresh = True
-    about = {"app": app.id, "instance": instance.instance_id, "from": source, "to": command.hostname}
-    step.notice(Notice("info", "an instance is to be moved with its volumes", about))
+    about = {"app": instance.app_id, "instance": instance.instance_id, "from": found[0].hostname, "to": to}
+    step.notice(Notice("info", "an instance is to be moved with its volumes", about | {"cause": cause.value}))
+
+
+def may_move(state: State, instance: Instance) -> bool:
+    """Return whether a move of an instance could be begun that nobody asked for by name."""
+    found = volumes.of_slot(state, instance.app_id, instance.slot)
+    if not found or any(record.state is not VolumeState.MADE for record in found):
+        return False
+    there = instance.state is not TaskState.UNREACHABLE and not volumes.away(state, found[0].hostname)
+    return there and not instance.stopping and instance.slot not in state.moves
+
+
+def _may_be_taken_over(state: State, app_id: str, slot: str) -> bool:
+    """Return whether a move that nobody asked for by name has not begun, so that a user may say where it goes."""
+    return cause(state, slot) is not MoveCause.USER and phase(state, app_id, slot) is MovePhase.HOST
+
+
+def cause(state: State, slot: str) -> MoveCause:
+    """Return why a slot is being moved."""
+    return _records(state, slot)[0].move_cause
+
+
+def emptied(step: Step, hostname: str) -> bool:
+    """Return whether a host is to be emptied: it is drained, or maintenance is near."""
+    lead_s = step.settings.maintenance_lead_s
+    near = any(window.begin - lead_s <= step.now < window.end for window in _maintenance(step.state, hostname))
+    return near or hostname in step.state.drains
+
+
+def _maintenance(state: State, hostname: str) -> Iterator[Window]:
+    there = ((state.agents.get(agent_id), window) for agent_id, window in state.windows.items())
+    return (window for agent, window in there if agent is not None and agent.hostname == hostname)
+
+
+def _demanded(step: Step, slot: str) -> bool:
+    """Return whether a slot would be moved again soon if its move ended: its host is emptied, and its app has it follow."""
+    app, found = step.state.in_force(step.state.moves[slot].app_id), _records(step.state, slot)[0]
+    return found.move_cause is MoveCause.MAINTENANCE and app is not None and app.follows and emptied(step, found.hostname)
 
 
 def _chosen(state: State, app: App, instance_id: str) -> Instance:
@@ -168,14 +226,15 @@ def review(step: Step) -> None:
         now_at = phase(state, move.app_id, slot)
         seen = state.connected and step.now >= step.subscribed_at + volumes.LOOK_S
         if app is None or not app.resident:
-            _end(step, slot, "its app has no volumes any more")
+            end(step, slot, "its app has no volumes any more")
         elif now_at is MovePhase.HOST and _abandoned(state, app, slot):
-            _end(step, slot, "its app has no instance for it any more")
+            end(step, slot, "its app has no instance for it any more")
         elif now_at is not MovePhase.COPY and seen and volumes.away(state, found[0].hostname):
-            _end(step, slot, f"its host {found[0].hostname} is away")
+            end(step, slot, f"its host {found[0].hostname} is away")
         elif now_at is not move.phase:
             move.phase, move.lacks, move.said = now_at, "", ""
-            after_s = _ENDS.get(now_at, 0.0)
+            waits = now_at is MovePhase.HOST and cause(state, slot) is MoveCause.MAINTENANCE  # as long as the host is emptied
+            after_s = 0.0 if waits else _ENDS.get(now_at, 0.0)
             _set_end(step, slot, move, step.now + after_s if after_s else 0.0)
             step.offering.fresh = True
 
@@ -199,9 +258,9 @@ def due(step: Step, slot: str) -> None:
         return
     lacks = f": {move.lacks}" if move.lacks else ""
     if move.phase is MovePhase.COPY:
-        _end(step, slot, f"nothing was heard of the copy for {QUIET_S:.0f} s")
+        end(step, slot, f"nothing was heard of the copy for {QUIET_S:.0f} s")
     else:
-        _end(step, slot, f"no room was offered for it for {_ENDS[move.phase or MovePhase.HOST]:.0f} s{lacks}")
+        end(step, slot, f"no room was offered for it for {_ENDS[move.phase or MovePhase.HOST]:.0f} s{lacks}")
 
 
 def wanted(step: Step) -> bool:
@@ -219,17 +278,43 @@ def leaving(step: Step, candidates: Mapping[str, Candidates]) -> list[Instance]:
         found = volumes.of_slot(state, move.app_id, slot)
         if any(record.state is not VolumeState.MADE for record in found):
             continue  # the definition brought another one meanwhile, with which the instance is starting
+        instance = holder(state, app.id, slot)
+        if cause(state, slot) is not MoveCause.USER and (before := _not_yet(step, app, slot, instance)):
+            move.lacks = before
+            continue
         host = _choose(step, app, slot, move, candidates[step.settings.role(app.role)])
         if host is None:
             continue
-        for record in found:
-            volumes.keep(step, replace(record, move_to=host.agent.hostname, move_begun=step.now))
-        instance = _holder(state, app.id, slot)
+        asked = _records(state, slot)[0]
+        for record in found:  # one that came since, or of a write that was cut off, goes with the others
+            going = replace(record, move_since=asked.move_since, move_wipe=asked.move_wipe, move_cause=asked.move_cause)
+            volumes.keep(step, replace(going, move_to=host.agent.hostname, move_begun=step.now, message=""))
         if instance is not None and not instance.waiting:
             out.append(instance)
     if out:
         review(step)
     return out
+
+
+def _not_yet(step: Step, app: App, slot: str, instance: Instance | None) -> str:
+    """Say what a move that no user asked for has to wait for first; empty: nothing."""
+    state, source = step.state, _records(step.state, slot)[0].hostname
+    if cause(state, slot) is MoveCause.MAINTENANCE and not emptied(step, source):
+        return f"whether {source} is still to be emptied is not known yet"
+    others = (_records(state, other) for other in state.moves if other != slot)
+    begun = [records[0] for records in others if any(record.move_begun for record in records)]
+    if any(record.app_id == app.id for record in begun):
+        return "another instance of the app moves first"
+    if sum(record.hostname == source for record in begun) >= FROM_HOST_MOST:
+        return f"{FROM_HOST_MOST} others move away from {source} first"
+    if instance is None or instance.waiting:
+        return ""
+    if (change := state.changes.get(app.id)) is not None:
+        return f"the app is being deployed by {change.deployment_id}"
+    fewest, _ = rollout.bounds(app)
+    if instance.ready(app.checked) and rollout.count(app, state.fleet(app.id).tally).ready <= fewest:
+        return f"{fewest} of the app's instances must stay ready, and no more are"
+    return ""
 
 
 def _choose(step: Step, app: App, slot: str, move: Move, candidates: Candidates) -> Host | None:
@@ -240,10 +325,16 @@ def _choose(step: Step, app: App, slot: str, move: Move, candidates: Candidates)
     packed = (app.placement or step.settings.placement) == "pack"
     order: Pack | Spread = Pack() if packed else Spread(others)
     limits, fitting = _limits(step, app, slot), []
+    failed = step.state.failed_moves.get(slot)
+    tried = failed.hosts if failed is not None else ()
     for host in candidates.on(to) if to else candidates.look(mixed=False):
         if host.agent.hostname != source and _fits(step, app, host, limits, move, candidates):
             fitting.append(host)
-    return min(fitting, key=lambda host: (order.instances(order.zone(host)), order.rank(host)), default=None)
+
+    def rank(host: Host) -> tuple[bool, int, object]:
+        return host.agent.hostname in tried, order.instances(order.zone(host)), order.rank(host)
+
+    return min(fitting, key=rank, default=None)
 
 
 def place(step: Step, candidates: Mapping[str, Candidates]) -> Iterator[tuple[Host, Launch]]:
@@ -300,9 +391,9 @@ def status(step: Step, update: TaskStatus) -> bool:
         _take_back(step, found)
     elif update.state.terminal:
         volumes.ended(step, update.task_id, found)
-        _end(step, slot, f"its copy on {found[0].hostname} failed: {update.message or update.state.value}")
+        end(step, slot, f"its copy on {found[0].hostname} failed: {update.message or update.state.value}")
     elif update.state in (TaskState.UNREACHABLE, TaskState.UNKNOWN):
-        _end(step, slot, f"{found[0].hostname} cannot be reached any more")
+        end(step, slot, f"{found[0].hostname} cannot be reached any more")
     else:
         for record in found:
             if update.executor_id and update.executor_id != record.executor_id:
@@ -328,7 +419,7 @@ def _take_back(step: Step, found: list[VolumeRecord]) -> None:
 def _commit(step: Step, slot: str, copies: list[VolumeRecord]) -> None:
     """Have copies that are whole be the slot's volumes. Of a write that is cut off the first part decides."""
     state, app_id, hostname = step.state, copies[0].app_id, copies[0].hostname
-    instance, old = _holder(state, app_id, slot), volumes.of_slot(state, app_id, slot)
+    instance, old = holder(state, app_id, slot), volumes.of_slot(state, app_id, slot)
     for copy in copies:
         before = state.volumes[copy.copy_of]
         had = {"instance_id": before.instance_id, "released_at": before.released_at}
@@ -338,6 +429,7 @@ def _commit(step: Step, slot: str, copies: list[VolumeRecord]) -> None:
     if instance is not None:
         instance.host, instance.away_at = hostname, 0.0
     step.timers.clear(Timer(TimerKind.MOVE, slot))
+    state.failed_moves.pop(slot, None)
     step.offering.fresh = True
     step.touch(app_id)
     about = {"app": app_id, "from": old[0].hostname if old else "", "to": hostname}
@@ -349,13 +441,24 @@ def _leave(step: Step, old: VolumeRecord) -> None:
     volumes.keep(step, left)
 
 
-def _end(step: Step, slot: str, why: str) -> None:
+def take_back(step: Step, slot: str) -> None:
+    """Have a move that has not begun be none: its instance runs on, and there is nothing to say of it."""
+    app_id = step.state.moves[slot].app_id
+    step.timers.clear(Timer(TimerKind.MOVE, slot))
+    for record in _records(step.state, slot):
+        volumes.keep(step, record.staying())
+    step.touch(app_id)
+
+
+def end(step: Step, slot: str, why: str) -> None:
     """End a move that comes to nothing: the volumes stay what they are, and say why."""
     app_id = step.state.moves[slot].app_id
     volumes.discard(step, _copies(step.state, app_id, slot))
     step.timers.clear(Timer(TimerKind.MOVE, slot))
-    to = ""
-    for record in [r for r in step.state.slots[app_id][slot].values() if r.move_since]:
+    to, found = "", _records(step.state, slot)
+    if found[0].move_cause is not MoveCause.USER:
+        _failed(step, app_id, slot, found[0].move_to)
+    for record in found:
         to = record.move_to
         where = f" to {to}" if to else ""
         message = f"its move{where} came to nothing, and it is on {record.hostname} as before: {why}"
@@ -363,6 +466,15 @@ def _end(step: Step, slot: str, why: str) -> None:
     step.offering.fresh = True
     step.touch(app_id)
     step.notice(Notice("warning", "a move of volumes came to nothing", {"app": app_id, "to": to, "reason": why}))
+
+
+def _failed(step: Step, app_id: str, slot: str, to: str) -> None:
+    """Note that a move came to nothing that may be tried again by itself, and when."""
+    failed = step.state.failed_moves.setdefault(slot, FailedMoves(app_id))
+    failed.again_at = step.now + min(AGAIN_S * 2 ** min(failed.count, 10), AGAIN_MOST_S)
+    failed.count += 1
+    failed.hosts |= {to} - {""}
+    step.timers.set(Timer(TimerKind.MOVE, slot), failed.again_at)
 
 
 # What is asked of it -----------------------------------------------------------------------------------------------------------
@@ -400,19 +512,38 @@ def _agent_on(state: State, record: VolumeRecord) -> str:
     return next(there, record.agent_id)
 
 
-def _holder(state: State, app_id: str, slot: str) -> Instance | None:
+def holder(state: State, app_id: str, slot: str) -> Instance | None:
+    """Return the instance that has a slot."""
     return next((instance for instance in state.instances_of(app_id) if instance.slot == slot), None)
 
 
 def _abandoned(state: State, app: App, slot: str) -> bool:
     """Return whether no instance will have a slot: as many as are wanted have others."""
-    return _holder(state, app.id, slot) is None and len(state.fleet(app.id).instances) >= app.instances
+    return holder(state, app.id, slot) is None and len(state.fleet(app.id).instances) >= app.instances
 
 
 def _made_by(state: State, task_id: str) -> list[VolumeRecord]:
     """Return the copies that a task makes."""
     copies = (record for slot, move in state.moves.items() for record in _copies(state, move.app_id, slot))
     return [record for record in copies if record.task_id == task_id]
+
+
+def _records(state: State, slot: str) -> list[VolumeRecord]:
+    """Return the volumes of a slot that are being moved."""
+    return [record for record in state.slots[state.moves[slot].app_id][slot].values() if record.move_since]
+
+
+def still_there(state: State, hostname: str) -> list[tuple[Instance, bool]]:
+    """Return what has no task on a host and its volumes there that go elsewhere, and of each whether they are on their way."""
+    found = []
+    for app_id in state.in_need:
+        app = state.in_force(app_id)
+        for instance in state.fleet(app_id).waiting.values():
+            if instance.slot and instance.host == hostname and app is not None:
+                going = instance.slot in state.moves and phase(state, app_id, instance.slot) is not MovePhase.HOST
+                if going or app.follows:
+                    found.append((instance, going))
+    return found
 
 
 def _copies(state: State, app_id: str, slot: str) -> list[VolumeRecord]:
@@ -425,9 +556,13 @@ def _copies(state: State, app_id: str, slot: str) -> list[VolumeRecord]:
 def message(state: State, slot: str) -> str:
     """Say what a slot's move waits for or does."""
     move = state.moves[slot]
-    record = next(r for r in state.slots[move.app_id][slot].values() if r.move_since)
+    record = _records(state, slot)[0]
     source, to = record.hostname, record.move_to
     way = f"moves from {source} to {to}" if to else f"moves away from {source}"
+    if record.move_cause is MoveCause.MAINTENANCE:
+        way += f", as {source} is drained" if source in state.drains else f", as {source} is in maintenance"
+    elif record.move_cause is MoveCause.REBALANCE:
+        way += ", to even out where its app's instances are"
     lacks = f"; {move.lacks}" if move.lacks else ""
     match move.phase:
         case MovePhase.STOP:
@@ -437,16 +572,32 @@ def message(state: State, slot: str) -> str:
         case MovePhase.COPY:
             return f"{way}: stopped, its volumes are being copied{f': {move.said}' if move.said else ''}"
         case _:
-            return f"{way}: runs on until {to or 'another host'} offers room for it{lacks}"
+            instance = holder(state, move.app_id, slot)
+            does = "runs on" if instance is not None and not instance.waiting else "waits"
+            before = f"; {record.message}" if record.message else ""
+            return f"{way}: {does} until {to or 'another host'} offers room for it{lacks}{before}"
+
+
+def until(state: State, slot: str) -> float | None:
+    """Return when a slot's move is given up, or its instance stopped whatever becomes of it; None: never."""
+    drain = state.drains.get(_records(state, slot)[0].hostname)
+    ends = (state.moves[slot].until, drain.deadline if drain is not None else 0.0)
+    return min((at for at in ends if at), default=None)
 
 
 def of_app(state: State, app_id: str) -> dict[str, list[Instance]]:
     """Return the slots of an app that are being moved, and the instance of each, if there is one just now."""
-    found = {slot: _holder(state, app_id, slot) for slot in state.slots.get(app_id, ()) if slot in state.moves}
+    found = {slot: holder(state, app_id, slot) for slot in state.slots.get(app_id, ()) if slot in state.moves}
     return {slot: [instance] if instance is not None else [] for slot, instance in found.items()}
 
 
-def failures(state: State, app_id: str) -> list[str]:
-    """Say of an app's volumes why the last move of each slot came to nothing."""
-    records = (record for slot in state.slots.get(app_id, ()) for record in volumes.of_slot(state, app_id, slot))
-    return list(dict.fromkeys(record.message for record in records if record.message and not record.move_since))
+def failures(state: State, app_id: str) -> dict[str, float | None]:
+    """Say of an app's volumes why the last move of each slot came to nothing, and when it is tried again; None: it is not."""
+    found: dict[str, float | None] = {}
+    for slot in state.slots.get(app_id, ()):
+        failed = state.failed_moves.get(slot)
+        for record in volumes.of_slot(state, app_id, slot):
+            if record.message and not record.move_since:
+                again = failed is not None and (record.hostname in state.drains or any(_maintenance(state, record.hostname)))
+                found[record.message] = failed.again_at if failed is not None and again else None
+    return found

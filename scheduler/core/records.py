@@ -161,6 +161,14 @@ class VolumeState(enum.Enum):
     DELETING = "deleting"  #: a user wants it destroyed, and its host has not said yet that it is
 
 
+class MoveCause(enum.Enum):
+    """Why a slot is moved to another host."""
+
+    USER = "user"  #: somebody asked for it
+    MAINTENANCE = "maintenance"  #: its host is drained, or maintenance of it is near
+    REBALANCE = "rebalance"  #: to even out where its app's instances are
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeRecord:
     """A Docker volume on one host. It is stored before the launch that makes it, and until its host says that it is gone.
@@ -187,6 +195,7 @@ class VolumeRecord:
     move_begun: float = 0.0  #: since when nothing is launched with it for that; 0: its instance runs on
     move_wipe: bool = False  #: it is destroyed once the instance is ready with the copy; else it is left
     copy_of: str = ""  #: the volume that it is or was copied from
+    move_cause: MoveCause = MoveCause.USER
 
     @property
     def key(self) -> str:
@@ -194,7 +203,7 @@ class VolumeRecord:
 
     def staying(self) -> VolumeRecord:
         """Return it without a move."""
-        return replace(self, move_since=0.0, move_to="", move_begun=0.0, move_wipe=False)
+        return replace(self, move_since=0.0, move_to="", move_begun=0.0, move_wipe=False, move_cause=MoveCause.USER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,16 @@ class Move:
 
 
 @dataclass(slots=True)
+class FailedMoves:
+    """Moves of a slot that nobody asked for by name and that came to nothing one after another; not stored."""
+
+    app_id: str
+    count: int = 0
+    again_at: float = 0.0  #: when it is tried again, where there is still reason to
+    hosts: set[str] = field(default_factory=set)  #: to which they went; others come first
+
+
+@dataclass(slots=True)
 class State:
     """The scheduler's whole knowledge."""
 
@@ -204,6 +214,7 @@ class State:
     #: app -> slot -> its volumes by id
     slots: dict[str, dict[str, dict[str, VolumeRecord]]] = field(default_factory=dict)
     moves: dict[str, Move] = field(default_factory=dict)  #: by slot
+    failed_moves: dict[str, FailedMoves] = field(default_factory=dict)  #: by slot
     #: name of a volume that lies elsewhere -> instance whose task alone may write to it, by id
     writers: dict[str, dict[str, Instance]] = field(default_factory=dict)
     sweeps: dict[str, SweepRecord] = field(default_factory=dict)  #: by host name

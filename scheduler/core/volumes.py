@@ -71,7 +71,8 @@ def take(step: Step, app: App, instance: Instance) -> None:
         if slot not in taken and any(record.container_path in paths for record in found):
             free[slot] = found
     if free:
-        # What an instance of a leader before waited for comes first, and then what one had last: it is replaced in place.
+        # What an instance of a leader before waited for comes first, and then what one had last: it is replaced in place. All
+        # that ran comes before what never did, which holds nothing.
         slot = min(free, key=lambda name: (*_order(free[name]), name))
         _give(step, instance, slot, free[slot])
 
@@ -102,8 +103,9 @@ def may_begin(state: State, app: App) -> int:
     return max(0, app.instances - len({instance.slot for instance in state.instances_of(app.id)} - {""}))
 
 
-def _order(found: list[VolumeRecord]) -> tuple[bool, float]:
-    return not any(record.instance_id for record in found), -max(record.released_at for record in found)
+def _order(found: list[VolumeRecord]) -> tuple[bool, bool, float]:
+    never_ran = all(record.state is VolumeState.NEW for record in found)
+    return never_ran, not any(record.instance_id for record in found), -max(record.released_at for record in found)
 
 
 def _give(step: Step, instance: Instance, slot: str, found: Iterable[VolumeRecord]) -> None:

@@ -123,6 +123,14 @@ def test_what_cannot_be_copied_says_why_and_the_source_is_as_it_was(copying: Cop
     assert copying.run("one", "cat /data/file") == "kept"
 
 
+def test_a_read_only_disk_is_named_and_the_source_is_as_it_was(copying: Copying) -> None:
+    copying.make()
+    copying.run("one", "echo kept >/data/file")
+    copying.make("-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=ro", name="two")
+    assert "read-only file system" in copying.copy()
+    assert copying.run("one", "cat /data/file") == "kept"
+
+
 def test_a_full_disk_is_named(copying: Copying) -> None:
     copying.make()
     copying.run("one", "head -c 9000000 /dev/urandom >/data/big")

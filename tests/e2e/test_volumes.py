@@ -59,6 +59,19 @@ def lines(cluster: Cluster, count: int, app_id: str = "/kept") -> tuple[str, str
     return until(written, SOON_S, f"the file has {count} lines")
 
 
+def rows(cluster: Cluster, task: str) -> list[str]:
+    """Return how many rows a task of the app that moves finds, and the last one."""
+    container = cluster.containers("/moved")[task]
+    return docker("exec", container, "sh", "-c", "wc -l </data/rows; tail -n1 /data/rows").split()
+
+
+def settled(cluster: Cluster, app_id: str) -> set[tuple[str, str]]:
+    """Return the host and the use of each volume of an app; AssertionError while one is being copied, or waits for its task."""
+    found = {(volume["host"], volume["use"]) for volume in volumes(cluster, app_id)}
+    assert found and not {use for _, use in found} & {"copying", "waiting"}, found
+    return found
+
+
 def test_data_stays_with_its_app_on_its_host_until_it_is_wiped(cluster: Cluster):
     try:
         cluster.apply(APP)
@@ -80,9 +93,11 @@ def test_data_stays_with_its_app_on_its_host_until_it_is_wiped(cluster: Cluster)
     assert not [name for name in cluster.worker_volumes() if "eratos-kept-" in name]
 
 
-def test_an_instance_moves_to_another_host_with_all_rows_that_it_has_written(cluster: Cluster):
-    app = {**APP, "id": "/moved", "cmd": f"[ -e /data/rows ] || seq 100000 > /data/rows; {WRITES}"}
+def test_an_instance_moves_to_another_host_with_all_rows_that_it_has_written_and_leaves_one_that_is_drained(cluster: Cluster):
+    counted = f"[ -e /data/rows ] || seq 100000 > /data/rows; {WRITES}"
+    app = {**APP, "id": "/moved", "cmd": counted, "eratos": {"follow": "copy"}}
     known = lambda: {agent["host"] for agent in cluster.any_api("GET", "/v2/overview").json()["agents"]}  # noqa: E731
+    drained = ""
     try:
         cluster.apply(app)
         task, host, _ = lines(cluster, 1, app["id"])
@@ -91,10 +106,19 @@ def test_an_instance_moves_to_another_host_with_all_rows_that_it_has_written(clu
         assert (asked["from"], asked["to"]) == (host, other)
         second, there, found = lines(cluster, 2, app["id"])
         assert there == other and found == [task, second]
-        container = cluster.containers(app["id"])[second]
-        assert docker("exec", container, "sh", "-c", "wc -l </data/rows; tail -n1 /data/rows").split() == ["100000"] * 2
+        assert rows(cluster, second) == ["100000"] * 2
         until(lambda: [v["host"] for v in volumes(cluster, app["id"])] == [other], SOON_S, "the old volume is destroyed")
+        drained = other
+        answer = cluster.any_api("PUT", f"/v2/drains/{other}", {})
+        assert answer.status_code == 200, answer.text
+        third, there, found = lines(cluster, 3, app["id"])
+        assert there != other and found == [task, second, third]
+        assert rows(cluster, third) == ["100000"] * 2
+        uses = until(lambda: settled(cluster, app["id"]), SOON_S, "its volumes are known")
+        assert uses == {(other, "left"), (there, "used")}
     finally:
+        if drained:
+            cluster.any_api("DELETE", f"/v2/drains/{drained}")
         cluster.any_api("DELETE", "/v2/apps/moved?wipe=true&force=true")
     until(lambda: not volumes(cluster, app["id"]), SOON_S, "its volume is destroyed")
 

@@ -104,3 +104,25 @@ def test_a_run_of_a_job_has_no_volumes_that_outlive_it():
     with pytest.raises(InvalidApp) as invalid:
         job.parse({"id": "a", "run": {"docker": {"image": "x"}, "volumes": [DATA]}})
     assert [problem.path for problem in invalid.value.problems] == ["/run/volumes(0)/persistent"]
+
+
+def test_an_app_says_that_its_volumes_follow_and_stays_the_same_for_its_tasks():
+    app = definition.parse(raw(eratos={"follow": "copy"}))
+    assert app.follows and definition.parse(app.to_json()) == app
+    without = definition.parse(raw())
+    assert not without.follows and app.same_definition(without)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"id": "/a", "cmd": "x", "eratos": {"follow": "copy"}}, "goes with volumes of the kind persistent"),
+        (raw(eratos={"follow": "move"}), "'copy'"),
+        (raw(eratos={"follow": True}), "'copy'"),
+    ],
+)
+def test_what_cannot_follow_is_refused(document: dict[str, Any], said: str):
+    with pytest.raises(InvalidApp) as invalid:
+        definition.parse(document)
+    assert [problem.path for problem in invalid.value.problems] == ["/eratos/follow"]
+    assert said in invalid.value.problems[0].message

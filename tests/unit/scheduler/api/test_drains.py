@@ -9,7 +9,7 @@ from support.api import ApiClient
 from support.builders import a_job, an_app, an_offer
 from support.controller import FakeController
 
-from eratos.scheduler.core.events import PutApps, PutJob, StartRun, Tick
+from eratos.scheduler.core.events import OffersReceived, PutApps, PutJob, StartRun, Tick
 
 HOST = "host-a1"
 
@@ -61,6 +61,35 @@ def test_a_run_stays_and_may_be_out_of_reach(api: ApiClient, controller: FakeCon
     assert [left["state"] for left in body["left"]] == ["staying"]
     controller.update(task, "UNREACHABLE")
     assert [left["state"] for left in api.get(f"/v2/drains/{HOST}").json()["left"]] == ["unreachable"]
+
+
+def test_what_follows_with_its_volumes_is_left_until_they_are_copied(api: ApiClient, controller: FakeController) -> None:
+    kept = [{"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}]
+    container = {"type": "DOCKER", "docker": {"image": "eratos/prime"}, "volumes": kept}
+    controller.submit(PutApps((an_app("/db", container=container, eratos={"follow": "copy"}),)))
+    (task,) = controller.launch(an_offer())
+    controller.update(task, "RUNNING")
+
+    def left() -> list[str]:
+        body = api.get(f"/v2/drains/{HOST}").json()
+        assert body["empty"] is not bool(body["left"])
+        return [item["state"] for item in body["left"]]
+
+    api.put(f"/v2/drains/{HOST}", json={})
+    assert left() == ["moving"]
+    (move,) = api.get("/v2/moves").json()["moves"]
+    assert (move["cause"], move["to"], move["phase"]) == ("maintenance", None, "host")
+    refused = api.delete("/v2/moves/db")
+    assert refused.status_code == 409 and f"{HOST} is emptied" in refused.text
+    controller.handle(OffersReceived((an_offer("a2"),)))
+    assert left() == ["stopping"]
+    controller.update(task, "KILLED")
+    assert left() == ["copying"]
+    (waits,) = api.get(f"/v2/drains/{HOST}").json()["waits"]
+    assert waits["app"] == "/db" and "its volumes are copied with the next offer of host-a2" in waits["message"]
+    assert api.get("/metrics").json()["gauges"]["eratos_drain_instances_left"]["value"] == 1
+    api.delete(f"/v2/drains/{HOST}")
+    assert api.get("/v2/moves").json() == {"moves": []}
 
 
 def test_a_deadline_stays_unless_another_or_none_is_asked_for(api: ApiClient, controller: FakeController, task: str) -> None:

@@ -265,6 +265,21 @@ def test_a_wipe_in_the_middle_destroys_source_and_copy(core: Core):
     assert {record.state for record in of_app(core)} == {VolumeState.DELETING}
 
 
+def test_volumes_of_a_wish_that_was_cut_off_go_and_stay_together(core: Core):
+    core.put(db(paths=("data", "log")))
+    core.status(task(core), "KILLED", agent="a1")
+    core.run(an_offer("a1"))
+    old = task(core)
+    move(core)
+    state = core.machine.state
+    state.keep_volume(next(record for record in of_app(core) if record.container_path == "log").staying())
+    core.offer(an_offer("a2"))
+    core.status(old, "KILLED", agent="a1")
+    core.command(events.CancelMoves("/db"))
+    assert not any(record.move_begun or record.move_since for record in of_app(core))
+    assert launches(core.offer(*offers("a2", "a1"))), "nothing keeps its volumes from it"
+
+
 def test_a_copy_in_the_making_is_not_deleted_by_itself(core: Core):
     copying(core)
     copy = by_state(core)[VolumeState.COPYING]

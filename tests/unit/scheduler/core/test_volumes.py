@@ -101,6 +101,17 @@ def test_a_volume_counts_as_made_once_a_task_has_run_with_it(core: Core):
     assert not launch.payload.keeps[0].new, "should it be missing now, data is missing"
 
 
+def test_what_never_ran_is_taken_after_what_did_whoever_waited_for_it(core: Core):
+    core.put(db())
+    (task,) = core.run(an_offer("a1"))
+    kept = only(core)
+    core.machine.state.keep_volume(VolumeRecord("eratos-db-x", "/db", "x", "data", 10, "a2", "host-a2", 1.0, instance_id="gone"))
+    core.command(events.KillInstances((core.instance(task).instance_id,), False, True, False))
+    core.status(task, "KILLED", agent="a1")
+    (launch,) = of(actions.Accept, core.offer(*offers("a1", "a2")))[0].launches
+    assert [volume.name for volume in launch.payload.keeps] == [kept.volume_id]
+
+
 def test_after_a_crash_it_is_launched_on_its_host_with_its_volume_and_nowhere_else(core: Core):
     core.put(db())
     (task,) = core.run(an_offer("a1"))

@@ -37,6 +37,7 @@ from eratos.scheduler.core.records import (
     HistoryRecord,
     InstanceRecord,
     Missed,
+    MoveCause,
     QuotaRecord,
     RunRecord,
     Stored,
@@ -324,7 +325,10 @@ def test_a_volume_of_before_there_were_moves_is_read_as_one_that_stays() -> None
         b'"executor_id":"e1","released_at":0.0,"message":""}}'
     )
     assert codec.decode_all([(VOLUME.key, data)]).volumes == (VOLUME,)
+    asked = data.replace(b'"message":""', b'"message":"","move_since":1.0')
+    assert codec.decode_all([(VOLUME.key, asked)]).volumes == (replace(VOLUME, move_since=1.0, move_cause=MoveCause.USER),)
     moved = replace(VOLUME, move_since=1.0, move_to="h2", move_begun=2.0, move_wipe=True, copy_of="eratos-db-0")
+    moved = replace(moved, move_cause=MoveCause.MAINTENANCE)
     assert codec.decode_all([(VOLUME.key, codec.encode(VOLUME.key, moved))]).volumes == (moved,)
     assert moved.staying() == replace(VOLUME, copy_of="eratos-db-0")
 
