@@ -403,6 +403,6 @@ def test_lines_that_were_read_are_not_asked_for_again_when_an_instance_comes_or_
     expect(page.get_by_text("answer 4")).to_be_visible()
     assert asked[0] == ["100", "100"]
     assert sorted(asked[1]) == ["0", "0", "100"]
-    assert asked[3] == ["0"] * 4
+    assert sorted(asked[3]) == ["0", "0", "0", "100"]  # nothing was read of the fourth yet
     for number in (1, 2):
         expect(page.get_by_text(f"answer {number}")).to_be_visible()

@@ -76,7 +76,6 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
     let again = 0;
     // What is known of an instance is not shown twice when the set of instances changes.
     const fresh = tasks.filter((task) => !known.current.has(task));
-    for (const task of fresh) known.current.add(task);
     const query = [...tasks.map((task) => `task=${encodeURIComponent(task)}`), ...tasks.map((task) => (fresh.includes(task) ? "tail=100" : "tail=0")), "follow=true", ...(container ? [`container=${encodeURIComponent(container)}`] : [])].join("&");
     const reading = follow(
       `/v2/logs?${query}`,
@@ -97,6 +96,7 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
           }, 100);
         },
         state: (live, reason) => {
+          if (live) for (const task of fresh) known.current.add(task);
           setError(live ? "" : (reason?.whole ?? ""));
           // What is refused stays so; what nobody answers, or what breaks off, comes back.
           if (!live && reason && (reason.status === 0 || reason.status >= 500)) again = window.setTimeout(() => setCuts((times) => times + 1), AGAIN_MS);
