@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 import os
 import signal
@@ -25,6 +26,8 @@ _HOW_TO_LOG_IN = (
     "eratos shows what --token-file, ERATOS_TOKEN, ERATOS_CREDENTIALS (user:password) or a context hold: eratos context show"
 )
 
+#: Of the commands that somebody may have meant, so many are named.
+_MEANT_MOST = 3
 #: Options of the whole command, which may stand behind the subcommand too.
 _GLOBAL_FLAGS = ("--json", "--quiet", "-q")
 _GLOBAL_VALUES = ("--url", "--token-file", "--ca-file", "--cert-file", "--context", "--output", "-o")
@@ -45,25 +48,6 @@ class _Subject(click.Group):
         self.commands = importlib.import_module(f".commands.{self.name}", __package__).commands.commands
 
 
-class _Command(click.Group):
-    """The whole command. Who leaves a subject out, as in ``eratos scale``, is told which subjects have that."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise Interrupted("interrupted") from None  # click itself would end with 1, as if something had failed
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if not ctx.resilient_parsing and args[0] not in self.commands and (meant := self._of_subjects(ctx, args[0])):
-            raise click.UsageError(f"No such command {args[0]!r}, but: {', '.join(meant)}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def _of_subjects(self, ctx: click.Context, name: str) -> list[str]:
-        subjects = (each for each in self.commands.values() if isinstance(each, _Subject))
-        return [f"eratos {subject.name} {name}" for subject in subjects if name in subject.list_commands(ctx)]
-
-
 def _version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
     if asked:
         import importlib.metadata
@@ -82,8 +66,32 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
         ctx.exit()
 
 
+class _Commands(click.Group):
+    """Names the command that somebody may have meant who has others' words in the fingers, such as ``eratos scale``."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None  # click itself would end with 1, as if something had failed
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and (meant := self._meant(ctx, name)):
+            ctx.fail(f"No such command '{name}': did you mean {' or '.join(f'eratos {words}' for words in meant)}?")
+        return super().resolve_command(ctx, args)
+
+    def _meant(self, ctx: click.Context, name: str) -> list[str]:
+        subjects = {subject: group for subject, group in self.commands.items() if isinstance(group, click.Group)}
+        subject = "task" if name == "ps" else name.removesuffix("s")
+        if subject in subjects and subjects[subject].get_command(ctx, "list"):
+            return [f"{subject} list"]
+        of_subjects = [f"{subject} {name}" for subject, group in subjects.items() if group.get_command(ctx, name)]
+        return of_subjects[:_MEANT_MOST] or difflib.get_close_matches(name, self.commands, _MEANT_MOST, cutoff=0.75)
+
+
 @click.group(
-    cls=_Command,
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Ends with 0: done; 1: refused, failed or not ready in time; 2: wrong usage; 130: it was interrupted; "
     "141: nobody read the result to its end.",
@@ -158,20 +166,6 @@ for _name, _help in (
     ("context", "Keep APIs by name, with what they are shown."),
 ):
     eratos.add_command(_Subject(_name, help=_help))
-
-
-@eratos.command("ps")
-@click.argument("app_id", required=False, metavar="[APP]", shell_complete=arguments.complete_app)
-@click.pass_obj
-def list_processes(session: Session, app_id: str | None) -> None:
-    """List the tasks of an app, or of all: the same as eratos task list.
-
-    \b
-    eratos ps /shop/cart
-    eratos ps -q | xargs -n1 eratos logs -n 5   the last lines of each
-    """
-    found = session.client.tasks(app_id)
-    session.out.result(found, views.tasks(found, session.out))
 
 
 @eratos.command("queue")

@@ -106,9 +106,7 @@ def renew_lock(upgrade: bool) -> int:
     return 0
 
 
-def test(
-    settings: Settings, arguments: list[str], *, fast: bool = False, everything: bool = False, secure: bool = False
-) -> int:
+def test(settings: Settings, arguments: list[str], *, fast: bool = False, everything: bool = False, secure: bool = False) -> int:
     """Run all kinds of tests, or what pytest's arguments select. Return pytest's exit code.
 
     Those that take hours are left out (setup.cfg) unless ``everything`` is asked for. With ``fast`` so are those that are slow,

@@ -1,13 +1,12 @@
-"""What ``eratos`` says to those who do not know it yet: help with examples, and where a command is that was not found."""
+"""What ``eratos`` says to those who do not know it yet: help with examples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import click
-import pytest
 
-from eratos.cli.main import eratos, run
+from eratos.cli.main import eratos
 
 
 def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
@@ -47,21 +46,3 @@ def test_examples_name_commands_and_options_that_there_are() -> None:
                 if not name or not {word for word in words if word.startswith("--")} <= options | general:
                     wrong.append(line.strip())
     assert wrong == []
-
-
-@pytest.mark.parametrize(
-    ("typed", "told"),
-    [
-        ("scale", "eratos app scale, eratos pod scale"),
-        ("drain", "eratos agent drain"),
-        ("apply", "eratos app apply, eratos job apply"),
-    ],
-)
-def test_who_leaves_out_the_subject_is_told_it(typed: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([typed, "/shop", "3"]) == 2
-    assert f"No such command '{typed}', but: {told}\n" in capsys.readouterr().err
-
-
-def test_what_no_subject_has_either_is_guessed_as_ever(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["doctr"]) == 2
-    assert "doctor" in capsys.readouterr().err
