@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def apply(client: MarathonClient, document: Document, *, force: bool) -> Json:
-    """Send one document and return the API's answer. Raises Refused, Unreachable."""
+def apply(client: MarathonClient, document: Document, *, force: bool, dry_run: bool = False) -> Json:
+    """Send one document and return the API's answer. Raises Refused, Unreachable.
+
+    ``dry_run``: have it change nothing, and say what it would do; for eratos alone.
+    """
     keep_instances(client, document)
     for _, shown in document.apps():
         if shown.keys() - {"id", "version"}:
@@ -28,13 +31,13 @@ def apply(client: MarathonClient, document: Document, *, force: bool) -> Json:
         _drop_versions(document.body)
     if document.kind == "pod":
         ((pod_id, body),) = document.apps()
-        return client.put_pod(pod_id, body, force=force)
+        return client.put_pod(pod_id, body, force=force, dry_run=dry_run)
     if document.kind == "app":
         ((app_id, body),) = document.apps()
-        return client.put_app(app_id, body, partial=False, force=force)
+        return client.put_app(app_id, body, partial=False, force=force, dry_run=dry_run)
     if document.kind == "apps":
-        return client.put_apps(document.body, partial=False, force=force)
-    return client.put_group(document.body, force=force)
+        return client.put_apps(document.body, partial=False, force=force, dry_run=dry_run)
+    return client.put_group(document.body, force=force, dry_run=dry_run)
 
 
 def _drop_versions(group: Json) -> None:
@@ -109,6 +112,12 @@ def plan(client: MarathonClient, document: Document) -> Iterator[tuple[str, list
     for app in _parsed(document):
         present = current(client.pod if files.is_pod(app.to_json()) else client.app, app.id)
         yield app.id, ["new"] if present is None else list(_changes(present, app))
+
+
+def rehearse(client: MarathonClient, documents: Iterable[Document]) -> list[Json]:
+    """Return what the API says that sending documents would do; nothing is changed. Raises Refused, Unreachable."""
+    client.require_eratos("a plan")  # Marathon would carry it out
+    return [apply(client, document, force=False, dry_run=True) for document in documents]
 
 
 def check_strictly(document: Document) -> None:

@@ -51,7 +51,8 @@ def read(path: str) -> tuple[str, list[Any]]:
 
     source = "standard input" if path == "-" else path
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+        # Whatever the locale is; and without the mark that some editors begin with.
+        text = (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Unreadable(f"{source}: is no text in UTF-8, by its byte {error.start}: save it as UTF-8") from error
     except OSError as error:

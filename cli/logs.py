@@ -12,6 +12,7 @@ from eratos.common.errors import EratosError
 from eratos.marathon.client import MarathonClient, Refused, Unreachable
 
 from . import tasks
+from .output import Output
 from .tasks import short
 
 #: More lines than this wait nowhere: who writes faster than is read here waits.
@@ -74,46 +75,63 @@ def opened(
     return found
 
 
-def to_their_end(logs: Mapping[str, Iterator[bytes]], write: Callable[[str], object]) -> None:
-    """Write logs until they end or the user leaves. Raises Unreachable where one was cut short."""
+def to_their_end(client: MarathonClient, logs: Mapping[str, Iterator[bytes]], out: Output, *, follow: bool) -> None:
+    """Write logs until they end or the user leaves.
+
+    Raises Unreachable where one was cut short, and Refused where that is because our credentials count no more.
+    """
     try:
-        failures = show(logs, write)
+        failures = show(logs, out)
     except KeyboardInterrupt:
         return  # how people leave a log that they followed
+    if failures or follow:
+        _still_known(client)
     if failures:
         raise Unreachable("; ".join(failures))
 
 
-def show(logs: Mapping[str, Iterator[bytes]], write: Callable[[str], object]) -> list[str]:
+def _still_known(client: MarathonClient) -> None:
+    """Raise Refused where the API does not believe what it is shown any more: then it ended logs that may go on."""
+    try:
+        client.info()
+    except Refused as refused:
+        if refused.status == 401:
+            raise Refused(401, f"what we show is not believed any more, as with an expired token: {refused}") from None
+    except Unreachable:
+        pass  # what is known of the logs says more
+
+
+def show(logs: Mapping[str, Iterator[bytes]], out: Output) -> list[str]:
     """Write every log to its end, and return a line for each that was cut short."""
     if len(logs) == 1:
         ((task_id, pieces),) = logs.items()
         try:
             for text in _texts(pieces):
-                write(text)
+                out.raw(text)
         except EratosError as error:
             return [f"{short(task_id)}: {error}"]
         return []
     failures: list[str] = []
     lines: queue.Queue[str | None] = queue.Queue(_LINES_MAX)
 
-    def read(task_id: str, pieces: Iterator[bytes]) -> None:
+    def read(number: int, task_id: str, pieces: Iterator[bytes]) -> None:
+        name = out.told_apart(number, short(task_id))
         try:
             for line in _lines(pieces):
-                lines.put(f"{short(task_id)} | {line}\n")
+                lines.put(f"{name} | {line}\n")
         except EratosError as error:
             failures.append(f"{short(task_id)}: {error}")
         lines.put(None)
 
-    for task_id, pieces in logs.items():
-        threading.Thread(target=read, args=(task_id, pieces), daemon=True).start()
+    for number, (task_id, pieces) in enumerate(logs.items()):
+        threading.Thread(target=read, args=(number, task_id, pieces), daemon=True).start()
     left = len(logs)
     while left:
         line = lines.get()
         if line is None:
             left -= 1
         else:
-            write(line)
+            out.raw(line)
     return failures
 
 

@@ -69,6 +69,12 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
 class _Commands(click.Group):
     """Names the command that somebody may have meant who has others' words in the fingers, such as ``eratos scale``."""
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None  # click itself would end with 1, as if something had failed
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if self.get_command(ctx, name) is None and (meant := self._meant(ctx, name)):
@@ -87,7 +93,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Ends with 0: done; 1: refused, failed or not ready in time; 2: wrong usage; 130: waiting was interrupted; "
+    epilog="Ends with 0: done; 1: refused, failed or not ready in time; 2: wrong usage; 130: it was interrupted; "
     "141: nobody read the result to its end.",
 )
 @click.option(
@@ -165,7 +171,12 @@ for _name, _help in (
 @eratos.command("queue")
 @click.pass_obj
 def show_queue(session: Session) -> None:
-    """Show which instances wait to be launched, and why."""
+    """Show which instances wait to be launched, and why.
+
+    \b
+    eratos queue
+    eratos queue -o json | jq '.[].delay'
+    """
     found = session.client.queue()
     session.out.result(found, views.queue(found))
 
@@ -173,7 +184,12 @@ def show_queue(session: Session) -> None:
 @eratos.command("agents")
 @click.pass_obj
 def list_agents(session: Session) -> None:
-    """List the hosts: what eratos uses there, what is free, and which take nothing now."""
+    """List the hosts: what eratos uses there, what is free, and which take nothing now.
+
+    \b
+    eratos agents
+    eratos agents -o wide                each on one line, with nothing cut off
+    """
     found = session.client.overview()
     session.out.result(found["agents"], views.agents(found))
 
@@ -186,7 +202,12 @@ def list_agents(session: Session) -> None:
 @click.option("--container", "-c", default="", metavar="NAME", help="one of a pod's; else its first")
 @click.pass_obj
 def show_logs(session: Session, name: str, follow: bool, stderr: bool, tail: int, container: str) -> None:
-    """Show what tasks write. Of several tasks each line names its own."""
+    """Show what tasks write. Of several tasks each line names its own.
+
+    \b
+    eratos logs -f /shop/cart            all its tasks, each line with its own
+    eratos logs -n 20 --stderr shop_cart.6f1c0a52.1
+    """
     from . import logs
 
     found_tasks = logs.tasks_of(session.client, name)
@@ -195,7 +216,7 @@ def show_logs(session: Session, name: str, follow: bool, stderr: bool, tail: int
     found = logs.opened(
         session.client, found_tasks, session.out.say, stderr=stderr, tail=tail, follow=follow, container=container
     )
-    logs.to_their_end(found, session.out.raw)
+    logs.to_their_end(session.client, found, session.out, follow=follow)
 
 
 @eratos.command("move")
@@ -377,6 +398,7 @@ def release_repository(session: Session, part: arguments.Part, branch: str, remo
 
     \b
     eratos release patch
+    eratos release minor --dry-run        which version that would be
     """
     from .images import release
 
@@ -390,7 +412,12 @@ def release_repository(session: Session, part: arguments.Part, branch: str, remo
 @click.option("--type", "kinds", multiple=True, metavar="TYPE", help="only this type, such as deployment_info; may be repeated")
 @click.pass_obj
 def follow_events(session: Session, name: str, recent: bool, kinds: tuple[str, ...]) -> None:
-    """Follow what happens, until Ctrl-C. With --output json each event is a line of JSON."""
+    """Follow what happens, until Ctrl-C. With --output json each event is a line of JSON.
+
+    \b
+    eratos events /shop --recent
+    eratos events --type deployment_info --json | jq -r .plan.id
+    """
     from . import events
 
     after = str(session.client.overview()["earlier"]) if recent else ""
@@ -405,7 +432,12 @@ def follow_events(session: Session, name: str, recent: bool, kinds: tuple[str, .
 @eratos.command("doctor")
 @click.pass_obj
 def examine(session: Session) -> None:
-    """Look at every part from here: what is well, what is wrong, and what mends it. Ends with 1 where something is wrong."""
+    """Look at every part from here: what is well, what is wrong, and what mends it. Ends with 1 where something is wrong.
+
+    \b
+    eratos doctor
+    eratos doctor --url http://10.0.0.1:8080,http://10.0.0.2:8080   all schedulers
+    """
     from . import doctor
 
     found = list(doctor.examine(session.client, session.sleep))
@@ -423,7 +455,12 @@ def examine(session: Session) -> None:
 @click.option("--once", is_flag=True, help="look once; always so in a pipe, and with an --output other than table")
 @click.pass_obj
 def watch_instances(session: Session, app_id: str, by: arguments.Order, reverse: bool, every: float, once: bool) -> None:
-    """Watch instances with their requests a second, time to answer (ms), errors (5xx), CPU and memory, until Ctrl-C."""
+    """Watch instances with their requests a second, time to answer (ms), errors (5xx), CPU and memory, until Ctrl-C.
+
+    \b
+    eratos top /shop/cart --sort cpu
+    eratos top --once -o json | jq 'map(.requests_per_s) | add'
+    """
     from . import top
 
     out = session.out
@@ -441,7 +478,12 @@ def watch_instances(session: Session, app_id: str, by: arguments.Order, reverse:
 @eratos.command("info")
 @click.pass_obj
 def show_info(session: Session) -> None:
-    """Show what answers at the URL: name, version, leader."""
+    """Show what answers at the URL: name, version, leader.
+
+    \b
+    eratos info
+    eratos info -o json | jq -r .version
+    """
     info = session.client.info()
     session.out.result(info, views.pairs(info))
 
@@ -449,9 +491,9 @@ def show_info(session: Session) -> None:
 def run(argv: Sequence[str], session: Session | None = None) -> int:
     """Run the command and return its exit status, as ``eratos --help`` lists them."""
     arguments = _globals_first(argv)
-    for stream in ("stdout", "stderr"):
+    for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, stream) is None:  # closed, as by >&-
-            setattr(sys, stream, Path(os.devnull).open("w"))  # noqa: SIM115
+            setattr(sys, stream, Path(os.devnull).open(mode))  # noqa: SIM115
     out, stdout = session.out if session is not None else Output(), sys.stdout
     try:
         try:
@@ -499,6 +541,8 @@ def _globals_first(argv: Sequence[str]) -> list[str]:
             rest += [item, *items]
         elif item in _GLOBAL_FLAGS or item.startswith(tuple(f"{name}=" for name in _GLOBAL_VALUES)):
             front.append(item)
+        elif item.startswith("-o") and item[2:] in FORMS:  # -ojson, as of other commands
+            front += ["-o", item[2:]]
         elif item in _GLOBAL_VALUES:
             front += [item, *([value] if (value := next(items, None)) is not None else [])]
         else:

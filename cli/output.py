@@ -16,6 +16,8 @@ from .tasks import short
 #: ``wide``: as in a pipe, nothing cut off, folded or shortened. ``json``, ``yaml``: as the API gave it.
 Form = Literal["table", "wide", "json", "yaml"]
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
+#: Of terminals; red is left to errors. Each can be read on light and on dark ground.
+_COLOURS: Final = ("36", "33", "35", "32", "34", "1;36", "1;33", "1;35", "1;32", "1;34")
 
 
 class Output:
@@ -53,6 +55,10 @@ class Output:
         """Pass on what a task wrote, at once and as it is."""
         sys.stdout.write(text)
         sys.stdout.flush()
+
+    def told_apart(self, number: int, text: str) -> str:
+        """Return what names one of several things on a line, in a colour of its own where there are colours."""
+        return _styled(text, _COLOURS[number % len(_COLOURS)], sys.stdout)
 
     def task(self, task_id: str) -> str:
         """Return a task's id as it is shown here: short in a terminal. Commands take either."""

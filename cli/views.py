@@ -138,7 +138,7 @@ def agents(found: Json) -> Table:
     for agent in sorted(found["agents"], key=lambda agent: str(agent["host"])):
         used, free = agent.get("used") or {}, agent.get("free") or {}
         amounts = [_used(used.get(name, 0), free.get(name)) for name in ("cpus", "mem")]
-        place = "/".join(filter(None, (agent.get("region"), agent.get("zone"))))
+        place = agent.get("zone") or agent.get("region")  # a zone of a region is named with it
         rows.append((agent["host"], place, tasks[agent["id"]], *amounts, _of_agent(agent)))
     columns = (Column("HOST", "never"), Column("ZONE"), Column("TASKS"), Column("CPUS"), Column("MEM"), Column("NOTE", "fold"))
     return Table(columns, rows)
@@ -163,8 +163,19 @@ def _of_agent(agent: Json) -> str:
     return "; ".join(notes)
 
 
+def planned(found: Iterable[Json]) -> list[Table | str]:
+    """Return what would be done of each app, and what would refuse it unless it is forced."""
+    told = [plan["eratos"] for plan in found]
+    rows = [
+        (app_id, effect["starts"], effect["stops"], effect["keeps"]) for plan in told for app_id, effect in plan["apps"].items()
+    ]
+    held = [f"{app} is in deployment {by}: refused without --force" for plan in told for app, by in plan["lockedBy"].items()]
+    held += [f"{why}: refused without --force" for plan in told for why in (plan.get("heldBy") or {}).values()]
+    return [Table((Column("APP", "never"), Column("START"), Column("STOP"), Column("STAY")), rows), *held]
+
+
 def deployments(found: Iterable[Json]) -> Table:
-    rows = [(item["id"], age(item.get("version")), _progress(item), ", ".join(_affected(item))) for item in found]
+    rows = [(item["id"], age(item.get("version")), progress(item), ", ".join(_affected(item))) for item in found]
     return Table((Column("DEPLOYMENT", "never"), Column("AGE"), Column("STATE", "fold"), Column("APPS", "fold")), rows)
 
 
@@ -221,7 +232,7 @@ def _endpoints(instance: Json) -> list[Json]:
     return [endpoint for container in instance.get("containers") or () for endpoint in container.get("endpoints") or ()]
 
 
-def _progress(item: Json) -> str:
+def progress(item: Json) -> str:
     """Say how far a deployment is, or how it ended."""
     more = item.get("eratos") or {}
     if outcome := more.get("outcome"):
@@ -250,7 +261,7 @@ def deployment(found: Json) -> list[Table | str]:
     head = [
         ("deployment", found["id"]),
         ("version", found.get("version")),
-        ("state", _progress(found)),
+        ("state", progress(found)),
         *([("takes back", more["rollsBack"])] if more.get("rollsBack") else []),
         *([("cause", more["cause"])] if more.get("cause") else []),
         *([("fails", f"{_until(more['deadline'])} unless it comes further")] if more.get("deadline") else []),

@@ -29,23 +29,14 @@ CONNECT_S: Final = 3.0
 READ_S: Final = 10.0
 
 #: What Marathon has not, and older versions of eratos not all of.
-_OURS: Final = (
-    *(
-        "/v2/balancers",
-        "/v2/brake",
-        "/v2/drains",
-        "/v2/explain",
-        "/v2/logs",
-        "/v2/metrics/",
-        "/v2/moves",
-        "/v2/needs",
-        "/v2/overview",
-        "/v2/tunnels/",
-        "/v2/usage",
-        "/v2/whoami",
-    ),
-    "/v1/jobs",
+_OURS: Final = re.compile(
+    r"/v2/(balancers|brake|drains|explain|logs|metrics|moves|needs|overview|quotas|requests|tunnels|usage|volumes|whoami)\b"
+    r"|/v2/(tasks/[^/]+/logs|deployments/[^/]+/(pause|resume|promote)|apps/.+/explain)$"
+    r"|/v1/jobs\b"
 )
+
+#: What an address that there is not is answered with: by Marathon (MarathonExceptionMapper.scala), and by older eratos.
+_NO_ADDRESS: Final = re.compile(r"URI not found\b|(HTTP 404 |[A-Z]+ /\S+: )?Not Found$")
 
 #: Answers with 503 that say for certain that a change was not made: eratos' own, and Marathon's (LeaderProxyFilter.scala).
 _NOT_MADE: Final = re.compile(
@@ -306,10 +297,11 @@ def json_of(answer: requests.Response) -> Mapping[str, Any]:
 
 
 def _message(answer: requests.Response) -> str:
-    if said := json_of(answer).get("message"):
-        return str(said)
-    parts = urlsplit(answer.url)
-    if answer.status_code == 404 and parts.path.startswith(_OURS):
+    said, parts = str(json_of(answer).get("message") or ""), urlsplit(answer.url)
+    ours = answer.status_code == 404 and _OURS.match(parts.path)
+    if said and not (ours and _NO_ADDRESS.match(said)):
+        return said
+    if ours:
         here = without_password(f"{parts.scheme}://{parts.netloc}")
         return f"{here} has no {parts.path}, which is eratos' own: this is Marathon, or an older eratos"
     url, _, path = answer.url.partition("/v2/")

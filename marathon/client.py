@@ -35,12 +35,18 @@ class MarathonClient(Caller):
     def create_app(self, app: Mapping[str, Any]) -> Json:
         return self._object("POST", "/v2/apps", body=app)
 
-    def put_app(self, app_id: str, app: Mapping[str, Any], *, partial: bool = True, force: bool = False) -> Json:
-        """Create or change an app; with ``partial`` what is not given stays as it is."""
-        return self._object("PUT", _app(app_id), {"partialUpdate": partial, "force": force}, app)
+    def put_app(
+        self, app_id: str, app: Mapping[str, Any], *, partial: bool = True, force: bool = False, dry_run: bool = False
+    ) -> Json:
+        """Create or change an app; with ``partial`` what is not given stays as it is.
 
-    def put_apps(self, apps: list[Any], *, partial: bool = True, force: bool = False) -> Json:
-        return self._object("PUT", "/v2/apps", {"partialUpdate": partial, "force": force}, apps)
+        ``dry_run``, as elsewhere: change nothing, and return what would be done. Marathon has that of groups alone, and makes a
+        change of anything else all the same: :meth:`require_eratos` first.
+        """
+        return self._object("PUT", _app(app_id), {"partialUpdate": partial, "force": force} | _dry(dry_run), app)
+
+    def put_apps(self, apps: list[Any], *, partial: bool = True, force: bool = False, dry_run: bool = False) -> Json:
+        return self._object("PUT", "/v2/apps", {"partialUpdate": partial, "force": force} | _dry(dry_run), apps)
 
     def scale(self, app_id: str, instances: int, *, force: bool = False) -> Json:
         return self.put_app(app_id, {"instances": instances}, force=force)
@@ -76,9 +82,9 @@ class MarathonClient(Caller):
         """Create a pod, and return its definition with ``deploymentId``, as the API says that in a header."""
         return self._deployed("POST", "/v2/pods", force, pod)
 
-    def put_pod(self, pod_id: str, pod: Mapping[str, Any], *, force: bool = False) -> Json:
+    def put_pod(self, pod_id: str, pod: Mapping[str, Any], *, force: bool = False, dry_run: bool = False) -> Json:
         """Create or change a pod, which is always given whole; returns as :meth:`create_pod`."""
-        return self._deployed("PUT", _pod(pod_id), force, pod)
+        return self._deployed("PUT", _pod(pod_id), force, pod, dry_run=dry_run)
 
     def delete_pod(self, pod_id: str, *, force: bool = False) -> Json:
         """Delete a pod, and return the ``deploymentId``."""
@@ -129,8 +135,8 @@ class MarathonClient(Caller):
     def stop_run(self, job_id: str, run_id: str) -> None:
         self._call("POST", f"{_job(job_id)}/runs/{quote(run_id, safe='')}/actions/stop")
 
-    def _deployed(self, method: str, path: str, force: bool, body: Mapping[str, Any]) -> Json:
-        answer = self._ask(method, path, {"force": force}, body)
+    def _deployed(self, method: str, path: str, force: bool, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
+        answer = self._ask(method, path, {"force": force} | _dry(dry_run), body)
         deployment_id = answer.headers.get(_DEPLOYMENT_ID)
         return dict(json_of(answer)) | ({"deploymentId": deployment_id} if deployment_id else {})
 
@@ -176,8 +182,8 @@ class MarathonClient(Caller):
     def group(self, group_id: str = "/") -> Json:
         return self._object("GET", _group(group_id))
 
-    def put_group(self, group: Mapping[str, Any], *, force: bool = False) -> Json:
-        return self._object("PUT", "/v2/groups", {"force": force}, group)
+    def put_group(self, group: Mapping[str, Any], *, force: bool = False, dry_run: bool = False) -> Json:
+        return self._object("PUT", "/v2/groups", {"force": force} | _dry(dry_run), group)
 
     def delete_group(self, group_id: str, *, force: bool = False) -> Json:
         return self._object("DELETE", _group(group_id), {"force": force})
@@ -292,6 +298,12 @@ class MarathonClient(Caller):
     def release_brake(self) -> Json:
         return self._object("DELETE", "/v2/brake")
 
+    def require_eratos(self, what: str) -> None:
+        """Raise Refused unless eratos answers; ``what`` needs it."""
+        name = self.info().get("name")
+        if name != "eratos":
+            raise Refused(0, f"{what} needs eratos, and here answers {name or 'something without a name'}")
+
     def info(self) -> Json:
         return self._object("GET", "/v2/info")
 
@@ -338,6 +350,10 @@ class MarathonClient(Caller):
 
     def leader(self) -> str:
         return str(self._part("leader", "/v2/leader"))
+
+
+def _dry(dry_run: bool) -> dict[str, bool]:
+    return {"dryRun": True} if dry_run else {}
 
 
 def _app(app_id: str) -> str:

@@ -26,6 +26,10 @@ def drain(session: Session, host: str, deadline: int | None, wait_: bool, timeou
 
     It stays so until undrain; the same command waits again. Runs of jobs, and what has volumes there that do not follow
     (eratos.follow), stay until they end, or until --deadline.
+
+    \b
+    eratos agent drain agent2 --deadline 600
+    eratos agent drain agent2 --no-wait
     """
     patience = session.patience(wait_, timeout)
     found = until_taken(lambda: session.client.drain(host, deadline), patience)
@@ -39,7 +43,12 @@ def drain(session: Session, host: str, deadline: int | None, wait_: bool, timeou
 @_host
 @click.pass_obj
 def undrain(session: Session, host: str) -> None:
-    """Let a host that is drained take instances again."""
+    """Let a host that is drained take instances again.
+
+    \b
+    eratos agent undrain agent2
+    eratos agents                          which are drained, by whom and since when
+    """
     found = session.client.undrain(host)
     session.out.say(f"{host}: takes instances again")
     session.out.result(found)

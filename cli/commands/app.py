@@ -18,33 +18,72 @@ from ..session import Session, confirm_apps
 commands = click.Group()
 
 
-@commands.command("apply")
-@click.argument(
+_files = click.argument(
     "paths",
     nargs=-1,
     required=True,
     metavar="FILE...",
     help="JSON or YAML: an app, a pod, a list of apps or a group; - reads stdin",
 )
+
+
+@commands.command("apply")
+@_files
 @arguments.force
-@click.option("--dry-run", is_flag=True, help="only show what would change")
+@click.option("--dry-run", is_flag=True, help="only show what would change, as eratos app diff does")
 @click.option("--strict", is_flag=True, help="refuse files with fields that have no effect")
 @arguments.waits
 @click.pass_obj
 def apply_files(
     session: Session, paths: tuple[str, ...], force: bool, dry_run: bool, strict: bool, wait_: bool, timeout: float
 ) -> None:
-    """Create apps and pods, or change them into what the files say. A file without instances keeps their number."""
-    # All files are read before anything is sent: a typo in the last one must not leave half of the work done.
-    documents = [document for path in paths for document in files.load(path)]
+    """Create apps and pods, or change them into what the files say. A file without instances keeps their number.
+
+    \b
+    eratos app apply cart.yaml pay.json --wait
+    jq '.cpus = 0.5' cart.json | eratos app apply -
+    """
+    documents = _loaded(paths)
     if strict:
         for document in documents:
             with _named(document):
                 apply.check_strictly(document)
     if dry_run:
-        _show_plan(session, documents)
+        _show_changes(session, documents)
         return
     session.out.result(session.apply(documents, session.patience(wait_, timeout), force=force))
+
+
+def _loaded(paths: Sequence[str]) -> list[files.Document]:
+    """Read all files before anything is sent: a typo in the last one must not leave half of the work done."""
+    return [document for path in paths for document in files.load(path)]
+
+
+@commands.command("diff")
+@_files
+@click.pass_obj
+def diff_files(session: Session, paths: tuple[str, ...]) -> None:
+    """Show which fields of which apps applying files would change. Nothing is changed; with any Marathon.
+
+    \b
+    eratos app diff cart.yaml
+    eratos app diff *.json -o json
+    """
+    _show_changes(session, _loaded(paths))
+
+
+@commands.command("plan")
+@_files
+@click.pass_obj
+def plan_files(session: Session, paths: tuple[str, ...]) -> None:
+    """Show what applying files would do: how many instances would start, stop and stay, and what would hold that up.
+
+    \b
+    eratos app plan cart.yaml
+    eratos app plan shop-group.json -o json
+    """
+    found = apply.rehearse(session.client, _loaded(paths))
+    session.out.result(found, *views.planned(found))
 
 
 @contextlib.contextmanager
@@ -56,7 +95,7 @@ def _named(document: files.Document) -> Iterator[None]:
         raise Refused(422, f"{document.source}: Object is not valid", invalid.problems) from invalid
 
 
-def _show_plan(session: Session, documents: Sequence[files.Document]) -> None:
+def _show_changes(session: Session, documents: Sequence[files.Document]) -> None:
     changes: dict[str, list[str]] = {}
     for document in documents:
         with _named(document):
@@ -69,7 +108,12 @@ def _show_plan(session: Session, documents: Sequence[files.Document]) -> None:
 @click.option("--label", default="", help="only apps with it: key or key==value")
 @click.pass_obj
 def list_apps(session: Session, label: str) -> None:
-    """List apps."""
+    """List apps.
+
+    \b
+    eratos app list --label team==blue
+    eratos app list -q | xargs -n1 eratos app versions
+    """
     found = session.client.apps(**({"label": label} if label else {}))
     session.out.result(found, views.apps(found))
 
@@ -78,7 +122,12 @@ def list_apps(session: Session, label: str) -> None:
 @arguments.app_id
 @click.pass_obj
 def show_app(session: Session, app_id: str) -> None:
-    """Show an app, its tasks, and what its instances wait for."""
+    """Show an app, its tasks, and what its instances wait for.
+
+    \b
+    eratos app show /shop/cart
+    eratos app show /shop/cart -o yaml > cart.yaml   to be changed and applied
+    """
     shown = session.client.app(app_id)
     queue = [] if session.out.as_data else session.client.queue()
     rest = session.out.as_data or wait.at_rest(session.client, shown)
@@ -89,7 +138,12 @@ def show_app(session: Session, app_id: str) -> None:
 @arguments.app_id
 @click.pass_obj
 def explain_app(session: Session, app_id: str) -> None:
-    """Say why an app is not as it should be: what each instance waits for, and until when."""
+    """Say why an app is not as it should be: what each instance waits for, and until when.
+
+    \b
+    eratos app explain /shop/cart
+    eratos app explain /shop/cart -o json | jq '.reasons'
+    """
     found = session.client.explain(app_id)
     session.out.result(found, *views.explained(found))
 
@@ -98,7 +152,12 @@ def explain_app(session: Session, app_id: str) -> None:
 @click.argument("app_id", metavar="[APP]", default="", help="id of an app; default: all", shell_complete=arguments.complete_app)
 @click.pass_obj
 def show_needs(session: Session, app_id: str) -> None:
-    """Show who requires whom: all, or what an app requires and who requires it."""
+    """Show who requires whom: all, or what an app requires and who requires it.
+
+    \b
+    eratos app needs
+    eratos app needs /shop/pay
+    """
     needs = session.client.needs()
     if app_id:
         name = "/" + app_id.strip("/")
@@ -113,7 +172,12 @@ def show_needs(session: Session, app_id: str) -> None:
 @arguments.changes
 @click.pass_obj
 def scale_app(session: Session, app_id: str, instances: int, force: bool, wait_: bool, timeout: float) -> None:
-    """Set the number of an app's instances."""
+    """Set the number of an app's instances.
+
+    \b
+    eratos app scale /shop/cart 5 --wait
+    eratos app scale /shop/cart 0           stop it, and keep its definition
+    """
 
     def scale() -> Any:
         apply.required(session.client, app_id)
@@ -127,7 +191,12 @@ def scale_app(session: Session, app_id: str, instances: int, force: bool, wait_:
 @arguments.changes
 @click.pass_obj
 def restart_app(session: Session, app_id: str, force: bool, wait_: bool, timeout: float) -> None:
-    """Replace every instance of an app, step by step, by one of the same definition."""
+    """Replace every instance of an app, step by step, by one of the same definition.
+
+    \b
+    eratos app restart /shop/cart --wait
+    eratos app restart /shop/cart --force   though a deployment touches it
+    """
     restart = partial(session.client.restart, app_id, force=force)
     session.change(restart, app_id, "restarting", session.patience(wait_, timeout))
 
@@ -137,7 +206,12 @@ def restart_app(session: Session, app_id: str, force: bool, wait_: bool, timeout
 @arguments.timeout
 @click.pass_obj
 def wait_for_apps(session: Session, app_ids: tuple[str, ...], timeout: float) -> None:
-    """Wait until every instance of the apps runs and is healthy, as --wait does."""
+    """Wait until every instance of the apps runs and is healthy, as --wait does.
+
+    \b
+    eratos app wait /shop/cart /shop/pay
+    eratos app wait /shop/cart --timeout 60 || eratos app explain /shop/cart
+    """
     patience = session.patience(True, timeout)
     assert patience is not None
     found = wait.until_ready(session.client, app_ids, patience)
@@ -151,7 +225,12 @@ def wait_for_apps(session: Session, app_ids: tuple[str, ...], timeout: float) ->
 @arguments.yes
 @click.pass_obj
 def delete_app(session: Session, app_ids: tuple[str, ...], force: bool, wipe: bool, yes: bool) -> None:
-    """Delete apps, whatever a deployment does with them; their instances are drained and stopped. Persistent volumes stay."""
+    """Delete apps, whatever a deployment does with them; their instances are drained and stopped. Persistent volumes stay.
+
+    \b
+    eratos app delete /shop/cart
+    eratos app delete /test/db --wipe --yes    with its data
+    """
     if not yes:
         confirm_apps([str(session.client.app(app_id)["id"]) for app_id in app_ids])
     answers = []
@@ -165,7 +244,12 @@ def delete_app(session: Session, app_ids: tuple[str, ...], force: bool, wipe: bo
 @arguments.app_id
 @click.pass_obj
 def list_versions(session: Session, app_id: str) -> None:
-    """List the versions of an app that are kept, the present one first, and what each of them changed."""
+    """List the versions of an app that are kept, the present one first, and what each of them changed.
+
+    \b
+    eratos app versions /shop/cart
+    eratos app versions /shop/cart -o json
+    """
     names = session.client.versions(app_id)
     if session.out.as_data:
         session.out.result(names)
@@ -180,7 +264,12 @@ def list_versions(session: Session, app_id: str) -> None:
 @arguments.changes
 @click.pass_obj
 def roll_back_app(session: Session, app_id: str, version: str, force: bool, wait_: bool, timeout: float) -> None:
-    """Make an app what it was in a former version, the number of its instances included."""
+    """Make an app what it was in a former version, the number of its instances included.
+
+    \b
+    eratos app rollback /shop/cart --wait
+    eratos app rollback /shop/cart 2026-11-28T09:30:00.000Z
+    """
     wanted = version or _former(session.client, app_id)
     change = partial(session.client.put_version, app_id, wanted, force=force)
     session.change(change, app_id, f"back to version {wanted}", session.patience(wait_, timeout))
@@ -192,7 +281,12 @@ def roll_back_app(session: Session, app_id: str, version: str, force: bool, wait
 @arguments.changes
 @click.pass_obj
 def promote_app(session: Session, source: str, target: str, force: bool, wait_: bool, timeout: float) -> None:
-    """Have an app run what another one runs (image, cmd, args, fetch); all else of it stays as it is."""
+    """Have an app run what another one runs (image, cmd, args, fetch); all else of it stays as it is.
+
+    \b
+    eratos app promote /staging/shop /prod/shop --wait
+    eratos app promote /staging/shop /prod/shop -q
+    """
     change = partial(apply.promote, session.client, source, target, force=force)
     session.change(change, target, f"promoted from {source}", session.patience(wait_, timeout))
 

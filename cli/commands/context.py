@@ -28,7 +28,12 @@ _name = click.argument("name", metavar="NAME", shell_complete=arguments.complete
 @click.option("--replace", is_flag=True, help="also where there is one of that name")
 @click.pass_obj
 def add_context(out: Output, name: str, token: bool, user: str, replace: bool) -> None:
-    """Keep an API under a name: what --url, --token-file, --ca-file, --cert-file and their variables say. The first is in use."""
+    """Keep an API under a name: what --url, --token-file, --ca-file, --cert-file and their variables say. The first is in use.
+
+    \b
+    eratos context add lab --url http://10.0.0.1:8080,http://10.0.0.2:8080
+    eratos context add prod --url https://eratos.example:8443 --user alice
+    """
     given = arguments.connection_options(click.get_current_context())
     if given.context:
         raise Refused(0, "--context: add takes what --url and its like say; say the new one's name alone")
@@ -77,7 +82,12 @@ def _absolute(context: contexts.Context) -> contexts.Context:
 @commands.command("list")
 @click.pass_obj
 def list_contexts(out: Output) -> None:
-    """List the contexts, and which is in use."""
+    """List the contexts, and which is in use.
+
+    \b
+    eratos context list
+    eratos context list -q
+    """
     known = contexts.load()
     shown = [_shown(name, context, known.current) for name, context in sorted(known.by_name.items())]
     out.result(shown, views.contexts(shown))
@@ -87,7 +97,12 @@ def list_contexts(out: Output) -> None:
 @_name
 @click.pass_obj
 def use_context(out: Output, name: str) -> None:
-    """Use a context from now on, where neither options nor the environment say otherwise."""
+    """Use a context from now on, where neither options nor the environment say otherwise.
+
+    \b
+    eratos context use prod
+    eratos app list --context lab           another one, once
+    """
     contexts.save(contexts.load().using(name))
     out.say(f"{name} is in use")
     for variable in ("ERATOS_URL", "ERATOS_CONTEXT"):
@@ -99,7 +114,12 @@ def use_context(out: Output, name: str) -> None:
 @click.argument("name", metavar="[NAME]", default="", help="default: what counts here", shell_complete=arguments.complete_context)
 @click.pass_obj
 def show_context(out: Output, name: str) -> None:
-    """Show a context, or what counts here and now, and where each part of that is from. Secrets are not shown."""
+    """Show a context, or what counts here and now, and where each part of that is from. Secrets are not shown.
+
+    \b
+    eratos context show
+    eratos context show prod
+    """
     given = arguments.connection_options(click.get_current_context())
     if name and given.context:
         raise Refused(0, f"--context {given.context}, {name}: give one of them")
@@ -118,7 +138,12 @@ def show_context(out: Output, name: str) -> None:
 @arguments.yes
 @click.pass_obj
 def remove_context(out: Output, name: str, yes: bool) -> None:
-    """Forget a context, and the credentials kept with it."""
+    """Forget a context, and the credentials kept with it.
+
+    \b
+    eratos context remove lab
+    eratos context remove lab --yes
+    """
     known = contexts.load()
     known.get(name)
     if not yes:

@@ -19,7 +19,12 @@ commands = click.Group()
 @click.option("--strict", is_flag=True, help="fail for fields that have no effect as well")
 @click.pass_obj
 def check_files(session: Session, paths: tuple[str, ...], strict: bool) -> None:
-    """Say what becomes of each field of apps for Marathon: same, translated, not heeded or refused, and why. Asks no API."""
+    """Say what becomes of each field of apps for Marathon: same, translated, not heeded or refused, and why. Asks no API.
+
+    \b
+    eratos marathon check apps/ --strict
+    curl -s marathon:8080/v2/groups | eratos marathon check -
+    """
     from eratos.marathon.notes import Verdict
 
     results = list(migration.checked(list(paths)))
@@ -50,6 +55,10 @@ def import_apps(session: Session, source: str, group: str, start: bool, partly: 
     """Copy a running Marathon's apps, pods and groups, with no instances yet, and say what to do next. Nothing is changed there.
 
     MARATHON_CREDENTIALS (user:password) or MARATHON_TOKEN log in there. Apps that are here already are left as they are.
+
+    \b
+    eratos marathon import http://marathon:8080 --dry-run
+    eratos marathon import http://marathon:8080 --group /shop
     """
     login = Login(os.environ.get("MARATHON_TOKEN", ""), os.environ.get("MARATHON_CREDENTIALS", ""), source_ca_file)
     plan = migration.plan(MarathonClient(source, login=login, session=session.source), session.client, group, start=start)

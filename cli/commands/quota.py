@@ -16,7 +16,12 @@ _amount = click.IntRange(min=0)
 @commands.command("list")
 @click.pass_obj
 def list_quotas(session: Session) -> None:
-    """List all quotas, with how much of each is in use."""
+    """List all quotas, with how much of each is in use.
+
+    \b
+    eratos quota list
+    eratos quota list -o json
+    """
     found = session.client.quotas()
     session.out.result(found, views.quotas(found))
 
@@ -25,7 +30,12 @@ def list_quotas(session: Session) -> None:
 @_group
 @click.pass_obj
 def show_quota(session: Session, group_id: str) -> None:
-    """Show the quota of a group, and what each app in it uses."""
+    """Show the quota of a group, and what each app in it uses.
+
+    \b
+    eratos quota show /shop
+    eratos quota show /                     of all there is
+    """
     found = session.client.quota(group_id)
     session.out.result(found, *views.quota(found))
 
@@ -40,7 +50,12 @@ def show_quota(session: Session, group_id: str) -> None:
 def set_quota(
     session: Session, group_id: str, instances: int | None, cpus: float | None, mem: int | None, disk: int | None
 ) -> None:
-    """Set the quota of a group, or of / for all there is. What is left out is not bounded, whatever was before."""
+    """Set the quota of a group, or of / for all there is. What is left out is not bounded, whatever was before.
+
+    \b
+    eratos quota set /shop --instances 20 --mem 4096
+    eratos quota set / --cpus 32
+    """
     limits = {"instances": instances, "cpus": cpus, "mem": mem, "disk": disk}
     given = {kind: limit for kind, limit in limits.items() if limit is not None}
     if not given:
@@ -55,7 +70,12 @@ def set_quota(
 @_group
 @click.pass_obj
 def delete_quota(session: Session, group_id: str) -> None:
-    """Have a group bounded by its quota no longer; those around it go on to hold."""
+    """Have a group bounded by its quota no longer; those around it go on to hold.
+
+    \b
+    eratos quota delete /shop
+    eratos quota delete /                  the one of all there is
+    """
     found = session.client.delete_quota(group_id)
     session.out.say(f"{found['group']}: has no quota any more")
     session.out.result(found)

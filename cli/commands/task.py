@@ -16,7 +16,12 @@ commands = click.Group()
 @click.argument("app_id", required=False, metavar="[APP]", shell_complete=arguments.complete_app)
 @click.pass_obj
 def list_tasks(session: Session, app_id: str | None) -> None:
-    """List the tasks of an app, or of all."""
+    """List the tasks of an app, or of all.
+
+    \b
+    eratos task list /shop/cart
+    eratos task list -o wide               whole ids
+    """
     found = session.client.tasks(app_id)
     session.out.result(found, views.tasks(found, session.out))
 
@@ -27,7 +32,12 @@ def list_tasks(session: Session, app_id: str | None) -> None:
 @click.option("--wipe", is_flag=True, help="and destroy their persistent volumes, with all data in them")
 @click.pass_obj
 def kill_tasks(session: Session, task_ids: tuple[str, ...], scale: bool, wipe: bool) -> None:
-    """Kill tasks; each is replaced, unless --scale is given."""
+    """Kill tasks; each is replaced, unless --scale is given.
+
+    \b
+    eratos task kill shop_cart.6f1c0a52.1
+    eratos task kill shop_cart.6f1c0a52.1 --scale   and want one fewer
+    """
     if scale and wipe:
         raise click.UsageError("--scale and --wipe exclude each other, as in Marathon")
     answer = session.client.kill_tasks(tasks.whole(session.client, list(task_ids)), scale=scale, wipe=wipe)

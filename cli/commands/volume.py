@@ -13,7 +13,12 @@ commands = click.Group()
 @commands.command("list")
 @click.pass_obj
 def list_volumes(session: Session) -> None:
-    """List all persistent volumes, with their hosts and who uses them."""
+    """List all persistent volumes, with their hosts and who uses them.
+
+    \b
+    eratos volume list
+    eratos volume list -o json | jq -r '.[] | select(.use == "unused").id'
+    """
     found = session.client.volumes()
     session.out.result(found, views.volumes(found))
 
@@ -24,7 +29,12 @@ def list_volumes(session: Session) -> None:
 @arguments.yes
 @click.pass_obj
 def delete_volume(session: Session, volume_id: str, force: bool, yes: bool) -> None:
-    """Destroy a volume that nobody uses, with all data in it."""
+    """Destroy a volume that nobody uses, with all data in it.
+
+    \b
+    eratos volume delete VOLUME             as eratos volume list names it
+    eratos volume delete VOLUME --force     of a host that is gone for good
+    """
     if not yes:
         confirm(f"Destroy {volume_id} with all data in it?")
     found = session.client.delete_volume(volume_id, force=force)

@@ -7,9 +7,9 @@ import { instanceOf } from "./ids.ts";
 import { meaning } from "./jobs.ts";
 import { some, type Row } from "./model.ts";
 import { store } from "./store.ts";
-import type { ActiveRun, Deployment, Job, Plan } from "./types.ts";
+import type { ActiveRun, Deployment, Job, Move, Plan, Volume } from "./types.ts";
 import { confirm } from "./view/dialog.tsx";
-import { planned } from "./words.ts";
+import { mebibytes, planned } from "./words.ts";
 
 export function address(id: string): string {
   return `/v2/apps/${encodeURIComponent(id)}`;
@@ -89,7 +89,8 @@ export function remove(row: Row): void {
     meaning: <p>The definition with its versions is deleted, and {some(row.app.tasks.length, "instance")} are drained and stopped. Nothing is kept to bring it back from.</p>,
     verb: `Delete ${id}`,
     danger: true,
-    act: () => changed(id, "DELETE", pod ? podAddress(id) : address(id)),
+    forces: true,
+    act: (force) => changed(id, "DELETE", pod ? `${podAddress(id)}?force=${force}` : address(id)),
   });
 }
 
@@ -193,6 +194,35 @@ export function releaseBrake(reason: string): void {
   });
 }
 
+export function destroy(volume: Volume): void {
+  confirm({
+    title: `Destroy a volume of ${volume.appId}`,
+    meaning: (
+      <p>
+        {volume.id} ({volume.containerPath}, {mebibytes(volume.size)}) on {volume.host} is destroyed with all data in it. Nothing brings it back.
+      </p>
+    ),
+    verb: "Destroy it",
+    danger: true,
+    act: async () => {
+      const { body } = await call<Volume>("DELETE", `/v2/volumes/${encodeURIComponent(volume.id)}`);
+      return body.use === "deleting" ? `${body.id}: ${body.message}` : `${body.id} is gone.`;
+    },
+  });
+}
+
+export function stay(move: Move): void {
+  confirm({
+    title: `Cancel the move of ${move.app}`,
+    meaning: <p>Its instance stays on {move.from}, or starts there again with the data that it had when it was stopped. Copies are destroyed.</p>,
+    verb: "Cancel the move",
+    danger: true,
+    act: async () => {
+      await call("DELETE", `/v2/moves/${encodeURIComponent(move.app)}`);
+    },
+  });
+}
+
 const STEER: Record<string, [string, string]> = {
   pause: ["Pause", "No more instances of what is new are started, and no more of what was before are stopped, until it is resumed."],
   resume: ["Resume", "It goes on where it stopped."],
@@ -205,8 +235,9 @@ export function steer(deployment: Deployment, how: "pause" | "resume" | "promote
     title: `${verb} the deployment of ${deployment.affectedApps.slice(0, 3).join(", ")}`,
     meaning: <p>{meaning}</p>,
     verb,
-    act: async () => {
-      await call("POST", `/v2/deployments/${encodeURIComponent(deployment.id)}/${how}`);
+    forces: how === "promote",
+    act: async (force) => {
+      await call("POST", `/v2/deployments/${encodeURIComponent(deployment.id)}/${how}${force ? "?force=true" : ""}`);
       store.touch(...deployment.affectedApps);
     },
   });

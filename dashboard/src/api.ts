@@ -1,29 +1,9 @@
 /** Requests to the API, and who makes them. */
 
+import { Failure, failure } from "./failure.ts";
 import { backoff, Frames, type Frame } from "./stream.ts";
 
-export interface Detail {
-  path: string;
-  errors: string[];
-}
-
-/** An answer that is no success, or none at all (status 0). */
-export class Failure extends Error {
-  constructor(
-    readonly status: number,
-    message: string,
-    readonly details: Detail[] = [],
-    readonly deployments: string[] = [],
-  ) {
-    super(message);
-  }
-
-  /** The message with what is wrong where, for one line. */
-  get whole(): string {
-    const parts = this.details.map((detail) => `${detail.path}: ${detail.errors.join("; ")}`);
-    return parts.length ? `${this.message}: ${parts.join("; ")}` : this.message;
-  }
-}
+export { Failure, type Detail } from "./failure.ts";
 
 const KEPT = "eratos.authorization";
 let authorization = sessionStorage.getItem(KEPT) ?? "";
@@ -77,25 +57,28 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   };
 }
 
+/** A reading that got no answer is made once more after so long: a connection may have broken, and no event has it asked again. */
+const ONCE_MORE_MS = 500;
+
+async function twice<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof Failure) || error.status !== 0) throw error;
+    await new Promise((resolve) => setTimeout(resolve, ONCE_MORE_MS));
+    return read();
+  }
+}
+
 export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
-  return (await call<T>("GET", path, undefined, signal)).body;
+  return (await twice(() => call<T>("GET", path, undefined, signal))).body;
 }
 
 export async function getText(path: string): Promise<string> {
-  const answer = await ask(path, { headers: { Accept: "text/plain" } });
+  const answer = await twice(() => ask(path, { headers: { Accept: "text/plain" } }));
   const text = await answer.text();
   if (!answer.ok) throw failure(answer.status, text);
   return text;
-}
-
-export function failure(status: number, text: string): Failure {
-  try {
-    const found = JSON.parse(text) as { message?: string; details?: Detail[]; deployments?: { id: string }[] };
-    const deployments = (found.deployments ?? []).map((each) => each.id);
-    return new Failure(status, found.message ?? `the answer is ${status}`, found.details ?? [], deployments);
-  } catch {
-    return new Failure(status, `the answer is ${status}, and no JSON: is something else between here and the scheduler?`);
-  }
 }
 
 export interface Following {

@@ -16,7 +16,7 @@ export interface Notice {
 /** Of apps with the same trouble so many are named. */
 const NAMED_MOST = 6;
 
-export function notices(model: Model, deployments: Deployment[], balancers: Balancer[] | null): Notice[] {
+export function notices(model: Model, deployments: Deployment[], balancers: Balancer[] | null, consul: string | null): Notice[] {
   const found: Notice[] = [];
   if (!model.scheduler.connected)
     found.push({
@@ -35,7 +35,23 @@ export function notices(model: Model, deployments: Deployment[], balancers: Bala
       fix: "It releases itself once most of what was lost is back. Release it by hand if the loss is real.",
       brake: true,
     });
+  if (consul)
+    found.push({
+      key: "consul",
+      tone: "bad",
+      title: "Consul does not answer the scheduler",
+      text: consul,
+      fix: "Look whether Consul's agent runs where --consul says. Balancers go on with what they know; instances that start are not seen by them before it is back.",
+    });
   for (const agent of model.agents.values()) {
+    if (agent.sweep)
+      found.push({
+        key: `sweep ${agent.id}`,
+        tone: "warn",
+        title: `An executor died on ${agent.host}, and may have left something there`,
+        text: agent.sweep.message,
+        fix: "Nothing is to be done: an executor that starts there removes it.",
+      });
     if (agent.leftAlone)
       found.push({
         key: `alone ${agent.id}`,
@@ -85,7 +101,7 @@ export function notices(model: Model, deployments: Deployment[], balancers: Bala
   const rows = [...model.rows.values()].sort((a, b) => (a.app.id < b.app.id ? -1 : 1));
   add(found, "bad", rows.filter((row) => row.standing === "bad"), fixOf);
   add(found, "warn", rows.filter((row) => row.standing === "waits"), fixOf);
-  return found;
+  return [...found.filter(({ tone }) => tone === "bad"), ...found.filter(({ tone }) => tone === "warn")];
 }
 
 function add(found: Notice[], tone: "bad" | "warn", rows: Row[], fix: (row: Row) => string): void {

@@ -2,7 +2,7 @@
 
 import { isMap, isSeq, LineCounter, parseDocument, stringify, type Document, type Node } from "yaml";
 
-import type { Detail } from "./api.ts";
+import type { Detail } from "./failure.ts";
 
 export interface Complaint {
   /** From 1. */
@@ -24,7 +24,15 @@ export function read(text: string): Read {
     text: error.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, ""),
   }));
   if (complaints.length) return { value: null, complaints };
-  const value: unknown = document.toJS({ maxAliasCount: 100 });
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    // Of an alias without its anchor, or of too many of them, the library says no line.
+    const alias = /: (\S+)$/.exec(String(error))?.[1];
+    const at = alias ? text.split("\n").findIndex((line) => line.includes(`*${alias}`)) : -1;
+    return { value: null, complaints: [{ line: Math.max(1, at + 1), text: (error as Error).message }] };
+  }
   if (value === null || typeof value !== "object" || Array.isArray(value))
     return { value: null, complaints: [{ line: 1, text: "this must be one app: an object with an id" }] };
   return { value, complaints: [] };

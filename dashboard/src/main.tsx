@@ -20,12 +20,14 @@ import { NeedsPage } from "./view/needs.tsx";
 import { link } from "./view/parts.tsx";
 import { PodsPage } from "./view/pods.tsx";
 import { TimelinePage } from "./view/timeline.tsx";
+import { VolumesPage } from "./view/volumes.tsx";
 
 const PAGES: [string, string, string][] = [
   ["cluster", "Cluster", "g c"],
   ["apps", "Apps", "g a"],
   ["pods", "Pods", "g p"],
   ["jobs", "Jobs", "g j"],
+  ["volumes", "Volumes", "g v"],
   ["needs", "Needs", "g n"],
   ["deployments", "Deployments", "g d"],
   ["timeline", "Timeline", "g t"],
@@ -140,6 +142,8 @@ function page({ page, values }: Place, loading: boolean): JSX.Element {
       return <JobsPage values={values} set={(found) => set("jobs", found)} />;
     case "job":
       return <JobPage id={values.get("id") ?? ""} />;
+    case "volumes":
+      return <VolumesPage values={values} set={(found) => set("volumes", found)} />;
     case "needs":
       return <NeedsPage values={values} set={(found) => set("needs", found)} />;
     case "deployments":
@@ -193,6 +197,7 @@ const PATHS: Record<string, string> = {
   apps: "M3 5h14M3 10h14M3 15h9",
   pods: "M10 2.5 16.5 6v8L10 17.5 3.5 14V6zM3.5 6 10 9.5 16.5 6M10 9.5v8",
   jobs: "M4 4.5h12v12H4zM4 8.5h12M7.5 2.5v4M12.5 2.5v4M7.5 12.5l2 2 3.5-3.5",
+  volumes: "M3.5 5.5c0-4 13-4 13 0s-13 4-13 0M3.5 5.5v9c0 4 13 4 13 0v-9M3.5 10c0 4 13 4 13 0",
   needs: "M2.5 7.5h5v5h-5zM12.5 3h5v5h-5zM12.5 12h5v5h-5zM7.5 9l5-3M7.5 11l5 3",
   deployments: "M10 17V4M5 9l5-5 5 5M4 17h12",
   timeline: "M10 3a7 7 0 1 1-7 7M10 6v4l3 2",

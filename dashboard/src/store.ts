@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Failure, follow, get, signedIn, signIn, type Following } from "./api.ts";
 import { heed, Part, renew, retry } from "./live.ts";
 import { appsOf, Model, numberOf } from "./model.ts";
-import type { Balancer, Caller, Deployment, ErrorBudget, Happening, Overview, TaskUsage } from "./types.ts";
+import type { Autoscaling, Balancer, Caller, Deployment, ErrorBudget, Happening, Overview, TaskUsage } from "./types.ts";
 import { told, type Line } from "./words.ts";
 
 /** All that the timeline tells of, and our own that say what to look at anew. */
@@ -31,6 +31,8 @@ const KINDS = [
   "deployment_changed_event",
   "job_changed_event",
   "quota_changed_event",
+  "volume_changed_event",
+  "autoscale_event",
   "events_lost_event",
 ];
 const EVENTS = `/v2/events?${KINDS.map((kind) => `event_type=${kind}`).join("&")}`;
@@ -311,6 +313,10 @@ class Figures {
   balancers: Balancer[] | null = null;
   /** By app that has one. */
   budgets: Record<string, ErrorBudget> = {};
+  /** Why Consul does not answer the scheduler; empty: it does, null: that is not ours to know. */
+  consul: string | null = null;
+  /** By app that is autoscaled. */
+  autoscaling: Record<string, Autoscaling> = {};
   samples: Sample[] = [];
   error = "";
   #readers = new Set<() => void>();
@@ -321,8 +327,10 @@ class Figures {
     this.#readers.add(listener);
     this.#following ??= follow("/v2/balancers", "", {
       frame: ({ data }) => {
-        const found = JSON.parse(data) as { balancers: Balancer[]; errorBudgets?: Record<string, ErrorBudget> };
+        const found = JSON.parse(data) as { balancers: Balancer[]; errorBudgets?: Record<string, ErrorBudget>; autoscaling?: Record<string, Autoscaling>; consul?: { trouble: string } };
         this.budgets = found.errorBudgets ?? {};
+        this.autoscaling = found.autoscaling ?? {};
+        this.consul = found.consul?.trouble ?? null;
         this.#take(found.balancers);
       },
       state: (live, reason) => {

@@ -64,6 +64,8 @@ export interface Agent {
   leftAlone?: { until: string; startsFailedOf: string[] };
   maintenance?: { begin: string };
   drain?: { since: string; by: string; deadline?: string };
+  /** A dead executor may have left containers and services there. */
+  sweep?: { since: string; launches: number; message: string };
 }
 
 export interface Brake {
@@ -189,6 +191,55 @@ export interface ErrorBudget {
   spent: boolean;
   missing: string;
   until: string | null;
+}
+
+/** How an app is autoscaled, of GET /v2/balancers. */
+export interface Autoscaling {
+  mode: "act" | "advise";
+  min: number;
+  max: number;
+  instances: number;
+  wanted: number;
+  /** By what the definition calls it: all of it, null: nothing is known; and how much there is to be of each instance. */
+  measured: Record<string, { value: number | null; target: number }>;
+  /** What is not measured, so that nothing is scaled down. */
+  missing: string;
+  message: string;
+  until: string | null;
+  last: { at: string; from: number; to: number; message: string; made: boolean } | null;
+}
+
+/** One persistent volume: GET /v2/volumes. */
+export interface Volume {
+  id: string;
+  appId: string;
+  containerPath: string;
+  /** MiB */
+  size: number;
+  host: string;
+  /** Its host is. */
+  away: boolean;
+  use: "used" | "waiting" | "unused" | "left" | "copying" | "deleting" | "destroyed";
+  taskId: string | null;
+  instanceId: string | null;
+  createdAt: string;
+  unusedSince: string | null;
+  copyOf: string | null;
+  message: string;
+}
+
+/** An instance that is moved with its volumes: GET /v2/moves. */
+export interface Move {
+  app: string;
+  instance: string | null;
+  from: string;
+  /** null: whichever host has room. */
+  to: string | null;
+  wipe: boolean;
+  phase: string;
+  since: string;
+  volumes: string[];
+  message: string;
 }
 
 /** One instance of GET /v2/usage; null: not known. */

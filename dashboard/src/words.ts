@@ -114,6 +114,10 @@ export function told(event: Happening, id: string, apps: string[]): Line | null 
       return line("good", `A deployment of ${many} is done`, text("id"));
     case "deployment_failed":
       return line("bad", `A deployment of ${many} ended early`, text("reason"));
+    case "autoscale_event": {
+      const [from, to] = [Number(event.from), Number(event.to)];
+      return event.made ? line("plain", `${text("appId")} was scaled from ${from} to ${to} by its load`, text("reason")) : line("plain", `${text("appId")} would be scaled from ${from} to ${to} by its load`, text("reason"));
+    }
     case "app_terminated_event":
       return line("plain", `${text("appId")} is gone`);
     case "unknown_instance_terminated_event":

@@ -172,7 +172,7 @@ test("what is not well comes with what to do, and no list without end", () => {
   const model = new Model();
   const apps = Array.from({ length: 20 }, (_, index) => app(`/a${index}`, ["unhealthy"]));
   model.replace({ ...overview(apps), brake: { engaged: true, since: "", reason: "3 of 9 hosts were lost", lost: [], unknownTasks: [] } });
-  const found = notices(model, [], [{ name: "b1", trouble: "its companion does not answer", services: [] }]);
+  const found = notices(model, [], [{ name: "b1", trouble: "its companion does not answer", services: [] }], "");
   assert.deepEqual(found.slice(0, 2).map((notice) => notice.key), ["brake", "balancer b1"]);
   assert.equal(found.length, 2 + 6 + 1);
   assert.ok(found.every((notice) => notice.fix && notice.text));
@@ -182,7 +182,7 @@ test("a drained host says who drained it, until when, and how to give it back", 
   const model = new Model();
   const drain = { since: "2026-01-01T00:00:00.000Z", by: "ann", deadline: "2026-01-01T01:00:00.000Z" };
   model.replace({ ...overview([]), agents: [{ ...agent("a1"), drain }] });
-  const [found, ...others] = notices(model, [], []);
+  const [found, ...others] = notices(model, [], [], "");
   assert.equal(others.length, 0);
   assert.match(found!.title, /is drained since .* by ann$/);
   assert.match(found!.text, /what is left is stopped at /);

@@ -5,7 +5,8 @@ in :data:`PERIOD_S` however many want to. A stream (``Accept: text/event-stream`
 :data:`PERIOD_S`: HAProxy's figures change all the time.
 
 ``app``, once or several times, gives the services of those apps alone, and what balancers do not serve of them yet
-(:mod:`rotation`). How the error budgets of apps stand by what balancers count is told where there are any.
+(:mod:`rotation`). How the error budgets of apps stand by what balancers count is told where there are any, and how apps are
+autoscaled by what is measured.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 
 from eratos.scheduler.core.state import State
 
-from . import budgets, companions, rotation
+from . import autoscaling, budgets, companions, rotation
 from .accept import JSON, preferred
 from .answers import Json
 from .caller import Caller, RoleRoute, Viewer
@@ -70,8 +71,10 @@ async def _shown(ctx: Context, asked: _Asked, caller: Caller, app_ids: Sequence[
         return (everything or (owner is not None and caller.sees(owner))) and (not app_ids or owner in app_ids)
 
     shown: Document = {"balancers": [_balancer(balancer, status, owners, may) for balancer, status in found]}
-    kept = await run_in_threadpool(ctx.controller.read, lambda state: _budgets(state, caller, app_ids))
-    shown |= {"errorBudgets": kept} if kept else {}
+    if everything:
+        shown["consul"] = {"trouble": ctx.controller.consul_trouble()}
+    now = ctx.clock()
+    shown |= await run_in_threadpool(ctx.controller.read, lambda state: _measured(state, caller, app_ids, now))
     if app_ids:
         seen = [app_id for app_id in app_ids if caller.sees(app_id)]
         # After the balancers: what became ready meanwhile is said to be missing, rather than missing and not said.
@@ -83,9 +86,15 @@ async def _shown(ctx: Context, asked: _Asked, caller: Caller, app_ids: Sequence[
     return shown
 
 
-def _budgets(state: State, caller: Caller, app_ids: Sequence[str]) -> Document:
-    apps = (app for app in state.apps.values() if app.error_budget is not None and (not app_ids or app.id in app_ids))
-    return {app.id: budgets.shown(state, app) for app in apps if caller.sees(app.id)}
+def _measured(state: State, caller: Caller, app_ids: Sequence[str], now: float) -> Document:
+    """Return what follows of what is measured, by app; nothing of which no app has any."""
+    asked = [app for app in state.apps.values() if app.error_budget is not None or app.autoscale is not None]
+    apps = [app for app in asked if (not app_ids or app.id in app_ids) and caller.sees(app.id)]
+    found = {
+        "errorBudgets": {app.id: budgets.shown(state, app) for app in apps if app.error_budget is not None},
+        "autoscaling": {app.id: autoscaling.shown(state, app, now) for app in apps if app.autoscale is not None},
+    }
+    return {name: of_apps for name, of_apps in found.items() if of_apps}
 
 
 def _balancer(balancer: Balancer, status: Document | str, owners: Mapping[str, str], may: Callable[[str], bool]) -> Document:

@@ -27,6 +27,8 @@ Json = dict[str, Any]
 
 #: Instances named for each reason; the others are counted.
 NAMED_MOST = 10
+#: Why an instance waits that nobody has looked at yet.
+NEW = "New"
 #: Hosts without an instance that are named, where each is to have one, and ordinals without a ready one; others are counted.
 HOSTS_MOST = 100
 #: Of what executors say of slow starts and stops.
@@ -141,7 +143,7 @@ def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
         kind = launches.waiting if launches is not None else None
         until = launches.delayed_until if launches is not None and kind is Waiting.BACK_OFF else None
         reason = _reason(
-            kind.value if kind else "New",
+            kind.value if kind else NEW,
             queue.why(state.launches.get(app.id) or Launches(), queue.halt(state), now),
             waiting,
             until,

@@ -48,6 +48,8 @@ HANDED_ON: Final = "eratos.handed_on"
 FOR: Final = "eratos-for"
 TOKEN: Final = "eratos-scheduler-token"
 
+#: A reader of a stream is asked again who it is with the first news after so long, in seconds.
+AGAIN_S: Final = 10.0
 _ADDRESSES_MOST = 10_000
 #: Apps that a line of the log names.
 _NAMED_MOST = 20
@@ -92,7 +94,7 @@ class Gate:
             await refusal(scope, receive, send)
             return
         if not _changes(scope):  # a tunnel writes its own lines
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._while_known(headers, caller, send))
             return
         status, deployment = 500, None
 
@@ -140,6 +142,30 @@ class Gate:
         except TooManyGuesses as failure:
             return _wait(str(failure), failure.wait_s)
         return None
+
+    def _while_known(self, headers: Headers, caller: Caller, send: Send) -> Send:
+        """Have a stream end once who reads it is known no more, as with a token that was withdrawn, or has other roles."""
+        authenticator, asked, over = self._access.authenticator, self._clock(), False
+        if authenticator is None or caller.identity is STRANGER:
+            return send
+
+        async def send_while_known(message: Message) -> None:
+            nonlocal asked, over
+            if over:
+                return  # nobody hears it; the server tells the route so
+            if message.get("more_body") and self._clock() - asked >= AGAIN_S:
+                asked = self._clock()
+                try:
+                    over = await self._identify(authenticator, headers.get("authorization"), caller.address) != caller.identity
+                except WrongCredentials:
+                    over = True
+                except TooManyGuesses:
+                    pass  # somebody else's at this address: that is no reason
+                if over:
+                    message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await send(message)
+
+        return send_while_known
 
     async def _identify(self, authenticator: Authenticator, header: str | None, address: str) -> Identity:
         known = authenticator.known(header)

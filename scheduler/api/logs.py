@@ -5,6 +5,7 @@ Not Marathon's: there a log is a file in the sandbox, and only Mesos' own pages 
 reader is a coroutine: a thousand slow ones hold up nobody.
 
 ``GET /v2/logs`` reads several tasks and both streams over one connection, as server-sent events: a browser has six for a server.
+Of pods both read ``container``, or the first one where none is named.
 """
 
 from __future__ import annotations
@@ -77,9 +78,7 @@ def router(ctx: Context) -> APIRouter:
             raise ApiError(404, f"Task '{task_id}' does not exist, or it ended and another one came after it")
         caller.require(Role.VIEW, (task.app_id,))
         query = request.scope["query_string"].decode("latin-1")
-        if task.containers and not container:
-            query += f"&container={quote(task.containers[0])}"  # of a pod of which nobody named another
-        return await _read(task, ctx, query)
+        return await _read(task, ctx, query if container else query + _first(task))
 
     @routes.get("/logs")
     async def follow_logs(
@@ -87,6 +86,7 @@ def router(ctx: Context) -> APIRouter:
         task: Annotated[list[str], Query()] = [],  # noqa: B006
         tail: Annotated[list[int], Query()] = [],  # noqa: B006
         follow: bool = False,
+        container: str = "",
     ) -> Response:
         if not 0 < len(task) <= TASKS_MOST:
             raise invalid("/task", f"is given {len(task)} times: give 1 to {TASKS_MOST} ids of tasks")
@@ -99,7 +99,7 @@ def router(ctx: Context) -> APIRouter:
         caller.require(Role.VIEW, {each.app_id for each in found if each is not None})
         tails = tail * len(task) if len(tail) == 1 else tail or [TAIL] * len(task)
         wanted = [
-            _Source(task_id, each, stream, count)
+            _Source(task_id, each, stream, count, container)
             for task_id, each, count in zip(task, found, tails, strict=True)
             for stream in STREAMS
         ]
@@ -116,6 +116,7 @@ class _Source:
     task: _Task | None
     stream: str
     tail: int
+    container: str  #: of a pod; empty: its first
 
 
 async def _together(ctx: Context, sources: Sequence[_Source], *, follow: bool) -> AsyncIterator[bytes]:
@@ -149,6 +150,7 @@ async def _into(lines: asyncio.Queue[bytes | None], ctx: Context, source: _Sourc
         if source.task is None:
             raise ApiError(404, "it does not exist, or it ended and another one came after it")
         query = f"stream={source.stream}&tail={source.tail}&follow={'true' if follow else 'false'}"
+        query += f"&container={quote(source.container)}" if source.container else _first(source.task)
         answer = await _read(source.task, ctx, query)
         rest = b""
         async with aclosing(answer.body_iterator) as pieces:  # type: ignore[type-var]
@@ -214,6 +216,11 @@ def _of_run(state: State, task_id: str) -> _Task | None:
 def _containers(state: State, app_id: str) -> tuple[str, ...]:
     pod = state.apps.get(app_id)
     return tuple(container.name for container in pod.spec.containers) if isinstance(pod, Pod) else ()
+
+
+def _first(task: _Task) -> str:
+    """Return what a query says of a pod of which nobody named a container; nothing of an app."""
+    return f"&container={quote(task.containers[0])}" if task.containers else ""
 
 
 async def _read(task: _Task, ctx: Context, query: str) -> StreamingResponse:

@@ -20,7 +20,7 @@ from eratos.scheduler.core.error_budget import Ledger
 from eratos.scheduler.core.refusals import Unavailable
 from eratos.scheduler.core.state import Outcome, State
 
-from . import autoscaling
+from . import autoscaling, explain
 from .accept import JSON, TEXT, preferred
 from .caller import VIEWERS_OF_ALL, RoleRoute
 from .controller import Controller
@@ -47,6 +47,7 @@ class StateCollector(Collector):
             return
         try:
             totals, instances, apps = self._controller.read(lambda state: _count(state, self._clock()))
+            waiting = self._controller.read(_waiting)
             autoscaled = self._controller.read(lambda state: _autoscaled(state, self._clock()))
             budgets = self._controller.read(_budgets)
             histories = self._controller.read(lambda state: dict(state.histories))
@@ -64,6 +65,12 @@ class StateCollector(Collector):
             ready.add_metric([app_id], serving)
         yield wanted
         yield ready
+        waits = GaugeMetricFamily(
+            "eratos_app_instances_waiting", "Instances of an app that wait to be launched, by why", labels=["app", "reason"]
+        )
+        for (app_id, why), count in sorted(waiting.items()):
+            waits.add_metric([app_id, why], count)
+        yield waits
         yield from _of_autoscaling(autoscaled)
         yield from _of_budgets(budgets)
         ended = CounterMetricFamily(
@@ -130,6 +137,18 @@ def _count(state: State, now: float) -> _Counts:
     ready = {app.id: rollout.count(app, state.fleet(app.id).tally).ready for app in state.apps.values()}
     apps = {app.id: (per_host.wanted(state, app), ready[app.id]) for app in state.apps.values()}
     return totals, instances, apps
+
+
+def _waiting(state: State) -> Counter[tuple[str, str]]:
+    """Return how many instances wait, by app, or by the path of a job, and why."""
+    found: Counter[tuple[str, str]] = Counter()
+    for fleet_id in state.in_need:
+        launches, run = state.launches.get(fleet_id), state.runs.get(fleet_id)
+        why = launches.waiting.value if launches is not None and launches.waiting is not None else explain.NEW
+        count = len(state.fleet(fleet_id).waiting) + (launches.unmade if launches is not None else 0)
+        if count:
+            found[path_of(run.record.job_id) if run is not None else fleet_id, why] += count
+    return found
 
 
 def _autoscaled(state: State, now: float) -> dict[str, _Scaled]:

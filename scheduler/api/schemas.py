@@ -383,6 +383,9 @@ OVERVIEWS: Final[Mapping[str, Schema]] = {
         {
             "rotation": list_of(object_of({"app": STRING, "message": STRING, "awaited": _BOOLEAN})),
             "errorBudgets": map_of(_ERROR_BUDGET),
+            "autoscaling": map_of(_AUTOSCALE),
+            # For whoever may view everything.
+            "consul": object_of({"trouble": STRING}),
         },
     ),
     "ServedRequest": object_of(

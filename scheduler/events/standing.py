@@ -1,7 +1,7 @@
 """What changes without an event of Marathon's: told under types of our own, to readers that ask for these by name alone.
 
-An event of these says what to look at anew, not how it is: ``GET /v2/overview``, ``/v2/deployments``, ``/v1/jobs`` and
-``/v2/quotas`` say that. Pure.
+An event of these says what to look at anew, not how it is: ``GET /v2/overview``, ``/v2/deployments``, ``/v1/jobs``,
+``/v2/quotas``, ``/v2/volumes`` and ``/v2/moves`` say that. Pure.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from eratos.common import names
 from eratos.marathon.ids import parent
 from eratos.marathon.job import path_of
 from eratos.scheduler.core import actions
-from eratos.scheduler.core.records import HISTORIES, JOBS, QUOTAS, RUNS
+from eratos.scheduler.core.records import HISTORIES, JOBS, QUOTAS, RUNS, VOLUMES
 from eratos.scheduler.core.state import Scaling, State
 from eratos.scheduler.core.step import Decision
 
 from .event import Event, of_app
 
-#: The master, the brake, agents that come and go, hosts that are left alone, drained or in maintenance, what balancers leave out.
+#: The master, the brake, agents that come and go, hosts that are left alone, drained, swept or in maintenance.
 CLUSTER: Final = "cluster_changed_event"
 #: Why an app waits, that instances of it are being stopped, or that its error budget is spent or restored.
 APP: Final = "app_changed_event"
@@ -31,9 +31,11 @@ DEPLOYMENT: Final = "deployment_changed_event"
 JOB: Final = "job_changed_event"
 #: A quota was set, changed or lifted. It does not say whose: what is shown of quotas is asked for by role.
 QUOTA: Final = "quota_changed_event"
-OWN: Final = frozenset({CLUSTER, APP, DEPLOYMENT, AUTOSCALE, JOB, QUOTA})
+#: A persistent volume was made, changed hands, is to be moved or destroyed, or is gone. It does not say whose either.
+VOLUME: Final = "volume_changed_event"
+OWN: Final = frozenset({CLUSTER, APP, DEPLOYMENT, AUTOSCALE, JOB, QUOTA, VOLUME})
 #: Of no app, so everybody who asks for them hears them; they say nothing that is not for everybody.
-OF_NOBODY: Final = frozenset({CLUSTER, QUOTA})
+OF_NOBODY: Final = frozenset({CLUSTER, QUOTA, VOLUME})
 
 
 #: In the place of why an app waits.
@@ -78,6 +80,8 @@ class Standing:
             yield of_app(JOB, now, path, jobId=path[1:].replace("/", "."))
         if any(key.startswith(QUOTAS) for key in keys):
             yield Event(QUOTA, now, {})
+        if any(key.startswith(VOLUMES) for key in keys):
+            yield Event(VOLUME, now, {})
 
 
 def _look(state: State) -> _Seen:
@@ -85,7 +89,8 @@ def _look(state: State) -> _Seen:
     brake = state.brake
     cluster = (
         *(state.connected, state.master, state.not_subscribed, brake.engaged_at, len(state.agents), len(state.room)),
-        *(tuple(state.windows), tuple(state.drains.values()), tuple(trouble.until for trouble in state.troubles.values())),
+        *(tuple(state.windows), tuple(state.drains.values()), tuple(state.sweeps.values())),
+        tuple(trouble.until for trouble in state.troubles.values()),
     )
     deployments = {
         found.deployment_id: (found.record.paused, frozenset(found.reached), frozenset(found.held))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from support.builders import an_app
 from support.driven_browser import SHOWN_MS, a_page, serious_faults
 from support.played_fleet import CHECK, PlayedFleet, Served
@@ -29,6 +31,10 @@ PAGES = {
     "app with needs": "#/app?id=%2Fshop%2Ffront",
     "pods": "#/pods",
     "pod": "#/app?id=%2Fshop%2Fboth",
+    "app with volumes": "#/app?id=%2Fshop%2Fdb",
+    "app that is scaled": "#/app?id=%2Fshop%2Fscaled",
+    "logs of a pod": "#/logs?app=%2Fshop%2Fboth",
+    "volumes": "#/volumes",
     "jobs": "#/jobs",
     "job": "#/job?id=shop.backup",
     "needs": "#/needs",
@@ -44,10 +50,21 @@ SHOWN = {
     "app with needs": "As a picture",
     "pods": "2 containers: web, log",
     "pod": "As they run",
+    "app with volumes": "data, 10 MiB",
+    "app that is scaled": "Autoscaling: 1 to 4 instances",
+    "logs of a pod": "stderr only",
+    "volumes": "App, path",
     "jobs": "Europe/Berlin",
     "job": "Last result",
     "needs": "Who requires whom",
 }
+
+
+#: Cells of which nothing can be read, as others have left them no room.
+SQUEEZED = """() => [...document.querySelectorAll('.list [role=cell]:not(.dot), .list [role=columnheader]')]
+    .filter((cell) => cell.checkVisibility() && cell.textContent.trim() && cell.getBoundingClientRect().width < 30)
+    .filter((cell) => !cell.querySelector(':scope > .unseen:only-child'))
+    .map((cell) => cell.className + ': ' + cell.textContent)"""
 
 
 def live(page: Page) -> None:
@@ -80,6 +97,7 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(browser: Browser, fleet
         for width in (380, 768, 1280, 1920):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(SQUEEZED) == []
 
 
 def test_a_scale_up_arrives_without_a_question_in_between(page: Page, fleet: PlayedFleet, url: str) -> None:
@@ -193,6 +211,26 @@ def test_a_change_that_is_not_confirmed_is_not_made(page: Page, fleet: PlayedFle
     assert len(fleet.commands) == before + 1
 
 
+def test_nothing_is_confirmed_before_its_preview_is_there_which_is_its_own(page: Page, fleet: PlayedFleet, url: str) -> None:
+    waiting: list[Route] = []
+    page.route("**/*dryRun=true*", lambda route: waiting.append(route))
+    page.goto(f"{url}/#/app?id=%2Fshop%2Fpay")
+    dialog = page.get_by_role("dialog")
+    for wanted in ("5", "4"):
+        page.get_by_label("Instances wanted").fill(wanted)
+        page.get_by_role("button", name="Scale …").click()
+        expect(dialog.get_by_role("button", name=f"Scale to {wanted}")).to_be_disabled()
+        page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="Restart …").click()
+    expect(dialog.get_by_role("button", name="Restart")).to_be_enabled()
+    for route in waiting:
+        with page.expect_response("**/*dryRun=true*"):
+            route.continue_()
+    expect(dialog).to_contain_text("are replaced by new ones")
+    expect(dialog).not_to_contain_text("will be started")
+
+
 def test_a_deployment_is_paused_gone_on_with_and_rolled_back(page: Page, fleet: PlayedFleet, url: str) -> None:
     fleet.held.add("/shop/cart")
     changed = an_app("/shop/cart", 4, labels={"team": "red"}, healthChecks=CHECK)
@@ -227,13 +265,16 @@ def test_what_the_api_refuses_stands_beside_its_line(page: Page, fleet: PlayedFl
     editor = page.get_by_label("Definition, as YAML or JSON")
     editor.fill("id: /shop/new\ncmd: sleep 1\ncpus: 0.1\nhealthChecks:\n  - protocol: SMTP\n")
     expect(page.get_by_role("button", name=re.compile("^Line 5 protocol: "))).to_be_visible()
-    expect(page.get_by_role("button", name="Put …")).to_be_disabled()
+    expect(page.get_by_role("button", name="Create …")).to_be_disabled()
+    # An alias without its anchor is well-formed YAML, and no value.
+    editor.fill("id: /shop/new\ncontainer: *other\n")
+    expect(page.get_by_role("button", name=re.compile("^Line 2 "))).to_be_visible()
     editor.fill("id: /shop/new\ncmd: [")
     expect(page.get_by_role("button", name=re.compile("^Line "))).to_be_visible()
     editor.fill('{"id": "/shop/new", "cmd": "sleep 1", "cpus": 0.1, "mem": 32}')
     expect(page.get_by_text("The API takes this.")).to_be_visible()
-    page.get_by_role("button", name="Put …").click()
-    page.get_by_role("dialog").get_by_role("button", name="Put it").click()
+    page.get_by_role("button", name="Create …").click()
+    page.get_by_role("dialog").get_by_role("button", name="Create it").click()
     until(lambda: fleet.read(lambda state: "/shop/new" in state.apps), 10, "the app is there")
     expect(page.get_by_role("heading", name="/shop/new")).to_be_visible()
 
@@ -319,3 +360,49 @@ def test_an_app_shows_its_error_budget_as_it_is_spent_and_what_its_instances_tak
     expect(card).to_contain_text("Spent, and 50% beyond it")
     expect(card).to_contain_text("what is planned waits")
     assert serious_faults(page) == []
+
+
+def test_what_a_spent_error_budget_refuses_is_offered_with_force(page: Page, fleet: PlayedFleet, url: str) -> None:
+    budget = {"errorBudget": {"objective": 99, "window": "1h"}}
+    fleet.put(an_app("/shop/budget", 2, labels={"HAPROXY_0_VHOST": "shop.test"}, eratos=budget))
+    for requests, failed in ((0, 0), (1000, 100)):
+        figures = ServiceFigures("b1", service_name("/shop/budget"), requests, failed)
+        fleet.handle(FiguresSeen((), services=(figures,)))
+    version = fleet.read(lambda state: state.apps["/shop/budget"].version)
+    page.goto(f"{url}/#/app?id=%2Fshop%2Fbudget")
+    page.get_by_role("button", name="Restart …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Restart").click()
+    expect(dialog).to_contain_text("With force it is done although the error budget is spent")
+    assert fleet.read(lambda state: state.apps["/shop/budget"].version) == version
+    dialog.get_by_role("button", name="Restart with force").click()
+    until(lambda: fleet.read(lambda state: state.apps["/shop/budget"].version) != version, 10, "it is done all the same")
+
+
+def test_lines_that_were_read_are_not_asked_for_again_when_an_instance_comes_or_the_line_is_cut(
+    page: Page, fleet: PlayedFleet, url: str
+) -> None:
+    asked: list[list[str]] = []
+
+    def answer(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        asked.append(query["tail"])
+        if len(asked) == 3:  # the second one of these is refused once, as by a scheduler that stops
+            route.fulfill(status=503, json={"message": "the scheduler is being stopped"})
+            return
+        line = json.dumps({"task": query["task"][0], "stream": "stdout", "text": f"answer {len(asked)}"})
+        route.fulfill(status=200, content_type="text/event-stream", body=f"event: line\ndata: {line}\n\n")
+
+    page.route("**/v2/logs?*", answer)
+    page.goto(f"{url}/#/logs?app=%2Fshop%2Fpay")
+    expect(page.get_by_text("answer 1")).to_be_visible()
+    fleet.put(an_app("/shop/pay", 3))
+    expect(page.get_by_text("answer 2")).to_be_visible()
+    fleet.put(an_app("/shop/pay", 4))
+    expect(page.get_by_text("The connection was cut here")).to_be_visible()
+    expect(page.get_by_text("answer 4")).to_be_visible()
+    assert asked[0] == ["100", "100"]
+    assert sorted(asked[1]) == ["0", "0", "100"]
+    assert sorted(asked[3]) == ["0", "0", "0", "100"]  # nothing was read of the fourth yet
+    for number in (1, 2):
+        expect(page.get_by_text(f"answer {number}")).to_be_visible()

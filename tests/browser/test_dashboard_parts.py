@@ -6,17 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from support.builders import a_job, an_app
 from support.driven_browser import SHOWN_MS, a_page
 from support.played_fleet import CHECK, PlayedFleet, Served
-from support.played_parts import POD, a_pod, add_parts, end_run, run_of
+from support.played_parts import POD, a_pod, add_parts, end_run, run_of, with_a_volume
 from support.waiting import until
 
 from eratos.scheduler.access import credentials
 from eratos.scheduler.access.authenticator import Authenticator, CredentialsFile
 from eratos.scheduler.access.roles import Grant
-from eratos.scheduler.core.events import DeleteJob, DeleteQuota, PutJob, PutQuota
+from eratos.scheduler.core.events import DeleteApps, DeleteJob, DeleteQuota, MoveVolumes, PutJob, PutQuota
 from eratos.scheduler.core.records import QuotaRecord
 
 expect.set_options(timeout=SHOWN_MS)
@@ -241,3 +241,68 @@ def test_a_viewer_has_no_buttons_for_jobs_and_pods_and_sees_what_is_theirs(
             bank = {"jobs": "bank.books", "needs": "/bank/web"}.get(place)
             if bank:
                 expect(page.get_by_title(bank, exact=True)).to_have_count(0 if grant == "view:/shop" else 1)
+
+
+def test_volumes_are_shown_where_they_lie_as_they_move_and_are_destroyed_once_that_is_confirmed(
+    page: Page, fleet: PlayedFleet, url: str
+) -> None:
+    page.goto(f"{url}/#/volumes")
+    expect(page.get_by_text("There is no persistent volume")).to_be_visible()
+    live(page)
+    fleet.put(with_a_volume("/shop/db"))
+    row = page.get_by_role("row").filter(has=page.get_by_title("/shop/db", exact=True))
+    expect(row).to_contain_text("in use")
+    host = fleet.read(lambda state: next(iter(state.volumes.values())).hostname)
+    expect(row).to_contain_text(host)
+    expect(row.get_by_role("button")).to_have_count(0)
+
+    elsewhere = "agent6" if host != "agent6" else "agent5"
+    fleet.submit(MoveVolumes("/shop/db", hostname=elsewhere))
+    expect(row).to_contain_text("is moved")
+    expect(row).to_contain_text(f"to {elsewhere}")
+    row.get_by_role("link").click()
+    expect(card(page, "Volumes")).to_contain_text(f"runs on until {elsewhere} offers room")
+    card(page, "Volumes").get_by_role("link", name="As a list").click()
+    row.get_by_role("button", name="Cancel the move of /shop/db").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the move").click()
+    expect(row).to_contain_text("in use")
+    assert not fleet.read(lambda state: state.moves)
+
+    fleet.submit(DeleteApps(("/shop/db",), force=True))
+    fleet.settle()
+    expect(row).to_contain_text("unused")
+    row.get_by_role("button", name="Destroy ").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("with all data in it")
+    before = len(fleet.commands)
+    dialog.get_by_role("button", name="Destroy it").click()
+    expect(row).to_contain_text("to be destroyed")
+    assert len(fleet.commands) == before + 1
+
+
+def test_consul_that_does_not_answer_is_said_on_the_cluster_page(page: Page, fleet: PlayedFleet, url: str) -> None:
+    page.goto(f"{url}/#/cluster")
+    parts = page.locator(".parts")
+    expect(parts).to_contain_text("Consul answers")
+    fleet.deaf = "connection refused"
+    expect(parts).to_contain_text("Consul does not answer")
+    expect(page.get_by_role("listitem").filter(has_text="Consul does not answer the scheduler")).to_contain_text(
+        "connection refused"
+    )
+
+
+def test_a_reading_whose_connection_broke_is_made_once_more(page: Page, fleet: PlayedFleet, url: str) -> None:
+    fleet.put(a_pod(1))
+    broken: list[str] = []
+
+    def break_once(route: Route) -> None:
+        if broken:
+            route.continue_()
+        else:
+            broken.append(route.request.url)
+            route.abort("connectionreset")
+
+    page.route("**/*::status", break_once)
+    page.goto(f"{url}/#/app?id=%2Fshop%2Fboth")
+    expect(page.get_by_text("As they run")).to_be_visible()
+    assert len(broken) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eratos.marathon import pod_definition
+from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 from eratos.scheduler.core.events import PutJob, PutQuota, StartRun
 from eratos.scheduler.core.records import QuotaRecord
@@ -29,6 +30,12 @@ def a_pod(instances: int = 2, **fields: Any) -> Pod:
     return pod_definition.parse({**made, "scaling": {"kind": "fixed", "instances": instances}})
 
 
+def with_a_volume(app_id: str, **fields: Any) -> App:
+    """Return an app of one instance with a persistent volume."""
+    data = {"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}
+    return an_app(app_id, 1, container={"type": "DOCKER", "docker": {"image": "shop/db:1"}, "volumes": [data]}, **fields)
+
+
 def run_of(fleet: PlayedFleet, job: str, ends: str = "", message: str = "") -> str:
     """Start a run of a job, have its task run and, if ``ends`` is a state, end so; return the run's id."""
     run = fleet.submit(StartRun(job)).version
@@ -51,6 +58,8 @@ def add_parts(fleet: PlayedFleet, text: str = "") -> None:
     fleet.put(a_pod(environment={"WORD": text}))
     requires = {"pay": {"app": "/shop/pay", "atLeast": 9, "wait": False}, "limits": {"key": f"shop/{word[:400]}"}}
     fleet.put(an_app("/shop/front", 1, eratos={"requires": requires}))
+    policy = {"autoscale": {"min": 1, "max": 4, "target": {"cpu": 0.7}}}
+    fleet.put(with_a_volume("/shop/db"), an_app("/shop/scaled", 1, eratos=policy, env={"WORD": text}))
     job = a_job("shop.backup", {"cron": "0 3 * * *", "timezone": "Europe/Berlin"}, cmd=text or "backup")
     fleet.submit(PutJob(job.model_copy(update={"description": text}), create_only=True))
     run_of(fleet, "shop.backup", "FINISHED")

@@ -5,6 +5,7 @@ import { useState } from "preact/hooks";
 
 import { address, endDelay, goBack, goBackPod, kill, podAddress, remove, restart, scale } from "../actions.tsx";
 import { get } from "../api.ts";
+import { last, measured } from "../autoscaling.ts";
 import { diff, ordered } from "../diff.ts";
 import { toJson, toYaml } from "../document.ts";
 import { restarts, shortName, some, type Row } from "../model.ts";
@@ -16,6 +17,7 @@ import { Badge, Card, Clip, ConditionBadge, Empty, Health, link, LongList, Sente
 import { NeedsOf } from "./needs.tsx";
 import { Containers } from "./pods.tsx";
 import { TaskLog } from "./tasklog.tsx";
+import { VolumesOf } from "./volumes.tsx";
 
 export function AppPage({ id }: { id: string }): JSX.Element {
   const { model, connection, version } = useStore();
@@ -60,10 +62,12 @@ function Shown({ row }: { row: Row; version: number }): JSX.Element {
       )}
       <Charts app={app.id} />
       <Budget app={app.id} />
+      <Scaled app={app.id} />
       <Reasons row={row} acts={acts} />
       <Instances row={row} acts={acts} />
       {app.pod && !app.deleted && <Containers id={app.id} />}
       {app.lastFailure && <LastFailure row={row} />}
+      {!app.pod && <VolumesOf app={app.id} />}
       {!app.pod && <NeedsOf app={app.id} />}
       {!app.deleted && <Definition row={row} acts={acts} />}
     </>
@@ -205,6 +209,43 @@ function Budget({ app }: { app: string }): JSX.Element | null {
         {found.missing && (
           <p class="dim">
             Not all is known, and of that nothing is spent or earned: <Clip text={found.missing} most={300} />
+          </p>
+        )}
+      </div>
+    </Card>
+  );
+}
+
+function Scaled({ app }: { app: string }): JSX.Element | null {
+  const found = useFigures().autoscaling[app];
+  const now = useClock(10_000);
+  if (!found) return null;
+  const changed = last(found);
+  return (
+    <Card
+      title={
+        <>
+          Autoscaling: {found.min} to {some(found.max, "instance")}
+          {found.mode === "advise" && <span class="chip">advises, and changes nothing</span>}
+        </>
+      }
+    >
+      <div class="pad">
+        {measured(found).map((line) => (
+          <p key={line}>{line}</p>
+        ))}
+        <p>
+          <Clip text={found.message} most={600} />
+          {found.until && <span class="dim">, until {clock(found.until, now)}</span>}
+        </p>
+        {found.missing && (
+          <p class="warn-text">
+            Not all is measured, so nothing is scaled down: <Clip text={found.missing} most={300} />
+          </p>
+        )}
+        {changed && (
+          <p class="dim small">
+            {span(now.getTime() - Date.parse(found.last!.at))} ago: <Clip text={changed} most={600} />
           </p>
         )}
       </div>

@@ -19,7 +19,7 @@ export function ClusterPage(): JSX.Element {
   const figures = useFigures();
   const [chosen, choose] = useState("");
   const totals = model.totals();
-  const found = notices(model, deployments, figures.balancers);
+  const found = notices(model, deployments, figures.balancers, figures.consul);
   const agents = [...model.agents.values()];
   const room = agents.reduce(
     (sum, agent) => ({
@@ -86,12 +86,13 @@ function Figure({ label, value, of, note, bad, href }: { label: string; value: n
 /** The parts beside the agents: who leads, and the balancers. */
 function Parts(): JSX.Element {
   const { model, caller, leader } = useStore();
-  const { balancers } = useFigures();
+  const { balancers, consul } = useFigures();
   const ill = (balancers ?? []).filter((balancer) => balancer.trouble).length;
   return (
     <p class="parts">
       <Part name="Mesos master" good={model.scheduler.connected} text={model.scheduler.master ?? "none"} />
       <Part name="Leading scheduler" good={leader !== ""} text={leader || "none"} />
+      {consul !== null && <Part name="Consul" good={!consul} text={consul ? "does not answer" : "answers"} />}
       <Part
         name="Balancers in Consul"
         good={balancers === null || (balancers.length > 0 && ill === 0)}

@@ -14,7 +14,7 @@ export interface Question {
   verb: string;
   danger?: boolean;
   act: (force: boolean) => Promise<string | void>;
-  /** A locked app is changed all the same. */
+  /** It can be done with force where the API refuses it without: for a deployment under way, or for a spent error budget. */
   forces?: boolean;
 }
 
@@ -28,37 +28,56 @@ export function confirm(question: Question): void {
 export function Confirmations(): JSX.Element {
   const [question, setQuestion] = useState<Question | null>(null);
   const [meaning, setMeaning] = useState<ComponentChildren>(null);
+  /** Whether it is known what will happen: nothing is done before. */
+  const [known, setKnown] = useState(false);
   const [error, setError] = useState("");
-  const [locked, setLocked] = useState(false);
+  /** What was refused and can be forced. */
+  const [refused, setRefused] = useState<Failure | null>(null);
   const [busy, setBusy] = useState(false);
   const [said, setSaid] = useState("");
   const dialog = useRef<HTMLDialogElement>(null);
+  /** The question that is shown: answers to one before it are for nobody any more. */
+  const shown = useRef<Question | null>(null);
   useEffect(() => {
     ask = (asked) => {
+      shown.current = asked;
       setQuestion(asked);
       setError("");
-      setLocked(false);
+      setRefused(null);
+      setBusy(false);
+      setKnown(false);
       setMeaning(<p class="dim">Looking what that means …</p>);
-      Promise.resolve(asked.meaning).then(setMeaning, (failure: unknown) => {
-        setMeaning(null);
-        setError(failure instanceof Failure ? failure.whole : String(failure));
-      });
+      Promise.resolve(asked.meaning).then(
+        (found) => {
+          if (shown.current !== asked) return;
+          setMeaning(found);
+          setKnown(true);
+        },
+        (failure: unknown) => {
+          if (shown.current !== asked) return;
+          setMeaning(null);
+          setError(failure instanceof Failure ? failure.whole : String(failure));
+        },
+      );
       dialog.current?.showModal();
     };
   }, []);
   const close = (): void => dialog.current?.close();
   const act = (): void => {
+    const asked = question!;
     setBusy(true);
-    question!.act(locked).then(
+    asked.act(refused !== null).then(
       (done) => {
-        setBusy(false);
         setSaid(done ?? "");
+        if (shown.current !== asked) return;
+        setBusy(false);
         close();
       },
       (failure: unknown) => {
-        setBusy(false);
         const found = failure instanceof Failure ? failure : new Failure(0, String(failure));
-        setLocked(found.status === 409 && question!.forces === true && found.deployments.length > 0);
+        if (shown.current !== asked) return setSaid(found.whole);
+        setBusy(false);
+        setRefused(asked.forces && found.yields ? found : null);
         setError(found.whole);
       },
     );
@@ -73,13 +92,13 @@ export function Confirmations(): JSX.Element {
               {meaning}
             </div>
             {error && <Sentence tone="bad">{error}</Sentence>}
-            {locked && <p>With force the change takes over from the deployment that is under way.</p>}
+            {refused && <p>{refused.deployments.length ? "With force the change takes over from the deployment that is under way." : "With force it is done although the error budget is spent."}</p>}
             <div class="buttons">
               <button type="button" onClick={close} autoFocus>
                 Leave it
               </button>
-              <button type="submit" class={question.danger || locked ? "danger" : "primary"} disabled={busy}>
-                {locked ? `${question.verb} with force` : question.verb}
+              <button type="submit" class={question.danger || refused ? "danger" : "primary"} disabled={busy || !known}>
+                {refused ? `${question.verb} with force` : question.verb}
               </button>
             </div>
           </form>

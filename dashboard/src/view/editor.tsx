@@ -7,7 +7,7 @@ import { address, preview, putApp } from "../actions.tsx";
 import { call, Failure, get } from "../api.ts";
 import { ordered } from "../diff.ts";
 import { placed, read, toJson, toYaml, type Complaint } from "../document.ts";
-import { useAnswer } from "../store.ts";
+import { store, useAnswer } from "../store.ts";
 import { clean } from "./app.tsx";
 import { confirm } from "./dialog.tsx";
 import { link, Sentence } from "./parts.tsx";
@@ -52,6 +52,7 @@ function Editor({ id, begin }: { id: string; begin: string }): JSX.Element {
   const wanted = useMemo(() => read(text), [text]);
   const own = (wanted.value as { id?: unknown } | null)?.id;
   const name = typeof own === "string" ? (own.startsWith("/") ? own : `/${own}`) : "";
+  const there = store.model.rows.has(name);
   const show = (failure: unknown): void => {
     if (!(failure instanceof Failure)) throw failure;
     setComplaints(placed(text, failure.details));
@@ -94,9 +95,9 @@ function Editor({ id, begin }: { id: string; begin: string }): JSX.Element {
   };
   const save = (): void =>
     confirm({
-      title: id && name === id ? `Change ${name}` : `Put ${name}`,
+      title: there ? `Change ${name}` : `Create ${name}`,
       meaning: preview(name, wanted.value),
-      verb: id && name === id ? "Change it" : "Put it",
+      verb: there ? "Change it" : "Create it",
       forces: true,
       act: async (force) => {
         const said = await putApp(name, wanted.value, force);
@@ -117,11 +118,16 @@ function Editor({ id, begin }: { id: string; begin: string }): JSX.Element {
             As JSON
           </button>
           <button type="button" class="primary" disabled={checked !== "good"} onClick={save}>
-            {id && name === id ? "Change …" : "Put …"}
+            {there ? "Change …" : "Create …"}
           </button>
         </div>
       </div>
-      {id && name && name !== id && <Sentence tone="warn">The id is another one: this makes the app {name} and leaves {id} as it is.</Sentence>}
+      {name && name !== id && (id || there) && (
+        <Sentence tone="warn">
+          {there ? `There is an app ${name.slice(0, 300)}: all of its definition becomes what stands here` : `The id is another one: this makes the app ${name.slice(0, 300)}`}
+          {id ? `, and ${id.slice(0, 300)} stays as it is.` : "."}
+        </Sentence>
+      )}
       <div class="editor card">
         <div class="gutter" ref={gutter} aria-hidden="true">
           {Array.from({ length: lines }, (_, index) => (

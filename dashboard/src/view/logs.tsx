@@ -3,11 +3,12 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
-import { follow } from "../api.ts";
+import { podAddress } from "../actions.tsx";
+import { follow, get } from "../api.ts";
 import { hue } from "../colour.ts";
 import { shortName, some } from "../model.ts";
-import { useStore } from "../store.ts";
-import type { Task } from "../types.ts";
+import { useAnswer, useStore } from "../store.ts";
+import type { PodContainer, Task } from "../types.ts";
 import { AppLink, Empty, link, LongList, Sentence } from "./parts.tsx";
 
 interface Line {
@@ -22,6 +23,10 @@ const LINES_MOST = 20_000;
 const TASKS_MOST = 20;
 /** An executor serves 16 streams at a time, and each instance has two. */
 const TASKS_OF_HOST_MOST = 7;
+/** So many instances whose log cannot be read are named, so that the lines of others are still seen. */
+const TROUBLES_MOST = 3;
+/** After a line that was cut it is asked again so much later. */
+const AGAIN_MS = 2000;
 
 /** Returns as many instances as may be followed together. */
 function followed(tasks: Task[]): string[] {
@@ -39,6 +44,7 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
   const store = useStore();
   const app = values.get("app") ?? "";
   const only = values.get("task") ?? "";
+  const container = values.get("container") ?? "";
   const text = values.get("q") ?? "";
   const row = store.model.rows.get(app);
   const begun = (row?.app.tasks ?? []).filter((task) => task.condition !== "launching").sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -50,18 +56,27 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
   const [error, setError] = useState("");
   const [following, setFollowing] = useState(true);
   const [wrong, setWrong] = useState(false);
+  /** How often a line was cut, and is to be taken up again. */
+  const [cuts, setCuts] = useState(0);
   const count = useRef(0);
   const known = useRef(new Set<string>());
+  // Before what follows them, which notes what is known: or that were forgotten at once, and come twice.
+  useEffect(() => {
+    known.current.clear();
+    setLines([]);
+    setTrouble({});
+    setError("");
+    setCuts(0);
+  }, [app, only, container]);
   useEffect(() => {
     if (!tasks.length) return;
-    setError("");
-    let waiting: Line[] = [];
+    // What was written while the line was cut does not come any more.
+    let waiting: Line[] = cuts && known.current.size ? [{ key: count.current++, task: "", stream: "cut", text: "The connection was cut here: lines may be missing." }] : [];
     let drawn = 0;
+    let again = 0;
     // What is known of an instance is not shown twice when the set of instances changes.
     const fresh = tasks.filter((task) => !known.current.has(task));
-    if (!known.current.size) setLines([]);
-    for (const task of fresh) known.current.add(task);
-    const query = [...tasks.map((task) => `task=${encodeURIComponent(task)}`), ...tasks.map((task) => (fresh.includes(task) ? "tail=100" : "tail=0")), "follow=true"].join("&");
+    const query = [...tasks.map((task) => `task=${encodeURIComponent(task)}`), ...tasks.map((task) => (fresh.includes(task) ? "tail=100" : "tail=0")), "follow=true", ...(container ? [`container=${encodeURIComponent(container)}`] : [])].join("&");
     const reading = follow(
       `/v2/logs?${query}`,
       "",
@@ -80,20 +95,21 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
             setLines((old) => [...old, ...come].slice(-LINES_MOST));
           }, 100);
         },
-        state: (live, reason) => setError(live ? "" : (reason?.whole ?? "")),
+        state: (live, reason) => {
+          if (live) for (const task of fresh) known.current.add(task);
+          setError(live ? "" : (reason?.whole ?? ""));
+          // What is refused stays so; what nobody answers, or what breaks off, comes back.
+          if (!live && reason && (reason.status === 0 || reason.status >= 500)) again = window.setTimeout(() => setCuts((times) => times + 1), AGAIN_MS);
+        },
       },
       false,
     );
     return () => {
       reading.stop();
       clearTimeout(drawn);
+      clearTimeout(again);
     };
-  }, [tasks.join()]);
-  useEffect(() => {
-    known.current.clear();
-    setLines([]);
-    setTrouble({});
-  }, [app, only]);
+  }, [tasks.join(), container, cuts]);
   const shown = useMemo(() => {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     return lines.filter((line) => (!wrong || line.stream === "stderr") && words.every((word) => line.text.toLowerCase().includes(word)));
@@ -126,7 +142,7 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
           ))}
         </datalist>
         {row && (
-          <select aria-label="Instance" value={only} onChange={(event) => set({ app, q: text, task: event.currentTarget.value })}>
+          <select aria-label="Instance" value={only} onChange={(event) => set({ app, q: text, container, task: event.currentTarget.value })}>
             <option value="">{running.length > together.length ? `${together.length} of ${running.length} instances` : `All ${some(running.length, "instance")}`}</option>
             {running.map((task) => (
               <option key={task} value={task}>
@@ -135,7 +151,8 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
             ))}
           </select>
         )}
-        <input type="search" value={text} placeholder="Filter lines" aria-label="Filter lines" onInput={(event) => set({ app, task: only, q: event.currentTarget.value })} />
+        {row?.app.pod && <Containers id={app} chosen={container} choose={(name) => set({ app, task: only, q: text, container: name })} />}
+        <input type="search" value={text} placeholder="Filter lines" aria-label="Filter lines" onInput={(event) => set({ app, task: only, container, q: event.currentTarget.value })} />
         <button type="button" aria-pressed={wrong} onClick={() => setWrong(!wrong)}>
           stderr only
         </button>
@@ -144,11 +161,12 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
         </button>
       </div>
       {error && <Sentence tone="bad">{error}</Sentence>}
-      {Object.entries(trouble).map(([task, reason]) => (
+      {Object.entries(trouble).slice(0, TROUBLES_MOST).map(([task, reason]) => (
         <Sentence key={task} tone="warn">
           {shortName(task)}: {reason}
         </Sentence>
       ))}
+      {Object.keys(trouble).length > TROUBLES_MOST && <p class="warn-text">and {some(Object.keys(trouble).length - TROUBLES_MOST, "more instance")} without a log</p>}
       {!tasks.length ? (
         <Empty title={app ? `${app} has no instance that runs` : "Choose an app"}>
           <p>The logs of up to {TASKS_MOST} of its instances are followed together, both streams.</p>
@@ -166,9 +184,11 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
           draw={(line) => (
             <>
               <span role="cell" class="log-task mono">
-                <a style={{ color: `hsl(${hue(line.task)} 60% var(--cell-text))` }} href={link("logs", { app, task: line.task })} title={line.task}>
-                  {shortName(line.task)}
-                </a>
+                {line.task && (
+                  <a style={{ color: `hsl(${hue(line.task)} 60% var(--cell-text))` }} href={link("logs", { app, task: line.task, ...(container && { container }) })} title={line.task}>
+                    {shortName(line.task)}
+                  </a>
+                )}
               </span>
               <span role="cell" class={`log-text mono ${line.stream}`} title={line.text.length > 200 ? line.text.slice(0, 5000) : undefined}>
                 {line.stream === "stderr" && <span class="unseen">stderr: </span>}
@@ -179,5 +199,20 @@ export function LogsPage({ values, set }: { values: URLSearchParams; set: (value
         />
       )}
     </>
+  );
+}
+
+/** Which container of a pod is read: its first one, unless somebody chose. */
+function Containers({ id, chosen, choose }: { id: string; chosen: string; choose: (name: string) => void }): JSX.Element | null {
+  const found = useAnswer<{ containers: PodContainer[] }>(id, (signal) => get(podAddress(id), signal));
+  if (!found.value) return null;
+  return (
+    <select aria-label="Container" value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
+      {found.value.containers.map(({ name }, index) => (
+        <option key={name} value={index ? name : ""}>
+          {name.slice(0, 100)}
+        </option>
+      ))}
+    </select>
   );
 }

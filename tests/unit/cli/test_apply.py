@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.builders import an_app
-from support.command_line import CONTAINER, write
+from support.command_line import CONTAINER, a_session, write
 from support.controller import FakeController, running
+from support.played_parts import a_pod
 
 from eratos.cli.main import run
 from eratos.cli.session import Session
@@ -115,10 +118,84 @@ def test_what_a_file_holds_instead_is_told_in_words(
     assert f"holds {what} instead of an app" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["caf\N{LATIN SMALL LETTER E WITH ACUTE}", "\N{HEBREW LETTER SHIN}"])
+@pytest.mark.parametrize("piped", [False, True])
+def test_files_are_utf_8_whatever_the_locale_and_whatever_mark_they_begin_with(
+    session: Session, controller: FakeController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, piped: bool
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"id": "/a", "container": CONTAINER, "env": {"NAME": text}}, ensure_ascii=False), "utf-8-sig")
+    # A terminal of another locale reads its bytes otherwise; io.open is what Path.read_text goes by.
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes()), "latin-1"))
+    assert run(["app", "apply", "-" if piped else str(path)], session) == 0
+    assert controller.machine.state.apps["/a"].env == {"NAME": text}
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_file_that_is_no_utf_8_is_wrong_usage(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], piped: bool
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"id": "/a\xe9"}')
+    # In the C locale Python smuggles such bytes through (PEP 538), and they would fail once they are sent.
+    stdin = io.TextIOWrapper(io.BytesIO(path.read_bytes()), "utf-8", errors="surrogateescape")
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert run(["app", "apply", "-" if piped else str(path)], session) == 2
+    assert "is no text in UTF-8, by its byte 10" in capsys.readouterr().err
+
+
 def test_nothing_is_sent_while_one_file_cannot_be_read(session: Session, controller: FakeController, tmp_path: Path) -> None:
     good = write(tmp_path, "a.json", {"id": "/a", "container": CONTAINER})
     assert run(["app", "apply", good, str(tmp_path / "nosuch")], session) == 2
     assert not controller.machine.state.apps
+
+
+def test_a_plan_says_what_would_start_stop_and_stay_and_changes_nothing(
+    locking: FakeController, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running(locking, an_app("/a", 2), an_app("/b", 3))
+    session, group = a_session(locking), {"id": "/", "apps": [an_app("/a", 2, cmd="new").to_json(), an_app("/b", 4).to_json()]}
+    before = len(locking.commands)
+    assert run(["app", "plan", write(tmp_path, "g.json", group)], session) == 0
+    shown = capsys.readouterr().out
+    names, first, second = shown.splitlines()
+    assert (names.split(), first.split(), second.split()) == (
+        ["APP", "START", "STOP", "STAY"],
+        ["/a", "2", "2", "0"],
+        ["/b", "1", "0", "3"],
+    )
+    assert len(locking.commands) == before
+    deployment = locking.submit(PutApps((an_app("/a", 2, mem=64),))).deployment_id
+    assert run(["app", "plan", write(tmp_path, "g.json", group)], session) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"/a is in deployment {deployment}: refused without --force"
+    before = len(locking.commands)
+    for kind in ([an_app("/a", 1).to_json()], an_app("/new").to_json(), a_pod(2).to_json()):
+        assert run(["app", "plan", write(tmp_path, "x.json", kind)], session) == 0
+        assert len(capsys.readouterr().out.splitlines()) >= 2
+    assert len(locking.commands) == before
+
+
+def test_a_marathon_that_would_carry_a_plan_out_is_not_asked_for_one(
+    session: Session,
+    controller: FakeController,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(controller, "info", lambda: {"name": "marathon", "version": "1.11.0"})
+    assert run(["app", "plan", write(tmp_path, "a.json", an_app("/a").to_json())], session) == 1
+    assert "a plan needs eratos, and here answers marathon" in capsys.readouterr().err
+    assert controller.commands == []
+
+
+def test_a_difference_is_shown_with_any_marathon(
+    session: Session, controller: FakeController, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller.submit(PutApps((an_app("/a", mem=32),)))
+    before = len(controller.commands)
+    assert run(["app", "diff", write(tmp_path, "a.json", an_app("/a", mem=64).to_json())], session) == 0
+    assert "/a: mem: 32.0 -> 64.0" in capsys.readouterr().out
+    assert len(controller.commands) == before
 
 
 def test_a_dry_run_shows_changes_and_makes_none(

@@ -35,6 +35,17 @@ def test_an_app_that_keeps_failing_is_not_at_rest(
         assert "not at rest" in capsys.readouterr().out
 
 
+def test_ctrl_c_ends_a_command_that_does_not_wait_as_it_ends_others(
+    session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(**_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session.client, "apps", interrupted)
+    assert run(["app", "list"], session) == 130
+    assert capsys.readouterr() == ("", "eratos: interrupted\n")
+
+
 def test_short_ids_name_tasks(controller: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
     (task,) = running(controller, an_app("/a"))
     session = a_session(controller)
@@ -317,7 +328,7 @@ def test_agents_are_listed_with_what_is_used_and_free_and_which_take_nothing(
 
 
 def test_an_agent_that_takes_nothing_says_why() -> None:
-    agent = {"id": "a1", "host": "h1", "region": "eu", "zone": "b", "used": {"cpus": 0.5, "mem": 64}, "free": None}
+    agent = {"id": "a1", "host": "h1", "region": "eu", "zone": "eu/b", "used": {"cpus": 0.5, "mem": 64}, "free": None}
     alone = {"until": "2026-11-27T12:00:00.000Z", "startsFailedOf": ["/a", "/b"]}
     window = {"begin": "2026-11-28T00:00:00.000Z"}
     swept = {"since": "2026-11-27T11:00:00.000Z", "launches": 0, "message": ""}

@@ -91,7 +91,15 @@ def test_a_context_is_kept_used_shown_and_forgotten(
     assert run(["context", "use", "lab"]) == 0
     assert contexts.load().current == "lab"
     capsys.readouterr()
-    for words in (["list"], ["show"], ["show", "prod"], ["list", "-o", "yaml"], ["list", "--json"], ["show", "prod", "--json"]):
+    for words in (
+        ["list"],
+        ["show"],
+        ["show", "prod"],
+        ["list", "-o", "yaml"],
+        ["list", "-oyaml"],
+        ["list", "--json"],
+        ["show", "prod", "--json"],
+    ):
         assert run(["context", *words]) == 0
     shown = capsys.readouterr()
     assert "user alice" in shown.out and SECRET not in shown.out + shown.err

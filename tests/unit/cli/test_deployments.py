@@ -11,7 +11,7 @@ from support.controller import FakeController, running
 
 from eratos.cli.main import run
 from eratos.cli.session import Session
-from eratos.scheduler.core.events import PutApps
+from eratos.scheduler.core.events import Cancel, PutApps
 from eratos.scheduler.core.gates import Counted
 
 
@@ -35,6 +35,43 @@ def test_a_locked_app_is_told_with_the_way_out(
         capsys.readouterr()
         [deployment] = locking.machine.state.deployments or [changed(locking)]
     assert run(["app", "delete", "/a", "--yes"], session) == 0
+
+
+def test_a_change_is_followed_to_its_end(locking: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    deployment = changed(locking)
+
+    def go_on(_: float) -> None:
+        for instance in list(locking.machine.state.instances.values()):
+            if instance.stopping:
+                locking.update(instance.task_id, "KILLED")
+        for task in locking.launch(an_offer()):
+            locking.update(task, "RUNNING")
+
+    session = a_session(locking, sleep=go_on)
+    assert run(["deployment", "wait", deployment], session) == 0
+    told = capsys.readouterr()
+    assert f"{deployment}: step 1 of 1, " in told.err and "done" in told.out
+    assert run(["deployment", "wait", "unknown"], session) == 1
+    assert "unknown does not exist" in capsys.readouterr().err
+
+
+def test_a_change_that_came_to_another_end_is_a_failure(locking: FakeController, capsys: pytest.CaptureFixture[str]) -> None:
+    deployment = changed(locking)
+    session = a_session(locking, sleep=lambda _: locking.submit(Cancel(deployment)))
+    assert run(["deployment", "wait", deployment], session) == 1
+    assert f"eratos: {deployment}: cancelled" in capsys.readouterr().err
+
+
+def test_a_wait_for_a_change_is_interrupted_with_the_way_to_wait_again(
+    locking: FakeController, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = changed(locking)
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    assert run(["deployment", "wait", deployment], a_session(locking, sleep=interrupt)) == 130
+    assert f"eratos deployment wait {deployment}" in capsys.readouterr().err
 
 
 def test_versions_are_listed_with_what_each_changed_and_gone_back_to(

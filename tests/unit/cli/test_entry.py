@@ -115,6 +115,11 @@ def test_a_reader_that_leaves_early_sees_no_traceback(unbuffered: str) -> None:
     assert ended.returncode == 141
 
 
+def test_an_input_that_was_closed_is_an_empty_one() -> None:
+    ended = ends("app apply -", "<&-")
+    assert (ended.returncode, ended.stderr) == (2, "eratos: standard input is empty: write an app, a list of apps or a group\n")
+
+
 def test_an_output_that_was_closed_is_no_fault() -> None:
     ended = ends("--version", ">&-")
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -102,6 +103,32 @@ def test_an_error_without_json_names_the_status() -> None:
     client, _ = a_client(500, b"<html>")
     with pytest.raises(Refused, match=r"^http://\S+ answered HTTP 500 Because for /v2/apps: is it Marathon's API\?$"):
         client.apps()
+
+
+@pytest.mark.parametrize("message", ["URI not found: /v2/x", "Not Found", "HTTP 404 Not Found", "GET /v2/moves: Not Found", ""])
+@pytest.mark.parametrize(
+    ("ask", "path"),
+    [
+        (lambda client: client.volumes(), "/v2/volumes"),
+        (lambda client: client.quotas(), "/v2/quotas"),
+        (lambda client: client.moves(), "/v2/moves"),
+        (lambda client: client.request("1"), "/v2/requests/1"),
+        (lambda client: client.logs("t"), "/v2/tasks/t/logs"),
+        (lambda client: client.steer("d", "pause"), "/v2/deployments/d/pause"),
+        (lambda client: client.explain("/a/b"), "/v2/apps/a/b/explain"),
+        (lambda client: client.jobs(), "/v1/jobs"),
+    ],
+)
+def test_what_marathon_has_not_is_said_to_be_eratos_own(ask: Callable[[MarathonClient], Any], path: str, message: str) -> None:
+    client, _ = a_client(404, {"message": message} if message else b"<html>")
+    with pytest.raises(Refused, match=rf" has no {path}, which is eratos' own: this is Marathon, or an older eratos$"):
+        ask(client)
+
+
+def test_what_eratos_says_of_its_own_is_what_is_told() -> None:
+    client, _ = a_client(404, {"message": "Volume 'x' does not exist"})
+    with pytest.raises(Refused, match=r"^Volume 'x' does not exist$"):
+        client.delete_volume("x")
 
 
 @pytest.mark.parametrize("app_id", ["", "/", "//"])

@@ -77,6 +77,14 @@ def test_what_was_measured_and_decided_is_explained(api: ApiClient, controller: 
     assert "; nothing is changed: deployment " in app.shown()["message"]
 
 
+def test_who_follows_the_balancers_sees_how_apps_are_autoscaled(api: ApiClient, controller: FakeController) -> None:
+    app = Loaded(api, controller)
+    app.go(40, 90)
+    assert api.put("/v2/apps/other", json={"id": "/other", "cmd": "sleep 1", "cpus": 0.1, "mem": 32}).status_code == 201
+    assert api.get("/v2/balancers").json()["autoscaling"] == {"/web": app.shown()}
+    assert "autoscaling" not in api.get("/v2/balancers", params={"app": "/other"}).json()
+
+
 def test_silence_is_explained_and_counted(api: ApiClient, controller: FakeController) -> None:
     app = Loaded(api, controller)
     app.go(40, 90)

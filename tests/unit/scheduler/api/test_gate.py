@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import http.client
 import itertools
 import logging
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 from support.api import ApiClient, an_api
 from support.builders import an_app
 from support.controller import FakeController
@@ -22,10 +24,16 @@ from support.waiting import until
 
 from eratos.common.browser_guard import BrowserGuard
 from eratos.scheduler.access import credentials
-from eratos.scheduler.access.authenticator import Authenticator, CredentialsFile
+from eratos.scheduler.access.authenticator import (
+    REMEMBERED_S,
+    Authenticator,
+    CredentialsFile,
+    TooManyGuesses,
+    WrongCredentials,
+)
 from eratos.scheduler.access.roles import Grant
 from eratos.scheduler.api.context import BODY_BYTES_MAX
-from eratos.scheduler.api.gate import FOR, TOKEN, Access
+from eratos.scheduler.api.gate import AGAIN_S, FOR, TOKEN, Access, Gate
 from eratos.scheduler.api.server import ApiServer, create_api
 from eratos.scheduler.core.events import PutApps
 
@@ -183,6 +191,84 @@ def test_a_file_is_read_anew_and_a_broken_one_changes_nothing(file: Path, caplog
     assert api.get("/v2/apps", headers=bearer(later)).status_code == 200
     assert api.get("/v2/apps", headers=bearer()).status_code == 401
     assert api.get("/v2/apps", headers=basic("alice", "correct horse")).status_code == 401
+
+
+def streamed(gate: Gate, headers: dict[str, str], messages: list[Message], between: Callable[[int], None]) -> list[bytes]:
+    """Return the bodies that a reader gets of a stream; ``between`` is called before each of its pieces."""
+    got: list[bytes] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            got.append(message["body"] + (b"" if message.get("more_body") else b"."))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for number, message in enumerate(messages):
+            between(number)
+            await send(message)
+
+    gate._app = app
+    raw = [(name.lower().encode(), value.encode()) for name, value in {"Host": "api.test", **headers}.items()]
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/v2/events",
+        "raw_path": b"/v2/events",
+        "headers": raw,
+        "client": ("10.0.0.9", 1),
+    }
+    asyncio.run(gate(scope, receive, send))
+    return got
+
+
+PIECES: list[Message] = [
+    {"type": "http.response.start", "status": 200, "headers": []},
+    *({"type": "http.response.body", "body": body, "more_body": True} for body in (b"one", b"two", b"three")),
+    {"type": "http.response.body", "body": b"", "more_body": False},
+]
+
+
+@pytest.mark.parametrize("headers", [bearer(), basic("alice", "correct horse")])
+@pytest.mark.parametrize(
+    ("left", "got"),
+    [
+        ("all", [b"one", b"two", b"three", b"."]),
+        ("nobody", [b"one", b"."]),
+        ("fewer roles", [b"one", b"."]),
+    ],
+)
+def test_a_stream_ends_soon_after_its_readers_credentials_do(
+    file: Path, headers: dict[str, str], left: str, got: list[bytes]
+) -> None:
+    clock, lines = Clock(), file.read_text()
+    access = Access(BrowserGuard.of([".test"]), Authenticator(CredentialsFile(file, clock), clock=clock))
+    gate = Gate(lambda *_: None, access, clock)  # type: ignore[arg-type, return-value]
+
+    def between(number: int) -> None:
+        if number == 2:
+            if left != "all":
+                write(file, "# nobody\n" if left == "nobody" else re.sub(r"operate\S*", "view:/shop", lines))
+            clock.now += AGAIN_S
+
+    assert streamed(gate, headers, PIECES, between) == got
+
+
+def test_a_guess_of_somebody_else_ends_nobodys_stream(file: Path) -> None:
+    clock = Clock()
+    authenticator = Authenticator(CredentialsFile(file, clock), clock=clock)
+    gate = Gate(lambda *_: None, Access(BrowserGuard.of([".test"]), authenticator), clock)  # type: ignore[arg-type, return-value]
+
+    def between(number: int) -> None:
+        if number == 2:
+            clock.now += REMEMBERED_S + 1
+            with pytest.raises(TooManyGuesses):
+                for _ in range(1000):
+                    with contextlib.suppress(WrongCredentials):
+                        authenticator.identify("Bearer wrong", "10.0.0.9")
+
+    assert streamed(gate, basic("alice", "correct horse"), PIECES, between) == [b"one", b"two", b"three", b"."]
 
 
 def test_who_guesses_has_to_wait_and_others_have_not(file: Path) -> None:

@@ -15,9 +15,11 @@ from support.builders import a_job, an_app, an_offer
 from support.companion import serve
 from support.controller import FakeController
 from support.fake_logs import FakeLogs
+from support.played_parts import a_pod
 from support.ports import free_ports
 from support.waiting import until
 
+from eratos.cli.logs import show, to_their_end
 from eratos.cli.main import run
 from eratos.cli.output import Output
 from eratos.cli.session import Session
@@ -243,6 +245,42 @@ def test_the_command_fails_where_a_log_was_cut_short(
     assert (shown.out, "cut short" in shown.err) == ("one\n", True)
 
 
+class Withdrawn:
+    """A client whose credentials count no more."""
+
+    def info(self) -> None:
+        raise Refused(401, "who are you?")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_followed_log_that_ends_with_the_credentials_says_so(broken: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"one\n"
+        if broken:
+            raise Unreachable("the log was cut short")
+
+    out = Output()
+    with pytest.raises(Refused, match="not believed any more, as with an expired token: who are you"):
+        to_their_end(Withdrawn(), {"a.instance-1._app.1": pieces()}, out, follow=True)  # type: ignore[arg-type]
+    assert capsys.readouterr().out == "one\n"
+    to_their_end(Withdrawn(), {"a.instance-1._app.1": iter([b"one\n"])}, out, follow=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("terminal", "no_colour", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)])
+def test_tasks_have_a_colour_each_where_there_are_colours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool, no_colour: str, coloured: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_colour)
+    monkeypatch.setenv("TERM", "xterm")
+    out = Output()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    assert show({f"a.instance-{name}._app.1": iter([name.encode() + b"\n"]) for name in ("x", "y")}, out) == []
+    lines = sorted(capsys.readouterr().out.splitlines())
+    assert [line.rpartition(" | ")[2] for line in sorted(lines, key=lambda line: line[-1])] == ["x", "y"]
+    begins = {line.partition("a.")[0] for line in lines}
+    assert len(begins) == 2 and all(begin.startswith("\033[") for begin in begins) if coloured else begins == {""}
+
+
 def test_the_command_shows_the_others_where_one_task_has_no_log_yet(
     rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,6 +334,17 @@ def test_several_logs_come_over_one_connection_told_apart(rig: Rig) -> None:
     assert [text for stream, text in lines if stream == "stderr"] == ["err 1"]
     ends = {(found["task"], found["stream"]): found["reason"] for event, found in said if event == "end"}
     assert ends[task, "stdout"] == "" and "does not exist" in ends[gone, "stderr"] and len(ends) == 4
+
+
+@pytest.mark.parametrize(("asked", "read"), [("", "web"), ("log", "log")])
+def test_of_a_pod_one_container_is_read_its_first_unless_another_is_named(rig: Rig, asked: str, read: str) -> None:
+    rig.controller.submit(PutApps((a_pod(1),)))
+    (task,) = rig.controller.launch(replace(an_offer(), hostname="127.0.0.1"))
+    rig.controller.update(task, "RUNNING")
+    rig.logs.write(task, b"one\n")
+    answer = rig.api.get("/v2/logs", params={"task": task} | ({"container": asked} if asked else {}))
+    assert [found["text"] for event, found in frames(answer.text) if event == "line"] == ["one"]
+    assert {request.container for request in rig.logs.requests} == {read}
 
 
 def test_a_log_of_several_that_is_cut_short_says_so(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.api import ApiClient, an_api
-from support.builders import an_app, an_offer
+from support.builders import a_job, an_app, an_offer
 from support.controller import FakeController
 from support.waiting import until
 
@@ -18,7 +18,7 @@ from eratos.common.resources import Resources
 from eratos.scheduler import about
 from eratos.scheduler.api.accept import preferred
 from eratos.scheduler.config import Config, read
-from eratos.scheduler.core.events import PutApps
+from eratos.scheduler.core.events import PutApps, PutJob, StartRun
 from eratos.scheduler.process import Process, core_settings
 
 #: Prometheus 2.42's and go-marathon's.
@@ -221,6 +221,25 @@ def test_prometheus_gets_its_own_form(api: ApiClient, path: str, accept: str) ->
     answer = api.get(path, headers={"Accept": accept})
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert "eratos_leader" in {family.name for family in text_string_to_metric_families(answer.text)}
+
+
+def test_what_waits_is_counted_by_app_and_reason(api: ApiClient, controller: FakeController) -> None:
+    controller.submit(PutApps((an_app("/huge", 2, cpus=640), an_app("/small", 1))))
+    controller.submit(PutJob(a_job("shop.backup", cpus=640), create_only=True))
+    for _ in range(2):
+        controller.submit(StartRun("shop.backup"))
+
+    def waits() -> list[str]:
+        return [
+            line for line in api.get("/metrics/prometheus").text.splitlines() if line.startswith("eratos_app_instances_waiting{")
+        ]
+
+    name = "eratos_app_instances_waiting"
+    controller.launch(an_offer())
+    assert waits() == [
+        f'{name}{{app="/huge",reason="NoFittingOffer"}} 2.0',
+        f'{name}{{app="/shop/backup",reason="NoFittingOffer"}} 2.0',
+    ]
 
 
 def test_the_prometheus_address_knows_no_other_form(api: ApiClient) -> None:

@@ -10,6 +10,7 @@ from support.builders import an_offer
 from support.controller import FakeController
 
 from eratos.scheduler.core.events import AgentLost, OffersReceived, Subscribed, VolumeDestroyed
+from eratos.scheduler.events.standing import VOLUME
 
 DATA = {"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}
 APP: dict[str, Any] = {
@@ -41,6 +42,23 @@ def test_a_volume_is_listed_with_its_host_its_size_and_who_uses_it(api: ApiClien
     assert api.get("/v2/apps/shop/db").json()["app"]["tasks"][0]["localVolumes"] == local
     assert api.get("/v2/apps/shop/db/tasks").json()["tasks"][0]["localVolumes"] == local
     assert api.get("/v2/apps/shop/db").json()["app"]["residency"]["taskLostBehavior"] == "WAIT_FOREVER"
+
+
+def test_what_changes_of_volumes_is_told_and_not_whose(api: ApiClient, controller: FakeController) -> None:
+    def told() -> list[bytes]:
+        return [entry.document for entry in controller.events.read(0, 10_000_000).entries if entry.kind == VOLUME]
+
+    task, _ = running(api, controller)
+    assert told()
+    before = len(told())
+    api.delete("/v2/apps/shop/db")
+    controller.update(task, "KILLED")
+    after = len(told())
+    assert after > before
+    controller.handle(VolumeDestroyed(only(api)["id"], "busy"))
+    assert not any(b"shop" in document for document in told())
+    assert api.put("/v2/apps/plain", json={"id": "/plain", "cmd": "sleep 1", "cpus": 0.1, "mem": 32}).status_code == 201
+    assert len(told()) == after
 
 
 def test_what_is_in_use_is_not_deleted(api: ApiClient, controller: FakeController) -> None:

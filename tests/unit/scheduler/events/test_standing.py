@@ -14,6 +14,7 @@ from eratos.scheduler.core.events import (
     DeleteDrain,
     DeleteJob,
     DeleteQuota,
+    ExecutorLost,
     Pause,
     PutApps,
     PutDrain,
@@ -47,6 +48,14 @@ def test_a_drain_its_other_deadline_and_its_end_are_told() -> None:
         before = kinds(controller).count(CLUSTER)
         controller.submit(command)
         assert kinds(controller).count(CLUSTER) == before + 1, command
+
+
+def test_a_host_on_which_an_executor_died_is_told() -> None:
+    controller = FakeController()
+    controller.launch(an_offer("a1"))
+    before = kinds(controller).count(CLUSTER)
+    controller.handle(ExecutorLost("a1", "executor", 137))
+    assert kinds(controller).count(CLUSTER) == before + 1
 
 
 def test_an_app_that_waits_for_another_reason_is_told() -> None:
