@@ -1,4 +1,6 @@
-"""How thoroughly properties are tried: in seconds by default, for as long as it takes with ``HYPOTHESIS_PROFILE=nightly``."""
+"""How thoroughly properties are tried: in seconds by default, in minutes by ``./dev test --all``, for as long as it takes with
+``HYPOTHESIS_PROFILE=nightly``. And what runs tests side by side.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,15 @@ import os
 import signal
 
 from hypothesis import settings
+from support.side_by_side import pytest_addoption, pytest_runtestloop
+
+__all__ = ["pytest_addoption", "pytest_runtestloop"]
 
 # What a shell starts in its background is deaf to ctrl-C, and so were all programs and shells that tests start and end by it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("quick", max_examples=20, deadline=None)
+settings.register_profile("thorough", max_examples=200, deadline=None)
 settings.register_profile("nightly", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

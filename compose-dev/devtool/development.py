@@ -106,17 +106,17 @@ def renew_lock(upgrade: bool) -> int:
     return 0
 
 
-def test(
-    settings: Settings, arguments: list[str], *, fast: bool = False, everything: bool = False, secure: bool = False
-) -> int:
+def test(settings: Settings, arguments: list[str], *, fast: bool = False, everything: bool = False, secure: bool = False) -> int:
     """Run all kinds of tests, or what pytest's arguments select. Return pytest's exit code.
 
-    Those that take hours are left out (setup.cfg) unless ``everything`` is asked for. With ``fast`` so are those that are slow,
-    and without arguments every kind that needs more than Python. With ``secure`` the end-to-end tests' cluster asks who
-    asks.
+    Those that take hours are left out (setup.cfg) unless ``everything`` is asked for, which also tries more of what is tried by
+    chance. With ``fast`` so are those that are slow, and without arguments every kind that needs more than Python. With
+    ``secure`` the end-to-end tests' cluster asks who asks.
     """
     if secure:
         os.environ["ERATOS_TEST_SECURE"] = "true"
+    if everything:
+        os.environ.setdefault("HYPOTHESIS_PROFILE", "thorough")
     progress = Progress()
     ensure_venv(progress)
     # The last word about markers counts, and an empty one chooses all.
@@ -158,9 +158,13 @@ def _paths(arguments: list[str]) -> list[str]:
 def _side_by_side(arguments: list[str]) -> list[str]:
     """Return what has pytest use every core: for whole folders of tests that share nothing, unless it is told otherwise."""
     paths = _paths(arguments)
-    if needs_engine(arguments) or any(".py" in path for path in paths) or any(word.startswith("-n") for word in arguments):
+    if (
+        needs_engine(arguments)
+        or any(".py" in path for path in paths)
+        or any(word.startswith("--processes") for word in arguments)
+    ):
         return []
-    return ["-n", WITHOUT_ENGINE_PROCESSES, "--dist", "worksteal"]
+    return ["--processes", WITHOUT_ENGINE_PROCESSES]
 
 
 def _with_tests(folders: tuple[str, ...]) -> list[str]:

@@ -168,7 +168,7 @@ def _begin(module: str, tests: Path, mutant: Mutant | None) -> int:
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     os.setsid()
-    options = ["-x", "-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options = ["-x", "-q", "--noconftest", "-p", "no:cacheprovider"]
     os._exit(int(pytest.main([*options, "-W", "ignore::pytest.PytestAssertRewriteWarning", str(tests)])))
 
 

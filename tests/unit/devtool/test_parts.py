@@ -255,6 +255,7 @@ def test_how_long_tests_take_is_chosen(
 ) -> None:
     assert development.test(Settings(), arguments, **chosen) == 0
     assert pytest_runs == ran
+    assert os.environ.get("HYPOTHESIS_PROFILE") == ("thorough" if "everything" in chosen else None)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ def test_how_long_tests_take_is_chosen(
         (["tests/unit/cli", "tests/simulation", "-x"], True),
         (["tests/unit/cli/test_wait.py"], False),
         (["tests/unit/cli/test_wait.py::test_a_countdown_is_told_once"], False),
-        (["tests/unit", "-n0"], False),
+        (["tests/unit", "--processes=1"], False),
         (["tests/unit", "tests/contract"], False),
         (["-x"], False),
     ],
@@ -275,7 +276,7 @@ def test_whole_folders_that_share_nothing_are_run_side_by_side(
     ran: list[list[str]] = []
     monkeypatch.setattr(development, "_pytest", lambda words: ran.append(words) or 0)
     assert development.test(Settings(), arguments) == 0
-    assert ran == [[*(["-n", development.WITHOUT_ENGINE_PROCESSES, "--dist", "worksteal"] if side_by_side else []), *arguments]]
+    assert ran == [[*(["--processes", development.WITHOUT_ENGINE_PROCESSES] if side_by_side else []), *arguments]]
 
 
 def test_tests_with_clusters_of_their_own_run_beside_those_of_the_shared_one(
@@ -322,6 +323,9 @@ def pytest_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[st
         failing = os.environ.get("FAILING") in chosen
         return [sys.executable, "-c", f"print('what it printed:', {chosen[0]!r}); raise SystemExit({7 * failing})"]
 
+    # Both, so that what is set meanwhile is forgotten, too.
+    monkeypatch.setenv("HYPOTHESIS_PROFILE", "")
+    monkeypatch.delenv("HYPOTHESIS_PROFILE")
     monkeypatch.setattr(development, "ensure_venv", lambda progress: None)
     monkeypatch.setattr(development, "_ensure_engine_and_images", lambda settings, progress: None)
     monkeypatch.setattr(development, "_ensure_browser", lambda progress: None)
