@@ -1,8 +1,8 @@
 """How soon a change in Consul is told to many consumers, and what requirements add to a start.
 
 ``change_p99_s``: from the change of a key in Consul to the moment when a consumer's command for it runs, of 200 process tasks on
-three hosts, in the worst 1 of 100; half a second of it is the quiet that is waited for. ``start_ms``: by how much longer an
-instance that requires a service and a key takes from POST to running than one that requires nothing, median of interleaved
+three hosts, in the worst 1 of 100; a quarter of a second of it is the quiet that is waited for. ``start_ms``: by how much longer
+an instance that requires a service and a key takes from POST to running than one that requires nothing, median of interleaved
 pairs. Run by ``./dev bench requires`` on a running cluster; it uses apps of its own and removes them. The last line is one JSON
 object.
 """

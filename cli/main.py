@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 import os
 import signal
@@ -25,6 +26,8 @@ _HOW_TO_LOG_IN = (
     "eratos shows what --token-file, ERATOS_TOKEN, ERATOS_CREDENTIALS (user:password) or a context hold: eratos context show"
 )
 
+#: Of the commands that somebody may have meant, so many are named.
+_MEANT_MOST = 3
 #: Options of the whole command, which may stand behind the subcommand too.
 _GLOBAL_FLAGS = ("--json", "--quiet", "-q")
 _GLOBAL_VALUES = ("--url", "--token-file", "--ca-file", "--cert-file", "--context", "--output", "-o")
@@ -63,7 +66,26 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
         ctx.exit()
 
 
+class _Commands(click.Group):
+    """Names the command that somebody may have meant who has others' words in the fingers, such as ``eratos scale``."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and (meant := self._meant(ctx, name)):
+            ctx.fail(f"No such command '{name}': did you mean {' or '.join(f'eratos {words}' for words in meant)}?")
+        return super().resolve_command(ctx, args)
+
+    def _meant(self, ctx: click.Context, name: str) -> list[str]:
+        subjects = {subject: group for subject, group in self.commands.items() if isinstance(group, click.Group)}
+        subject = "task" if name == "ps" else name.removesuffix("s")
+        if subject in subjects and subjects[subject].get_command(ctx, "list"):
+            return [f"{subject} list"]
+        of_subjects = [f"{subject} {name}" for subject, group in subjects.items() if group.get_command(ctx, name)]
+        return of_subjects[:_MEANT_MOST] or difflib.get_close_matches(name, self.commands, _MEANT_MOST, cutoff=0.75)
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Ends with 0: done; 1: refused, failed or not ready in time; 2: wrong usage; 130: waiting was interrupted; "
     "141: nobody read the result to its end.",

@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import socket
+import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,7 @@ from urllib.parse import unquote
 
 from eratos.common import exposition, keys, request_ids
 from eratos.common.browser_guard import BrowserGuard
+from eratos.common.log import fields
 from eratos.common.times import timestamp
 
 from .apply import Applier
@@ -297,6 +299,13 @@ class _Server(ThreadingHTTPServer):
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        error = sys.exception()
+        if isinstance(error, OSError):  # who asked has given up, as executors do whose drain is over
+            log.debug("connection broken %s", fields(caller=client_address[0], error=error))
+        else:
+            log.exception("a connection broke, please report this as a bug %s", fields(caller=client_address[0]))
 
     def service_actions(self) -> None:
         # Called twice a second. One whose request trickles in would else keep its thread for ever.

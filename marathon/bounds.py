@@ -21,19 +21,20 @@ DEFINITION_BYTES_MAX: Final = 511 * 1024
 FIELDS_MOST: Final = 200
 #: Apps in one request.
 APPS_MOST: Final = 5000
+#: Ports of all apps in one request: each is checked against all others', and service ports are found for them.
+PORTS_MOST: Final = 20_000
 #: What Linux takes of one argument of a program, and of one variable with its name (MAX_ARG_STRLEN), less the final NUL.
 STRING_BYTES_MAX: Final = 128 * 1024 - 1
 KEY_CHARACTERS_MAX: Final = 1024
 #: Entries of a list or an object; the fields below have bounds of their own.
 ENTRIES_MOST: Final = 1000
+_PORTS: Final = ("portDefinitions", "portMappings", "ports")
 _ENTRIES: Final[Mapping[str, int]] = {
     "args": 10_000,
     "constraints": 100,
     "healthChecks": 100,
     "readinessChecks": 100,
-    "portDefinitions": 100,
-    "portMappings": 100,
-    "ports": 100,
+    **dict.fromkeys(_PORTS, 100),
 }
 #: A constraint's field and value.
 CONSTRAINT_CHARACTERS_MAX: Final = 1024
@@ -56,6 +57,7 @@ def check_documents(data: Any, what: str, count: int) -> None:
     An expression costs more than its size, once: of those that a request may have, the worst would cost seconds.
     """
     check_count("/", what, count, APPS_MOST)
+    check_count("/", "ports", sum(_ports(data)), PORTS_MOST)
     texts = dict.fromkeys(_expressions(data))
     check_count("/", "expressions of LIKE and UNLIKE that differ", len(texts), expressions.KEPT_MAX)
     if (read := expressions.readable(texts)) < len(texts):
@@ -64,6 +66,18 @@ def check_documents(data: Any, what: str, count: int) -> None:
             "request may: send fewer at a time, or shorter ones with fewer repetitions and classes of Unicode"
         )
         raise InvalidApp([Problem("/", message)])
+
+
+def _ports(data: Any) -> Iterator[int]:
+    """Yield how many ports each list of them has, in whatever spelling."""
+    waiting = [data]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            yield from (len(value[field]) for field in (*_PORTS, "endpoints") if isinstance(value.get(field), list))
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _expressions(data: Any) -> Iterator[str]:

@@ -78,8 +78,6 @@ class Unreachable(TemporaryError):
 
 
 @dataclass(frozen=True)
-
-
 class Login:
     """What a client shows an API, and what it wants to see of it."""
 

@@ -29,7 +29,7 @@ from .catalogues import Catalogues
 from .clock import Clock
 from .config import Config, parts
 from .consul_catalog import ConsulCatalog
-from .core import deployments, scaling
+from .core import scaling, stages
 from .core.actions import Reply
 from .core.events import Command
 from .core.machine import Machine
@@ -258,7 +258,7 @@ def _live_tasks(state: State) -> tuple[str, set[str]]:
 def _fleet(state: State) -> Fleet:
     # Before a master has taken this scheduler, the framework may be one that it has removed.
     framework_id = state.framework_id if state.master else ""
-    weights = {app_id: found for app_id in state.apps if (found := deployments.weights(state, app_id))}
+    weights = {app_id: found for app_id in state.apps if (found := stages.weights(state, app_id))}
     return Fleet(framework_id, dict(state.apps), frozenset(state.fleets.keys() - state.runs.keys()), weights)
 
 

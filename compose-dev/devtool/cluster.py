@@ -1,7 +1,7 @@
 """The cluster's containers, through `docker compose` and, where that knows too little, `docker` itself.
 
-compose.yaml holds three agents and two balancers. Fewer of them are a selection of its services; more come from an override
-in .generated/, made of clones of agent1 and balancer1, so that compose.yaml stays the only description. So do balancers' zones.
+compose.yaml holds three agents and two balancers. Fewer of them are a selection of its services; what else a cluster has, or has
+otherwise, comes from a file in .generated/ (:mod:`devtool.override`), so that compose.yaml stays the only description.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import base, secure, version
-from .settings import COMPOSE_FILE, DEFAULT_AGENTS, DEFAULT_BALANCERS, GENERATED, SECURE_FILE, Settings, zone
+from . import base, override, secure, version
+from .settings import COMPOSE_FILE, GENERATED, SECURE_FILE, Settings
 from .shell import CommandFailed, run
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -93,81 +93,13 @@ class Compose:
         return run(self.command(*arguments), env=self.env, timeout_s=timeout_s)
 
     def write_override(self) -> None:
-        """Describe agents and balancers that are not as in compose.yaml; remove the description where there are none."""
-        settings = self.settings
+        """Describe what is not as in compose.yaml; remove the description where there is nothing."""
         if self._override.exists():
             self._override.unlink()
-        if settings.agents > DEFAULT_AGENTS or settings.balancers > DEFAULT_BALANCERS or settings.zones:
+        if override.needed(self.settings):
             GENERATED.mkdir(parents=True, exist_ok=True)
-            self._override.write_text(json.dumps(extra_services(config(self), settings), indent=2) + "\n")
-
-
-def extra_services(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """Return a compose file with the agents and balancers beyond the default ones, clones of the first under their own names.
-
-    And with the zones of all balancers, where they have some.
-    """
-    services: dict[str, Any] = {}
-    # Null, as in compose.yaml: volumes with no settings of their own.
-    volumes: dict[str, None] = {}
-    networks: dict[str, Any] = {}
-    for number in range(DEFAULT_AGENTS + 1, settings.agents + 1):
-        host = f"agent{number}"
-        services[host] = _clone(config, "agent1", "agent1", host)
-        volumes[host] = None
-        services[host]["environment"]["MESOS_ATTRIBUTES"] = attributes(number)
-        _move(services[host], host, 100 + number)
-        networks[f"docker0-{host}"], services[host]["environment"]["ERATOS_HOST_DNS"] = _docker0(config, number)
-        services[f"consul-{host}"] = _clone(config, "consul-agent1", "agent1", host)
-    for number in range(DEFAULT_BALANCERS + 1, settings.balancers + 1):
-        host = f"balancer{number}"
-        services[host] = _clone(config, "balancer1", "balancer1", host)
-        volumes[f"{host}-log"] = None
-        services[f"consul-{host}"] = _clone(config, "consul-balancer1", "balancer1", host)
-        _move(services[host], host, 40 + number)
-        published = {8000: settings.port("BALANCER", number), 9090: settings.port("STATS", number)}
-        for port in services[host]["ports"]:
-            port["published"] = str(published[port["target"]])
-    for number in range(1, settings.balancers + 1):
-        if own := settings.zone(host := f"balancer{number}"):
-            described = services.setdefault(host, {}).setdefault("environment", {})
-            described |= {"ERATOS_ZONE": own, "ERATOS_ZONE_POLICY": "prefer"}
-    return {"services": services, "volumes": volumes, "networks": networks}
-
-
-def attributes(agent: int) -> str:
-    """Return an agent's rack and zone: three racks and two zones in turn, so that six agents have every combination."""
-    return f"rack:r{(agent - 1) % 3 + 1};zone:{zone(agent)}"
-
-
-def _clone(config: dict[str, Any], service: str, host: str, other_host: str) -> dict[str, Any]:
-    """Return a service of the config for another host, whose name is replaced wherever it stands as a word of its own."""
-    clone: dict[str, Any] = json.loads(re.sub(rf"\b{host}\b", other_host, json.dumps(config["services"][service])))
-    # Built under the original's name; and never a second time.
-    clone.pop("build", None)
-    return clone
-
-
-def _docker0(config: dict[str, Any], agent: int) -> tuple[dict[str, Any], str]:
-    """Return the network inside another agent, whose number is the third of its addresses, and the agent's address there."""
-    network = json.loads(re.sub(r"\bagent1\b", f"agent{agent}", json.dumps(config["networks"]["docker0-agent1"])))
-    for part in network["ipam"]["config"]:
-        part["subnet"] = _in_agent(part["subnet"], agent)
-        part["aux_addresses"] = {name: _in_agent(address, agent) for name, address in part["aux_addresses"].items()}
-    return network, _in_agent(config["services"]["agent1"]["environment"]["ERATOS_HOST_DNS"], agent)
-
-
-def _in_agent(address: str, agent: int) -> str:
-    first, second, _, last = address.split(".")
-    return f"{first}.{second}.{agent}.{last}"
-
-
-def _move(service: dict[str, Any], host: str, last_number: int) -> None:
-    """Give a service an address of its own: the same network, another last number (compose.yaml has the pattern)."""
-    network = service["networks"]["default"]
-    network["ipv4_address"] = f"{network['ipv4_address'].rpartition('.')[0]}.{last_number}"
-    others = [line for line in service.get("extra_hosts", ()) if re.split("[=:]", line)[0] != host]
-    service["extra_hosts"] = [*others, f"{host}={network['ipv4_address']}"]
+            described = override.services(config(self), self.settings)
+            self._override.write_text(json.dumps(described, indent=2) + "\n")
 
 
 def containers(project: str) -> list[Container]:

@@ -20,7 +20,7 @@ from .chaos import command as chaos_command
 from .chaos import game
 from .cluster import Compose
 from .load import command as load_command
-from .settings import ZONES, Settings, read_settings
+from .settings import Settings, read_settings
 from .shell import replace_this_process
 from .terminal import Problem, Progress, say
 
@@ -54,7 +54,9 @@ def main(arguments: list[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = [*getattr(options, "pytest", []), *rest]
     try:
-        given = {name: getattr(options, name, None) for name in ("agents", "balancers", "zones", "observe", "registry")}
+        given = {
+            name: getattr(options, name, None) for name in ("agents", "balancers", "zones", "regions", "observe", "registry")
+        }
         settings = read_settings(os.environ, **given, secure=options.command == "up" and options.secure)
         return options.run(settings, options) or 0
     except Problem as problem:
@@ -97,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
         "--zones", type=int, metavar="N", help="2: balancers prefer their zone, a or b; 0: they do not (0, then remembered)"
     )
     added.add_argument(
+        "--regions",
+        type=int,
+        metavar="N",
+        help="2: a cluster in two regions, east and west, each with a Consul data center (chosen when it is made)",
+    )
+    added.add_argument(
         "--secure", action="store_true", help="a cluster whose parts ask who asks: TLS, passwords, tokens (remembered)"
     )
     added.add_argument(
@@ -130,10 +138,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("instances", type=int, metavar="N")
     added = command("shell", shell, "open a shell in a service's container")
     added.add_argument("service", metavar="SERVICE")
-    added = command("kill", kill, "kill a service, or all of a zone, as a power cut would; ./dev up heals it")
-    added.add_argument("service", nargs="+", metavar="SERVICE", help="such as agent2, or: zone b")
+    added = command("kill", kill, "kill a service, or all of a zone or region, as a power cut would; ./dev up heals it")
+    added.add_argument("service", nargs="+", metavar="SERVICE", help="such as agent2, or: zone b, region west")
     added = command("revive", revive, "start again what ./dev kill has ended, and nothing else")
-    added.add_argument("service", nargs="+", metavar="SERVICE", help="such as agent2, or: zone b")
+    added.add_argument("service", nargs="+", metavar="SERVICE", help="such as agent2, or: zone b, region west")
     added = command("load", load_command.run, "load an app, or a URL of this machine, and report what became of each request")
     load_command.add_options(added)
     added = command("chaos", chaos_command.run, "break the cluster on purpose, under load, and say whether it came through")
@@ -306,7 +314,7 @@ def kill(settings: Settings, options: argparse.Namespace) -> None:
     with alone(settings):
         dead = cluster.kill(settings, services)
         say(f"killed: {', '.join(dead)}")
-        for host in filter(members.is_host, services):
+        for host in (host for host in filter(members.is_host, services) if _consul_lives(settings, host, services)):
             # So that nothing of it is left behind if it never comes back. That it died, Consul has to find out by itself.
             with Progress().step(f"wait until Consul has noticed the death of {host}") as step:
                 try:
@@ -330,17 +338,31 @@ def revive(settings: Settings, options: argparse.Namespace) -> None:
                 members.await_back(settings, host, step)
 
 
+def _consul_lives(settings: Settings, host: str, dead: list[str]) -> bool:
+    """Return whether a Consul server is left that could notice the death of a host."""
+    return any(f"consul{number}" not in dead for number in settings.consul_servers(settings.region(host)))
+
+
+#: What gives a cluster places of a kind.
+_GIVES = {
+    "zone": "./dev up --zones 2 gives it some",
+    "region": "make one that has: ERATOS_PROJECT=eratos-regions and other ports, ./dev up --regions 2 (compose-dev/README.md)",
+}
+
+
 def _named(settings: Settings, words: list[str]) -> list[str]:
-    """Return the services that the words of a command name: one, or with `zone b` all hosts and balancers of a zone."""
-    if words[0] == "zone" and len(words) == 2:
-        if not settings.zones:
-            raise Problem(f"the cluster {settings.project} has no zones", "./dev up --zones 2 gives it some")
-        found = settings.in_zone(words[1])
-        if not found:
-            raise Problem(f"there is no zone {words[1]}", f"choose one of {', '.join(ZONES)}")
-        return found
+    """Return the services that the words of a command name: one, or with `zone b` or `region west` all that is there."""
+    if len(words) == 2 and words[0] in settings.places:
+        kind, name = words
+        places = settings.places[kind]
+        if not places:
+            raise Problem(f"the cluster {settings.project} has no {kind}s", _GIVES[kind])
+        if name not in places:
+            raise Problem(f"there is no {kind} {name}", f"choose one of {', '.join(places)}")
+        return places[name]
     if len(words) > 1 or words[0] not in settings.services():
-        raise _no_such_service(settings, " ".join(words), "; or: zone a" if settings.zones else "")
+        more = "".join(f"; or: {kind} {min(places)}" for kind, places in settings.places.items() if places)
+        raise _no_such_service(settings, " ".join(words), more)
     return words
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from . import health, rotation, secure, web
-from .settings import ROOT, SCHEDULERS, Settings
+from .settings import REGIONS, ROOT, SCHEDULERS, Settings
 from .terminal import Problem, Step
 
 SAMPLE_APP = ROOT / "marathon" / "apps" / "prime.json"
@@ -68,7 +68,7 @@ def apps(settings: Settings) -> list[dict[str, Any]]:
 
 def ensure_sample(settings: Settings, workers: int | None) -> str:
     """Make the sample app run with so many workers; None: as many as it has, or the default where it is new. Return its id."""
-    definition = json.loads(SAMPLE_APP.read_text())
+    definition = everywhere(settings, json.loads(SAMPLE_APP.read_text()))
     app_id: str = definition["id"]
     present = app(settings, app_id)
     if present is None:
@@ -77,6 +77,20 @@ def ensure_sample(settings: Settings, workers: int | None) -> str:
     elif workers is not None and present["instances"] != workers:
         _put(settings, app_id, {"instances": workers})
     return app_id
+
+
+def everywhere(settings: Settings, app: dict[str, Any]) -> dict[str, Any]:
+    """Return an app that runs in every region of a cluster with some, and whose instances there stand in for each other.
+
+    Those of a region that is out of reach are replaced at once, and kept if they come back within an hour.
+    """
+    if not settings.regions:
+        return app
+    return app | {
+        "constraints": [*app.get("constraints", ()), ["@region", "LIKE", "|".join(REGIONS)]],
+        "labels": {**app.get("labels", {}), "ERATOS_0_FAILOVER": ",".join(REGIONS)},
+        "unreachableStrategy": {"inactiveAfterSeconds": 0, "expungeAfterSeconds": 3600},
+    }
 
 
 def scale(settings: Settings, app_id: str, instances: int) -> None:

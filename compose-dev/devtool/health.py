@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import cluster, secure, web
-from .settings import CONSUL_SERVERS, MASTERS, SCHEDULERS, Settings
+from .settings import MASTERS, SCHEDULERS, Settings
 from .shell import run
 from .terminal import Problem, Step
 
@@ -45,8 +45,13 @@ class Finding:
     lacks: tuple[Lack, ...] = ()
 
 
-def ask_all(kind: str, service: str, count: int, settings: Settings, path: str) -> tuple[dict[int, tuple[int, str]], list[Lack]]:
-    """Ask every one of a kind at once, so that a dead one costs its time limit once. Return the answers, and who gave none."""
+def ask_all(
+    kind: str, service: str, which: int | range, settings: Settings, path: str
+) -> tuple[dict[int, tuple[int, str]], list[Lack]]:
+    """Ask every one of a kind at once, so that a dead one costs its time limit once. Return the answers, and who gave none.
+
+    ``which``: how many there are, or the numbers of those to ask.
+    """
 
     access = secure.access(settings, kind)
 
@@ -56,8 +61,8 @@ def ask_all(kind: str, service: str, count: int, settings: Settings, path: str) 
         except web.Unanswered as error:
             return str(error)
 
-    numbers = range(1, count + 1)
-    with ThreadPoolExecutor(max_workers=count) as pool:
+    numbers = range(1, which + 1) if isinstance(which, int) else which
+    with ThreadPoolExecutor(max_workers=len(numbers)) as pool:
         asked = {number: pool.submit(ask, number) for number in numbers}
         results = {number: future.result() for number, future in asked.items()}
     answers = {number: result for number, result in results.items() if not isinstance(result, str)}
@@ -70,27 +75,47 @@ def ask_all(kind: str, service: str, count: int, settings: Settings, path: str) 
 
 
 def consul(settings: Settings) -> Finding:
-    """Every server answers, they have a leader, and every node is a living member."""
-    answers, lacks = ask_all("CONSUL", "consul", CONSUL_SERVERS, settings, "/v1/status/leader")
+    """Every server answers, they have a leader, every node is a living member; so in each data center, and these are joined."""
+    found = [_consul(settings, datacenter) for datacenter in settings.datacenters]
+    return Finding("; ".join(one.serves for one in found if one.serves), tuple(lack for one in found for lack in one.lacks))
+
+
+def _consul(settings: Settings, datacenter: str) -> Finding:
+    numbers = settings.consul_servers(datacenter)
+    answers, lacks = ask_all("CONSUL", "consul", numbers, settings, "/v1/status/leader")
     leaders = {_parsed(text) for status, text in answers.values() if status == 200} - {None, ""}
     if not leaders:
-        return Finding("", (*lacks, Lack("no server leads", tuple(f"consul{n}" for n in range(1, CONSUL_SERVERS + 1)))))
+        where = f" in {datacenter}" if datacenter else ""
+        return Finding("", (*lacks, Lack(f"no server leads{where}", tuple(f"consul{n}" for n in numbers))))
     try:
-        members = consul_members(settings)
+        members = consul_members(settings, datacenter)
+        lacks += _apart(settings, datacenter)
     except web.Unanswered as error:
         return Finding("", (*lacks, Lack(str(error))))
     alive = {name for name, member in members.items() if member["Status"] == ALIVE}
     leader = next((name for name, member in members.items() if f"{member['Addr']}:8300" in leaders), "a server")
     silent = {service for lack in lacks for service in lack.services}
-    for name in sorted(settings.consul_nodes() - alive - silent):
+    for name in sorted(settings.consul_nodes(datacenter) - alive - silent):
         # A host's Consul agent is a container beside the host's.
         lacks.append(Lack(f"{name} is no living member", (name if name.startswith("consul") else f"consul-{name}",)))
-    return Finding(f"{leader} leads, {len(alive)} members", tuple(lacks))
+    return Finding(f"{leader} leads, {len(alive)} members{f' in {datacenter}' if datacenter else ''}", tuple(lacks))
 
 
-def consul_get(settings: Settings, path: str) -> Any:
-    """Return what the first Consul server that can answers. Raise Unanswered where none can."""
-    answers, lacks = ask_all("CONSUL", "consul", CONSUL_SERVERS, settings, path)
+def _apart(settings: Settings, datacenter: str) -> list[Lack]:
+    """Return which servers of other data centers are out of sight of those of one. Raise Unanswered."""
+    wanted = {
+        f"consul{n}.{other}" for other in settings.datacenters if other != datacenter for n in settings.consul_servers(other)
+    }
+    if not wanted:
+        return []
+    seen = consul_get(settings, "/v1/agent/members?wan=1", datacenter)
+    alive = {member["Name"] for member in seen if member["Status"] == ALIVE}
+    return [Lack(f"{name} is out of sight of {datacenter}") for name in sorted(wanted - alive)]
+
+
+def consul_get(settings: Settings, path: str, datacenter: str = "") -> Any:
+    """Return what the first Consul server of a data center answers that can. Raise Unanswered where none can."""
+    answers, lacks = ask_all("CONSUL", "consul", settings.consul_servers(datacenter), settings, path)
     for number, (status, text) in answers.items():
         if status == 200:
             return json.loads(text)
@@ -98,9 +123,14 @@ def consul_get(settings: Settings, path: str) -> Any:
     raise web.Unanswered(f"no Consul server answers: {'; '.join(lack.text for lack in lacks)}")
 
 
-def consul_members(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return Consul's members by name, those that left excepted. Raise Unanswered."""
-    found: list[dict[str, Any]] = consul_get(settings, "/v1/agent/members")
+def consul_everywhere(settings: Settings, path: str) -> list[Any]:
+    """Return what each data center answers. Raise Unanswered where one does not."""
+    return [consul_get(settings, path, datacenter) for datacenter in settings.datacenters]
+
+
+def consul_members(settings: Settings, datacenter: str) -> dict[str, dict[str, Any]]:
+    """Return the members of a data center of Consul by name, those that left excepted. Raise Unanswered."""
+    found: list[dict[str, Any]] = consul_get(settings, "/v1/agent/members", datacenter)
     return {member["Name"]: member for member in found if member["Status"] != LEFT}
 
 
@@ -201,8 +231,8 @@ def registry(settings: Settings) -> Finding:
 
 def passing_balancers(settings: Settings) -> list[dict[str, Any]]:
     """Return Consul's entries of the balancers that are well. Raise Unanswered."""
-    found: list[dict[str, Any]] = consul_get(settings, "/v1/health/service/eratos-balancer?passing")
-    return found
+    path = "/v1/health/service/eratos-balancer?passing"
+    return [entry for answer in consul_everywhere(settings, path) for entry in answer]
 
 
 #: What must hold before workers are started, in the order in which it comes true.

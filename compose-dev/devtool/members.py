@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from . import health, secure, web
-from .settings import CONSUL_SERVERS, Settings
+from .settings import Settings
 from .terminal import Problem, Step
 
 #: Until Consul has noticed; gossip on a machine with no CPU to spare takes its time.
@@ -33,7 +33,7 @@ def forget_surplus(settings: Settings, step: Step) -> None:
 
     # On a busy machine it may well be slow once.
     _await(answered, step, "Consul does not answer")
-    surplus = {name for name in known if is_host(name)} - settings.consul_nodes()
+    surplus = {name for name in known if is_host(name)} - set().union(*map(settings.consul_nodes, settings.datacenters))
     _forget(settings, surplus, step)
 
 
@@ -51,12 +51,16 @@ def await_back(settings: Settings, node: str, step: Step) -> None:
 
 def known_to_consul(settings: Settings) -> set[str]:
     """Return the names of the nodes that Consul lists as members or in its catalogue."""
-    listed = {entry["Node"] for entry in health.consul_get(settings, "/v1/catalog/nodes")}
-    return listed | set(health.consul_members(settings))
+    return set().union(*(_known(settings, datacenter) for datacenter in settings.datacenters))
+
+
+def _known(settings: Settings, datacenter: str) -> set[str]:
+    listed = {entry["Node"] for entry in health.consul_get(settings, "/v1/catalog/nodes", datacenter)}
+    return listed | set(health.consul_members(settings, datacenter))
 
 
 def _alive(settings: Settings, node: str) -> bool:
-    return health.consul_members(settings).get(node, {}).get("Status") == health.ALIVE
+    return health.consul_members(settings, settings.region(node)).get(node, {}).get("Status") == health.ALIVE
 
 
 def _forget(settings: Settings, nodes: set[str], step: Step) -> None:
@@ -65,22 +69,27 @@ def _forget(settings: Settings, nodes: set[str], step: Step) -> None:
     names = ", ".join(sorted(nodes))
     step.detail = f"making Consul forget {names}"
 
+    def known() -> set[str]:
+        # Each where it is: another data center may not answer.
+        return {node for node in nodes if node in _known(settings, settings.region(node))}
+
     def forgotten() -> bool:
         # Once is not always enough: gossip of before may still be on its way. So it is asked until it holds.
-        for node in nodes & known_to_consul(settings):
+        for node in known():
             _force_leave(settings, node)
-        return not nodes & known_to_consul(settings)
+        return not known()
 
     _await(forgotten, step, f"Consul still lists {names}")
 
 
 def _force_leave(settings: Settings, node: str) -> None:
     """Ask the first Consul server that does it to forget a node: as a member, or where only the catalogue has it, there."""
-    if node in health.consul_members(settings):
+    datacenter = settings.region(node)
+    if node in health.consul_members(settings, datacenter):
         path, body = f"/v1/agent/force-leave/{node}?prune=true", None
     else:
         path, body = "/v1/catalog/deregister", {"Node": node}
-    for number in range(1, CONSUL_SERVERS + 1):
+    for number in settings.consul_servers(datacenter):
         try:
             # Where the node still counts as alive, Consul waits for its goodbye first.
             status, _ = web.request("PUT", settings.url("CONSUL", number, path), body, 10, secure.access(settings, "CONSUL"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import cluster, fleet, health, rotation, secure
-from .settings import CONSUL_SERVERS, MASTERS, SCHEDULERS, ZONES, Settings
+from .settings import MASTERS, SCHEDULERS, Settings
 from .shell import run
 from .terminal import Problem, say
 
@@ -14,7 +14,7 @@ def addresses(settings: Settings) -> None:
     rows = [
         ("workers, through the balancers", [settings.url("BALANCER", n, "/") for n in balancers]),
         ("eratos API", [settings.url("API", n, "/v2/apps") for n in range(1, SCHEDULERS + 1)]),
-        ("Consul", [settings.url("CONSUL", n, "/ui/") for n in range(1, CONSUL_SERVERS + 1)]),
+        ("Consul", [settings.url("CONSUL", n, "/ui/") for name in settings.datacenters for n in settings.consul_servers(name)]),
         ("Mesos masters", [settings.url("MASTER", n, "/state") for n in range(1, MASTERS + 1)]),
         ("HAProxy statistics", [settings.url("STATS", n, "/stats") for n in balancers]),
     ]
@@ -38,7 +38,7 @@ def status(settings: Settings) -> int:
         say(f"the cluster {settings.project} is down; ./dev up starts it")
         return 1
     say(f"cluster {settings.project}: {settings.agents} agents, {settings.balancers} balancers, {len(found)} containers")
-    for line in zone_lines(settings, found):
+    for line in place_lines(settings, found):
         say(line)
     say()
     troubles = [*container_troubles(settings, found), *print_parts(settings)]
@@ -51,14 +51,14 @@ def status(settings: Settings) -> int:
     return 1 if troubles else 0
 
 
-def zone_lines(settings: Settings, found: list[cluster.Container]) -> list[str]:
-    """Return a line for each zone of a cluster that has some: which hosts and balancers are in it, and which of them run not."""
+def place_lines(settings: Settings, found: list[cluster.Container]) -> list[str]:
+    """Return a line for each zone and region of a cluster that has some: which parts are in it, and which of them run not."""
     running = {container.service for container in found if container.running}
-    lines = []
-    for zone in ZONES if settings.zones else ():
-        shown = (service if service in running else f"{service} (down)" for service in settings.in_zone(zone))
-        lines.append(f"  zone {zone}: {', '.join(shown)}")
-    return lines
+    return [
+        f"  {kind} {name}: {', '.join(part if part in running else f'{part} (down)' for part in parts)}"
+        for kind, places in settings.places.items()
+        for name, parts in places.items()
+    ]
 
 
 def print_parts(settings: Settings) -> list[str]:

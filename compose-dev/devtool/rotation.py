@@ -101,10 +101,10 @@ def without_route(reasons: Iterable[str], keys: set[str]) -> bool:
 def _keys(settings: Settings, service: str) -> set[str]:
     """Return what a service's instances want to answer on, by Consul's word; nothing where it has none."""
     try:
-        entries = health.consul_get(settings, f"/v1/health/service/{service}")
+        answers = health.consul_everywhere(settings, f"/v1/health/service/{service}")
     except web.Unanswered:
         return set()
-    return {key for entry in entries for key in route_keys(entry["Service"].get("Meta") or {})}
+    return {key for entries in answers for entry in entries for key in route_keys(entry["Service"].get("Meta") or {})}
 
 
 def route_keys(meta: dict[str, str]) -> set[str]:

@@ -26,11 +26,16 @@ DEFAULT_AGENTS = 3
 DEFAULT_BALANCERS = 2
 MOST_AGENTS = 50
 MOST_BALANCERS = 10
-#: Hosts are in them in turn, whether the balancers look at it or not.
+#: Hosts are in them in turn, whether the balancers look at it or not; where there are regions, in turn within each.
 ZONES = ("a", "b")
+#: Hosts and balancers are in them in turn, where there are some. Each is a Consul data center of this name. What there is one
+#: place of only, such as the Mesos masters, is in the first.
+REGIONS = ("east", "west")
 SCHEDULERS = 2
 MASTERS = 2
 CONSUL_SERVERS = 3
+#: The one Consul server of the second region.
+FAR_CONSUL = f"consul{CONSUL_SERVERS + 1}"
 
 #: Where Debian's packages for the images come from, where not from the usual place.
 MIRROR_VARIABLE = "ERATOS_DEBIAN_MIRROR"
@@ -62,6 +67,7 @@ class Settings:
     variables: dict[str, str] = field(default_factory=dict)
     secure: bool = False  #: whether everybody is asked who they are (secure.yaml)
     zones: int = 0  #: in how many zones the balancers are, each preferring its own; 0: in none
+    regions: int = 0  #: in how many regions the parts are; 0: in none
     observe: bool = False  #: whether Prometheus is part of it
     registry: bool = False  #: whether a registry for images is part of it
 
@@ -77,7 +83,7 @@ class Settings:
     def published(self) -> dict[str, tuple[str, int]]:
         """Return every published port: the variable that moves it -> (service, port)."""
         kinds = {
-            "CONSUL": ("consul", CONSUL_SERVERS),
+            "CONSUL": ("consul", CONSUL_SERVERS + bool(self.regions)),
             "BALANCER": ("balancer", self.balancers),
             "STATS": ("balancer", self.balancers),
             "API": ("scheduler", SCHEDULERS),
@@ -96,13 +102,35 @@ class Settings:
         return f"{self.project}-agent{agent}"
 
     def zone(self, service: str) -> str:
-        """Return the zone of a host or balancer of a cluster with zones, "" of whatever is in none."""
+        """Return the zone of a host or balancer of a cluster with zones, as services in Consul call it; "" of what is in none."""
         match = re.fullmatch(r"(?:agent|balancer)(\d+)", service)
-        return zone(int(match[1])) if self.zones and match else ""
+        own = zone(int(match[1]), self.regions) if self.zones and match else ""
+        return f"{self.region(service)}/{own}" if self.regions and own else own
 
-    def in_zone(self, zone: str) -> list[str]:
-        """Return the hosts and balancers in a zone."""
-        return [service for service in self.services() if zone and self.zone(service) == zone]
+    def region(self, service: str) -> str:
+        """Return the region of a part of a cluster with regions, "" where there are none."""
+        return region(service) if self.regions else ""
+
+    @property
+    def places(self) -> dict[str, dict[str, list[str]]]:
+        """Return what a power cut may hit at once: zones and regions, by name, with their parts that have a network."""
+        zones = list(ZONES) if self.zones else []
+        if self.regions:
+            zones = [f"{region}/{zone}" for region in REGIONS for zone in zones]
+        parts = [service for service in self.services() if not re.match("consul-", service)]
+        return {
+            "zone": {zone: [part for part in parts if self.zone(part) == zone] for zone in zones},
+            "region": {name: [part for part in parts if self.region(part) == name] for name in self.datacenters if name},
+        }
+
+    @property
+    def datacenters(self) -> tuple[str, ...]:
+        """Return Consul's data centers: one for each region, else one that nobody has to name."""
+        return REGIONS if self.regions else ("",)
+
+    def consul_servers(self, datacenter: str) -> range:
+        """Return the numbers of a data center's Consul servers."""
+        return range(CONSUL_SERVERS + 1, CONSUL_SERVERS + 2) if datacenter == REGIONS[1] else range(1, CONSUL_SERVERS + 1)
 
     def services(self) -> list[str]:
         """Return every compose service of this cluster that runs a container."""
@@ -110,7 +138,7 @@ class Settings:
         return [
             "zookeeper",
             *(f"master{n}" for n in range(1, MASTERS + 1)),
-            *(f"consul{n}" for n in range(1, CONSUL_SERVERS + 1)),
+            *(f"consul{n}" for datacenter in self.datacenters for n in self.consul_servers(datacenter)),
             *(f"agent{n}" for n in agents),
             *(f"consul-agent{n}" for n in agents),
             *(f"balancer{n}" for n in balancers),
@@ -120,18 +148,19 @@ class Settings:
             *(["registry"] if self.registry else []),
         ]
 
-    def consul_nodes(self) -> set[str]:
-        """Return the names of all Consul nodes."""
-        return {
-            *(f"consul{n}" for n in range(1, CONSUL_SERVERS + 1)),
+    def consul_nodes(self, datacenter: str) -> set[str]:
+        """Return the names of the Consul nodes of a data center."""
+        hosts = {
             *(f"agent{n}" for n in range(1, self.agents + 1)),
             *(f"balancer{n}" for n in range(1, self.balancers + 1)),
         }
+        servers = {f"consul{n}" for n in self.consul_servers(datacenter)}
+        return servers | {host for host in hosts if self.region(host) == datacenter}
 
     def remember(self) -> None:
         """Store what was chosen, for later commands."""
         GENERATED.mkdir(parents=True, exist_ok=True)
-        names = ("agents", "balancers", "zones", "variables", "secure", "observe", "registry")
+        names = ("agents", "balancers", "zones", "regions", "variables", "secure", "observe", "registry")
         chosen = {name: getattr(self, name) for name in names}
         _memory(self.project).write_text(json.dumps(chosen, indent=2) + "\n")
 
@@ -148,6 +177,7 @@ def read_settings(
     balancers: int | None = None,
     secure: bool = False,
     zones: int | None = None,
+    regions: int | None = None,
     observe: bool | None = None,
     registry: bool | None = None,
 ) -> Settings:
@@ -166,6 +196,7 @@ def read_settings(
         variables={**remembered.get("variables", {}), **given},
         secure=secure or bool(remembered.get("secure")),
         zones=zones if zones is not None else int(remembered.get("zones", 0)),
+        regions=regions if regions is not None else int(remembered.get("regions", 0)),
         observe=bool(remembered.get("observe")) if observe is None else observe,
         registry=bool(remembered.get("registry")) if registry is None else registry,
     )
@@ -174,6 +205,17 @@ def read_settings(
         raise Problem(
             f"the cluster {project} was made without --secure",
             "begin anew: ./dev down --volumes; or make another beside it: ERATOS_PROJECT=eratos-secure and other ports",
+        )
+    if remembered and settings.regions != int(remembered.get("regions", 0)):
+        # Mesos' agents keep their place, and Consul's nodes their data center, for as long as they have their disks.
+        raise Problem(
+            f"the cluster {project} was made with{'' if remembered.get('regions') else 'out'} regions, which does not change",
+            "begin anew: ./dev down --volumes; or make another beside it: ERATOS_PROJECT=eratos-regions and other ports",
+        )
+    if settings.secure and settings.regions:
+        raise Problem(
+            "a secure cluster has no regions: certificates and tokens of --secure are made for one Consul data center",
+            "leave --regions out; or make an open cluster beside it (compose-dev/README.md)",
         )
     if settings.secure and settings.registry:
         # It would take images of anybody on this machine, and hosts would run them.
@@ -185,13 +227,28 @@ def read_settings(
     _check_count("--balancers", settings.balancers, MOST_BALANCERS)
     if settings.zones not in (0, len(ZONES)):
         raise Problem(f"--zones {settings.zones} is not possible", f"choose {len(ZONES)}, or 0 for none")
+    if settings.regions not in (0, len(REGIONS)):
+        raise Problem(f"--regions {settings.regions} is not possible", f"choose {len(REGIONS)}, or 0 for none")
+    if settings.regions and min(settings.agents, settings.balancers) < len(REGIONS):
+        raise Problem(
+            f"{settings.agents} agents and {settings.balancers} balancers are too few for {settings.regions} regions",
+            f"choose {len(REGIONS)} or more of each",
+        )
     _check_variables(settings)
     return settings
 
 
-def zone(number: int) -> str:
-    """Return the zone of the host or balancer with a number."""
-    return ZONES[(number - 1) % len(ZONES)]
+def zone(number: int, regions: int = 0) -> str:
+    """Return the zone of the host or balancer with a number, within its region where there are some."""
+    return ZONES[(number - 1) // (regions or 1) % len(ZONES)]
+
+
+def region(service: str) -> str:
+    """Return the region of a part where there are regions, by its name."""
+    match = re.fullmatch(r"(?:consul-)?(?:agent|balancer)(\d+)", service)
+    if match:
+        return REGIONS[(int(match[1]) - 1) % len(REGIONS)]
+    return REGIONS[service == FAR_CONSUL]
 
 
 def _memory(project: str) -> Path:

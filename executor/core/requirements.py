@@ -18,7 +18,7 @@ from eratos.common.payload import Requirement
 from .host import host_and_port
 
 #: A change is told once nothing has changed for so long.
-QUIET_S: Final = 0.5
+QUIET_S: Final = 0.25
 #: But no later than this after the first of several.
 QUIET_MOST_S: Final = 5.0
 #: A start that waits for nothing goes on without what nobody has answered for so long.

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from eratos.common.times import timestamp
 from eratos.marathon.app import App
 from eratos.scheduler.access.roles import Role
-from eratos.scheduler.core import deployments
+from eratos.scheduler.core import deployments, stages
 from eratos.scheduler.core.events import Cancel, Command, Pause, Promote, RollBack
 from eratos.scheduler.core.gates import Counted
 from eratos.scheduler.core.order import Order
@@ -144,9 +144,9 @@ def _look(state: State, found: Deployment) -> Look:
         found.order,
         {app_id: found.order.waits_for(app_id)[:NAMED_MOST] for app_id in sorted(found.held)[:NAMED_MOST]},
         deployments.deadline(found),
-        {app_id: most for app_id in found.changes if (most := deployments.limit(state, app_id)) is not None},
+        {app_id: most for app_id in found.changes if (most := stages.limit(state, app_id)) is not None},
         dict(found.reached),
-        {app_id: part for app_id in found.changes if (part := deployments.share(state, app_id)) is not None},
+        {app_id: part for app_id in found.changes if (part := stages.share(state, app_id)) is not None},
         {app_id: _figures(counted) for app_id, counted in found.counted.items()},
     )
 

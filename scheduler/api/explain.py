@@ -14,7 +14,7 @@ from eratos.marathon import labels
 from eratos.marathon.app import App
 from eratos.marathon.notes import notes
 from eratos.scheduler.core import budgets as error_budgets
-from eratos.scheduler.core import deployments, maintenance, moves, ordinals, per_host, quotas, rollout, volumes
+from eratos.scheduler.core import deployments, maintenance, moves, ordinals, per_host, quotas, rollout, stages, volumes
 from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.launches import Launches
 from eratos.scheduler.core.mesos_types import TaskState
@@ -90,13 +90,13 @@ def _of_deployment(state: State, app: App, now: float) -> Iterator[Json]:
         named = ", ".join(others[:NAMED_MOST]) + (f" and {len(others) - NAMED_MOST} more" if len(others) > NAMED_MOST else "")
         message = f"deployment {change.deployment_id} comes to it once {named} is at rest, which it depends on"
         yield _reason("Dependency", message, (), None)
-    elif change is not None and (most := deployments.limit(state, app.id)) is not None:
+    elif change is not None and (most := stages.limit(state, app.id)) is not None:
         found = state.deployments[change.deployment_id]
         if found.record.paused:
             message = f"deployment {change.deployment_id} is paused: eratos deployment resume {change.deployment_id}"
             yield _reason("Paused", message, (), None)
         elif app.id not in found.reached:
-            beside = f", beside all of the one before; {_traffic(state, app)}" if deployments.beside(state, app.id) else " first"
+            beside = f", beside all of the one before; {_traffic(state, app)}" if stages.beside(state, app.id) else " first"
             yield _reason("Canary", f"{most} of {app.instances} instances are to be of the new version{beside}", (), None)
         elif app.id in found.counted:
             yield _reason("Canary", _at_judged_gate(state, found, app, most, now), (), None)
@@ -107,18 +107,18 @@ def _of_deployment(state: State, app: App, now: float) -> Iterator[Json]:
             way_on = "it goes on by itself" if hold_s is not None and not held else promote
             until = None if hold_s is None or held else found.reached[app.id] + hold_s
             ready = f"{most} of {app.instances} instances are of the new version and ready"
-            traffic = f"; {_traffic(state, app)}" if deployments.beside(state, app.id) else ""
+            traffic = f"; {_traffic(state, app)}" if stages.beside(state, app.id) else ""
             yield _reason("Canary", f"{ready}{traffic}: {way_on}", (), until)
 
 
 def _traffic(state: State, app: App) -> str:
-    return f"{deployments.share(state, app.id)}% of the traffic goes to the new ones"
+    return f"{stages.share(state, app.id)}% of the traffic goes to the new ones"
 
 
 def _at_judged_gate(state: State, found: Deployment, app: App, most: int, now: float) -> str:
     counted, (_, lacks) = found.counted[app.id], deployments.judged(state, found, app.id, now)
     answers = f"{counted.failed} of {counted.requests} requests failed, and an answer took {counted.answer_ms:.0f} ms"
-    traffic = f", {_traffic(state, app)}" if deployments.beside(state, app.id) else ""
+    traffic = f", {_traffic(state, app)}" if stages.beside(state, app.id) else ""
     ready = f"{most} of {app.instances} instances are of the new version and ready{traffic}: at the balancers {answers}"
     until = f"its deployment fails at {timestamp(deployments.deadline(found))} otherwise" if counted.overdue else ""
     return "; ".join(filter(None, (ready, f"the gate waits: {lacks}" if lacks else "", until)))

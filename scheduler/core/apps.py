@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from eratos.common import names
 
-from . import deployments, ordinals, per_host, rollout, status_updates, volumes
+from . import deployments, ordinals, per_host, rollout, stages, status_updates, volumes
 from .instances import Instance
 from .step import Step
 
@@ -48,7 +48,7 @@ def _step_out(step: Step, app_id: str) -> bool:
     """Take an app's next steps; return whether that made room for further ones."""
     state = step.state
     app, fleet = state.in_force(app_id), state.fleet(app_id)
-    limit = deployments.limit(state, app_id)
+    limit = stages.limit(state, app_id)
     before = state.staged.get(app_id)
     hosts: list[str] = []
     numbers: list[int] = []
@@ -60,7 +60,7 @@ def _step_out(step: Step, app_id: str) -> bool:
         steps = rollout.next_steps(app, fleet)
     elif before is None:
         steps = rollout.next_steps(app.with_instances(min(limit, app.instances)), fleet)
-    elif deployments.beside(state, app_id):
+    elif stages.beside(state, app_id):
         steps = rollout.beside_steps(app, before, limit, fleet)
     else:
         steps = rollout.staged_steps(app, before, limit, fleet)

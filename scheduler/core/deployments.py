@@ -15,7 +15,7 @@ from eratos.common import names
 from eratos.marathon import labels
 from eratos.marathon.app import App
 
-from . import budgets, changes, gates, groups, per_host, rollout, versions
+from . import budgets, changes, gates, groups, per_host, rollout, stages, versions
 from .actions import Notice, Refusal
 from .changes import Plan
 from .events import FiguresSeen
@@ -95,77 +95,10 @@ def _add(
             made.held.add(app_id)
             made.freed.add(app_id)
         elif app_id in befores:
-            _stage(state, change, befores[app_id])
+            stages.update(state, change, befores[app_id])
         step.touch(app_id)
     _watch(step, made)
     return made
-
-
-def _stage(state: State, change: ChangeRecord, before: App) -> None:
-    """Have an app wanted in two versions for as long as its change is limited, by a canary or while it is paused."""
-    app = state.apps.get(change.app_id)
-    if app is not None and before.version != app.version and limit(state, change.app_id) is not None:
-        state.staged[change.app_id] = before
-    else:
-        state.staged.pop(change.app_id, None)
-
-
-def limit(state: State, app_id: str) -> int | None:
-    """Return how many instances of what is wanted an app may have for now; None: all of them."""
-    change, app = state.changes.get(app_id), state.apps.get(app_id)
-    if change is None or app is None or not change.begun:
-        return None
-    two = change.before not in ("", app.version)
-    record = state.deployments[change.deployment_id].record
-    most = change.limit if record.paused else None
-    if most is None and two and not record.undoes:
-        if beside(state, app_id):
-            most = app.instances
-        else:
-            steps = labels.canary(app.labels, app.instances)
-            most = steps[change.stage] if change.stage < len(steps) and steps[change.stage] < app.instances else None
-    if most is None or not two or app_id in state.staged:
-        return most
-    # Without the version before there is nothing to keep the others at.
-    return most if versions.definition(state, app_id, change.before) is not None else None
-
-
-def beside(state: State, app_id: str) -> bool:
-    """Return whether an app's new version comes whole beside the one before, and both are there for now."""
-    return share(state, app_id) is not None
-
-
-def share(state: State, app_id: str) -> int | None:
-    """Return the share of the traffic, in percent, of a new version that is beside the whole one before; None: none is.
-
-    Both versions ask for it: only then do balancers know which of them has the traffic before the new one is there.
-    """
-    change, app = state.changes.get(app_id), state.apps.get(app_id)
-    shares = labels.blue_green(app.labels) if app is not None else ()
-    if change is None or app is None or not change.begun or change.stage >= len(shares) or change.before in ("", app.version):
-        return None
-    if state.deployments[change.deployment_id].record.undoes:
-        return None
-    before = state.staged.get(app_id) or versions.definition(state, app_id, change.before)
-    return shares[change.stage] if before is not None and labels.blue_green(before.labels) else None
-
-
-def weights(state: State, app_id: str) -> dict[str, int]:
-    """Return the weight of each server of an app by its version, others having none; empty: all are as good as each other.
-
-    Of an app that asks for no share of the traffic at any time that is so. For any other the version with all of the traffic
-    is named while nothing happens: a new version has to find it named.
-    """
-    app = state.in_force(app_id)
-    if app is None or not labels.blue_green(app.labels):
-        return {}
-    part, before = share(state, app_id), state.staged.get(app_id)
-    if part is not None and before is not None:
-        new, old = rollout.weights(part, app.instances, before.instances)
-        return {app.version: new, before.version: old}
-    tally = state.fleet(app_id).tally
-    alone = all(kind.version == app.version for kind in tally)
-    return {app.version: 100} if alone or rollout.count(app, tally).settled >= app.instances else {}
 
 
 def _take_over(step: Step, app_id: str) -> None:
@@ -286,14 +219,14 @@ def _review(step: Step, found: Deployment, touched: Iterable[str]) -> None:
 def _at_gate(step: Step, found: Deployment, app_id: str) -> None:
     """Note whether an app stands at a gate of its canary: as many new instances are ready as there may be."""
     state = step.state
-    most, app = limit(state, app_id), state.apps.get(app_id)
+    most, app = stages.limit(state, app_id), state.apps.get(app_id)
     gate = Timer(TimerKind.GATE, app_id)
     if app is None or most is None or found.record.paused or rollout.count(app, state.fleet(app_id).tally).settled < most:
         _leave_gate(found, app_id)
         step.timers.clear(gate)
     elif app_id not in found.reached:
         found.reached[app_id] = step.now
-        if app.demands is not None and share(state, app_id) != 0:
+        if app.demands is not None and stages.share(state, app_id) != 0:
             found.counted[app_id] = Counted()
         hold_s = labels.canary_hold_s(app.labels)
         if hold_s is not None:
@@ -425,9 +358,9 @@ def _alter(step: Step, found: Deployment, change: ChangeRecord) -> None:
     state = step.state
     found.changes[change.app_id] = state.changes[change.app_id] = change
     step.store(CHANGES + change.app_id, change)
-    before = versions.definition(state, change.app_id, change.before) if limit(state, change.app_id) is not None else None
+    before = versions.definition(state, change.app_id, change.before) if stages.limit(state, change.app_id) is not None else None
     if before is not None:
-        _stage(state, change, before)
+        stages.update(state, change, before)
     else:
         state.staged.pop(change.app_id, None)
     step.touch(change.app_id)

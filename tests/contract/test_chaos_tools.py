@@ -24,6 +24,7 @@ PLAYERS = (
     ("agent1", "eratos/agent", ("-v", "{name}:/var/lib/mesos")),
     ("balancer1", "eratos/balancer", ()),
     ("scheduler1", "eratos/scheduler", ()),
+    ("consul4", "eratos/scheduler", ()),  # of the second region
 )
 PORT = 9000
 SERVE = f"import socketserver as s; s.ThreadingTCPServer(('', {PORT}), s.StreamRequestHandler).serve_forever()"
@@ -121,6 +122,9 @@ EFFECTS = (
     Effect("disk-full", "balancer1", lambda parts: not writes(parts, "balancer1", "/var/lib/eratos-balancer")),
     Effect("loss", "agent1", lambda parts: lost(parts, "agent1")),
     Effect("bandwidth", "agent1", lambda parts: sent_s(parts, "agent1") > 0.5),
+    Effect("link-cut", "east:west", no_way("consul4", "agent1")),
+    Effect("link-cut", "east:west", no_way("scheduler1", "consul4")),
+    Effect("link-narrow", "east:west", lambda parts: sent_s(parts, "consul4") > 0.5),
     Effect("cut", "agent1:scheduler1", no_way("agent1", "scheduler1")),
     Effect("cut", "agent1>scheduler1", no_way("scheduler1", "agent1")),
     Effect("cut", "scheduler1>agent1", no_way("agent1", "scheduler1")),

@@ -127,3 +127,31 @@ def test_the_deploy_walk_scales_releases_and_goes_back(cluster: Cluster, tmp_pat
     finally:
         cluster.any_api("DELETE", "/v2/apps/walk?force=true")
         until(lambda: not cluster.states("/walk"), SOON_S, "nothing of it runs")
+
+
+def test_lines_of_all_hosts_come_to_one_archive(cluster: Cluster, tmp_path: Path) -> None:
+    walked = page(EXAMPLES / "logs" / "README.md", cluster, tmp_path)
+    shutil.copytree(EXAMPLES / "logs", tmp_path / "examples" / "logs")
+    apps = ("hello-logs", "logs/ship", "logs/archive")
+    try:
+        (begin,) = walked.blocks("Ship and keep")
+        walked.walk(begin)
+        hello, read = walked.blocks("An app that says something")
+        walked.walk(hello)
+        walked.told(read, r"^\S+ agent\d hello-logs\.instance-\S+ stdout hello$")
+        shippers = cluster.containers("/logs/ship")
+        (archive,) = cluster.containers("/logs/archive").values()
+        docker("kill", archive)
+        (container,) = cluster.containers("/hello-logs").values()
+        docker("exec", container, "sh", "-c", "echo said while nobody keeps >/proc/1/fd/1")
+        until(lambda: archive not in cluster.containers("/logs/archive").values(), SOON_S, "the killed archive is another one")
+        walked.walk("eratos app wait /logs/archive")
+        docker("exec", container, "sh", "-c", "echo said afterwards >/proc/1/fd/1")
+        walked.told(read, "stdout said while nobody keeps$", "stdout said afterwards$")
+        cluster.assert_kept("/logs/ship", shippers)
+        (tidy,) = walked.blocks("Tidy up")
+        walked.walk(tidy)
+    finally:
+        for app in apps:
+            cluster.any_api("DELETE", f"/v2/apps/{app}?force=true&wipe=true")
+            until(lambda app=app: not cluster.states(f"/{app}"), SOON_S, f"nothing of /{app} runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from devtool.chaos import trial
@@ -33,6 +34,8 @@ PARTS = Parts(
     "scheduler1",
     "consul3",
 )
+#: The same in two regions: of its parts consul4, agent2 and balancer2 are in the second one.
+IN_REGIONS = dataclasses.replace(PARTS, containers={**PARTS.containers, "consul4": container("consul4", "10.87.213.24")})
 
 
 def outcome(at_s: float, **more: Any) -> trial.Outcome:

@@ -18,7 +18,7 @@ from support.records import as_stored
 from eratos.common import names
 from eratos.common.resources import PortRanges, Resources
 from eratos.marathon.app import App
-from eratos.scheduler.core import actions, deployments, events
+from eratos.scheduler.core import actions, events, stages
 from eratos.scheduler.core.changes import NO_GROUPS
 from eratos.scheduler.core.gates import ServerFigures
 from eratos.scheduler.core.mesos_types import Offer, TaskState, TaskStatus, Window
@@ -114,11 +114,11 @@ class World:
         """What balancers are told names versions that there are, one of which has traffic."""
         state = self.machine.state
         for app_id in state.apps:
-            found = deployments.weights(state, app_id)
+            found = stages.weights(state, app_id)
             there = {app.version for app in (state.in_force(app_id), state.staged.get(app_id)) if app is not None}
             assert found.keys() <= there, f"versions of {app_id} have weights that are not wanted: {found}"
             assert not found or max(found.values()) > 0, f"no version of {app_id} has traffic"
-            part, before = deployments.share(state, app_id), state.staged.get(app_id)
+            part, before = stages.share(state, app_id), state.staged.get(app_id)
             if part == 0 and before is not None:
                 assert found[before.version] > 0 == found[state.apps[app_id].version], f"{app_id} has traffic too early"
 

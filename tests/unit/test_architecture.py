@@ -97,7 +97,6 @@ def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
-
 @functools.cache
 def _imports(module: str, path: Path) -> tuple[Import, ...]:
     return tuple(_found(module, path))

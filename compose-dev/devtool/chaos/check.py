@@ -172,11 +172,12 @@ class Checker:
     def _services(self) -> dict[str, bool]:
         """Return the entries of tasks in Consul, and whether each is passing."""
         found: dict[str, bool] = {}
-        names = health.consul_get(self._settings, "/v1/catalog/services")
-        for name in sorted(name for name, tags in names.items() if "eratos" in tags):
-            for entry in health.consul_get(self._settings, f"/v1/health/service/{name}"):
-                if ".instance-" in entry["Service"]["ID"]:
-                    found[entry["Service"]["ID"]] = all(check["Status"] == "passing" for check in entry["Checks"])
+        for datacenter in self._settings.datacenters:
+            names = health.consul_get(self._settings, "/v1/catalog/services", datacenter)
+            for name in sorted(name for name, tags in names.items() if "eratos" in tags):
+                for entry in health.consul_get(self._settings, f"/v1/health/service/{name}", datacenter):
+                    if ".instance-" in entry["Service"]["ID"]:
+                        found[entry["Service"]["ID"]] = all(check["Status"] == "passing" for check in entry["Checks"])
         return found
 
 

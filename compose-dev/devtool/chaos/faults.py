@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..settings import FAR_CONSUL
 from ..terminal import Problem
 from . import ground, network_strikes, part_strikes
 from .parts import Parts
@@ -33,7 +34,8 @@ def _leader(of: str) -> Callable[[Parts], list[str]]:
 
 
 def _followers(parts: Parts) -> list[str]:
-    return [service for service in parts.named("consul") if service != parts.consul]
+    # The only server of another data center leads there.
+    return [service for service in parts.named("consul") if service not in (parts.consul, FAR_CONSUL)]
 
 
 def _nothing(_container: str) -> Commands:
@@ -212,6 +214,24 @@ ALL = (
         network_strikes.late,
         20,
         150,
+    ),
+    Fault(
+        "link-cut",
+        "nothing gets from one region to the other (./dev up --regions 2); both go on serving",
+        network_strikes.links,
+        network_strikes.link_cut,
+        60,
+        150,
+        by_name=True,
+    ),
+    Fault(
+        "link-narrow",
+        f"the link between the regions is narrow: {network_strikes.LINK_KB_S} kB/s each way for each part of the second one",
+        network_strikes.links,
+        network_strikes.link_narrow,
+        60,
+        150,
+        by_name=True,
     ),
     Fault("disk-full", "the disk of a host or of a balancer is full", _kind(*part_strikes.DISKS), part_strikes.full, 20, 150),
     Fault(

@@ -87,6 +87,7 @@ def prepare(settings: Settings, checker: Checker, step: Step) -> tuple[dict[str,
     """Deploy the apps and wait until the whole cluster is at rest; return the wanted counts of all apps, and the framework."""
     deadline = time.monotonic() + WHOLE_S
     for app in (definition(APP, INSTANCES, HOST), definition(NOTES, 1, "notes.chaos.localhost")):
+        app = fleet.everywhere(settings, app)
         fleet.patiently(lambda app=app: put(settings, app["id"], app), step, deadline)  # type: ignore[misc]
     wanted = {app["id"]: frozenset({app["instances"]}) for app in fleet.patiently(lambda: fleet.apps(settings), step, deadline)}
     while True:

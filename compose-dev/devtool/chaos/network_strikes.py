@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from ..settings import FAR_CONSUL, REGIONS, region
 from ..terminal import Problem
 from .parts import Parts
 from .strike import TOOLS, Strike, docker, network, tool
@@ -37,6 +38,43 @@ def cut(parts: Parts, between: str) -> Strike:
     rules = [f"{rule} -m comment --comment {comment} -j DROP" for rule in rules]
     what = f"nothing comes from {one} to {other}" + (", nor back" if sign == ":" else "")
     return _tables(parts, one, what, rules)
+
+
+def links(parts: Parts) -> list[str]:
+    """Return what is between regions, as "one:other"; nothing on a cluster without."""
+    return [":".join(REGIONS)] if FAR_CONSUL in parts.containers else []
+
+
+def link_cut(parts: Parts, _between: str) -> Strike:
+    return _on_link(parts, "is cut", "")
+
+
+#: So much passes in a second, each way, to and from each part of the second region.
+LINK_KB_S = 32
+
+
+def link_narrow(parts: Parts, _between: str) -> Strike:
+    # By dropping what is too much: a queue of its own for some addresses takes more of the kernel than every one has.
+    limit = f"-m hashlimit --hashlimit-above {LINK_KB_S}kb/s --hashlimit-burst {LINK_KB_S}kb --hashlimit-name"
+    return _on_link(parts, f"lets {LINK_KB_S} kB/s pass each way to each part of {REGIONS[1]}", limit)
+
+
+def _on_link(parts: Parts, what: str, limit: str) -> Strike:
+    """Change what passes between the regions, in the networks of the second one's parts; the load comes from elsewhere."""
+    name = f"eratos-chaos-{uuid.uuid4().hex[:8]}"
+    with_network = [service for service, container in parts.containers.items() if parts.network in container.networks]
+    there = ",".join(parts.address(service) for service in with_network if region(service) == REGIONS[0])
+    rules = [
+        f"{chain} {way} {there}{f' {limit} link{way}' if limit else ''} -m comment --comment {name} -j DROP"
+        for way, chains in (("-d", ("OUTPUT", "FORWARD")), ("-s", ("INPUT", "FORWARD")))
+        for chain in chains
+    ]
+    made = [_tables(parts, service, "", rules) for service in with_network if region(service) == REGIONS[1]]
+    return Strike(
+        f"the link between {' and '.join(REGIONS)} {what}",
+        [command for one in made for command in one.do],
+        [command for one in made for command in one.undo],
+    )
 
 
 def lossy(parts: Parts, service: str) -> Strike:

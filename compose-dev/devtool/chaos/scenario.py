@@ -98,7 +98,9 @@ def selection(only: Sequence[str], without: Sequence[str]) -> list[str]:
     """Return the names of the faults to choose from. Raise Problem for an unknown one, and where none is left."""
     for name in (*only, *without):
         faults.named(name)
-    left = [name for name in faults.BY_NAME if (not only or name in only) and name not in without]
+    left = [
+        name for name, fault in faults.BY_NAME.items() if (name in only if only else not fault.by_name) and name not in without
+    ]
     if not left:
         raise Problem("no fault is left to choose from", "leave out --without, or name more with --only")
     return left

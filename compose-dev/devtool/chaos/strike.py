@@ -45,6 +45,7 @@ class Fault:
     )
     within_s: float = 90.0  #: all has to be well again so long after its end
     planned: bool = False  #: no fault at all, but what operators do: no request may fail
+    by_name: bool = False  #: never by chance: most clusters have nothing that it could strike
     ends_its_command: bool = False  #: the command that does it dies with what it is for
 
 

@@ -171,10 +171,10 @@ def _route(settings: Settings, app_id: str) -> tuple[str, str]:
     """Return the host name ("": any) and the path of an app's first route, by what its instances have in Consul."""
     name = re.sub(r"[^0-9A-Za-z-]+", "-", app_id.strip("/"))
     try:
-        entries = health.consul_get(settings, f"/v1/health/service/{name}?passing")
+        answers = health.consul_everywhere(settings, f"/v1/health/service/{name}?passing")
     except web.Unanswered as error:
         raise Problem(f"Consul does not know the route of {app_id}: {error}", "./dev status, then ./dev up") from None
-    metas = [entry["Service"].get("Meta") or {} for entry in entries]
+    metas = [entry["Service"].get("Meta") or {} for entries in answers for entry in entries]
     if any(meta.get("haproxy-mode") == "tcp" for meta in metas):
         raise Problem(f"{app_id} is a TCP service", "a load makes HTTP requests: name an app with an HTTP route")
     keys = sorted({key for meta in metas for key in rotation.route_keys(meta)})

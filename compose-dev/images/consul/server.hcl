@@ -1,7 +1,8 @@
 # A Consul server of the development cluster.
-server           = true
-bootstrap_expect = 3
-client_addr      = "0.0.0.0"
+server      = true
+client_addr = "0.0.0.0"
+# Of servers of another data center.
+retry_interval_wan = "1s"
 ui_config { enabled = true }
 # A stop is not a goodbye: a restarted server finds its place in the quorum.
 leave_on_terminate = false

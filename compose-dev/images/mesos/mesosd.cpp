@@ -13,6 +13,8 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <sys/syscall.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 // stout's Option<T>: a state (0 is some, 1 is none), then the value.
@@ -96,6 +98,17 @@ extern "C" __attribute__((visibility("default"))) const void* const _ZTVN5mesos6
   nullptr, nullptr, (void*)nothing, (void*)nothing, (void*)initialize, (void*)contend};
 #endif
 
+#ifdef AGENT
+// The fault domain is the agent's alone: an idle master that names another region than the leading one ends this process. launch() reads the environment
+// for the master, makes the folder for its work, and then reads it for the agent. So the variable is there from that folder on.
+static std::string domain;
+extern "C" __attribute__((visibility("default"))) int mkdir(const char* path, mode_t mode) throw() {
+  if (!domain.empty()) setenv("MESOS_DOMAIN", domain.c_str(), 1);
+  domain.clear();
+  return syscall(SYS_mkdirat, -100 /* AT_FDCWD */, path, mode);
+}
+#endif
+
 // Data symbols of CPython that the extension module's half of the object refers to; never used here.
 extern "C" { void* PyExc_Exception; void* PyExc_TypeError; char _Py_NoneStruct[64]; }
 // The constructor of local::Flags.
@@ -108,6 +121,8 @@ int main() {
 #else
   const char *url_variable = "MESOS_MASTER", *default_port = "5051", *delegate = "slave(1)";
   const int agents = 1;
+  domain = environment("MESOS_DOMAIN", "");
+  unsetenv("MESOS_DOMAIN");
 #endif
   zookeeper_url = environment(url_variable, "");
   setenv("LIBPROCESS_PORT", environment("MESOS_PORT", default_port).c_str(), 0);

@@ -231,6 +231,23 @@ def test_wrong_usage_ends_with_2(session: Session, capsys: pytest.CaptureFixture
     assert "--wait" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("scale", ": did you mean eratos app scale or eratos pod scale?"),
+        ("deployments", ": did you mean eratos deployment list?"),
+        ("ps", ": did you mean eratos task list?"),
+        ("evnts", ": did you mean eratos events?"),
+        ("frobnicate", "."),
+    ],
+)
+def test_words_of_other_programs_lead_to_the_command(
+    session: Session, capsys: pytest.CaptureFixture[str], typed: str, meant: str
+) -> None:
+    assert run([typed], session) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"Error: No such command '{typed}'{meant}"
+
+
 def test_help_shows_no_types_on_flags_and_the_commands_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 import yaml
 from devtool import cluster, commands, images, report, version
-from devtool.cluster import Attachment, Container, attributes, extra_services, host_of, outlived, parse_container, stranded
+from devtool.cluster import Attachment, Container, host_of, outlived, parse_container, stranded
+from devtool.override import attributes
+from devtool.override import services as extra_services
 from devtool.settings import COMPOSE_FILE, COMPOSE_FOLDER, Settings
 from devtool.terminal import Problem
 
@@ -36,6 +39,14 @@ CONFIG = {
             "ports": [{"target": 8000, "published": "8000", "host_ip": "127.0.0.1"}, {"target": 9090, "published": "9090"}],
         },
         "consul-balancer1": {"network_mode": "service:balancer1", "environment": {"CONSUL_NODE": "balancer1"}},
+        "consul1": {
+            "build": {"target": "consul"},
+            "hostname": "consul1",
+            "networks": {"default": {"ipv4_address": "10.0.7.21"}},
+            "environment": {"CONSUL_NODE": "consul1"},
+            "volumes": [{"type": "volume", "source": "consul1", "target": "/consul"}],
+            "ports": [{"target": 8500, "published": "8500", "host_ip": "127.0.0.1"}],
+        },
     },
     "networks": {
         "docker0-agent1": {
@@ -104,6 +115,50 @@ def test_balancers_prefer_their_zones_where_there_are_some() -> None:
     assert services["balancer1"] == {"environment": zones["balancer1"]}
 
 
+def test_parts_know_their_region_and_the_other_one() -> None:
+    added = extra_services(CONFIG, Settings(agents=4, regions=2))
+    services = added["services"]
+    assert services["consul4"] == {
+        "hostname": "consul4",
+        "networks": {"default": {"ipv4_address": "10.0.7.24"}},
+        "environment": {
+            "CONSUL_NODE": "consul4",
+            "CONSUL_DATACENTER": "west",
+            "CONSUL_SERVERS": "10.0.7.24",
+            "CONSUL_ELSEWHERE": "10.0.7.21 10.0.7.22 10.0.7.23",
+        },
+        "volumes": [{"type": "volume", "source": "consul4", "target": "/consul"}],
+        "ports": [{"target": 8500, "published": "8503", "host_ip": "127.0.0.1"}],
+        "extra_hosts": ["consul4=10.0.7.24"],
+    }
+    assert "consul4" in added["volumes"]
+    told = {name: service["environment"] for name, service in services.items()}
+    assert told["consul1"] == {
+        "CONSUL_DATACENTER": "east",
+        "CONSUL_SERVERS": "10.0.7.21 10.0.7.22 10.0.7.23",
+        "CONSUL_ELSEWHERE": "10.0.7.24",
+    }
+    assert (told["consul-agent1"]["CONSUL_DATACENTER"], told["consul-agent4"]["CONSUL_SERVERS"]) == ("east", "10.0.7.24")
+    assert (told["balancer1"], told["balancer2"]) == ({"ERATOS_DATACENTERS": "west"}, {"ERATOS_DATACENTERS": "east"})
+    assert told["scheduler1"] == told["scheduler2"] == {"ERATOS_CONSUL_DATACENTERS": "west"}
+    places = {
+        name: [part["name"] for part in json.loads(values["MESOS_DOMAIN"])["fault_domain"].values()]
+        for name, values in told.items()
+        if "MESOS_DOMAIN" in values
+    }
+    assert places == {
+        "master1": ["east", "a"],
+        "master2": ["east", "a"],
+        "agent1": ["east", "a"],
+        "agent2": ["west", "a"],
+        "agent3": ["east", "b"],
+        "agent4": ["west", "b"],
+    }
+    assert [told[f"agent{n}"]["MESOS_ATTRIBUTES"][-6:] for n in (1, 2, 3, 4)] == ["zone:a", "zone:a", "zone:b", "zone:b"]
+    zoned = extra_services(CONFIG, Settings(zones=2, regions=2))["services"]["balancer2"]["environment"]
+    assert zoned == {"ERATOS_ZONE": "west/a", "ERATOS_ZONE_POLICY": "prefer", "ERATOS_DATACENTERS": "east"}
+
+
 @pytest.mark.parametrize(
     ("words", "zones", "expected"),
     [
@@ -125,13 +180,25 @@ def test_what_is_killed_or_revived_is_a_service_or_a_zone(words: list[str], zone
             commands._named(settings, words)
 
 
+def test_a_region_is_killed_as_a_whole_and_nobody_is_left_there_to_notice() -> None:
+    settings = Settings(regions=2)
+    assert (found := commands._named(settings, ["region", "west"])) == ["consul4", "agent2", "balancer2"]
+    assert not commands._consul_lives(settings, "agent2", found)
+    assert commands._consul_lives(settings, "agent2", ["agent2"]) and commands._consul_lives(settings, "agent1", found)
+    for words, message in ((["region", "north"], "there is no region north"), (["zone", "a"], "has no zones")):
+        with pytest.raises(Problem, match=message):
+            commands._named(settings, words)
+    with pytest.raises(Problem, match="has no regions"):
+        commands._named(Settings(), ["region", "west"])
+
+
 def test_the_status_shows_who_is_in_which_zone_and_who_is_down() -> None:
     found = [container(service, "2026-01-01T10:00:00Z") for service in ("agent1", "agent2", "agent3", "balancer1")]
-    assert report.zone_lines(Settings(zones=2), found) == [
+    assert report.place_lines(Settings(zones=2), found) == [
         "  zone a: agent1, agent3, balancer1",
         "  zone b: agent2, balancer2 (down)",
     ]
-    assert report.zone_lines(Settings(), found) == []
+    assert report.place_lines(Settings(), found) == []
 
 
 def test_a_power_cut_hits_all_at_once_and_hosts_are_back_before_what_shares_their_network(
@@ -309,6 +376,17 @@ def test_every_part_keeps_its_address_and_knows_all_others_without_the_engine(co
 def test_the_compose_file_and_dev_know_the_same_services(compose: dict[str, Any]) -> None:
     with_containers = {name for name, service in compose["services"].items() if service.get("deploy") != {"replicas": 0}}
     assert with_containers == set(Settings(observe=True, registry=True).services())
+
+
+def test_a_host_that_joins_knows_zookeeper_and_consul_by_their_addresses(compose: dict[str, Any]) -> None:
+    joining = yaml.safe_load((COMPOSE_FOLDER / "joining.yaml").read_text())["services"]
+    assert all(compose["services"][name]["environment"] for name in joining)
+    told = {name: value for service in joining.values() for name, value in service["environment"].items()}
+    found = {text: re.findall(r"\}\.(\d+)", told[text]) for text in ("MESOS_MASTER", "CONSUL_SERVERS")}
+    assert found == {"MESOS_MASTER": ["10"], "CONSUL_SERVERS": ["21", "22", "23"]}
+    for name, number in (("zookeeper", 10), ("consul1", 21), ("consul2", 22), ("consul3", 23)):
+        assert compose["services"][name]["networks"]["default"]["ipv4_address"].endswith(f".{number}")
+    assert told["MESOS_HOSTNAME"] == told["CONSUL_NODE"] != "agent1"
 
 
 def test_racks_and_zones_of_the_compose_file_follow_the_rule_for_further_agents(compose: dict[str, Any]) -> None:

@@ -31,6 +31,8 @@ class FakeCluster:
         self.agents = ["agent1", "agent2", "agent3"]
         self.members = ["consul1", "consul2", "consul3", "agent1", "agent2", "agent3", "balancer1", "balancer2"]
         self.balancers = ["balancer1", "balancer2"]
+        self.servers = {"consul1.east", "consul2.east", "consul3.east", "consul4.west"}  #: of all data centers
+        self.apart: set[str] = set()  #: those of them that others do not see
         self.leading = True
         self.forgetting: set[str] = set()  #: failed members, until they are made to leave
         self.catalogue_only: set[str] = set()  #: nodes that are no members any more
@@ -62,6 +64,7 @@ class FakeCluster:
             "/ping": "pong",
             "/v1/status/leader": "10.0.0.2:8300" if self.leading else "",
             "/v1/agent/members": [*members, *failed],
+            "/v1/agent/members?wan=1": [{"Name": name, "Status": 1} for name in self.servers - self.apart],
             "/v1/catalog/nodes": [{"Node": name} for name in [*self.members, *self.forgetting, *self.catalogue_only]],
             "/v1/health/service/eratos-balancer?passing": [
                 {"Node": {"Node": name}, "Service": {"Meta": {"eratos-host": name, **left_out}}} for name in self.balancers
@@ -347,6 +350,33 @@ def test_a_consul_that_does_not_answer_once_is_asked_again(
     monkeypatch.setattr(health, "consul_get", once_slow)
     members.forget_surplus(settings, Step("forget"))
     assert not failures and fake.forgetting == set()
+
+
+@pytest.fixture
+def in_regions(fake: FakeCluster) -> Settings:
+    """Two regions of a Consul server, a host and a balancer each."""
+    fake.agents = ["agent1", "agent2"]
+    found = Settings(agents=2, regions=2)
+    found.variables = {variable: str(fake.port) for variable in found.published()}
+    return found
+
+
+def test_consul_is_well_where_each_data_center_has_its_nodes_and_sees_the_other(fake: FakeCluster, in_regions: Settings) -> None:
+    fake.members = ["consul1", "consul2", "consul3", "consul4", "agent1", "agent2", "balancer1", "balancer2"]
+    assert health.consul(in_regions) == health.Finding("consul2 leads, 8 members in east; consul2 leads, 8 members in west")
+    fake.members.remove("agent2")
+    fake.apart = {"consul4.west"}
+    lacks = health.consul(in_regions).lacks
+    assert [lack.text for lack in lacks] == ["consul4.west is out of sight of east", "agent2 is no living member"]
+    assert lacks[1].services == ("consul-agent2",)
+
+
+def test_the_sample_app_runs_in_every_region(fake: FakeCluster, in_regions: Settings) -> None:
+    fleet.ensure_sample(in_regions, 2)
+    [app] = fake.apps.values()
+    assert app["constraints"] == [["@region", "LIKE", "east|west"]]
+    assert app["labels"]["ERATOS_0_FAILOVER"] == "east,west" and app["labels"]["HAPROXY_0_PATH"] == "/"
+    assert fleet.everywhere(Settings(), {"id": "/x"}) == {"id": "/x"}
 
 
 def test_a_dead_host_is_forgotten_once_consul_has_noticed(fake: FakeCluster, settings: Settings) -> None:

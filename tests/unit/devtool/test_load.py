@@ -162,7 +162,7 @@ def test_a_plan_has_the_ramp_first_and_posts_no_kept_connections() -> None:
 def test_the_route_of_an_app(monkeypatch: pytest.MonkeyPatch, meta: dict[str, str], host: str, path: str) -> None:
     asked = []
 
-    def consul_get(_settings: Settings, what: str) -> list[Any]:
+    def consul_get(_settings: Settings, what: str, _datacenter: str) -> list[Any]:
         asked.append(what)
         return [{"Service": {"Meta": meta}}]
 

@@ -91,11 +91,57 @@ def test_zones_are_two_or_none_and_remembered() -> None:
         read_settings({}, zones=3)
     read_settings({}, zones=2).remember()
     found = read_settings({}, agents=4)
-    assert found.in_zone("a") == ["agent1", "agent3", "balancer1"]
-    assert found.in_zone("b") == ["agent2", "agent4", "balancer2"]
-    assert (found.in_zone(""), found.zone("consul-agent1"), found.zone("scheduler1")) == ([], "", "")
+    assert found.places == {
+        "zone": {"a": ["agent1", "agent3", "balancer1"], "b": ["agent2", "agent4", "balancer2"]},
+        "region": {},
+    }
+    assert (found.zone("consul-agent1"), found.zone("scheduler1")) == ("", "")
     read_settings({}, zones=0).remember()
-    assert (read_settings({}).zones, read_settings({}).in_zone("a")) == (0, [])
+    assert (read_settings({}).zones, read_settings({}).places) == (0, {"zone": {}, "region": {}})
+
+
+def test_regions_are_remembered_and_hold_every_part_and_zones_are_within_them() -> None:
+    assert read_settings({}).regions == 0
+    read_settings({}, regions=2, zones=2, agents=4).remember()
+    found = read_settings({})
+    assert found.places == {
+        "zone": {
+            "east/a": ["agent1", "balancer1"],
+            "east/b": ["agent3"],
+            "west/a": ["agent2", "balancer2"],
+            "west/b": ["agent4"],
+        },
+        "region": {
+            "east": [
+                *("zookeeper", "master1", "master2", "consul1", "consul2", "consul3", "agent1", "agent3", "balancer1"),
+                *("scheduler1", "scheduler2"),
+            ],
+            "west": ["consul4", "agent2", "agent4", "balancer2"],
+        },
+    }
+    assert found.published()["ERATOS_CONSUL4_PORT"] == ("consul4", 8503)
+    assert found.consul_nodes("west") == {"consul4", "agent2", "agent4", "balancer2"}
+    assert found.consul_nodes("east") == {"consul1", "consul2", "consul3", "agent1", "agent3", "balancer1"}
+    assert [found.region(f"consul-{host}") for host in ("agent1", "agent2", "balancer2")] == ["east", "west", "west"]
+    assert read_settings({}, zones=0).places["zone"] == {}
+
+
+def test_regions_are_chosen_when_a_cluster_is_made() -> None:
+    for given in ({"regions": 3}, {"regions": 2, "agents": 1}, {"regions": 2, "balancers": 1}, {"regions": 2, "secure": True}):
+        with pytest.raises(Problem, match="regions") as caught:
+            read_settings({}, **given)  # type: ignore[arg-type]
+        assert caught.value.fix
+    read_settings({}).remember()
+    with pytest.raises(Problem, match="was made without regions"):
+        read_settings({}, regions=2)
+    read_settings({"ERATOS_PROJECT": "far"}, regions=2).remember()
+    with pytest.raises(Problem, match="was made with regions"):
+        read_settings({"ERATOS_PROJECT": "far"}, regions=0)
+
+
+def test_a_cluster_of_the_version_before_has_no_regions(generated: Path) -> None:
+    (generated / "eratos.json").write_text('{"agents": 4, "balancers": 2, "zones": 2, "variables": {}, "secure": false}')
+    assert (read_settings({}).regions, read_settings({}, regions=0).agents) == (0, 4)
 
 
 def test_services_follow_the_counts() -> None:

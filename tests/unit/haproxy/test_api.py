@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import socket
 import threading
 import time
@@ -220,6 +221,18 @@ def test_a_request_that_trickles_in_is_cut(rig: Rig, monkeypatch: pytest.MonkeyP
     with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=60) as client:
         client.sendall(b"GET /health HTTP/1.1\r\nX: ")
         assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize(("error", "logged"), [(BrokenPipeError(32, "Broken pipe"), []), (ValueError("a fault"), ["ERROR"])])
+def test_a_caller_who_gives_up_is_no_fault(
+    rig: Rig, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], error: Exception, logged: list[str]
+) -> None:
+    try:
+        raise error
+    except Exception:
+        rig.server.handle_error(None, ("10.0.0.1", 40000))
+    assert [record.levelname for record in caplog.records if record.levelno > logging.INFO] == logged
+    assert capfd.readouterr().err == ""
 
 
 def test_a_connection_that_is_old_is_closed_after_an_answer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,6 +230,26 @@ def test_a_list_of_apps_is_bounded_before_it_is_read(length: int, monkeypatch: p
     assert not read
 
 
+@pytest.mark.parametrize(
+    "app",
+    [
+        {"portDefinitions": [{}] * 100},
+        {"ports": [0] * 100},
+        {"container": {"portMappings": [{}] * 100}},
+        {"containers": [{"endpoints": [{}] * 50}] * 2},
+    ],
+)
+def test_ports_of_one_request_are_bounded_before_any_is_read(app: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a million took as long as 25 seconds."""
+    monkeypatch.setattr(definition, "parse", lambda *_, **__: pytest.fail("an app is read all the same"))
+    api = ApiClient(an_api(FakeController()))
+    apps = [{"id": f"/{n}"} | app for n in range(201)]
+    for path, body in (("/v2/apps", apps), ("/v2/groups", {"groups": [{"id": "/g", "apps": apps}]})):
+        answer = api.put(path, json=body)
+        assert answer.status_code == 422
+        assert "holds 20100 ports: send 20000 at most" in answer.text
+
+
 @pytest.mark.parametrize("operator", ["LIKE", "Unlike"])
 def test_expressions_of_one_request_are_bounded_before_any_is_read(operator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Any] = []

@@ -46,6 +46,14 @@ def test_the_node_exporter_is_one_on_each_host():
     assert f"ops-{app.id.rpartition('/')[2]}" == app.service_names[0]
 
 
+def test_shippers_follow_the_archive_that_they_require():
+    folder = ROOT / "examples" / "logs"
+    apps = {app.id: app for app in Group.parse(json.loads((folder / "logs.json").read_text())).apps()}
+    wanted = apps["/logs/ship"].eratos.requires["archive"]
+    assert apps["/logs/ship"].per_host and wanted.app == "/logs/archive" and wanted.port == apps["/logs/archive"].ports[0].name
+    assert definition.parse(json.loads((folder / "hello.json").read_text())).labels == {"ENVIRONMENT": "staging"}
+
+
 def test_redis_finds_its_primary_by_the_ordinal():
     app = definition.parse(json.loads((ROOT / "examples" / "redis" / "app.json").read_text()))
     assert app.first_alone and app.eratos.requires["primary"].attributes == {names.META_ORDINAL: "^0$"}

@@ -11,15 +11,15 @@ import pytest
 from devtool.chaos import faults, ground, network_strikes, part_strikes
 from devtool.chaos.strike import Fault, signal
 from devtool.terminal import Problem
-from support.chaos import PARTS, container
+from support.chaos import IN_REGIONS, PARTS, container
 from support.folders import ROOT
 from support.worker_process import WorkerProcess
 
 
 @pytest.mark.parametrize("fault", faults.ALL, ids=lambda fault: fault.name)
 def test_every_fault_has_something_to_strike_and_what_lasts_can_be_undone(fault: Fault) -> None:
-    part = faults.choose(fault, PARTS, "", random.Random(1))
-    strike = fault.strike(PARTS, part)
+    part = faults.choose(fault, IN_REGIONS, "", random.Random(1))
+    strike = fault.strike(IN_REGIONS, part)
     assert (strike.do or strike.put) and fault.text and fault.within_s > 0
     assert bool(strike.undo) == bool(fault.hold_s), "what lasts is undone, what is over at once comes back by itself"
     for words in (*strike.do, *strike.undo):
@@ -74,7 +74,7 @@ def test_consul_loses_its_disks_only_while_it_is_off() -> None:
 def test_leaders_are_those_of_now() -> None:
     for name, part in (("master-off", "master2"), ("scheduler-frozen", "scheduler1"), ("consul-leader-off", "consul3")):
         assert faults.BY_NAME[name].candidates(PARTS) == [part]
-    assert "consul3" not in faults.BY_NAME["consul-server-off"].candidates(PARTS)
+    assert faults.BY_NAME["consul-server-off"].candidates(IN_REGIONS) == ["consul1", "consul2"]
     leaderless = dataclasses.replace(PARTS, scheduler="", master="", consul="")
     with pytest.raises(Problem, match="nothing to strike"):
         faults.choose(faults.BY_NAME["scheduler-off"], leaderless, "", random.Random(1))
@@ -102,6 +102,21 @@ def test_a_cut_is_undone_rule_by_rule(between: str, container_id: str, rules: li
     assert undo[-1].removeprefix(network_strikes.OR_LEGACY).split("; ") == made
     assert ("INPUT" in do[-1]) == (":" in between)
     assert strike.excused == frozenset()
+
+
+def test_the_link_is_changed_at_each_part_of_the_second_region_towards_each_of_the_first() -> None:
+    there = ",".join(f"10.87.213.{number}" for number in (10, 11, 12, 21, 22, 23, 31, 32, 41, 101, 103))
+    for name, limit in (("link-cut", ""), ("link-narrow", "-m hashlimit --hashlimit-above 32kb/s")):
+        strike = faults.BY_NAME[name].strike(IN_REGIONS, "east:west")
+        for commands, sign in ((strike.do, " -I "), (strike.undo, " -D ")):
+            at = [word.removeprefix("container:id-") for words in commands for word in words if word.startswith("container:")]
+            assert sorted(at) == ["agent2", "balancer2", "consul4"]
+            for words in commands:
+                for rule in (f"OUTPUT -d {there}", f"FORWARD -d {there}", f"INPUT -s {there}", f"FORWARD -s {there}"):
+                    assert f"{sign}{rule} {limit}" in words[-1]
+        # Each side's clients go on: balancers are asked from outside.
+        assert strike.excused == frozenset()
+        assert (faults.BY_NAME[name].candidates(PARTS), faults.BY_NAME[name].candidates(IN_REGIONS)) == ([], ["east:west"])
 
 
 @pytest.mark.parametrize("between", ["agent1", "agent1:", ">master1", "agent1:agent1", "agent9:master1", "agent1>nobody"])

@@ -19,7 +19,8 @@ def test_chance_is_the_same_for_a_seed_and_leaves_nothing_out() -> None:
     one, same, other = (scenario.by_chance(seed, 60, chosen) for seed in (1, 1, 2))
     assert one.steps == same.steps != other.steps
     drawn = [step.acts[0].fault for step in one.steps]
-    assert set(drawn[: len(chosen)]) == set(chosen) == set(faults.BY_NAME) - {"host-off"}
+    assert set(drawn[: len(chosen)]) == set(chosen) == set(faults.BY_NAME) - {"host-off", "link-cut", "link-narrow"}
+    assert scenario.selection(["link-cut"], []) == ["link-cut"], "what most clusters have not is for those who name it"
 
 
 def test_chance_has_faults_overlap_too() -> None:

@@ -11,7 +11,7 @@ from support.deployments import fail_new, labelled, refusal, reply
 from support.kept_core import Kept
 
 from eratos.common import names
-from eratos.scheduler.core import actions, deployments, events, gates
+from eratos.scheduler.core import actions, events, gates, stages
 from eratos.scheduler.core.actions import Refusal
 from eratos.scheduler.core.records import VERSIONS
 from eratos.scheduler.core.state import Outcome
@@ -357,7 +357,7 @@ def blue_green(core: Kept, instances: int = 3, *, wanted: int = 0, **more: str) 
 
 def traffic(core: Kept, change: actions.Reply) -> tuple[int, int]:
     """Return the weights of old and of new servers."""
-    found = deployments.weights(core.state, "/a")
+    found = stages.weights(core.state, "/a")
     assert len(found) <= 2
     return next((weight for version, weight in found.items() if version != change.version), 0), found.get(change.version, 0)
 
@@ -377,16 +377,16 @@ def test_a_new_version_comes_whole_and_gets_the_traffic_share_by_share(core: Kep
     core.rest()
     assert versions_of(core, change) == (0, 3)
     assert core.outcomes()[-1] == (change.deployment_id, Outcome.DONE)
-    assert deployments.weights(core.state, "/a") == {change.version: 100}
+    assert stages.weights(core.state, "/a") == {change.version: 100}
 
 
 def test_the_version_at_work_is_named_before_another_one_comes(core: Kept) -> None:
     core.put(an_app("/a", 2, **BOTH), an_app("/b", 2))
     version = core.state.apps["/a"].version
-    assert deployments.weights(core.state, "/a") == {version: 100}
+    assert stages.weights(core.state, "/a") == {version: 100}
     core.rest()
-    assert deployments.weights(core.state, "/a") == {version: 100}
-    assert deployments.weights(core.state, "/b") == deployments.weights(core.state, "/none") == {}
+    assert stages.weights(core.state, "/a") == {version: 100}
+    assert stages.weights(core.state, "/b") == stages.weights(core.state, "/none") == {}
 
 
 def test_a_way_back_switches_at_once_and_takes_no_old_instance_with_it(core: Kept) -> None:
@@ -411,7 +411,7 @@ def test_on_a_way_back_after_the_old_ones_began_to_go_all_serve_until_enough_are
         core.command(events.Promote(change.deployment_id))
     assert any(i.stopping for i in core.state.instances.values())
     core.command(events.RollBack(change.deployment_id))
-    assert deployments.weights(core.state, "/a") == {}
+    assert stages.weights(core.state, "/a") == {}
     core.rest()
     assert versions_of(core, change) == (3, 0)
 
@@ -448,10 +448,10 @@ def test_a_version_whose_former_knew_nothing_of_it_is_rolled_out_as_usual(core: 
     core.rest()
     core.now += 1
     change = reply(core.put(an_app("/a", 3, cmd="new", backoffSeconds=0, **BOTH)))
-    assert deployments.weights(core.state, "/a") == {}
+    assert stages.weights(core.state, "/a") == {}
     core.rest()
     assert versions_of(core, change) == (0, 3)
-    assert deployments.weights(core.state, "/a") == {change.version: 100}
+    assert stages.weights(core.state, "/a") == {change.version: 100}
 
 
 def test_a_pause_among_two_fleets_takes_no_instance_away(core: Kept) -> None:
