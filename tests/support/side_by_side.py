@@ -37,10 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     options = session.config.option
-    count = min(options.processes, len(session.items))
-    if count < 2 or options.collectonly or options.usepdb or session.testsfailed:
+    if options.processes < 2 or len(session.items) < 2 or options.collectonly or options.usepdb or session.testsfailed:
         return None
-    _run(session, count)
+    _run(session, min(options.processes, len(session.items)))
     return True
 
 
