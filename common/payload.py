@@ -50,6 +50,17 @@ class KeptVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class DriverVolume:
+    """A volume of a Docker volume driver that is to be there before the task starts, as :attr:`TaskPayload.volumes` mount it."""
+
+    name: str
+    driver: str
+    options: Mapping[str, str] = field(default_factory=dict)  #: that the driver is told when it makes the volume
+    secret_options: Mapping[str, str] = field(default_factory=dict)  #: options that are secrets, and where these are
+    alone: bool = False  #: nobody else may write to it meanwhile
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeCopy:
     """A volume that is to be made on this host as a copy of one on another."""
 
@@ -210,7 +221,7 @@ _OF_THE_LAUNCH: Final = ("discovery", "accepts")
 _LATER: Final[Mapping[str, Any]] = {
     **{"networks": (), "tty": False, "mem_limit_mib": 0},
     **{"secret_env": {}, "secret_files": (), "check": None, "requires": ()},
-    **{"pull_secret": "", "containers": (), "keeps": (), "sweeps": False, "copies": ()},
+    **{"pull_secret": "", "containers": (), "keeps": (), "sweeps": False, "copies": (), "of_drivers": ()},
 }
 _LATER_OF_CHECKS: Final[Mapping[str, Any]] = {"delay_s": 0, "ipv6": False, "ignore_1xx": False, "container": ""}
 
@@ -252,6 +263,7 @@ class TaskPayload:
     pull_secret: str = ""  #: where the logins to the image's registry are in the store of secrets; empty: the host's count
     containers: tuple[Container, ...] = ()  #: of a pod: what it runs instead of an image, all with one life and one network
     keeps: tuple[KeptVolume, ...] = ()  #: volumes that are this app's, and are so looked at before the task starts
+    of_drivers: tuple[DriverVolume, ...] = ()  #: volumes that a driver has, and makes where they are not there
     sweeps: bool = False  #: it runs nothing, and ends once what dead executors left on the host is gone
     copies: tuple[VolumeCopy, ...] = ()  #: it runs nothing, and ends once these are there whole
     discovery: tuple[DiscoveryPort, ...] = ()
@@ -298,6 +310,7 @@ class TaskPayload:
             raw["secret_files"] = tuple(SecretFile(**item) for item in raw.get("secret_files", ()))
             raw["requires"] = tuple(_requirement(item) for item in raw.get("requires", ()))
             raw["keeps"] = tuple(KeptVolume(**item) for item in raw.get("keeps", ()))
+            raw["of_drivers"] = tuple(DriverVolume(**item) for item in raw.get("of_drivers", ()))
             raw["copies"] = tuple(VolumeCopy(**item) for item in raw.get("copies", ()))
             raw["networks"] = tuple(raw.get("networks", ()))
             raw["containers"] = tuple(_container(item) for item in raw.get("containers", ()))

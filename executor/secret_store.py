@@ -75,7 +75,7 @@ def opened(place: str) -> Secrets:
 
 
 def variables(secrets: Secrets, wanted: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of variables; a line break at a secret's end, as editors leave it, is no part of it.
+    """Return the values of variables or options; a line break at a secret's end, as editors leave it, is no part of it.
 
     Raises PermanentError.
     """
@@ -85,10 +85,10 @@ def variables(secrets: Secrets, wanted: Mapping[str, str]) -> dict[str, str]:
             value = secrets.read(source).decode().removesuffix("\n")
         except UnicodeDecodeError:
             raise PermanentError(
-                f"secret {source}: is no text in UTF-8, so no variable can hold it: mount it as a file"
+                f"secret {source}: is no text in UTF-8, so no variable or option can hold it: mount it as a file"
             ) from None
         if "\0" in value:
-            raise PermanentError(f"secret {source}: holds a NUL, so no variable can hold it: mount it as a file")
+            raise PermanentError(f"secret {source}: holds a NUL, so no variable or option can hold it: mount it as a file")
         found[name] = value
     return found
 

@@ -314,6 +314,16 @@ class App(Part):
         """Whether its instances are bound to the hosts that their volumes are on."""
         return bool(self.persistent_volumes)
 
+    @cached_property
+    def exclusive_volumes(self) -> frozenset[str]:
+        """The names of volumes that lie where other hosts reach them, and that one of its instances may write to at a time."""
+        return frozenset(volume.exclusive for volume in self.container.volumes) - {""}
+
+    @property
+    def alone(self) -> bool:
+        """Whether an instance comes after the end of the one before it, never beside it: only one may have its volumes."""
+        return self.resident or bool(self.exclusive_volumes)
+
     @property
     def autoscale(self) -> Autoscale | None:
         """How the number of its instances follows what is measured; None: users alone set it."""

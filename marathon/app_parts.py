@@ -23,6 +23,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from eratos.common import mounts
+
 from . import expressions
 
 PORT_MAX = 65535
@@ -135,20 +137,106 @@ class Docker(Part):
     parameters: tuple[Parameter, ...] = ()
 
 
+#: What begins an option of Docker's volume drivers in Marathon, and the one that says which driver it is.
+DVDI: Final = "dvdi/"
+DRIVER: Final = "dvdi/driver"
+#: With it a volume of the driver local is a mount of something else than a folder of Docker's own.
+DEVICE: Final = "dvdi/device"
+#: Docker's own driver, whose volumes lie on the host unless its options say otherwise.
+LOCAL: Final = "local"
+#: Its options, and which others each needs (moby, volume/local: what is missing it says at the start of a container alone).
+LOCAL_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "type": ("device",),
+    "o": ("type", "device"),
+    "device": ("type",),
+    "size": (),
+}
+_DRIVER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]*")
+#: Options, and words of mount options, that hold passwords: these have no place in a definition, which answers show.
+_PASSWORDS: Final = frozenset({"password", "password2", "passwd", "pass"})
+#: The largest volume that a driver may be asked for, in GiB.
+VOLUME_GIB_MAX: Final = 10**6
+
+
 class ExternalVolume(Part):
-    """A Docker volume by name, as Marathon's ``dvdi`` provider writes it."""
+    """A volume of one of Docker's volume drivers by name, as Marathon's ``dvdi`` provider writes it (DVDIProvider.scala)."""
 
     name: Annotated[str, Field(pattern=VOLUME_NAME)]
     provider: Literal["dvdi"]
-    options: Labels = {}
-    shared: bool = False
+    options: Mapping[str, str | SecretVariable] = {}  #: of the driver, each behind ``dvdi/``; a secret by its name in the app
+    shared: bool = False  #: several may write to it at a time
+    size: Annotated[int, Field(ge=1, le=VOLUME_GIB_MAX)] | None = None  #: GiB, for the driver
 
     @model_validator(mode="after")
-    def _only_local_volumes(self) -> ExternalVolume:
-        other = {key: value for key, value in self.options.items() if (key, value) != ("dvdi/driver", "local")}
-        if other or self.options.get("dvdi/driver") != "local":
-            raise ValueError('needs "options": {"dvdi/driver": "local"}: eratos knows Docker\'s local volumes only')
+    def _good_options(self) -> ExternalVolume:
+        driver = self.options.get(DRIVER)
+        if not isinstance(driver, str) or not _DRIVER_NAME.fullmatch(driver):
+            raise ValueError('needs "options": {"dvdi/driver": "local"}, or the name of another of Docker\'s volume drivers')
+        if strange := sorted(key for key in self.options if not key.removeprefix(DVDI) or not key.startswith(DVDI)):
+            raise ValueError(f"has the option {strange[0]}, which no driver would be told: options of drivers begin with {DVDI}")
+        for key, value in self.driver_options.items():
+            if isinstance(value, str) and _password(key, value):
+                raise ValueError(
+                    f"holds a password in {DVDI}{key}, which everybody could read: put the option's whole value into a secret, "
+                    f'"{DVDI}{key}": {{"secret": "NAME"}}, with NAME among the app\'s secrets'
+                )
+        if self.size is not None and self.options.get(f"{DVDI}size", str(self.size)) != str(self.size):
+            raise ValueError(f"has two sizes, {self.size} and that in {DVDI}size: keep one of them")
+        if self.local:
+            self._good_for_local()
         return self
+
+    def _good_for_local(self) -> None:
+        given = self.driver_options
+        if unknown := sorted(given.keys() - LOCAL_OPTIONS.keys()):
+            raise ValueError(f"has the option {DVDI}{unknown[0]}, and Docker's driver local knows {', '.join(LOCAL_OPTIONS)}")
+        for key in given:
+            if missing := [f"{DVDI}{other}" for other in LOCAL_OPTIONS[key] if other not in given]:
+                raise ValueError(f"has the option {DVDI}{key}, which needs {' and '.join(missing)} beside it")
+        for key, value in given.items():
+            if isinstance(value, SecretVariable) and key != "o":
+                raise ValueError(f"has a secret in {DVDI}{key}: of Docker's driver local only {DVDI}o may be one")
+            if value == "":
+                raise ValueError(f"has nothing in {DVDI}{key}: give it a value, or leave it out")
+
+    @property
+    def driver(self) -> str:
+        return str(self.options[DRIVER])
+
+    @property
+    def local(self) -> bool:
+        return self.driver == LOCAL
+
+    @property
+    def driver_options(self) -> dict[str, str | SecretVariable]:
+        """What the driver is told, without blanks around it, as in Marathon."""
+        found = {
+            key.removeprefix(DVDI): value.strip() if isinstance(value, str) else value
+            for key, value in self.options.items()
+            if key != DRIVER
+        }
+        return found if self.size is None else {**found, "size": str(self.size)}
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it lies somewhere that every host reaches, as far as its definition says: it is no folder of Docker's own."""
+        return not self.local or DEVICE in self.options
+
+    @property
+    def bound(self) -> str:
+        """The folder or file of the host that it is another name for; empty: it is none, as far as the definition says.
+
+        A mount is a bind by the word in its options, whatever its type says (mount(2)).
+        """
+        words = self.driver_options.get("o", "")
+        if not self.local or not isinstance(words, str) or not mounts.binds(words):
+            return ""
+        return str(self.driver_options["device"])
+
+
+def _password(key: str, value: str) -> bool:
+    words = {word.partition("=")[0].strip().lower() for word in value.split(",") if "=" in word}
+    return key.lower() in _PASSWORDS or not words.isdisjoint(_PASSWORDS)
 
 
 #: The largest volume that may be asked for, in MiB.
@@ -224,6 +312,12 @@ class Volume(Part):
     @property
     def named(self) -> bool:
         return self.external is not None or self.persistent is not None
+
+    @property
+    def exclusive(self) -> str:
+        """The name of the volume of which this is the only mount that may write, on whatever host; empty: it is none."""
+        external = self.external
+        return external.name if external and external.elsewhere and not external.shared and not self.read_only else ""
 
     @property
     def read_only(self) -> bool:

@@ -18,7 +18,7 @@ from .app import App
 from .app_parts import Labels, Part, PositiveSeconds, Seconds
 from .cron import Cron, time_zone
 from .errors import PROBLEMS_MOST, InvalidApp, Problem
-from .normalise import without_nulls
+from .normalise import has_exclusive_volumes, without_nulls
 
 #: A job's id: names with dots between them, as Metronome has it. Its place among groups is the same with slashes.
 JOB_ID: Final = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
@@ -177,7 +177,7 @@ class Job(Part):
 
 
 #: Why no run has volumes that outlive it.
-_NO_VOLUMES: Final = "is refused: a run has no volumes that outlive it; use hostPath, or an external volume of the driver local"
+_NO_VOLUMES: Final = "is refused: a run has no volumes that outlive it; use hostPath, or an external volume"
 
 
 def path_of(job_id: str) -> str:
@@ -299,8 +299,10 @@ def _app_json(job: Job) -> Json:
         app["fetch"] = run.artifacts
     if placed := run.placement.constraints:
         app["constraints"] = [[each.attribute, _OPERATORS[each.operator], each.value] for each in placed]
-    # Two of one run must not be at work, so whatever is out of reach has its time to come back.
-    app["unreachableStrategy"] = {"inactiveAfterSeconds": LOST_S, "expungeAfterSeconds": LOST_S}
+    # Two of one run must not be at work, so whatever is out of reach has its time to come back; without end, where it writes to
+    # a volume that others may have next.
+    if not has_exclusive_volumes(app):
+        app["unreachableStrategy"] = {"inactiveAfterSeconds": LOST_S, "expungeAfterSeconds": LOST_S}
     return app
 
 

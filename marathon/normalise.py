@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from . import words
-from .app_parts import DISABLED, PORT_MAX
+from .app_parts import DEVICE, DISABLED, DRIVER, LOCAL, PORT_MAX
 from .autoscale_bounds import stated_bounds
 from .errors import Problem, json_path
 from .labels import SINGLE_INSTANCE
@@ -115,6 +115,9 @@ def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[s
         app.setdefault("residency", {})
     if persistent or has_volumes(app, "external"):
         app.setdefault("upgradeStrategy", {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0})  # Marathon's for these
+    if has_exclusive_volumes(app):
+        # Whoever is out of reach may still write: that nobody else does is not to depend on a guess.
+        app.setdefault("unreachableStrategy", DISABLED)
     if isinstance(app.get("eratos"), dict) and app["eratos"].get("ordinals", False) is not False:
         # Whoever is out of reach may be at work: that there is no second one is not to depend on a guess.
         app.setdefault("unreachableStrategy", DISABLED)
@@ -126,6 +129,20 @@ def has_volumes(app: Mapping[str, Any], kind: str) -> bool:
     container = app.get("container")
     volumes = container.get("volumes") if isinstance(container, dict) else None
     return isinstance(volumes, list) and any(isinstance(volume, dict) and volume.get(kind) for volume in volumes)
+
+
+def has_exclusive_volumes(app: Mapping[str, Any]) -> bool:
+    """Tell whether one instance at a time may have a volume of an app (:attr:`.app_parts.Volume.exclusive`), not read yet."""
+    container = app.get("container")
+    volumes = container.get("volumes") if isinstance(container, dict) else None
+    return any(
+        str(volume.get("mode")).upper() == "RW"
+        and external.get("shared") is not True
+        and (options.get(DRIVER) != LOCAL or DEVICE in options)
+        for volume in (volumes if isinstance(volumes, list) else ())
+        if isinstance(volume, dict) and isinstance(external := volume.get("external"), dict)
+        if isinstance(options := external.get("options"), dict)
+    )
 
 
 Refuse = Callable[[tuple[str | int, ...], str], None]
@@ -293,14 +310,26 @@ def _container(app: Json, refuse: Refuse, drop: Refuse) -> None:
             if isinstance(volume, dict) and volume.get("secret"):
                 volume["mode"] = "RO"
             external = volume.get("external") if isinstance(volume, dict) else None
-            if isinstance(external, dict) and external.pop("size", None) is not None:
-                drop(("container", "volumes", index, "external", "size"), "Docker's local volumes have no size of their own")
+            if isinstance(external, dict):
+                _external(external, ("container", "volumes", index, "external"), refuse, drop)
     docker = container.get("docker")
     if isinstance(docker, dict) and (legacy := docker.pop("portMappings", None)):
         if container.get("portMappings"):
             refuse(("container", "docker", "portMappings"), "is given twice: keep container.portMappings alone")
         else:
             container["portMappings"] = legacy
+
+
+def _external(external: Json, place: tuple[str | int, ...], refuse: Refuse, drop: Refuse) -> None:
+    options: Any = external.get("options")
+    for name, value in list(options.items()) if isinstance(options, dict) else ():
+        of_secret = isinstance(value, dict) and isinstance(value.get("secret"), str) and len(value) == 1
+        if not isinstance(value, str) and not of_secret:
+            refuse((*place, "options", name), 'must be text, or {"secret": "..."} with the name of one of the app\'s secrets')
+            del options[name]
+    local = not isinstance(options, dict) or options.get(DRIVER, LOCAL) == LOCAL
+    if local and external.pop("size", None) is not None:
+        drop((*place, "size"), "Docker's local volumes have no size of their own")
 
 
 def _networks(app: Json, refuse: Refuse) -> None:

@@ -56,7 +56,7 @@ def notes(app: App) -> Iterator[Note]:
         if file.cache:
             yield Note(f"/fetch({index})/cache", Verdict.NOT_HEEDED, "files are fetched anew for each task")
     for index, volume in enumerate(app.container.volumes):
-        if volume.external is not None and volume.external.shared:
+        if volume.external is not None and volume.external.shared and not volume.external.elsewhere:
             text = "all containers of a host that name one of Docker's local volumes share it, whatever this says"
             yield Note(f"/container/volumes({index})/external/shared", Verdict.NOT_HEEDED, text)
         if volume.persistent is not None:

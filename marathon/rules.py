@@ -89,6 +89,10 @@ def _known_secrets(app: App) -> Iterable[Problem]:
     held = [(f"/env/{name}/secret", value.secret) for name, value in app.variables.items() if isinstance(value, SecretVariable)]
     volumes = enumerate(app.container.volumes)
     held += [(f"/container/volumes({index})/secret", volume.secret) for index, volume in volumes if volume.secret]
+    for index, volume in enumerate(app.container.volumes):
+        options = volume.external.options if volume.external is not None else {}
+        place = f"/container/volumes({index})/external/options"
+        held += [(f"{place}/{key}", value.secret) for key, value in options.items() if isinstance(value, SecretVariable)]
     if app.container.docker is not None and app.container.docker.pull_config is not None:
         held.append(("/container/docker/pullConfig/secret", app.container.docker.pull_config.secret))
     for place, secret in held:
@@ -323,6 +327,45 @@ def _residency(app: App) -> Iterable[Problem]:
             yield Problem(f"/container/volumes({index})/hostPath", text)
 
 
+def _one_writer(app: App) -> Iterable[Problem]:
+    """What goes with volumes that others reach, too, of which one instance at a time may have the right to write."""
+    if not app.exclusive_volumes:
+        return
+    named = ", ".join(sorted(app.exclusive_volumes))
+    why = f"one instance at a time may write to the volume {named}: say external.shared if several may, or mode RO if none does"
+    if app.instances > 1:
+        yield Problem("/instances", f"is {app.instances}, and {why}")
+    if app.autoscale is not None and app.autoscale.max > 1:
+        yield Problem("/eratos/autoscale/max", f"is {app.autoscale.max}, and {why}")
+    if app.per_host:
+        yield Problem("/eratos/perHost", f"has an instance on each host, and {why}")
+    if labels.BLUE_GREEN in app.labels:
+        yield Problem(f"/labels/{labels.BLUE_GREEN}", f"has a second instance beside the first, and {why}")
+    strategy = app.upgrade_strategy
+    if strategy.maximum_over_capacity > 0:
+        yield Problem("/upgradeStrategy/maximumOverCapacity", f"must be 0, as {why}")
+    if strategy.minimum_health_capacity > _RESIDENT_HEALTH_MOST:
+        text = f"must be at most {_RESIDENT_HEALTH_MOST}, as in Marathon: the old instance ends first, as {why}"
+        yield Problem("/upgradeStrategy/minimumHealthCapacity", text)
+    unreachable = app.unreachable_strategy
+    if unreachable is not None and not 0 < unreachable.inactive_after_seconds == unreachable.expunge_after_seconds:
+        text = (
+            'must be "disabled", or have the same value above 0 for inactiveAfterSeconds and expungeAfterSeconds, after which an '
+            f"instance out of reach counts as dead, whatever it writes: {why}"
+        )
+        yield Problem("/unreachableStrategy", text)
+
+
+def _one_volume_of_a_name(app: App) -> Iterable[Problem]:
+    """A name is one volume on a host, whatever mounts it, so all that is said of it must be the same."""
+    first: dict[str, app_parts.ExternalVolume] = {}
+    for index, volume in enumerate(app.container.volumes):
+        external = volume.external
+        if external is not None and first.setdefault(external.name, external) != external:
+            text = f"is {external.name} twice, with different options: a name is one volume; write the same, or choose another"
+            yield Problem(f"/container/volumes({index})/external/name", text)
+
+
 #: Marathon's: with more, no old instance could be stopped before its successor is there.
 _RESIDENT_HEALTH_MOST: Final = 0.5
 
@@ -350,6 +393,8 @@ def _repeated(field: str, values: Iterable[object]) -> Iterable[Problem]:
         seen.add(value)
 
 
+_EXTERNAL: Final = 'use container.volumes with external, whose options name "dvdi/driver"'
+
 #: Options that have a field of their own.
 _INSTEAD: Final = {
     "net": "use networks",
@@ -362,6 +407,9 @@ _INSTEAD: Final = {
     "restart": "eratos itself starts what has ended",
     "rm": "eratos itself removes containers that have ended",
     "stop-timeout": "use taskKillGracePeriodSeconds",
+    "mount": _EXTERNAL,
+    "volume-driver": _EXTERNAL,
+    "volume-opt": _EXTERNAL,
 }
 
 _Rule = Callable[[App], Iterable[Problem]]
@@ -387,6 +435,8 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("eratos", "labels", *_PORT_FIELDS), _error_budget),
     (("eratos", "labels", "upgradeStrategy", "unreachableStrategy", "killSelection"), _ordinals),
     (("container", "residency", "upgradeStrategy", "unreachableStrategy", "eratos", "labels"), _residency),
+    (("container", "instances", "upgradeStrategy", "unreachableStrategy", "eratos", "labels"), _one_writer),
+    (("container",), _one_volume_of_a_name),
 )
 
 #: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.

@@ -81,6 +81,7 @@ def policy(config: Config) -> Policy:
         privileged=config.allow_privileged,
         parameters=DEFAULT_PARAMETERS | set(parts(config.allow_parameters)),
         host_paths=parts(config.allow_host_paths),
+        drivers=parts(config.allow_volume_drivers),
         volumes=parts(config.allow_volumes),
         networks=parts(config.allow_networks),
         secrets=parts(config.allow_secrets),

@@ -153,6 +153,9 @@ class Config:
     allow_parameters: str = _setting("", "strict policy: comma-separated Docker parameters that apps may use as well")
     allow_host_paths: str = _setting("", "strict policy: comma-separated folders of agents' hosts that apps may mount")
     allow_volumes: str = _setting("", "strict policy: comma-separated Docker volumes that apps may mount; db-*: all such")
+    allow_volume_drivers: str = _setting(
+        "", "strict policy: comma-separated drivers of Docker volumes that apps may name, such as rexray, or local:nfs for mounts"
+    )
     allow_networks: str = _setting("", "strict policy: comma-separated Docker networks that apps may join; team-*: all such")
     allow_secrets: str = _setting("", "strict policy: comma-separated secrets that apps of any group may use; shared/*: all such")
     allow_root_processes: bool = _setting(False, "strict policy: true lets apps without a container run as root", _yes)
@@ -425,6 +428,8 @@ def _about_the_api(config: Config) -> Iterator[str]:
 def _about_executors(config: Config) -> Iterator[str]:
     for flag, folders in (("--fetch-folders", config.fetch_folders), ("--allow-host-paths", config.allow_host_paths)):
         yield from (f"{flag}: {path!r} must begin with /" for path in parts(folders) if not path.startswith("/"))
+    if "local" in parts(config.allow_volume_drivers):
+        yield "--allow-volume-drivers: local needs no allowance, and what it mounts a type: give local:nfs, or another type"
     if config.executor_cpus < 0.01 or config.executor_mem_mib < 32:
         yield "--executor-cpus and --executor-mem-mib: at least 0.01 and 32, or Mesos refuses the executor"
     if config.executor_disk_mib < 0:

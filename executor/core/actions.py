@@ -29,6 +29,18 @@ class HostVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class HostDriverVolume:
+    """A volume of one of Docker's volume drivers that a task mounts: it is made where it is not there."""
+
+    name: str  #: in Docker
+    driver: str
+    options: Mapping[str, str]
+    secret_options: Mapping[str, str]  #: options that are secrets, and where these are
+    labels: Mapping[str, str]
+    alone: bool = False  #: no other container may write to it meanwhile
+
+
+@dataclass(frozen=True, slots=True)
 class StartContainer:
     """Create and start a container, or all of a pod's; pull the images first where they are absent."""
 
@@ -50,6 +62,7 @@ class StartContainer:
     pulled: frozenset[str] = frozenset()  #: images that were pulled for this start already
     files: Mapping[str, str] = field(default_factory=dict)  #: by their paths in the sandbox: there before it starts
     volumes: tuple[HostVolume, ...] = ()
+    of_drivers: tuple[HostDriverVolume, ...] = ()
 
     @property
     def folder(self) -> str:

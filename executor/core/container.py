@@ -13,7 +13,7 @@ from eratos.common import docker_parameters, names
 from eratos.common.errors import PermanentError, TemporaryError
 from eratos.common.payload import Port, TaskPayload, Volume
 
-from .actions import HostCopy, HostVolume
+from .actions import HostCopy, HostDriverVolume, HostVolume
 from .environment import environment
 from .host import Host
 
@@ -22,6 +22,8 @@ SANDBOX: Final = "/mnt/mesos/sandbox"
 #: Stands in a bind for the task's sandbox on the daemon's host, which is known when the container is made.
 IN_SANDBOX: Final = "/@sandbox/"
 MIB: Final = 1024 * 1024
+#: Docker's own volume driver.
+LOCAL_DRIVER: Final = "local"
 #: Docker's least weight.
 _CPU_SHARES_MIN: Final = 2
 _CPU_PERIOD_US: Final = 100_000
@@ -72,7 +74,11 @@ def container_config(payload: TaskPayload, host: Host, joined: str = "") -> dict
     if host.dns and (own_network or (payload.network == "host" and host.real)):
         config["HostConfig"].setdefault("Dns", [host.dns])
     if not host.real:
-        config["HostConfig"]["Binds"] = [_on_this_host(bind, host) for bind in config["HostConfig"]["Binds"]]
+        everywhere = {f"{volume.name}:" for volume in payload.of_drivers if volume.driver != LOCAL_DRIVER}
+        binds = config["HostConfig"]["Binds"]
+        config["HostConfig"]["Binds"] = [
+            bind if bind[: bind.find(":") + 1] in everywhere else _on_this_host(bind, host) for bind in binds
+        ]
     return config
 
 
@@ -222,6 +228,24 @@ def kept_volumes(payload: TaskPayload, host: Host) -> tuple[HostVolume, ...]:
             kept.new,
         )
         for kept in payload.keeps
+    )
+
+
+def driver_volumes(payload: TaskPayload, host: Host) -> tuple[HostDriverVolume, ...]:
+    """Return the volumes of a task that are a volume driver's.
+
+    Docker's own driver keeps one of a name on each host, played ones too; for any other a name is the same volume everywhere.
+    """
+    return tuple(
+        HostDriverVolume(
+            volume_name(volume.name, host) if volume.driver == LOCAL_DRIVER else volume.name,
+            volume.driver,
+            volume.options,
+            volume.secret_options,
+            {names.LABEL_FRAMEWORK: host.framework_id},
+            volume.alone,
+        )
+        for volume in payload.of_drivers
     )
 
 

@@ -9,7 +9,7 @@ from eratos.common.errors import PermanentError
 from eratos.common.payload import Container, TaskPayload
 
 from .actions import StartContainer, StartProcess
-from .container import container_config, host_ports, kept_volumes, networks, published
+from .container import container_config, driver_volumes, host_ports, kept_volumes, networks, published
 from .environment import environment
 from .host import Host
 from .ownership import Mark
@@ -39,6 +39,7 @@ def start_action(payload: TaskPayload, host: Host) -> StartContainer | StartProc
         payload.secret_files,
         payload.pull_secret,
         volumes=kept_volumes(payload, host),
+        of_drivers=driver_volumes(payload, host),
     )
 
 
@@ -90,7 +91,7 @@ def _process(payload: TaskPayload, host: Host) -> StartProcess:
     if payload.network != "host":
         raise PermanentError(f"network {payload.network!r} needs a container: a process is on its host's")
     # What only a container can do, in the words of the payload.
-    for field in ("volumes", "parameters", "privileged", "cpus_limit_m", "tty", "secret_files", "keeps"):
+    for field in ("volumes", "parameters", "privileged", "cpus_limit_m", "tty", "secret_files", "keeps", "of_drivers"):
         if getattr(payload, field):
             raise PermanentError(f"{field} needs a container: give the app an image, or leave it out")
     mark = Mark(host.framework_id, host.name, host.agent_id, host.executor_id, payload.task_id)

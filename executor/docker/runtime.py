@@ -16,7 +16,7 @@ from pathlib import Path
 
 from docker import errors
 
-from eratos.common import names
+from eratos.common import mounts, names
 from eratos.common.errors import PermanentError, TemporaryError
 from eratos.common.log import fields
 
@@ -209,6 +209,8 @@ class DockerRuntime:
         api = self._client.api
         for volume in action.volumes:
             self.volumes.ready(volume, action.name)
+        for of_driver in action.of_drivers:
+            self.volumes.find_or_make(of_driver, self._secret_options(of_driver), action.name)
         if action.secret_env:
             held = (f"{name}={value}" for name, value in secret_store.variables(self._store, action.secret_env).items())
             action = replace(action, config={**action.config, "Env": [*action.config["Env"], *held]})
@@ -276,8 +278,18 @@ class DockerRuntime:
         found = self._client.api.containers(filters={"label": self._host_label})
         return {container["Labels"].get(names.LABEL_TASK, "") for container in found}
 
+    def _secret_options(self, volume: do.HostDriverVolume) -> Mapping[str, str]:
+        """Return the options of a volume that are secrets. Raises PermanentError."""
+        return secret_store.variables(self._store, volume.secret_options)
+
     def _start_message(self, action: do.StartContainer, error: Exception) -> str:
         text = self._client.explain(error)
+        for volume in action.of_drivers:
+            # Docker mounts as late as this, and says what it tried to mount.
+            try:
+                text = mounts.without(text, self._secret_options(volume).values())
+            except (TemporaryError, PermanentError) as unreadable:
+                return f"Docker refused to start image {action.image}, and why may hold a secret: {unreadable}"
         if "port is already allocated" in text or "address already in use" in text:
             return f"a port of the task is already taken on this host: {text}"
         if status(error):

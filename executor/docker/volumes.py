@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from docker import errors
 
-from eratos.common import names
+from eratos.common import mounts, names
 from eratos.common.errors import PermanentError, TemporaryError
 from eratos.common.log import fields
 
-from ..core.actions import DestroyVolume, HostVolume
+from ..core.actions import DestroyVolume, HostDriverVolume, HostVolume
+from ..core.container import LOCAL_DRIVER
 from ..core.host import Host
 from .client import DockerClient, status
 
@@ -56,6 +57,37 @@ class DockerVolumes:
         if users := self.last_users(volume.name, but=container):
             raise TemporaryError(f"volume {volume.name} is still in use by container {users[0]}: one at a time may write to it")
 
+    def find_or_make(self, volume: HostDriverVolume, secrets: Mapping[str, str], container: str) -> None:
+        """Have a volume of a driver there for a container, and, where that is to be alone with it, nobody else writing to it.
+
+        ``secrets`` are options that are told to nobody but Docker. Raises PermanentError where it is another volume,
+        TemporaryError where it cannot be made or is in use, and one of DockerFailure.
+        """
+        if any(mounts.binds(text) for name, text in secrets.items() if name == "o"):
+            raise PermanentError(
+                f"volume {volume.name}: the secret in its option o holds bind, which must stand in the definition, where it is "
+                "held against what the app may mount"
+            )
+        options = {**volume.options, **secrets}
+        found = self._found(volume.name)
+        if found is None:
+            about = fields(volume=volume.name, driver=volume.driver)
+            log.info("a volume is made %s", about)
+            try:
+                found = self._client.api.create_volume(
+                    volume.name, driver=volume.driver, driver_opts=options, labels=dict(volume.labels)
+                )
+            except errors.APIError as error:
+                text = mounts.without(self._client.explain(error), secrets.values())
+                raise TemporaryError(f"volume {volume.name} cannot be made on {self._host.name}: {text}") from None
+        if other := _other(found, volume.driver, options):
+            raise PermanentError(
+                f"wrong volume: {volume.name} on {self._host.name} {other}; it is left alone: give the app's volume another "
+                "name, or remove that one there, if nothing needs it (docker volume rm)"
+            )
+        if volume.alone and (users := self.last_users(volume.name, but=container, writers=True)):
+            raise TemporaryError(f"volume {volume.name} is still in use by container {users[0]}: one at a time may write to it")
+
     def destroy(self, action: DestroyVolume) -> str:
         """Destroy a volume, and return why it is still there, or an empty text. Raises one of DockerFailure."""
         found = self._found(action.name)
@@ -91,22 +123,45 @@ class DockerVolumes:
         except errors.NotFound:
             return None
 
-    def last_users(self, name: str, but: str = "") -> list[str]:
+    def last_users(self, name: str, but: str = "", *, writers: bool = False) -> list[str]:
         """Return the same, once those that have just ended are gone from Docker's lists. Raises one of DockerFailure."""
         ends_at = time.monotonic() + self._wait_s
-        while (users := self.users(name, but=but)) and time.monotonic() < ends_at:
+        while (users := self.users(name, but=but, writers=writers)) and time.monotonic() < ends_at:
             time.sleep(_LOOK_S)
         return users
 
-    def users(self, name: str, but: str = "") -> list[str]:
-        """Return the names of containers that have a volume and have not ended. Raises one of DockerFailure."""
-        found = (item for item in self._containers(name) if item["State"] not in ("exited", "dead", "created"))
+    def users(self, name: str, but: str = "", *, writers: bool = False) -> list[str]:
+        """Return the names of containers that have a volume and have not ended, or only those of ``writers`` to it.
+
+        Raises one of DockerFailure.
+        """
+        found = (
+            item
+            for item in self._containers(name)
+            if item["State"] not in ("exited", "dead", "created")
+            and (not writers or any(mount["RW"] for mount in item["Mounts"] if mount.get("Name") == name))
+        )
         return sorted(used for item in found if (used := item["Names"][0].lstrip("/")) != but)
 
     def _containers(self, name: str) -> list[dict[str, Any]]:
         """Return all that have a volume. Docker's filter takes parts of names as well, and paths."""
         found = self._client.api.containers(all=True, filters={"volume": name})
         return [item for item in found if any(mount.get("Name") == name for mount in item["Mounts"])]
+
+
+def _other(found: Mapping[str, Any], driver: str, options: Mapping[str, str]) -> str:
+    """Return why a driver's volume is not the one that is meant, or an empty text. What options hold is never said.
+
+    Of a volume that was made on another host Docker knows no options: its driver has it, and Docker did not make it.
+    """
+    of_driver = str(found.get("Driver"))
+    if of_driver.removesuffix(":latest") != driver.removesuffix(":latest"):
+        return f"is one of Docker's driver {of_driver}, and the app's is one of {driver}"
+    there = found.get("Options") or {}
+    if there == options or (not there and driver != LOCAL_DRIVER):
+        return ""
+    names_of = sorted(key for key in {*there, *options} if there.get(key) != options.get(key))
+    return f"was made with another {', '.join(names_of)} than the app states"
 
 
 def _wrong(found: Mapping[str, Any], labels: Mapping[str, str]) -> str:

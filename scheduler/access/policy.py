@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from eratos.common import names
 from eratos.common.addresses import Kind, kind_of_host
 from eratos.marathon.app import App
-from eratos.marathon.app_parts import Fetch
+from eratos.marathon.app_parts import DEVICE, DRIVER, DVDI, LOCAL, ExternalVolume, Fetch
 from eratos.marathon.errors import Problem
 from eratos.marathon.pod import Pod
 
@@ -46,6 +46,8 @@ class Policy:
     privileged: bool = False  #: strict: whether containers may be privileged
     parameters: frozenset[str] = DEFAULT_PARAMETERS  #: strict: options of ``docker run`` that are allowed
     host_paths: tuple[str, ...] = ()  #: strict: folders of the host that may be mounted
+    #: strict: Docker's volume drivers that may be named; ``local:nfs``: its own driver with that type of file system
+    drivers: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()  #: strict: Docker volumes that may be mounted; db-* stands for all that begin so
     networks: tuple[str, ...] = ()  #: strict: Docker networks that may be joined by name, the same way
     secrets: tuple[str, ...] = ()  #: strict: secrets that apps of other groups may use as well, the same way
@@ -100,6 +102,9 @@ class Policy:
             if volume.external is not None and not _listed(volume.external.name, self.volumes):
                 reason = f"the Docker volume {volume.external.name} is refused by the strict policy: --allow-volumes allows it"
                 yield Problem(f"/container/volumes({index})/external/name", reason)
+            if volume.external is not None and (refused := self._driver_reason(volume.external)):
+                place, reason = refused
+                yield Problem(f"/container/volumes({index})/external/options/{place}", reason)
         for index, network in enumerate(app.networks):
             if network.name and not _listed(network.name, self.networks):
                 reason = f"the Docker network {network.name} is refused by the strict policy: --allow-networks allows it"
@@ -108,6 +113,24 @@ class Policy:
             if not _own_secret(secret.source, app.id) and not _listed(secret.source.lstrip("/"), self.secrets):
                 reason = f"{secret.source} is refused by the strict policy, as it lies in no folder of this app or of a group "
                 yield Problem(f"/secrets/{name}/source", reason + "above it: --allow-secrets allows it")
+
+    def _driver_reason(self, external: ExternalVolume) -> tuple[str, str] | None:
+        """Return which option of a Docker volume is refused, and why; None: none is.
+
+        A bind is a volume of the host by another name, and only that. What an option hides in a secret is held against this by
+        the executor, which binds nothing that does not stand in the definition.
+        """
+        if external.bound:
+            if within(external.bound, self.host_paths):
+                return None
+            return DEVICE, f"the host's {external.bound} is refused by the strict policy: --allow-host-paths allows it"
+        if external.local and not external.elsewhere:
+            return None
+        driver = f"{LOCAL}:{external.driver_options['type']}" if external.local else external.driver
+        if driver in self.drivers:
+            return None
+        place = f"{DVDI}type" if external.local else DRIVER
+        return place, f"the volume driver {driver} is refused by the strict policy: --allow-volume-drivers allows it"
 
     def _parameter_reason(self, key: str, value: str) -> str:
         """Return why a parameter of ``docker run`` is refused, or an empty text."""

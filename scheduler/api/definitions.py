@@ -141,6 +141,11 @@ def check_instances(apps: Mapping[str, App], wanted: Iterable[App], most: int) -
     faults = ((app, app.autoscale.fault(app.instances)) for app in wanted if app.autoscale is not None)
     if problems := [Problem("/instances", f"of {app.id} {fault}") for app, fault in faults if fault]:
         raise InvalidApp(problems)
+    for app in wanted:
+        if app.exclusive_volumes and app.instances > max(1, apps[app.id].instances if app.id in apps else 0):
+            named = ", ".join(sorted(app.exclusive_volumes))
+            message = f"of {app.id} would be {app.instances}, and one at a time may write to its volume {named}: leave it at 1"
+            raise InvalidApp([Problem("/instances", message)])
     now = sum(app.instances for app in apps.values())
     after = now + sum(app.instances - (apps[app.id].instances if app.id in apps else 0) for app in wanted)
     if after > max(now, most):
@@ -194,6 +199,7 @@ def check(
         problems += _role(app, role)
         problems += _size(app)
         problems += _requires(after, app)
+        problems += _volumes(after, app)
         if len(problems) > PROBLEMS_MOST:
             break
     problems += itertools.islice(_required(apps, wanted, after), PROBLEMS_MOST)
@@ -246,6 +252,24 @@ def _requires(apps: Mapping[str, App], app: App) -> Iterator[Problem]:
         elif wanted.port is not None and wanted.port not in (known := [port.name for port in other.ports if port.name]):
             named = ", ".join(known) or "none"
             yield Problem(f"{place}/port", f"is {wanted.port}, the named ports of {wanted.app} are {named}: correct it")
+
+
+def _volumes(apps: Mapping[str, App], app: App) -> Iterator[Problem]:
+    """Find volumes by name that another app has, where that is another volume, or one that only one app may write to."""
+    mounted = {volume.external.name: (index, volume) for index, volume in enumerate(app.container.volumes) if volume.external}
+    for other in apps.values() if mounted else ():
+        for theirs in other.container.volumes:
+            if other.id == app.id or theirs.external is None or theirs.external.name not in mounted:
+                continue
+            index, own = mounted[theirs.external.name]
+            external, name = own.external, theirs.external.name
+            assert external is not None
+            if (external.driver, external.driver_options) != (theirs.external.driver, theirs.external.driver_options):
+                text = f"is {name}, which {other.id} has with another driver or options: choose another name, or write the same"
+                yield Problem(f"/container/volumes({index})/external/name", text)
+            elif (own.exclusive or theirs.exclusive) and not (own.read_only or theirs.read_only):
+                text = f"is {name}, to which {other.id} writes: say shared in both if several may, or mount it with mode RO"
+                yield Problem(f"/container/volumes({index})/external/name", text)
 
 
 def _near(app_id: str, apps: Mapping[str, App]) -> str:

@@ -244,6 +244,8 @@ def _findings(state: State, app: App, checked: bool) -> tuple[_Finding, ...]:
                 (
                     "to be stopped, and replaced on another agent then: no ordinal is held twice"
                     if app.ordinals
+                    else "to be stopped, and started on another agent then: one at a time may write to its volumes"
+                    if app.exclusive_volumes
                     else "to be replaced on another agent first, and stopped then"
                 )
                 + drained(found)

@@ -165,7 +165,7 @@ def _waits(launches: Launches, halted: Halt, now: float) -> str:
             return f"the scheduler has no connection to a Mesos master: nothing can be launched until it is back{because}"
         case Waiting.DEPENDENCY:
             return "an app that it or a group around it depends on has no ready instance yet"
-        case Waiting.REQUIREMENT:
+        case Waiting.REQUIREMENT | Waiting.WRITER:
             return launches.lacks
         case Waiting.FIRST:
             return "the instance with ordinal 0 is not ready, and the others start after it (eratos.ordinals)"

@@ -60,6 +60,7 @@ class Instance:
     host: str = ""  #: the name of the one host that it is for, while it waits; empty: for any. Not stored
     slot: str = ""  #: whose volumes it has; empty: none
     volumes: tuple[tuple[str, str], ...] = ()  #: of its task: where each is mounted, and which one it is; not stored
+    holds: frozenset[str] = frozenset()  #: names of volumes that its task alone may write to, wherever they lie
     away_at: float = 0.0  #: since when the host of its volumes is known to be away, while it waits for that; not stored
     unfit: bool = False  #: that host had no room when it was looked at last, so nobody counts on it
     waiting_since: float = 0.0
@@ -134,6 +135,7 @@ class Instance:
             outdated=self.outdated,
             ordinal=self.ordinal,
             slot=self.slot,
+            holds=tuple(sorted(self.holds)),
         )
 
     @classmethod
@@ -156,6 +158,7 @@ class Instance:
             outdated=record.outdated,
             ordinal=record.ordinal,
             slot=record.slot,
+            holds=frozenset(record.holds),
             ran_from=record.started_at,
             proven=record.healthy is True,
         )

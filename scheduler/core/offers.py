@@ -10,7 +10,7 @@ from eratos.common.resources import Resources
 from eratos.marathon import ids
 from eratos.marathon.app import App
 
-from . import groups, hosts, maintenance, moves, ordinals, placement, requirements, runs, status_updates, sweeps, volumes
+from . import groups, hosts, maintenance, moves, ordinals, placement, requirements, runs, status_updates, sweeps, volumes, writers
 from .actions import Accept, Decline, Launch, Revive, Suppress
 from .instances import NOWHERE, Instance
 from .mesos_types import Offer, TaskState
@@ -124,6 +124,9 @@ def _place_app(step: Step, app_id: str, made: _Pass) -> None:
         return
     left, refused, awaited = len(waiting), False, False
     for definition, instances in _by_definition(state, app, waiting):
+        if definition.exclusive_volumes:
+            one = [] if writers.hinders(state, definition) else instances[:1]
+            awaited, instances = awaited or len(instances) > len(one), one
         volumes.take_late(step, definition, instances)
         bound = [instance for instance in instances if instance.host]
         if bound:
@@ -261,14 +264,16 @@ def _placed(step: Step, app_id: str) -> list[Instance]:
 def _launch(step: Step, app: App, instance: Instance, place: placement.Placement) -> Launch:
     host = place.host
     step.offering.next_ports[host.agent.hostname] = host.first_port
-    step.state.alter(instance, state=TaskState.STAGING, agent=host.agent, ports=place.ports, launched_at=step.now, started_at=0.0)
+    begun = {"state": TaskState.STAGING, "agent": host.agent, "ports": place.ports, "holds": app.exclusive_volumes}
+    step.state.alter(instance, **begun, launched_at=step.now, started_at=0.0)
     if instance.unfit:
         step.state.alter(instance, unfit=False)
     try:
         kept = volumes.to_launch(step, app, instance)
         launch = Launch(instance.task_id, payload(app, instance, step.state.framework_id, step.state.apps, kept))
     except Exception:
-        step.state.alter(instance, state=None, agent=NOWHERE, ports=(), launched_at=0.0)  # it was never on its way
+        # It was never on its way.
+        step.state.alter(instance, state=None, agent=NOWHERE, ports=(), holds=frozenset(), launched_at=0.0)
         raise
     volumes.launched(step, instance, kept)
     step.put(instance)
@@ -374,6 +379,11 @@ def held_back(step: Step, app_id: str, depended_on: _Dependencies) -> Waiting | 
     if lacks:
         state.launches_of(app_id).lacks = lacks
         return Waiting.REQUIREMENT
+    if held := writers.hinders_all(
+        state, _in_force(step, app_id), state.staged.get(app_id), state.fleet(app_id).waiting.values()
+    ):
+        state.launches_of(app_id).lacks = held
+        return Waiting.WRITER
     if ordinals.wait_for_first(state, _in_force(step, app_id)):
         return Waiting.FIRST
     run = state.runs.get(app_id)

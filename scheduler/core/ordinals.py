@@ -64,7 +64,7 @@ def next_steps(state: State, app: App, before: App | None, limit: int | None) ->
         stop.append(instance)
     stop.sort(key=lambda instance: -(instance.ordinal or 0))
     free = [ordinal for ordinal in range(app.instances) if ordinal not in taken]
-    if free and _unrecorded(state, app):
+    if free and unrecorded(state, app):
         state.held_by_unrecorded.add(app.id)
         free = []
     else:
@@ -73,7 +73,7 @@ def next_steps(state: State, app: App, before: App | None, limit: int | None) ->
     return Steps(start, tuple(stop), len(free) - start if before is not None else 0), free
 
 
-def _unrecorded(state: State, app: App) -> bool:
+def unrecorded(state: State, app: App) -> bool:
     """Return whether a task of the app is about to be killed, as no record stands for it: nobody knows its ordinal."""
     of_app = names.instance_id(app.id, "")
     return any(task_id.startswith(of_app) for task_id in itertools.chain(state.unknown, state.returned))
@@ -103,12 +103,12 @@ def wait_for_first(state: State, app: App) -> bool:
 def lacking(state: State, app: App) -> Iterator[Lacking]:
     """Yield each ordinal whose instance is not ready, and what that waits for. For people."""
     holders = {instance.ordinal: instance for instance in state.instances_of(app.id)}
-    first_missing, unrecorded = _first_missing(state, app), _unrecorded(state, app)
+    first_missing, other = _first_missing(state, app), unrecorded(state, app)
     for ordinal in range(app.instances):
         instance = holders.get(ordinal)
         if instance is not None and instance.ready(app.checked):
             continue
-        yield Lacking(ordinal, *_why(app, instance, first_missing=first_missing, unrecorded=unrecorded))
+        yield Lacking(ordinal, *_why(app, instance, first_missing=first_missing, unrecorded=other))
 
 
 def _why(app: App, instance: Instance | None, *, first_missing: bool, unrecorded: bool) -> tuple[str, str]:

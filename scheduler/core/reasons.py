@@ -34,6 +34,7 @@ class Waiting(enum.Enum):
     RUN_BEFORE = "RunBefore"  #: the run in whose place it comes has not ended
     BACK_OFF = "BackOff"  #: its last tasks failed, the next launch is delayed
     VOLUME = "VolumeElsewhere"  #: what waits has its volumes on hosts that offer nothing, or may still be written to
+    WRITER = "VolumeInUse"  #: a volume of its that one task at a time may write to is another one's
     VOLUME_RECORD = "VolumeRecord"  #: the record of a volume of its cannot be read: it begins with no empty one
     LAUNCH_LIMIT = "LaunchLimit"  #: too many launches are unconfirmed
     NO_OFFER = "NoOffer"  #: no agent has offered anything since

@@ -66,6 +66,7 @@ class InstanceRecord:
     outdated: str = ""  #: why it is to be replaced by one that knows what it requires; empty: it knows
     ordinal: int | None = None  #: that it holds among those of its app, from 0; None: its app has none
     slot: str = ""  #: whose volumes it has; empty: none
+    holds: tuple[str, ...] = ()  #: names of volumes that its task alone may write to, wherever they lie
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,7 @@ class SweepRecord:
     since: float  #: when the executor's death was known; seconds since the epoch
     attempt: int = 0  #: launches of a sweep
     launched_at: float = 0.0  #: the last of them; 0: there is none, or it reached nobody
+    holds: tuple[str, ...] = ()  #: names of volumes to which what was left may write, each alone
 
     @property
     def task_id(self) -> str:

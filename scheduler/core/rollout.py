@@ -80,7 +80,7 @@ def bounds(app: App) -> tuple[int, int]:
     if app.ordinals:
         return max(0, min(fewest, app.instances - 1)), app.instances
     most = app.instances + math.floor(app.instances * strategy.maximum_over_capacity)
-    if fewest >= most and app.resident:
+    if fewest >= most and app.alone:
         fewest = max(0, most - 1)
     elif fewest >= most:
         # With all of them to stay ready and none in excess nothing could ever move: Marathon, too, allows one more then.
@@ -179,12 +179,19 @@ def at_rest(app: App | None, fleet: Fleet) -> bool:
 def distance(app: App | None, fleet: Fleet) -> int:
     """Return how many instances an app is away from rest: those that are not ready yet, and those that are still to go."""
     if app is None:
-        return len(fleet.instances)
+        return len(fleet.instances) - _kept_for_volumes(fleet)
     if app.per_host:
         return sum(number for kind, number in fleet.tally.items() if not _at_rest_on_host(app, kind))
     counts = count(app, fleet.tally)
     missing = max(0, app.instances - counts.settled)
     return missing + counts.total - counts.current + max(0, counts.current - app.instances)
+
+
+def _kept_for_volumes(fleet: Fleet) -> int:
+    """Count what is out of reach and may still write to a volume: without an app it is known for that alone, and for long."""
+    if all(kind.state is not TaskState.UNREACHABLE for kind in fleet.tally):
+        return 0
+    return sum(bool(i.holds) and i.state is TaskState.UNREACHABLE for i in fleet.instances.values())
 
 
 def _at_rest_on_host(app: App, kind: Kind) -> bool:

@@ -200,6 +200,8 @@ class State:
     #: app -> slot -> its volumes by id
     slots: dict[str, dict[str, dict[str, VolumeRecord]]] = field(default_factory=dict)
     moves: dict[str, Move] = field(default_factory=dict)  #: by slot
+    #: name of a volume that lies elsewhere -> instance whose task alone may write to it, by id
+    writers: dict[str, dict[str, Instance]] = field(default_factory=dict)
     sweeps: dict[str, SweepRecord] = field(default_factory=dict)  #: by host name
     offers: dict[str, Offer] = field(default_factory=dict)
     suppressed: bool = False
@@ -350,6 +352,8 @@ class State:
             self.in_need[instance.app_id] = None
         else:
             self.on_agent.setdefault(instance.agent.agent_id, {})[instance.instance_id] = instance
+            for name in instance.holds:
+                self.writers.setdefault(name, {})[instance.instance_id] = instance
 
     def _unindex(self, fleet: Fleet, instance: Instance) -> None:
         if instance.state is None:
@@ -361,6 +365,11 @@ class State:
         del there[instance.instance_id]
         if not there:
             del self.on_agent[instance.agent.agent_id]
+        for name in instance.holds:
+            of_volume = self.writers[name]
+            del of_volume[instance.instance_id]
+            if not of_volume:
+                del self.writers[name]
 
     def launches_of(self, app_id: str) -> Launches:
         found = self.launches.get(app_id)
@@ -392,6 +401,9 @@ class State:
         for app_id, fleet in self.fleets.items():
             held = [instance.ordinal for instance in fleet.instances.values() if instance.ordinal is not None]
             assert len(held) == len(set(held)), f"an ordinal of {app_id} is held twice"
+        assert {(name, i) for name, found in self.writers.items() for i in found} == {
+            (name, i.instance_id) for i in self.with_task() for name in i.holds
+        }, "volumes have other writers"
         assert self.connected or not self.offers, "offers outlived the subscription"
         indexed = {v: r for slots in self.slots.values() for found in slots.values() for v, r in found.items()}
         assert indexed == self.volumes, "volumes are not those of the slots"

@@ -189,8 +189,9 @@ def unreachable_due(step: Step, instance: Instance) -> None:
         step.timers.set(key, step.now + step.settings.kill_retry_s)
         return
     app = state.in_force(instance.app_id)
-    if instance.app_id in state.runs or (app is not None and app.ordinals):
-        # Two tasks of one run, or with one ordinal, must not be at work: this one is given up before another may follow.
+    if instance.app_id in state.runs or (app is not None and (app.ordinals or instance.holds)):
+        # Two tasks of one run, with one ordinal or alone with one volume, must not be at work: this one is given up before
+        # another may follow.
         _remember_given_up(step, instance)
         out_s = step.now - instance.unreachable_at
         message = f"its agent could not be reached for {out_s:.0f} s"
@@ -228,10 +229,12 @@ def _remember_given_up(step: Step, instance: Instance) -> None:
 
 
 def _strategy(step: Step, instance: Instance) -> UnreachableStrategy | None:
-    """Return the app's strategy; None means to wait without end. A deleted app's instances are given up at once."""
+    """Return the app's strategy; None means to wait without end. A deleted app's instances are given up at once, but for one
+    that may still write to a volume which another app may get.
+    """
     app = step.state.in_force(instance.app_id)
     if app is None:
-        return UnreachableStrategy()
+        return None if instance.holds else UnreachableStrategy()
     if not instance.slot or app.residency is None:
         return app.unreachable_strategy
     after_s = app.residency.gives_up_after_s

@@ -54,7 +54,8 @@ def task_ended(step: Step, update: TaskStatus, instance: Instance | None) -> Non
     if update.source not in _AGENT or (instance is not None and instance.unanswered):
         return
     agent = instance.agent if instance is not None else step.state.agents.get(update.agent_id)
-    _needed(step, agent.hostname if agent is not None and agent.hostname else update.agent_id)
+    holds = instance.holds if instance is not None else frozenset()
+    _needed(step, agent.hostname if agent is not None and agent.hostname else update.agent_id, holds)
 
 
 def executor_lost(step: Step, agent_id: str, status: int) -> None:
@@ -74,14 +75,21 @@ def agent_seen(step: Step, agent_id: str, hostname: str) -> None:
         _store(step, replace(record, hostname=hostname))
 
 
-def _needed(step: Step, hostname: str) -> None:
+def _needed(step: Step, hostname: str, holds: frozenset[str] = frozenset()) -> None:
     """Note that an executor of a host has died. A sweep under way, whose executor may have been that one, is repeated anyway.
 
-    ``hostname``: the agent's id where the name is not known yet.
+    ``hostname``: the agent's id where the name is not known yet; ``holds``: volumes to which a task of it alone may write.
     """
-    if hostname and hostname not in step.state.sweeps:
+    if not hostname:
+        return
+    record = step.state.sweeps.get(hostname)
+    known = frozenset(record.holds) if record is not None else frozenset()
+    if record is None:
         step.notice(Notice("info", "an executor has died, its host is to be swept", {"host": hostname}))
-        _store(step, SweepRecord(hostname, names.instance_id(APP_ID.lower(), step.new_id()), step.now))
+    if record is None or not holds <= known:
+        # Whatever was launched before may have seen nothing of this task, so it is begun anew.
+        sweep_id = names.instance_id(APP_ID.lower(), step.new_id())
+        _store(step, SweepRecord(hostname, sweep_id, step.now, holds=tuple(sorted(holds | known))))
 
 
 def spoken(step: Step, instance: Instance, update: TaskStatus) -> None:
@@ -121,7 +129,8 @@ def place(step: Step, candidates: Candidates) -> Iterator[tuple[Host, Launch]]:
         if not wanted(step, record):
             continue
         for host in candidates.on(record.hostname):
-            if _closed(step, host) or host.cpus_m < RESOURCES.cpus_m or host.mem_mib < RESOURCES.mem_mib:
+            # What still writes to a volume keeps its app from starting anywhere: a sweep of that waits for no maintenance.
+            if (_closed(step, host) and not record.holds) or host.cpus_m < RESOURCES.cpus_m or host.mem_mib < RESOURCES.mem_mib:
                 continue
             launched = replace(record, attempt=record.attempt + 1, launched_at=step.now)
             payload = TaskPayload(launched.task_id, record.sweep_id, APP_ID, "", RESOURCES, "", (), sweeps=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from eratos.common import names
 from eratos.common.payload import (
     DiscoveryPort,
+    DriverVolume,
     Fetch,
     HealthCheck,
     KeptVolume,
@@ -73,6 +74,7 @@ def payload(
             KeptVolume(record.volume_id, record.container_path, record.slot, record.state is VolumeState.NEW)
             for record in volumes.values()
         ),
+        of_drivers=tuple(_driver_volumes(app)),
         secret_env=app.secret_env,
         secret_files=tuple(SecretFile(v.target, app.secrets[v.secret].source) for v in app.container.volumes if v.secret),
         health_checks=tuple(_health_checks(app, ports)),
@@ -101,6 +103,18 @@ def _volume(app: App, volume: app_parts.Volume, kept: Mapping[str, VolumeRecord]
         source = kept[persistent.container_path].volume_id
         return Volume(container_path=volume.target, source=source, read_only=volume.read_only, named=True)
     return Volume(container_path=volume.target, source=volume.source, read_only=volume.read_only, named=volume.named)
+
+
+def _driver_volumes(app: App) -> Iterator[DriverVolume]:
+    """Yield the volumes that Docker could not make by itself where one is mounted: it would take the driver local for them."""
+    found = {volume.external.name: volume.external for volume in app.container.volumes if volume.external is not None}
+    for name, external in found.items():
+        if external.local and not external.driver_options:
+            continue  # and executors of the version before know no others
+        options = external.driver_options
+        plain = {key: value for key, value in options.items() if isinstance(value, str)}
+        secret = {key: app.secrets[value.secret].source for key, value in options.items() if not isinstance(value, str)}
+        yield DriverVolume(name, external.driver, plain, secret, name in app.exclusive_volumes)
 
 
 def _health_checks(app: App, ports: tuple[Port, ...]) -> Iterator[HealthCheck]:

@@ -1,7 +1,9 @@
-"""Persistent volumes on the real cluster: data is there after a kill and after a deletion, on the same host, until a wipe."""
+"""Volumes on the real cluster: data is there after a kill and after a deletion, on its host until a wipe, or wherever it lies."""
 
 from __future__ import annotations
 
+import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,3 +97,21 @@ def test_an_instance_moves_to_another_host_with_all_rows_that_it_has_written(clu
     finally:
         cluster.any_api("DELETE", "/v2/apps/moved?wipe=true&force=true")
     until(lambda: not volumes(cluster, app["id"]), SOON_S, "its volume is destroyed")
+
+
+def test_what_lies_elsewhere_is_there_wherever_its_one_instance_goes(cluster: Cluster, tmp_path: Path):
+    """The storage that all hosts reach is a folder of this machine, which Docker mounts by its own driver."""
+    options = {"dvdi/driver": "local", "dvdi/type": "none", "dvdi/o": "bind", "dvdi/device": str(tmp_path)}
+    external = {"name": f"e2e-{uuid.uuid4().hex}", "provider": "dvdi", "options": options}
+    container = {**APP["container"], "volumes": [{"containerPath": "/data", "mode": "RW", "external": external}]}
+    app = {**APP, "id": "/elsewhere", "container": container}
+    try:
+        cluster.apply(app)
+        task, host, _ = lines(cluster, 1, app["id"])
+        cluster.apply(app, constraints=[["hostname", "UNLIKE", host]])
+        second, other, found = lines(cluster, 2, app["id"])
+        assert other != host and found == [task, second]
+    finally:
+        cluster.delete(app["id"])
+    until(lambda: not cluster.states(app["id"]), SOON_S, "nothing of the app runs")
+    assert (tmp_path / "tasks").read_text().split() == [task, second], "what lies elsewhere is never destroyed"

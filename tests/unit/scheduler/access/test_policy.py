@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eratos.marathon import definition, pod_definition
 from eratos.marathon.app import App
@@ -235,3 +238,54 @@ def pod(**fields: Any) -> App:
 )
 def test_a_pod_is_held_to_the_same(policy: Policy, asked: dict[str, Any], place: str) -> None:
     assert [problem.path for problem in policy.problems(pod(**asked))] == ([place] if place else [])
+
+
+DRIVERS = replace(STRICT, drivers=("rexray", "local:nfs"))
+
+
+def driven(options: dict[str, Any], name: str = "db-1", **fields: Any) -> App:
+    given = {f"dvdi/{key}": value for key, value in options.items()}
+    volume = {"name": name, "provider": "dvdi", "options": given}
+    return container(volumes=[{"containerPath": "/x", "external": volume, "mode": "RW"}], **fields)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"driver": "local"}, ""),
+        ({"driver": "rexray"}, ""),
+        (
+            {"driver": "sshfs"},
+            "options/dvdi/driver the volume driver sshfs is refused by the strict policy: --allow-volume-drivers",
+        ),
+        ({"driver": "local", "type": "nfs", "o": "addr=10.0.0.9", "device": ":/db"}, ""),
+        ({"driver": "local", "type": "ext4", "device": "/dev/sda1"}, "options/dvdi/type the volume driver local:ext4 is refused"),
+        ({"driver": "local", "type": "overlay", "o": "lowerdir=/", "device": "x"}, "the volume driver local:overlay is refused"),
+        ({"driver": "local", "type": "none", "o": "bind", "device": "/srv/data/db"}, ""),
+        (
+            {"driver": "local", "type": "none", "o": "bind", "device": "/"},
+            "options/dvdi/device the host's / is refused by the strict",
+        ),
+        ({"driver": "local", "type": "none", "o": "ro,rbind", "device": "/srv/data/../.."}, "--allow-host-paths allows it"),
+        ({"driver": "local", "type": "nfs", "o": "addr=1,bind", "device": "/etc"}, "the host's /etc is refused"),
+        ({"driver": "local", "type": "none", "o": "bind", "device": "etc"}, "the host's etc is refused"),
+    ],
+)
+def test_a_volume_driver_is_no_way_around_the_strict_policy(options: dict[str, str], words: str) -> None:
+    found = " ".join(reasons(DRIVERS, driven(options)))
+    assert words in found and bool(found) is bool(words)
+    assert reasons(BASIC, driven(options)) == [], "by default it is as with host paths"
+
+
+def test_a_driver_that_is_allowed_has_only_the_names_that_are_allowed() -> None:
+    assert "--allow-volumes allows it" in " ".join(reasons(DRIVERS, driven({"driver": "rexray"}, "other")))
+
+
+paths = st.from_regex(r"/?([a-z]{1,5}|\.\.|\.)?(/([a-z]{1,3}|\.\.|data))*", fullmatch=True).filter(bool)
+
+
+@given(paths, st.sampled_from(["none", "nfs", "ext4", "bind"]), st.lists(st.sampled_from(["ro", "nosuid", "addr=1"]), max_size=2))
+def test_a_bind_is_refused_wherever_its_folder_as_host_path_is(path: str, kind: str, words: list[str]) -> None:
+    bound = driven({"driver": "local", "type": kind, "o": ",".join([*words, "bind"]), "device": path})
+    as_path = within(path, DRIVERS.host_paths)
+    assert (reasons(DRIVERS, bound) == []) is as_path

@@ -128,3 +128,51 @@ def test_what_goes_with_volumes_goes_with_the_last_of_them() -> None:
     assert put(there, cmd="y").residency == there.residency
     with pytest.raises(InvalidApp, match="residency"):
         put(there, container={"docker": {"image": "y"}}, residency={})
+
+
+NFS = {"dvdi/driver": "local", "dvdi/type": "nfs", "dvdi/o": "addr=10.0.0.9", "dvdi/device": ":/db"}
+
+
+def mounting(app_id: str, options: Any = NFS, *, mode: str = "RW", name: str = "db", instances: int = 1, **fields: Any) -> App:
+    external = {"name": name, "provider": "dvdi", "options": options, **fields}
+    volumes = [{"containerPath": "/data", "mode": mode, "external": external}]
+    return an_app(app_id, instances, container={"type": "DOCKER", "docker": {"image": "x"}, "volumes": volumes})
+
+
+def refused(there: App, *wanted: App) -> str:
+    try:
+        check({there.id: there}, wanted, None)
+    except InvalidApp as invalid:
+        assert {problem.path for problem in invalid.problems} == {"/container/volumes(0)/external/name"}
+        return invalid.problems[0].message
+    return ""
+
+
+def test_a_volume_that_one_may_write_to_is_one_apps() -> None:
+    assert "is db, to which /a writes: say shared in both" in refused(mounting("/a"), mounting("/b"))
+    assert "to which /a writes" in refused(mounting("/a", shared=True), mounting("/b"))
+    assert "to which /a writes" in refused(mounting("/a"), mounting("/b", shared=True))
+    for allowed in (mounting("/b", mode="RO"), mounting("/b", name="other"), mounting("/a", shared=True)):
+        assert refused(mounting("/a"), allowed) == ""
+    assert refused(mounting("/a", shared=True), mounting("/b", shared=True)) == ""
+    local = {"dvdi/driver": "local"}
+    assert refused(mounting("/a", local), mounting("/b", local)) == "", "each host has its own"
+
+
+def test_a_name_is_one_volume_in_all_apps() -> None:
+    other = {**NFS, "dvdi/device": ":/other"}
+    assert "which /a has with another driver or options" in refused(mounting("/a"), mounting("/b", other, mode="RO"))
+    assert "which /a has with another driver" in refused(mounting("/a"), mounting("/b", {"dvdi/driver": "local"}))
+
+
+def test_two_of_one_request_are_held_against_each_other() -> None:
+    assert "is db, to which" in refused(an_app("/x"), mounting("/a"), mounting("/b"))
+
+
+def test_an_app_that_is_alone_with_a_volume_is_not_scaled_beyond_one() -> None:
+    there = mounting("/a")
+    with pytest.raises(InvalidApp, match="of /a would be 3, and one at a time may write to its volume db"):
+        definitions.check_instances({"/a": there}, (there.with_instances(3),), 1000)
+    definitions.check_instances({"/a": there}, (there.with_instances(0),), 1000)
+    shared = mounting("/a", shared=True)
+    definitions.check_instances({"/a": shared}, (shared.with_instances(3),), 1000)

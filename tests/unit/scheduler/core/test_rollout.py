@@ -226,6 +226,22 @@ def test_a_deleted_app_is_at_rest_once_nothing_of_it_is_left() -> None:
     assert rollout.at_rest(None, a_fleet(""))
 
 
+@pytest.mark.parametrize(
+    ("state", "holds", "left"),
+    [
+        (TaskState.UNREACHABLE, frozenset({"db"}), 0),
+        (TaskState.UNREACHABLE, frozenset(), 1),
+        (TaskState.RUNNING, frozenset({"db"}), 1),
+    ],
+)
+def test_a_deletion_does_not_wait_for_what_is_known_for_its_volume_alone(
+    state: TaskState, holds: frozenset[str], left: int
+) -> None:
+    world = State()
+    world.add(Instance("a.instance-1", "/a", "v1", state=state, agent=Agent("a1", "h1"), stopping=True, holds=holds))
+    assert rollout.distance(None, world.fleet("/a")) == left
+
+
 @pytest.mark.parametrize(("fleet", "expected"), [("", 0), ("CUCO", 3), ("CW", 1), ("CSIMX", 1)])
 def test_instances_that_are_as_wanted_and_have_a_task_are_counted(fleet: str, expected: int) -> None:
     assert rollout.launched(an_app("/a", 9).with_version("v2"), a_fleet(fleet)) == expected
