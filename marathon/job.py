@@ -286,8 +286,10 @@ def _app_json(job: Job) -> Json:
         container |= {"type": "DOCKER", "docker": {key: value for key, value in run.docker.items() if key in _DOCKER}}
     if run.volumes:
         container["volumes"] = run.volumes
+    # What is no list the app's own field refuses.
+    networks = run.networks if isinstance(run.networks, list) else ()
     # Nobody is to find a run, so it has no ports; an app that states none would be given one.
-    if any(isinstance(each, dict) and each.get("mode", "host") != "host" for each in run.networks or ()):
+    if any(isinstance(each, dict) and each.get("mode", "host") != "host" for each in networks):
         container["portMappings"] = []
     else:
         app["portDefinitions"] = []

@@ -1,4 +1,6 @@
-"""How thoroughly properties are tried: in seconds by default, for as long as it takes with ``HYPOTHESIS_PROFILE=nightly``."""
+"""How thoroughly properties are tried: in seconds by default, in minutes by ``./dev test --all``, for as long as it takes with
+``HYPOTHESIS_PROFILE=nightly``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from hypothesis import settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("quick", max_examples=20, deadline=None)
+settings.register_profile("thorough", max_examples=200, deadline=None)
 settings.register_profile("nightly", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -109,12 +109,14 @@ def renew_lock(upgrade: bool) -> int:
 def test(settings: Settings, arguments: list[str], *, fast: bool = False, everything: bool = False, secure: bool = False) -> int:
     """Run all kinds of tests, or what pytest's arguments select. Return pytest's exit code.
 
-    Those that take hours are left out (setup.cfg) unless ``everything`` is asked for. With ``fast`` so are those that are slow,
-    and without arguments every kind that needs more than Python. With ``secure`` the end-to-end tests' cluster asks who
-    asks.
+    Those that take hours are left out (setup.cfg) unless ``everything`` is asked for, which also tries more of what is tried by
+    chance. With ``fast`` so are those that are slow, and without arguments every kind that needs more than Python. With
+    ``secure`` the end-to-end tests' cluster asks who asks.
     """
     if secure:
         os.environ["ERATOS_TEST_SECURE"] = "true"
+    if everything:
+        os.environ.setdefault("HYPOTHESIS_PROFILE", "thorough")
     progress = Progress()
     ensure_venv(progress)
     # The last word about markers counts, and an empty one chooses all.

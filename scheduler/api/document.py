@@ -237,6 +237,8 @@ def _of_apps() -> dict[str, Schema]:
     parts = whole.pop("$defs")
     # None is how the model has it.
     whole["properties"]["unreachableStrategy"] = {"anyOf": [ref("UnreachableStrategy"), {"const": "disabled"}]}
+    # Ordinals of which nothing else is said are shown, and may be given, as true.
+    parts["Extras"]["properties"]["ordinals"] = {"anyOf": [ref("Ordinals"), {"const": True}, {"type": "null"}]}
     parts["App"] = whole
     parts["AppUpdate"] = {**whole, "title": "AppUpdate", "required": []}
     return {name: _open(schema) for name, schema in parts.items()}

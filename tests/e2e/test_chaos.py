@@ -96,7 +96,8 @@ LASTING = (
 )
 
 
-@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.hours) for seed in range(3, 13))])
+#: Of the seeds, this one's run is killed the latest, in the midst of its faults.
+@pytest.mark.parametrize("seed", [2, *(pytest.param(seed, marks=pytest.mark.hours) for seed in range(1, 13) if seed != 2)])
 def test_whatever_a_run_was_doing_when_it_was_killed_is_made_good(cluster: Cluster, settings: Settings, seed: int) -> None:
     chance = random.Random(seed)
     only = [word for name in LASTING for word in ("--only", name)]

@@ -1,4 +1,4 @@
-"""Jobs on the real cluster: every minute's run, though the leader is killed before each."""
+"""Jobs on the real cluster: every minute's run, though the leader is killed before it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
-#: Seconds of a minute at which the leader is killed: another one leads when the next minute comes, or only later.
-KILLED_AT_S = (30, 59)
+#: Seconds of a minute at which the leader is killed: another one leads only when the next minute has come, or before it.
+LATE_S, EARLY_S = 59, 30
 JOB: dict[str, Any] = {
     "id": "e2e.minutely",
     "run": {
@@ -27,11 +27,13 @@ JOB: dict[str, Any] = {
 }
 
 
-def test_every_minute_has_its_run_though_the_leader_is_killed_before_each(cluster: Cluster):
+#: A minute each; many more leaders come and go in the histories of tests/simulation/test_job_histories.py.
+@pytest.mark.parametrize("killed_at_s", [(LATE_S,), pytest.param((EARLY_S, LATE_S), marks=pytest.mark.hours)], ids=str)
+def test_every_minute_has_its_run_though_the_leader_is_killed_before_it(cluster: Cluster, killed_at_s: tuple[int, ...]):
     made = cluster.any_api("POST", "/v1/jobs", JOB)
     assert made.status_code == 201, made.text
     try:
-        for second in KILLED_AT_S:
+        for second in killed_at_s:
             minute = time.time() // 60 + (time.time() % 60 > second)
             kill_at, next_at = 60 * minute + second, 60 * (minute + 1)
             until(lambda at=kill_at: time.time() >= at, 61, "the moment to kill", pace_s=0.1)
@@ -40,7 +42,7 @@ def test_every_minute_has_its_run_though_the_leader_is_killed_before_each(cluste
             docker("start", leader)
             until(lambda at=next_at: time.time() >= at, 61, "the next minute", pace_s=0.1)
             until(lambda: cluster.leader(), SOON_S, "a scheduler leads")
-        ended = until(lambda: _ended(cluster, len(KILLED_AT_S)), 2 * SOON_S, "the runs have ended")
+        ended = until(lambda: _ended(cluster, len(killed_at_s)), 2 * SOON_S, "the runs have ended")
         history = _history(cluster)
         assert (history["failureCount"], history["missedCount"]) == (0, 0), history
         for run in ended:

@@ -1,7 +1,7 @@
 """Random histories of an app that is autoscaled: load, noise, silent balancers, failovers, users and deployments.
 
 Whatever happens its number of instances is within its bounds, nothing is stopped while a balancer is silent, and a load that
-stays the same, whatever its noise, makes the number go one way only. 100 histories are tried, and 10,000 with
+stays the same, whatever its noise, makes the number go one way only. More histories are tried by ``./dev test --all``, and with
 ``HYPOTHESIS_PROFILE=nightly``.
 """
 

@@ -1,7 +1,7 @@
 """Random histories of the core in a simulated Mesos: whatever happens, in the end what runs is what was asked for.
 
-After every step the state's own invariants hold, nothing is launched that was not stored, no port or CPU is given away
-twice. 200 histories are tried, and 10,000 with ``HYPOTHESIS_PROFILE=nightly``.
+After every step the state's own invariants hold, nothing is launched that was not stored, no port or CPU is given away twice.
+More histories are tried by ``./dev test --all``, and with ``HYPOTHESIS_PROFILE=nightly``.
 """
 
 from __future__ import annotations

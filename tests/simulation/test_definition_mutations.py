@@ -1,6 +1,6 @@
 """Mutated definitions through everything that reads one: each is taken or refused in words, and nothing else happens.
 
-The count bounds the time; another seed tries others.
+The count bounds the time; another seed tries others, as ``./dev test --all`` does.
 """
 
 from __future__ import annotations
@@ -26,9 +26,15 @@ from eratos.scheduler.store import codec
 
 PARSED = 600
 ASKED = 50
+#: Of each test, by ``./dev test --all``; one of them otherwise.
+SEEDS = 10
 
 
-@pytest.mark.parametrize("seed", range(3))
+def seeds(first: int) -> list[Any]:
+    return [first, *(pytest.param(seed, marks=pytest.mark.hours) for seed in range(first + 1, first + SEEDS))]
+
+
+@pytest.mark.parametrize("seed", seeds(0))
 def test_a_mutated_definition_is_read_or_refused(seed: int) -> None:
     outcome: Counter[bool] = Counter()
     existing = [definition.parse(document) for document in mutations.documents()]
@@ -80,7 +86,7 @@ def check(error: InvalidApp) -> None:
         pytest.fail("a message holds what cannot be sent")
 
 
-@pytest.mark.parametrize("seed", range(100, 103))
+@pytest.mark.parametrize("seed", seeds(100))
 def test_no_mutated_request_breaks_the_api(seed: int) -> None:
     controller = FakeController()
     api = ApiClient(an_api(controller))

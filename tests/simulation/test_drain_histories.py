@@ -1,8 +1,8 @@
 """Random histories of hosts that are drained and given back while agents, leaders and tasks come and go.
 
 On a drained host nothing is launched at any moment; where there is room elsewhere it gets empty, and what nobody disturbs loses
-no instance meanwhile; after a deadline it gets empty wherever the room is. 40 histories are tried, and 2,000 with
-``HYPOTHESIS_PROFILE=nightly``.
+no instance meanwhile; after a deadline it gets empty wherever the room is. More histories are tried by ``./dev test --all``,
+and with ``HYPOTHESIS_PROFILE=nightly``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Random histories of jobs in a simulated Mesos: each instant of a schedule is started exactly once or reported as missed.
 
-The leader is lost between any two actions, and the next one's clock may be ahead of or behind the last one's; around the days on
-which clocks change. A task of a job that is not to be tried again reaches at most one agent, whatever happens. 100 histories
-are tried, and 10,000 with ``HYPOTHESIS_PROFILE=nightly``.
+The leader is lost between any two actions, and the next one's clock may be ahead of or behind the last one's; around the days
+on which clocks change. A task of a job that is not to be tried again reaches at most one agent, whatever happens. More
+histories are tried by ``./dev test --all``, and with ``HYPOTHESIS_PROFILE=nightly``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Random histories of instances that move with their volumes, beside all that may happen to apps with volumes anyway.
 
-Whatever happens, nobody writes to a volume while it is copied, a task finds all that any task before it has written, and nothing
-is destroyed but on a user's wish and what never counted; in the end each instance that is wanted runs, and no move goes on. More
-histories are tried with ``HYPOTHESIS_PROFILE=nightly``.
+Whatever happens, nobody writes to a volume while it is copied, a task finds all that any task before it has written, and
+nothing is destroyed but on a user's wish and what never counted; in the end each instance that is wanted runs, and no move goes
+on. More histories are tried by ``./dev test --all``, and with ``HYPOTHESIS_PROFILE=nightly``.
 """
 
 from __future__ import annotations

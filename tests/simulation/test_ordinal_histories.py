@@ -1,9 +1,9 @@
 """Random histories of apps whose instances have ordinals: agents come and go, leaders change, and users change their minds.
 
 Whatever happens, an ordinal is given to nobody while a task that had it may be alive: it runs, it stops, or its agent is out of
-reach. What was given up counts no more: because its app says after how long an agent out of reach counts as dead, or because the
-app was deleted meanwhile. In the end ordinals 0 up to the number that is wanted run, once each. 100 histories are tried, and
-2,000 with ``HYPOTHESIS_PROFILE=nightly``.
+reach. What was given up counts no more: because its app says after how long an agent out of reach counts as dead, or because
+the app was deleted meanwhile. In the end ordinals 0 up to the number that is wanted run, once each. More histories are tried by
+``./dev test --all``, and with ``HYPOTHESIS_PROFILE=nightly``.
 """
 
 from __future__ import annotations

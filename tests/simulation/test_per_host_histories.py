@@ -1,8 +1,8 @@
 """Random histories of apps with one instance on each host: hosts join, leave, come back, close and open, and leaders change.
 
 Whatever happens, no host is ever given a second one, and in the end each host that can have one has one, of the version that is
-wanted. Offers that were declined for long do not come back by themselves, as in Mesos' allocator. 100 histories are tried, and
-10,000 with ``HYPOTHESIS_PROFILE=nightly``.
+wanted. Offers that were declined for long do not come back by themselves, as in Mesos' allocator. More histories are tried by
+``./dev test --all``, and with ``HYPOTHESIS_PROFILE=nightly``.
 """
 
 from __future__ import annotations

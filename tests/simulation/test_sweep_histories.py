@@ -1,6 +1,6 @@
 """Random histories of executors that die while apps are scaled down, deleted and moved: in the end no host has left-overs.
 
-200 histories are tried, and 10,000 with ``HYPOTHESIS_PROFILE=nightly``.
+More histories are tried by ``./dev test --all``, and with ``HYPOTHESIS_PROFILE=nightly``.
 """
 
 from __future__ import annotations

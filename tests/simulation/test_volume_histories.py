@@ -1,8 +1,8 @@
 """Random histories of apps with persistent volumes: hosts go and come back, tasks crash, apps are changed, leaders change.
 
 Whatever happens, no volume ever has two writers, none is launched where its volume is not, none is destroyed but on a user's
-wish, and no data is found missing; in the end each instance that is wanted runs, with volumes of its own. 100 histories are
-tried, and 10,000 with ``HYPOTHESIS_PROFILE=nightly``.
+wish, and no data is found missing; in the end each instance that is wanted runs, with volumes of its own. More histories are
+tried by ``./dev test --all``, and with ``HYPOTHESIS_PROFILE=nightly``.
 """
 
 from __future__ import annotations

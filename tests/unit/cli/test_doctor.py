@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import passwords
 from support.authority import Authority
 from support.builders import an_app, an_offer
 from support.controller import FakeController
@@ -120,7 +121,7 @@ def tasks(controller: FakeController) -> list[str]:
 def test_who_we_are_decides_what_is_seen(tmp_path: Path, login: Login, state: str, words: str) -> None:
     file = tmp_path / "credentials"
     users = {"joe": Grant.parse("view:/shop"), "ann": Grant.parse("view:/")}
-    entry = credentials.password_entry("right")
+    entry = passwords.entry("right")
     file.write_text("\n".join(credentials.line(name, "password", entry, (role,)) for name, role in users.items()))
     file.chmod(0o600)
     with served(a_cluster(), authenticator=Authenticator(CredentialsFile(file))) as url:

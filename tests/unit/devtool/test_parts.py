@@ -255,6 +255,7 @@ def test_how_long_tests_take_is_chosen(
 ) -> None:
     assert development.test(Settings(), arguments, **chosen) == 0
     assert pytest_runs == ran
+    assert os.environ.get("HYPOTHESIS_PROFILE") == ("thorough" if "everything" in chosen else None)
 
 
 @pytest.mark.parametrize(
@@ -322,6 +323,9 @@ def pytest_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[st
         failing = os.environ.get("FAILING") in chosen
         return [sys.executable, "-c", f"print('what it printed:', {chosen[0]!r}); raise SystemExit({7 * failing})"]
 
+    # Both, so that what is set meanwhile is forgotten, too.
+    monkeypatch.setenv("HYPOTHESIS_PROFILE", "")
+    monkeypatch.delenv("HYPOTHESIS_PROFILE")
     monkeypatch.setattr(development, "ensure_venv", lambda progress: None)
     monkeypatch.setattr(development, "_ensure_engine_and_images", lambda settings, progress: None)
     monkeypatch.setattr(development, "_ensure_browser", lambda progress: None)

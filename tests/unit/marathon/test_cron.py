@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, takewhile
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_a_leader_that_begins_anywhere_finds_the_same_instants(expression: str, 
     for begin, end in (("2026-03-27T00:00", "2026-04-06T00:00"), ("2026-10-02T00:00", "2026-11-03T00:00")):
         cron = Cron(expression, zone)
         first, last = _at(begin), _at(end)
-        whole = [at for at in islice(cron.instants(first), 3000) if at <= last]
+        whole = list(takewhile(lambda at: at <= last, cron.instants(first)))  # noqa: B023  used at once
         assert whole == sorted(set(whole))
         for _ in range(100):
             somewhere = dice.uniform(first, last - 8 * 86_400)

@@ -114,6 +114,7 @@ def _scheduled(*schedules: Any) -> dict[str, Any]:
         (_run(restart={"policy": "ALWAYS"}), "/run/restart/policy", "NEVER"),
         (_run(maxLaunchDelay=-1), "/run/maxLaunchDelay", "at least"),
         (_run(env={"A": 5}), "/run/env", ""),
+        (_run(networks=True), "/run/networks", "must be a list"),
         (_run(cmd="a\0b"), "/run/cmd", "NUL"),
         (_run(cmd="x" * 300_000), "/", "are the most"),
         (_scheduled({"id": "s", "cron": "0 0 30 2 *"}), "/schedules(0)/cron", "never comes"),

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import passwords
 
 from eratos.common.errors import PermanentError
 from eratos.scheduler.access import credentials
 from eratos.scheduler.access.authenticator import Authenticator, CredentialsFile, TooManyGuesses, WrongCredentials
-from eratos.scheduler.access.credentials import line, new_token, password_entry, token_entry
+from eratos.scheduler.access.credentials import line, new_token, token_entry
 from eratos.scheduler.access.roles import Grant, Role
 from eratos.scheduler.access.throttle import Bucket, Throttle
 
 OPERATE = (Grant(Role.OPERATE, "/"),)
-ALICE = line("alice", "password", password_entry("correct horse"), OPERATE)
+ALICE = line("alice", "password", passwords.entry("correct horse"), OPERATE)
 TOKEN = new_token()
 CI = line("ci", "token", token_entry(TOKEN), (Grant(Role.DEPLOY, "/shop"),))
 
@@ -27,6 +28,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords.let_strangers_be_cheap(monkeypatch)
 
 
 @pytest.fixture
@@ -82,7 +88,7 @@ def test_a_password_is_tried_once_and_again_after_a_while(made: Authenticator, c
 
 def test_a_remembered_password_ends_with_its_entry(made: Authenticator, clock: Clock, tmp_path: Path):
     made.identify(basic("alice", "correct horse"), "10.0.0.1")
-    written(tmp_path, line("alice", "password", password_entry("new"), OPERATE))
+    written(tmp_path, line("alice", "password", passwords.entry("new"), OPERATE))
     clock.now += 2
     with pytest.raises(WrongCredentials):
         made.identify(basic("alice", "correct horse"), "10.0.0.1")

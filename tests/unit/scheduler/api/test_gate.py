@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
+from support import passwords
 from support.api import ApiClient, an_api
 from support.builders import an_app
 from support.controller import FakeController
@@ -59,10 +60,11 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    passwords.let_strangers_be_cheap(monkeypatch)
     path = tmp_path / "credentials"
     lines = credentials.line("ci", "token", credentials.token_entry(BEARER), EVERYTHING)
-    lines += credentials.line("alice", "password", credentials.password_entry("correct horse"), EVERYTHING)
+    lines += credentials.line("alice", "password", passwords.entry("correct horse"), EVERYTHING)
     write(path, lines)
     return path
 
@@ -109,7 +111,7 @@ def locked(file: Path, clock: Clock | None = None, **more: Any) -> ApiClient:
 )
 def test_a_change_is_made_for_no_strangers_page(headers: dict[str, str], status: int) -> None:
     controller = FakeController()
-    api = ApiClient(create_api(controller, access=Access(BrowserGuard.of(["api.test"], ["http://pages.test"]))))
+    api = ApiClient(an_api(controller, access=Access(BrowserGuard.of(["api.test"], ["http://pages.test"]))))
     answer = api.post("/v2/apps", content=APP, headers=headers)
     assert answer.status_code == status, answer.text
     assert len(controller.commands) == (status == 201)
@@ -117,7 +119,7 @@ def test_a_change_is_made_for_no_strangers_page(headers: dict[str, str], status:
 
 @pytest.mark.parametrize("path", ["/v2/apps", "/ping", "/metrics", "/openapi.json", "/nosuch"])
 def test_a_name_that_was_rebound_reads_nothing(path: str) -> None:
-    api = ApiClient(create_api(FakeController()))
+    api = ApiClient(an_api(FakeController(), access=Access()))
     answer = api.get(path, headers={"Host": "evil.example"})
     assert answer.status_code == 403
     assert "--http-hosts" in answer.json()["message"]
@@ -307,7 +309,7 @@ def test_a_body_that_says_it_is_too_long_is_not_read(file: Path) -> None:
 
 
 def test_a_body_that_is_compressed_is_refused_as_such() -> None:
-    api = ApiClient(create_api(FakeController(), access=Access(BrowserGuard.of(["api.test"]))))
+    api = ApiClient(an_api(FakeController(), access=Access(BrowserGuard.of(["api.test"]))))
     answer = api.post("/v2/apps", content=gzip.compress(APP), headers={"Content-Encoding": "GZip"})
     assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
     assert "Content-Encoding" in answer.json()["message"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from eratos.scheduler.access.authenticator import Authenticator, CredentialsFile
 from eratos.scheduler.access.roles import Grant
 from eratos.scheduler.api.addresses import Addresses
 from eratos.scheduler.api.caller import EVERYWHERE, NOBODY_ASKED, ROLE_FIELD
+from eratos.scheduler.api.document import OPERATIONS
 from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps, PutJob, PutQuota, StartRun
@@ -96,46 +99,88 @@ def credentials_file(path: Any) -> CredentialsFile:
     return CredentialsFile(path)
 
 
+@dataclass
+class World:
+    """An API with two apps, and with all else that an address may be about."""
+
+    app: FastAPI
+    controller: FakeController
+    changed: bool = True  #: whether anything may be otherwise than :meth:`begin` leaves it
+
+    def begin(self) -> None:
+        """Have all be as at the beginning; what was refused has changed nothing."""
+        self.controller.commands.clear()
+        if not self.changed:
+            return
+        self.changed = False
+        self.controller.machine = FakeController().machine
+        self.controller.submit(PutApps((an_app("/shop/cart", 1), an_app("/bank/vault", 1))))
+        self.controller.submit(PutJob(a_job("shop.cart", {}), create_only=True))
+        self.controller.submit(StartRun("shop.cart"))
+        self.controller.submit(PutQuota(QuotaRecord("/shop", instances=100)))
+        self.controller.launch(an_offer())
+        volume = VolumeRecord("eratos-shop_cart-1", "/shop/cart", "s1", "data", 10, "a1", "host-a1", 1.0)
+        self.controller.machine.state.keep_volume(volume)
+        # A deployment of /shop/cart alone.
+        self.controller.submit(PutApps((an_app("/shop/cart", 3),)))
+        self.controller.commands.clear()
+
+    def address(self, path: str) -> str:
+        """Return an endpoint's address that is about /shop/cart."""
+        state = self.controller.machine.state
+        task = next(i.task_id for i in state.instances.values() if i.app_id == "/shop/cart" and not i.waiting)
+        deployment = next(each.deployment_id for each in state.deployments.values() if each.app_ids == {"/shop/cart"})
+        ids = {"app_id": "shop/cart", "pod_id": "shop/cart", "group_id": "shop", "instance_id": task.partition("._app.")[0]}
+        ids |= {"host": "agent1", "name": "b1", "volume_id": "eratos-shop_cart-1", "request_id": "request-1", "task_id": task}
+        ids |= {"job_id": "shop.cart", "schedule_id": "s0", "run_id": state.runs_of("shop.cart")[0].record.run_id}
+        ids |= {"deployment_id": deployment, "version": state.apps["/shop/cart"].version}
+        return path.format(**ids)
+
+    def body(self, method: str, path: str) -> Any:
+        """Return what an endpoint is sent."""
+        state = self.controller.machine.state
+        tasks = [i.task_id for i in state.instances.values() if i.app_id == "/shop/cart" and not i.waiting]
+        return BODIES.get((method, path), {"ids": tasks} if path == "/v2/tasks/delete" else None)
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[FastAPI, FakeController]:
+def _world(tmp_path_factory: pytest.TempPathFactory) -> World:
     controller = FakeController()
     access = Access(
         BrowserGuard.of([".test"]), Authenticator(credentials_file(tmp_path_factory.mktemp("access") / "credentials"))
     )
-    return create_api(controller, access=access), controller
+    return World(create_api(controller, access=access), controller)
 
 
 @pytest.fixture
-def api(world: tuple[FastAPI, FakeController]) -> ApiClient:
-    made, controller = world
-    controller.machine = FakeController().machine
-    controller.commands.clear()
-    controller.submit(PutApps((an_app("/shop/cart", 1), an_app("/bank/vault", 1))))
-    controller.submit(PutJob(a_job("shop.cart", {}), create_only=True))
-    controller.submit(StartRun("shop.cart"))
-    controller.submit(PutQuota(QuotaRecord("/shop", instances=100)))
-    controller.launch(an_offer())
-    volume = VolumeRecord("eratos-shop_cart-1", "/shop/cart", "s1", "data", 10, "a1", "host-a1", 1.0)
-    controller.machine.state.keep_volume(volume)
-    return ApiClient(made)
+def world(_world: World) -> Iterator[World]:
+    _world.begin()
+    yield _world
+    _world.changed = True
+
+
+@pytest.fixture
+def api(world: World) -> ApiClient:
+    return ApiClient(world.app)
 
 
 def as_(name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {TOKENS[name]}"}
 
 
+@functools.cache
 def document() -> dict[str, Any]:
     return create_api(FakeController()).openapi()["paths"]
 
 
-def endpoints() -> Iterator[tuple[str, str, str]]:
-    for path, methods in document().items():
-        for method, operation in methods.items():
-            yield method, path, operation.get(ROLE_FIELD, "")
+def role_of(method: str, path: str) -> str:
+    return str(document()[path][method].get(ROLE_FIELD, ""))
 
 
 def test_each_endpoint_states_its_role() -> None:
-    assert [(method, path) for method, path, role in endpoints() if role not in MAY] == []
+    described = {(method, path) for path, methods in document().items() for method in methods}
+    assert described == set(OPERATIONS)
+    assert [endpoint for endpoint in described if role_of(*endpoint) not in MAY] == []
 
 
 def test_no_route_that_the_document_leaves_out_is_open() -> None:
@@ -147,25 +192,9 @@ def test_no_route_that_the_document_leaves_out_is_open() -> None:
     assert open_ones == {"/ping", "/", "/ui", "/ui/{name}"}
 
 
-@pytest.mark.parametrize("name", PEOPLE)
-@pytest.mark.parametrize(("method", "path", "role"), list(endpoints()))
-def test_an_endpoint_is_for_those_who_have_its_role(
-    api: ApiClient, world: tuple[FastAPI, FakeController], method: str, path: str, role: str, name: str
-) -> None:
-    controller = world[1]
-    task = next(i.task_id for i in controller.machine.state.instances.values() if i.app_id == "/shop/cart" and not i.waiting)
-    # One of /shop/cart alone.
-    controller.submit(PutApps((an_app("/shop/cart", 3),)))
-    changes = controller.machine.state.deployments.values()
-    deployment = next(change.deployment_id for change in changes if change.app_ids == {"/shop/cart"})
-    version = controller.machine.state.apps["/shop/cart"].version
-    ids = {"app_id": "shop/cart", "pod_id": "shop/cart", "group_id": "shop", "instance_id": task.partition("._app.")[0]}
-    ids |= {"host": "agent1", "name": "b1", "volume_id": "eratos-shop_cart-1", "request_id": "request-1"}
-    ids |= {"job_id": "shop.cart", "schedule_id": "s0", "run_id": controller.machine.state.runs_of("shop.cart")[0].record.run_id}
-    address = path.format(**ids, task_id=task, deployment_id=deployment, version=version)
-    body = BODIES.get((method, path), {"ids": [task]} if path == "/v2/tasks/delete" else None)
-    before = len(controller.commands)
-    answer = api.request(method, address + QUERIES.get(path, ""), json=body, headers=as_(name) if PEOPLE[name] else {})
+@pytest.mark.parametrize(("method", "path"), [pytest.param(*key, id=" ".join(key)) for key in OPERATIONS])
+def test_an_endpoint_is_for_those_who_have_its_role(api: ApiClient, world: World, method: str, path: str) -> None:
+    role = role_of(method, path)
     may = MAY[role]
     if (method, path) == ("delete", "/v2/groups"):
         may = {"deployer", "operator"}  # every app there is
@@ -173,11 +202,16 @@ def test_an_endpoint_is_for_those_who_have_its_role(
         may = {"operator", "shop-operator"}  # it is about the app, not the group around it
     if role == "view" and path in ABOUT_NO_APP:
         may = set(PEOPLE) - {"stranger"}
-    if name in may:
-        assert answer.status_code not in (401, 403), answer.text
-    else:
-        assert answer.status_code == (403 if PEOPLE[name] else 401), (answer.status_code, answer.text)
-        assert len(controller.commands) == before
+    for name, granted in PEOPLE.items():
+        world.begin()
+        address, body = world.address(path) + QUERIES.get(path, ""), world.body(method, path)
+        answer = api.request(method, address, json=body, headers=as_(name) if granted else {})
+        if name in may:
+            assert answer.status_code not in (401, 403), (name, answer.text)
+            world.changed = method != "get"
+        else:
+            assert answer.status_code == (403 if granted else 401), (name, answer.status_code, answer.text)
+            assert not world.controller.commands, name
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/prometheus"])
@@ -227,19 +261,14 @@ def test_lists_hold_what_their_reader_may_view(api: ApiClient) -> None:
         ("DELETE", "/v2/apps/shop/..%2Fbank%2Fvault", None),
     ],
 )
-def test_a_change_needs_the_role_for_all_that_it_affects(
-    api: ApiClient, world: tuple[FastAPI, FakeController], method: str, path: str, body: Any
-) -> None:
-    before = len(world[1].commands)
+def test_a_change_needs_the_role_for_all_that_it_affects(api: ApiClient, world: World, method: str, path: str, body: Any) -> None:
     answer = api.request(method, path, json=body, headers=as_("shop-deployer"))
     assert answer.status_code in (403, 404, 422), answer.text
-    assert len(world[1].commands) == before
+    assert not world.controller.commands
 
 
-def test_tasks_of_several_apps_are_killed_by_whoever_may_deploy_all_of_them(
-    api: ApiClient, world: tuple[FastAPI, FakeController]
-) -> None:
-    state = world[1].machine.state
+def test_tasks_of_several_apps_are_killed_by_whoever_may_deploy_all_of_them(api: ApiClient, world: World) -> None:
+    state = world.controller.machine.state
     ids = [i.task_id for i in state.instances.values() if not i.waiting and i.app_id in state.apps]
     assert len(ids) == 2
     assert api.post("/v2/tasks/delete", json={"ids": ids}, headers=as_("shop-deployer")).status_code == 403
