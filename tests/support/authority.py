@@ -1,42 +1,36 @@
-"""An authority that makes certificates, by the command openssl."""
+"""An authority that makes certificates."""
 
 from __future__ import annotations
 
-import itertools
-import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import trustme
+from cryptography.hazmat.primitives import serialization
 
 
 class Authority:
-    """Keeps its files in a folder; ``file`` is its own certificate."""
+    """``file`` is its own certificate, in a folder."""
 
     def __init__(self, folder: Path, name: str = "authority", *, rsa: bool = False) -> None:
         """``rsa``: for programs without elliptic curves."""
-        self._key = ("rsa:2048",) if rsa else ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
-        self._folder = folder
-        self._name = name
-        self._numbers = itertools.count(1)
+        self._key_type = trustme.KeyType.RSA if rsa else trustme.KeyType.ECDSA
+        self._authority = trustme.CA(organization_name=name, key_type=self._key_type)
         self.file = folder / f"{name}.pem"
-        _openssl(
-            *("req", "-x509", "-newkey", *self._key, "-nodes", "-days", "2"),
-            *("-subj", f"/CN={name}", "-keyout", str(folder / f"{name}.key"), "-out", str(self.file)),
-        )
+        self.file.write_bytes(self._authority.cert_pem.bytes())
 
     def certificate(self, common_name: str = "test", *, days: int = 1) -> bytes:
         """Return a certificate for 127.0.0.1 and localhost with its key; one of -1 days is over."""
-        made = self._folder / f"{self._name}-{next(self._numbers)}"
-        key, request, signed = made.with_suffix(".key"), made.with_suffix(".csr"), made.with_suffix(".crt")
-        extension = made.with_suffix(".ext")
-        extension.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-        _openssl(
-            *("req", "-newkey", *self._key, "-nodes", "-subj", f"/CN={common_name}"),
-            *("-keyout", str(key), "-out", str(request)),
+        made = self._authority.issue_cert(
+            *("127.0.0.1", "localhost"),
+            common_name=common_name,
+            not_after=datetime.now(UTC) + timedelta(days=days),
+            key_type=self._key_type,
         )
-        _openssl(
-            *("x509", "-req", "-in", str(request), "-CA", str(self.file), "-CAkey", str(self._folder / f"{self._name}.key")),
-            *("-CAcreateserial", "-extfile", str(extension), "-days", str(days), "-out", str(signed)),
-        )
-        return signed.read_bytes() + key.read_bytes()
+        key = serialization.load_pem_private_key(made.private_key_pem.bytes(), password=None)
+        # ZooKeeper reads keys of this form alone.
+        pkcs8 = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return made.cert_chain_pems[0].bytes() + pkcs8
 
     def write(self, path: Path, common_name: str = "test", *, days: int = 1) -> Path:
         """Put a new certificate into a file, in place of what it held."""
@@ -49,8 +43,3 @@ def put(path: Path, data: bytes, mode: int = 0o600) -> Path:
     fresh.write_bytes(data)
     fresh.chmod(mode)
     return fresh.replace(path)
-
-
-def _openssl(*arguments: str) -> None:
-    done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
