@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from eratos.common.exposition import Family
 from eratos.marathon.job import path_of
 from eratos.scheduler.core import drains, per_host, rollout
 from eratos.scheduler.core.error_budget import Ledger
+from eratos.scheduler.core.lives import Lives
 from eratos.scheduler.core.refusals import Unavailable
 from eratos.scheduler.core.state import Outcome, State
 
@@ -50,6 +51,7 @@ class StateCollector(Collector):
             waiting = self._controller.read(_waiting)
             autoscaled = self._controller.read(lambda state: _autoscaled(state, self._clock()))
             budgets = self._controller.read(_budgets)
+            lives = self._controller.read(lambda state: deepcopy(state.lives))
             histories = self._controller.read(lambda state: dict(state.histories))
             over = self._controller.read(lambda state: dict(state.ends))
         except Unavailable:
@@ -71,6 +73,7 @@ class StateCollector(Collector):
         for (app_id, why), count in sorted(waiting.items()):
             waits.add_metric([app_id, why], count)
         yield waits
+        yield from _of_lives(lives)
         yield from _of_autoscaling(autoscaled)
         yield from _of_budgets(budgets)
         ended = CounterMetricFamily(
@@ -197,6 +200,23 @@ def _of_budgets(apps: Mapping[str, Ledger]) -> Iterable[Metric]:
         spent.add_metric([app_id], float(ledger.spent))
         missing.add_metric([app_id], float(bool(ledger.missing)))
     return left, burn, spent, missing
+
+
+def _of_lives(apps: Mapping[str, Lives]) -> Iterable[Metric]:
+    restarts = CounterMetricFamily("eratos_app_restarts", "Tasks that ended although nobody had asked for it", labels=["app"])
+    start, ready, drain = (
+        SummaryMetricFamily(f"eratos_app_{name}_seconds", text, labels=["app"])
+        for name, text in (
+            ("start", "From the launch of a task until it runs"),
+            ("ready", "From the launch of a task until it is ready for the first time"),
+            ("drain", "From the wish to stop a task until it has ended, its drain and its grace included"),
+        )
+    )
+    for app_id, lives in sorted(apps.items()):
+        restarts.add_metric([app_id], lives.restarts)
+        for family, total in ((start, lives.start), (ready, lives.ready), (drain, lives.drain)):
+            family.add_metric([app_id], total.count, total.sum_s)
+    return restarts, start, ready, drain
 
 
 def _metric(found: Family) -> Metric:

@@ -50,6 +50,7 @@ def begin(step: Step, plan: Plan) -> None:
             state.launches.pop(app.id, None)
     for app_id in plan.dropped:
         del state.apps[app_id]
+        state.lives.pop(app_id, None)
         step.forget(APPS + app_id)
     for group_id, found in plan.groups.items():
         groups.keep(step, group_id, found)
@@ -459,6 +460,7 @@ def _drop_held(step: Step, found: Deployment) -> None:
             groups.restore(step, found.version, found.changes[app_id])
         else:
             del state.apps[app_id]
+            state.lives.pop(app_id, None)
             step.forget(APPS + app_id)
         step.touch(app_id)
     found.held.clear()

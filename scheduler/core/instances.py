@@ -65,8 +65,9 @@ class Instance:
     away_at: float = 0.0  #: since when the host of its volumes is known to be away, while it waits for that; not stored
     unfit: bool = False  #: that host had no room when it was looked at last, so nobody counts on it
     waiting_since: float = 0.0
-    news_at: float = 0.0  #: when its executor last said something new of its start; not stored, as the next four
+    news_at: float = 0.0  #: when its executor last said something new of its start; not stored, as the next five
     ran_from: float = 0.0  #: since when its task runs, by the clock here; ``started_at`` is by that of its host
+    stop_at: float = 0.0  #: when it was told to stop; not stored
     proven: bool = False  #: its task was ready at some time
     spared: bool = False  #: the crash of its former task delayed nothing
     check: Mapping[str, Any] | None = None  #: what the app's check was answered last; not stored

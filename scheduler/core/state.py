@@ -23,6 +23,7 @@ from .error_budget import Ledger
 from .gates import Counted
 from .instances import NO_FLEET, Fleet, Instance
 from .launches import Launches, Trouble
+from .lives import Lives
 from .mesos_types import Agent, Offer, Window
 from .order import Order
 from .records import (
@@ -192,6 +193,7 @@ class State:
     wanted_on: dict[str, WantedHosts] = field(default_factory=dict)  #: app with one instance on each host -> these hosts
     held_by_unrecorded: set[str] = field(default_factory=set)  #: apps with ordinals that a task without a record may hold
     launches: dict[str, Launches] = field(default_factory=dict)
+    lives: dict[str, Lives] = field(default_factory=dict)  #: by app; not stored
     versions: dict[str, dict[str, VersionRecord]] = field(default_factory=dict)  #: app -> its versions that are kept
     newest_version: str = ""  #: of any change there was
     deployments: dict[str, Deployment] = field(default_factory=dict)
@@ -385,6 +387,13 @@ class State:
             del of_volume[instance.instance_id]
             if not of_volume:
                 del self.writers[name]
+
+    def lives_of(self, app_id: str) -> Lives | None:
+        """Return how an app's tasks fared so far; None: there is no such app."""
+        found = self.lives.get(app_id)
+        if found is None and app_id in self.apps:
+            found = self.lives[app_id] = Lives()
+        return found
 
     def launches_of(self, app_id: str) -> Launches:
         found = self.launches.get(app_id)

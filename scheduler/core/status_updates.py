@@ -106,6 +106,7 @@ def kill_unknown(step: Step) -> None:
 def _alive(step: Step, instance: Instance, update: TaskStatus) -> None:
     changes: dict[str, object] = {}
     state = update.state
+    ran, proven = bool(instance.started_at), instance.proven
     sweeps.spoken(step, instance, update)
     if state is TaskState.KILLING or (instance.started_at and state in LAUNCHING):
         state = TaskState.RUNNING  # it still runs, and what says that it only starts is late
@@ -130,6 +131,9 @@ def _alive(step: Step, instance: Instance, update: TaskStatus) -> None:
         changes["unreachable_at"] = 0.0
     if changes or instance.inactive:
         step.state.alter(instance, inactive=False, **changes)
+    # What a reconciliation answers may have been so for long.
+    if update.reason != RECONCILIATION:
+        _fared(step, instance, ran=ran, proven=proven)
     step.state.find(instance.agent_id)
     if step.state.brake.lost:
         step.state.brake.alive(instance.hostname)
@@ -144,6 +148,18 @@ def _alive(step: Step, instance: Instance, update: TaskStatus) -> None:
     if app is not None and instance.ready(app.checked):
         volumes.ready(step, instance)
     step.touch(instance.app_id)
+
+
+def _fared(step: Step, instance: Instance, *, ran: bool, proven: bool) -> None:
+    """Measure how long a task took until it ran, and until it was ready, where it had not before."""
+    lives, app = step.state.lives_of(instance.app_id), step.state.in_force(instance.app_id)
+    if lives is None or app is None:
+        return
+    took_s = step.now - instance.launched_at
+    if not ran and instance.started_at:
+        lives.start.add(took_s)
+    if not (proven if app.checked else ran) and instance.ready(app.checked):
+        lives.ready.add(took_s)
 
 
 def _said_of_checks(instance: Instance, update: TaskStatus) -> dict[str, object]:
@@ -248,6 +264,10 @@ def _strategy(step: Step, instance: Instance) -> UnreachableStrategy | None:
 def _ended(step: Step, instance: Instance, update: TaskStatus) -> None:
     state = step.state
     app, run = state.in_force(instance.app_id), state.runs.get(instance.app_id)
+    if (lives := state.lives_of(instance.app_id)) is not None:
+        lives.restarts += not instance.stopping
+        if instance.stop_at:
+            lives.drain.add(step.now - instance.stop_at)
     spared = False
     if app is not None and not instance.stopping:
         spared = crash_backoff.spared(app, update, instance, step.now)
@@ -334,6 +354,7 @@ def stop(step: Step, instance: Instance) -> None:
         volumes.release(step, instance)
     elif not instance.stopping:
         step.state.alter(instance, stopping=True)
+        instance.stop_at = step.now
         step.put(instance)
         kill(step, instance)
 

@@ -242,6 +242,26 @@ def test_what_waits_is_counted_by_app_and_reason(api: ApiClient, controller: Fak
     ]
 
 
+def test_how_tasks_of_an_app_fare_is_counted_by_app(api: ApiClient, controller: FakeController) -> None:
+    controller.submit(PutApps((an_app("/a", 1),)))
+    lives = controller.machine.state.lives_of("/a")
+    assert lives is not None
+    lives.restarts = 2
+    lives.drain.add(1.5)
+    text = api.get("/metrics/prometheus").text
+    assert [
+        line for line in text.splitlines() if line.startswith("eratos_app_") and "/a" in line and "instances" not in line
+    ] == [
+        'eratos_app_restarts_total{app="/a"} 2.0',
+        'eratos_app_start_seconds_count{app="/a"} 0.0',
+        'eratos_app_start_seconds_sum{app="/a"} 0.0',
+        'eratos_app_ready_seconds_count{app="/a"} 0.0',
+        'eratos_app_ready_seconds_sum{app="/a"} 0.0',
+        'eratos_app_drain_seconds_count{app="/a"} 1.0',
+        'eratos_app_drain_seconds_sum{app="/a"} 1.5',
+    ]
+
+
 def test_the_prometheus_address_knows_no_other_form(api: ApiClient) -> None:
     assert api.get("/metrics/prometheus", headers={"Accept": "application/json"}).text.startswith("# HELP")
 
