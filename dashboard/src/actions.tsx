@@ -7,7 +7,7 @@ import { instanceOf } from "./ids.ts";
 import { meaning } from "./jobs.ts";
 import { some, type Row } from "./model.ts";
 import { store } from "./store.ts";
-import type { ActiveRun, Deployment, Job, Move, Plan, Volume } from "./types.ts";
+import type { ActiveRun, Agent, Deployment, Job, Move, Plan, Volume } from "./types.ts";
 import { confirm } from "./view/dialog.tsx";
 import { mebibytes, planned } from "./words.ts";
 
@@ -190,6 +190,62 @@ export function releaseBrake(reason: string): void {
       await call("DELETE", "/v2/brake");
       store.touch();
       return "The brake is released.";
+    },
+  });
+}
+
+export function drain(agent: Agent, apps: string[]): void {
+  confirm({
+    title: `Drain ${agent.host}`,
+    meaning: (
+      <>
+        <p>
+          Nothing more is launched there until it is given back. {apps.length ? "What runs there of these apps is replaced elsewhere, and stopped once that is ready:" : "Nothing of eratos runs there."}
+        </p>
+        <ul>
+          {apps.slice(0, 20).map((app) => (
+            <li key={app}>{app}</li>
+          ))}
+        </ul>
+        {apps.length > 20 && <p>and {apps.length - 20} more</p>}
+        <p>
+          Runs of jobs, and instances whose volumes do not follow, stay until they end. <code>eratos agent drain {agent.host} --deadline SECONDS</code> has what is left stopped then.
+        </p>
+      </>
+    ),
+    verb: "Drain it",
+    danger: true,
+    act: async () => {
+      await call("PUT", `/v2/drains/${encodeURIComponent(agent.host)}`, {});
+      return `${agent.host} is drained.`;
+    },
+  });
+}
+
+export function undrain(agent: Agent): void {
+  confirm({
+    title: `Give ${agent.host} back`,
+    meaning: <p>Instances are launched there again. What was to leave, and has not, stays.</p>,
+    verb: "Give it back",
+    act: async () => {
+      await call("DELETE", `/v2/drains/${encodeURIComponent(agent.host)}`);
+      return `${agent.host} takes instances again.`;
+    },
+  });
+}
+
+export function move(volume: Volume): void {
+  confirm({
+    title: `Move an instance of ${volume.appId}`,
+    meaning: (
+      <p>
+        The instance with {volume.containerPath} is stopped once another host than {volume.host} has room; it starts there with copies of its volumes, and is away while they are made. Until a copy is whole the old volumes count.
+      </p>
+    ),
+    verb: "Move it",
+    danger: true,
+    act: async () => {
+      await call("POST", "/v2/moves", { instance: volume.instanceId });
     },
   });
 }

@@ -68,7 +68,7 @@ export function notices(model: Model, deployments: Deployment[], balancers: Bala
         text: agent.drain.deadline
           ? `It takes nothing. What can move is replaced elsewhere; what is left is stopped at ${new Date(agent.drain.deadline).toLocaleString("sv")}.`
           : "It takes nothing. What can move is replaced elsewhere.",
-        fix: `eratos agent undrain ${agent.host} gives it back.`,
+        fix: `Give it back on its tile, or by eratos agent undrain ${agent.host}.`,
       });
     if (agent.maintenance)
       found.push({

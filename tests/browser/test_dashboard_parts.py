@@ -23,7 +23,7 @@ expect.set_options(timeout=SHOWN_MS)
 
 
 #: What buttons say of those that change something.
-ACTIONS = re.compile("Run|Stop|Scale|Delete|Take it back")
+ACTIONS = re.compile("Run|Stop|Scale|Delete|Take it back|Move|Drain|Destroy")
 
 
 def live(page: Page) -> None:
@@ -254,7 +254,13 @@ def test_volumes_are_shown_where_they_lie_as_they_move_and_are_destroyed_once_th
     expect(row).to_contain_text("in use")
     host = fleet.read(lambda state: next(iter(state.volumes.values())).hostname)
     expect(row).to_contain_text(host)
-    expect(row.get_by_role("button")).to_have_count(0)
+    row.get_by_role("button", name="Move the instance of /shop/db").click()
+    page.get_by_role("dialog").get_by_role("button", name="Move it").click()
+    expect(row).to_contain_text("is moved")
+    expect(row).to_contain_text("to a host with room")
+    row.get_by_role("button", name="Cancel the move of /shop/db").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the move").click()
+    expect(row).to_contain_text("in use")
 
     elsewhere = "agent6" if host != "agent6" else "agent5"
     fleet.submit(MoveVolumes("/shop/db", hostname=elsewhere))
@@ -278,6 +284,24 @@ def test_volumes_are_shown_where_they_lie_as_they_move_and_are_destroyed_once_th
     dialog.get_by_role("button", name="Destroy it").click()
     expect(row).to_contain_text("to be destroyed")
     assert len(fleet.commands) == before + 1
+
+
+def test_an_agent_is_drained_and_given_back_once_that_is_confirmed(page: Page, fleet: PlayedFleet, url: str) -> None:
+    page.goto(f"{url}/#/cluster")
+    live(page)
+    tile = page.get_by_role("button", name=re.compile("^agent2:"))
+    tile.click()
+    page.get_by_role("button", name="Drain …").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Nothing more is launched there until it is given back")
+    expect(dialog.get_by_role("listitem").first).to_be_visible()
+    assert not fleet.read(lambda state: state.drains)
+    dialog.get_by_role("button", name="Drain it").click()
+    expect(tile).to_contain_text("drained")
+    page.get_by_role("button", name="Give back …").click()
+    dialog.get_by_role("button", name="Give it back").click()
+    expect(tile).not_to_contain_text("drained")
+    assert not fleet.read(lambda state: state.drains)
 
 
 def test_consul_that_does_not_answer_is_said_on_the_cluster_page(page: Page, fleet: PlayedFleet, url: str) -> None:

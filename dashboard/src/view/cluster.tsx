@@ -3,7 +3,7 @@
 import { Component, type JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
-import { releaseBrake } from "../actions.tsx";
+import { drain, releaseBrake, undrain } from "../actions.tsx";
 import { notices, type Notice } from "../attention.ts";
 import { hue } from "../colour.ts";
 import { restarts, shortName, some } from "../model.ts";
@@ -340,9 +340,21 @@ function AgentCard({ agent, close }: { agent: Agent; close: () => void }): JSX.E
       title={<bdi>{agent.host}</bdi>}
       class="drawer"
       actions={
-        <button type="button" class="quiet" onClick={close} aria-label="Close">
-          ✕
-        </button>
+        <span class="actions">
+          {store.may("operate", "/") &&
+            (agent.drain ? (
+              <button type="button" onClick={() => undrain(agent)}>
+                Give back …
+              </button>
+            ) : (
+              <button type="button" onClick={() => drain(agent, [...new Set(on.map(({ app }) => app.id))])}>
+                Drain …
+              </button>
+            ))}
+          <button type="button" class="quiet" onClick={close} aria-label="Close">
+            ✕
+          </button>
+        </span>
       }
     >
       {attributes.length > 0 && (

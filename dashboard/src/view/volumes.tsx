@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 
-import { destroy, stay } from "../actions.tsx";
+import { destroy, move as moveAway, stay } from "../actions.tsx";
 import { get } from "../api.ts";
 import { Part } from "../live.ts";
 import { shortName } from "../model.ts";
@@ -129,6 +129,11 @@ function VolumeRow({ placed, now }: { placed: Placed; now: Date }): JSX.Element 
         {acts && move && (
           <button type="button" class="quiet" onClick={() => stay(move)} aria-label={`Cancel the move of ${volume.appId}`}>
             Cancel …
+          </button>
+        )}
+        {acts && !move && volume.instanceId && volume.use === "used" && (
+          <button type="button" class="quiet" onClick={() => moveAway(volume)} aria-label={`Move the instance of ${volume.appId} with ${volume.id}`}>
+            Move …
           </button>
         )}
         {acts && !move && idle(volume) && (
