@@ -79,8 +79,8 @@ def due(step: Step, hostname: str) -> None:
 
 
 def agents(state: State, hostname: str) -> Iterator[str]:
-    """Yield the ids of a host's agents: one that came back under another id leaves its old one for a while."""
-    return (agent.agent_id for agent in state.agents.values() if agent.hostname == hostname)
+    """Yield the ids of a host's agents."""
+    return (agent.agent_id for agent in state.agents_on(hostname))
 
 
 def instances(state: State, hostname: str) -> Iterator[Instance]:

@@ -36,7 +36,7 @@ def review(step: Step) -> None:
     for instance in list(_on_closed_hosts(state)):
         failed_move = state.failed_moves.get(instance.slot)
         late = failed_move is None or step.now >= failed_move.again_at
-        if late and moves.may_move(state, instance) and _goes(state, instance.app_id, instance) and _emptied(step, instance):
+        if late and _goes(state, instance.app_id, instance) and moves.may_move(state, instance) and _emptied(step, instance):
             moves.ask(step, instance, MoveCause.MAINTENANCE)
 
 

@@ -80,7 +80,7 @@ class Machine:
         agent = self.state.agents.get(record.agent_id)
         if agent is None:
             agent = Agent(record.agent_id, record.hostname, record.region, record.zone, record.attributes)
-            self.state.agents[record.agent_id] = agent
+            self.state.know(agent)
         instance = Instance.from_record(record, agent)
         instance.news_at = self.step.now
         self.state.add(instance)

@@ -14,12 +14,15 @@ name take turns, and leave as many instances ready as a rollout does.
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from eratos.common import names
 from eratos.common.payload import TaskPayload, VolumeCopy
+from eratos.common.resources import Resources
 from eratos.marathon.app import App
 
 from . import rollout, volumes
@@ -27,8 +30,8 @@ from .actions import Launch, Notice, Refusal
 from .constraints import Constraints
 from .events import CancelMoves, MoveVolumes
 from .instances import Instance
-from .mesos_types import TaskState, TaskStatus, Window
-from .placement import Candidates, Host, Pack, Spread, refuse
+from .mesos_types import NO_RESOURCES, TaskState, TaskStatus, Window
+from .placement import FOUND_LEAST, Candidates, Host, Pack, Spread, refuse
 from .records import MoveCause, VolumeRecord, VolumeState
 from .refusals import Refused
 from .state import FailedMoves, Move, MovePhase, State
@@ -45,6 +48,8 @@ AGAIN_S: Final = 30.0
 AGAIN_MOST_S: Final = 1800.0
 #: Such moves away from one host at a time, and of one app one: they read the same disk, and executors give few volumes at once.
 FROM_HOST_MOST: Final = 2
+#: Looks at hosts in one pass, over all moves: these come before apps, which have the rest (:data:`.placement.LOOKS_MOST`).
+LOOKS_MOST: Final = 50_000
 #: Instances that are named where one has to be chosen.
 NAMED_MOST: Final = 10
 _ENDS: Final = {MovePhase.HOST: HOST_S, MovePhase.ROOM: ROOM_S, MovePhase.COPY: QUIET_S}
@@ -142,8 +147,7 @@ def emptied(step: Step, hostname: str) -> bool:
 
 
 def _maintenance(state: State, hostname: str) -> Iterator[Window]:
-    there = ((state.agents.get(agent_id), window) for agent_id, window in state.windows.items())
-    return (window for agent, window in there if agent is not None and agent.hostname == hostname)
+    return (state.windows[agent.agent_id] for agent in state.agents_on(hostname) if agent.agent_id in state.windows)
 
 
 def _demanded(step: Step, slot: str) -> bool:
@@ -173,7 +177,7 @@ def _chosen(state: State, app: App, instance_id: str) -> Instance:
 def _check_host(step: Step, app: App, instance: Instance, source: str, hostname: str) -> None:
     """Raise Refused where an instance can surely not be moved to a host."""
     state = step.state
-    agents = [agent for agent in state.agents.values() if agent.hostname == hostname]
+    agents = list(state.agents_on(hostname))
     if not agents:
         state.looking = True
         known = "eratos agents lists those that are; offers were asked for, so one that only idled is known in some seconds"
@@ -274,18 +278,21 @@ def leaving(step: Step, candidates: Mapping[str, Candidates]) -> list[Instance]:
     ``candidates``: by role.
     """
     state, out = step.state, []
-    for slot, move, app in _at(step, MovePhase.HOST):
+    ahead = _ahead(step)
+    # Whoever was looked at first is the last one next time: there may be more than one pass can look at hosts for.
+    for slot, move, app in sorted(_at(step, MovePhase.HOST), key=lambda found: found[1].looked_at):
         found = volumes.of_slot(state, move.app_id, slot)
         if any(record.state is not VolumeState.MADE for record in found):
             continue  # the definition brought another one meanwhile, with which the instance is starting
         instance = holder(state, app.id, slot)
-        if cause(state, slot) is not MoveCause.USER and (before := _not_yet(step, app, slot, instance)):
+        if cause(state, slot) is not MoveCause.USER and (before := _not_yet(step, app, slot, instance, ahead)):
             move.lacks = before
             continue
-        host = _choose(step, app, slot, move, candidates[step.settings.role(app.role)])
+        host = _choose(step, app, slot, move, candidates[step.settings.role(app.role)], ahead)
         if host is None:
             continue
         asked = _records(state, slot)[0]
+        ahead.add(app, asked.hostname, host.agent.hostname, host.role)
         for record in found:  # one that came since, or of a write that was cut off, goes with the others
             going = replace(record, move_since=asked.move_since, move_wipe=asked.move_wipe, move_cause=asked.move_cause)
             volumes.keep(step, replace(going, move_to=host.agent.hostname, move_begun=step.now, message=""))
@@ -296,16 +303,50 @@ def leaving(step: Step, candidates: Mapping[str, Candidates]) -> list[Instance]:
     return out
 
 
-def _not_yet(step: Step, app: App, slot: str, instance: Instance | None) -> str:
+@dataclass(slots=True)
+class _Ahead:
+    """The moves that have begun, as others wait for their turns, and for what they leave of the hosts that they go to."""
+
+    looks_left: int = LOOKS_MOST
+    apps: set[str] = field(default_factory=set)
+    sources: Counter[str] = field(default_factory=Counter)  #: by host name
+    #: Host name and role -> what copies are still to be launched with there: until then nothing else shows that it is taken.
+    promised: dict[tuple[str, str], Resources] = field(default_factory=dict)
+
+    def add(self, app: App, source: str, to: str, role: str) -> None:
+        self.apps.add(app.id)
+        self.sources[source] += 1
+        self.promised[to, role] = self.promised.get((to, role), NO_RESOURCES) + app.resources
+
+    def leaves(self, app: App, host: Host) -> bool:
+        """Return whether a host has room for an app's instance beside those that are on their way there."""
+        taken = self.promised.get((host.agent.hostname, host.role), NO_RESOURCES)
+        return Resources(host.cpus_m, host.mem_mib, host.disk_mib, host.gpus).fits(taken + app.resources)
+
+
+def _ahead(step: Step) -> _Ahead:
+    """Return what has begun: looked up once for all that wait, as many may when many hosts are drained."""
+    state, ahead = step.state, _Ahead()
+    for slot, move in state.moves.items():
+        record, app = _records(state, slot)[0], state.in_force(move.app_id)
+        if app is None or move.phase in (None, MovePhase.HOST):
+            continue
+        if move.phase is MovePhase.COPY:
+            ahead.apps.add(app.id)
+            ahead.sources[record.hostname] += 1
+        else:
+            ahead.add(app, record.hostname, record.move_to, step.settings.role(app.role))
+    return ahead
+
+
+def _not_yet(step: Step, app: App, slot: str, instance: Instance | None, ahead: _Ahead) -> str:
     """Say what a move that no user asked for has to wait for first; empty: nothing."""
     state, source = step.state, _records(step.state, slot)[0].hostname
     if cause(state, slot) is MoveCause.MAINTENANCE and not emptied(step, source):
         return f"whether {source} is still to be emptied is not known yet"
-    others = (_records(state, other) for other in state.moves if other != slot)
-    begun = [records[0] for records in others if any(record.move_begun for record in records)]
-    if any(record.app_id == app.id for record in begun):
+    if app.id in ahead.apps:
         return "another instance of the app moves first"
-    if sum(record.hostname == source for record in begun) >= FROM_HOST_MOST:
+    if ahead.sources[source] >= FROM_HOST_MOST:
         return f"{FROM_HOST_MOST} others move away from {source} first"
     if instance is None or instance.waiting:
         return ""
@@ -317,7 +358,7 @@ def _not_yet(step: Step, app: App, slot: str, instance: Instance | None) -> str:
     return ""
 
 
-def _choose(step: Step, app: App, slot: str, move: Move, candidates: Candidates) -> Host | None:
+def _choose(step: Step, app: App, slot: str, move: Move, candidates: Candidates, ahead: _Ahead) -> Host | None:
     """Return the best host for a slot among those that offer enough, and note what the others lack."""
     found = volumes.of_slot(step.state, app.id, slot)
     source, to = found[0].hostname, next((record.move_to for record in found if record.move_to), "")
@@ -327,9 +368,17 @@ def _choose(step: Step, app: App, slot: str, move: Move, candidates: Candidates)
     limits, fitting = _limits(step, app, slot), []
     failed = step.state.failed_moves.get(slot)
     tried = failed.hosts if failed is not None else ()
-    for host in candidates.on(to) if to else candidates.look(mixed=False):
-        if host.agent.hostname != source and _fits(step, app, host, limits, move, candidates):
-            fitting.append(host)
+    for host in candidates.on(to) if to else itertools.islice(candidates.look(mixed=order.mixed), ahead.looks_left):
+        move.looked_at = step.now
+        ahead.looks_left -= not to
+        if host.agent.hostname == source or not _fits(step, app, host, limits, move, candidates):
+            continue
+        if not ahead.leaves(app, host):
+            move.lacks = f"{host.agent.hostname} has room for others that move there, and no more"
+            continue
+        fitting.append(host)
+        if len(fitting) >= FOUND_LEAST:
+            break
 
     def rank(host: Host) -> tuple[bool, int, object]:
         return host.agent.hostname in tried, order.instances(order.zone(host)), order.rank(host)
@@ -508,13 +557,14 @@ def _fits(step: Step, app: App, host: Host, limits: Constraints, move: Move, can
 
 def _agent_on(state: State, record: VolumeRecord) -> str:
     """Return the agent on a volume's host, which may have another id by now than when it was made."""
-    there = (a.agent_id for a in state.agents.values() if a.hostname == record.hostname and a.agent_id not in state.lost)
+    there = (a.agent_id for a in state.agents_on(record.hostname) if a.agent_id not in state.lost)
     return next(there, record.agent_id)
 
 
 def holder(state: State, app_id: str, slot: str) -> Instance | None:
     """Return the instance that has a slot."""
-    return next((instance for instance in state.instances_of(app_id) if instance.slot == slot), None)
+    found = (volumes.holder(state, record) for record in volumes.of_slot(state, app_id, slot))
+    return next((instance for instance in found if instance is not None), None)
 
 
 def _abandoned(state: State, app: App, slot: str) -> bool:
@@ -538,8 +588,10 @@ def still_there(state: State, hostname: str) -> list[tuple[Instance, bool]]:
     found = []
     for app_id in state.in_need:
         app = state.in_force(app_id)
+        if app is None or not app.resident:
+            continue
         for instance in state.fleet(app_id).waiting.values():
-            if instance.slot and instance.host == hostname and app is not None:
+            if instance.slot and instance.host == hostname:
                 going = instance.slot in state.moves and phase(state, app_id, instance.slot) is not MovePhase.HOST
                 if going or app.follows:
                     found.append((instance, going))

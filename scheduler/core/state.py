@@ -155,6 +155,7 @@ class Move:
     app_id: str
     phase: MovePhase | None = None  #: None: nobody has looked yet
     until: float = 0.0  #: when it is given up, unless it comes further; 0: never
+    looked_at: float = 0.0  #: when hosts were last looked at for it
     lacks: str = ""  #: what the host lacks
     said: str = ""  #: what its executor last said of the copy
 
@@ -183,7 +184,8 @@ class State:
     instances: dict[str, Instance] = field(default_factory=dict)
     fleets: dict[str, Fleet] = field(default_factory=dict)
     in_need: dict[str, None] = field(default_factory=dict)  #: apps with waiting instances, those waiting longest first
-    agents: dict[str, Agent] = field(default_factory=dict)  #: those looked at, and those that hold tasks
+    agents: dict[str, Agent] = field(default_factory=dict)  #: those looked at, and those that hold tasks; see :meth:`know`
+    on_host: dict[str, dict[str, Agent]] = field(default_factory=dict)  #: host name -> its agents by id, nearly always one
     on_agent: dict[str, dict[str, Instance]] = field(default_factory=dict)  #: agent id -> what has a task there
     room: dict[str, Room] = field(default_factory=dict)  #: agent id -> what was free there when it last offered something
     scheduled: dict[str, Window] = field(default_factory=dict)  #: agent id -> maintenance by the master's word
@@ -311,9 +313,30 @@ class State:
             or (known.region, known.zone) != domain
         ):
             known = Agent(offer.agent_id, offer.hostname, offer.region, offer.zone, offer.attributes)
-            self.agents[offer.agent_id] = known
+            self.know(known)
             self.hosts_changed += 1
         return known
+
+    def know(self, agent: Agent) -> None:
+        """Know an agent, or know it as it is now."""
+        before = self.agents.get(agent.agent_id)
+        if before is not None and before.hostname != agent.hostname:
+            self.forget(agent.agent_id)
+        self.agents[agent.agent_id] = self.on_host.setdefault(agent.hostname, {})[agent.agent_id] = agent
+
+    def forget(self, agent_id: str) -> None:
+        """Know an agent no longer."""
+        agent = self.agents.pop(agent_id, None)
+        if agent is None:
+            return
+        there = self.on_host[agent.hostname]
+        del there[agent_id]
+        if not there:
+            del self.on_host[agent.hostname]
+
+    def agents_on(self, hostname: str) -> Iterable[Agent]:
+        """Return the agents of a host: one that came back under another id leaves its old one for a while."""
+        return self.on_host.get(hostname, {}).values()
 
     def lose(self, agent_id: str) -> None:
         """Note that an agent left, or cannot be reached."""
@@ -415,6 +438,8 @@ class State:
         assert self.in_need.keys() <= self.fleets.keys(), "an app without instances waits"
         assert len(self.instances) == sum(len(fleet.instances) for fleet in self.fleets.values()), "an instance is not indexed"
         assert self.unanswered == sum(i.unanswered for i in self.instances.values()), "launches are counted wrongly"
+        known = {a: agent for found in self.on_host.values() for a, agent in found.items()}
+        assert known == self.agents and all(self.on_host.values()), "agents are not those of the hosts"
         there = {(agent_id, instance_id) for agent_id, found in self.on_agent.items() for instance_id in found}
         assert there == {(i.agent_id, i.instance_id) for i in self.with_task()}, "agents hold other instances"
         for instance in self.instances.values():

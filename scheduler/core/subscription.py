@@ -70,7 +70,7 @@ def lost(step: Step, event: AgentLost | ExecutorLost) -> None:
 
 
 def _forget(step: Step, agent_id: str) -> None:
-    step.state.agents.pop(agent_id, None)
+    step.state.forget(agent_id)
     step.state.lost.discard(agent_id)
     step.state.scheduled.pop(agent_id, None)
     step.state.windows.pop(agent_id, None)

@@ -185,8 +185,8 @@ def due(step: Step, hostname: str) -> None:
 def _awaited(step: Step, record: SweepRecord) -> bool:
     """Return whether a task that was launched there since is to say that an executor is there."""
     state = step.state
-    agents = (agent_id for agent_id, agent in state.agents.items() if agent.hostname == record.hostname)
-    there = (instance for agent_id in agents for instance in state.on_agent.get(agent_id, {}).values())
+    agents = state.agents_on(record.hostname)
+    there = (instance for agent in agents for instance in state.on_agent.get(agent.agent_id, {}).values())
     return any(instance.unanswered and instance.launched_at >= record.since for instance in there)
 
 

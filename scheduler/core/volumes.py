@@ -186,7 +186,7 @@ def ended(step: Step, task_id: str, found: Iterable[VolumeRecord]) -> None:
 
 def away(state: State, hostname: str) -> bool:
     """Return whether no agent of a host is there."""
-    return not any(agent.hostname == hostname and agent_id not in state.lost for agent_id, agent in state.agents.items())
+    return all(agent.agent_id in state.lost for agent in state.agents_on(hostname))
 
 
 # Beginning anew elsewhere ----------------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def due(step: Step, volume_id: str) -> None:
         step.timers.set(Timer(TimerKind.VOLUME, volume_id), step.now + ASK_S)
         return
     gone = away(state, record.hostname)
-    agents = [agent_id for agent_id, agent in state.agents.items() if agent.hostname == record.hostname]
+    agents = [agent.agent_id for agent in state.agents_on(record.hostname)]
     for agent_id in dict.fromkeys((*(a for a in agents if a not in state.lost), record.agent_id)):
         step.call(DestroyVolume(record.volume_id, record.app_id, agent_id, record.executor_id))
     state.looking = state.looking or not gone  # offers tell which executors are there

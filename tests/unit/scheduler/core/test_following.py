@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partialmethod
 from typing import Any
 
 import pytest
-from support.builders import an_app, an_offer
+from support.builders import a_status, an_app, an_offer
 from support.core import of
 from support.kept_core import Kept
 
@@ -547,3 +549,79 @@ def test_what_ends_on_a_host_that_is_not_emptied_comes_back_there(happens: Calla
     core.tick(60)
     core.offer(an_offer("a2"))
     assert not core.state.moves
+
+
+class Unsearched(dict[str, Any]):
+    """Agents by id, of which each may be looked up, and not all be looked at."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("a decision looked at every agent that there is")
+
+    items = keys = values = __iter__  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("follow", [FOLLOWS, {}])
+def test_no_decision_about_a_drained_host_looks_at_all_agents(follow: dict[str, str]) -> None:
+    core = Cluster(db(eratos=follow))
+    core.drain()
+    core.state.agents = Unsearched(core.state.agents)
+    (old,) = core.tasks()
+    for event in (
+        events.Tick(),
+        events.OffersReceived((an_offer("a1"), an_offer("a2"))),
+        events.StatusChanged(a_status(old, "KILLED")),
+        events.OffersReceived((an_offer("a1"), an_offer("a2"))),
+        events.Tick(),
+    ):
+        core.machine.handle(event, core.now)
+    core.shown()
+
+
+def test_what_a_move_has_to_wait_for_is_found_once_for_all_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, records = Counter[int](), moves._records
+    counts = []
+    for number in (10, 40):
+        core = Cluster(*(db(f"/db{n}", cpus=0.1, mem=32) for n in range(number)))
+        core.drain()
+        looked.clear()
+        monkeypatch.setattr(moves, "_records", lambda state, slot: looked.update([0]) or records(state, slot))
+        core.offer(an_offer("a3", cpus=0.001))
+        monkeypatch.undo()
+        assert len(core.state.moves) == number
+        counts.append(looked[0])
+    assert counts[1] <= 4 * counts[0], "it costs by the moves, not by the pairs of them"
+
+
+def test_moves_that_begin_together_do_not_all_go_to_the_host_with_most_room() -> None:
+    core = Cluster(db("/x", cpus=1), db("/y", cpus=1))
+    core.drain()
+    core.offer(an_offer("a2", cpus=1.9), an_offer("a3", cpus=1.5))
+    assert {record.move_to for record in core.state.volumes.values()} == {"host-a2", "host-a3"}
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_move_leaves_the_room_of_one_that_began_before(ended: bool) -> None:
+    """Its instance would be stopped, and wait for what the other one takes."""
+    core = Cluster(db("/x", cpus=1), db("/y", cpus=1))
+    core.drain()
+    core.offer(an_offer("a2", cpus=1.9))
+    (first,) = core.begun()
+    if ended:
+        core.status(core.tasks(first)[0], "KILLED", agent="a1")
+    else:
+        core.offer(an_offer("a2", cpus=1.9))
+        assert core.begun() == [first]
+        (waiting,) = [move for move in core.state.moves.values() if move.app_id != first]
+        assert waiting.lacks == "host-a2 has room for others that move there, and no more"
+    core.offer(an_offer("a2", cpus=2.9))
+    assert core.begun() == ["/x", "/y"]
+
+
+@pytest.mark.parametrize("small", ["/a", "/b", "/c"])
+def test_moves_take_turns_where_one_pass_cannot_look_at_hosts_for_all(monkeypatch: pytest.MonkeyPatch, small: str) -> None:
+    core = Cluster(*(db(app_id, cpus=0.5 if app_id == small else 1.1) for app_id in ("/a", "/b", "/c")))
+    monkeypatch.setattr(moves._Ahead, "__init__", partialmethod(moves._Ahead.__init__, 1))
+    core.drain()
+    for _ in range(3):
+        core.offer(an_offer("a2", cpus=1))
+    assert core.begun() == [small]
