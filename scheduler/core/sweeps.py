@@ -94,12 +94,20 @@ def _needed(step: Step, hostname: str, holds: frozenset[str] = frozenset()) -> N
 
 
 def spoken(step: Step, instance: Instance, update: TaskStatus) -> None:
-    """Take in that an executor has spoken of a task: if that was launched after the death, it has removed what was left."""
+    """Take in that an executor has spoken of a task: if that was launched after the death, it removes what was left.
+
+    It drains that first, and its word comes before the end of it. Where what is left may write to a volume that others wait for,
+    only a sweep says when that is.
+    """
     record = step.state.sweeps.get(instance.hostname)
     # The master tells of tasks as well, of those that no executor was asked for yet too: of an agent that came back, say.
     told = update.reason != RECONCILIATION and update.source == _EXECUTOR
-    if record is not None and told and instance.launched_at >= record.since:
+    if record is None or not told or instance.launched_at < record.since:
+        return
+    if not record.holds:
         _forget(step, record)
+    elif instance.unanswered:
+        step.offering.fresh = True  # which was waited for with the sweep
 
 
 def status(step: Step, update: TaskStatus) -> bool:

@@ -245,6 +245,23 @@ def test_what_a_dead_executor_left_may_write_until_its_host_is_swept(core: Core)
     assert of(actions.Revive, out) and len(core.launch(an_offer("a2"))) == 1
 
 
+def test_another_task_on_that_host_does_not_say_that_what_was_left_is_gone(core: Core) -> None:
+    """Its executor says that it starts, and drains for up to 20 s what the dead one left."""
+    core.put(db())
+    (task,) = core.run(an_offer("a1"))
+    died(core, task)
+    core.put(an_app("/other"))
+    (other,) = core.launch(an_offer("a1"))
+    assert other.startswith("other"), "the sweep waits for what its executor says"
+    out = core.status(other, "STARTING", source="SOURCE_EXECUTOR")
+    assert of(actions.Revive, out), "for the sweep"
+    assert core.launch(an_offer("a2")) == []
+    assert "an executor on host-a1 has died" in waits(core)
+    (sweep,) = core.launch(an_offer("a1"))
+    core.status(sweep, "FINISHED")
+    assert len(core.launch(an_offer("a2"))) == 1
+
+
 def test_a_drained_host_is_swept_where_something_may_write(core: Core) -> None:
     core.put(db())
     (task,) = core.run(an_offer("a1"))
