@@ -131,6 +131,7 @@ def _candidates(step: Step) -> dict[str, placement.Candidates]:
             verdicts=step.offering.verdicts,
             drained=state.drains.keys(),
             role=role,
+            several_roles=len(settings.roles) > 1,
         )
         for role, found in offers.items()
     }

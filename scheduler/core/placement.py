@@ -125,6 +125,9 @@ class Candidates:
     verdicts: constraints.Verdicts = field(default_factory=constraints.Verdicts)
     drained: Collection[str] = ()  #: names of hosts that are
     role: str = ""
+    #: Offers come for other roles as well: an executor is paid out of what is not reserved, if that does, and else, as it always
+    #: is where there is one role, out of what is reserved first.
+    several_roles: bool = False
     _ids: list[str] = field(init=False)
     _hosts: list[Host | None] = field(init=False)
     _by_name: dict[str, list[int]] = field(default_factory=dict)  #: host name -> places in these; made when it is asked for
@@ -170,8 +173,9 @@ class Candidates:
             window = window or other.window
             used = used or self.executor_id in other.executor_ids
         if not used:
+            if not (self.several_roles and (free - reserved).fits(self.executor_resources)):
+                reserved -= reserved.least(self.executor_resources)
             free -= self.executor_resources
-            reserved -= reserved.least(self.executor_resources)
         agent = self.agent_of(offer)
         return Host(
             agent,

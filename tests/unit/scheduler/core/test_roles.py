@@ -8,6 +8,7 @@ import pytest
 from support.builders import a_machine, an_app, an_offer
 from support.core import Core, of
 
+from eratos.common.resources import PortRanges, Resources
 from eratos.scheduler.core import actions, events
 from eratos.scheduler.core.mesos_types import Offer
 from eratos.scheduler.core.reasons import Waiting
@@ -64,6 +65,32 @@ def test_whichever_role_launches_where_no_executor_runs_pays_for_it(core: Core) 
     core.put(an_app("/dev/web", 1, role="dev", cpus=1))
     assert not launched(core.offer(plain(), dev(cpus=1, executor=False)))
     assert launched(core.offer(dev(cpus=1, executor=True)))
+
+
+@pytest.mark.parametrize(
+    ("accepts", "roles", "fits"),
+    [("*", ("dev", "*"), False), ("*", ("dev",), True), ("dev", ("dev", "*"), True), ("dev", ("dev",), False)],
+)
+def test_an_executor_takes_of_reserved_resources_what_the_driver_has_it_take(accepts: str, roles: object, fits: bool) -> None:
+    """Of several roles one is not shown what is reserved for another: an executor paid by that would not be known to it."""
+    core = Core(a_machine(roles=roles))
+    core.subscribe()
+    core.put(an_app("/dev/web", 1, role="dev", cpus=2, acceptedResourceRoles=[accepts]))
+    ports = PortRanges([(31000, 31010)])
+    out = core.offer(dev(cpus=4, executor=False, reserved=Resources(cpus_m=2000, mem_mib=1024), reserved_ports=ports))
+    assert bool(launched(out)) is fits
+    if not fits:
+        assert core.machine.state.launches_of("/dev/web").waiting is Waiting.NO_FIT
+
+
+def test_an_executor_is_paid_out_of_what_is_reserved_where_nothing_else_does() -> None:
+    core = Core(a_machine(roles=("dev", "*")))
+    core.subscribe()
+    core.put(an_app("/dev/web", 1, role="dev", cpus=2, acceptedResourceRoles=["dev"]))
+    resources = Resources(cpus_m=2000, mem_mib=1024, disk_mib=1000)
+    own = dev(executor=False, reserved=resources, reserved_ports=PortRanges([(31000, 31099)]))
+    assert not launched(core.offer(replace(own, resources=resources)))
+    assert launched(core.offer(replace(own, resources=resources, executor_ids=an_offer().executor_ids)))
 
 
 def test_an_app_to_whose_role_nothing_is_offered_waits_for_that(core: Core) -> None:
