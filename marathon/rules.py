@@ -439,7 +439,6 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("eratos", "labels", "upgradeStrategy", "unreachableStrategy", "killSelection"), _ordinals),
     (("container", "residency", "upgradeStrategy", "unreachableStrategy", "eratos", "labels"), _residency),
     (("container", "instances", "upgradeStrategy", "unreachableStrategy", "eratos", "labels"), _one_writer),
-    (("container",), _one_volume_of_a_name),
 )
 
 #: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.
@@ -447,4 +446,5 @@ _RULES_OF_CHANGES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("constraints", "eratos"), _readable_expressions),
     (("container",), _parameters_with_good_values),
     (("container",), _own_names),
+    (("container",), _one_volume_of_a_name),
 )

@@ -306,7 +306,7 @@ def _launch(step: Step, app: App, instance: Instance, place: placement.Placement
         launch = Launch(instance.task_id, payload(app, instance, state.framework_id, state.apps, kept, enforced=enforced))
     except Exception:
         # It was never on its way.
-        step.state.alter(instance, state=None, agent=NOWHERE, ports=(), holds=frozenset(), launched_at=0.0)
+        step.state.alter(instance, state=None, agent=NOWHERE, ports=(), role="", holds=frozenset(), launched_at=0.0)
         raise
     volumes.launched(step, instance, kept)
     step.put(instance)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eratos.marathon import definition, job, notes
+from eratos.marathon import definition, job, notes, stored
 from eratos.marathon.app import App
 from eratos.marathon.errors import InvalidApp
 
@@ -155,6 +155,15 @@ def test_a_name_is_one_volume_wherever_it_is_mounted() -> None:
     assert problems(volume(), second) == {}
     found = problems(volume(), {**volume(NFS), "containerPath": "/more"})
     assert "is db twice, with different options" in found["/container/volumes(1)/external/name"]
+
+
+def test_an_app_from_before_that_rule_is_read_from_the_store_as_it_is() -> None:
+    """It had no effect what was said of Docker's own volumes, so they may say what they like, one mount another than the next."""
+    own = {"dvdi/driver": "local"}
+    record = stored.to_record(parse(volume(own), {**volume(own), "containerPath": "/more"}))
+    record["container"]["volumes"][1]["external"]["shared"] = True
+    assert stored.from_record(record).container.volumes[1].external.shared
+    assert problems(volume(own), {**volume(own, shared=True), "containerPath": "/more"})
 
 
 def test_a_process_mounts_nothing() -> None:

@@ -9,7 +9,7 @@ from support.builders import a_machine, an_app, an_offer
 from support.core import Core, of
 
 from eratos.common.resources import PortRanges, Resources
-from eratos.scheduler.core import actions, events
+from eratos.scheduler.core import actions, events, offers
 from eratos.scheduler.core.mesos_types import Offer
 from eratos.scheduler.core.reasons import Waiting
 from eratos.scheduler.core.records import INSTANCES, GroupRecord, Stored
@@ -132,6 +132,14 @@ def test_a_new_role_has_instances_replaced_out_of_its_offers(core: Core) -> None
     assert core.instance(after).role == "dev"
     core.status(before, "KILLED")
     assert [instance.role for instance in core.machine.state.instances.values()] == ["dev"]
+
+
+def test_a_launch_that_broke_leaves_no_role_behind(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offers, "payload", lambda *_, **__: 1 / 0)
+    core.put(an_app("/dev/web", 1, role="dev"))
+    core.offer(dev())
+    (instance,) = core.machine.state.fleet("/dev/web").waiting.values()
+    assert (instance.agent_id, instance.role) == ("", "")
 
 
 def test_offers_are_asked_for_by_role(core: Core) -> None:
