@@ -205,9 +205,9 @@ def unreachable_due(step: Step, instance: Instance) -> None:
         step.timers.set(key, step.now + step.settings.kill_retry_s)
         return
     app = state.in_force(instance.app_id)
-    if instance.app_id in state.runs or (app is not None and (app.ordinals or instance.holds)):
+    if instance.app_id in state.runs or (app is not None and (app.ordinals or (instance.holds and not instance.slot))):
         # Two tasks of one run, with one ordinal or alone with one volume, must not be at work: this one is given up before
-        # another may follow.
+        # another may follow. So is what has volumes of its own there, with these.
         _remember_given_up(step, instance)
         out_s = step.now - instance.unreachable_at
         message = f"its agent could not be reached for {out_s:.0f} s"

@@ -224,6 +224,24 @@ def test_a_record_of_the_version_before_holds_nothing() -> None:
     assert instance.holds == frozenset() and instance.state is TaskState.STAGING
 
 
+def test_with_volumes_of_its_own_as_well_it_begins_anew_elsewhere_when_residency_says_so(core: Core) -> None:
+    app = db()
+    kept = {"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}
+    container = app.to_json()["container"]
+    container["volumes"].append(kept)
+    timed = {"taskLostBehavior": "RELAUNCH_AFTER_TIMEOUT", "relaunchEscalationTimeoutSeconds": 600}
+    core.put(an_app("/db", 1, container=container, residency=timed, unreachableStrategy="disabled"))
+    (task,) = core.run(an_offer("a1"))
+    core.status(task, "UNREACHABLE")
+    core.handle(events.AgentLost("a1"))
+    core.tick(599)
+    assert core.launch(an_offer("a2")) == []
+    core.tick(1)
+    (again,) = core.launch(an_offer("a2"))
+    assert core.instance(again).holds == {"db"}
+    assert core.machine.state.writers["db"].keys() == {core.instance(again).instance_id}
+
+
 # Dead executors ----------------------------------------------------------------------------------------------------------
 
 
