@@ -146,6 +146,19 @@ def test_an_earlier_version_of_a_group_has_the_roles_of_before(api: ApiClient) -
     assert role(api, "/dev/db") == "prod"
 
 
+def test_an_earlier_version_of_an_app_is_held_to_what_its_group_enforces(api: ApiClient) -> None:
+    first = api.put("/v2/apps/dev/db", json=definition("/dev/db")).json()["version"]
+    api.put("/v2/apps/dev/db", json={"role": "dev"})
+    assert api.patch("/v2/groups/dev", json={"enforceRole": True}).status_code == 200
+    for address, place in (("/v2/apps/dev/db", "/role"), ("/v2/groups/dev", "/role")):
+        found = problems(api.put(address, json={"version": first}))
+        assert found[place] == "got prod, expected one of: [dev], as the group /dev enforces its role (enforceRole)"
+    assert role(api, "/dev/db") == "dev"
+    assert api.patch("/v2/groups/dev", json={"enforceRole": False}).status_code == 200
+    assert api.put("/v2/apps/dev/db", json={"version": first}).status_code == 200
+    assert role(api, "/dev/db") == "prod"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "problem"),
     [
