@@ -358,7 +358,8 @@ def test_reconcile_answer_does_not_erase_health(core: Driven):
 @pytest.mark.parametrize("idle_s", [0, 24 * 3600])
 @pytest.mark.parametrize(("agents", "every_s"), [(3, 0.25), (400, 2.0), (1000, 5.0), (1001, 5.0)])
 def test_revives_are_bounded_by_what_they_bring(core: Driven, idle_s: float, agents: int, every_s: float):
-    core.machine.state.agents = {f"a{number}": Agent(f"a{number}", f"h{number}") for number in range(1, agents + 1)}
+    for number in range(1, agents + 1):
+        core.machine.state.know(Agent(f"a{number}", f"h{number}"))
     core.tick(idle_s)  # a day without any earns no more than the burst
     revives = 0
     for number in range(40):
