@@ -25,7 +25,7 @@ from eratos.common.payload import TaskPayload, VolumeCopy
 from eratos.common.resources import Resources
 from eratos.marathon.app import App
 
-from . import rollout, volumes
+from . import reasons, rollout, volumes
 from .actions import Launch, Notice, Refusal
 from .constraints import Constraints
 from .events import CancelMoves, MoveVolumes
@@ -318,10 +318,15 @@ class _Ahead:
         self.sources[source] += 1
         self.promised[to, role] = self.promised.get((to, role), NO_RESOURCES) + app.resources
 
-    def leaves(self, app: App, host: Host) -> bool:
-        """Return whether a host has room for an app's instance beside those that are on their way there."""
-        taken = self.promised.get((host.agent.hostname, host.role), NO_RESOURCES)
-        return Resources(host.cpus_m, host.mem_mib, host.disk_mib, host.gpus).fits(taken + app.resources)
+    def refuse(self, step: Step, app: App, host: Host) -> reasons.Refusal | None:
+        """Return why an app's instance does not fit on a host beside those that are on their way there, if it does without."""
+        hostname = host.agent.hostname
+        taken = self.promised.get((hostname, host.role))
+        free = Resources(host.cpus_m, host.mem_mib, host.disk_mib, host.gpus)
+        if taken is None or free.fits(taken + app.resources):
+            return None
+        note = f"{hostname} has room for others that move there, and no more"
+        return reasons.Refusal(reasons.Reason.CPUS, hostname, step.now, note=note)
 
 
 def _ahead(step: Step) -> _Ahead:
@@ -365,20 +370,23 @@ def _choose(step: Step, app: App, slot: str, move: Move, candidates: Candidates,
     others = [i for i in step.state.instances_of(app.id) if not i.waiting and i.slot != slot]
     packed = (app.placement or step.settings.placement) == "pack"
     order: Pack | Spread = Pack() if packed else Spread(others)
-    limits, fitting = _limits(step, app, slot), []
+    limits, fitting, last = _limits(step, app, slot), [], None
     failed = step.state.failed_moves.get(slot)
     tried = failed.hosts if failed is not None else ()
     for host in candidates.on(to) if to else itertools.islice(candidates.look(mixed=order.mixed), ahead.looks_left):
         move.looked_at = step.now
         ahead.looks_left -= not to
-        if host.agent.hostname == source or not _fits(step, app, host, limits, move, candidates):
+        if host.agent.hostname == source:
             continue
-        if not ahead.leaves(app, host):
-            move.lacks = f"{host.agent.hostname} has room for others that move there, and no more"
+        refusal = _refuse(step, app, host, limits, candidates) or ahead.refuse(step, app, host)
+        if refusal is not None:
+            last = refusal
             continue
         fitting.append(host)
         if len(fitting) >= FOUND_LEAST:
             break
+    if last is not None:
+        move.lacks = last.detail
 
     def rank(host: Host) -> tuple[bool, int, object]:
         return host.agent.hostname in tried, order.instances(order.zone(host)), order.rank(host)
@@ -394,9 +402,11 @@ def place(step: Step, candidates: Mapping[str, Candidates]) -> Iterator[tuple[Ho
         limits = _limits(step, app, slot)
         of_role = candidates[step.settings.role(app.role)]
         for host in of_role.on(next(record.move_to for record in found if record.move_begun)):
-            if _fits(step, app, host, limits, move, of_role):
+            refusal = _refuse(step, app, host, limits, of_role)
+            if refusal is None:
                 yield host, _launch(step, app, found, host)
                 break
+            move.lacks = refusal.detail
     review(step)
 
 
@@ -545,14 +555,13 @@ def _limits(step: Step, app: App, slot: str) -> Constraints:
     return Constraints(app, agents, step.state.region, step.offering.verdicts)
 
 
-def _fits(step: Step, app: App, host: Host, limits: Constraints, move: Move, candidates: Candidates) -> bool:
-    if host.agent.hostname in candidates.left_alone:
-        move.lacks = f"{host.agent.hostname} is left alone for a while, as starts failed there"
-        return False
-    refusal = refuse(app, host, limits, step.now, step.settings.maintenance_lead_s)
-    if refusal is not None:
-        move.lacks = refusal.detail
-    return refusal is None
+def _refuse(step: Step, app: App, host: Host, limits: Constraints, candidates: Candidates) -> reasons.Refusal | None:
+    """Return why an instance does not fit on a host. To say it in words costs more than to look: the last alone is said."""
+    hostname = host.agent.hostname
+    if hostname in candidates.left_alone:
+        note = f"{hostname} is left alone for a while, as starts failed there"
+        return reasons.Refusal(reasons.Reason.FAILING_HOST, hostname, step.now, note=note)
+    return refuse(app, host, limits, step.now, step.settings.maintenance_lead_s)
 
 
 def _agent_on(state: State, record: VolumeRecord) -> str:
