@@ -265,7 +265,7 @@ def _ended(step: Step, instance: Instance, update: TaskStatus) -> None:
     state = step.state
     app, run = state.in_force(instance.app_id), state.runs.get(instance.app_id)
     if (lives := state.lives_of(instance.app_id)) is not None:
-        lives.restarts += not instance.stopping
+        lives.restarts += not instance.stopping and update.state is not TaskState.DROPPED  # which never was one
         if instance.stop_at:
             lives.drain.add(step.now - instance.stop_at)
     spared = False

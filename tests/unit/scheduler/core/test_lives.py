@@ -64,6 +64,12 @@ def test_a_task_that_ends_unasked_is_a_restart(state: str) -> None:
     assert lives(core) == Lives(restarts=1)
 
 
+def test_a_launch_that_reached_nobody_is_none() -> None:
+    core, task = launched()
+    core.handle(events.NotLaunched((task,)))
+    assert lives(core) == Lives()
+
+
 def test_a_stop_is_measured_until_the_task_has_ended() -> None:
     core, task = launched()
     core.status(task, "RUNNING")
