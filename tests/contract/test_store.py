@@ -130,6 +130,8 @@ def test_the_next_scheduler_finds_what_was_written(place: Place, store: Store) -
         outdated="db has changed",
         ordinal=2,
         slot="5d8c",
+        role="dev",
+        holds=("shared",),
     )
     unset = [f.name for f in fields(instance) if f.default is not MISSING and getattr(instance, f.name) == f.default]
     assert not unset, "this test must set every field"

@@ -82,7 +82,12 @@ async def serve(reader, writer):
                 await writer.drain()
                 break
             if url.path == "/kill":
-                servers.pop(int(query["port"])).close()
+                server = servers.pop(int(query["port"]))
+                # What is accepted gets its connection first: asyncio leaves it open and unanswered once the server is closed.
+                for listening in server.sockets:
+                    asyncio.get_running_loop().remove_reader(listening.fileno())
+                await asyncio.sleep(0)
+                server.close()
             headers = dict(line.lower().split(": ", 1) for line in head.split("\\r\\n")[1:] if line)
             body = f"{port} {headers.get('x-forwarded-for')} {headers.get('x-forwarded-proto')}".encode()
             head = b"HTTP/1.1 %d -\\r\\nX-Seen-Id: %b\\r\\nX-Request-Id: my-own\\r\\nContent-Length: %d\\r\\n\\r\\n"
