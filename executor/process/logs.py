@@ -55,6 +55,9 @@ class LogPump:
         self._stopped = True
         self._wake()
         self._thread.join()
+        # Not by the thread: it may have seen that it is to stop before it is woken.
+        os.close(self._wake_read)
+        os.close(self._wake_write)
 
     def add(self, pipe: int, file: RotatedFile) -> threading.Event:
         """Carry a pipe, whose descriptor is the pump's from now on, into a file; the event says that both are closed."""
@@ -77,10 +80,9 @@ class LogPump:
                 else:
                     self._carry(key.fd, *key.data)
         for key in list(self._selector.get_map().values()):
-            os.close(key.fd)
             if key.data:
+                os.close(key.fd)
                 key.data[0].close()
-        os.close(self._wake_write)
         self._selector.close()
 
     def _take_new(self) -> None:
