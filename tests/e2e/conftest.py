@@ -26,6 +26,7 @@ BRIDGES = "10.89"
 @pytest.fixture(scope="session")
 def docker_compose_project_name() -> Iterator[str]:
     os.environ.update({"ERATOS_PROJECT": PROJECT, "ERATOS_NETWORK": NETWORK, "ERATOS_BRIDGES": BRIDGES})
+    os.environ["ERATOS_GROUP_ROLES"] = "team"  # of test_roles
     os.environ.update({name: str(port) for name, port in PORTS.items()})
     yield PROJECT
     # Once more when the cluster is gone: while it lives, it replaces workers that are removed.
