@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
 import threading
 from pathlib import Path
 
 import pytest
+from support.authority import Authority
 from support.mesos_master import SimulatedMaster
 from support.waiting import until
 
@@ -264,16 +264,13 @@ def test_every_update_arrives_over_a_stream_that_keeps_breaking(events, drive, s
 
 
 def test_tls_master_is_verified_and_spoken_to(events, drive, tmp_path: Path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run([*command.split(), *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    authority = Authority(tmp_path)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
+    server.load_cert_chain(authority.write(tmp_path / "certificate.pem"))
     with SimulatedMaster(tls=server) as master:
         address = f"https://{master.address}"
         stranger = drive(address=address, backoff_first_s=60, backoff_most_s=60)
-        trusting = drive(address=address, tls=ssl.create_default_context(cafile=str(certificate)))
+        trusting = drive(address=address, tls=ssl.create_default_context(cafile=str(authority.file)))
         master.add_agent()
         events.await_event(e.Subscribed)
         assert trusting.connected and not stranger.connected

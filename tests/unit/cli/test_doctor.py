@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import shutil
 import socket
 import ssl
 import threading
@@ -236,8 +235,6 @@ def test_one_of_several_schedulers_that_is_away_is_named_and_the_rest_looked_at(
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed, which makes the certificates")
     return Authority(tmp_path_factory.mktemp("authority"))
 
 

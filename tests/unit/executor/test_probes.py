@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.authority import Authority
 from support.companion import serve
 from support.executor import Events
 from support.fake_docker import FakeContainer, FakeRuntime
@@ -99,14 +99,8 @@ def test_a_hung_task_delays_no_other_probe(rig: Rig, silent_port: int) -> None:
 
 
 def test_https_takes_any_certificate(rig: Rig, tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=elsewhere"
-    try:
-        subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=30)
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed: no certificate to test with")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
+    tls.load_cert_chain(Authority(tmp_path).write(tmp_path / "cert.pem", "elsewhere"))
     with serve(lambda *_: (200, b""), tls) as port:
         assert rig.ask("https", port).detail == "HTTP status 200"
 
