@@ -240,13 +240,7 @@ class PerHostHistories(PlayedTasks):
     @rule(rounds=st.integers(1, 4), deliver=st.booleans())
     def go_well(self, rounds: int, deliver: bool) -> None:
         """For a while nothing is late, unless it is news of tasks."""
-        for _ in range(rounds):
-            for task in list(self.world.tasks.values()):
-                self.world.run_task(task)
-            if deliver:
-                self.world._deliver_all()
-            self.world.offer()
-            self.world.tick(1.0)
+        self.world.go_well(rounds, deliver=deliver)
 
     @precondition(lambda self: self.world.connected)
     @rule()

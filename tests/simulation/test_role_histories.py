@@ -116,12 +116,7 @@ class RoleHistories(PlayedTasks):
     @rule(rounds=st.integers(1, 4))
     def go_well(self, rounds: int) -> None:
         """For a while nothing is late."""
-        for _ in range(rounds):
-            for task in list(self.world.tasks.values()):
-                self.world.run_task(task)
-            self.world._deliver_all()
-            self.world.offer()
-            self.world.tick(1.0)
+        self.world.go_well(rounds)
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 30.0, 700.0]))
     def tick(self, seconds: float) -> None:

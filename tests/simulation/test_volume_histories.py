@@ -241,12 +241,7 @@ class VolumeHistories(PlayedTasks):
     @precondition(lambda self: self.world.connected)
     @rule(rounds=st.integers(1, 4))
     def go_well(self, rounds: int) -> None:
-        for _ in range(rounds):
-            for task in list(self.world.tasks.values()):
-                self.world.run_task(task)
-            self.world._deliver_all()
-            self.world.offer()
-            self.world.tick(1.0)
+        self.world.go_well(rounds)
 
     @rule(crash=crashes)
     def offer(self, crash: int | None) -> None:

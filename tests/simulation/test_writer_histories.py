@@ -18,7 +18,6 @@ from support.world import SlowWorld
 
 from eratos.common import names
 from eratos.scheduler.core import actions, events
-from eratos.scheduler.core.mesos_types import Window
 from eratos.scheduler.core.records import INSTANCES, InstanceRecord
 
 #: All of them may want the same volume; the last one says after how long what is out of reach counts as dead.
@@ -94,36 +93,25 @@ class WriterHistories(PlayedTasks):
 
     @rule(pick=picks, crash=crashes)
     def kill(self, pick: int, crash: int | None) -> None:
-        if found := sorted(self.world.machine.state.instances):
-            self.world._command(events.KillInstances((found[pick % len(found)],)), crash)
+        self.world.kill_one(pick, crash)
 
     @rule(agent_id=st.sampled_from(["a1", "a2", "a3"]), begins_s=st.sampled_from([None, 0.0, 400.0]))
     def maintenance(self, agent_id: str, begins_s: float | None) -> None:
         """An agent is to be emptied, or is not any more."""
-        begin = self.world.now + (begins_s or 0.0)
-        self.world.agents[agent_id].window = None if begins_s is None else Window(begin, begin + 700.0)
-        self.world.rescind()
+        self.world.maintain(agent_id, begins_s)
 
     @precondition(lambda self: self.world.connected)
     @rule(rounds=st.integers(1, 4), deliver=st.booleans())
     def go_well(self, rounds: int, deliver: bool) -> None:
         """For a while nothing is late, unless it is news of tasks."""
-        for _ in range(rounds):
-            for task in list(self.world.tasks.values()):
-                self.world.run_task(task)
-            if deliver:
-                self.world._deliver_all()
-            self.world.offer()
-            self.world.tick(1.0)
+        self.world.go_well(rounds, deliver=deliver)
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 30.0, 700.0]))
     def tick(self, seconds: float) -> None:
         self.world.tick(seconds)
 
     def teardown(self) -> None:
-        for agent in self.world.agents.values():
-            agent.window = None
-        self.world.rescind()
+        self.world.end_maintenance()
         if not self.world.connected:
             self.world.subscribe()
         for app_id in ("/new", "/timed"):

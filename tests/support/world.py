@@ -318,6 +318,27 @@ class World:
         self.now += seconds
         self.handle(events.Tick())
 
+    def go_well(self, rounds: int, *, deliver: bool = True) -> None:
+        """Have nothing be late for a while, unless it is news of tasks."""
+        for _ in range(rounds):
+            for task in list(self.tasks.values()):
+                self.run_task(task)
+            if deliver:
+                self._deliver_all()
+            self.offer()
+            self.tick(1.0)
+
+    def maintain(self, agent_id: str, begins_s: float | None) -> None:
+        """Have an agent be emptied from some seconds on; None: it is not any more."""
+        begin = self.now + (begins_s or 0.0)
+        self.agents[agent_id].window = None if begins_s is None else Window(begin, begin + 700.0)
+        self.rescind()
+
+    def end_maintenance(self) -> None:
+        for agent in self.agents.values():
+            agent.window = None
+        self.rescind()
+
     # What users do
 
     def _command(self, command: events.Command, crash_after: int | None = None) -> None:
@@ -345,6 +366,10 @@ class World:
         kept = sorted(self.machine.state.versions.get(app_id, ()))
         if kept:
             self._command(events.PutVersion(app_id, kept[pick % len(kept)], force=True), crash_after)
+
+    def kill_one(self, pick: int, crash_after: int | None = None) -> None:
+        if found := sorted(self.machine.state.instances):
+            self._command(events.KillInstances((found[pick % len(found)],)), crash_after)
 
     def steer(self, pick: int, command: str, crash_after: int | None = None) -> None:
         """Pause a deployment, have it go on, or promote its canary."""
