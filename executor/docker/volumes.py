@@ -54,8 +54,7 @@ class DockerVolumes:
             found = self._client.api.create_volume(volume.name, driver="local", labels=dict(volume.labels))
         if wrong := _wrong(found, volume.labels):
             raise PermanentError(f"wrong volume: {volume.name} on {self._host.name} {wrong}; it is left alone")
-        if users := self.last_users(volume.name, but=container):
-            raise TemporaryError(f"volume {volume.name} is still in use by container {users[0]}: one at a time may write to it")
+        self._check_unused(volume.name, container)
 
     def find_or_make(self, volume: HostDriverVolume, secrets: Mapping[str, str], container: str) -> None:
         """Have a volume of a driver there for a container, and, where that is to be alone with it, nobody else writing to it.
@@ -85,8 +84,13 @@ class DockerVolumes:
                 f"wrong volume: {volume.name} on {self._host.name} {other}; it is left alone: give the app's volume another "
                 "name, or remove that one there, if nothing needs it (docker volume rm)"
             )
-        if volume.alone and (users := self.last_users(volume.name, but=container, writers=True)):
-            raise TemporaryError(f"volume {volume.name} is still in use by container {users[0]}: one at a time may write to it")
+        if volume.alone:
+            self._check_unused(volume.name, container, writers=True)
+
+    def _check_unused(self, name: str, container: str, *, writers: bool = False) -> None:
+        """Raise TemporaryError where another container has a volume, or may write to it, and one of DockerFailure."""
+        if users := self.last_users(name, but=container, writers=writers):
+            raise TemporaryError(f"volume {name} is still in use by container {users[0]}: one at a time may write to it")
 
     def destroy(self, action: DestroyVolume) -> str:
         """Destroy a volume, and return why it is still there, or an empty text. Raises one of DockerFailure."""
