@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from . import bounds, definition, ids, pod_definition, strict_json
+from . import bounds, definition, ids, near, pod_definition, strict_json
 from .app import App
 from .errors import PROBLEMS_MOST, InvalidApp, Problem
 from .pydantic_errors import kind
 
 _FIELDS: Final = ("id", "apps", "groups", "dependencies", "pods", "version", "enforceRole", "scaleBy")
+#: Whoever writes one of these has an app in mind, which would come to nothing.
+_OF_APPS: Final = frozenset({"cmd", "args", "container", "containers", "instances", "cpus", "mem", "uris", "fetch"})
 #: Where no group depends on anything.
 NO_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {}
 #: A longer name is no misspelling of these.
@@ -129,15 +131,17 @@ def _count(data: Any) -> int:
 
 def _fields(data: Mapping[str, Any]) -> Iterator[Problem]:
     for field, value in itertools.islice(data.items(), PROBLEMS_MOST):
-        if field not in _FIELDS and (near := _near(field)):
-            yield Problem(f"/{field}", f"is no field of a group: did you mean {near}?")
+        if field in _OF_APPS:
+            yield Problem(f"/{field}", "is a field of an app, not of a group: send an app to /v2/apps, or list it in apps")
+        elif field not in _FIELDS and (meant := _near(field)):
+            yield Problem(f"/{field}", f"is no field of a group: did you mean {meant}?")
         elif value and field in _REFUSED:
             yield Problem(f"/{field}", f"is refused: {_REFUSED[field]}")
 
 
 def _near(field: str) -> str:
     """Return the field of a group that was meant by another name, or nothing."""
-    if len(field) > _FIELD_CHARACTERS_MAX:
+    if len(field) > _FIELD_CHARACTERS_MAX or near.for_people(field):
         return ""
     return next(iter(difflib.get_close_matches(field.lower(), _FIELDS, 1)), "")
 

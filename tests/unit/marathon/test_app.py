@@ -321,6 +321,12 @@ def notes_of(**fields: Any) -> dict[str, tuple[str, str]]:
     return {note.path: (note.verdict.value, note.text) for note in notes(parse(**fields))}
 
 
+@pytest.mark.parametrize("field", ["$schema", "comment", "_comment", "Comments", "description", "//", "#note", "_cmd", "_instances"])
+def test_a_remark_is_no_misspelling(field: str) -> None:
+    [(_, (verdict, reason))] = notes_of(**{field: "x"}).items()
+    assert (verdict, reason) == ("not heeded", "no field that eratos knows, nor Marathon")
+
+
 def test_fields_that_nobody_knows_are_dropped_and_told() -> None:
     found = notes_of(comments="by me", x={"y": 1}, container=DOCKER | {"zz": 1}, healthChecks=[{"whimsy": [], "path": "/"}])
     assert found.keys() == {"/comments", "/x", "/container/zz", "/healthChecks(0)/whimsy"}

@@ -92,3 +92,18 @@ def test_a_dependency_on_a_group_is_one_on_each_app_in_it() -> None:
 def test_fields_of_groups_that_nobody_knows_are_told() -> None:
     group = Group.parse({"id": "/shop", "colour": "red", "groups": [{"id": "a", "x" * 90: 1}]})
     assert [place for place, _ in group.all_dropped()] == ["/shop /colour", f"/shop/a /{'x' * 60}…"]
+
+
+@pytest.mark.parametrize("field", ["_apps", "$group", "comment", "// apps"])
+def test_a_remark_in_a_group_is_no_misspelling(field: str) -> None:
+    assert [reason for _, reason in Group.parse({"id": "/shop", field: "x"}).all_dropped()] == [
+        "no field of a group that eratos knows, nor Marathon"
+    ]
+
+
+@pytest.mark.parametrize("document", [{"id": "/shop", "cmd": "x"}, {"id": "/", "groups": [{"id": "shop", "instances": 1}]}])
+def test_an_app_sent_as_a_group_does_not_come_to_nothing(document: Any) -> None:
+    with pytest.raises(InvalidApp) as caught:
+        Group.parse(document)
+    [problem] = caught.value.problems
+    assert problem.message.startswith("is a field of an app, not of a group") and problem.path.endswith(("/cmd", "/instances"))
