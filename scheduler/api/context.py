@@ -261,9 +261,7 @@ class Context:
         said = dict.fromkeys(self.controller.read(groups.enforcing), True) | dict(enforced)
         return Roles(self.role, self.group_roles, {ids.top(f"{group_id}/") for group_id, yes in said.items() if yes})
 
-    def _enforced(
-        self, wanted: Iterable[App], enforced: Mapping[str, bool], tree: Iterable[str] = ()
-    ) -> Mapping[str, bool]:
+    def _enforced(self, wanted: Iterable[App], enforced: Mapping[str, bool], tree: Iterable[str] = ()) -> Mapping[str, bool]:
         """Return what a request says of groups that enforce their role, with the top-level groups that come with it.
 
         Raises InvalidApp where the role of one of those cannot be enforced.

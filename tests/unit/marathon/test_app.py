@@ -321,7 +321,9 @@ def notes_of(**fields: Any) -> dict[str, tuple[str, str]]:
     return {note.path: (note.verdict.value, note.text) for note in notes(parse(**fields))}
 
 
-@pytest.mark.parametrize("field", ["$schema", "comment", "_comment", "Comments", "description", "//", "#note", "_cmd", "_instances"])
+@pytest.mark.parametrize(
+    "field", ["$schema", "comment", "_comment", "Comments", "description", "//", "#note", "_cmd", "_instances"]
+)
 def test_a_remark_is_no_misspelling(field: str) -> None:
     [(_, (verdict, reason))] = notes_of(**{field: "x"}).items()
     assert (verdict, reason) == ("not heeded", "no field that eratos knows, nor Marathon")
