@@ -80,6 +80,10 @@ def _parse(data: Any, base: str, problems: list[Problem]) -> Group:
     dependencies = tuple(
         _id(item, group_id, f"/dependencies({i})", problems) for i, item in _items(data, "dependencies", problems)
     )
+    for needed in dependencies:
+        if ids.within(needed, group_id) or ids.within(group_id, needed):
+            message = f"hold {needed}, by which apps in {group_id} would wait for each other in a circle: remove it"
+            problems.append(Problem("/dependencies", message))
     if len(dependencies) > bounds.ENTRIES_MOST:
         problems.append(Problem("/dependencies", f"are {len(dependencies)}: {bounds.ENTRIES_MOST} are the most"))
         return Group(group_id)
@@ -102,7 +106,14 @@ def _parse(data: Any, base: str, problems: list[Problem]) -> Group:
         if len(problems) >= PROBLEMS_MOST:
             break
         below: list[Problem] = []
-        groups.append(_parse(item, group_id, below))
+        if isinstance(item, Mapping) and not item.get("id"):
+            below.append(Problem("/id", "is missing: name the group, such as shop"))
+        group = _parse(item, group_id, below)
+        if not below and (group.id == group_id or not ids.within(group.id, group_id)):
+            below.append(Problem("/id", f"is {group.id}, outside of the group {group_id}: move it, or shorten the id"))
+        if not below and any(other.id == group.id for other in groups):
+            below.append(Problem("/id", f"is {group.id}, which is there twice: keep one, with all that is in both"))
+        groups.append(group)
         problems += [problem.below(f"/groups({index})") for problem in below]
     given = frozenset(field for field in ("apps", "pods", "groups") if data.get(field) is not None)
     said = tuple(dict.fromkeys(dependencies)) if data.get("dependencies") is not None else None

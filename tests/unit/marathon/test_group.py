@@ -107,3 +107,24 @@ def test_an_app_sent_as_a_group_does_not_come_to_nothing(document: Any) -> None:
         Group.parse(document)
     [problem] = caught.value.problems
     assert problem.message.startswith("is a field of an app, not of a group") and problem.path.endswith(("/cmd", "/instances"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "words"),
+    [
+        ({"groups": [{"id": "/other"}]}, "/groups(0)/id", "is /other, outside of the group /shop"),
+        ({"groups": [{"id": "a"}, {"id": ".."}]}, "/groups(1)/id", "is /, outside of the group /shop"),
+        ({"groups": [{"id": "/shop"}]}, "/groups(0)/id", "is /shop, outside of the group /shop"),
+        ({"groups": [{"apps": []}]}, "/groups(0)/id", "is missing"),
+        ({"groups": [{"id": "a"}, {"id": "/shop/a", "dependencies": ["/db"]}]}, "/groups(1)/id", "which is there twice"),
+        ({"groups": [{"id": "a", "groups": [{"id": "/shop/b"}]}]}, "/groups(0)/groups(0)/id", "outside of the group /shop/a"),
+        ({"dependencies": ["/db", "/shop"]}, "/dependencies", "hold /shop, by which"),
+        ({"dependencies": ["a"], "groups": [{"id": "a"}]}, "/dependencies", "hold /shop/a, by which"),
+        ({"dependencies": ["/"]}, "/dependencies", "hold /, by which"),
+    ],
+)
+def test_a_group_that_means_nothing_is_refused(fields: dict[str, Any], path: str, words: str) -> None:
+    with pytest.raises(InvalidApp) as caught:
+        Group.parse({"id": "/shop", **fields})
+    [problem] = caught.value.problems
+    assert (problem.path, words in problem.message) == (path, True), problem
