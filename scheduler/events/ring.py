@@ -86,10 +86,6 @@ class Ring:
         with self._lock:
             self._listeners.append(listener)
 
-    def unlisten(self, listener: Callable[[], None]) -> None:
-        with self._lock:
-            self._listeners.remove(listener)
-
     def id_of(self, number: int) -> str:
         """Return what a reader may come back with."""
         return f"{self._mark}-{number}"
