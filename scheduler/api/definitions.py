@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import json
 import math
@@ -191,12 +192,13 @@ def check(
     problems += _service_names(apps, {app.id: after[app.id] for app in wanted})
     problems += claims.problems(apps, wanted)
     problems += _same_id(apps, after, groups, groups.keys() - known.keys())
+    proposed = functools.cache(lambda: [app_id for app_id in after if sees(app_id)])
     mounted = _mounted(after) if any(volume.external for app in wanted for volume in app.container.volumes) else {}
     for app in wanted:
         problems += _kind(apps.get(app.id), app)
         problems += app_roles.problems(apps.get(app.id), app, roles) if roles is not None else ()
         problems += _size(app)
-        problems += _requires(after, app, sees)
+        problems += _requires(after, app, proposed)
         problems += _volumes(mounted, app)
         if len(problems) > PROBLEMS_MOST:
             break
@@ -237,14 +239,14 @@ def _same_id(
         yield Problem("/id", f"Groups and Applications may not have the same identifier: {both} would be both; choose another id")
 
 
-def _requires(apps: Mapping[str, App], app: App, sees: Callable[[str], bool]) -> Iterator[Problem]:
+def _requires(apps: Mapping[str, App], app: App, proposed: Callable[[], Collection[str]]) -> Iterator[Problem]:
     """Find required apps and ports that are not there."""
     for name, wanted in app.eratos.requires.items():
         if wanted.app is None:
             continue
         place, other = f"/eratos/requires/{name}", apps.get(wanted.app)
         if other is None:
-            near = _near(wanted.app, [app_id for app_id in apps if sees(app_id)])
+            near = _near(wanted.app, proposed())
             instead = f"did you mean {near}?" if near else "apply it first, or with this one in a group"
             yield Problem(f"{place}/app", f"is {wanted.app}, and there is no such app: {instead}")
         elif not other.ports:
