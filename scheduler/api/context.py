@@ -338,10 +338,13 @@ def deployed(
 
 
 def _within(notices: Iterable[str], most: int) -> str:
-    """Join notices as far as there is room in a header, which takes printable ASCII: they name what users wrote."""
+    """Join notices as far as there is room in a header, which takes printable ASCII: they name what users wrote.
+
+    What stands between two is in none, so that who reads them can tell them apart.
+    """
     said = ""
     for text in notices:
-        notice = text.encode("unicode_escape").decode("ascii")
+        notice = text.replace("; ", ", ").encode("unicode_escape").decode("ascii")
         if len(said) + len(notice) + 2 > most:
             return f"{said}; ..." if said else ""
         said = f"{said}; {notice}" if said else notice
