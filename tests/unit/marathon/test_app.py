@@ -338,6 +338,11 @@ def test_fields_that_nobody_knows_are_dropped_and_told() -> None:
     assert "comments" not in app.to_json()
 
 
+def test_a_user_that_can_be_none_is_read_from_a_store() -> None:
+    assert parse(user="1000:1000").user == "1000:1000"
+    assert definition.restore(parse().to_json() | {"user": "www data", "version": "v1"}).user == "www data"
+
+
 def test_a_name_of_any_length_is_told_shortened() -> None:
     [(place, _)] = parse(**{"q" * 900: 1}).dropped
     assert len(place) < 80
