@@ -8,12 +8,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from eratos.common.errors import PermanentError
 from eratos.marathon import ids
 
 Json = dict[str, Any]
+
+
+#: What holds an answer of ``GET /v2/apps/{id}``, ``/v2/apps`` and ``/v2/apps/{group}/*`` that was kept in a file. A group that
+#: lists apps and nothing else would delete those of the root that are not in it; it has an id.
+_ANSWERS: Final = ({"app"}, {"apps"}, {"*"})
 
 
 class Unreadable(PermanentError):
@@ -57,6 +62,8 @@ def read(path: str) -> tuple[str, list[Any]]:
         raise Unreadable(f"{source}: is no text in UTF-8, by its byte {error.start}: save it as UTF-8") from error
     except OSError as error:
         raise Unreadable(f"{source}: {error.strerror or error}") from error
+    if path.endswith(".json") and text.lstrip().startswith(("//", "/*")):
+        raise Unreadable(f"{source} begins with a comment, and JSON has none: remove it, or write it into a field of its own")
     try:
         # JSON first: YAML takes nearly all of it, but no tabs.
         is_json = text.lstrip()[:1] in ("{", "[")
@@ -98,6 +105,10 @@ def document(source: str, body: Any) -> Document:
         return Document(source, "apps", body)
     if not isinstance(body, dict):
         raise Unreadable(f"{source} holds {_kind(body)} instead of an app, a list of apps or a group")
+    if body.keys() in _ANSWERS and isinstance(listed := next(iter(body.values())), list | dict):
+        return document(source, listed)
+    if body.keys() & {"run", "schedule"} and not body.keys() & {"cmd", "args", "container", "containers"}:
+        raise Unreadable(f"{source} holds a job, and no app: eratos job apply takes Metronome's, Chronos' is to be written anew")
     if body.keys() & {"apps", "pods", "groups"}:
         return Document(source, "group", body)
     if not isinstance(body.get("id"), str):

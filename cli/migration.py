@@ -25,12 +25,13 @@ _ENDINGS = (".json", ".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Checked:
-    """What becomes of one app, or what was found instead of one."""
+    """What becomes of one app, or what was found instead of one, or of a group where that is not as it was meant."""
 
     source: str
     app_id: str
     fields: tuple[Note, ...] = ()
     problem: str = ""  #: why there is no app to look at
+    is_group: bool = False
 
     def has(self, verdict: Verdict) -> bool:
         return any(note.verdict is verdict for note in self.fields)
@@ -58,6 +59,29 @@ def _checked_file(path: str) -> Iterator[Checked]:
         for base, app in _apps(document.body, "/"):
             name = app.get("id") if isinstance(app, Mapping) else None
             yield Checked(document.source, _shown(name, base), tuple(verdicts(app, base)))
+        if document.kind == "group" and (found := tuple(_of_groups(document.body))):
+            yield Checked(document.source, _shown(document.body.get("id"), "/"), found, is_group=True)
+
+
+def _of_groups(body: Mapping[str, Any]) -> Iterator[Note]:
+    """Yield what becomes of the fields of a group and those below it that are not as they were meant, apps left aside."""
+    from eratos.marathon.errors import InvalidApp
+    from eratos.marathon.group import Group
+    from eratos.marathon.notes import Note, Verdict
+
+    try:
+        group = Group.parse(_without_apps(body))
+    except InvalidApp as error:
+        yield from (Note(problem.path, Verdict.REFUSED, problem.message) for problem in error.problems)
+    else:
+        yield from (Note(place, Verdict.NOT_HEEDED, reason) for place, reason in group.all_dropped())
+
+
+def _without_apps(group: Any) -> Any:
+    if not isinstance(group, Mapping):
+        return group
+    left = {field: value for field, value in group.items() if field not in ("apps", "pods", "version")}
+    return left | ({"groups": list(map(_without_apps, left["groups"]))} if isinstance(left.get("groups"), list) else {})
 
 
 def _apps(body: Any, base: str) -> Iterator[tuple[str, Any]]:
@@ -86,12 +110,14 @@ def tally(results: list[Checked]) -> str:
     from eratos.marathon.notes import Verdict
 
     ways: Counter[str] = Counter()
-    for result in results:
+    apps = [result for result in results if not result.is_group]
+    for result in apps:
         refused = result.problem or result.has(Verdict.REFUSED)
         differs = result.has(Verdict.TRANSLATED) or result.has(Verdict.NOT_HEEDED)
         ways["cannot be taken" if refused else "with differences" if differs else "as they are"] += 1
     parts = [f"{ways[way]} {way}" for way in ("as they are", "with differences", "cannot be taken")]
-    return f"{len(results)} apps: {', '.join(parts)}"
+    groups = f"; and {len(results) - len(apps)} groups with differences" if len(apps) < len(results) else ""
+    return f"{len(apps)} apps: {', '.join(parts)}{groups}"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from pydantic.alias_generators import to_camel
 from eratos.common import mounts
 
 from . import expressions
+from .strict_json import shortened
 
 PORT_MAX = 65535
 #: Where a task finds its files: a relative path in a container lies below it (Marathon's external-volumes.md).
@@ -422,6 +423,13 @@ def unusable(constraints: Iterable[Constraint], steps_most: int = expressions.ST
 
 
 OPERATORS = ("UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS")
+
+
+def not_a_user(name: str | None) -> str:
+    """Return why nobody can have a name, or an empty text: each start would fail for it."""
+    if name is None or not any(char.isspace() or not char.isprintable() for char in name):
+        return ""
+    return f"is {shortened(name)!r}, and no user has blanks in its name: correct it, or write numbers, as in 1000:1000"
 
 
 def parse_constraint(raw: Any) -> Constraint:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from . import bounds, definition, ids, pod_definition, strict_json
+from . import bounds, definition, ids, near, pod_definition, strict_json
 from .app import App
 from .errors import PROBLEMS_MOST, InvalidApp, Problem
 from .pydantic_errors import kind
 
 _FIELDS: Final = ("id", "apps", "groups", "dependencies", "pods", "version", "enforceRole", "scaleBy")
+#: Whoever writes one of these has an app in mind, which would come to nothing.
+_OF_APPS: Final = frozenset({"cmd", "args", "container", "containers", "instances", "cpus", "mem", "uris", "fetch"})
 #: Where no group depends on anything.
 NO_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {}
 #: A longer name is no misspelling of these.
@@ -82,6 +84,10 @@ def _parse(data: Any, base: str, problems: list[Problem]) -> Group:
         problems.append(Problem("/dependencies", f"are {len(stated)}: {bounds.ENTRIES_MOST} are the most"))
         return Group(group_id)
     dependencies = tuple(_id(item, group_id, f"/dependencies({i})", problems) for i, item in stated)
+    for needed in dependencies:
+        if ids.within(needed, group_id) or ids.within(group_id, needed):
+            message = f"hold {needed}, by which apps in {group_id} would wait for each other in a circle: remove it"
+            problems.append(Problem("/dependencies", message))
     apps: list[App] = []
     listed: list[tuple[str, Callable[[Any, str], App], int, Any]]
     listed = [("apps", definition.parse, *pair) for pair in _items(data, "apps", problems)]
@@ -101,7 +107,14 @@ def _parse(data: Any, base: str, problems: list[Problem]) -> Group:
         if len(problems) >= PROBLEMS_MOST:
             break
         below: list[Problem] = []
-        groups.append(_parse(item, group_id, below))
+        if isinstance(item, Mapping) and not item.get("id"):
+            below.append(Problem("/id", "is missing: name the group, such as shop"))
+        group = _parse(item, group_id, below)
+        if not below and (group.id == group_id or not ids.within(group.id, group_id)):
+            below.append(Problem("/id", f"is {group.id}, outside of the group {group_id}: move it, or shorten the id"))
+        if not below and any(other.id == group.id for other in groups):
+            below.append(Problem("/id", f"is {group.id}, which is there twice: keep one, with all that is in both"))
+        groups.append(group)
         problems += [problem.below(f"/groups({index})") for problem in below]
     given = frozenset(field for field in ("apps", "pods", "groups") if data.get(field) is not None)
     said = tuple(dict.fromkeys(dependencies)) if data.get("dependencies") is not None else None
@@ -130,15 +143,17 @@ def _count(data: Any) -> int:
 
 def _fields(data: Mapping[str, Any]) -> Iterator[Problem]:
     for field, value in itertools.islice(data.items(), PROBLEMS_MOST):
-        if field not in _FIELDS and (near := _near(field)):
-            yield Problem(f"/{field}", f"is no field of a group: did you mean {near}?")
+        if field in _OF_APPS:
+            yield Problem(f"/{field}", "is a field of an app, not of a group: send an app to /v2/apps, or list it in apps")
+        elif field not in _FIELDS and (meant := _near(field)):
+            yield Problem(f"/{field}", f"is no field of a group: did you mean {meant}?")
         elif value and field in _REFUSED:
             yield Problem(f"/{field}", f"is refused: {_REFUSED[field]}")
 
 
 def _near(field: str) -> str:
     """Return the field of a group that was meant by another name, or nothing."""
-    if len(field) > _FIELD_CHARACTERS_MAX:
+    if len(field) > _FIELD_CHARACTERS_MAX or near.for_people(field):
         return ""
     return next(iter(difflib.get_close_matches(field.lower(), _FIELDS, 1)), "")
 

@@ -200,10 +200,15 @@ def _meant(key: str, prefix: str, names: Sequence[str]) -> list[str]:
 
 
 def not_heeded(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each label of marathon-lb's family that eratos does not act on, with the reason. Empty ones state nothing."""
+    """Yield each label of marathon-lb's family that eratos does not act on, with the reason. Empty ones state nothing.
+
+    And those that are known in capitals alone: stores hold such apps, so they are told, not refused.
+    """
     for key, value in labels.items():
         if key.startswith(marathon_lb.PREFIX) and value and not routing.known(key):
             yield key, marathon_lb.instead(key)
+        elif key != (upper := key[:_NAME_COMPARED].upper()) and (routing.known(upper) or upper in (*_OWN, SINGLE_INSTANCE)):
+            yield key, f"labels are told apart by case, and eratos knows {upper}"
 
 
 def _wrong(key: str, value: str) -> str:

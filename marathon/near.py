@@ -9,11 +9,21 @@ import difflib
 import functools
 import heapq
 from collections.abc import Iterable
+from typing import Final
 
 #: Of the known names so many are compared in earnest: those that have most pairs of neighbouring letters in common.
 _COMPARED = 8
 #: Share of pairs in common below which none is. Two letters exchanged in a name of five cost three pairs out of four.
 _LIKELY = 0.2
+
+
+#: Fields in which people write for people: JSON has no comments. Nobody means a field by them.
+_FOR_PEOPLE: Final = frozenset({"comment", "comments", "description", "note", "notes"})
+
+
+def for_people(field: str) -> bool:
+    """Return whether a field that nobody knows is a remark, a reference to a schema, or one that was taken out of service."""
+    return field.lower() in _FOR_PEOPLE or field.startswith(("$", "_", "#", "//"))
 
 
 def close(word: str, names: Iterable[str], most: int, least: float) -> list[str]:

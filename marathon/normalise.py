@@ -73,7 +73,13 @@ _OF_DISKS: Final = {
     "maxSize": "it chooses among Mesos' disks, and Docker's volumes are all in one place: remove it",
     "profileName": "it chooses among Mesos' disks, and Docker's volumes are all in one place: remove it",
     "constraints": "they choose among Mesos' disks, and Docker's volumes are all in one place: use the app's own",
+    "type": "it chooses among Mesos' disks, and Docker's volumes are all in one place: write root, or leave it out",
 }
+
+_CSI: Final = (
+    "its plugins are for Mesos' own containers, and eratos runs Docker's: write dvdi, and in options "
+    '"dvdi/driver" with the name of the storage\'s plugin for Docker'
+)
 
 
 def normalise(raw: Mapping[str, Any]) -> tuple[Json, list[Problem], list[tuple[str, str]]]:
@@ -305,12 +311,18 @@ def _container(app: Json, refuse: Refuse, drop: Refuse) -> None:
             persistent = volume.get("persistent") if isinstance(volume, dict) else None
             if isinstance(persistent, dict):
                 for key, reason in _OF_DISKS.items():
-                    if persistent.pop(key, None):
+                    if key != "type" and persistent.pop(key, None):
                         refuse(("container", "volumes", index, "persistent", key), f"is refused: {reason}")
+                if persistent.get("type") in ("path", "mount"):
+                    where = ("container", "volumes", index, "persistent", "type")
+                    refuse(where, f"is refused, {persistent.pop('type')!r}: {_OF_DISKS['type']}")
             if isinstance(volume, dict) and volume.get("secret"):
                 volume["mode"] = "RO"
             external = volume.get("external") if isinstance(volume, dict) else None
-            if isinstance(external, dict):
+            if isinstance(external, dict) and external.get("provider") == "csi":
+                refuse(("container", "volumes", index, "external", "provider"), f"is refused, 'csi': {_CSI}")
+                volume["external"] = {"name": "x", "provider": "dvdi", "options": {"dvdi/driver": "local"}}  # no more of it
+            elif isinstance(external, dict):
                 _external(external, ("container", "volumes", index, "external"), refuse, drop)
     docker = container.get("docker")
     if isinstance(docker, dict) and (legacy := docker.pop("portMappings", None)):

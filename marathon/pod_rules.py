@@ -23,6 +23,13 @@ def problems(pod: Pod, *, stored: bool = False) -> Iterator[Problem]:
         yield Problem("/scaling/instances", f"is {pod.instances}: the label {labels.SINGLE_INSTANCE} allows one at most")
     if not stored:
         yield from _readable_expressions(pod)
+        yield from _users(pod.spec)
+
+
+def _users(spec: PodSpec) -> Iterator[Problem]:
+    for place, name in (("", spec.user), *((f"/containers({i})", container.user) for i, container in enumerate(spec.containers))):
+        if message := app_parts.not_a_user(name):
+            yield Problem(f"{place}/user", message)
 
 
 def _names(spec: PodSpec) -> Iterable[Problem]:

@@ -120,7 +120,7 @@ def _quoted(given: Any) -> str:
 def _meant(location: tuple[str | int, ...], model: type[BaseModel], shown: Mapping[str, str]) -> str:
     """Say which known field was meant by an unknown one, or nothing where that is none."""
     field, here = str(location[-1]), _pattern(location[:-1])
-    if len(field) > _FIELD_CHARACTERS_MAX:
+    if len(field) > _FIELD_CHARACTERS_MAX or near.for_people(field):
         return ""
     known, elsewhere = _known(model, tuple(shown.items()))
     places, beside = known.get(field, []), _beside(model, tuple(shown.items()), here)

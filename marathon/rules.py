@@ -30,6 +30,11 @@ def problems(app: App, unreadable: Collection[str], *, stored: bool = False) -> 
             yield from rule(app)
 
 
+def _user_that_may_be(app: App) -> Iterable[Problem]:
+    if message := app_parts.not_a_user(app.user):
+        yield Problem("/user", message)
+
+
 def _one_command(app: App) -> Iterable[Problem]:
     if app.cmd is not None and app.args:
         yield Problem("/args", "goes without cmd: keep one of the two")
@@ -447,4 +452,5 @@ _RULES_OF_CHANGES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("container",), _parameters_with_good_values),
     (("container",), _own_names),
     (("container",), _one_volume_of_a_name),
+    (("user",), _user_that_may_be),
 )

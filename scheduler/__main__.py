@@ -51,6 +51,7 @@ def main() -> None:
             companion_key=process.key.schedulers_companion_key,
             role=settings.role,
             group_roles=settings.roles[1:],
+            enforces_new=settings.new_group_enforce_role == "top",
             tunnel_limits=api_access.tunnels(settings),
             access=api_access.access(settings, process.key),
             leader_tls=certificate.to_leader if certificate else cache(partial(to_leader, settings.http_ca_file)),

@@ -11,10 +11,11 @@ from .api.proxy import CONNECT_S, READ_S
 from .config import Config
 from .core.reconcile import PERIOD_S
 from .core.step import Settings
+from .core.versions import VERSIONS_MOST
 from .store.zookeeper_client import CONNECT_TIMEOUT_S, SESSION_TIMEOUT_S
 
-#: Versions of an app that are kept.
-VERSIONS_KEPT = 1
+#: Those of Marathon's features (Features.scala) that always work here.
+FEATURES = ("external_volumes", "secrets", "task_killing")
 
 
 class Standing(NamedTuple):
@@ -47,7 +48,7 @@ def info(config: Config, core: Settings, standing: Standing) -> dict[str, Any]:
             "env_vars_prefix": None,
             "executor": config.executor_command,
             "failover_timeout": round(config.failover_timeout_s),
-            "features": [],
+            "features": [*FEATURES, *(["gpu_resources"] if config.gpus else [])],
             "framework_name": config.framework_name,
             "ha": bool(config.zk),
             "hostname": config.hostname,
@@ -67,7 +68,7 @@ def info(config: Config, core: Settings, standing: Standing) -> dict[str, Any]:
             "mesos_role": config.role,
             "mesos_user": config.user,
             "min_revive_offers_interval": _ms(core.revive_every_s),
-            "new_group_enforce_role": "off",
+            "new_group_enforce_role": config.new_group_enforce_role,
             "offer_matching_timeout": None,
             "on_elected_prepare_timeout": None,
             "reconciliation_initial_delay": 0,
@@ -89,7 +90,7 @@ def info(config: Config, core: Settings, standing: Standing) -> dict[str, Any]:
             "zk_compression_threshold": None,
             "zk_connection_timeout": _ms(CONNECT_TIMEOUT_S),
             "zk_max_node_size": None,
-            "zk_max_versions": VERSIONS_KEPT,
+            "zk_max_versions": VERSIONS_MOST,
             "zk_session_timeout": _ms(SESSION_TIMEOUT_S),
             "zk_timeout": _ms(CONNECT_TIMEOUT_S),
         },

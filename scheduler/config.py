@@ -24,6 +24,7 @@ from eratos.common.routing import DATACENTER
 from eratos.common.secret_file import loose, secret
 from eratos.marathon import ids
 
+from . import marathon_flags
 from .access.policy import DEFAULT_FETCH_FOLDERS
 from .access.tunnel_limits import KINDS, NONE
 from .store.zookeeper_client import ZookeeperTls
@@ -31,14 +32,6 @@ from .store.zookeeper_client import ZookeeperTls
 WEEK_S = 7 * 24 * 3600.0
 #: Settings that matter to the commands for the store.
 FOR_STORE = ("zk", "zk_ca_file", "zk_cert_file", "zk_clear", "store", "log_level", "log_format")
-
-
-#: Flags of Marathon's that mean the same.
-_MARATHONS = {
-    "http_credentials": ("--http_credentials",),
-    "local_port_min": ("--local_port_min",),
-    "local_port_max": ("--local_port_max",),
-}
 
 
 class BadConfig(PermanentError):
@@ -59,6 +52,8 @@ def _yes(text: str) -> bool:
 _KINDS = {int: "a whole number", float: "a number", _yes: "true or false"}
 
 
+#: What apps without ``acceptedResourceRoles`` may take, in Marathon's words.
+ACCEPTED = ("any", "unreserved", "reserved")
 #: Other data centers that one name may try: each that has nobody costs whoever asks its way there and back.
 NEAREST_MOST = 10
 
@@ -116,6 +111,12 @@ class Config:
     group_roles: str = _setting(
         "",
         "comma-separated names of top-level groups whose apps may have Mesos' role of that name: dev,shop",
+    )
+    new_group_enforce_role: str = _setting(
+        "off", "top: new top-level groups enforce their role unless they say otherwise, and it must be one of --group-roles; off"
+    )
+    accepted_resource_roles_default_behavior: str = _setting(
+        "any", "what apps without acceptedResourceRoles take: unreserved resources, those reserved for their role, or any"
     )
     gpus: bool = _setting(False, "true: take offers of agents with GPUs, for apps with gpus; other apps go there last", _yes)
     user: str = _setting("root", "user that executors run as; must be able to use the Docker socket")
@@ -224,6 +225,12 @@ class Config:
         return self.role, *parts(self.group_roles)
 
     @property
+    def accepts(self) -> str:
+        """Which resources apps take that say nothing of it: ``reserved`` or ``unreserved`` ones, empty for either."""
+        usual = self.accepted_resource_roles_default_behavior
+        return "" if usual == "any" else usual
+
+    @property
     def consul_urls(self) -> tuple[str, ...]:
         return parts(self.consul)
 
@@ -252,9 +259,11 @@ class Invocation:
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> Invocation:
     """Read command and settings. Raises BadConfig with all problems; ``--help`` prints and exits."""
-    given = vars(_parser().parse_args(argv))
+    translated, problems = marathon_flags.translated(argv)
+    if problems:
+        raise BadConfig("\n".join(problems))  # what would follow from flags that are left out is no news
+    given = vars(_parser().parse_args(translated))
     values: dict[str, Any] = {}
-    problems: list[str] = []
     for item in dataclasses.fields(Config):
         flag, variable = "--" + item.name.replace("_", "-"), "ERATOS_" + item.name.upper()
         text = given.get(item.name, environ.get(variable))
@@ -281,7 +290,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="eratos-scheduler",
         parents=[_flags()],
         description="The scheduler of eratos, a Mesos framework. Without a command it runs.",
-        epilog="Each flag can be given in the environment instead: --http-port as ERATOS_HTTP_PORT.",
+        epilog="Each flag can be given in the environment instead: --http-port as ERATOS_HTTP_PORT. Marathon's flags that mean "
+        "the same are taken, such as --mesos_role; of its others the refusal says what there is instead.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     backup = commands.add_parser(
@@ -330,7 +340,7 @@ def _flags(shown: Collection[str] = ()) -> argparse.ArgumentParser:
         flag = "--" + item.name.replace("_", "-")
         default = "" if item.default in ("", None) else f" (default: {item.default})"
         text = item.metadata["help"] + default if not shown or item.name in shown else argparse.SUPPRESS
-        parser.add_argument(flag, *_MARATHONS.get(item.name, ()), dest=item.name, metavar="VALUE", help=text)
+        parser.add_argument(flag, dest=item.name, metavar="VALUE", help=text)
     return parser
 
 
@@ -396,6 +406,13 @@ def _about_roles(config: Config) -> Iterator[str]:
             yield f"--group-roles: {role!r} is no name that a top-level group can have"
         elif config.roles.count(role) > 1:
             yield f"--group-roles: {role} is there twice, or is the scheduler's own (--role): name it once"
+    if config.new_group_enforce_role not in ("off", "top"):
+        yield f"--new-group-enforce-role: {config.new_group_enforce_role!r} is neither off nor top"
+    elif config.new_group_enforce_role == "top" and not parts(config.group_roles):
+        yield "--new-group-enforce-role top: needs --group-roles, as no group could have a role of its own"
+    if config.accepted_resource_roles_default_behavior not in ACCEPTED:
+        found = config.accepted_resource_roles_default_behavior
+        yield f"--accepted-resource-roles-default-behavior: {found!r} is none of {', '.join(ACCEPTED)}"
 
 
 def _is_no_role(name: str) -> bool:

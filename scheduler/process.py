@@ -277,6 +277,7 @@ def core_settings(config: Config, executor_id: str, executor_resources: Resource
         brake_share=config.brake_share,
         instances_most=config.instances_limit,
         rebalance_budget=config.rebalance_budget,
+        accepts=config.accepts,
     )
 
 

@@ -186,7 +186,8 @@ def _explained(ctx: Context, caller: Caller, name: str) -> JSONResponse:
         raise unknown_app(name)
     apps = ctx.seen(caller)
     said = list(claims.notices(claims.holders(apps, (apps[name],)), apps[name])) if name in apps else []
-    return JSONResponse({**found, "balancers": said})
+    hide = ctx.discretion.of(caller, services=True).but(apps.get(name))
+    return JSONResponse({**hide.messages(found), "balancers": said})
 
 
 def _put_one(

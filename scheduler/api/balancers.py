@@ -29,6 +29,7 @@ from .caller import Caller, RoleRoute, Viewer
 from .companions import Document
 from .context import Context, path_id
 from .controller import Balancer
+from .discretion import Hide
 from .errors import invalid
 from .event_stream import EVENT_STREAM
 
@@ -70,7 +71,8 @@ async def _shown(ctx: Context, asked: _Asked, caller: Caller, app_ids: Sequence[
         owner = owners.get(service)
         return (everything or (owner is not None and caller.sees(owner))) and (not app_ids or owner in app_ids)
 
-    shown: Document = {"balancers": [_balancer(balancer, status, owners, may) for balancer, status in found]}
+    hide = await run_in_threadpool(lambda: ctx.discretion.of(caller, services=True))
+    shown: Document = {"balancers": [_balancer(balancer, status, owners, may, hide) for balancer, status in found]}
     if everything:
         shown["consul"] = {"trouble": ctx.controller.consul_trouble()}
     now = ctx.clock()
@@ -82,7 +84,7 @@ async def _shown(ctx: Context, asked: _Asked, caller: Caller, app_ids: Sequence[
         statuses = [(balancer.name, status) for balancer, status in found]
         places = {balancer.name: balancer.datacenter for balancer, _ in found}
         compared = rotation.compare(ports, statuses, ctx.controller.consul_trouble(), places)
-        shown["rotation"] = [{"app": item.app_id, "message": item.message, "awaited": item.awaited} for item in compared]
+        shown["rotation"] = [{"app": item.app_id, "message": hide(item.message), "awaited": item.awaited} for item in compared]
     return shown
 
 
@@ -97,7 +99,9 @@ def _measured(state: State, caller: Caller, app_ids: Sequence[str], now: float) 
     return {name: of_apps for name, of_apps in found.items() if of_apps}
 
 
-def _balancer(balancer: Balancer, status: Document | str, owners: Mapping[str, str], may: Callable[[str], bool]) -> Document:
+def _balancer(
+    balancer: Balancer, status: Document | str, owners: Mapping[str, str], may: Callable[[str], bool], hide: Hide
+) -> Document:
     shown: Document = {"name": balancer.name, "trouble": balancer.trouble, "services": []}
     if isinstance(status, str):
         return shown | {"trouble": "; ".join(filter(None, (balancer.trouble, status)))}
@@ -115,12 +119,12 @@ def _balancer(balancer: Balancer, status: Document | str, owners: Mapping[str, s
         "reloads": status.get("reloads"),
         "updates": status.get("updates"),
         "refusals": status.get("refusals"),
-        "lastReason": status.get("last_reason") or "",
+        "lastReason": hide(str(status.get("last_reason") or "")),
         "oldProcesses": status.get("old_processes"),
         "zone": status.get("zone") or "",
         "zonePolicy": status.get("zone_policy") or "ignore",
-        "held": [str(text) for text in status.get("held", ())],
-        "leftOut": [text for text in left_out if may(text.partition(": ")[0])],
+        "held": [name for name in map(str, status.get("held", ())) if hide(name) == name],
+        "leftOut": [hide(text) for text in left_out if may(text.partition(": ")[0])],
         "services": sorted(services.values(), key=lambda service: str(service["service"])),
     }
 

@@ -30,7 +30,8 @@ def router(ctx: Context) -> APIRouter:
     def show_queue(caller: Viewer, embed: Annotated[list[str], Query()] = []) -> JSONResponse:  # noqa: B006
         offers, view = "lastUnusedOffers" in embed, ctx.view()
         seen = [found for found in ctx.controller.read(lambda s: queue.look(s, offers=offers)) if caller.sees(found.app.id)]
-        return Json({"queue": [queue.item(found, view, offers=offers) for found in seen]})
+        hide = ctx.discretion.of(caller)
+        return Json({"queue": [queue.item(found, view, hide.but(found.app), offers=offers) for found in seen]})
 
     @routes.delete("/v2/queue/{app_id:path}/delay")
     @ctx.change

@@ -34,7 +34,8 @@ from .answers import Definitions
 from .app_roles import Roles
 from .caller import Caller
 from .controller import Controller
-from .errors import ApiError
+from .discretion import Discretion
+from .errors import ApiError, invalid
 from .turns import Turns
 
 P = ParamSpec("P")
@@ -73,10 +74,13 @@ class Context:
     companion_key: str = field(default="", repr=False)  #: by which companions know schedulers; empty: they need none
     tunnels: TunnelLimits = field(default_factory=TunnelLimits)
     group_roles: Collection[str] = ()  #: of groups, that offers come for beside that
+    enforces_new: bool = False  #: whether new top-level groups enforce their role unless they say otherwise
     _turns: Turns = field(default_factory=Turns)
+    discretion: Discretion = field(init=False)
     _definitions: Definitions = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "discretion", Discretion(self.controller))
         object.__setattr__(self, "_definitions", Definitions(self.role))
 
     def headers(self, agent_id: str, target: str) -> dict[str, str]:
@@ -187,10 +191,11 @@ class Context:
         as far as that is said.
         Raises ApiError where the caller may not deploy one.
         """
-        caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped))
+        caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped), stored=bool(dropped))
+        enforced = self._enforced(wanted, enforced, tree)
         if dropped:
             apps = {app_id: app for app_id, app in apps.items() if app_id not in dropped}
-        self._check(apps, wanted, tree, dropped_groups, enforced)
+        self._check(caller, apps, wanted, tree, dropped_groups, enforced)
         return self._submit(caller, PutApps(wanted, create_only, force, dropped, tree, dropped_groups, enforced))
 
     def plan(
@@ -203,9 +208,10 @@ class Context:
         enforced: Mapping[str, bool] = NO_ROLES_ENFORCED,
     ) -> JSONResponse:
         """Answer with what it would mean to put apps and to delete others. Raises as :meth:`put`."""
-        caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped))
+        caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped), stored=bool(dropped))
+        enforced = self._enforced(wanted, enforced, tree)
         apps = {app_id: app for app_id, app in self.apps().items() if app_id not in dropped}
-        self._check(apps, wanted, tree, dropped_groups, enforced)
+        self._check(caller, apps, wanted, tree, dropped_groups, enforced)
         now = self.clock()
 
         def look(state: State) -> dict[str, Any] | quotas.Excess:
@@ -220,6 +226,7 @@ class Context:
 
     def _check(
         self,
+        caller: Caller,
         apps: dict[str, App],
         wanted: tuple[App, ...],
         tree: Mapping[str, tuple[str, ...]],
@@ -229,7 +236,7 @@ class Context:
         known = self.controller.read(lambda state: {found.group_id: found.dependencies for found in state.groups.values()})
         left = {group_id: needs for group_id, needs in known.items() if group_id not in dropped_groups}
         definitions.check_instances(apps, wanted, self.instances_most)
-        definitions.check(apps, wanted, self.roles(enforced), {**left, **tree}, known)
+        definitions.check(apps, wanted, self.roles(enforced), {**left, **tree}, known, caller.sees)
         definitions.check_policy(apps, wanted, self.policy)
 
     def settled(
@@ -245,13 +252,34 @@ class Context:
         ``former``: they are as they were once, with the role that they had then, also where they stated none.
         """
         if not former:
-            wanted = app_roles.settled(apps, wanted, self.roles(enforced))
+            wanted = tuple(wanted)
+            wanted = app_roles.settled(apps, wanted, self.roles(self._enforced(wanted, enforced)))
         return service_ports.assigned(apps, definitions.keeping(apps, wanted), self.service_ports)
 
     def roles(self, enforced: Mapping[str, bool] = NO_ROLES_ENFORCED) -> Roles:
         """Return the roles that apps may have, with what a request says of groups that enforce theirs."""
         said = dict.fromkeys(self.controller.read(groups.enforcing), True) | dict(enforced)
         return Roles(self.role, self.group_roles, {ids.top(f"{group_id}/") for group_id, yes in said.items() if yes})
+
+    def _enforced(self, wanted: Iterable[App], enforced: Mapping[str, bool], tree: Iterable[str] = ()) -> Mapping[str, bool]:
+        """Return what a request says of groups that enforce their role, with the top-level groups that come with it.
+
+        Raises InvalidApp where the role of one of those cannot be enforced.
+        """
+        if not self.enforces_new:
+            return enforced
+        tops = {top for path in (*(app.id for app in wanted), *(f"{group_id}/" for group_id in tree)) if (top := ids.top(path))}
+        known = self.controller.read(lambda state: state.groups.keys() & {f"/{top}" for top in tops})
+        new = [f"/{top}" for top in sorted(tops) if f"/{top}" not in known and f"/{top}" not in enforced]
+        roles = Roles(self.role, self.group_roles)
+        for group_id in new:
+            if app_roles.unenforceable(group_id, roles):
+                message = (
+                    f"of {group_id}, which is new, is true unless stated (--new-group-enforce-role top), and this scheduler asks "
+                    "for no offers for its role: see --group-roles, or make the group first, with enforceRole false"
+                )
+                raise invalid("/enforceRole", message)
+        return {**dict.fromkeys(new, True), **enforced}
 
     def posted(self, caller: Caller, apps: Iterable[App]) -> None:
         """Tell who follows events that a user put apps, as they are now."""
@@ -263,9 +291,14 @@ class Context:
             of_app("api_post_event", now, app.id, **shared, appDefinition=definition(app)) for app in found
         )
 
-    def submit(self, caller: Caller, paths: Iterable[str], command: Command, role: Role = Role.DEPLOY) -> Reply:
-        """Have a command carried out that affects the apps ``paths``, for each of which the caller must have the role."""
-        caller.require(role, paths)
+    def submit(
+        self, caller: Caller, paths: Iterable[str], command: Command, role: Role = Role.DEPLOY, *, stored: bool = False
+    ) -> Reply:
+        """Have a command carried out that affects the apps ``paths``, for each of which the caller must have the role.
+
+        ``stored``: as with :meth:`Caller.require`.
+        """
+        caller.require(role, paths, stored=stored)
         return self._submit(caller, command)
 
     def _submit(self, caller: Caller, command: Command) -> Reply:
@@ -305,10 +338,13 @@ def deployed(
 
 
 def _within(notices: Iterable[str], most: int) -> str:
-    """Join notices as far as there is room in a header, which takes printable ASCII: they name what users wrote."""
+    """Join notices as far as there is room in a header, which takes printable ASCII: they name what users wrote.
+
+    What stands between two is in none, so that who reads them can tell them apart.
+    """
     said = ""
     for text in notices:
-        notice = text.encode("unicode_escape").decode("ascii")
+        notice = text.replace("; ", ", ").encode("unicode_escape").decode("ascii")
         if len(said) + len(notice) + 2 > most:
             return f"{said}; ..." if said else ""
         said = f"{said}; {notice}" if said else notice

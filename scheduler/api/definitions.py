@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 from eratos.common import names
@@ -177,12 +178,13 @@ def check(
     roles: Roles | None,
     groups: Mapping[str, tuple[str, ...]] = NO_GROUPS,
     known: Mapping[str, tuple[str, ...]] = NO_GROUPS,
+    sees: Callable[[str], bool] = lambda app_id: True,
 ) -> None:
     """Hold apps that are wanted against all others there are. Raises InvalidApp.
 
     ``groups``: all groups there will be, but for those that come with their apps, and what each depends on; ``known``: those
-    that are there now; ``roles``: that apps may have, None: any. What is only scaled stays as it was accepted, whatever is
-    refused since.
+    that are there now; ``roles``: that apps may have, None: any; ``sees``: which apps may be proposed to whoever asks. What is
+    only scaled stays as it was accepted, whatever is refused since.
     """
     wanted = tuple(app for app in wanted if app.id not in apps or not apps[app.id].same_definition(app))
     after = {**apps, **{app.id: app for app in wanted}}
@@ -190,12 +192,13 @@ def check(
     problems += _service_names(apps, {app.id: after[app.id] for app in wanted})
     problems += claims.problems(apps, wanted)
     problems += _same_id(apps, after, groups, groups.keys() - known.keys())
+    proposed = functools.cache(lambda: [app_id for app_id in after if sees(app_id)])
     mounted = _mounted(after) if any(volume.external for app in wanted for volume in app.container.volumes) else {}
     for app in wanted:
         problems += _kind(apps.get(app.id), app)
         problems += app_roles.problems(apps.get(app.id), app, roles) if roles is not None else ()
         problems += _size(app)
-        problems += _requires(after, app)
+        problems += _requires(after, app, proposed)
         problems += _volumes(mounted, app)
         if len(problems) > PROBLEMS_MOST:
             break
@@ -236,14 +239,14 @@ def _same_id(
         yield Problem("/id", f"Groups and Applications may not have the same identifier: {both} would be both; choose another id")
 
 
-def _requires(apps: Mapping[str, App], app: App) -> Iterator[Problem]:
+def _requires(apps: Mapping[str, App], app: App, proposed: Callable[[], Collection[str]]) -> Iterator[Problem]:
     """Find required apps and ports that are not there."""
     for name, wanted in app.eratos.requires.items():
         if wanted.app is None:
             continue
         place, other = f"/eratos/requires/{name}", apps.get(wanted.app)
         if other is None:
-            near = _near(wanted.app, apps)
+            near = _near(wanted.app, proposed())
             instead = f"did you mean {near}?" if near else "apply it first, or with this one in a group"
             yield Problem(f"{place}/app", f"is {wanted.app}, and there is no such app: {instead}")
         elif not other.ports:
@@ -302,7 +305,7 @@ def _volumes(mounted: Mapping[str, Mapping[_Mount, list[str]]], app: App) -> Ite
                 yield Problem(f"/container/volumes({index})/external/name", text)
 
 
-def _near(app_id: str, apps: Mapping[str, App]) -> str:
+def _near(app_id: str, apps: Collection[str]) -> str:
     """Return an app that may be meant by the id of none, or nothing. Few are compared, as that takes longer than all else."""
     last, group = app_id.rpartition("/")[2], ids.parent(app_id)
     if same := next((other for other in apps if other.rpartition("/")[2] == last), ""):

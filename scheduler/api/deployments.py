@@ -29,6 +29,7 @@ from eratos.scheduler.events.event import action
 from . import planning, readiness
 from .caller import Caller, Deployer, RoleRoute, Viewer
 from .context import Context, deployed
+from .discretion import Hide
 from .errors import ApiError
 from .render import Json
 
@@ -47,7 +48,8 @@ def router(ctx: Context) -> APIRouter:
     ) -> JSONResponse:
         if ended:
             over = await run_in_threadpool(ctx.controller.read, lambda state: list(state.ended))
-            return JSONResponse([_ended(found, seen) for found in reversed(over) if (seen := _seen(caller, found.app_ids))])
+            hide = await run_in_threadpool(ctx.discretion.of, caller)
+            return JSONResponse([_ended(found, seen, hide) for found in reversed(over) if (seen := _seen(caller, found.app_ids))])
         looks = await run_in_threadpool(ctx.controller.read, lambda s: [_look(s, found) for found in s.deployments.values()])
         shown = await asyncio.gather(*(_shown(ctx, caller, found) for found in looks))
         found = [each for each in shown if each is not None]
@@ -65,8 +67,10 @@ def router(ctx: Context) -> APIRouter:
         app_ids = look.app_ids if isinstance(look, Ended) else tuple(look.changes)
         seen = _seen(caller, app_ids)
         if not seen:
-            caller.require(Role.VIEW, app_ids)
-        return JSONResponse(_ended(look, seen) if isinstance(look, Ended) else await _shown(ctx, caller, look))
+            caller.require(Role.VIEW, app_ids, stored=True)
+        if isinstance(look, Ended):
+            return JSONResponse(_ended(look, seen, await run_in_threadpool(ctx.discretion.of, caller)))
+        return JSONResponse(await _shown(ctx, caller, look))
 
     @routes.delete("/{deployment_id}")
     @ctx.change
@@ -75,15 +79,15 @@ def router(ctx: Context) -> APIRouter:
         if not app_ids:
             raise _unknown(deployment_id)
         if force:
-            ctx.submit(caller, app_ids, Cancel(deployment_id))
+            ctx.submit(caller, app_ids, Cancel(deployment_id), stored=True)
             return Response(status_code=202)
-        return deployed(ctx.submit(caller, app_ids, RollBack(deployment_id)))
+        return deployed(ctx.submit(caller, app_ids, RollBack(deployment_id), stored=True))
 
     def steered(caller: Deployer, deployment_id: str, command: Command) -> JSONResponse:
         app_ids = ctx.controller.read(lambda state: _app_ids(state, deployment_id))
         if not app_ids:
             raise _unknown(deployment_id)
-        reply = ctx.submit(caller, app_ids, command)
+        reply = ctx.submit(caller, app_ids, command, stored=True)
         return deployed(reply, body={"deploymentId": reply.deployment_id})
 
     def steer(path: str, what: str, command: Callable[[str], Command]) -> None:
@@ -213,7 +217,7 @@ def _affected(seen: list[str], pods: Collection[str]) -> dict[str, list[str]]:
     }
 
 
-def _ended(found: Ended, seen: list[str]) -> dict[str, Any]:
+def _ended(found: Ended, seen: list[str], hide: Hide) -> dict[str, Any]:
     return {
         "id": found.record.deployment_id,
         "version": found.record.version,
@@ -222,7 +226,7 @@ def _ended(found: Ended, seen: list[str]) -> dict[str, Any]:
             "begunAt": timestamp(found.record.begun_at),
             "endedAt": timestamp(found.ended_at),
             "outcome": found.outcome.value,
-            "reason": found.reason,
+            "reason": hide(found.reason),
             **({"rollsBack": found.record.undoes} if found.record.undoes else {}),
             **({"cause": found.record.cause} if found.record.cause else {}),
         },

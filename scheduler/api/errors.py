@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -49,6 +49,10 @@ def not_valid(problems: Iterable[Problem]) -> JSONResponse:
     return error(422, "Object is not valid", details=_details(problems))
 
 
+def _told(problems: Iterable[Problem], told: Callable[[str], str]) -> list[Problem]:
+    return [Problem(problem.path, told(problem.message)) for problem in problems]
+
+
 def _details(problems: Iterable[Problem]) -> list[dict[str, Any]]:
     by_path: dict[str, list[str]] = {}
     for problem in problems:
@@ -67,24 +71,31 @@ _STATUS = {
 }
 
 
-def install(api: FastAPI) -> None:
-    """Have every exception that a handler raises answered in Marathon's form."""
+def install(api: FastAPI, hide: Callable[[Request], Callable[[str], str]]) -> None:
+    """Have every exception that a handler raises answered in Marathon's form.
+
+    ``hide`` returns what takes the names of apps out of sentences that a request's sender may not know.
+    """
 
     @api.exception_handler(ApiError)
-    def _api_error(_: Request, failure: ApiError) -> JSONResponse:
-        more: dict[str, Any] = {"details": _details(failure.problems)} if failure.problems else {}
-        return error(failure.status, str(failure), **more)
+    def _api_error(request: Request, failure: ApiError) -> JSONResponse:
+        if failure.status == 403:
+            return error(403, str(failure))  # it names what was asked for, whether that is there or not
+        told = hide(request)
+        more: dict[str, Any] = {"details": _details(_told(failure.problems, told))} if failure.problems else {}
+        return error(failure.status, told(str(failure)), **more)
 
     @api.exception_handler(InvalidApp)
-    def _invalid(_: Request, failure: InvalidApp) -> JSONResponse:
-        return not_valid(failure.problems)
+    def _invalid(request: Request, failure: InvalidApp) -> JSONResponse:
+        return not_valid(_told(failure.problems, hide(request)))
 
     @api.exception_handler(CommandRefused)
-    def _refused(_: Request, failure: CommandRefused) -> JSONResponse:
+    def _refused(request: Request, failure: CommandRefused) -> JSONResponse:
+        message = hide(request)(str(failure))
         if not failure.deployments:
-            return error(_STATUS[failure.refusal], str(failure))
+            return error(_STATUS[failure.refusal], message)
         rivals = [{"id": found} for found in failure.deployments]
-        return error(_STATUS[failure.refusal], str(failure), deployments=rivals)
+        return error(_STATUS[failure.refusal], message, deployments=rivals)
 
     @api.exception_handler(Unavailable)
     def _unavailable(_: Request, failure: Unavailable) -> JSONResponse:

@@ -130,7 +130,7 @@ def _put(ctx: Context, caller: Caller, document: Any, base: str, *, force: bool,
     version = _version(document)
     asked = _back(ctx, apps, known, document, base, version) if version else _wanted(ctx, apps, known, document, base)
     affected = [*_affected(asked.apps, asked.tree, known, asked.enforced), *asked.dropped, *asked.dropped_groups]
-    caller.require(Role.DEPLOY, affected or [base])
+    caller.require(Role.DEPLOY, affected or [base], stored=bool(affected))
     wanted = ctx.settled(apps, asked.apps, asked.enforced, former=bool(version))
     _check_enforced(apps, known, wanted, asked.dropped, asked.enforced)
     if dry_run:

@@ -21,6 +21,7 @@ from . import job_status
 from .answers import Json
 from .caller import Caller, Deployer, RoleRoute, Viewer
 from .context import Body, Context, read_json
+from .discretion import Hide
 from .errors import ApiError, invalid
 
 Embed = Annotated[list[str], Query()]
@@ -46,7 +47,7 @@ def _jobs(routes: APIRouter, ctx: Context) -> None:
 
     @routes.get("/v1/jobs/{job_id}")
     def show_job(caller: Viewer, job_id: str, embed: Embed = []) -> JSONResponse:  # noqa: B006
-        return Json(job_status.shown(_look(ctx, _name(caller, job_id)), _embeds(embed)))
+        return Json(job_status.shown(_look(ctx, caller, _name(caller, job_id)), _embeds(embed)))
 
     @routes.put("/v1/jobs/{job_id}")
     @ctx.change
@@ -57,7 +58,7 @@ def _jobs(routes: APIRouter, ctx: Context) -> None:
     @ctx.change
     def delete_job(caller: Deployer, job_id: str, stopCurrentJobRuns: bool = False) -> JSONResponse:  # noqa: N803
         name = _name(caller, job_id, Role.DEPLOY)
-        seen = _look(ctx, name)
+        seen = _look(ctx, caller, name)
         ctx.submit(caller, (path_of(name),), DeleteJob(name, stop_runs=stopCurrentJobRuns))
         return Json(job_status.shown(seen, ()))
 
@@ -65,13 +66,13 @@ def _jobs(routes: APIRouter, ctx: Context) -> None:
 def _schedules(routes: APIRouter, ctx: Context) -> None:
     @routes.get("/v1/jobs/{job_id}/schedules")
     def list_schedules(caller: Viewer, job_id: str) -> JSONResponse:
-        seen = _look(ctx, _name(caller, job_id))
+        seen = _look(ctx, caller, _name(caller, job_id))
         return Json([job_status.schedule(each, seen.history) for each in seen.job.schedules])
 
     @routes.post("/v1/jobs/{job_id}/schedules")
     @ctx.change
     def create_schedule(caller: Deployer, job_id: str, body: Body) -> JSONResponse:
-        job = _look(ctx, _name(caller, job_id, Role.DEPLOY)).job
+        job = _look(ctx, caller, _name(caller, job_id, Role.DEPLOY)).job
         made = jobs.parse_schedule(read_json(body))
         if job.schedule(made.id) is not None:
             raise ApiError(409, f"Job '{job.id}' has a schedule '{made.id}' already")
@@ -79,13 +80,13 @@ def _schedules(routes: APIRouter, ctx: Context) -> None:
 
     @routes.get("/v1/jobs/{job_id}/schedules/{schedule_id}")
     def show_schedule(caller: Viewer, job_id: str, schedule_id: str) -> JSONResponse:
-        seen = _look(ctx, _name(caller, job_id))
+        seen = _look(ctx, caller, _name(caller, job_id))
         return Json(job_status.schedule(_schedule(seen.job, schedule_id), seen.history))
 
     @routes.put("/v1/jobs/{job_id}/schedules/{schedule_id}")
     @ctx.change
     def put_schedule(caller: Deployer, job_id: str, schedule_id: str, body: Body) -> JSONResponse:
-        job = _look(ctx, _name(caller, job_id, Role.DEPLOY)).job
+        job = _look(ctx, caller, _name(caller, job_id, Role.DEPLOY)).job
         before = _schedule(job, schedule_id)
         given = read_json(body)
         made = jobs.parse_schedule({"id": before.id, **given} if isinstance(given, dict) else given)
@@ -97,7 +98,7 @@ def _schedules(routes: APIRouter, ctx: Context) -> None:
     @routes.delete("/v1/jobs/{job_id}/schedules/{schedule_id}")
     @ctx.change
     def delete_schedule(caller: Deployer, job_id: str, schedule_id: str) -> JSONResponse:
-        job = _look(ctx, _name(caller, job_id, Role.DEPLOY)).job
+        job = _look(ctx, caller, _name(caller, job_id, Role.DEPLOY)).job
         gone = _schedule(job, schedule_id)
         _submit(ctx, caller, job.with_schedules(each for each in job.schedules if each.id != gone.id))
         return Json({})
@@ -106,18 +107,18 @@ def _schedules(routes: APIRouter, ctx: Context) -> None:
 def _runs(routes: APIRouter, ctx: Context) -> None:
     @routes.get("/v1/jobs/{job_id}/runs")
     def list_runs(caller: Viewer, job_id: str) -> JSONResponse:
-        return Json(_look(ctx, _name(caller, job_id)).active)
+        return Json(_look(ctx, caller, _name(caller, job_id)).active)
 
     @routes.post("/v1/jobs/{job_id}/runs")
     @ctx.change
     def start_run(caller: Deployer, job_id: str) -> JSONResponse:
         name = _name(caller, job_id, Role.DEPLOY)
         reply = ctx.submit(caller, (path_of(name),), StartRun(name))
-        return JSONResponse(_run(ctx, name, reply.version), 201)
+        return JSONResponse(_run(ctx, caller, name, reply.version), 201)
 
     @routes.get("/v1/jobs/{job_id}/runs/{run_id}")
     def show_run(caller: Viewer, job_id: str, run_id: str) -> JSONResponse:
-        return Json(_run(ctx, _name(caller, job_id), run_id))
+        return Json(_run(ctx, caller, _name(caller, job_id), run_id))
 
     @routes.post("/v1/jobs/{job_id}/runs/{run_id}/actions/stop")
     @ctx.change
@@ -139,7 +140,7 @@ def _scheduled_jobs(routes: APIRouter, ctx: Context) -> None:
 
     @routes.get("/v0/scheduled-jobs/{job_id}")
     def show_scheduled_job(caller: Viewer, job_id: str) -> JSONResponse:
-        return Json(job_status.shown(_look(ctx, _name(caller, job_id)), ("schedules",)))
+        return Json(job_status.shown(_look(ctx, caller, _name(caller, job_id)), ("schedules",)))
 
     @routes.put("/v0/scheduled-jobs/{job_id}")
     @ctx.change
@@ -171,10 +172,11 @@ def _listed(ctx: Context, caller: Caller, embeds: Sequence[str]) -> list[dict[st
     found = ctx.controller.read(
         lambda state: [job_status.look(state, job, now) for job in state.jobs.values() if caller.sees(job.path)]
     )
-    return [job_status.shown(seen, embeds) for seen in sorted(found, key=lambda seen: seen.job.id)]
+    hide = ctx.discretion.of(caller)
+    return [job_status.shown(_told(hide, seen), embeds) for seen in sorted(found, key=lambda seen: seen.job.id)]
 
 
-def _look(ctx: Context, job_id: str) -> job_status.Look:
+def _look(ctx: Context, caller: Caller, job_id: str) -> job_status.Look:
     now = ctx.clock()
 
     def find(state: State) -> job_status.Look | None:
@@ -184,7 +186,12 @@ def _look(ctx: Context, job_id: str) -> job_status.Look:
     found = ctx.controller.read(find)
     if found is None:
         raise _unknown(job_id)
-    return found
+    return _told(ctx.discretion.of(caller), found)
+
+
+def _told(hide: Hide, seen: job_status.Look) -> job_status.Look:
+    """Return what is shown of a job, and what its runs wait for as its reader may know it."""
+    return seen._replace(active=hide.but(seen.job.app).messages(seen.active))
 
 
 def _schedule(job: Job, schedule_id: str) -> Schedule:
@@ -197,17 +204,17 @@ def _schedule(job: Job, schedule_id: str) -> Schedule:
 def _create(ctx: Context, caller: Caller, body: bytes, embeds: Sequence[str]) -> JSONResponse:
     job = jobs.parse(read_json(body))
     _submit(ctx, caller, job, create=True)
-    return JSONResponse(job_status.shown(_look(ctx, job.id), embeds), 201)
+    return JSONResponse(job_status.shown(_look(ctx, caller, job.id), embeds), 201)
 
 
 def _change(ctx: Context, caller: Caller, job_id: str, body: bytes, embeds: Sequence[str]) -> JSONResponse:
-    before = _look(ctx, _name(caller, job_id, Role.DEPLOY)).job
+    before = _look(ctx, caller, _name(caller, job_id, Role.DEPLOY)).job
     given = read_json(body)
     job = jobs.parse({"id": before.id, **given} if isinstance(given, dict) else given, before)
     if job.id != before.id:
         raise invalid("/id", f"is {job.id}, and the address names {before.id}: create another one under another id")
     _submit(ctx, caller, job)
-    return Json(job_status.shown(_look(ctx, job.id), embeds))
+    return Json(job_status.shown(_look(ctx, caller, job.id), embeds))
 
 
 def _submit(ctx: Context, caller: Caller, job: Job, *, create: bool = False) -> None:
@@ -223,11 +230,11 @@ def _scheduled(
     if len(schedules) > jobs.SCHEDULES_MOST:
         raise invalid("/", f"is one schedule too many: a job has {jobs.SCHEDULES_MOST} at most")
     _submit(ctx, caller, job.with_schedules(schedules))
-    seen = _look(ctx, job.id)
+    seen = _look(ctx, caller, job.id)
     return JSONResponse(job_status.schedule(_schedule(seen.job, schedule_id), seen.history), status)
 
 
-def _run(ctx: Context, job_id: str, run_id: str) -> dict[str, Any]:
+def _run(ctx: Context, caller: Caller, job_id: str, run_id: str) -> dict[str, Any]:
     """Return a run of a job, also one of those that have ended and are remembered."""
     now = ctx.clock()
 
@@ -243,4 +250,5 @@ def _run(ctx: Context, job_id: str, run_id: str) -> dict[str, Any]:
     there, found = ctx.controller.read(look)
     if found is None:
         raise ApiError(404, f"Job '{job_id}' has no run '{shortened(run_id)}'") if there else _unknown(job_id)
-    return found
+    shown: dict[str, Any] = ctx.discretion.of(caller).messages(found)
+    return shown

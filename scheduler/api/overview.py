@@ -52,12 +52,13 @@ def router(ctx: Context) -> APIRouter:
         position, earlier = ctx.controller.events.recent(EARLIER)
         seen = ctx.controller.read(lambda state: look(state, asked, caller.sees, now, everything=everything))
         left_out = ctx.controller.left_out()
+        hide = ctx.discretion.of(caller, services=True)
         shown: dict[str, Any] = {
             "position": position,
             "earlier": earlier,
             "scheduler": seen.scheduler,
             "agents": [_agent(found, everything=everything) for found in seen.agents],
-            "apps": [_app(found, left_out) for found in seen.apps],
+            "apps": [_app(found, left_out, hide.but(found.app)) for found in seen.apps],
         }
         if everything:
             shown["brake"] = seen.brake
@@ -240,7 +241,7 @@ def _agent(found: Place, *, everything: bool) -> dict[str, Any]:
     return shown
 
 
-def _app(found: Look, left_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _app(found: Look, left_out: Mapping[str, Sequence[str]], hide: Callable[[str], str] = str) -> dict[str, Any]:
     app = found.app
     shown: dict[str, Any] = {
         "id": found.app_id,
@@ -261,7 +262,7 @@ def _app(found: Look, left_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         "deploymentFailed": found.failed,
         "notBalanced": "; ".join(notes),
     }
-    shown |= {name: text for name, text in optional.items() if text}
+    shown |= {name: hide(text) for name, text in optional.items() if text}
     if found.failing:
         shown["failing"] = True
     if app is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -87,11 +87,14 @@ def _copied(launches: Launches | None) -> Launches:
     return replace(launches, refusals=dict(launches.refusals), refused=Counter(launches.refused))
 
 
-def item(seen: Look, view: View, *, offers: bool) -> Json:
-    """Return one app of the queue; ``offers`` adds the latest offer of each agent that did not do."""
+def item(seen: Look, view: View, hide: Callable[[str], str] = str, *, offers: bool) -> Json:
+    """Return one app of the queue; ``offers`` adds the latest offer of each agent that did not do.
+
+    ``hide`` takes the names of apps out of sentences that their reader may not know.
+    """
     launches, now = seen.launches, view.now
     left_s = max(0, math.ceil(launches.delayed_until - now))
-    summary = offers_summary(launches)
+    summary, waits = offers_summary(launches), hide(why(launches, seen.halt, now))
     shown_app = dict(view.definition(seen.app))
     if seen.kept is not None and not isinstance(seen.app, Pod):
         shown_app |= version_info(seen.kept)
@@ -102,11 +105,13 @@ def item(seen: Look, view: View, *, offers: bool) -> Json:
         "since": timestamp(seen.since),
         "delay": {"timeLeftSeconds": left_s, "overdue": left_s == 0},
         "processedOffersSummary": summary,
-        "waiting": {"reason": launches.waiting.value if launches.waiting else None, "message": why(launches, seen.halt, now)},
+        "waiting": {"reason": launches.waiting.value if launches.waiting else None, "message": waits},
     }
     if offers:
         found = launches.refusals.items()
-        shown["lastUnusedOffers"] = [_unused(agent_id, refusal, seen.attributes.get(agent_id, {})) for agent_id, refusal in found]
+        shown["lastUnusedOffers"] = [
+            _unused(agent_id, refusal, seen.attributes.get(agent_id, {}), hide) for agent_id, refusal in found
+        ]
     return shown
 
 
@@ -136,13 +141,13 @@ def _funnel(counted: Mapping[Reason, int]) -> list[Json]:
     return steps
 
 
-def _unused(agent_id: str, refusal: Refusal, of_agent: Mapping[str, str]) -> Json:
+def _unused(agent_id: str, refusal: Refusal, of_agent: Mapping[str, str], hide: Callable[[str], str]) -> Json:
     attributes = [{"name": name, "text": text} for name, text in of_agent.items()]
     return {
         # What was in it, and under which id, is not kept: it was declined.
         "offer": {"id": "", "agentId": agent_id, "hostname": refusal.hostname, "resources": [], "attributes": attributes},
         "reason": [refusal.reason.value],
-        "detail": refusal.detail,
+        "detail": hide(refusal.detail),
         "timestamp": timestamp(refusal.at),
     }
 

@@ -21,6 +21,7 @@ from eratos.scheduler.access.tunnel_limits import TunnelLimits
 from . import (
     apps,
     balancers,
+    caller,
     cluster,
     dashboard,
     deployments,
@@ -83,6 +84,7 @@ def create_api(
     companion_key: str = "",
     role: str = "*",
     group_roles: Collection[str] = (),
+    enforces_new: bool = False,
     policy: Policy = Policy(),  # noqa: B008
     ports: range = service_ports.DEFAULT,
     tunnel_limits: TunnelLimits = TunnelLimits(),  # noqa: B008
@@ -93,11 +95,11 @@ def create_api(
     ``executor_port`` is where executors serve their tasks' logs, ``instances_most`` bounds the instances of all apps together;
     ``access`` says whom it lets in, ``leader_tls`` is what a follower checks an https leader with,
     ``agent_key`` is by which the executor on an agent knows schedulers, ``companion_key`` by which companions do,
-    ``role`` the Mesos role of apps that state none, ``group_roles`` those of groups,
+    ``role`` the Mesos role of apps that state none, ``group_roles`` those of groups, ``enforces_new`` whether new
+    top-level groups enforce theirs unless they say otherwise,
     ``policy`` what apps may ask for, ``ports`` from where service ports are chosen, ``tunnel_limits`` what tunnels there may be.
     """
     api = FastAPI(title="eratos", description="Marathon's API", docs_url=None, redoc_url=None, redirect_slashes=False)
-    errors.install(api)
     document.install(api)
     ctx = Context(
         controller,
@@ -111,7 +113,9 @@ def create_api(
         companion_key,
         tunnel_limits,
         group_roles,
+        enforces_new,
     )
+    errors.install(api, lambda request: ctx.discretion.of(caller.of(request)))
     exposed = registry if registry is not None else metrics.registry(controller, clock)
     routers = [metrics.router(exposed), part_metrics.router(ctx, exposed)]
     # Tasks and versions first: /v2/apps/{id}/tasks would be an app's id as well.

@@ -199,8 +199,9 @@ def _launch(step: Step, app: App, found: list[VolumeRecord], host: Host) -> Laun
         )
         volumes.keep(step, new)
         copies.append(VolumeCopy(old.volume_id, old.hostname, source, new.volume_id, new.container_path))
-    payload = TaskPayload(task_id, copy_id, app.id, app.version, app.resources, "", (), accepts=app.accepts, copies=tuple(copies))
-    host.take(app.resources, (), len(payload.to_bytes()), app.accepts)
+    accepts = host.accepts(app)
+    payload = TaskPayload(task_id, copy_id, app.id, app.version, app.resources, "", (), accepts=accepts, copies=tuple(copies))
+    host.take(app.resources, (), len(payload.to_bytes()), accepts)
     return Launch(task_id, payload)
 
 

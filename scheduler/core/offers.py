@@ -132,6 +132,7 @@ def _candidates(step: Step) -> dict[str, placement.Candidates]:
             drained=state.drains.keys(),
             role=role,
             several_roles=len(settings.roles) > 1,
+            accepts=settings.accepts,
         )
         for role, found in offers.items()
     }
@@ -303,7 +304,9 @@ def _launch(step: Step, app: App, instance: Instance, place: placement.Placement
     try:
         kept = volumes.to_launch(step, app, instance)
         enforced, state = groups.enforces(step.state.groups, app.id), step.state
-        launch = Launch(instance.task_id, payload(app, instance, state.framework_id, state.apps, kept, enforced=enforced))
+        accepts = host.accepts(app)
+        made = payload(app, instance, state.framework_id, state.apps, kept, enforced=enforced, accepts=accepts)
+        launch = Launch(instance.task_id, made)
     except Exception:
         # It was never on its way.
         step.state.alter(instance, state=None, agent=NOWHERE, ports=(), role="", holds=frozenset(), launched_at=0.0)

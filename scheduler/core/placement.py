@@ -68,9 +68,14 @@ class Host:
     reserved_ports: PortRanges = NO_PORTS
     drained: bool = False
     role: str = ""  #: that all of it is allocated to
+    usual: str = ""  #: what apps that say nothing of it take, as :attr:`.App.accepts`
+
+    def accepts(self, app: App) -> str:
+        """Return which of its resources an app takes: ``reserved`` or ``unreserved`` ones, or empty for either."""
+        return app.accepts if app.accepted_resource_roles else self.usual
 
     def of(self, accepts: str) -> Host | Free:
-        """Return what is free of the resources that an app accepts (:attr:`.App.accepts`)."""
+        """Return what is free of the resources that an app accepts (:meth:`accepts`)."""
         if not accepts:
             return self
         kept, ports = self.reserved, self.reserved_ports
@@ -128,6 +133,7 @@ class Candidates:
     #: Offers come for other roles as well: an executor is paid out of what is not reserved, if that does, and else, as it always
     #: is where there is one role, out of what is reserved first.
     several_roles: bool = False
+    accepts: str = ""  #: what apps that say nothing of it take: ``reserved`` or ``unreserved`` resources; empty: either
     _ids: list[str] = field(init=False)
     _hosts: list[Host | None] = field(init=False)
     _by_name: dict[str, list[int]] = field(default_factory=dict)  #: host name -> places in these; made when it is asked for
@@ -192,6 +198,8 @@ class Candidates:
             reserved_ports=PortRanges(itertools.chain.from_iterable(other.reserved_ports.ranges for other in group)),
             drained=agent.hostname in self.drained,
             role=self.role,
+            # For the role * nothing can be reserved.
+            usual="unreserved" if self.accepts and self.role in ("", "*") else self.accepts,
         )
 
 
@@ -232,7 +240,7 @@ def place_instances(
         if limits.violated(host.agent) is None:
             ports = choose_ports(app, host)
             assert ports is not None, "refuse() let a host without the ports through"
-            host.take(app.resources, ports, app.launch_bytes, app.accepts)
+            host.take(app.resources, ports, app.launch_bytes, host.accepts(app))
             host.first_port = next_port(app, ports, host.first_port)
             placed.append(Placement(host, ports))
             search.placed(host)
@@ -276,7 +284,7 @@ def place_on_hosts(
             if refusal is None:
                 ports = choose_ports(app, host)
                 assert ports is not None, "refuse() let a host without the ports through"
-                host.take(app.resources, ports, app.launch_bytes, app.accepts)
+                host.take(app.resources, ports, app.launch_bytes, host.accepts(app))
                 placed.append(Placement(host, ports))
                 limits.add(host.agent)
                 refused.clear()
@@ -477,7 +485,8 @@ def refuse(app: App, host: Host, limits: constraints.Constraints, now: float, le
     violated = limits.violated(host.agent)
     if violated is not None:
         return Refusal(Reason.CONSTRAINT, hostname, now, note=limits.explain(violated, host.agent))
-    want, have, kind = app.resources, host.of(app.accepts), app.accepts
+    want, kind = app.resources, host.accepts(app)
+    have = host.of(kind)
     if want.cpus_m > have.cpus_m:
         return Refusal(Reason.CPUS, hostname, now, want.cpus_m / 1000, have.cpus_m / 1000, kind=kind)
     if want.mem_mib > have.mem_mib:
@@ -499,7 +508,7 @@ def choose_ports(app: App, host: Host) -> tuple[int, ...] | None:
     """Return a host port for each of the app's ports, in their order, or None where the host lacks one."""
     if not app.ports:
         return ()
-    fixed, free = _fixed_ports(app), host.of(app.accepts).ports
+    fixed, free = _fixed_ports(app), host.of(host.accepts(app)).ports
     if any(port not in free for port in fixed) or len(set(fixed)) != len(fixed):
         return None
     dynamic = _pick(free, len(app.ports) - len(fixed), host.first_port, frozenset(fixed))

@@ -68,7 +68,7 @@ class Refusal:
 
     @property
     def _of_kind(self) -> str:
-        return f", of {self.kind} resources alone as acceptedResourceRoles has it" if self.kind else ""
+        return f", of {self.kind} resources alone (acceptedResourceRoles)" if self.kind else ""
 
 
 _FIELDS = {Reason.CPUS: "cpus", Reason.MEMORY: "mem", Reason.DISK: "disk", Reason.GPUS: "gpus", Reason.PORTS: "ports"}

@@ -66,6 +66,9 @@ class Settings:
     #: Instances that may be moved at the same time to even out an app's spread; 0: none are.
     rebalance_budget: int = 0
 
+    #: What apps that say nothing of it take: ``reserved`` or ``unreserved`` resources; empty: either.
+    accepts: str = ""
+
     def role(self, name: str | None) -> str:
         """Return the role that an app's or an offer's stands for: the default one for none, and for one that is gone."""
         return name if name is not None and name in self.roles else self.roles[0]

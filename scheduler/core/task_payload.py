@@ -42,9 +42,11 @@ def payload(
     kept: Iterable[VolumeRecord] = (),
     *,
     enforced: bool = False,
+    accepts: str = "",
 ) -> TaskPayload:
     """Return the whole instruction for the executor; ``instance`` has its agent and ports already. Of ``apps`` it may require
-    some; ``kept`` are its persistent volumes; ``enforced``: its top-level group enforces its role.
+    some; ``kept`` are its persistent volumes; ``enforced``: its top-level group enforces its role; ``accepts``: which resources
+    it takes (:meth:`.Host.accepts`).
     """
     volumes = {record.container_path: record for record in kept}
     docker, grace_s = app.container.docker, app.task_kill_grace_period_seconds
@@ -77,7 +79,7 @@ def payload(
         networks=app.docker_networks,
         tty=app.tty,
         mem_limit_mib=app.mem_limit_mib,
-        accepts=app.accepts,
+        accepts=accepts,
         requires=requirements.of_task(app, instance, apps),
         discovery=tuple(_discovered(app, ports)),
         ports=ports,

@@ -1,7 +1,7 @@
 """Changes of apps on the real cluster, each under load through both balancers, and no request is lost.
 
-Rolling upgrades with the leading scheduler killed in the midst of it, a group in the order of its dependencies, a way back, and
-canaries that fail, by themselves or at the balancers.
+Rolling upgrades, a group in the order of its dependencies, a way back, canaries that pass their gates and that fail, by
+themselves or at the balancers, and two fleets that are switched: in the midst of each the leading scheduler is killed.
 """
 
 from __future__ import annotations
@@ -113,6 +113,22 @@ def put(cluster: Cluster, *apps: dict[str, Any]) -> str:
     return str(answer.json()["deploymentId"])
 
 
+@contextmanager
+def leader_killed(cluster: Cluster) -> Iterator[None]:
+    """Kill the leading scheduler, and start it again in the end; the other one leads meanwhile."""
+    scheduler = cluster.container_of(f"scheduler{cluster.leader()}")
+    docker("kill", scheduler)
+    try:
+        yield
+    finally:
+        docker("start", scheduler)
+
+
+def ended_as(cluster: Cluster, deployment_id: str, expected: str) -> bool:
+    """Return whether a deployment has ended so. A leader that came after its end does not know it any more."""
+    return outcome(cluster, deployment_id) in (expected, "unknown")
+
+
 def outcome(cluster: Cluster, deployment_id: str) -> str:
     """Return how a deployment ended; empty while it goes on, and unknown to a leader that came after its end."""
     answer = cluster.any_api("GET", f"/v2/deployments/{deployment_id}")
@@ -166,14 +182,9 @@ def test_a_rolling_upgrade_goes_on_when_the_leading_scheduler_dies_in_the_midst_
         assert locked.json()["deployments"] == [{"id": deployment_id}]
         version = version_of(cluster, "/shop")
         until(lambda: running(cluster, "/shop")[version] >= 3, ROLLOUT_S, "the rollout is under way")
-        leader = cluster.leader()
-        scheduler = cluster.container_of(f"scheduler{leader}")
-        docker("kill", scheduler)
-        try:
+        with leader_killed(cluster):
             # Only whoever led at its end knows how it ended.
             until(lambda: outcome(cluster, deployment_id) == "done", ROLLOUT_S, "the other scheduler ends the deployment")
-        finally:
-            docker("start", scheduler)
         cluster.settle(release(shop, 2), 10)
     assert not before & cluster.tasks("/shop")
     until(lambda: running(cluster, "/shop") == {version: 10}, SOON_S, "the scheduler knows of these alone")
@@ -189,7 +200,8 @@ def test_a_deployment_is_taken_back_in_the_midst_of_it(cluster: Cluster, shop: d
         answer = cluster.any_api("DELETE", f"/v2/deployments/{deployment_id}")
         assert answer.status_code == 200, answer.text
         came |= {task["id"] for task in tasks_of(cluster, "/shop") if task["version"] == changed}
-        until(lambda: outcome(cluster, answer.json()["deploymentId"]) == "done", ROLLOUT_S, "it is taken back")
+        with leader_killed(cluster):
+            until(lambda: ended_as(cluster, answer.json()["deploymentId"], "done"), ROLLOUT_S, "it is taken back")
         cluster.settle(shop, 10)
     assert version_of(cluster, "/shop") == version
     kept = len(before & cluster.tasks("/shop"))
@@ -202,8 +214,12 @@ def test_a_canary_that_fails_goes_back_by_itself(cluster: Cluster, shop: dict[st
     version, before = version_of(cluster, "/shop"), cluster.tasks("/shop")
     with under_load(cluster, "/shop"):
         deployment_id = put(cluster, release(shop, 4, labels=labels, cmd="sleep 5; exit 1"))
-        until(lambda: outcome(cluster, deployment_id) == "failed", ROLLOUT_S, "the canary has failed")
+        changed = version_of(cluster, "/shop")
+        with leader_killed(cluster):
+            until(lambda: ended_as(cluster, deployment_id, "failed"), ROLLOUT_S, "the canary has failed")
+            until(lambda: version_of(cluster, "/shop") == version, SOON_S, "what was before is wanted again")
         cluster.settle(shop, 10)
+        assert changed != version
     assert (version_of(cluster, "/shop"), cluster.tasks("/shop")) == (version, before)
 
 
@@ -224,6 +240,10 @@ def test_a_canary_is_promoted(cluster: Cluster, shop: dict[str, Any]):
         until(at_gate, ROLLOUT_S, "it stands at its gate")
         found = until(as_many, ROLLOUT_S, "as many have gone as came")
         assert found[version] == 2, found
+        with leader_killed(cluster):
+            until(at_gate, ROLLOUT_S, "with the other scheduler it stands there as well")
+            found = until(as_many, ROLLOUT_S, "nothing has come or gone")
+            assert found[version] == 2, found
         assert cluster.any_api("POST", f"/v2/deployments/{deployment_id}/promote").status_code == 200
         until(lambda: outcome(cluster, deployment_id) == "done", ROLLOUT_S, "the deployment is done")
         cluster.settle(changed, 10)
@@ -240,6 +260,7 @@ def test_a_group_is_upgraded_in_the_order_of_its_dependencies(cluster: Cluster):
         with under_load(cluster, "/chain/db", "/chain/web"):
             deployment_id = put(cluster, release(database, 2), release(web, 2))
             version = version_of(cluster, "/chain/db")
+            until(lambda: running(cluster, "/chain/db")[version] > 0, ROLLOUT_S, "the first of them is being upgraded")
 
             def ended() -> str:
                 begun = running(cluster, "/chain/web")[version] > 0
@@ -247,7 +268,8 @@ def test_a_group_is_upgraded_in_the_order_of_its_dependencies(cluster: Cluster):
                     pytest.fail("/chain/web began before /chain/db was done")
                 return outcome(cluster, deployment_id)
 
-            assert until(ended, ROLLOUT_S, "the deployment has ended", pace_s=MOMENT_S) == "done"
+            with leader_killed(cluster):
+                assert until(ended, ROLLOUT_S, "the deployment has ended", pace_s=MOMENT_S) in ("done", "unknown")
             for made in (database, web):
                 cluster.settle(made, made["instances"])
     finally:
@@ -292,7 +314,8 @@ def test_a_canary_whose_requests_fail_at_the_balancers_goes_back_and_one_that_an
     with under_load(cluster, "/shop"):
         good = release(shop, 7, labels=labels)
         passed = put(cluster, good)
-        until(lambda: outcome(cluster, passed) == "done", ROLLOUT_S, "the gate was passed, and the deployment is done")
+        with leader_killed(cluster):  # the other one counts for itself
+            until(lambda: ended_as(cluster, passed, "done"), ROLLOUT_S, "the gate was passed, and the deployment is done")
         cluster.settle(good, 10)
 
 
@@ -336,10 +359,13 @@ def test_two_fleets_are_switched_at_the_balancers_and_back(cluster: Cluster):
             cluster.settle(made, 4)
             assert cluster.tasks("/twin") == before
             second = put(cluster, release(made, 3))
-            for share in (0, 100):
-                new_ones(second, share)
+            new_ones(second, 0)
+            promote(second)
+            with leader_killed(cluster):  # in the midst of the switch
+                new_ones(second, 100)
+                until(lambda: len(found := answering()) == 4 and not found & old, SOON_S, "the new ones have the traffic")
                 promote(second)
-            until(lambda: outcome(cluster, second) == "done", ROLLOUT_S, "the deployment is done")
+                until(lambda: outcome(cluster, second) == "done", ROLLOUT_S, "the deployment is done")
             cluster.settle(release(made, 3), 4)
         assert not before & cluster.tasks("/twin")
     finally:

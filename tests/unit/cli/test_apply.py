@@ -64,6 +64,31 @@ def test_apply_takes_a_group_for_what_it_is(session: Session, controller: FakeCo
     assert sorted(controller.machine.state.apps) == ["/shop/cart"]
 
 
+@pytest.mark.parametrize("wrap", [lambda app: {"apps": [app]}, lambda app: {"app": app}, lambda app: {"*": [app]}])
+def test_an_answer_that_was_kept_in_a_file_is_the_apps_in_it_and_deletes_no_other(
+    session: Session, controller: FakeController, tmp_path: Path, wrap: Callable[[Any], Any]
+) -> None:
+    controller.submit(PutApps((an_app("/a"), an_app("/other"))))
+    answer = wrap({"id": "/a", "container": CONTAINER, "tasksRunning": 1, "version": "2020-01-01T00:00:00.000Z"})
+    assert run(["app", "apply", write(tmp_path, "a.json", answer)], session) == 0
+    assert (sorted(controller.machine.state.apps), controller.machine.state.apps["/a"].image) == (["/a", "/other"], "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"id": "prod.report", "run": {"cmd": "x"}}', "holds a job, and no app: eratos job apply"),
+        ('{"name": "job", "command": "x", "schedule": "R/2014-01-01T00:00:00Z/PT24H"}', "holds a job, and no app"),
+        ('// made by hand\n{"id": "/a", "cmd": "x"}', "begins with a comment, and JSON has none"),
+    ],
+)
+def test_what_is_no_definition_of_an_app_is_told_for_what_it_is(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
+) -> None:
+    assert run(["app", "apply", write(tmp_path, "a.json", content)], session) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_apply_makes_the_app_what_the_file_says(session: Session, controller: FakeController, tmp_path: Path) -> None:
     controller.submit(PutApps((an_app("/a", env={"OLD": "1"}),)))
     run(["app", "apply", write(tmp_path, "a.json", {"id": "/a", "container": CONTAINER})], session)

@@ -70,6 +70,20 @@ def test_a_folder_without_files_is_wrong_usage(controller: FakeController, tmp_p
     assert run(["marathon", "check", str(tmp_path)], a_session(controller)) == 2
 
 
+def test_what_is_wrong_with_a_group_itself_is_told_too(
+    controller: FakeController, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = {"id": "/g", "version": "2019-01-01T00:00:00.000Z", "apps": [{"id": "b", "cmd": "x", "colour": "red"}]}
+    path = write(tmp_path / "g.json", group)
+    assert run(["marathon", "check", path], a_session(controller)) == 0
+    assert "groups" not in capsys.readouterr().out
+    path = write(tmp_path / "g.json", {**group, "groups": [{"id": "h", "dependancies": ["/a"], "apps": [{"nonsense": 1}]}]})
+    assert run(["marathon", "check", path], a_session(controller)) == 1
+    out = capsys.readouterr().out
+    assert "/groups(0)/dependancies" in out and "did you mean dependencies?" in out
+    assert "2 apps: 0 as they are, 1 with differences, 1 cannot be taken; and 1 groups with differences" in out
+
+
 def test_a_check_as_json(controller: FakeController, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--json", "marathon", "check", write(tmp_path / "a.json", GOOD)], a_session(controller, as_json=True)) == 0
     [app] = json.loads(capsys.readouterr().out)

@@ -321,6 +321,14 @@ def notes_of(**fields: Any) -> dict[str, tuple[str, str]]:
     return {note.path: (note.verdict.value, note.text) for note in notes(parse(**fields))}
 
 
+@pytest.mark.parametrize(
+    "field", ["$schema", "comment", "_comment", "Comments", "description", "//", "#note", "_cmd", "_instances"]
+)
+def test_a_remark_is_no_misspelling(field: str) -> None:
+    [(_, (verdict, reason))] = notes_of(**{field: "x"}).items()
+    assert (verdict, reason) == ("not heeded", "no field that eratos knows, nor Marathon")
+
+
 def test_fields_that_nobody_knows_are_dropped_and_told() -> None:
     found = notes_of(comments="by me", x={"y": 1}, container=DOCKER | {"zz": 1}, healthChecks=[{"whimsy": [], "path": "/"}])
     assert found.keys() == {"/comments", "/x", "/container/zz", "/healthChecks(0)/whimsy"}
@@ -328,6 +336,11 @@ def test_fields_that_nobody_knows_are_dropped_and_told() -> None:
     app = parse(comments="by me")
     assert app == parse()
     assert "comments" not in app.to_json()
+
+
+def test_a_user_that_can_be_none_is_read_from_a_store() -> None:
+    assert parse(user="1000:1000").user == "1000:1000"
+    assert definition.restore(parse().to_json() | {"user": "www data", "version": "v1"}).user == "www data"
 
 
 def test_a_name_of_any_length_is_told_shortened() -> None:

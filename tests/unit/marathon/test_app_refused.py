@@ -72,6 +72,16 @@ def test_other_ids_are_refused(written: Any) -> None:
             {"container": {"docker": {"image": "x", "parameters": [{"key": "network", "value": "y"}]}}},
             "/container/docker/parameters(0)/key",
         ),
+        ({"user": "www data"}, "/user"),
+        ({"user": "root\n"}, "/user"),
+        (
+            {"container": with_volume(containerPath="d", mode="RW", persistent={"size": 9, "type": "mount"})},
+            "/container/volumes(0)/persistent/type",
+        ),
+        (
+            {"container": with_volume(containerPath="d", mode="RW", external={"provider": "csi", "options": {"capability": {}}})},
+            "/container/volumes(0)/external/provider",
+        ),
     ],
 )
 def test_what_eratos_cannot_do_is_refused_with_a_reason(fields: dict[str, Any], path: str) -> None:

@@ -75,7 +75,7 @@ def test_it_looks_at_the_process(client: Any, controller: Informed) -> None:
     info = client.get_info()
     assert (info.name, info.elected, info.framework_id) == ("eratos", True, "f-1")
     assert info.marathon_config.mesos_leader_ui_url == "http://m1:5050/"
-    assert info.zookeeper_config.zk_max_versions == 1
+    assert info.zookeeper_config.zk_max_versions == 50
     assert client.get_leader() == {"leader": "leader.test:8080"}
     assert client.ping() == b'"pong"'  # it asks for JSON
     assert "eratos_leader" in client.get_metrics()["gauges"]

@@ -92,3 +92,39 @@ def test_a_dependency_on_a_group_is_one_on_each_app_in_it() -> None:
 def test_fields_of_groups_that_nobody_knows_are_told() -> None:
     group = Group.parse({"id": "/shop", "colour": "red", "groups": [{"id": "a", "x" * 90: 1}]})
     assert [place for place, _ in group.all_dropped()] == ["/shop /colour", f"/shop/a /{'x' * 60}…"]
+
+
+@pytest.mark.parametrize("field", ["_apps", "$group", "comment", "// apps"])
+def test_a_remark_in_a_group_is_no_misspelling(field: str) -> None:
+    assert [reason for _, reason in Group.parse({"id": "/shop", field: "x"}).all_dropped()] == [
+        "no field of a group that eratos knows, nor Marathon"
+    ]
+
+
+@pytest.mark.parametrize("document", [{"id": "/shop", "cmd": "x"}, {"id": "/", "groups": [{"id": "shop", "instances": 1}]}])
+def test_an_app_sent_as_a_group_does_not_come_to_nothing(document: Any) -> None:
+    with pytest.raises(InvalidApp) as caught:
+        Group.parse(document)
+    [problem] = caught.value.problems
+    assert problem.message.startswith("is a field of an app, not of a group") and problem.path.endswith(("/cmd", "/instances"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "words"),
+    [
+        ({"groups": [{"id": "/other"}]}, "/groups(0)/id", "is /other, outside of the group /shop"),
+        ({"groups": [{"id": "a"}, {"id": ".."}]}, "/groups(1)/id", "is /, outside of the group /shop"),
+        ({"groups": [{"id": "/shop"}]}, "/groups(0)/id", "is /shop, outside of the group /shop"),
+        ({"groups": [{"apps": []}]}, "/groups(0)/id", "is missing"),
+        ({"groups": [{"id": "a"}, {"id": "/shop/a", "dependencies": ["/db"]}]}, "/groups(1)/id", "which is there twice"),
+        ({"groups": [{"id": "a", "groups": [{"id": "/shop/b"}]}]}, "/groups(0)/groups(0)/id", "outside of the group /shop/a"),
+        ({"dependencies": ["/db", "/shop"]}, "/dependencies", "hold /shop, by which"),
+        ({"dependencies": ["a"], "groups": [{"id": "a"}]}, "/dependencies", "hold /shop/a, by which"),
+        ({"dependencies": ["/"]}, "/dependencies", "hold /, by which"),
+    ],
+)
+def test_a_group_that_means_nothing_is_refused(fields: dict[str, Any], path: str, words: str) -> None:
+    with pytest.raises(InvalidApp) as caught:
+        Group.parse({"id": "/shop", **fields})
+    [problem] = caught.value.problems
+    assert (problem.path, words in problem.message) == (path, True), problem

@@ -265,3 +265,11 @@ def test_a_label_that_is_nearly_ours_is_refused_with_the_one_that_is_meant(key: 
     with pytest.raises(InvalidApp) as refused:
         app(**{key: "x"})
     assert f"did you mean {meant}" in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["eratos_canary", "haproxy_0_vhost", "Haproxy_Group", "marathon_single_instance_app"])
+def test_a_label_in_other_letters_than_capitals_is_told_and_read_from_a_store(key: str) -> None:
+    assert dict(labels.not_heeded({key: "x", "team": "eratos"})) == {
+        key: f"labels are told apart by case, and eratos knows {key.upper()}"
+    }
+    assert app(**{key: "x"}).labels[key] == "x"

@@ -169,6 +169,8 @@ SECRET = {"secret": "s"}
         (changed("scheduling.placement.constraints.0.operator", "NEAR"), "/scheduling/placement/constraints(0)", "unknown"),
         (changed("labels", {"ERATOS_NO_SUCH": "x"}), "/labels/ERATOS_NO_SUCH", "no label that eratos knows"),
         (changed("scaling.instnaces", 1), "/scaling/instnaces", "did you mean instances"),
+        (changed("user", "a b"), "/user", "no user has blanks"),
+        (changed("containers.0.user", "a b"), "/containers(0)/user", "no user has blanks"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(document: Any, place: str, words: str) -> None:

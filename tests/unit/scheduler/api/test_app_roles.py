@@ -212,3 +212,49 @@ def test_a_task_shows_the_role_that_it_was_launched_in(controller: FakeControlle
     controller.launch(replace(an_offer("a2"), role="dev"))
     tasks = [(task["appId"], task["role"]) for task in api.get("/v2/tasks").json()["tasks"]]
     assert sorted(tasks) == [("/dev/web", "dev"), ("/dev/web", "prod"), ("/web", "prod")]
+
+
+@pytest.fixture
+def strict(controller: FakeController) -> ApiClient:
+    """An API whose new groups enforce their role."""
+    made = create_api(controller, lambda: controller.now, access=OPEN, role="prod", group_roles=ROLES[1:], enforces_new=True)
+    return ApiClient(made)
+
+
+def enforces(api: ApiClient, group: str) -> bool:
+    return bool(api.get(f"/v2/groups{group}").json()["enforceRole"])
+
+
+def test_a_new_top_level_group_enforces_its_role_where_the_scheduler_says_so(strict: ApiClient) -> None:
+    assert strict.post("/v2/apps", json=definition("/dev/in/web")).status_code == 201
+    assert (role(strict, "/dev/in/web"), enforces(strict, "/dev"), enforces(strict, "/dev/in")) == ("dev", True, False)
+    assert "expected one of: [dev]" in problems(strict.post("/v2/apps", json=definition("/dev/x", role="prod")))["/role"]
+    assert strict.post("/v2/groups", json={"id": "/ops"}).status_code == 201
+    assert enforces(strict, "/ops")
+    assert strict.post("/v2/apps", json=definition("/web")).status_code == 201
+    assert role(strict, "/web") == "prod"  # the root has no role
+
+
+def test_a_new_group_may_say_that_it_enforces_nothing(strict: ApiClient) -> None:
+    made = strict.put("/v2/groups", json={"id": "/dev", "enforceRole": False, "apps": [definition("web")]})
+    assert made.status_code == 200, made.text
+    assert (role(strict, "/dev/web"), enforces(strict, "/dev")) == ("prod", False)
+    # Nor do those that were there before.
+    assert strict.post("/v2/apps", json=definition("/dev/other")).status_code == 201
+    assert role(strict, "/dev/other") == "prod"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v2/apps", definition("/test/web")),
+        ("POST", "/v2/apps?dryRun=true", definition("/test/web")),
+        ("POST", "/v2/groups", {"id": "/test"}),
+        ("PUT", "/v2/groups", {"id": "/", "groups": [{"id": "test", "apps": [definition("web")]}]}),
+    ],
+)
+def test_a_new_group_whose_role_nobody_offers_is_refused(strict: ApiClient, method: str, path: str, body: JSON) -> None:
+    said = problems(strict.request(method, path, json=body))["/enforceRole"]
+    assert said.startswith("of /test, which is new, is true unless stated") and "--group-roles" in said
+    assert strict.get("/v2/groups/test").status_code == 404
+    assert strict.put("/v2/groups", json={"id": "/test", "enforceRole": False}).status_code == 200

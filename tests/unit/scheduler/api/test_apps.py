@@ -300,6 +300,13 @@ def test_a_field_without_effect_is_told_and_remembered_and_makes_no_new_version(
     assert api.get("/v2/apps/shop/cart/explain").json()["definition"] == []
 
 
+def test_notices_can_be_told_apart(api: ApiClient) -> None:
+    network = {"networks": [{"mode": "container", "name": "calico"}], "portDefinitions": None}
+    notices = api.post("/v2/apps", json=definition(**network)).headers["Eratos-Notice"].split("; ")
+    of_network = "the Docker network calico, ports are published on the agent's host as well, where balancers find them"
+    assert [notice for notice in notices if not notice.startswith("port ")] == [f"/networks(0) translated: {of_network}"]
+
+
 def test_fields_without_effect_of_a_group_are_told(api: ApiClient) -> None:
     group = {"id": "/shop", "colour": "red", "apps": [definition("cart", flavour="sour")]}
     for answer in (api.post("/v2/groups", json=group), api.put("/v2/groups/shop", json=group)):

@@ -20,6 +20,7 @@ from eratos.scheduler.access import credentials
 from eratos.scheduler.access.authenticator import Authenticator, CredentialsFile
 from eratos.scheduler.access.roles import Grant
 from eratos.scheduler.api.controller import Balancer
+from eratos.scheduler.api.discretion import APP
 from eratos.scheduler.api.gate import Access
 from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps
@@ -104,10 +105,24 @@ def test_who_sees_one_app_sees_its_service_alone(companion: Companion, tmp_path:
     token, file = credentials.new_token(), tmp_path / "credentials"
     file.write_text(credentials.line("anna", "token", credentials.token_entry(token), (Grant.parse("view:/shop"),)))
     file.chmod(0o600)
-    api = an_api(companion, Access(BrowserGuard.of([".test"]), Authenticator(CredentialsFile(file))))
-    api.headers["Authorization"] = f"Bearer {token}"
-    found = ask(api)
+    access = Access(BrowserGuard.of([".test"]), Authenticator(CredentialsFile(file)))
+
+    def ask_as_her() -> dict[str, Any]:
+        api = an_api(companion, access)
+        api.headers["Authorization"] = f"Bearer {token}"
+        return ask(api)
+
+    found = ask_as_her()
     assert [each["service"] for each in found["services"]] == ["shop-cart"] and found["leftOut"] == []
+    named = {
+        "left_out": ["shop-cart: bank-vault already answers on shop.test/", "bank-vault: no host name"],
+        "held": ["eratos-bank_vault.instance-1._app.1-0", "eratos-shop_cart.instance-1._app.1-0"],
+        "last_reason": "backend bank-vault is new",
+    }
+    companion.body = json.dumps(STATUS | named)
+    found = ask_as_her()
+    assert found["leftOut"] == [f"shop-cart: {APP} already answers on shop.test/"]
+    assert (found["held"], found["lastReason"]) == (["eratos-shop_cart.instance-1._app.1-0"], f"backend {APP} is new")
 
 
 @pytest.mark.parametrize(

@@ -342,7 +342,7 @@ CHANGES: tuple[tuple[str, str, str, Any], ...] = (
     ("delete", "/v2/apps/{app_id}", "plain?force=true", None),
     ("delete", "/v2/apps/{app_id}/tasks", "shop/cart?force=true", None),
     ("delete", "/v2/apps/{app_id}/tasks", "shop/cart?force=true&scale=true", None),
-    ("post", "/v2/groups", "", {"id": "/g", "apps": [{"id": "a", **APP}], "groups": [{"id": "h", "dependencies": ["a"]}]}),
+    ("post", "/v2/groups", "", {"id": "/g", "apps": [{"id": "a", **APP}], "groups": [{"id": "h", "dependencies": ["../a"]}]}),
     ("put", "/v2/groups", "?force=true", {"id": "/g", "apps": [{"id": "a", **APP}]}),
     ("put", "/v2/groups", "?dryRun=true", {"id": "/g", "apps": [{"id": "a", **APP}]}),
     ("post", "/v2/groups/{group_id}", "g", {"apps": [{"id": "a", **APP}]}),

@@ -185,4 +185,25 @@ def test_ports_are_of_the_roles_that_it_accepts_and_the_reason_names_them():
     [launch] = accept.launches
     assert launch.payload.ports[0].host_port >= 31050
     [refusal] = machine.state.launches_of("/b").refusals.values()
-    assert refusal.detail == "cpus: 2 wanted, 0.9 free on host-a1, of reserved resources alone as acceptedResourceRoles has it"
+    assert refusal.detail == "cpus: 2 wanted, 0.9 free on host-a1, of reserved resources alone (acceptedResourceRoles)"
+
+
+@pytest.mark.parametrize(
+    ("role", "usual", "roles", "instances"),
+    [
+        ("prod", "", [], 40),
+        ("prod", "unreserved", [], 30),
+        ("prod", "reserved", [], 10),
+        ("prod", "reserved", ["*", "prod"], 40),
+        ("prod", "unreserved", ["prod"], 10),
+        ("*", "reserved", [], 30),  # of the role * nothing can be reserved
+    ],
+)
+def test_what_an_app_takes_that_says_nothing_of_it_is_a_setting(role: str, usual: str, roles: list[str], instances: int):
+    app = an_app(instances=60, mem=6, portDefinitions=[], acceptedResourceRoles=roles)
+    machine = a_core(app, roles=(role,), accepts=usual)
+    out = machine.handle(events.OffersReceived((an_offer_with_reserved("a1", 1000),)), 1001.0)
+    launched = [launch for action in out if isinstance(action, actions.Accept) for launch in action.launches]
+    assert len(launched) == instances
+    expected = "" if len(roles) == 2 else "reserved" if roles else "unreserved" if usual and role == "*" else usual
+    assert {launch.payload.accepts for launch in launched} == {expected}
