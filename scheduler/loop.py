@@ -24,6 +24,7 @@ from eratos.common.log import fields
 from .core import actions, events
 from .core.machine import Machine
 from .core.mesos_types import TaskStatus
+from .core.records import BUDGETS, CHANGES, HISTORIES
 from .core.refusals import CommandRefused, Unavailable
 from .core.state import State
 from .core.step import Decision
@@ -32,7 +33,7 @@ from .events.ring import Ring
 from .events.watch import Watch
 from .long_lived import LongLived, uncollected
 from .loop_figures import LoopFigures
-from .store.base import Store, StoreUnavailable
+from .store.base import RecordTooLarge, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ BATCH_MOST = 1000
 WAITING_MOST = 5
 #: Apps named of an event that could not be handled.
 NAMED_MOST = 5
+#: Kinds of records of the past. One that has become too large stays as it was stored last: to end for it would help
+#: nobody, as the next leader would come to the same.
+PAST_KINDS = (BUDGETS, CHANGES, HISTORIES)
 #: Longest sleep without a deadline of the core.
 IDLE_S = 1.0
 
@@ -269,6 +273,11 @@ class Loop:
                 log.error("store is unavailable, everything waits for it %s", fields(error=error, retry_s=delay_s))
                 if self._stopping.wait(delay_s):
                     raise Aborted("stopped while the store was unavailable; nothing was sent") from error
+            except RecordTooLarge as error:
+                if not error.key.startswith(PAST_KINDS):
+                    raise
+                log.error("a record is too large and was not stored, please report this as a bug %s", fields(error=error))
+                writes = [write for write in writes if write.key != error.key]
 
     def _perform(self, call: actions.Call, calls: Counter[str]) -> list[str]:
         """Send a call; return the tasks of launches that could not be sent."""
