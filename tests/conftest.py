@@ -19,7 +19,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """Spare the collector of garbage what is there until the end: full collections walked through all tests again and again."""
-    gc.collect()
     gc.freeze()
 
 
