@@ -87,6 +87,11 @@ class VolumeWorld(SlowWorld):
 
     def _check_begun(self, new: VolumeRecord) -> None:
         """An instance begins with new volumes only where its app has none that nobody has; later it keeps what it began with."""
+        usable = (VolumeState.NEW, VolumeState.MADE)
+        if new.state in usable:
+            of_slot = [record for record in self.volumes(new.app_id) if record.slot == new.slot and record.state in usable]
+            same = [record.volume_id for record in of_slot if record.container_path == new.container_path]
+            assert same == [new.volume_id], f"of these only one can be what an instance goes on with: {same}"
         slots = {slot for slot, _ in self.begun}
         self.begun.add((new.slot, new.volume_id))
         if new.slot in slots:
@@ -97,8 +102,8 @@ class VolumeWorld(SlowWorld):
         app = state.in_force(new.app_id)
         assert app is not None and len(had) <= app.instances, f"{new.volume_id} is new, and another instance leaves its own"
         for record in self.volumes(new.app_id):
-            usable = record.state in (VolumeState.NEW, VolumeState.MADE) and record.container_path in paths
-            assert not usable or record.slot in had, f"{new.volume_id} is new, and {record.volume_id} is unused"
+            unused = record.state in usable and record.container_path in paths and record.slot not in had
+            assert not unused, f"{new.volume_id} is new, and {record.volume_id} is unused"
 
     def wipe(self, found: list[VolumeRecord]) -> None:
         self.asked.update(record.volume_id for record in found)
@@ -112,9 +117,9 @@ class VolumeWorld(SlowWorld):
         self.hear()
 
     def check_kept(self) -> None:
-        """What lies on a host and was not to be destroyed is listed."""
+        """What lies on a host is listed, until it is destroyed."""
         listed = {key.removeprefix(VOLUMES) for key in self.store if key.startswith(VOLUMES)}
-        assert self.on_disk.keys() - self.asked <= listed, f"volumes are forgotten: {self.on_disk.keys() - listed}"
+        assert self.on_disk.keys() <= listed, f"volumes are forgotten: {self.on_disk.keys() - listed}"
         stored = {record.volume_id: record for key, record in self.store.items() if key.startswith(VOLUMES)}
         assert stored == self.machine.state.volumes, "other volumes are stored than there are"
 
@@ -269,6 +274,8 @@ class VolumeHistories(PlayedTasks):
             self.world._deliver_all()
         self.world.check_kept()
         for record in self.world.volumes():
+            ran = record.task_id in self.world.tasks
+            assert not ran or record.state is VolumeState.MADE, f"a task runs with {record.volume_id}, which may be made anew"
             if record.task_id:
                 assert record.task_id in self.world.tasks, f"{record.volume_id} waits for a task that has ended: {record}"
 

@@ -37,19 +37,22 @@ class _Current:
 
 
 @functools.cache
-def _shared(executor_port: int) -> tuple[FastAPI, _Current]:
+def _shared(executor_port: int, **settings: Any) -> tuple[FastAPI, _Current]:
     current = _Current()
-    api = create_api(current, clock=lambda: current.controller.now, executor_port=executor_port, access=OPEN)
+    api = create_api(current, clock=lambda: current.controller.now, executor_port=executor_port, access=OPEN, **settings)
     return api, current
 
 
-def an_api(controller: FakeController, executor_port: int = names.EXECUTOR_PORT, access: Access = OPEN) -> FastAPI:
-    """Return the whole API for a controller and its clock: the same for all tests, as to make one takes longer than most.
+def an_api(
+    controller: FakeController, executor_port: int = names.EXECUTOR_PORT, access: Access = OPEN, **settings: Any
+) -> FastAPI:
+    """Return the whole API for a controller and its clock, and ``settings`` of :func:`create_api` that nothing can change: the
+    same for all tests that give these, as to make one takes longer than most tests.
 
     So it serves the controller that was given last; a test that needs two at a time makes the other by ``create_api``. What
     stands in front of the routes, and what it remembers of who asked, is made for each other ``access`` than ``OPEN``.
     """
-    api, current = _shared(executor_port)
+    api, current = _shared(executor_port, **settings)
     current.controller = controller
     if access is OPEN:
         return api

@@ -12,12 +12,12 @@ import os
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from support.answers import wrong_app
-from support.containers import Container, docker, run_container
+from support.containers import Container, docker, run_container, run_containers
 from support.waiting import until
 
 IMAGE = os.environ.get("ERATOS_BALANCER_IMAGE", "eratos/balancer")
@@ -330,14 +330,13 @@ def a_rig(image: str, *consul: str, **environment: str) -> Iterator[Rig]:
     """
     options = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     ports = [8000, 8443, 8500, 9090, 9100, *TCP_PORTS]
-    with ExitStack() as stack:
-        balancer = stack.enter_context(run_container(image, ports=ports, options=options))
+    with run_containers() as run:
+        balancer = run(image, ports=ports, options=options)
         beside = None
         if "ERATOS_SERVERS_FILE" not in environment:
             agent = ["--entrypoint", "consul", "--network", f"container:{balancer.id}"]
-            command = (*AGENT, *consul)
-            beside = stack.enter_context(run_container("eratos/consul", *command, options=agent))
-        workers = stack.enter_context(run_container(IMAGE, "-c", WORKERS, options=["--entrypoint", "python3"]))
+            beside = run("eratos/consul", *AGENT, *consul, options=agent)
+        workers = run(IMAGE, "-c", WORKERS, options=["--entrypoint", "python3"])
         address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", workers.id)
         yield Rig(balancer, beside, workers, address)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import pytest
 
@@ -70,17 +72,39 @@ def kill_processes(container: str, command: str, signal: str = "KILL") -> None:
 @contextmanager
 def run_container(image: str, *command: str, ports: Sequence[int] = (), options: Sequence[str] = ()) -> Iterator[Container]:
     """Start a container and remove it at the end; skips the test where docker or the image is missing, saying which."""
+    with run_containers() as run:
+        yield run(image, *command, ports=ports, options=options)
+
+
+class Run(Protocol):
+    def __call__(self, image: str, *command: str, ports: Sequence[int] = (), options: Sequence[str] = ()) -> Container: ...
+
+
+@contextmanager
+def run_containers() -> Iterator[Run]:
+    """Return what starts containers as :func:`run_container` does; all are removed at the end, side by side."""
+    made: list[Container] = []
+
+    def run(image: str, *command: str, ports: Sequence[int] = (), options: Sequence[str] = ()) -> Container:
+        _require(image)
+        made.append(_started(image, command, ports, options))
+        return made[-1]
+
+    try:
+        yield run
+    finally:
+        if made:
+            docker("rm", "-f", "-v", *(container.id for container in made))
+
+
+@functools.cache
+def _require(image: str) -> None:
     try:
         have = subprocess.run(["docker", "image", "inspect", image], capture_output=True, text=True, timeout=30, check=False)
     except FileNotFoundError:
         pytest.skip("docker is not installed")
     if have.returncode != 0:
         pytest.skip(f"{image} is not there (`./dev test` builds the images): {have.stderr.strip()}")
-    container = _started(image, command, ports, options)
-    try:
-        yield container
-    finally:
-        docker("rm", "-f", "-v", container.id)
 
 
 def _started(image: str, command: Sequence[str], ports: Sequence[int], options: Sequence[str]) -> Container:

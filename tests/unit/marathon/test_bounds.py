@@ -6,14 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from support.api import OPEN, ApiClient, an_api
+from support.api import ApiClient, an_api
 from support.builders import an_app
 from support.controller import FakeController
 
 from eratos.marathon import bounds, consul_expressions, definition, expressions, ids, strict_json
 from eratos.marathon.app import App
 from eratos.marathon.errors import InvalidApp
-from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps
 from eratos.scheduler.core.records import RECORD_BYTES_MAX, ChangeRecord, GroupRecord
 from eratos.scheduler.store import codec
@@ -146,7 +145,7 @@ def test_what_is_stored_is_read_scaled_and_changed_elsewhere(fields: dict[str, A
 
 def limited(most: int) -> tuple[ApiClient, FakeController]:
     controller = FakeController()
-    return ApiClient(create_api(controller, instances_most=most, access=OPEN)), controller
+    return ApiClient(an_api(controller, instances_most=most)), controller
 
 
 def test_the_instances_of_all_apps_together_are_bounded() -> None:

@@ -6,13 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.api import OPEN, ApiClient
+from support.api import ApiClient, an_api
 from support.builders import a_machine, an_app, an_offer
 from support.controller import FakeController
 
 from eratos.scheduler.api import app_roles
 from eratos.scheduler.api.app_roles import Roles
-from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import Subscribed
 
 ROLES = ("prod", "dev", "ops")
@@ -33,7 +32,7 @@ def controller() -> FakeController:
 
 @pytest.fixture
 def api(controller: FakeController) -> ApiClient:
-    return ApiClient(create_api(controller, lambda: controller.now, access=OPEN, role="prod", group_roles=ROLES[1:]))
+    return ApiClient(an_api(controller, role="prod", group_roles=ROLES[1:]))
 
 
 def role(api: ApiClient, app_id: str) -> str:

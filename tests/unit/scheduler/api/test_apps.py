@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.api import OPEN, ApiClient
+from support.api import ApiClient, an_api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
 from eratos.marathon.errors import InvalidApp
 from eratos.scheduler.api import definitions
-from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps
 from eratos.scheduler.core.records import RECORD_BYTES_MAX
 
@@ -237,7 +236,7 @@ def test_a_role_the_scheduler_has_not_is_refused(api: ApiClient) -> None:
 def test_resources_of_the_schedulers_role_of_others_or_of_either_may_be_accepted(
     controller: FakeController, roles: list[str]
 ) -> None:
-    api = ApiClient(create_api(controller, clock=lambda: controller.now, access=OPEN, role="web"))  # type: ignore[arg-type]
+    api = ApiClient(an_api(controller, role="web"))  # type: ignore[arg-type]
     assert api.post("/v2/apps", json=definition(acceptedResourceRoles=roles)).status_code == 201
     assert api.get("/v2/apps/shop/cart").json()["app"].get("acceptedResourceRoles", []) == roles
 

@@ -10,7 +10,6 @@ from support.builders import an_app, an_offer
 from support.controller import FakeController
 
 from eratos.scheduler.access.policy import Policy
-from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps, Tick
 
 JOB: dict[str, Any] = {"id": "shop.backup", "run": {"cmd": "backup", "cpus": 0.1, "mem": 32}}
@@ -197,9 +196,8 @@ def test_a_job_has_twenty_schedules_at_most(api: ApiClient) -> None:
 
 
 def test_the_policy_holds_for_jobs_with_the_places_of_jobs(controller: FakeController) -> None:
-    from support.api import OPEN
 
-    api = ApiClient(create_api(controller, access=OPEN, policy=Policy(strict=True)))
+    api = ApiClient(an_api(controller, policy=Policy(strict=True)))
     docker = {"image": "x", "privileged": True}
     mounted = [{"containerPath": "/x", "hostPath": "/etc", "mode": "RW"}]
     answer = api.post("/v1/jobs", json={"id": "a", "run": {"cmd": "x", "docker": docker, "volumes": mounted}})

@@ -6,13 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from support.api import OPEN, ApiClient
+from support.api import ApiClient, an_api
 from support.builders import an_app, an_offer
 from support.controller import FakeController
 
 from eratos.common.check_results import CheckResult
 from eratos.scheduler.api import label_selector
-from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import OffersReceived, PutApps
 
 TASK = {
@@ -249,7 +248,7 @@ def test_readiness_alone_is_no_result_of_a_health_check(api: ApiClient, controll
 def test_each_answer_with_an_app_shows_its_role_and_executor_and_to_send_them_back_changes_nothing(
     controller: FakeController,
 ) -> None:
-    api = ApiClient(create_api(controller, access=OPEN, role="web"))
+    api = ApiClient(an_api(controller, role="web"))
     made = api.post("/v2/apps", json={"id": "/g/a", "cmd": "sleep 1000"}).json()
     shown = api.get("/v2/apps/g/a").json()["app"]
     version = shown["version"]
@@ -266,7 +265,7 @@ def test_each_answer_with_an_app_shows_its_role_and_executor_and_to_send_them_ba
 
 
 def test_a_tasks_role_is_the_apps_or_the_frameworks(controller: FakeController) -> None:
-    api = ApiClient(create_api(controller, access=OPEN, role="web"))
+    api = ApiClient(an_api(controller, role="web"))
     assert api.post("/v2/apps", json=an_app("/a").to_json()).status_code == 201
     assert api.post("/v2/apps", json=an_app("/b", role="other").to_json()).status_code == 422
     controller.launch(an_offer())

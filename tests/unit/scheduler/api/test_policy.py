@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.api import OPEN, ApiClient
+from support.api import ApiClient, an_api
 from support.controller import FakeController
 
 from eratos.marathon import definition
 from eratos.scheduler.access.policy import Policy
-from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps
 
 METADATA = {"id": "/a", "cmd": "sleep 1000", "instances": 1, "fetch": [{"uri": "http://169.254.169.254/latest/x"}]}
 PRIVILEGED = {"id": "/b", "instances": 1, "container": {"type": "DOCKER", "docker": {"image": "x", "privileged": True}}}
 
 
-def an_api(policy: Policy) -> tuple[ApiClient, FakeController]:
+def api_with(policy: Policy) -> tuple[ApiClient, FakeController]:
     controller = FakeController()
-    return ApiClient(create_api(controller, access=OPEN, policy=policy)), controller
+    return ApiClient(an_api(controller, policy=policy)), controller
 
 
 @pytest.mark.parametrize(
@@ -33,7 +32,7 @@ def an_api(policy: Policy) -> tuple[ApiClient, FakeController]:
     ],
 )
 def test_what_the_policy_refuses_is_not_stored(method: str, path: str, body: Any) -> None:
-    api, controller = an_api(Policy())
+    api, controller = api_with(Policy())
     answer = api.request(method, path, json=body)
     assert answer.status_code == 422
     assert "metadata service" in answer.text
@@ -41,14 +40,14 @@ def test_what_the_policy_refuses_is_not_stored(method: str, path: str, body: Any
 
 
 def test_each_refusal_of_the_strict_policy_names_the_setting() -> None:
-    api, _ = an_api(Policy(strict=True))
+    api, _ = api_with(Policy(strict=True))
     assert "--allow-privileged" in api.post("/v2/apps", json=PRIVILEGED).text
-    assert an_api(Policy())[0].post("/v2/apps", json=PRIVILEGED).status_code == 201
-    assert an_api(Policy(strict=True, privileged=True))[0].post("/v2/apps", json=PRIVILEGED).status_code == 201
+    assert api_with(Policy())[0].post("/v2/apps", json=PRIVILEGED).status_code == 201
+    assert api_with(Policy(strict=True, privileged=True))[0].post("/v2/apps", json=PRIVILEGED).status_code == 201
 
 
 def test_what_is_there_goes_on_and_may_be_scaled_restarted_and_deleted() -> None:
-    api, controller = an_api(Policy(strict=True))
+    api, controller = api_with(Policy(strict=True))
     controller.submit(PutApps((definition.parse(METADATA), definition.parse(PRIVILEGED))))
     assert api.put("/v2/apps/a", json={"instances": 3}).status_code == 200
     assert api.put("/v2/apps/b", json={**PRIVILEGED, "instances": 2}).status_code == 200
