@@ -46,10 +46,10 @@ BATCH_MOST = 1000
 #: Apps named in a pass's line as waiting; the others are counted.
 WAITING_MOST = 5
 #: Apps named of an event that could not be handled.
-TOLD_MOST = 5
-#: Kinds of records that tell of what was. One that has become too large stays as it was stored last: to end for it would help
+NAMED_MOST = 5
+#: Kinds of records of the past. One that has become too large stays as it was stored last: to end for it would help
 #: nobody, as the next leader would come to the same.
-TOLD_OF = (BUDGETS, CHANGES, HISTORIES, SWEEPS)
+PAST_KINDS = (BUDGETS, CHANGES, HISTORIES, SWEEPS)
 #: Longest sleep without a deadline of the core.
 IDLE_S = 1.0
 
@@ -77,7 +77,7 @@ class Loop:
     """Runs the core. ``run`` blocks until ``stop`` is called or the core or the store demands the end."""
 
     def __init__(self, machine: Machine, store: Store, clock: Callable[[], float], ring: Ring | None = None) -> None:
-        """``ring`` is told what happens; default: nobody is."""
+        """``ring`` takes what happened; default: nothing does."""
         self.machine = machine
         self._ring = ring
         self._watch = Watch()
@@ -219,11 +219,11 @@ class Loop:
             self.machine.take(event, self._clock())
         except Exception:
             # The loop's edge: one event that cannot be handled must not end the process and so the service.
-            log.exception("event could not be handled and was dropped, please report this as a bug %s", told(event))
+            log.exception("event could not be handled and was dropped, please report this as a bug %s", summary(event))
             self._fail(event)
 
     def _decide(self, batch: Sequence[events.Event]) -> tuple[Decision, list[Event]]:
-        """Return what to do, and what is to be told of it once it is stored."""
+        """Return what to do, and what is to be published of it once it is stored."""
         state, happened = self.machine.state, list[Event]()
         with _apart():
             self._watch.before(state, batch)
@@ -274,7 +274,7 @@ class Loop:
                 if self._stopping.wait(delay_s):
                     raise Aborted("stopped while the store was unavailable; nothing was sent") from error
             except RecordTooLarge as error:
-                if not error.key.startswith(TOLD_OF):
+                if not error.key.startswith(PAST_KINDS):
                     raise
                 log.error("a record is too large and was not stored, please report this as a bug %s", fields(error=error))
                 writes = [write for write in writes if write.key != error.key]
@@ -306,7 +306,7 @@ class Loop:
 
 @contextmanager
 def _apart() -> Iterator[None]:
-    """Keep what breaks in the block from whatever follows: whoever watches must not keep the scheduler from its work."""
+    """Keep what breaks in the block from whatever follows: readers of events must not keep the scheduler from its work."""
     try:
         yield
     except Exception:
@@ -329,7 +329,7 @@ def _counted(call: actions.Call) -> dict[str, int]:
     return {type(call).__name__.lower() + "s": 1}
 
 
-def told(event: events.Event) -> str:
+def summary(event: events.Event) -> str:
     """Return an event's kind and what it is about, for the log: never a definition, which may hold secrets."""
     happened = event.command if isinstance(event, events.CommandReceived) else event
     match happened:
@@ -352,8 +352,8 @@ def told(event: events.Event) -> str:
             about = [happened.status.task_id]
         case _:
             about = []
-    more = len(about) - TOLD_MOST
-    return fields(event=type(happened).__name__, about=",".join(about[:TOLD_MOST]) or None, more=more if more > 0 else None)
+    more = len(about) - NAMED_MOST
+    return fields(event=type(happened).__name__, about=",".join(about[:NAMED_MOST]) or None, more=more if more > 0 else None)
 
 
 def _said(notice: actions.Notice) -> str:

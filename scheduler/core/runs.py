@@ -163,7 +163,7 @@ def task_ended(step: Step, run: Run, instance: Instance, update: TaskStatus) -> 
         message,
     )
     if found is Verdict.AGAIN and not ran:
-        # So nothing of it is told; and if it was the first one, the run has not begun yet either.
+        # So nothing of it is published; and if it was the first one, the run has not begun yet either.
         if record.launched and not record.tries:
             _alter(step, run, replace(record, launched=False))
             watch(step, run.record)

@@ -10,7 +10,7 @@ from support.core import Core, of
 
 from eratos.common.payload import VolumeCopy
 from eratos.scheduler.api.explain import explain
-from eratos.scheduler.core import actions, events, following, moves
+from eratos.scheduler.core import actions, events, following, move_hosts, move_status, moves
 from eratos.scheduler.core.moves import HOST_S, QUIET_S, ROOM_S
 from eratos.scheduler.core.records import VOLUMES, VolumeRecord, VolumeState
 from eratos.scheduler.core.state import MovePhase
@@ -88,7 +88,7 @@ def test_the_instance_runs_on_until_the_host_offers_enough_and_its_copy_takes_as
     assert not of(actions.Kill, out) and of(actions.Revive, out), "offers are asked for"
     small = an_offer("a2", cpus=0.01)
     assert not of(actions.Kill, core.offer(small, an_offer("a1")))
-    assert moves.phase(core.machine.state, "/db", only(core).slot) is MovePhase.HOST
+    assert move_status.phase(core.machine.state, "/db", only(core).slot) is MovePhase.HOST
     assert "runs on until host-a2 offers room for it; cpus: " in said(core)["VolumeMove"]
     out = core.offer(an_offer("a2"))
     assert [kill.task_id for kill in of(actions.Kill, out)] == [old] and not launches(out)
@@ -109,7 +109,7 @@ def test_the_instance_runs_on_until_the_host_offers_enough_and_its_copy_takes_as
 
 @pytest.mark.parametrize(
     ("where", "what"),
-    [(moves, "_choose"), (moves, "_abandoned"), (following, "_wanted"), (moves, "_refuse")],
+    [(move_hosts, "choose"), (moves, "_abandoned"), (following, "_wanted"), (move_hosts, "refusal_of")],
     ids=["choosing", "reviewing", "following", "beginning the copy"],
 )
 def test_a_move_that_breaks_keeps_no_other_app_from_its_offers(
@@ -117,7 +117,7 @@ def test_a_move_that_breaks_keeps_no_other_app_from_its_offers(
 ) -> None:
     old = task(core)
     move(core)
-    if what == "_refuse":
+    if what == "refusal_of":
         core.offer(an_offer("a2"))
         core.status(old, "KILLED", agent="a1")
     core.put(an_app("/web", instances=1))
