@@ -64,8 +64,10 @@ def read(path: str) -> tuple[str, list[Any]]:
     try:
         # JSON first: YAML takes nearly all of it, but no tabs.
         is_json = text.lstrip()[:1] in ("{", "[")
-        hooks = {"object_pairs_hook": _once, "parse_int": strict_json.integer}
-        bodies = [json.loads(text, **hooks)] if is_json else list(yaml.load_all(text, _yaml_loader()))
+        if is_json:
+            bodies = [json.loads(text, object_pairs_hook=_once, parse_int=strict_json.integer)]
+        else:
+            bodies = list(yaml.load_all(text, _yaml_loader()))
         return source, [_plain(body) for body in bodies if body is not None]
     except RecursionError as error:
         raise Unreadable(f"{source} is nested too deeply: {strict_json.DEPTH_MAX} levels are plenty") from error
