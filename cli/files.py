@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from eratos.common.errors import PermanentError
-from eratos.marathon import ids
+from eratos.marathon import ids, strict_json
 
 Json = dict[str, Any]
+
+#: Values of a document, those that YAML's aliases repeat included; the largest groups have some ten thousand.
+VALUES_MOST: Final = 1_000_000
 
 
 #: What holds an answer of ``GET /v2/apps/{id}``, ``/v2/apps`` and ``/v2/apps/{group}/*`` that was kept in a file. A group that
@@ -67,10 +71,15 @@ def read(path: str) -> tuple[str, list[Any]]:
     try:
         # JSON first: YAML takes nearly all of it, but no tabs.
         is_json = text.lstrip()[:1] in ("{", "[")
-        bodies = [json.loads(text, object_pairs_hook=_once)] if is_json else list(yaml.load_all(text, _yaml_loader()))
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        if is_json:
+            bodies = [json.loads(text, object_pairs_hook=_once, parse_int=strict_json.integer)]
+        else:
+            bodies = list(yaml.load_all(text, _yaml_loader()))
+        return source, [_plain(body) for body in bodies if body is not None]
+    except RecursionError as error:
+        raise Unreadable(f"{source} is nested too deeply: {strict_json.DEPTH_MAX} levels are plenty") from error
+    except (ValueError, yaml.YAMLError) as error:
         raise Unreadable(f"{source} is neither JSON nor YAML: {error}") from error
-    return source, [_plain(body) for body in bodies if body is not None]
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Json:
@@ -131,13 +140,31 @@ def is_pod(body: Mapping[str, Any]) -> bool:
     return "containers" in body
 
 
-def _plain(value: Any) -> Any:
-    """Undo YAML's dates: to an API they are text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value.isoformat() if isinstance(value, datetime.date) else value
+def _plain(body: Any) -> Any:
+    """Undo YAML's dates: to an API they are text. Raises ValueError for what no JSON can hold, or only at great length."""
+    left = VALUES_MOST
+
+    def plain(value: Any, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > strict_json.DEPTH_MAX:
+            raise ValueError(
+                f"it has more than {strict_json.DEPTH_MAX} levels, or {VALUES_MOST} values: do its aliases repeat themselves?"
+            )
+        match value:
+            case dict():
+                return {str(key): plain(item, depth + 1) for key, item in value.items()}
+            case list():
+                return [plain(item, depth + 1) for item in value]
+            case datetime.date():
+                return value.isoformat()
+            case float() if not math.isfinite(value):
+                raise ValueError(f"{value} is no number of JSON: write one with digits")
+            case None | bool() | int() | float() | str():
+                return value
+        raise ValueError(f"it holds {type(value).__name__}, which no JSON can: write text, numbers, lists and objects")
+
+    return plain(body, 0)
 
 
 def _in_list(items: Any, base: str) -> Iterator[tuple[str, Json]]:

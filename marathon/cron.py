@@ -59,6 +59,8 @@ class Cron:
 def _never(expression: str) -> bool:
     """Tell whether an expression whose day of month is refused would be read with a day that every month has."""
     fields = expression.split()
+    if not fields[2].isascii():
+        return False  # Python takes other digits for numbers, too
     days = [day for day in fields[2].replace("-", ",").split(",") if day.isdigit()]
     if not days or not all(1 <= int(day) <= 31 for day in days):
         return False

@@ -253,7 +253,7 @@ class _Reader:
     def _quantifier(self) -> str:
         if self._peek() not in ("?", "*", "+", "{"):
             return ""
-        found = self._pattern(r"[?*+]|\{(\d{1,9})(?:(,)(\d{1,9})?)?\}")
+        found = self._pattern(r"[?*+]|\{([0-9]{1,9})(?:(,)([0-9]{1,9})?)?\}")
         if found is None:
             if self._peek() == "{":
                 self._fail("{ begins no repetition such as {2} or {1,3}: write \\{ for the character")

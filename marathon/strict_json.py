@@ -31,7 +31,7 @@ def read(body: bytes) -> Any:
             text,
             object_pairs_hook=_object,
             parse_constant=_no_constant,
-            parse_int=_integer,
+            parse_int=integer,
             parse_float=_float,
         )
     except RecursionError:
@@ -55,7 +55,8 @@ def _no_constant(name: str) -> Any:
     raise NoJson(f"{name} is no number of JSON: write one with digits")
 
 
-def _integer(digits: str) -> int:
+def integer(digits: str) -> int:
+    """Read a whole number. Raises NoJson for one that nobody wrote on purpose."""
     if len(digits) > DIGITS_MAX:
         raise NoJson(f"a number has {len(digits)} digits: {DIGITS_MAX} are plenty")
     return int(digits)

@@ -31,13 +31,15 @@ def review(step: Step) -> None:
         if slot not in state.slots.get(failed.app_id, ()) or step.now >= failed.again_at + FORGET_S:
             del state.failed_moves[slot]
     for slot, move in list(state.moves.items()):
-        if move_status.phase(state, move.app_id, slot) is MovePhase.HOST and not _wanted(step, slot, move):
-            moves.take_back(step, slot)
+        with step.apart(move.app_id):
+            if move_status.phase(state, move.app_id, slot) is MovePhase.HOST and not _wanted(step, slot, move):
+                moves.take_back(step, slot)
     for instance in list(_on_closed_hosts(state)):
-        failed_move = state.failed_moves.get(instance.slot)
-        late = failed_move is None or step.now >= failed_move.again_at
-        if late and _goes(state, instance.app_id, instance) and moves.may_move(state, instance) and _emptied(step, instance):
-            moves.ask(step, instance, MoveCause.MAINTENANCE)
+        with step.apart(instance.app_id):
+            failed_move = state.failed_moves.get(instance.slot)
+            late = failed_move is None or step.now >= failed_move.again_at
+            if late and _goes(state, instance.app_id, instance) and moves.may_move(state, instance) and _emptied(step, instance):
+                moves.ask(step, instance, MoveCause.MAINTENANCE)
 
 
 def given_back(step: Step, hostname: str) -> None:

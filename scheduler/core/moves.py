@@ -80,24 +80,29 @@ def load(step: Step) -> None:
 
 def review(step: Step) -> None:
     """Look whether moves can still go on, and note when each is to be given up."""
+    for slot, move in list(step.state.moves.items()):
+        with step.apart(move.app_id):
+            _review(step, slot, move)
+
+
+def _review(step: Step, slot: str, move: Move) -> None:
     state = step.state
-    for slot, move in list(state.moves.items()):
-        app, found = state.in_force(move.app_id), volumes.of_slot(state, move.app_id, slot)
-        now_at = move_status.phase(state, move.app_id, slot)
-        seen = state.connected and step.now >= step.subscribed_at + volumes.LOOK_S
-        if app is None or not app.resident:
-            end(step, slot, "its app has no volumes any more")
-        elif now_at is MovePhase.HOST and _abandoned(state, app, slot):
-            end(step, slot, "its app has no instance for it any more")
-        elif now_at is not MovePhase.COPY and seen and volumes.away(state, found[0].hostname):
-            end(step, slot, f"its host {found[0].hostname} is away")
-        elif now_at is not move.phase:
-            move.phase, move.lacks, move.said = now_at, "", ""
-            # A move away from a host that is emptied waits for as long as that is.
-            waits = now_at is MovePhase.HOST and move_status.cause(state, slot) is MoveCause.MAINTENANCE
-            after_s = 0.0 if waits else _ENDS.get(now_at, 0.0)
-            _set_end(step, slot, move, step.now + after_s if after_s else 0.0)
-            step.offering.fresh = True
+    app, found = state.in_force(move.app_id), volumes.of_slot(state, move.app_id, slot)
+    now_at = move_status.phase(state, move.app_id, slot)
+    seen = state.connected and step.now >= step.subscribed_at + volumes.LOOK_S
+    if app is None or not app.resident:
+        end(step, slot, "its app has no volumes any more")
+    elif now_at is MovePhase.HOST and _abandoned(state, app, slot):
+        end(step, slot, "its app has no instance for it any more")
+    elif now_at is not MovePhase.COPY and seen and volumes.away(state, found[0].hostname):
+        end(step, slot, f"its host {found[0].hostname} is away")
+    elif now_at is not move.phase:
+        move.phase, move.lacks, move.said = now_at, "", ""
+        # A move away from a host that is emptied waits for as long as that is.
+        waits = now_at is MovePhase.HOST and move_status.cause(state, slot) is MoveCause.MAINTENANCE
+        after_s = 0.0 if waits else _ENDS.get(now_at, 0.0)
+        _set_end(step, slot, move, step.now + after_s if after_s else 0.0)
+        step.offering.fresh = True
 
 
 def _set_end(step: Step, slot: str, move: Move, at: float) -> None:
@@ -134,47 +139,63 @@ def leaving(step: Step, candidates: Mapping[str, Candidates]) -> list[Instance]:
 
     ``candidates``: by role.
     """
-    state, out = step.state, []
+    out = []
     begun = move_hosts.all_begun(step)
     # The move that was looked at first is the last one next time: there may be more than one pass can look at hosts for.
     for slot, move, app in sorted(_at(step, MovePhase.HOST), key=lambda found: found[1].looked_at):
-        found = volumes.of_slot(state, move.app_id, slot)
-        if any(record.state is not VolumeState.MADE for record in found):
-            continue  # the definition brought another one meanwhile, with which the instance is starting
-        instance = move_status.holder(state, app.id, slot)
-        by_name = move_status.cause(state, slot) is MoveCause.USER
-        if not by_name and (before := move_hosts.not_yet(step, app, slot, instance, begun)):
-            move.lacks = before
-            continue
-        host = move_hosts.choose(step, app, slot, move, candidates[step.settings.role(app.role)], begun)
-        if host is None:
-            continue
-        asked = move_status.records(state, slot)[0]
-        begun.add(app, asked.hostname, host.agent.hostname, host.role)
-        for record in found:  # one that came since, or of a write that was cut off, goes with the others
-            going = replace(record, move_since=asked.move_since, move_wipe=asked.move_wipe, move_cause=asked.move_cause)
-            volumes.keep(step, replace(going, move_to=host.agent.hostname, move_begun=step.now, message=""))
-        if instance is not None and not instance.waiting:
-            out.append(instance)
+        with step.apart(app.id):
+            if (instance := _set_out(step, slot, move, app, candidates, begun)) is not None:
+                out.append(instance)
     if out:
         review(step)
     return out
+
+
+def _set_out(
+    step: Step, slot: str, move: Move, app: App, candidates: Mapping[str, Candidates], begun: move_hosts.Begun
+) -> Instance | None:
+    """Choose a host that offers enough for one move; return the instance that is to be stopped for it, if there is one."""
+    state = step.state
+    found = volumes.of_slot(state, move.app_id, slot)
+    if any(record.state is not VolumeState.MADE for record in found):
+        return None  # the definition brought another one meanwhile, with which the instance is starting
+    instance = move_status.holder(state, app.id, slot)
+    by_name = move_status.cause(state, slot) is MoveCause.USER
+    if not by_name and (before := move_hosts.not_yet(step, app, slot, instance, begun)):
+        move.lacks = before
+        return None
+    host = move_hosts.choose(step, app, slot, move, candidates[step.settings.role(app.role)], begun)
+    if host is None:
+        return None
+    asked = move_status.records(state, slot)[0]
+    begun.add(app, asked.hostname, host.agent.hostname, host.role)
+    for record in found:  # one that came since, or of a write that was cut off, goes with the others
+        going = replace(record, move_since=asked.move_since, move_wipe=asked.move_wipe, move_cause=asked.move_cause)
+        volumes.keep(step, replace(going, move_to=host.agent.hostname, move_begun=step.now, message=""))
+    return instance if instance is not None and not instance.waiting else None
 
 
 def place(step: Step, candidates: Mapping[str, Candidates]) -> Iterator[tuple[Host, Launch]]:
     """Launch the tasks that copy, each on the host that its slot goes to. ``candidates``: by role."""
     review(step)
     for slot, move, app in _at(step, MovePhase.ROOM):
-        found = volumes.of_slot(step.state, app.id, slot)
-        limits = move_hosts.limits_of(step, app, slot)
-        of_role = candidates[step.settings.role(app.role)]
-        for host in of_role.on(next(record.move_to for record in found if record.move_begun)):
-            refusal = move_hosts.refusal_of(step, app, host, limits, of_role)
-            if refusal is None:
-                yield host, _launch(step, app, found, host)
-                break
-            move.lacks = refusal.detail
+        made = None
+        with step.apart(app.id):
+            made = _begin_copy(step, slot, move, app, candidates[step.settings.role(app.role)])
+        if made is not None:
+            yield made
     review(step)
+
+
+def _begin_copy(step: Step, slot: str, move: Move, app: App, candidates: Candidates) -> tuple[Host, Launch] | None:
+    found = volumes.of_slot(step.state, app.id, slot)
+    limits = move_hosts.limits_of(step, app, slot)
+    for host in candidates.on(next(record.move_to for record in found if record.move_begun)):
+        refusal = move_hosts.refusal_of(step, app, host, limits, candidates)
+        if refusal is None:
+            return host, _launch(step, app, found, host)
+        move.lacks = refusal.detail
+    return None
 
 
 def _launch(step: Step, app: App, found: list[VolumeRecord], host: Host) -> Launch:

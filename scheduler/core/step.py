@@ -7,6 +7,7 @@ through it and never know the machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -157,6 +158,14 @@ class Step:
             self.notice(Notice("error", _BROKE, {"app": app_id}, error))
         if app_id in self.state.apps:
             self.state.launches_of(app_id).fault = fault
+
+    @contextmanager
+    def apart(self, app_id: str) -> Iterator[None]:
+        """Keep what breaks in the block, over one app, from whatever is looked after next."""
+        try:
+            yield
+        except Exception as error:
+            self.broke(app_id, error)
 
     def mended(self, app_id: str) -> None:
         """Note that an app was looked after without a fault."""

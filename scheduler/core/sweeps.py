@@ -138,18 +138,24 @@ def place(step: Step, candidates: Mapping[str, Candidates]) -> Iterator[tuple[Ho
     ``candidates``: by role. An executor removes what any dead one of its host left, whatever the role of either.
     """
     for record in list(step.state.sweeps.values()):
-        if not wanted(step, record):
+        made = None
+        with step.apart(""):
+            made = _begin(step, record, candidates) if wanted(step, record) else None
+        if made is not None:
+            yield made
+
+
+def _begin(step: Step, record: SweepRecord, candidates: Mapping[str, Candidates]) -> tuple[Host, Launch] | None:
+    for host in itertools.chain.from_iterable(found.on(record.hostname) for found in candidates.values()):
+        # What still writes to a volume keeps its app from starting anywhere: a sweep of that waits for no maintenance.
+        if (_closed(step, host) and not record.holds) or host.cpus_m < RESOURCES.cpus_m or host.mem_mib < RESOURCES.mem_mib:
             continue
-        for host in itertools.chain.from_iterable(found.on(record.hostname) for found in candidates.values()):
-            # What still writes to a volume keeps its app from starting anywhere: a sweep of that waits for no maintenance.
-            if (_closed(step, host) and not record.holds) or host.cpus_m < RESOURCES.cpus_m or host.mem_mib < RESOURCES.mem_mib:
-                continue
-            launched = replace(record, attempt=record.attempt + 1, launched_at=step.now)
-            payload = TaskPayload(launched.task_id, record.sweep_id, APP_ID, "", RESOURCES, "", (), sweeps=True)
-            host.take(RESOURCES, (), len(payload.to_bytes()), "")
-            _store(step, launched)
-            yield host, Launch(launched.task_id, payload)
-            break
+        launched = replace(record, attempt=record.attempt + 1, launched_at=step.now)
+        payload = TaskPayload(launched.task_id, record.sweep_id, APP_ID, "", RESOURCES, "", (), sweeps=True)
+        host.take(RESOURCES, (), len(payload.to_bytes()), "")
+        _store(step, launched)
+        return host, Launch(launched.task_id, payload)
+    return None
 
 
 def wanted(step: Step, record: SweepRecord) -> bool:

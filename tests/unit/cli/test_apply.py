@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from support.command_line import CONTAINER, a_session, write
 from support.controller import FakeController, running
 from support.played_parts import a_pod
 
+from eratos.cli import files
 from eratos.cli.main import run
 from eratos.cli.session import Session
 from eratos.scheduler.core.events import PutApps
@@ -56,6 +58,37 @@ def test_a_key_that_stands_twice_is_wrong_usage(
 ) -> None:
     assert run(["app", "apply", write(tmp_path, "a.json", text)], session) == 2
     assert "'A' stands twice" in capsys.readouterr().err
+
+
+#: Nine times nine, seven times over: 40 million texts.
+BOMB = "\n".join(
+    ["a: &a [x]", *(f"{one}: &{one} [{', '.join([f'*{before}'] * 9)}]" for before, one in itertools.pairwise("abcdefgh"))]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("id: /a\nargs: &a [*a]\n", "its aliases repeat themselves"),
+        (f"{BOMB}\nid: /a\n", "its aliases repeat themselves"),
+        ("[" * 100_000, "nested too deeply"),
+        ("- " * 5000 + "x", "nested too deeply"),
+        ("id: /a\ncpus: .inf\n", "inf is no number of JSON"),
+        ('{"id": "/a", "cpus": NaN}', "nan is no number of JSON"),
+        ('{"id": "/a", "cpus": 1e999}', "inf is no number of JSON"),
+        ('{"id": "/a", "instances": %s}' % ("9" * 5000), "a number has 5000 digits"),
+        ("id: /a\nenv: {A: !!binary aGk=}\n", "holds bytes, which no JSON can"),
+        ("id: /a\nenv: !!set {A, B}\n", "holds set, which no JSON can"),
+    ],
+    ids=["circle", "bomb", "deep JSON", "deep YAML", "infinite", "NaN", "too large", "digits", "bytes", "set"],
+)
+def test_what_no_api_could_be_sent_is_wrong_usage(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    monkeypatch.setattr(files, "VALUES_MOST", 1000)
+    for command in ("apply", "diff"):
+        assert run(["app", command, write(tmp_path, "a.json", text)], session) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_apply_takes_a_group_for_what_it_is(session: Session, controller: FakeController, tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ REFUSED = [
     (r"(a)\1", "back-reference"),
     (r"(?<n>a)\k<n>", "back-reference"),
     ("a{2000}", "1000 times at most"),
+    ("a{\u0663}", "begins no repetition"),  # a digit to Python, and three characters to RE2
+    ("a{1,\u0663}", "begins no repetition"),
     ("((a{100}){100}){100}", "repetitions"),
     (r"\p{L}{1000}", "too large"),
     (r"\P{L}{50}", "too large"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.builders import an_offer
+from support.builders import an_app, an_offer
 from support.core import Core, of
 
 from eratos.common.payload import VolumeCopy
 from eratos.scheduler.api.explain import explain
-from eratos.scheduler.core import actions, events, move_status
+from eratos.scheduler.core import actions, events, following, move_hosts, move_status, moves
 from eratos.scheduler.core.moves import HOST_S, QUIET_S, ROOM_S
 from eratos.scheduler.core.records import VOLUMES, VolumeRecord, VolumeState
 from eratos.scheduler.core.state import MovePhase
@@ -105,6 +105,30 @@ def test_the_instance_runs_on_until_the_host_offers_enough_and_its_copy_takes_as
     kinds = [type(action) for action in out if isinstance(action, actions.Put | actions.Accept)]
     assert kinds[0] is actions.Put, "stored first"
     assert not launches(core.offer(*offers("a1", "a2"))), "nothing starts with a volume that is being copied"
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [(move_hosts, "choose"), (moves, "_abandoned"), (following, "_wanted"), (move_hosts, "refusal_of")],
+    ids=["choosing", "reviewing", "following", "beginning the copy"],
+)
+def test_a_move_that_breaks_keeps_no_other_app_from_its_offers(
+    core: Core, monkeypatch: pytest.MonkeyPatch, where: Any, what: str
+) -> None:
+    old = task(core)
+    move(core)
+    if what == "refusal_of":
+        core.offer(an_offer("a2"))
+        core.status(old, "KILLED", agent="a1")
+    core.put(an_app("/web", instances=1))
+    monkeypatch.setattr(where, what, lambda *_: {}["cause"])
+    broken = []
+    for _ in range(2):
+        out = core.offer(*offers("a1", "a2"))
+        assert of(actions.Accept, out) or of(actions.Decline, out), "every offer is answered"
+        broken += [notice for notice in core.decision.notices if isinstance(notice.error, KeyError)]
+    assert {instance.app_id for instance in core.machine.state.with_task()} >= {"/web"}
+    assert {notice.fields["app"] for notice in broken} == {"/db"}
 
 
 def test_when_the_copy_is_whole_one_write_makes_it_count_and_the_instance_starts_with_it(core: Core):
