@@ -1,5 +1,5 @@
 """What Registrator reads of containers, ``SERVICE_TAGS`` and its kin, as variables or labels of an app: the spellings of what
-eratos has are taken, and the others told as not heeded.
+eratos has are taken, and the others reported as not heeded.
 
 As there (its docs/user/services.md) a label counts before a variable, and what names a port before what names none; the port
 is the container's, or the host's where the container has no network of its own. Attributes are taken of labels alone: any
@@ -17,7 +17,7 @@ from .app_parts import AppPort
 _KEY: Final = re.compile(r"SERVICE_(?:([0-9]{1,5})_)?(NAME|TAGS|ID|IGNORE|CHECK_[A-Z_]+)")
 #: Everything else is an attribute there, its name in small letters.
 _ATTRIBUTE: Final = re.compile(r"SERVICE_(?:([0-9]{1,5})_)?([A-Za-z][A-Za-z0-9_-]{0,127})")
-#: The one that its documents show; of variables it is told, where no other can be told from those of anybody else.
+#: The one that its documents show; of variables it is reported, where no other can be told from those of anybody else.
 _REGION: Final = re.compile(r"SERVICE_(?:[0-9]{1,5}_)?REGION")
 #: A tag, of which several stand with commas between.
 TAG: Final = re.compile(r"^[\x21-\x2b\x2d-\x7e]+$")
@@ -74,7 +74,7 @@ def of_variables(env: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[t
     numbers = {number(port) for port in ports}
     for key, value in env.items():
         if value and _KEY.fullmatch(key):
-            yield key, *_told(key, value, numbers)
+            yield key, *_verdict(key, value, numbers)
         elif value and _REGION.fullmatch(key):
             yield key, False, "Registrator's: attributes of services are taken of labels, not of variables"
 
@@ -85,7 +85,7 @@ def of_labels(labels: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[t
     taken = _taken(labels)
     for key, value in labels.items():
         if value and _KEY.fullmatch(key):
-            yield key, *_told(key, value, numbers)
+            yield key, *_verdict(key, value, numbers)
         elif value and _ATTRIBUTE.fullmatch(key):
             stated, name = _attribute(key)
             if stated is not None and stated not in numbers:
@@ -117,7 +117,7 @@ def _attribute(key: str) -> tuple[int | None, str]:
     return (None if match[1] is None else int(match[1])), match[2].lower()
 
 
-def _told(key: str, value: str, numbers: set[int]) -> tuple[bool, str]:
+def _verdict(key: str, value: str, numbers: set[int]) -> tuple[bool, str]:
     match = _KEY.fullmatch(key)
     assert match is not None
     stated = None if match[1] is None else int(match[1])
