@@ -104,7 +104,7 @@ class Spawner:
             with theirs:
                 self._program = subprocess.Popen(
                     [sys.executable, "-I", "-S", str(_PROGRAM)],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     cwd="/",
                     env={},  # whoever may look into /proc finds no secret of the executor's
