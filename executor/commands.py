@@ -17,6 +17,8 @@ from eratos.common.backoff import exponential_s
 from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
 
+from .io_thread import ready
+
 #: Threads that start commands and look after them: a hung Docker holds these, and nothing else of the executor.
 COMMAND_THREADS = 8
 _POLL_S = 0.05
@@ -31,6 +33,8 @@ class Commands(Protocol):
     """Runs commands in a task's container; see :class:`.runtimes.Runtime`."""
 
     def command_start(self, task_id: str, command: str, container: str, env: Mapping[str, str]) -> str: ...
+
+    def command_told(self, command_id: str) -> int | None: ...
 
     def command_result(self, command_id: str) -> int | None: ...
 
@@ -79,7 +83,14 @@ class CommandRunner:
             code = None
             pause_s = _POLL_S
             try:
-                while (code := await self.call(self._commands.command_result, command_id)) is None:
+                told = self._commands.command_told(command_id)
+                while True:
+                    if told is not None:
+                        # Hundreds may run at a time, and asking each of them again and again costs more than they do.
+                        async with asyncio.timeout_at(deadline):
+                            await ready(told)
+                    if (code := await self.call(self._commands.command_result, command_id)) is not None:
+                        break
                     if asyncio.get_running_loop().time() >= deadline:
                         raise TimeoutError
                     await asyncio.sleep(pause_s)

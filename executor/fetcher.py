@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -88,6 +88,10 @@ class Account:
     def is_ours(self) -> bool:
         """Whether the executor itself runs as this user."""
         return self.uid == os.geteuid()
+
+    def of_keeper(self) -> tuple[int, int, Sequence[int]] | None:
+        """Return user, group and groups that a process has to be given to run as this user; None: it does so anyhow."""
+        return None if self.is_ours else (self.uid, self.gid, self.groups)
 
     def of_process(self) -> dict[str, Any]:
         """Return Popen's options to start a process as this user."""

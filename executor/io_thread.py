@@ -46,6 +46,23 @@ class IoThread:
         await asyncio.get_running_loop().shutdown_default_executor()
 
 
+async def ready(end: int, *, writing: bool = False) -> None:
+    """Wait until something can be read from a descriptor, or written to it. On the loop that waits."""
+    loop = asyncio.get_running_loop()
+    reached = loop.create_future()
+    add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
+
+    def now() -> None:
+        if not reached.done():
+            reached.set_result(None)
+
+    add(end, now)
+    try:
+        await reached
+    finally:
+        remove(end)
+
+
 def _log_failure(future: Future[None]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
         log.error("work on the io thread broke, please report this as a bug", exc_info=error)

@@ -56,6 +56,12 @@ class Runtime(Protocol):
         Raises TemporaryError.
         """
 
+    def command_told(self, command_id: str) -> int | None:
+        """Return a descriptor that can be read from once a command has ended; None: it has to be asked now and then.
+
+        It is there until :meth:`command_result` has returned a code, or :meth:`command_stop` that it has ended. Never waits.
+        """
+
     def command_result(self, command_id: str) -> int | None:
         """Return a command's exit code, None while it runs. Raises TemporaryError."""
 
@@ -107,6 +113,10 @@ class Runtimes:
     def command_start(self, task_id: str, command: str, container: str = "", env: Mapping[str, str] = NO_VARIABLES) -> str:
         name = self._of(task_id)
         return f"{name} {self._found[name].command_start(task_id, command, container, env)}"
+
+    def command_told(self, command_id: str) -> int | None:
+        name, _, own_id = command_id.partition(" ")
+        return self._found[name].command_told(own_id)
 
     def command_result(self, command_id: str) -> int | None:
         name, _, own_id = command_id.partition(" ")

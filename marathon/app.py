@@ -286,6 +286,11 @@ class App(Part):
         of_all, stated = known_labels.consul_tags(self.labels), {**self.env, **self.labels}
         return tuple(tuple(dict.fromkeys((*of_all, *registrator.tags(stated, port)))) for port in self.ports)
 
+    @cached_property
+    def service_attributes(self) -> tuple[Mapping[str, str], ...]:
+        """What each port's service has in its meta in Consul, beside our own."""
+        return tuple({**registrator.attributes(self.labels, port), **self.eratos.attributes} for port in self.ports)
+
     @property
     def drain_s(self) -> float:
         """Longest wait for the balancers to let go of an instance before SIGTERM."""

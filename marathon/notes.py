@@ -86,8 +86,9 @@ def _of_labels(app: App) -> Iterator[Note]:
     """Yield what other programs' labels, and variables that say the same, come to here."""
     for key, text in labels.not_heeded(app.labels):
         yield Note(f"/labels/{key}", Verdict.NOT_HEEDED, text)
-    for field, stated in (("env", app.env), ("labels", app.labels)):
-        for key, heeded, text in registrator.notes(stated, app.ports):
+    read = {"env": registrator.of_variables(app.env, app.ports), "labels": registrator.of_labels(app.labels, app.ports)}
+    for field, found in read.items():
+        for key, heeded, text in found:
             yield Note(f"/{field}/{key}", Verdict.TRANSLATED if heeded else Verdict.NOT_HEEDED, text)
 
 

@@ -382,6 +382,10 @@ class DockerRuntime:
         """Start a shell command inside a task's container, or one of a pod's, and return its id. Raises TemporaryError."""
         return self._commands.start(task_id, command, container, env)
 
+    def command_told(self, command_id: str) -> int | None:
+        """Return None: Docker tells nobody of a command's end."""
+        return None
+
     def command_result(self, command_id: str) -> int | None:
         """Return the exit code of a command, None while it runs. Raises TemporaryError."""
         return self._commands.result(command_id)

@@ -9,23 +9,20 @@ carries the task's mark, by which the next executor finds it (:mod:`table`).
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import select
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..core.ownership import Mark
 from . import table
+from .spawner import Spawner
 
-_PR_SET_CHILD_SUBREAPER = 36
 _SIGNALLED = 128
 _CODE_MAX = 16
 #: How long a command may take to come to be below its keeper.
@@ -42,32 +39,16 @@ trap '' PIPE
 echo $code >&0
 while :; do kill -STOP $$; done
 """
-#: The same for a command that somebody uses, whose standard input is the shell's own. A shell knows descriptors of one digit, and
-#: opens others by their names.
+#: The same for a command that somebody uses, whose standard input is the shell's own.
 _USED = """
-told=$1
-shift
 exec 3>&2 2>/dev/null
-"$@" 2>&3 3>&-
+"$@" 2>&3 3>&- 9>&-
 code=$?
 trap '' PIPE
-echo $code >/proc/self/fd/$told
+echo $code >&9
 while :; do kill -STOP $$; done
 """
-#: Looked up before there are threads; it holds on to the interpreter's lock, which a forked child has.
-_PRCTL = ctypes.PyDLL(None).prctl
-
-
-#: Signals that a program inherits as ignored from whoever started the agent, such as nohup or a shell's background, and that a
-#: shell cannot listen for then. An app may have its task sent each of them.
-_IGNORED_BY_ANCESTORS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
-
-
-def _begin() -> None:
-    """Become who orphans are handed to, with every signal as a container has it."""
-    _PRCTL(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    for number in _IGNORED_BY_ANCESTORS:
-        signal.signal(number, signal.SIG_DFL)
+_TOLD = 9
 
 
 class Keeper:
@@ -78,16 +59,19 @@ class Keeper:
         args: Sequence[str],
         mark: Mark | None,
         *,
+        spawner: Spawner,
         cwd: Path,
         env: Mapping[str, str],
+        account: tuple[int, int, Sequence[int]] | None = None,
         stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
         terminal: bool = False,
-        **options: Any,
     ) -> None:
         """Start a command; ``mark`` is the one that ends with it, None: what bears one belongs to another command.
 
         ``stdin`` is its standard input, None: it has none; with ``terminal`` that is a terminal, and the command is in charge of
-        it. ``options`` are Popen's. Raises OSError where it cannot be started.
+        it. ``account`` is as whom it runs, see :meth:`Spawner.start`. Raises OSError where it cannot be started.
         """
         self._mark = mark
         self._lock = threading.Lock()
@@ -96,20 +80,10 @@ class Keeper:
         try:
             setsid = [_found("setsid", Path("/"), os.defpath), *(("--ctty",) if terminal else ())]
             command = [*setsid, *_checked(args, cwd, env)]
-            if stdin is not None:
-                os.fchown(written, options.get("user", os.geteuid()), options.get("group", os.getegid()))
-                options["pass_fds"] = (written,)
-            script = (_SCRIPT, "eratos-keeper") if stdin is None else (_USED, "eratos-keeper", str(written))
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", *script, *command],
-                stdin=written if stdin is None else stdin,
-                cwd=cwd,
-                env=env,
-                start_new_session=True,
-                # The one way to call prctl where the keeper begins. Safe beside threads: it takes no lock.
-                preexec_fn=_begin,
-                **options,
-            )
+            outputs: dict[int, int | None] = {1: stdout, 2: stderr}
+            ends = {0: written, **outputs} if stdin is None else {0: stdin, **outputs, _TOLD: written}
+            script = (_SCRIPT if stdin is None else _USED, "eratos-keeper")
+            self._pid = spawner.start(["/bin/sh", "-c", *script, *command], ends, cwd=cwd, env=env, account=account)
         except BaseException:
             os.close(self._status)
             raise
@@ -124,7 +98,7 @@ class Keeper:
     @property
     def pid(self) -> int:
         """The id of the shell that stands above the command."""
-        return self._process.pid
+        return self._pid
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait for the command's end and return its exit code, a signal's as 128 and its number; None: it still runs.
@@ -151,9 +125,9 @@ class Keeper:
         with self._lock:
             if self._code is not None:
                 return True
-            ended = table.kill(self._mark, self._process.pid)
-            self._process.kill()
-            code = self._process.wait()
+            ended = table.kill(self._mark, self._pid)
+            os.kill(self._pid, signal.SIGKILL)
+            code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
             told = os.read(self._status, _CODE_MAX)
             os.close(self._status)
             self._code = int(told) if told.strip().isdigit() else (code if code >= 0 else _SIGNALLED - code)
@@ -162,7 +136,7 @@ class Keeper:
     def _command(self) -> int:
         """Return the command's id, once it leads its own group; 0: it has ended."""
         for _ in range(round(_BEGIN_S / _PAUSE_S)):
-            below = [found for found in table.processes().values() if found.parent == self._process.pid]
+            below = [found for found in table.processes().values() if found.parent == self._pid]
             if below and not (first := min(below, key=lambda found: (found.began, found.pid))).zombie:
                 if first.group == first.pid:
                     return first.pid

@@ -13,7 +13,6 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -42,6 +41,7 @@ from ..work_queue import Urgency, WorkQueue
 from . import table
 from .keeper import Keeper
 from .logs import STREAMS, LogPump, last_lines, output_file
+from .spawner import Spawner
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class ProcessRuntime:
         self._port_wait_s = port_wait_s
         self._tasks: dict[str, _Task] = {}
         self._commands: dict[str, Keeper] = {}
+        self._spawner = Spawner()
         self._numbers = itertools.count(1)
         self._stopped = threading.Event()
         self._pump = LogPump()
@@ -114,6 +115,7 @@ class ProcessRuntime:
         self._stopped.set()
         self._work.stop(timeout_s)
         self._pump.stop()
+        self._spawner.close()
 
     def _keep_listing(self) -> None:
         while not self._stopped.is_set():
@@ -229,10 +231,10 @@ class ProcessRuntime:
         assert logs is not None
         held = secret_store.variables(self._store, action.secret_env)
         env = self._variables | {"MESOS_SANDBOX": str(folder)} | action.env | held | {names.PROCESS_MARK: action.mark}
-        task.options = {"cwd": folder, "env": env}
+        task.options = {"spawner": self._spawner, "cwd": folder, "env": env}
         if account is not None:
             env |= {"HOME": account.home, "USER": account.name, "LOGNAME": account.name} | action.env
-            task.options |= account.of_process()
+            task.options["account"] = account.of_keeper()
         # What was fetched for nobody in particular belongs to whom the process is.
         uid, gid = (account.uid, account.gid) if account is not None else (os.geteuid(), os.getegid())
         for path in (folder, *folder.rglob("*")):
@@ -342,8 +344,7 @@ class ProcessRuntime:
         task = self._tasks.get(task_id)
         if task is None or not task.running:
             raise TemporaryError("the process does not run")
-        options = task.options | {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        options["env"] = {**task.options["env"], **env}
+        options = task.options | {"env": {**task.options["env"], **env}}
         try:
             keeper = Keeper(("/bin/sh", "-c", command), None, **options)
         except OSError as error:
@@ -351,6 +352,10 @@ class ProcessRuntime:
         command_id = str(next(self._numbers))
         self._commands[command_id] = keeper
         return command_id
+
+    def command_told(self, command_id: str) -> int | None:
+        """Return a descriptor that can be read from once a command has ended."""
+        return self._commands[command_id].told
 
     def command_result(self, command_id: str) -> int | None:
         """Return the exit code of a command, None while it runs. What it left running is ended with it."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 from eratos.common.errors import TemporaryError
 from eratos.common.tunnel import Command, Kind, stopped
 
+from ..io_thread import ready
 from ..sessions import NoTask
 from .keeper import Keeper
 
@@ -54,7 +55,7 @@ class ProcessSessions:
 
 def _started(command: Command, options: dict[str, Any]) -> tuple[Keeper, dict[Kind, int], int]:
     """Start a command, and return the ends of what it writes and reads. Raises TemporaryError."""
-    uid, gid = options.get("user", os.geteuid()), options.get("group", os.getegid())
+    uid, gid, _ = options.get("account") or (os.geteuid(), os.getegid(), ())
     if command.terminal:
         ours, slave = os.openpty()
         outputs, given, theirs = {Kind.DATA: ours}, os.dup(ours), (slave, slave, slave)
@@ -101,7 +102,7 @@ class ProcessSession:
         self._code = asyncio.create_task(self._ended())
 
     async def _ended(self) -> int:
-        await _until(self._keeper.told)
+        await ready(self._keeper.told)
         code = await asyncio.to_thread(self._keeper.wait)
         assert code is not None  # it was waited for without a limit
         return code
@@ -112,7 +113,7 @@ class ProcessSession:
             try:
                 left = left[os.write(self._input, left) :]
             except BlockingIOError:
-                await _until(self._input, writing=True)
+                await ready(self._input, writing=True)
 
     async def end_input(self) -> None:
         if self._terminal:
@@ -169,28 +170,11 @@ async def _read(end: int) -> bytes:
         try:
             return os.read(end, _PIECE)
         except BlockingIOError:
-            await _until(end)
+            await ready(end)
         except OSError as error:
             if error.errno == errno.EIO:
                 return b""  # how a terminal ends whose last user is gone
             raise
-
-
-async def _until(end: int, *, writing: bool = False) -> None:
-    """Wait until something can be read, or written."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
-
-    def now() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    add(end, now)
-    try:
-        await ready
-    finally:
-        remove(end)
 
 
 def _window(rows: int, columns: int) -> bytes:

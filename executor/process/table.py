@@ -71,7 +71,8 @@ def kill(mark: Mark | None, keeper: int | None = None) -> bool:
     kept = set() if keeper is None else {keeper}
     deadline = time.monotonic() + KILL_S
     while True:
-        tops = kept | {pid for pid, other in marked() if mark is not None and other == mark}
+        # Without a mark there is none to look for: to read every environment of the host takes longer than most commands.
+        tops = kept | ({pid for pid, other in marked() if other == mark} if mark is not None else set())
         for pid in tops:
             _send(pid, signal.SIGSTOP)  # so that they start nothing more
         if tops <= kept and all(map(_childless, kept)):

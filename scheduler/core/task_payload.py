@@ -258,5 +258,5 @@ def _service(app: App, index: int, instance: Instance, framework_id: str) -> Ser
         name=app.service_names[index],
         port=instance.ports[index],
         tags=(names.SERVICE_TAG, *tags, *app.service_tags[index]),
-        meta={**app.eratos.attributes, **{key: value for key, value in meta.items() if value}, **app.routing_meta[index]},
+        meta={**app.service_attributes[index], **{key: value for key, value in meta.items() if value}, **app.routing_meta[index]},
     )

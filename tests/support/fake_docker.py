@@ -151,6 +151,9 @@ class FakeRuntime:
     def has(self, task_id: str) -> bool:
         return True
 
+    def command_told(self, command_id: str) -> int | None:
+        return None
+
     def command_result(self, command_id: str) -> int | None:
         exited = re.fullmatch(r"exit (\d+)", command_id)
         return int(exited[1]) if exited else None

@@ -1,4 +1,4 @@
-"""Registrator's variables and labels: the tags are taken, as it takes them, and the rest is told."""
+"""Registrator's variables and labels: tags and attributes are taken, as it takes them, and the rest is told."""
 
 from __future__ import annotations
 
@@ -37,6 +37,34 @@ def test_tags_by_table(env: dict[str, str], labels: dict[str, str], tags: tuple[
     assert app(env=env, labels=labels).service_tags == tags
 
 
+@pytest.mark.parametrize(
+    ("labels", "attributes"),
+    [
+        ({}, ({}, {})),
+        ({"SERVICE_REGION": "us2"}, ({"region": "us2"}, {"region": "us2"})),
+        ({"SERVICE_SNI": "off", "SERVICE_443_SNI": "on"}, ({"sni": "off"}, {"sni": "on"})),
+        ({"SERVICE_443_SNI": "on", "SERVICE_8080_SNI": "on"}, ({}, {"sni": "on"})),
+        ({"SERVICE_x_Name": "a"}, ({"x_name": "a"}, {"x_name": "a"})),
+        ({"SERVICE_NAME": "a", "SERVICE_80_CHECK_TCP": "true", "SERVICE_TAGS": "a", "SERVICE_REGION": ""}, ({}, {})),
+        ({"SERVICE_ERATOS-TASK": "a", "SERVICE_HAPROXY_0_VHOST": "a", "SERVICE_LONG": "a" * 513}, ({}, {})),
+    ],
+)
+def test_attributes_by_table(labels: dict[str, str], attributes: tuple[dict[str, str], ...]) -> None:
+    assert app(labels=labels).service_attributes == attributes
+
+
+def test_an_attribute_of_the_apps_own_counts_before_registrators_and_a_variable_is_none() -> None:
+    stated = {"labels": {"SERVICE_REGION": "us", "SERVICE_ROLE": "main"}, "eratos": {"attributes": {"region": "eu"}}}
+    assert app(env={"SERVICE_PASSWORD": "hush"}, **stated).service_attributes[0] == {"region": "eu", "role": "main"}
+
+
+def test_there_are_no_more_attributes_than_an_app_may_state() -> None:
+    found = app(labels={f"SERVICE_A{number:02}": "x" for number in range(21)})
+    assert [len(each) for each in found.service_attributes] == [20, 20]
+    told = {note.path: note.verdict for note in notes(found)}
+    assert [path for path, verdict in told.items() if verdict is Verdict.NOT_HEEDED] == ["/labels/SERVICE_A20"]
+
+
 def test_without_a_network_of_its_own_a_port_is_the_hosts() -> None:
     ports = [{"port": 9000, "name": "http"}]
     found = app(container={"docker": {"image": "x"}}, networks=[{"mode": "host"}], portDefinitions=ports, requirePorts=True,
@@ -63,6 +91,21 @@ def test_what_becomes_of_each_is_told(field: str, key: str, value: str, verdict:
     assert (note.path, note.verdict) == (f"/{field}/{key}", verdict) and said in note.text
 
 
+@pytest.mark.parametrize(
+    ("field", "key", "verdict", "said"),
+    [
+        ("labels", "SERVICE_REGION", Verdict.TRANSLATED, "attribute region of its services"),
+        ("labels", "SERVICE_443_SNI", Verdict.TRANSLATED, "attribute sni of the service of port 443"),
+        ("labels", "SERVICE_8080_SNI", Verdict.NOT_HEEDED, "the app has no port 8080"),
+        ("labels", "SERVICE_ERATOS-ZONE", Verdict.NOT_HEEDED, "eratos' own"),
+        ("env", "SERVICE_REGION", Verdict.NOT_HEEDED, "of labels, not of variables"),
+    ],
+)
+def test_what_becomes_of_an_attribute_is_told(field: str, key: str, verdict: Verdict, said: str) -> None:
+    (note,) = notes(app(**{field: {key: "x"}}))
+    assert (note.path, note.verdict) == (f"/{field}/{key}", verdict) and said in note.text
+
+
 @pytest.mark.parametrize("key", ["SERVICE_HOST", "SERVICE_URL", "MY_SERVICE_NAME", "SERVICE_TAGS_FILE", "SERVICE_x_NAME"])
 def test_what_is_not_registrators_is_nobodys_business(key: str) -> None:
     assert not list(notes(app(env={key: "x"})))
@@ -73,5 +116,5 @@ def test_ports_are_looked_at_once_however_many_keys_there_are(monkeypatch: pytes
     number = registrator.number
     monkeypatch.setattr(registrator, "number", lambda port: asked.append(port) or number(port))
     ports = app().ports
-    assert len([*registrator.notes({f"SERVICE_{n}_TAGS": "a" for n in range(1000)}, ports)]) == 1000
+    assert len([*registrator.of_labels({f"SERVICE_{n}_TAGS": "a" for n in range(1000)}, ports)]) == 1000
     assert len(asked) == len(ports)

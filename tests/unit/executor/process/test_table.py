@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
+import pytest
+
+from eratos.executor.process import table
 from eratos.executor.process.table import Process, taken
 
 TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
@@ -29,3 +33,16 @@ def test_all_that_is_below_a_keeper_counts_and_nothing_beside_it() -> None:
     assert taken(found, 10) == (15.0, 12 * PAGE)
     assert taken(found, 20) == (200.0, 100 * PAGE)
     assert taken(found, 99) == (0.0, 0)
+
+
+def test_where_no_mark_is_looked_for_no_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> None:
+        pytest.fail("the environments of all processes were read")
+
+    monkeypatch.setattr(table, "marked", read)
+    keeper = subprocess.Popen(["sleep", "1000"])
+    try:
+        assert table.kill(None, keeper.pid)
+    finally:
+        keeper.kill()
+        keeper.wait()

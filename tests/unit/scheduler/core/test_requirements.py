@@ -113,6 +113,12 @@ def test_services_say_port_zone_and_what_the_app_states() -> None:
     assert {**service.meta, **{"role": "main", "size": "9", names.META_PORT: "http", names.META_ZONE: "west"}} == service.meta
 
 
+def test_services_say_what_labels_of_registrators_make_an_attribute() -> None:
+    app = an_app("/db", labels={"SERVICE_ROLE": "main", "SERVICE_SIZE": "1"}, eratos={"attributes": {"size": "9"}})
+    (service,) = told(app).services
+    assert (service.meta["role"], service.meta["size"]) == ("main", "9")
+
+
 # Outdated ---------------------------------------------------------------------------------------------------------------
 
 
