@@ -50,15 +50,16 @@ class Caller:
         if not any(grant.role >= role for grant in self.identity.grants):
             raise ApiError(403, f"{self.identity.name} has not the role {role.name.lower()} for anything")
 
-    def require(self, role: Role, paths: Iterable[str]) -> None:
-        """Raise ApiError unless the caller has a role for each of some apps or groups."""
+    def require(self, role: Role, paths: Iterable[str], *, stated: bool = True) -> None:
+        """Raise ApiError unless the caller has a role for each of some apps or groups. ``stated``: the request may name them."""
         paths = tuple(paths)
         if role > Role.VIEW:
             self.touched += [path for path in paths if path not in self.touched]
         for path in paths:
             if not self.identity.may(role, path):
                 # An id that came from the store, not from the request, is nothing to show.
-                what = path if self.identity.sees_within(path) or len(paths) == 1 else "an app that it may not view"
+                known = self.identity.sees_within(path) or (stated and len(paths) == 1)
+                what = path if known else "an app that it may not view"
                 raise ApiError(403, f"{self.identity.name} has not the role {role.name.lower()} for {what}")
 
 

@@ -65,24 +65,28 @@ def router(ctx: Context) -> APIRouter:
         app_ids = look.app_ids if isinstance(look, Ended) else tuple(look.changes)
         seen = _seen(caller, app_ids)
         if not seen:
-            caller.require(Role.VIEW, app_ids)
+            caller.require(Role.VIEW, app_ids, stated=False)
         return JSONResponse(_ended(look, seen) if isinstance(look, Ended) else await _shown(ctx, caller, look))
+
+    def affected(caller: Caller, deployment_id: str) -> list[str]:
+        """Return the apps of a deployment, all of which the caller may deploy. Raises ApiError."""
+        app_ids = ctx.controller.read(lambda state: _app_ids(state, deployment_id))
+        if not app_ids:
+            raise _unknown(deployment_id)
+        caller.require(Role.DEPLOY, app_ids, stated=False)
+        return app_ids
 
     @routes.delete("/{deployment_id}")
     @ctx.change
     def end_deployment(caller: Deployer, deployment_id: str, force: bool = False) -> Response:
-        app_ids = ctx.controller.read(lambda state: _app_ids(state, deployment_id))
-        if not app_ids:
-            raise _unknown(deployment_id)
+        app_ids = affected(caller, deployment_id)
         if force:
             ctx.submit(caller, app_ids, Cancel(deployment_id))
             return Response(status_code=202)
         return deployed(ctx.submit(caller, app_ids, RollBack(deployment_id)))
 
     def steered(caller: Deployer, deployment_id: str, command: Command) -> JSONResponse:
-        app_ids = ctx.controller.read(lambda state: _app_ids(state, deployment_id))
-        if not app_ids:
-            raise _unknown(deployment_id)
+        app_ids = affected(caller, deployment_id)
         reply = ctx.submit(caller, app_ids, command)
         return deployed(reply, body={"deploymentId": reply.deployment_id})
 

@@ -50,7 +50,7 @@ def _one(ctx: Context, caller: Caller, role: Role, volume_id: str) -> dict[str, 
     found = ctx.controller.read(lambda state: _still(state, volume_id))
     if found is None:
         raise ApiError(404, f"Volume '{volume_id}' does not exist")
-    caller.require(role, (found["appId"],))
+    caller.require(role, (found["appId"],), stated=False)
     return found
 
 
