@@ -2,7 +2,7 @@
 
 Not Marathon's. A page shows all of it, then follows ``/v2/events`` from ``position`` on, and asks anew for the apps that these
 name: ``app``, once or several times, gives those alone, with the agents that they are on. So what is shown is what there
-is, whichever events tell of it.
+is, whichever events report it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def router(ctx: Context) -> APIRouter:
         everything = caller.sees("/")
         if everything and asked is None:
             ctx.controller.look_around()
-        # Before the state: what happens in between is told once more, rather than not at all.
+        # Before the state: what happens in between is sent twice, rather than not at all.
         position, earlier = ctx.controller.events.recent(EARLIER)
         seen = ctx.controller.read(lambda state: look(state, asked, caller.sees, now, everything=everything))
         left_out = ctx.controller.left_out()
@@ -121,7 +121,7 @@ class Overview(NamedTuple):
 def look(state: State, asked: Collection[str] | None, sees: Callable[[str], bool], now: float, *, everything: bool) -> Overview:
     """Copy what is shown of the apps asked for, None: of all, while the state stands still.
 
-    ``everything``: whoever asks may view all there is.
+    ``everything``: the caller may view all there is.
     """
     ids = asked if asked is not None else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
     apps = [found for app_id in ids if sees(app_id) and (found := _look(state, app_id, now)) is not None]
