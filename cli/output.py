@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final, Literal, TextIO, get_args
 
+from eratos.common import log
 from eratos.marathon.errors import Problem
 
 from .table import Column, Table
@@ -40,10 +41,10 @@ class Output:
     def say(self, message: str) -> None:
         """Tell of progress or of success; not a result."""
         if not self.quiet:
-            self._write(sys.stderr, message)
+            self._write(sys.stderr, _plain(message))
 
     def fail(self, message: str, problems: Iterable[Problem] = ()) -> None:
-        self._write(sys.stderr, _styled(f"eratos: {message}", "31", sys.stderr))
+        self._write(sys.stderr, _styled(f"eratos: {_plain(message)}", "31", sys.stderr))
         rows = [(problem.path, problem.message) for problem in problems]
         if rows:
             width = size_of(sys.stderr)[0] if sys.stderr.isatty() else None
@@ -76,7 +77,7 @@ class Output:
         more = "…" if (sys.stdout.encoding or "").lower().startswith("utf") else "..."
         for table in tables:
             if isinstance(table, str):
-                self._write(sys.stdout, table)
+                self._write(sys.stdout, _plain(table))
                 continue
             for number, line in enumerate(table.lines(self.width, more)):
                 self._write(sys.stdout, line if number or not table.header else _styled(line, "1", sys.stdout))
@@ -88,6 +89,11 @@ class Output:
 
     def _write(self, stream: TextIO, line: str) -> None:
         stream.write(line + "\n")
+
+
+def _plain(text: str) -> str:
+    """Spell out what would move the terminal's cursor: texts quote what tasks and other users wrote."""
+    return "\n".join(log.plain(line.expandtabs()) for line in text.split("\n"))
 
 
 def size_of(terminal: TextIO) -> tuple[int, int]:

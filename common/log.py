@@ -3,6 +3,9 @@
 Lines read ``2026-01-31T12:00:00.123Z INFO eratos.scheduler.loop sentence key=value key=value``, or, where JSON is asked for, are
 objects with ``time``, ``level``, ``logger``, ``message``, ``fields`` where there are any, and ``exception``. Modules log through
 ``logging.getLogger(__name__)``; INFO is for one line per decision pass or state change, DEBUG for payloads.
+
+What is logged may be what an app's author or a client wrote, so a value cannot make a line or a field of its own: control
+characters are spelt out, quotes in a value are marked, and the lines of an exception are indented.
 """
 
 from __future__ import annotations
@@ -20,8 +23,19 @@ FORMATS: Final = ("text", "json")
 LINE_MAX = 10_000
 
 _SECRET = re.compile(
-    r"(://[^:/@\s]*:)[^@/\s]+(@)|((?:secret|token|password|authorization)[\"']?\s*[=:]\s*[\"']?)[^\s\",}]+", re.IGNORECASE
+    r"(://[^:/@\s]*:)[^@/\s]+(@)|((?:secret|token|password|authorization)[\"']?\s*[=:]\s*)"
+    r"(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[\"']?[^\s\",}]+)",
+    re.IGNORECASE,
 )
+#: A value with one of these does not end where the next blank is.
+_QUOTED = re.compile(r'[\s"]')
+#: What ends a line, moves a terminal's cursor or turns the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """Return a text without control characters: they are spelt out, as ``\\n`` and ``\\x1b``."""
+    return _CONTROL.sub(lambda m: ascii(m[0])[1:-1], text)
 
 
 def masked(text: str) -> str:
@@ -34,6 +48,12 @@ class _Formatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        return plain(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return "\n".join(f"  {plain(line)}" for line in super().formatException(ei).split("\n"))
 
     def format(self, record: logging.LogRecord) -> str:
         return _cut(masked(super().format(record)))
@@ -53,7 +73,7 @@ class _JsonFormatter(_Formatter):
         if values:
             shown["fields"] = {key: _field(key, value) for key, value in values.items()}
         if record.exc_info:
-            shown["exception"] = _cut(masked(self.formatException(record.exc_info)))
+            shown["exception"] = _cut(masked(logging.Formatter.formatException(self, record.exc_info)))
         return json.dumps(shown)
 
 
@@ -84,13 +104,15 @@ class Fields(str):
     values: dict[str, object]
 
 
+def _quoted(text: str) -> str:
+    if text and not _QUOTED.search(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def fields(**values: object) -> Fields:
-    """Render ``key=value`` pairs for a log line; values with blanks are quoted, None is left out."""
+    """Render ``key=value`` pairs for a log line; values with blanks or quotes are quoted, None is left out."""
     given = {key: value for key, value in values.items() if value is not None}
-    rendered = []
-    for key, value in given.items():
-        text = str(value)
-        rendered.append(f'{key}="{text}"' if " " in text or text == "" else f"{key}={text}")
-    made = Fields(" ".join(rendered))
+    made = Fields(" ".join(f"{key}={plain(_quoted(str(value)))}" for key, value in given.items()))
     made.values = given
     return made

@@ -37,6 +37,9 @@ LABEL_CHECKS: Final = "eratos.checks"
 LABEL_CONTAINER: Final = "eratos.container"
 LABEL_CONTAINERS: Final = "eratos.containers"
 
+#: Folder of a pod's sandbox in which each of its containers has one of its own, where nested containers have theirs with Mesos.
+CONTAINERS: Final = "containers"
+
 #: Variable in the environment of every process that an executor starts on its host: the same facts as a container's labels.
 PROCESS_MARK: Final = "ERATOS_PROCESS"
 

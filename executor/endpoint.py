@@ -45,7 +45,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from eratos.common import async_http, exposition, keys
+from eratos.common import async_http, exposition, keys, request_target
 from eratos.common.browser_guard import BrowserGuard
 from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
@@ -320,17 +320,21 @@ class Endpoint:
 
 async def _asked(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
     """Return what a GET request asks for, and its headers by their names in small letters. Raises one of async_http.Failure."""
-    words = (await reader.readline()).decode("latin-1").split()
+    line = await reader.readline()
+    while line in (b"\r\n", b"\n"):  # some clients begin so (RFC 9112, 2.2)
+        line = await reader.readline()
+    words = line.decode("latin-1").split()
     headers: dict[str, str] = {}
     for _ in range(_HEADERS_MAX):
-        line = (await reader.readline()).decode("latin-1").strip()
-        if not line:
+        header = (await reader.readline()).decode("latin-1").strip()
+        if not header:
             break
-        name, _, value = line.partition(":")
+        name, _, value = header.partition(":")
         headers[name.lower()] = value.strip()
     if len(words) != 3 or words[0] != "GET":
         raise ValueError("not a GET request")
-    return words[1], headers
+    target, host = request_target.parted(words[1], tls=False)
+    return target, headers if host is None else {**headers, "host": host}
 
 
 async def _copy(pieces: AsyncIterator[bytes], writer: asyncio.StreamWriter, kind: str = "text/plain; charset=utf-8") -> None:

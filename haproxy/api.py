@@ -23,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
-from eratos.common import exposition, keys, request_ids
+from eratos.common import exposition, keys, request_ids, request_target
 from eratos.common.browser_guard import BrowserGuard
 from eratos.common.log import fields
 from eratos.common.times import timestamp
@@ -38,6 +38,8 @@ from .sockets import HaproxyUnavailableError
 log = logging.getLogger(__name__)
 
 _BODY_MAX_BYTES = 1024 * 1024
+#: As http.server has it of a request's first line.
+_LINE_MAX_BYTES = 64 * 1024
 #: Servers with longer ids are refused (core/services.py).
 _ID_MAX = 512
 #: Half of what counts of one caller.
@@ -213,12 +215,23 @@ def server(companion: Companion, port: int, access: Access = Access()) -> Thread
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
+    raw_requestline: bytes
     protocol_version = "HTTP/1.1"
     timeout = 10  # seconds that a silent connection keeps its thread
 
     def setup(self) -> None:
         super().setup()
         self._since_s = time.monotonic()
+
+    def parse_request(self) -> bool:
+        # An empty line may come before a request (RFC 9112, 2.2); http.server would hang up.
+        while self.raw_requestline in (b"\r\n", b"\n"):
+            self.raw_requestline = self.rfile.readline(_LINE_MAX_BYTES + 1)
+        if len(self.raw_requestline) > _LINE_MAX_BYTES:
+            self.requestline = self.command = ""
+            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
+            return False
+        return super().parse_request()
 
     def _handle(self) -> None:
         # Long before the connection would be cut.
@@ -233,8 +246,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._send(413, {"reason": f"a body may have {_BODY_MAX_BYTES} bytes"})
             return
-        body, path = self.rfile.read(length), self.path.partition("?")[0]
-        refused = self.server.access.refusal(self.command, self.path, self.headers, body)
+        body = self.rfile.read(length)
+        try:
+            target, host = request_target.parted(self.path, tls=False)
+        except request_target.BadTarget as failure:
+            self._send(failure.status, {"reason": str(failure)})
+            return
+        if host is not None:
+            del self.headers["Host"]
+            self.headers["Host"] = host
+        path = target.partition("?")[0]
+        refused = self.server.access.refusal(self.command, target, self.headers, body)
         if refused is not None:
             self._send(*refused)
             return

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from eratos.common import names
 from eratos.common.payload import Fetch, OnChange, Port, ReadinessCheck, Requirement, SecretFile
 
 from .updates import StatusUpdate
@@ -66,8 +67,8 @@ class StartContainer:
 
     @property
     def folder(self) -> str:
-        """The container's own part of the task's sandbox, where nested containers have theirs with Mesos; empty: all of it."""
-        return f"containers/{self.container}" if self.container else ""
+        """The container's own part of the task's sandbox; empty: all of it."""
+        return f"{names.CONTAINERS}/{self.container}" if self.container else ""
 
     @property
     def all(self) -> tuple[StartContainer, ...]:

@@ -98,6 +98,11 @@ class Policy:
         for place, path in _mounted(app):
             if path.startswith("/") and not within(path, self.host_paths):
                 yield Problem(place, f"{path} is refused by the strict policy: --allow-host-paths allows it")
+        for place, path in () if within("/", self.host_paths) else _exchangeable(app):
+            reason = f"{path} is refused by the strict policy: one container could lay a link there, to any folder of the host, "
+            yield Problem(
+                place, reason + "before another mounts it: take a folder beside the others; --allow-host-paths / allows it"
+            )
         for index, volume in enumerate(app.container.volumes):
             if volume.external is not None and not _listed(volume.external.name, self.volumes):
                 reason = f"the Docker volume {volume.external.name} is refused by the strict policy: --allow-volumes allows it"
@@ -169,6 +174,24 @@ def _mounted(app: App) -> Iterator[tuple[str, str]]:
             (f"/container/volumes({index})/hostPath", volume.host_path) for index, volume in enumerate(app.container.volumes)
         )
     yield from ((place, path) for place, path in found if path is not None)
+
+
+def _exchangeable(app: App) -> Iterator[tuple[str, str]]:
+    """Yield the folders of a pod's sandbox that one of its containers may exchange, each with its place in the definition.
+
+    Its containers start one after the other, and Docker follows whatever links there are by then. Who has a folder mounted
+    exchanges what lies in it, and not that folder itself.
+    """
+    volumes = app.spec.volumes if isinstance(app, Pod) else ()
+    folders = {
+        index: PurePosixPath(volume.source)
+        for index, volume in enumerate(volumes)
+        if volume.secret is None and not volume.source.startswith("/")
+    }
+    for index, path in folders.items():
+        within_another = any(path != other and path.is_relative_to(other) for other in folders.values())
+        if within_another or path.parts[0] == names.CONTAINERS:
+            yield f"/volumes({index})/host", str(path)
 
 
 def _listed(name: str, allowed: tuple[str, ...]) -> bool:

@@ -18,6 +18,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from eratos.common import request_target
+
 from .errors import error
 
 #: How a slash that belongs to an id looks in a handler's parameter; ``context.path_id`` reads it.
@@ -90,6 +92,19 @@ def path(scope: Scope) -> str:
     raw = scope.get("raw_path")
     found = scope["path"] if raw is None else unquote(re.sub("%2[fF]", "%252F", raw.decode("latin-1")))
     return str(found).rstrip("/") or "/"
+
+
+def origin_form(scope: Scope) -> Scope:
+    """Return a request that names its whole address as one that names the path alone, with the address's host as its ``Host``.
+
+    Raises request_target.BadTarget.
+    """
+    raw = (scope.get("raw_path") or b"/").decode("latin-1")
+    target, host = request_target.parted(raw, tls=scope.get("scheme") in ("https", "wss"))
+    if host is None:
+        return scope
+    headers = [(b"host", host.encode("latin-1")), *((name, value) for name, value in scope["headers"] if name != b"host")]
+    return {**scope, "path": unquote(target), "raw_path": target.encode("latin-1"), "headers": headers}
 
 
 def _head_alone(send: Send) -> Send:

@@ -19,7 +19,7 @@ from eratos.scheduler.core import versions
 from eratos.scheduler.core.events import DeleteApps, PutVersion, RestartApp
 from eratos.scheduler.core.state import State
 
-from . import answers, app_roles, claims, definitions, explain, label_selector, notices, readiness, render
+from . import answers, claims, definitions, explain, label_selector, notices, readiness, render
 from .addresses import SLASH
 from .answers import Json
 from .caller import Caller, Deployer, RoleRoute, Viewer
@@ -209,9 +209,8 @@ def _put_one(
         raise invalid("/version", "cannot be tried: look at /v2/apps/<id>/versions/<version> and try that definition")
     if version:
         before = ctx.controller.read(lambda state: versions.definition(state, app_id, version))
-        found = app_roles.problems(existing, before, ctx.roles()) if before is not None else ()
-        if problems := [problem for problem in found if problem.path == "/role"]:
-            raise InvalidApp(problems)
+        if before is not None:
+            ctx.check(caller, apps, (before,))
         reply = ctx.submit(caller, (app_id,), PutVersion(app_id, version, force))
         ctx.posted(caller, (ctx.app(app_id),))
         return deployed(reply)

@@ -195,7 +195,7 @@ class Context:
         enforced = self._enforced(wanted, enforced, tree)
         if dropped:
             apps = {app_id: app for app_id, app in apps.items() if app_id not in dropped}
-        self._check(caller, apps, wanted, tree, dropped_groups, enforced)
+        self.check(caller, apps, wanted, tree, dropped_groups, enforced)
         return self._submit(caller, PutApps(wanted, create_only, force, dropped, tree, dropped_groups, enforced))
 
     def plan(
@@ -211,7 +211,7 @@ class Context:
         caller.require(Role.DEPLOY, (*(app.id for app in wanted), *dropped), stored=bool(dropped))
         enforced = self._enforced(wanted, enforced, tree)
         apps = {app_id: app for app_id, app in self.apps().items() if app_id not in dropped}
-        self._check(caller, apps, wanted, tree, dropped_groups, enforced)
+        self.check(caller, apps, wanted, tree, dropped_groups, enforced)
         now = self.clock()
 
         def look(state: State) -> dict[str, Any] | quotas.Excess:
@@ -224,15 +224,16 @@ class Context:
             raise self._over_quota(caller, found.quota.path, found.message)
         return JSONResponse(found)
 
-    def _check(
+    def check(
         self,
         caller: Caller,
         apps: dict[str, App],
         wanted: tuple[App, ...],
-        tree: Mapping[str, tuple[str, ...]],
-        dropped_groups: tuple[str, ...],
-        enforced: Mapping[str, bool],
+        tree: Mapping[str, tuple[str, ...]] = changes.NO_GROUPS,
+        dropped_groups: tuple[str, ...] = (),
+        enforced: Mapping[str, bool] = NO_ROLES_ENFORCED,
     ) -> None:
+        """Hold apps that are wanted against the policy, and against all others there are. Raises InvalidApp."""
         known = self.controller.read(lambda state: {found.group_id: found.dependencies for found in state.groups.values()})
         left = {group_id: needs for group_id, needs in known.items() if group_id not in dropped_groups}
         definitions.check_instances(apps, wanted, self.instances_most)

@@ -72,21 +72,24 @@ def router(ctx: Context) -> APIRouter:
             return JSONResponse(_ended(look, seen, await run_in_threadpool(ctx.discretion.of, caller)))
         return JSONResponse(await _shown(ctx, caller, look))
 
-    @routes.delete("/{deployment_id}")
-    @ctx.change
-    def end_deployment(caller: Deployer, deployment_id: str, force: bool = False) -> Response:
+    def affected(deployment_id: str) -> list[str]:
+        """Return the apps of a deployment. Raises ApiError where there is none."""
         app_ids = ctx.controller.read(lambda state: _app_ids(state, deployment_id))
         if not app_ids:
             raise _unknown(deployment_id)
+        return app_ids
+
+    @routes.delete("/{deployment_id}")
+    @ctx.change
+    def end_deployment(caller: Deployer, deployment_id: str, force: bool = False) -> Response:
+        app_ids = affected(deployment_id)
         if force:
             ctx.submit(caller, app_ids, Cancel(deployment_id), stored=True)
             return Response(status_code=202)
         return deployed(ctx.submit(caller, app_ids, RollBack(deployment_id), stored=True))
 
     def steered(caller: Deployer, deployment_id: str, command: Command) -> JSONResponse:
-        app_ids = ctx.controller.read(lambda state: _app_ids(state, deployment_id))
-        if not app_ids:
-            raise _unknown(deployment_id)
+        app_ids = affected(deployment_id)
         reply = ctx.submit(caller, app_ids, command, stored=True)
         return deployed(reply, body={"deploymentId": reply.deployment_id})
 

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from eratos.common import keys
 from eratos.common.browser_guard import READING, BrowserGuard
 from eratos.common.log import fields
+from eratos.common.request_target import BadTarget
 from eratos.marathon.strict_json import shortened
 from eratos.scheduler.access.authenticator import Authenticator, TooManyGuesses, WrongCredentials
 from eratos.scheduler.access.roles import ANYBODY, STRANGER, Identity
@@ -81,6 +82,11 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
+            return
+        try:
+            scope = addresses.origin_form(scope)
+        except BadTarget as failure:
+            await error(failure.status, str(failure))(scope, receive, send)
             return
         headers = Headers(scope=scope)
         caller = Caller(STRANGER, self._address(scope, headers), _path(scope))

@@ -100,7 +100,7 @@ def _schedules(routes: APIRouter, ctx: Context) -> None:
     def delete_schedule(caller: Deployer, job_id: str, schedule_id: str) -> JSONResponse:
         job = _look(ctx, caller, _name(caller, job_id, Role.DEPLOY)).job
         gone = _schedule(job, schedule_id)
-        _submit(ctx, caller, job.with_schedules(each for each in job.schedules if each.id != gone.id))
+        _submit(ctx, caller, job.with_schedules(each for each in job.schedules if each.id != gone.id), job)
         return Json({})
 
 
@@ -213,13 +213,16 @@ def _change(ctx: Context, caller: Caller, job_id: str, body: bytes, embeds: Sequ
     job = jobs.parse({"id": before.id, **given} if isinstance(given, dict) else given, before)
     if job.id != before.id:
         raise invalid("/id", f"is {job.id}, and the address names {before.id}: create another one under another id")
-    _submit(ctx, caller, job)
+    _submit(ctx, caller, job, before)
     return Json(job_status.shown(_look(ctx, caller, job.id), embeds))
 
 
-def _submit(ctx: Context, caller: Caller, job: Job, *, create: bool = False) -> None:
+def _submit(ctx: Context, caller: Caller, job: Job, before: Job | None = None, *, create: bool = False) -> None:
+    """Have a job stored, what it runs held against the policy unless it ran that ``before``. Raises InvalidApp."""
     caller.require(Role.DEPLOY, (job.path,))
-    if problems := [Problem(jobs.place(problem.path), problem.message) for problem in ctx.policy.problems(job.app)]:
+    same = before is not None and before.app.same_definition(job.app)
+    found = () if same else ctx.policy.problems(job.app)
+    if problems := [Problem(jobs.place(problem.path), problem.message) for problem in found]:
         raise InvalidApp(problems)
     ctx.submit(caller, (job.path,), PutJob(job, create_only=create))
 
@@ -229,7 +232,7 @@ def _scheduled(
 ) -> JSONResponse:
     if len(schedules) > jobs.SCHEDULES_MOST:
         raise invalid("/", f"is one schedule too many: a job has {jobs.SCHEDULES_MOST} at most")
-    _submit(ctx, caller, job.with_schedules(schedules))
+    _submit(ctx, caller, job.with_schedules(schedules), job)
     seen = _look(ctx, caller, job.id)
     return JSONResponse(job_status.schedule(_schedule(seen.job, schedule_id), seen.history), status)
 

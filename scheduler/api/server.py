@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import ssl
 import threading
 import time
@@ -15,6 +16,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from eratos.common import names, tunnel
 from eratos.common.errors import FatalError
+from eratos.common.log import fields
 from eratos.scheduler.access.policy import Policy
 from eratos.scheduler.access.tunnel_limits import TunnelLimits
 
@@ -56,14 +58,13 @@ from .gate import Access, Gate
 from .manners import Manners
 from .proxy import LeaderProxy
 
+log = logging.getLogger(__name__)
+
 #: How long requests under way may go on when the process stops.
 STOP_S = 5
 
 #: Connections at the same time, unless a setting says otherwise. Whoever follows a log holds one.
 CONNECTIONS_MOST = 1000
-
-#: A request's first line and its headers.
-HEADERS_BYTES_MAX = 64 * 1024
 
 #: Of gzip: a list of apps shrinks to a tenth all the same, in a third of the time.
 COMPRESSION = 1
@@ -168,6 +169,7 @@ class ApiServer:
             host,
             port,
             log_config=None,
+            log_level="warning",  # it takes https for http, as TLS is not its own
             access_log=False,
             proxy_headers=False,  # whoever runs on this host could claim any address
             ws="websockets-sansio",
@@ -176,12 +178,11 @@ class ApiServer:
             lifespan="off",
             timeout_graceful_shutdown=STOP_S,
             loop="asyncio",
-            http=bounded(connections),  # of h11: the other one takes headers without end
-            h11_max_incomplete_event_size=HEADERS_BYTES_MAX,
+            http=bounded(connections, tls=tls),  # type: ignore[arg-type]  # of h11: the other one takes headers without end
         )
         config.load()
-        config.ssl = tls
         self._where = f"{host}:{port}"
+        self._tls = tls is not None
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
 
@@ -192,6 +193,7 @@ class ApiServer:
             self._thread.join(0.02)
             if not self._thread.is_alive():
                 raise FatalError(f"the API cannot listen on {self._where}: is the port taken? See --http-host and --http-port")
+        log.info("the API listens %s", fields(address=self._where, tls=self._tls))
 
     def stop(self) -> None:
         self._server.should_exit = True

@@ -8,6 +8,8 @@ where a version stored them that assigned none.
 
 from __future__ import annotations
 
+import itertools
+import operator
 import zlib
 from collections.abc import Iterable, Mapping
 
@@ -17,6 +19,8 @@ from eratos.marathon.pod import Pod
 
 #: Marathon's from --local_port_min to --local_port_max.
 DEFAULT = range(10_000, 20_001)
+#: Of all apps at each change: there may be thousands.
+_TAKEN = operator.attrgetter("taken_ports")
 
 
 def assigned(apps: Mapping[str, App], wanted: Iterable[App], ports: range) -> tuple[App, ...]:
@@ -25,7 +29,7 @@ def assigned(apps: Mapping[str, App], wanted: Iterable[App], ports: range) -> tu
     lacking = [index for index, app in enumerate(kept) if _lacks(apps.get(app.id), app)]
     if not lacking:
         return tuple(kept)
-    taken = set[int]().union(*(app.taken_ports for app in (*apps.values(), *kept)))
+    taken = set(itertools.chain.from_iterable(map(_TAKEN, itertools.chain(apps.values(), kept))))
     for index in lacking:
         kept[index] = _filled(kept[index], ports, taken)
     return tuple(kept)

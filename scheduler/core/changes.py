@@ -6,6 +6,7 @@ would happen.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -139,7 +140,7 @@ def _plan(
     app_ids = [app.id for app in apps]
     coming = groups.changed(state, record.version, wanted_groups, app_ids, remembered, enforced)
     left = (app_id for app_id in (*state.apps, *app_ids) if app_id not in dropped)
-    going = groups.without(state, dropped_groups, (*left, *coming))
+    going = groups.without(state, dropped_groups, itertools.chain(left, coming))
     there = state.groups | coming if coming else state.groups
     changes = {app.id: _change(state, record, app.id, app, there) for app in apps}
     changes |= {app_id: _change(state, record, app_id, state.apps.get(app_id), state.groups) for app_id in dropped}

@@ -355,7 +355,7 @@ def ask(step: Step) -> None:
     state, settings, offering = step.state, step.settings, step.offering
     if not state.connected:
         for app_id in state.in_need:
-            state.launches_of(app_id).waiting = Waiting.NOT_CONNECTED
+            (state.launches.get(app_id) or state.launches_of(app_id)).waiting = Waiting.NOT_CONNECTED
         return
     # While the brake is engaged an offer is a sign of life, and whoever rebalances wants to know what agents there are.
     anything = state.brake.engaged or state.looking or any(sweeps.wanted(step, record) for record in state.sweeps.values())

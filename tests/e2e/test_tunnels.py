@@ -46,7 +46,7 @@ def app(cluster: Cluster) -> Iterator[dict[str, Any]]:
 def environment(cluster: Cluster) -> dict[str, str]:
     """Have commands ask a follower."""
     follower = 3 - until(lambda: cluster.leader(), SOON_S, "a scheduler leads")
-    return {**os.environ, "ERATOS_URL": cluster.url(f"ERATOS_API{follower}_PORT")}
+    return cluster.typing(follower)
 
 
 def test_a_command_runs_in_an_instance_and_a_port_leads_to_one(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -35,9 +34,8 @@ def app(cluster: Cluster, prime: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def who(cluster: Cluster, request_id: str) -> subprocess.CompletedProcess[str]:
-    url = ",".join(cluster.url(f"ERATOS_API{scheduler}_PORT") for scheduler in (1, 2))
     command = [ERATOS, "who", request_id, "--output", "json"]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "ERATOS_URL": url}, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=cluster.typing(), timeout=60, check=False)
 
 
 def served(cluster: Cluster, request_id: str) -> dict[str, Any]:

@@ -72,6 +72,13 @@ class Cluster:
         access = secure.access(Settings(project=self.project, secure=self.secure), "API")
         return {"ignore_https_errors": True, "extra_http_headers": dict(access.headers)} if self.secure else {}
 
+    def typing(self, *schedulers: int) -> dict[str, str]:
+        """Return the environment of somebody who may type ``eratos``, which asks these schedulers, or all."""
+        urls = ",".join(self.url(f"ERATOS_API{scheduler}_PORT") for scheduler in schedulers or (1, 2))
+        place = secure.folder(Settings(project=self.project, secure=self.secure))
+        shown = {"ERATOS_CA_FILE": str(place / "api-ca.pem"), "ERATOS_TOKEN_FILE": str(place / "token")} if self.secure else {}
+        return {**os.environ, "ERATOS_URL": urls, **shown}
+
     def ask(self, method: str, variable: str, path: str, **options: Any) -> requests.Response:
         """Ask whoever is behind a published port as one who may; ``requests`` knows the options."""
         access = secure.access(Settings(project=self.project, secure=self.secure), _kind(variable))

@@ -40,9 +40,8 @@ class Page:
         for word, instead in {**own, **self.replaced}.items():
             commands = commands.replace(word, instead)
         environment = {
-            **os.environ,
+            **self.cluster.typing(),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "ERATOS_URL": f"{self.cluster.url('ERATOS_API1_PORT')},{self.cluster.url('ERATOS_API2_PORT')}",
         }
         done = subprocess.run(
             ["bash", "-ec", commands], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600, check=False

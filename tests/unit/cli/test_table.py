@@ -55,6 +55,17 @@ def test_what_a_terminal_would_obey_is_taken_out() -> None:
     assert line == "red [31m  second"
 
 
+def test_no_message_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    output.say("task said \033[2J\tand\r\nmore")
+    output.fail("task said \033[2J\u202e")
+    output.result({}, "task said \033[2J")
+    shown = capsys.readouterr()
+    assert "\033" not in shown.out + shown.err and "\r" not in shown.err and "\u202e" not in shown.err
+    assert shown.out == "task said \\x1b[2J\n"
+    assert shown.err.splitlines()[1] == "more"
+
+
 class Terminal(io.StringIO):
     encoding = "utf-8"  # type: ignore[assignment]
 

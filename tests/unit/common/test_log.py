@@ -86,3 +86,37 @@ def test_a_long_line_is_cut_and_stays_whole(form: str, capsys: pytest.CaptureFix
     assert len(line) < log.LINE_MAX + 200 and "(500" in line
     if form == "json":
         json.loads(line)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ['"two words"', "'two words'", '"it\'s \\" two words"', "words", '"words'],
+)
+def test_a_secret_is_kept_to_its_last_word(secret: str) -> None:
+    assert "words" not in log.masked(f"password={secret}") and "words" not in log.masked(f'{{"token": {secret}}}')
+    assert log.masked(f"password={secret}, next").endswith(", next")
+
+
+FORGED = "2026-01-31T12:00:00.123Z INFO eratos.scheduler.audit who=admin status=200"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x85", "\u2028"])
+def test_nothing_that_is_logged_makes_a_line_of_its_own(end: str, capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    LOGGER.info("it ran %s", fields(command=f"true{end}{FORGED}"))
+    LOGGER.info("it said %s", f"x{end}{FORGED}")
+    try:
+        raise ValueError(f"x{end}{FORGED}")
+    except ValueError:
+        LOGGER.exception("it broke")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("2026-01-31T12")] == []
+    assert [line for line in lines if " eratos.test " in line and "it " in line] == [*lines[:2], lines[2]]
+    assert all(line.startswith("  ") for line in lines[3:])
+
+
+def test_no_value_makes_a_field_of_its_own_or_moves_a_terminals_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    LOGGER.info("%s", fields(command='x" who=admin', who="bob", path='a"b', end="\\", code="\x1b[2J\u202e"))
+    line = capsys.readouterr().err
+    assert line.partition("eratos.test ")[2] == ('command="x\\" who=admin" who=bob path="a\\"b" end=\\ code=\\x1b[2J\\u202e\n')

@@ -217,6 +217,25 @@ def test_what_is_no_get_request_is_hung_up_on(rig: Rig) -> None:
         assert client.recv(1) == b""
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        (f"http://agent1:5052/tasks/{TASK}/logs", "evil.example", b"200"),
+        (f"http://evil.example/tasks/{TASK}/logs", "agent1", b"403"),
+        (f"http://agent1@evil.example/tasks/{TASK}/logs", "agent1", b""),
+        (f"https://agent1/tasks/{TASK}/logs", "agent1", b""),
+    ],
+)
+def test_a_request_may_name_the_whole_address_and_begin_with_an_empty_line(
+    rig: Rig, target: str, host: str, status: bytes
+) -> None:
+    port, _ = guarded(rig.io, Access(("agent1",), "secret"))
+    proof = shown("secret")("logs")
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(f"\r\n\nGET {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {proof}\r\n\r\n".encode())
+        assert client.makefile("rb").readline().split()[1:2] == ([status] if status else [])
+
+
 def test_a_taken_port_is_tried_for_until_it_is_free(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eratos.executor.endpoint._BIND_AGAIN_S", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as other:

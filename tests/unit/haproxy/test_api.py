@@ -325,6 +325,25 @@ def test_a_request_that_cannot_be_read_is_no_fault_of_the_companion(rig: Rig, li
     assert (b"reason" in body) is not line.startswith("HEAD")
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://balancer1:9100/status", "evil.example", b"200"),
+        ("http://evil.example/status", "balancer1", b"403"),
+        ("http://balancer1@evil.example/status", "balancer1", b"400"),
+        ("https://balancer1/status", "balancer1", b"421"),
+    ],
+)
+def test_a_request_may_name_the_whole_address_and_begin_with_an_empty_line(target: str, host: str, status: bytes) -> None:
+    rig = Rig(api.Access(("balancer1",)))
+    try:
+        with socket.create_connection(("127.0.0.1", rig.server.server_port), timeout=60) as connection:
+            connection.sendall(f"\r\n\nGET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            assert connection.makefile("rb").read().split()[1] == status
+    finally:
+        rig.close()
+
+
 CONFIRM = json.dumps({"services": [SERVER]}).encode()
 
 

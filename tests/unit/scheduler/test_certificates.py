@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -12,8 +14,10 @@ from pathlib import Path
 import pytest
 from support.authority import Authority, put
 from support.controller import FakeController
+from support.waiting import until
 
 from eratos.common.errors import PermanentError
+from eratos.scheduler.api import connections
 from eratos.scheduler.api.server import ApiServer, create_api
 from eratos.scheduler.certificates import Certificate, to_leader
 
@@ -29,9 +33,9 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @contextmanager
-def serving(certificate: Certificate, controller: FakeController | None = None) -> Iterator[int]:
+def serving(certificate: Certificate, controller: FakeController | None = None, most: int = 1000) -> Iterator[int]:
     api = create_api(controller or FakeController(), leader_tls=certificate.to_leader)
-    server = ApiServer(api, "127.0.0.1", 0, tls=certificate.server)
+    server = ApiServer(api, "127.0.0.1", 0, most, tls=certificate.server)
     server.start()
     try:
         yield server.port
@@ -189,3 +193,71 @@ def test_a_follower_shows_the_leader_its_certificate_and_checks_the_leaders(
 def test_authorities_that_are_none_are_named(tmp_path: Path) -> None:
     with pytest.raises(PermanentError, match="--http-ca-file"):
         to_leader(str(put(tmp_path / "ca.pem", b"nothing")))
+
+
+def served(port: int, tls: ssl.SSLContext) -> bool:
+    try:
+        return ask(port, tls)[0] == 200
+    except OSError:
+        return False
+
+
+def test_who_begins_no_tls_takes_the_place_of_a_connection(authority: Authority, tmp_path: Path) -> None:
+    certificate = Certificate(str(authority.write(tmp_path / "cert.pem", "server")))
+    tls = client(authority)
+    with serving(certificate, most=3) as port, contextlib.ExitStack() as silent:
+        for _ in range(3):
+            silent.enter_context(socket.create_connection(("127.0.0.1", port), 60))
+        assert not served(port, tls)
+        silent.close()
+        until(lambda: served(port, tls), 60, "there is room again")
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"])
+def test_a_handshake_that_does_not_come_is_not_waited_for(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    bounded = connections.bounded
+    monkeypatch.setattr("eratos.scheduler.api.server.bounded", lambda most, tls: bounded(most, 0.1, tls))
+    certificate = Certificate(str(authority.write(tmp_path / "cert.pem", "server")))
+    with serving(certificate) as port, socket.create_connection(("127.0.0.1", port), 50) as connection:
+        connection.sendall(said)
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(65536):
+                pass
+
+
+def test_a_server_that_stops_waits_for_no_handshake(authority: Authority, tmp_path: Path) -> None:
+    certificate = Certificate(str(authority.write(tmp_path / "cert.pem", "server")))
+    with contextlib.ExitStack() as open_ones:
+        with serving(certificate) as port:
+            silent = open_ones.enter_context(socket.create_connection(("127.0.0.1", port), 60))
+            assert served(port, client(authority)), "the one before was accepted by now"
+        with contextlib.suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
+
+
+def test_a_request_may_come_with_the_end_of_the_handshake(authority: Authority, tmp_path: Path) -> None:
+    """As clients send it that do not wait, in one segment with what ends the handshake."""
+    certificate = Certificate(str(authority.write(tmp_path / "cert.pem", "server")))
+    with serving(certificate) as port, socket.create_connection(("127.0.0.1", port), 60) as connection:
+        came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = client(authority).wrap_bio(came, goes, server_hostname="127.0.0.1")
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                connection.sendall(goes.read())
+                came.write(connection.recv(65536))
+        tls.write(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        connection.sendall(goes.read())
+        answer = b""
+        while piece := connection.recv(65536):
+            came.write(piece)
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                while read := tls.read(65536):
+                    answer += read
+            if answer.endswith(b"pong"):
+                break
+        assert answer.startswith(b"HTTP/1.1 200")

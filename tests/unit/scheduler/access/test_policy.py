@@ -234,6 +234,15 @@ def pod(**fields: Any) -> App:
         (STRICT, {"networks": [{"mode": "container", "name": "other"}]}, "/networks(0)/name"),
         (STRICT, {"secrets": {"s": {"source": "other/key"}}}, "/secrets/s/source"),
         (STRICT, {"volumes": [{"name": "a"}, {"name": "b", "host": "data"}], "user": "root"}, ""),
+        (STRICT, {"volumes": [{"name": "a", "host": "data"}, {"name": "b", "host": "data2"}]}, ""),
+        (STRICT, {"volumes": [{"name": "a", "host": "data"}, {"name": "b", "host": "./data"}]}, ""),
+        (STRICT, {"volumes": [{"name": "a", "host": "data"}, {"name": "b", "host": "data/x/y"}]}, "/volumes(1)/host"),
+        (STRICT, {"volumes": [{"name": "a", "host": "./data//x"}, {"name": "b", "host": "data"}]}, "/volumes(0)/host"),
+        (STRICT, {"volumes": [{"name": "a"}, {"name": "b", "host": "volumes"}]}, "/volumes(0)/host"),
+        (STRICT, {"volumes": [{"name": "a", "host": "containers"}]}, "/volumes(0)/host"),
+        (STRICT, {"volumes": [{"name": "a", "host": "containers/web/x"}]}, "/volumes(0)/host"),
+        (BASIC, {"volumes": [{"name": "a", "host": "data"}, {"name": "b", "host": "data/x"}]}, ""),
+        (replace(STRICT, host_paths=("/",)), {"volumes": [{"name": "a"}, {"name": "b", "host": "volumes"}]}, ""),
     ],
 )
 def test_a_pod_is_held_to_the_same(policy: Policy, asked: dict[str, Any], place: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 
@@ -13,7 +14,8 @@ from support.controller import FakeController
 
 from eratos.marathon import definition
 from eratos.marathon.app import App
-from eratos.scheduler.api.server import HEADERS_BYTES_MAX, ApiServer
+from eratos.scheduler.api.connections import HEADERS_BYTES_MAX
+from eratos.scheduler.api.server import ApiServer
 from eratos.scheduler.core.events import PutApps
 
 APP = {"id": "/shop/cart", "cmd": "sleep 1000", "cpus": 0.1, "mem": 32}
@@ -204,6 +206,74 @@ def test_a_request_without_host_is_answered(port: int) -> None:
 def test_a_strange_host_breaks_nothing(port: int, host: bytes) -> None:
     answer = say(port, b"GET /v2/nosuch?x=%ff HTTP/1.1\r\nConnection: close\r\nHost: " + host + b"\r\n\r\n")
     assert answer.split()[1] in (b"400", b"403"), answer
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        (b"http://localhost/ping", b"localhost", b"200"),
+        (b"HTTP://127.0.0.1:8080/ping?x=http://evil.example/", b"localhost", b"200"),
+        # The address that is asked for is what counts, whatever Host says (RFC 9112, 3.2.2).
+        (b"http://localhost/ping", b"evil.example", b"200"),
+        (b"http://evil.example/ping", b"localhost", b"403"),
+        (b"http://evil.example/v2/apps", b"localhost", b"403"),
+        (b"http://localhost@evil.example/ping", b"localhost", b"400"),
+        (b"http:///ping", b"localhost", b"400"),
+        (b"https://localhost/ping", b"localhost", b"421"),
+        (b"http://localhost", b"localhost", b"200"),  # the dashboard
+        (b"*", b"localhost", b"404"),
+    ],
+)
+def test_a_request_may_name_the_whole_address(port: int, target: bytes, host: bytes, status: bytes) -> None:
+    answer = say(port, b"GET " + target + b" HTTP/1.1\r\nConnection: close\r\nHost: " + host + b"\r\n\r\n")
+    assert answer.split()[1] == status, answer
+
+
+def test_a_change_by_its_whole_address_is_held_against_that_host(port: int, controller: FakeController) -> None:
+    body = json.dumps(APP).encode()
+    of_json = b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
+    for target, origin, status in (
+        (b"http://127.0.0.1/v2/apps", b"http://evil.example", b"403"),
+        # A page whose name was rebound is of the same origin as the Host that its browser sends.
+        (b"http://evil.example/v2/apps", b"http://evil.example", b"403"),
+        (b"http://127.0.0.1/v2/apps", b"http://127.0.0.1", b"201"),
+    ):
+        head = b"POST " + target + b" HTTP/1.1\r\nHost: evil.example\r\nOrigin: " + origin + b"\r\n"
+        answer = say(port, head + of_json)
+        assert answer.split()[1] == status, answer
+    assert len(controller.commands) == 1
+
+
+GET_PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize("empty", [b"\r\n", b"\n", b"\r\n\r\n\r\n"])
+def test_empty_lines_before_a_request_are_passed_over(port: int, empty: bytes) -> None:
+    assert say(port, empty + GET_PING + b"Connection: close\r\n\r\n").split()[1] == b"200"
+    body = b"POST /v2/nosuch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    answers = say(port, body + empty + GET_PING + b"\r\n" + empty + GET_PING + b"Connection: close\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 ([0-9]+)", answers) == [b"404", b"200", b"200"]
+
+
+def test_an_empty_line_may_come_in_pieces(port: int) -> None:
+    """Each answer says that what was sent before it was read by then."""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        read = connection.makefile("rb")
+        for piece in (b"", b"\r", b"\r\n\r"):
+            connection.sendall(piece)
+            with socket.create_connection(("127.0.0.1", port), 10) as other:
+                other.sendall(GET_PING + b"\r\n")
+                assert other.recv(12) == b"HTTP/1.1 200"
+            connection.sendall((b"\n" if piece else b"") + GET_PING + b"\r\n")
+            assert read.readline().startswith(b"HTTP/1.1 200")
+            while read.readline() != b"\r\n":
+                pass
+            assert read.read(4) == b"pong"
+
+
+@pytest.mark.parametrize("start", [b"\rGET /ping", b"\r\r\nGET /ping", b" GET /ping", b"\x00GET /ping"])
+def test_what_is_no_empty_line_is_passed_over_by_nobody(port: int, start: bytes) -> None:
+    assert say(port, start + b" HTTP/1.1\r\nHost: localhost\r\n\r\n").split()[1] == b"400"
 
 
 def test_head_on_the_wire_tells_the_length_and_sends_nothing(port: int) -> None:

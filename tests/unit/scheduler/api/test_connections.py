@@ -83,7 +83,7 @@ def test_one_address_does_not_take_the_last_connections() -> None:
 @pytest.mark.parametrize("before", [b"", b"GET /ping HTTP/1.1\r\nHost: loc", PING])
 def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
     bounded = connections.bounded
-    monkeypatch.setattr("eratos.scheduler.api.server.bounded", lambda most: bounded(most, 0.1))
+    monkeypatch.setattr("eratos.scheduler.api.server.bounded", lambda most, tls: bounded(most, 0.1, tls))
     server: Any = ApiServer(create_api(FakeController()), "127.0.0.1", 0)
     server.start()
     try:

@@ -59,3 +59,41 @@ def test_what_is_there_goes_on_and_may_be_scaled_restarted_and_deleted() -> None
     assert api.put("/v2/apps/b", json={"container": {"docker": {"image": "y", "privileged": True}}}).status_code == 422
     assert api.put("/v2/apps/a", json={"fetch": [], "user": "nobody"}).status_code == 200
     assert api.delete("/v2/apps/b").status_code == 200
+
+
+def test_to_go_back_to_a_version_is_a_change() -> None:
+    """The policy may have come since, and what an app had once, such as a service's name, may be another's by now."""
+    controller = FakeController()
+    before, strict = (ApiClient(create_api(controller, access=OPEN, policy=Policy(strict=strict))) for strict in (False, True))
+    mighty = before.post("/v2/apps", json=PRIVILEGED).json()["version"]
+    harmless = before.put("/v2/apps/b", json={"container": {"docker": {"image": "x", "privileged": False}}}).json()["version"]
+    for address in ("/v2/apps/b", "/v2/groups/"):
+        answer = strict.put(address, json={"version": mighty})
+        assert (answer.status_code, "--allow-privileged" in answer.text) == (422, True)
+    assert strict.get("/v2/apps/b").json()["app"]["version"] == harmless
+    assert before.put("/v2/apps/b", json={"version": mighty}).status_code == 200
+    assert strict.put("/v2/apps/b", json={"version": harmless}).status_code == 200
+
+
+def test_a_version_takes_back_nothing_that_is_anothers_by_now() -> None:
+    api, controller = an_api(Policy())
+    named = {"id": "/shop", "cmd": "sleep 1000", "cpus": 0.1, "mem": 32, "portDefinitions": [{"port": 0, "name": "db"}]}
+    first = api.post("/v2/apps", json={**named, "portDefinitions": [{"port": 0}, {"port": 0, "name": "db"}]}).json()["version"]
+    assert "shop-db" in controller.read(lambda state: state.apps["/shop"].service_names)
+    api.put("/v2/apps/shop", json={"portDefinitions": [{"port": 0}]})
+    assert api.post("/v2/apps", json={"id": "/shop-db", "cmd": "sleep 1000", "cpus": 0.1, "mem": 32}).status_code == 201
+    answer = api.put("/v2/apps/shop", json={"version": first})
+    assert (answer.status_code, "the Consul service shop-db, which /shop-db has already" in answer.text) == (422, True)
+
+
+def test_a_stored_job_may_get_other_times_whatever_the_policy_refuses_of_it_now() -> None:
+    controller = FakeController()
+    before, strict = (ApiClient(create_api(controller, access=OPEN, policy=Policy(strict=strict))) for strict in (False, True))
+    run = {"docker": {"image": "x", "privileged": True}, "cpus": 0.1, "mem": 32}
+    assert before.post("/v1/jobs", json={"id": "nightly", "run": run}).status_code == 201
+    schedule = {"id": "at-one", "cron": "0 1 * * *"}
+    assert strict.post("/v1/jobs/nightly/schedules", json=schedule).status_code == 201
+    assert strict.delete("/v1/jobs/nightly/schedules/at-one").status_code == 200
+    assert strict.put("/v1/jobs/nightly", json={"description": "at night", "run": run}).status_code == 200
+    assert strict.put("/v1/jobs/nightly", json={"run": {**run, "cmd": "other"}}).status_code == 422
+    assert strict.post("/v1/jobs", json={"id": "other", "run": run}).status_code == 422

@@ -279,3 +279,20 @@ def test_a_refusal_names_no_app_that_its_reader_may_not_view(api: ApiClient) -> 
     answer = api.put("/v2/groups", json={"id": "/", "groups": []}, headers=as_("shop-deployer"))
     assert answer.status_code == 403
     assert "bank" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", "/v2/volumes/{volume_id}"), ("DELETE", "/v2/volumes/{volume_id}")),
+        *(("GET", "/v2/deployments/{deployment_id}"), ("DELETE", "/v2/deployments/{deployment_id}")),
+        *(("DELETE", "/v2/deployments/{deployment_id}?force=true"), ("POST", "/v2/deployments/{deployment_id}/pause")),
+        *(("POST", "/v2/deployments/{deployment_id}/resume"), ("POST", "/v2/deployments/{deployment_id}/promote")),
+    ],
+)
+def test_whose_something_is_that_its_reader_may_not_view_is_not_said(
+    api: ApiClient, world: World, method: str, path: str
+) -> None:
+    answer = api.request(method, world.address(path), headers=as_("bank-deployer"))
+    assert (answer.status_code, "shop" in answer.text) == (403, False), answer.text
+    assert not world.controller.commands

@@ -169,6 +169,17 @@ def test_each_command_leaves_a_line_at_its_begin_and_one_at_its_end(world: World
     assert "exit=7" in end
 
 
+def test_no_command_makes_a_line_or_a_field_of_its_own(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.running()
+    forged = 'x" who=admin status=200\n2026-01-31T12:00:00.123Z INFO eratos.scheduler.audit who=admin'
+    with caplog.at_level(logging.INFO):
+        world.exec("true", forged)
+        until(lambda: len(lines(caplog)) == 2, 10, "both lines are written")
+    for line in lines(caplog):
+        assert "\n" not in line and r"\n2026-01-31" in line
+        assert "who=admin" not in re.sub(r'"(?:[^"\\]|\\.)*"', "", line)
+
+
 @through_both
 def test_more_commands_than_allowed_are_refused_and_a_place_becomes_free(world: World) -> None:
     world.running()
