@@ -37,6 +37,9 @@ LABEL_CHECKS: Final = "eratos.checks"
 LABEL_CONTAINER: Final = "eratos.container"
 LABEL_CONTAINERS: Final = "eratos.containers"
 
+#: Header of a log of which each line comes after its position, from which another reading may go on.
+LOG_POSITIONS: Final = "Eratos-Log-Positions"
+
 #: Variable in the environment of every process that an executor starts on its host: the same facts as a container's labels.
 PROCESS_MARK: Final = "ERATOS_PROCESS"
 

@@ -137,7 +137,7 @@ def show_logs(session: Session, job_id: str, run_id: str | None, follow: bool, s
         why = f": {run['message']}" if run is not None and run["message"] else ""
         raise Refused(404, f"no task of {run_id or job_id} was started{why}")
     task_id = str(run["tasks"][-1]["id"])
-    found = logs.opened(session.client, [task_id], session.out.say, stderr=stderr, tail=tail, follow=follow)
+    found = logs.opened(session.client, [task_id], session.out.say, stderr=stderr, tail=tail, follow=follow, sleep=session.sleep)
     logs.to_their_end(session.client, found, session.out, follow=follow)
 
 
