@@ -41,8 +41,8 @@ def _jobs(routes: APIRouter, ctx: Context) -> None:
 
     @routes.post("/v1/jobs")
     @ctx.change
-    def create_job(caller: Deployer, body: Body) -> JSONResponse:
-        return _create(ctx, caller, body, ())
+    def create_job(caller: Deployer, body: Body, dryRun: bool = False) -> JSONResponse:  # noqa: N803
+        return _create(ctx, caller, body, (), dry_run=dryRun)
 
     @routes.get("/v1/jobs/{job_id}")
     def show_job(caller: Viewer, job_id: str, embed: Embed = []) -> JSONResponse:  # noqa: B006
@@ -50,8 +50,8 @@ def _jobs(routes: APIRouter, ctx: Context) -> None:
 
     @routes.put("/v1/jobs/{job_id}")
     @ctx.change
-    def put_job(caller: Deployer, job_id: str, body: Body) -> JSONResponse:
-        return _change(ctx, caller, job_id, body, ())
+    def put_job(caller: Deployer, job_id: str, body: Body, dryRun: bool = False) -> JSONResponse:  # noqa: N803
+        return _change(ctx, caller, job_id, body, (), dry_run=dryRun)
 
     @routes.delete("/v1/jobs/{job_id}")
     @ctx.change
@@ -134,8 +134,8 @@ def _scheduled_jobs(routes: APIRouter, ctx: Context) -> None:
 
     @routes.post("/v0/scheduled-jobs")
     @ctx.change
-    def create_scheduled_job(caller: Deployer, body: Body) -> JSONResponse:
-        return _create(ctx, caller, body, ("schedules",))
+    def create_scheduled_job(caller: Deployer, body: Body, dryRun: bool = False) -> JSONResponse:  # noqa: N803
+        return _create(ctx, caller, body, ("schedules",), dry_run=dryRun)
 
     @routes.get("/v0/scheduled-jobs/{job_id}")
     def show_scheduled_job(caller: Viewer, job_id: str) -> JSONResponse:
@@ -143,8 +143,8 @@ def _scheduled_jobs(routes: APIRouter, ctx: Context) -> None:
 
     @routes.put("/v0/scheduled-jobs/{job_id}")
     @ctx.change
-    def put_scheduled_job(caller: Deployer, job_id: str, body: Body) -> JSONResponse:
-        return _change(ctx, caller, job_id, body, ("schedules",))
+    def put_scheduled_job(caller: Deployer, job_id: str, body: Body, dryRun: bool = False) -> JSONResponse:  # noqa: N803
+        return _change(ctx, caller, job_id, body, ("schedules",), dry_run=dryRun)
 
 
 def _embeds(asked: Sequence[str]) -> tuple[str, ...]:
@@ -194,26 +194,45 @@ def _schedule(job: Job, schedule_id: str) -> Schedule:
     return found
 
 
-def _create(ctx: Context, caller: Caller, body: bytes, embeds: Sequence[str]) -> JSONResponse:
+def _create(ctx: Context, caller: Caller, body: bytes, embeds: Sequence[str], *, dry_run: bool) -> JSONResponse:
     job = jobs.parse(read_json(body))
+    if dry_run:
+        _check(ctx, caller, job)
+        if ctx.controller.read(lambda state: job.id in state.jobs):
+            raise ApiError(409, f"Job '{job.id}' already exists")
+        return _planned(ctx, job)
     _submit(ctx, caller, job, create=True)
     return JSONResponse(job_status.shown(_look(ctx, job.id), embeds), 201)
 
 
-def _change(ctx: Context, caller: Caller, job_id: str, body: bytes, embeds: Sequence[str]) -> JSONResponse:
+def _change(ctx: Context, caller: Caller, job_id: str, body: bytes, embeds: Sequence[str], *, dry_run: bool) -> JSONResponse:
     before = _look(ctx, _name(caller, job_id, Role.DEPLOY)).job
     given = read_json(body)
     job = jobs.parse({"id": before.id, **given} if isinstance(given, dict) else given, before)
     if job.id != before.id:
         raise invalid("/id", f"is {job.id}, and the address names {before.id}: create another one under another id")
+    if dry_run:
+        _check(ctx, caller, job)
+        return _planned(ctx, job)
     _submit(ctx, caller, job)
     return Json(job_status.shown(_look(ctx, job.id), embeds))
 
 
-def _submit(ctx: Context, caller: Caller, job: Job, *, create: bool = False) -> None:
+def _check(ctx: Context, caller: Caller, job: Job) -> None:
     caller.require(Role.DEPLOY, (job.path,))
     if problems := [Problem(jobs.place(problem.path), problem.message) for problem in ctx.policy.problems(job.app)]:
         raise InvalidApp(problems)
+
+
+def _planned(ctx: Context, job: Job) -> JSONResponse:
+    """Return a job as it would be, with the next instant of each schedule and the runs that would go on as they are."""
+    now = ctx.clock()
+    seen = ctx.controller.read(lambda state: job_status.planned(state, job, now))
+    return Json(job_status.shown(seen, ("schedules", "activeRuns")))
+
+
+def _submit(ctx: Context, caller: Caller, job: Job, *, create: bool = False) -> None:
+    _check(ctx, caller, job)
     ctx.submit(caller, (job.path,), PutJob(job, create_only=create))
 
 
