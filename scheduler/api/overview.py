@@ -4,8 +4,8 @@ Not Marathon's. A page shows all of it, then follows ``/v2/events`` from ``posit
 name: ``app``, once or several times, gives those alone, with the agents that they are on. So what is shown is what there
 is, whichever events tell of it.
 
-``tasks=false`` counts instances by their condition instead of listing them. Of a large cluster the instances are nearly all of
-the answer, and whoever draws a list of apps needs none of them.
+``tasks=false`` counts instances by their condition instead of listing them, and leaves out the agents that they are on. Of a
+large cluster these are nearly all of the answer, and whoever draws a list of apps needs none of them.
 """
 
 from __future__ import annotations
@@ -144,14 +144,16 @@ def look(
 ) -> Overview:
     """Copy what is shown of the apps asked for, None: of all, while the state stands still.
 
-    ``everything``: whoever asks may view all there is. ``tasks``: each instance, or else how many there are.
+    ``everything``: whoever asks may view all there is. ``tasks``: each instance with its agent, or else how many there are.
     """
     ids = asked if asked is not None else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
     apps = [found for app_id in ids if sees(app_id) and (found := _look(state, app_id, now, tasks)) is not None]
-    if everything and asked is None:
+    if not tasks:
+        agents = {}
+    elif everything and asked is None:
         agents = state.agents
     else:
-        there = {each.agent_id for found in apps for each in state.instances_of(found.app_id) if each.state is not None}
+        there = {row.agent_id for found in apps if not isinstance(found.rows, Counts) for row in found.rows}
         agents = {agent_id: state.agents[agent_id] for agent_id in there if agent_id in state.agents}
     alone = {host: (trouble.until, trouble.against) for host, trouble in hosts.left_alone(state, now)}
     scheduler = {
