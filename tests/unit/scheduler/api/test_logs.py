@@ -270,6 +270,31 @@ def test_the_command_takes_up_a_log_that_it_follows_where_it_was_cut(
     assert "cut short" in shown.err and shown.err.count("trying again") == 2 and "missing" not in shown.err
 
 
+def test_a_followed_log_goes_on_through_another_scheduler_where_the_one_it_came_through_ends(
+    rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"one\n")
+    servers = [ApiServer(create_api(rig.controller, executor_port=executor_port(), access=OPEN), "127.0.0.1", 0) for _ in "ab"]
+    for server in servers:
+        server.start()
+    client = MarathonClient(",".join(f"http://127.0.0.1:{server.port}" for server in servers))
+
+    class Watched(Output):
+        def raw(self, text: str) -> None:
+            super().raw(text)
+            if text == "one\n":
+                servers[0].stop()
+                rig.logs.write(task, b"two\n", b"three\n")
+                rig.logs.end(task)
+
+    assert run(["logs", "-f", task], Session(client, Watched(), sleep=lambda _: None)) == 0
+    servers[1].stop()
+    shown = capsys.readouterr()
+    assert shown.out == "one\ntwo\nthree\n"
+    assert "cut short" in shown.err and "missing" not in shown.err
+
+
 class Withdrawn:
     """A client whose credentials count no more."""
 
