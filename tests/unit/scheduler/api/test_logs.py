@@ -271,8 +271,9 @@ def test_the_command_takes_up_a_log_that_it_follows_where_it_was_cut(
 
 
 def test_a_followed_log_goes_on_through_another_scheduler_where_the_one_it_came_through_ends(
-    rig: Rig, capsys: pytest.CaptureFixture[str]
+    rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("eratos.scheduler.api.server.STOP_S", 0)  # it leaves nobody time to come to an end
     (task,) = rig.running()
     rig.logs.write(task, b"one\n")
     servers = [ApiServer(create_api(rig.controller, executor_port=executor_port(), access=OPEN), "127.0.0.1", 0) for _ in "ab"]
