@@ -83,7 +83,7 @@ def upgrade(count: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench deploy", description=__doc__.splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=5, help="pairs of 16 apps and one, interleaved (default: 5)")
+    parser.add_argument("--repeat", type=int, default=15, help="pairs of 16 apps and one, interleaved (default: 15)")
     parser.add_argument("--count", type=int, default=100, help="workers that are upgraded (default: 100)")
     parser.add_argument("--only", choices=("parallel", "upgrade"), help="one of the two parts")
     parser.add_argument("--one", choices=tuple(SHAPES), help=argparse.SUPPRESS)

@@ -21,7 +21,7 @@ def follow(
 ) -> Iterator[dict[str, Any]]:
     """Yield events without end, behind the one with the id ``after``. Raises Refused, and Unreachable at the first try.
 
-    Whoever is away meanwhile is said once, and asked again until somebody answers; eratos then tells what was missed.
+    An outage is logged once, and ends when a scheduler answers; eratos then sends what was missed.
     """
     stream = client.events(after=after, kinds=kinds)
     complaint = ""

@@ -109,7 +109,7 @@ def _write(stream: int, data: bytes) -> None:
 
 
 def _send_input(end: Tunnel, loop: asyncio.AbstractEventLoop) -> None:
-    # The loop may end at any time, and with it whoever would hear of a failure.
+    # The loop may end at any time, and then nothing is there to report a failure.
     with contextlib.suppress(Exception):
         while data := os.read(0, _PIECE):
             asyncio.run_coroutine_threadsafe(end.write(data), loop).result()

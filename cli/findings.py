@@ -282,7 +282,7 @@ def _of_balancer(one: Json) -> Iterator[Finding]:
 
 
 def spoilt(metrics: str) -> Iterator[Finding]:
-    """Say what the leader's metrics tell of its store."""
+    """Say what the leader's metrics show of its store."""
     values = dict(re.findall(r"^(eratos_\w+) (\S+)$", metrics, re.MULTILINE))
     if number := float(values.get("eratos_records_spoilt", 0)):
         fix = "the leader's log names them at its start; docs/operations.md says what to do with each kind"

@@ -20,7 +20,7 @@ from eratos.marathon.tunnels import end_of, opened
 PATH = "/v2/tunnels/forward"
 LOOPBACK = "127.0.0.1"
 _MAPPING = re.compile(r"(?P<local>\d{1,5}):(?P<app>/?[^:\s]+)(:(?P<port>[^:\s]+))?")
-#: Has the system tell the other side of a connection that it was broken off.
+#: Has the system signal to the other side of a connection that it was broken off.
 _BROKEN = struct.pack("ii", 1, 0)
 
 
@@ -79,7 +79,7 @@ async def _listen(client: MarathonClient, mapping: Mapping, say: Callable[[str],
         else:
             writer.close()
             return
-        # Whoever connected sees that it was no good end.
+        # The client sees that it was no good end.
         with contextlib.suppress(OSError):
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _BROKEN)
         writer.transport.abort()

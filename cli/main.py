@@ -384,7 +384,7 @@ def build_image(
     docker, say = session.docker or Engine(quiet=session.out.quiet), session.out.say
     plan = building.plan(described, docker, say, rebuild=rebuild)
     found = {"name": described.name, "id": plan.image_id, "tag": plan.tag, "source": plan.source, "step": plan.step.value}
-    say(building.told(plan))
+    say(building.summary(plan))
     if dry_run:
         session.out.result({**found, "image": None}, plan.step.value)
         return

@@ -143,7 +143,7 @@ def _speaks_tls(connection: socket.socket) -> bool:
 
 
 def clock(client: MarathonClient) -> Iterator[Finding]:
-    """Compare the clock of whoever answers with the one here. Says nothing where that is not told."""
+    """Compare the clock at the URL with the one here. Yields nothing where no answer has it."""
     sent = time.time()
     try:
         told = parsedate_to_datetime(client.clock()).timestamp()

@@ -1,7 +1,7 @@
-"""What kind of network an address belongs to, in whatever spelling programs take it. Pure.
+"""How an address stands in a URL, and what kind of network it belongs to, in whatever spelling programs take it. Pure.
 
-For what apps may ask an executor to fetch: an executor can reach what the app itself may not, such as the metadata service of a
-cloud, which hands out the host's credentials to whoever asks (169.254.169.254).
+The kind is for what apps may ask an executor to fetch: an executor can reach what the app itself may not, such as the metadata
+service of a cloud, which gives the host's credentials to any caller (169.254.169.254).
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ METADATA_NAMES = frozenset(
 )
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def host_and_port(host: str, port: int | str) -> str:
+    """Return ``host:port`` as it stands in URLs, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Kind(StrEnum):

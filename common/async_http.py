@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
+from .addresses import host_and_port
+
 #: A longer answer is cut by :func:`request`.
 BODY_MAX = 64 * 1024
 #: Longest piece of a streamed body.
@@ -136,7 +138,7 @@ async def ask(
         reader, writer = await asyncio.open_connection(host, port, ssl=tls)
     try:
         connected()
-        sent = {"host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "user-agent": "eratos", "accept": "*/*"}
+        sent = {"host": host_and_port(host, port), "user-agent": "eratos", "accept": "*/*"}
         sent |= {name.lower(): value for name, value in (headers or {}).items()} | {"connection": "close"}
         if upgrade:
             sent |= {"connection": "Upgrade", "upgrade": upgrade}

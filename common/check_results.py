@@ -14,7 +14,7 @@ CAUSE_CHARACTERS = 300
 class CheckResult:
     """What one health check was answered until an update was made. Times are seconds before that; None: never.
 
-    The executor's clock counts from its host's start, so it can tell how long ago something was, and not when.
+    The executor's clock counts from its host's start, so it knows how long ago something was, and not when.
     """
 
     failures: int  #: in a row, those that count

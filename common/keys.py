@@ -1,4 +1,4 @@
-"""Keys that are derived from the framework's one, so that whoever holds a derived one learns nothing of the others. Pure.
+"""Keys that are derived from the framework's one, so that the holder of a derived one learns nothing of the others. Pure.
 
 The schedulers hold the framework's key. Each executor gets the one of its agent, by which the schedulers show it who they are,
 a token by which it shows companions who it is, and a key that all executors share. Companions hold the key that those tokens

@@ -167,7 +167,7 @@ class OnChange:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a task needs of others: resolved before it starts, told to it, and followed as long as it runs.
+    """What a task needs of others: resolved before it starts, given to it, and followed as long as it runs.
 
     One of ``services``, ``key`` and ``static`` says where to look.
     """
@@ -258,7 +258,7 @@ class TaskPayload:
     mem_limit_mib: int | None = 0  #: hard limit; 0: ``resources.mem_mib`` itself, None: there is none
     secret_env: Mapping[str, str] = field(default_factory=dict)  #: variables that hold secrets, and where these are
     secret_files: tuple[SecretFile, ...] = ()
-    check: HealthCheck | None = None  #: whose answer is told to Mesos, and says nothing about health
+    check: HealthCheck | None = None  #: whose answer is reported to Mesos, and says nothing about health
     requires: tuple[Requirement, ...] = ()
     pull_secret: str = ""  #: where the logins to the image's registry are in the store of secrets; empty: the host's count
     containers: tuple[Container, ...] = ()  #: of a pod: what it runs instead of an image, all with one life and one network

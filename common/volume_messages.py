@@ -1,4 +1,4 @@
-"""What scheduler and executors tell each other of volumes by Mesos' messages, which may get lost: the scheduler says it again.
+"""What scheduler and executors say of volumes in Mesos' messages, which may get lost: the scheduler repeats its own.
 
 A volume is destroyed on a user's wish alone, and often long after the last task of its app has ended there; so there is no task
 whose instruction or whose state could carry it.

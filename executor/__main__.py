@@ -100,7 +100,7 @@ def _run(config: Config) -> str:
     played = PlayedHost() if config.host_bridge else None
     machine = Machine(host, driver.shutdown_grace_s, random.random)
     figures = Figures()
-    loop = Loop(machine, driver.send, figures, tell=driver.tell)
+    loop = Loop(machine, driver.send, figures, send_message=driver.send_message)
     siblings = Siblings(config.sandbox, host.executor_id)
     io = IoThread()
     rules = FetchRules(

@@ -179,8 +179,8 @@ class Balancers:
     async def _hold(self, action: do.TellBalancers) -> None:
         """Announce a removal, and wait until no live balancer says that it has nobody else for an app.
 
-        One that says nothing is asked again for a while, and then holds nothing up. Each is asked after it was told: so of all
-        that go at the same time it keeps one at least, in whatever order their announcements come.
+        One that says nothing is asked again for a while, and then holds nothing up. Each is asked after the announcement: so it
+        keeps one at least of all that go at the same time, in whatever order their announcements come.
         """
         began = time.monotonic()
         told: set[Balancer] = set()

@@ -148,7 +148,7 @@ class Endpoint:
 
         ``access`` says whom to answer, None where that is not known yet; ``used`` whether a task here goes by a server;
         ``metrics`` returns the answer to a scrape, ``usage`` what tasks take, by their ids;
-        ``listening`` is told the port once there is one; ``volumes`` are those of this host, if it has any.
+        ``listening`` is called with the port once there is one; ``volumes`` are those of this host, if it has any.
         """
         self._access = access
         self._used = used

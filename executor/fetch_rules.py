@@ -62,10 +62,10 @@ class FetchRules:
             return ""
         return f"it lies in none of the folders of this host that may be fetched from, {', '.join(self.folders)}"
 
-    def session(self) -> requests.Session:
+    def session(self, opened: Callable[[socket.socket], object] = lambda connection: None) -> requests.Session:
         """Return a session for one download. Its calls raise RefusedByRules besides what those of requests raise.
 
-        It follows no redirection.
+        It follows no redirection. ``opened`` is told each connection that is made.
         """
         made = _Session()
         made.trust_env = False
@@ -73,8 +73,7 @@ class FetchRules:
             made.verify = self.ca_file
         if self.proxy:
             made.proxies = {"http": self.proxy, "https": self.proxy}
-            return made
-        adapter = _Adapter(self)
+        adapter = _Adapter(self, opened)
         for scheme in ("http://", "https://"):
             made.mount(scheme, adapter)
         return made
@@ -90,13 +89,20 @@ class _Session(requests.Session):
 class _Adapter(HTTPAdapter):
     """Sends a request and then those that redirects ask for."""
 
-    def __init__(self, rules: FetchRules) -> None:
+    def __init__(self, rules: FetchRules, opened: Callable[[socket.socket], object]) -> None:
         super().__init__()
         self._rules = rules
+        self._opened = opened
         self._redirected = False
         self._judging = True
-        plain, tls = _connections(self._check)
-        self.poolmanager.pool_classes_by_scheme = {"http": plain, "https": tls}
+        plain, tls = _connections(self._made)
+        self._pools = {"http": plain, "https": tls}
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        made = super().proxy_manager_for(*args, **options)
+        made.pool_classes_by_scheme = self._pools
+        return made
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         spelled = kind_of_host(urlsplit(request.url or "").hostname or "") is not None
@@ -104,7 +110,10 @@ class _Adapter(HTTPAdapter):
         self._redirected = True
         return super().send(request, *args, **options)
 
-    def _check(self, connection: socket.socket) -> None:
+    def _made(self, connection: socket.socket) -> None:
+        self._opened(connection)
+        if self._rules.proxy:
+            return  # which decides what leads where
         address, port = connection.getpeername()[:2]
         if self._judging and (problem := self._rules.address_problem(address, port)):
             connection.close()

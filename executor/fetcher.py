@@ -13,6 +13,7 @@ import logging
 import os
 import pwd
 import select
+import socket
 import stat
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -170,9 +171,14 @@ class Budget:
         self._deadline = time.monotonic() + time_s
         self._owner = account or _unpacker()
         self._rules = rules
+        self._connections = _Connections()
 
     def fetch(self, files: tuple[Fetch, ...], folder: Path) -> None:
         """Bring files into a folder, which nobody else may reach meanwhile. Raises NotFetched."""
+        with self._connections.cut_once(self._over):
+            self._fetch(files, folder)
+
+    def _fetch(self, files: tuple[Fetch, ...], folder: Path) -> None:
         self._own(folder)
         for file in files:
             try:
@@ -187,11 +193,14 @@ class Budget:
             except unpack.Refused as error:
                 raise NotFetched(f"{shown(file.uri)} {error}: refused; correct the app's fetch") from None
             except requests.RequestException as error:
+                self._take(0, file)  # it may have been cut
                 raise NotFetched(f"{shown(file.uri)} cannot be fetched: {_reason(error)}; correct the app's fetch") from None
             except (urllib3.exceptions.HTTPError, zlib.error) as error:
+                self._take(0, file)
                 said = _broken_off(error)
                 raise NotFetched(f"{shown(file.uri)} cannot be fetched: {said}; correct the app's fetch") from None
             except OSError as error:
+                self._take(0, file)
                 raise NotFetched(f"{shown(file.uri)} cannot be fetched: {error}; correct the app's fetch") from None
             if file.executable:
                 (folder / path).chmod(0o755)
@@ -223,20 +232,27 @@ class Budget:
         return self._host_file_as(self._account, path, file)
 
     def _download(self, file: Fetch) -> Iterator[bytes]:
-        with self._rules.session() as session, self._answer(session, file) as answer:
-            answer.raise_for_status()
-            coded = _Coded(answer.headers.get("Content-Encoding", ""))
-            since, brought = time.monotonic(), 0
-            # What is there, however little: whole pieces may take their time, and nobody would look at the clock meanwhile.
-            while arrived := answer.raw.read1(_PIECE, decode_content=False):
-                brought += len(arrived)
-                if time.monotonic() - since >= LEAST_EVERY_S:
-                    if brought < LEAST_BYTES:
-                        slow = f"{brought} bytes came within {LEAST_EVERY_S:g} s, and at least {LEAST_BYTES} must"
-                        raise NotFetched(f"{shown(file.uri)} cannot be fetched: {slow}; use a faster server")
-                    since, brought = time.monotonic(), 0
-                yield from coded.pieces(arrived)
-            coded.end()
+        try:
+            with self._rules.session(self._connections.add) as session, self._answer(session, file) as answer:
+                answer.raise_for_status()
+                yield from self._arriving(answer, file)
+        finally:
+            self._connections.forget()
+
+    def _arriving(self, answer: requests.Response, file: Fetch) -> Iterator[bytes]:
+        coded = _Coded(answer.headers.get("Content-Encoding", ""))
+        since, brought = time.monotonic(), 0
+        # What is there, however little: whole pieces may take their time, and nobody would look at the clock meanwhile.
+        while arrived := answer.raw.read1(_PIECE, decode_content=False):
+            brought += len(arrived)
+            if time.monotonic() - since >= LEAST_EVERY_S:
+                if brought < LEAST_BYTES:
+                    slow = f"{brought} bytes came within {LEAST_EVERY_S:g} s, and at least {LEAST_BYTES} must"
+                    raise NotFetched(f"{shown(file.uri)} cannot be fetched: {slow}; use a faster server")
+                since, brought = time.monotonic(), 0
+            yield from coded.pieces(arrived)
+        self._take(0, file)  # a connection that was cut looks like one that came to its end
+        coded.end()
 
     def _answer(self, session: requests.Session, file: Fetch) -> requests.Response:
         """Ask for a file, and wherever that leads. Bodies of redirections, which may have no end, are left unread."""
@@ -286,10 +302,16 @@ class Budget:
         self._bytes_left -= size
         if self._bytes_left < 0:
             raise NotFetched(f"{shown(file.uri)} is too large: a task's files may take {self._bytes_max} bytes, all unpacked")
-        if time.monotonic() > self._deadline:
+        if self._late():
             raise NotFetched(f"{shown(file.uri)} takes too long: a task's files have to be there within {self._time_s:g} s")
         if self._cancelled.is_set():
             raise NotFetched("cancelled")
+
+    def _late(self) -> bool:
+        return time.monotonic() > self._deadline
+
+    def _over(self) -> bool:
+        return self._late() or self._cancelled.is_set()
 
     def _extract(self, archive: Path, file: Fetch) -> None:
         """Unpack by the name's ending, as Mesos does; anything else stays as it is."""
@@ -309,7 +331,7 @@ class Budget:
         self._entries_left -= answer["entries"]
 
     def _allowed(self) -> str:
-        return f"a task's files may take {self._bytes_max} bytes and {ENTRIES_MAX} files, all unpacked"
+        return f"a task's files may take {self._bytes_max} bytes and {ENTRIES_MAX} files and folders, all unpacked"
 
     def _unpacked(self, kind: str, archive: BinaryIO, folder: Path, name: str, file: Fetch) -> dict[str, Any]:
         """Have an archive taken apart by a process, and return its answer."""
@@ -352,6 +374,51 @@ def _next(session: requests.Session, uri: str, target: str) -> str:
     if not at or "@" in parts.netloc or session.should_strip_auth(uri, found):  # type: ignore[no-untyped-call]
         return found
     return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
+
+
+class _Connections:
+    """The connections of one task's downloads, to be cut from outside.
+
+    A server can hold a reader up in ways that no wait for its next byte bounds: by a header or a trailer that has no end, by one
+    interim answer after the other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: list[socket.socket] = []
+
+    def add(self, connection: socket.socket) -> None:
+        """Note a connection, by a descriptor of its own: TLS and the library take the other one away."""
+        with self._lock:
+            self._made.append(connection.dup())
+
+    def forget(self) -> None:
+        """Let go of those of a download that is over."""
+        with self._lock:
+            for connection in self._made:
+                connection.close()
+            self._made.clear()
+
+    @contextmanager
+    def cut_once(self, over: Callable[[], bool]) -> Iterator[None]:
+        """Cut whatever is open, and what comes after it, from when ``over`` says so until the block ends."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._watch, args=(over, ended), name="fetch-watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self.forget()
+
+    def _watch(self, over: Callable[[], bool], ended: threading.Event) -> None:
+        while not ended.wait(_LOOK_S):
+            if over():
+                with self._lock:
+                    for connection in self._made:
+                        with suppress(OSError):
+                            connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Coded:

@@ -1,4 +1,4 @@
-"""What an executor counts for Prometheus: told each event with what came of it. One thread takes in, another one reads."""
+"""What an executor counts for Prometheus: of each event and what came of it. One thread takes in, another one reads."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from .figures import Figures
 
 log = logging.getLogger(__name__)
 
-#: More events than this wait nowhere: whoever makes them is slowed down instead.
+#: More events than this wait nowhere: their producer is slowed down instead.
 QUEUE_MAX = 10_000
 #: Longest sleep without a deadline: bounds the harm of a forgotten one.
 IDLE_S = 1.0
@@ -45,12 +45,12 @@ class Loop:
         figures: Figures,
         *,
         clock: Callable[[], float] = time.monotonic,
-        tell: Callable[[bytes], object] = lambda message: None,
+        send_message: Callable[[bytes], object] = lambda message: None,
     ) -> None:
-        """``send`` hands an update to the driver, ``tell`` a message to the scheduler; ``figures`` are told of everything that
+        """``send`` hands an update to the driver, ``send_message`` a message to the scheduler; ``figures`` count everything that
         happens.
         """
-        self._tell = tell
+        self._send_message = send_message
         self._machine = machine
         self._send = send
         self._figures = figures
@@ -135,7 +135,7 @@ class Loop:
                 self._containers.perform(action)
             case do.ReportVolume(volume_id, error):
                 log.info("volume %s", fields(volume=volume_id, still_there=error or None))
-                self._tell(VolumeDestroyed(volume_id, error).to_bytes())
+                self._send_message(VolumeDestroyed(volume_id, error).to_bytes())
             case do.CopyVolumes() | do.CancelCopy():
                 self._copies.perform(action)
             case do.Probe():

@@ -16,7 +16,7 @@ _POLL_S = 0.05
 def taken_ports(ports: Sequence[int], wait_s: float, waiting: Callable[[str], object]) -> str:
     """Return which port stays taken for ``wait_s``, as a message that names the fix; an empty text: none.
 
-    ``waiting`` is told what is waited for, in words, once there is something.
+    ``waiting`` is called with what is waited for, in words, once there is something.
     """
     deadline = time.monotonic() + wait_s
     told = None

@@ -69,20 +69,21 @@ class Unpacker:
         if self.bytes > self._bytes_most:
             raise Refused("is too large")
 
-    def enter(self) -> None:
-        """Count an entry. Raises Refused."""
-        self.entries += 1
+    def enter(self, path: PurePosixPath, *, is_folder: bool = False) -> None:
+        """Make the folders on the way to an entry, and count them with it: each takes a block of the disk. Raises Refused."""
+        made = len(through_folders(path / "x" if is_folder else path, make=True))
+        self.entries += max(1, made) if is_folder else 1 + made
         if self.entries > self._entries_most:
-            raise Refused("holds too many files")
+            raise Refused("holds too many files and folders")
 
     def tar(self, archive: IO[bytes]) -> None:
         with tarfile.open(fileobj=archive, mode="r|*") as opened:
             for member in opened:
-                self.enter()
                 path = inside(member.name)
+                self.enter(path, is_folder=member.isdir())
                 if member.isdir():
-                    folder(path)
-                elif member.isreg():
+                    continue
+                if member.isreg():
                     content = opened.extractfile(member)
                     assert content is not None
                     self.file(path, pieces(content), executable=bool(member.mode & stat.S_IXUSR))
@@ -96,12 +97,12 @@ class Unpacker:
     def zip(self, archive: IO[bytes]) -> None:
         with zipfile.ZipFile(archive) as opened:
             for member in opened.infolist():
-                self.enter()
                 path = inside(member.filename)
+                self.enter(path, is_folder=member.is_dir())
                 mode = member.external_attr >> 16
                 if member.is_dir():
-                    folder(path)
-                elif stat.S_ISLNK(mode):
+                    continue
+                if stat.S_ISLNK(mode):
                     with opened.open(member) as content:
                         self.link(path, os.fsdecode(content.read(os.pathconf("/", "PC_PATH_MAX"))))
                 else:
@@ -109,9 +110,10 @@ class Unpacker:
                         self.file(path, pieces(content), executable=bool(mode & stat.S_IXUSR))
 
     def gz(self, archive: IO[bytes], name: str) -> None:
-        self.enter()
+        path = inside(name)
+        self.enter(path)
         with gzip.open(archive) as content:
-            self.file(inside(name), pieces(content), executable=False)
+            self.file(path, pieces(content), executable=False)
 
     def file(self, path: PurePosixPath, content: Iterator[bytes], *, executable: bool) -> None:
         """Write a file, in place of what has its name."""
@@ -167,11 +169,6 @@ def through_folders(path: PurePosixPath, *, make: bool = False, base: Path = Pat
         if not stat.S_ISDIR(mode):
             raise Refused(f"would put {str(path)[:200]!r} through a link, or through what is no folder")
     return made
-
-
-def folder(path: PurePosixPath) -> None:
-    """Make a folder, unless it is there."""
-    through_folders(path / "x", make=True)
 
 
 def replaced(path: PurePosixPath) -> None:

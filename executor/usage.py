@@ -41,7 +41,7 @@ class UsageWatch:
         while not self._stopping.wait(PERIOD_S):
             try:
                 self.look()
-            except Exception:  # thread edge: figures that are missing are told as missing, and the next look comes
+            except Exception:  # thread edge: missing figures are reported as missing, and the next look comes
                 log.exception("what tasks take was not read, please report this as a bug")
 
     def look(self) -> None:

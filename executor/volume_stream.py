@@ -18,8 +18,8 @@ from eratos.common.errors import PermanentError, TemporaryError
 
 PIECE_BYTES: Final = 64 * 1024
 PROOF_BYTES: Final = hashlib.sha256().digest_size
-#: How often a copy tells how far it is.
-TOLD_S: Final = 5.0
+#: How often a copy reports how far it is.
+PROGRESS_S: Final = 5.0
 #: What a volume may hold, as tar has it. Docker leaves sockets out: they are of processes that have ended.
 _KINDS: Final = {
     *(tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE),
@@ -51,21 +51,21 @@ async def sent(archive: AsyncIterator[bytes], key: str) -> AsyncIterator[bytes]:
 
 
 class Received:
-    """An archive as it comes in. ``failure`` is why it was not good, for whoever consumed it and only knows that it ended."""
+    """An archive as it comes in. ``failure`` is why it was not good, for the consumer, who only sees that it ended."""
 
     def __init__(
         self,
         source: Iterator[bytes],
         key: str,
-        told: Callable[[int], object] = lambda count: None,
+        progress: Callable[[int], object] = lambda count: None,
         cancelled: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``told`` is called now and then with the bytes that have come; ``cancelled`` says whether nobody wants the rest."""
+        """``progress`` is called now and then with the bytes that came; ``cancelled`` says whether nobody wants the rest."""
         self._source = source
         self._proof = hmac.new(key.encode(), digestmod=hashlib.sha256)
-        self._told, self._cancelled, self._clock = told, cancelled, clock
-        self._told_at = clock()
+        self._progress, self._cancelled, self._clock = progress, cancelled, clock
+        self._reported_at = clock()
         self._held = bytearray()  #: the end of what has come: it may be the proof
         self._passed: list[bytes] = []
         self.count = 0
@@ -122,7 +122,7 @@ class Received:
         self._proof.update(found)
         self._passed.append(found)
         self.count += len(found)
-        if (now := self._clock()) >= self._told_at + TOLD_S:
-            self._told_at = now
-            self._told(self.count)
+        if (now := self._clock()) >= self._reported_at + PROGRESS_S:
+            self._reported_at = now
+            self._progress(self.count)
         return found

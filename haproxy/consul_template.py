@@ -38,7 +38,7 @@ def ended(note: Path) -> tuple[str, ...]:
 
 #: Between two questions to Consul's agent: its answers are long, and apps are added one by one.
 _ASK_S: Final = 60.0
-#: Reported early: who is told at the limit has lost changes already.
+#: Reported early: at the limit changes have been lost already.
 _FULL: Final = 0.9
 
 

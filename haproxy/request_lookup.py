@@ -19,7 +19,7 @@ _BLOCK_BYTES: Final = 64 * 1024
 _LINE_MAX_BYTES: Final = 16 * 1024
 #: Requests that are shown: a client may send one id as often as it likes.
 FOUND_MOST: Final = 20
-#: For the lookups before this one. Whoever asks waits for two seconds.
+#: For the lookups before this one. A request waits for two seconds.
 _TURN_S: Final = 1.5
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr
 
 from eratos.common import names
+from eratos.common.payload import CheckKind
 from eratos.common.resources import Resources
 from eratos.common.routing import Routing
 
@@ -365,7 +366,7 @@ class App(Part):
     @cached_property
     def routings(self) -> tuple[Routing, ...]:
         """How balancers route to each port."""
-        checked = {self._port_of(check) for check in self.health_checks if check.protocol in ("http", "https")}
+        checked = {self._port_of(check) for check in self.health_checks if check.protocol in CheckKind.over_http()}
         return tuple(
             routing(self.labels, index, port, http_checked=index in checked, unasked=self._unasked)
             for index, port in enumerate(self.ports)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from . import expressions, ids
+from . import consul_expressions, expressions, ids
 from .errors import InvalidApp, Problem, json_path
 
 Place = tuple[str | int, ...]
@@ -21,6 +21,8 @@ DEFINITION_BYTES_MAX: Final = 511 * 1024
 FIELDS_MOST: Final = 200
 #: Apps in one request.
 APPS_MOST: Final = 5000
+#: What a group and those around it may depend on, together. It stands with each change of each app in it.
+GROUP_DEPENDENCIES_MOST: Final = 100
 #: Ports of all apps in one request: each is checked against all others', and service ports are found for them.
 PORTS_MOST: Final = 20_000
 #: What Linux takes of one argument of a program, and of one variable with its name (MAX_ARG_STRLEN), less the final NUL.
@@ -66,6 +68,30 @@ def check_documents(data: Any, what: str, count: int) -> None:
             "request may: send fewer at a time, or shorter ones with fewer repetitions and classes of Unicode"
         )
         raise InvalidApp([Problem("/", message)])
+    texts = dict.fromkeys(_attributes(data))
+    if (read := consul_expressions.readable(texts, consul_expressions.REQUEST_MOST)) < len(texts):
+        message = (
+            f"holds {len(texts)} expressions of requirements' attributes that differ, and {read} of them take as long to read as "
+            "a request may: send fewer at a time, or shorter ones with fewer repetitions and classes of Unicode"
+        )
+        raise InvalidApp([Problem("/", message)])
+
+
+def _attributes(data: Any) -> Iterator[str]:
+    """Yield the expressions that requirements have for attributes, in whatever document; what is too long nobody reads."""
+    waiting = [data]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            required = value.get("requires")
+            for wanted in required.values() if isinstance(required, Mapping) else ():
+                attributes = wanted.get("attributes") if isinstance(wanted, Mapping) else None
+                for text in attributes.values() if isinstance(attributes, Mapping) else ():
+                    if isinstance(text, str) and len(text) <= consul_expressions.CHARACTERS_MAX:
+                        yield text
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _ports(data: Any) -> Iterator[int]:
@@ -108,6 +134,13 @@ def sizes(app: Mapping[str, Any]) -> Iterator[Problem]:
         return
     for field, value in app.items():
         yield from _sizes(value, (field,))
+    texts = list(_attributes(app.get("eratos")))
+    if (read := consul_expressions.readable(texts, consul_expressions.DEFINITION_MOST)) < len(texts):
+        message = (
+            f"have {len(texts)} expressions for attributes, and {read} of them take as long to read as all of a definition may: "
+            "state fewer, or shorter ones with fewer repetitions and classes of Unicode"
+        )
+        yield Problem("/eratos/requires", message)
 
 
 def values(app: Mapping[str, Any]) -> Iterator[Problem]:

@@ -104,7 +104,7 @@ class Caller:
         self._timeout_s = timeout_s
         self._session = session
         self.login = login or Login()
-        #: What the API said beside its answers that a user should know; eratos only. Whoever shows it, empties it.
+        #: What the API said beside its answers that a user should know; eratos only. The caller empties it after it is shown.
         self.notices: list[str] = []
 
     def surroundings(self) -> tuple[str, str]:

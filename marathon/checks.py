@@ -21,7 +21,7 @@ class Command(Part):
 
 #: What Marathon has for a check that states no delay.
 DEFAULT_DELAY_S: Final = 15
-#: Marathon's names for kinds of health checks. Who asks, Marathon or Mesos, is one to eratos: its executor does.
+#: Marathon's names for kinds of health checks. Whether Marathon or Mesos asks is the same to eratos: its executor does.
 CHECK_KINDS: Final[Mapping[str, CheckKind]] = {
     "HTTP": CheckKind.HTTP,
     "HTTPS": CheckKind.HTTPS,
@@ -123,6 +123,11 @@ class CheckCommand(Part):
 class ExecCheck(Part):
     command: CheckCommand
 
+    @property
+    def line(self) -> str:
+        """The command as a shell takes it."""
+        return self.command.shell or shlex.join(self.command.argv or ())
+
 
 class _Http(Structure):
     @property
@@ -165,7 +170,4 @@ class Check(Part):
     @property
     def command(self) -> str:
         """The command as a shell takes it, empty where a port is asked."""
-        if self.exec is None:
-            return ""
-        command = self.exec.command
-        return command.shell or shlex.join(command.argv or ())
+        return self.exec.line if self.exec is not None else ""

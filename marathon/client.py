@@ -324,7 +324,7 @@ class MarathonClient(Caller):
         return self._object("GET", "/v2/info")
 
     def alone(self, url: str, timeout_s: float) -> MarathonClient:
-        """Return a client for one of the URLs, whoever answers at the others."""
+        """Return a client for one of the URLs, whatever answers at the others."""
         return MarathonClient(url, timeout_s, self._session, self.login)
 
     def clock(self) -> str:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-import re2
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
-from . import ids
+from . import consul_expressions, ids
 from .app_parts import PORT_MAX, Part, PortName, PositiveSeconds
 from .autoscale import Autoscale
 from .error_budget import ErrorBudget
@@ -26,8 +25,6 @@ _KEY: Final = r"^[^/\s?#%][^\s?#%]*$"
 #: What Consul takes of the names and values of a service's meta.
 _META_KEY_CHARACTERS_MAX: Final = 128
 _META_CHARACTERS_MAX: Final = 512
-#: Memory that one expression may take in Consul, in bytes.
-_EXPRESSION_BYTES_MAX: Final = 1024 * 1024
 #: What the patterns of this module mean, for messages.
 PATTERNS: Final[Mapping[str, str]] = {
     _NAME: "must be lowercase letters, digits and dashes, a letter first, such as mysql",
@@ -99,17 +96,8 @@ def _is_address(text: str) -> str:
 
 
 def _expression(text: str) -> str:
-    if "`" in text:
-        raise ValueError("holds a backtick, between which Consul's filters have their texts: write . or \\x60 for it")
-    options = re2.Options()
-    options.max_mem = _EXPRESSION_BYTES_MAX
-    options.log_errors = False
-    try:
-        re2.compile(text, options)
-    except re2.error as error:
-        said = error.args[0] if error.args else ""
-        reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-        raise ValueError(f"is no regular expression that Consul takes: {reason}") from None
+    if problem := consul_expressions.read(text).problem:
+        raise ValueError(problem)
     return text
 
 
@@ -123,7 +111,7 @@ class Requirement(Part):
     key: Annotated[str, Field(pattern=_KEY, max_length=512)] | None = None
     tags: Annotated[tuple[Tag, ...], Field(max_length=20)] = ()
     attributes: Annotated[
-        Mapping[MetaKey, Annotated[str, Field(max_length=_META_CHARACTERS_MAX), AfterValidator(_expression)]],
+        Mapping[MetaKey, Annotated[str, Field(max_length=consul_expressions.CHARACTERS_MAX), AfterValidator(_expression)]],
         Field(max_length=20),
     ] = {}
     zone: Literal["any", "prefer", "require"] = "any"

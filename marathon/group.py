@@ -47,7 +47,9 @@ class Group:
         group = _parse(data, base, problems)
         everything = group.apps() if not problems else ()
         problems += _repeated(everything)
-        problems += _cyclic(everything, {one.id: one.dependencies for one in group.all() if one.dependencies})
+        waits = {one.id: one.dependencies for one in group.all() if one.dependencies}
+        problems += too_many_dependencies(waits, NO_GROUPS, bounds.ENTRIES_MOST)
+        problems += _cyclic(everything, waits) if not problems else ()
         if problems:
             raise InvalidApp(problems)
         return group
@@ -75,12 +77,11 @@ def _parse(data: Any, base: str, problems: list[Problem]) -> Group:
         return Group(base)
     problems += _fields(data)
     group_id = _id(data.get("id", ""), base, "/id", problems)
-    dependencies = tuple(
-        _id(item, group_id, f"/dependencies({i})", problems) for i, item in _items(data, "dependencies", problems)
-    )
-    if len(dependencies) > bounds.ENTRIES_MOST:
-        problems.append(Problem("/dependencies", f"are {len(dependencies)}: {bounds.ENTRIES_MOST} are the most"))
+    stated = [*_items(data, "dependencies", problems)]
+    if len(stated) > bounds.ENTRIES_MOST:
+        problems.append(Problem("/dependencies", f"are {len(stated)}: {bounds.ENTRIES_MOST} are the most"))
         return Group(group_id)
+    dependencies = tuple(_id(item, group_id, f"/dependencies({i})", problems) for i, item in stated)
     apps: list[App] = []
     listed: list[tuple[str, Callable[[Any, str], App], int, Any]]
     listed = [("apps", definition.parse, *pair) for pair in _items(data, "apps", problems)]
@@ -178,6 +179,24 @@ def _repeated(apps: Iterable[App]) -> Iterator[Problem]:
         seen.add(app.id)
 
 
+def too_many_dependencies(
+    groups: Mapping[str, tuple[str, ...]], before: Mapping[str, tuple[str, ...]], most: int = bounds.GROUP_DEPENDENCIES_MOST
+) -> Iterator[Problem]:
+    """Find groups that depend, with those around them, on more than ``most`` and than ``before``: each app in them does."""
+    changed = {group_id for group_id, needs in groups.items() if before.get(group_id, ()) != needs}
+    for group_id in groups if changed else ():
+        around = [group_id]
+        while around[-1] != "/":
+            around.append(ids.parent(around[-1]))
+        count = sum(len(groups.get(place, ())) for place in around)
+        allowed = max(most, sum(len(before.get(place, ())) for place in around))
+        if count > allowed and not changed.isdisjoint(around):
+            message = (
+                f"of {group_id} and the groups around it are {count}: {most} are the most; name groups instead of their apps"
+            )
+            yield Problem("/dependencies", message)
+
+
 def _cyclic(apps: Iterable[App], groups: Mapping[str, Iterable[str]]) -> Iterator[Problem]:
     if cycle := dependency_cycle({app.id: app for app in apps}, groups):
         yield Problem("/dependencies", f"wait for each other in a circle, {' -> '.join(cycle)}: remove one")
@@ -228,18 +247,19 @@ def restart_cycle(apps: Mapping[str, App]) -> tuple[str, ...]:
         restarts[app_id] = [other for other in followed if other is not None and other in apps and other != app_id]
     done: set[str] = set()
     for start in restarts:
-        trail: list[str] = []
+        trail: dict[str, None] = {}  # in order
         stack = [iter((start,))]
         while stack:
             step = next(stack[-1], None)
             if step is None:
                 stack.pop()
                 if trail:
-                    done.add(trail.pop())
+                    done.add(trail.popitem()[0])
             elif step in trail:
-                return (*trail[trail.index(step) :], step)
+                circle = [*trail]
+                return (*circle[circle.index(step) :], step)
             elif step not in done:
-                trail.append(step)
+                trail[step] = None
                 stack.append(iter(restarts.get(step, ())))
     return ()
 

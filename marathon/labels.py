@@ -1,6 +1,6 @@
 """Labels that eratos acts on: Consul tags, a fleet's behaviour, and routing (:mod:`.routing`).
 
-A label that resembles one of these and is none is refused. What is marathon-lb's alone is kept, and told as not heeded
+A label that resembles one of these and is none is refused. What is marathon-lb's alone is kept, and reported as not heeded
 (:mod:`.marathon_lb`): it may be there for a marathon-lb beside eratos' balancers.
 """
 
@@ -179,7 +179,7 @@ def _unknown(labels: Mapping[str, str]) -> Iterator[Problem]:
         compared += 1
         meant = _meant(key, prefix, names) if compared <= _COMPARED_MOST else []
         if prefix == marathon_lb.PREFIX and not meant:
-            continue  # of some other program; told by not_heeded
+            continue  # of some other program; not_heeded reports it
         message = "is no label that eratos knows: " + (f"did you mean {' or '.join(meant)}?" if meant else "remove it")
         if any("_n_" in name for name in meant):
             message += " n stands for the port's index, from 0"

@@ -87,7 +87,7 @@ def _of_labels(app: App) -> Iterator[Note]:
     for key, text in labels.not_heeded(app.labels):
         yield Note(f"/labels/{key}", Verdict.NOT_HEEDED, text)
     for field, stated in (("env", app.env), ("labels", app.labels)):
-        for key, heeded, text in registrator.told(stated, app.ports):
+        for key, heeded, text in registrator.notes(stated, app.ports):
             yield Note(f"/{field}/{key}", Verdict.TRANSLATED if heeded else Verdict.NOT_HEEDED, text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
@@ -142,10 +141,7 @@ class PodHealthCheck(Part):
     @property
     def command(self) -> str:
         """The command as a shell takes it; empty where an endpoint is asked."""
-        if self.exec is None:
-            return ""
-        command = self.exec.command
-        return command.shell or shlex.join(command.argv or ())
+        return self.exec.line if self.exec is not None else ""
 
 
 class VolumeMount(Part):

@@ -56,7 +56,7 @@ def problems(error: ValidationError, model: type[BaseModel], shown: Mapping[str,
     """
     for detail in islice(error.errors(include_url=False), PROBLEMS_MOST + 1):
         if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
-            continue  # what could not be read of it is told already
+            continue  # what could not be read of it is reported already
         location = tuple(shortened(step) if isinstance(step, str) else step for step in detail["loc"])
         yield Problem(json_path(location), _message(detail, model, shown or {}))
 

@@ -1,5 +1,5 @@
 """What Registrator reads of containers, ``SERVICE_TAGS`` and its kin, as variables or labels of an app: the spellings of what
-eratos has are taken, and the others told as not heeded.
+eratos has are taken, and the others reported as not heeded.
 
 As there (its docs/user/services.md) a label counts before a variable, and what names a port before what names none; the port
 is the container's, or the host's where the container has no network of its own.
@@ -46,7 +46,7 @@ def number(port: AppPort) -> int:
     return port.container_port or port.host_port
 
 
-def told(stated: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[tuple[str, bool, str]]:
+def notes(stated: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[tuple[str, bool, str]]:
     """Yield each of Registrator's keys, whether it is heeded, and what becomes of it."""
     numbers = {number(port) for port in ports}
     for key, value in stated.items():

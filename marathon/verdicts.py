@@ -50,7 +50,7 @@ def verdicts(document: Any, base: str = "/") -> list[Note]:
 
 
 def _elsewhere(problems: tuple[Problem, ...], told: list[Note], used: set[Note]) -> list[Note]:
-    """Return what is told of fields that stand in the document under another name, such as those that spellings became."""
+    """Return the notes on fields that stand in the document under another name, such as those that spellings became."""
     if problems:
         return []
     return [note for note in told if note not in used and note.path.partition("(")[0] not in _SPELLINGS and not _output(note)]

@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from .app_parts import OPERATORS
+from .checks import CHECK_KINDS
+
 #: A place in a document, ``*`` standing for each entry of a list, and the words that may stand there.
 Places = tuple[tuple[str, Mapping[str, str]], ...]
 
@@ -19,7 +22,6 @@ _MODES: Final = _words("host", "container/bridge", "container")
 _SCHEMES: Final = _words("HTTP", "HTTPS")
 #: The last one is an older spelling, which Marathon took until 1.4.
 _PROTOCOLS: Final = _words("tcp", "udp", "udp,tcp") | {"tcp,udp": "udp,tcp"}
-_CHECKS: Final = _words("HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP")
 _KILLED: Final = _words("YOUNGEST_FIRST", "OLDEST_FIRST")
 _UNLIMITED: Final = _words("unlimited")
 
@@ -33,7 +35,7 @@ OF_APPS: Final[Places] = (
     ("container/volumes/*/mode", _words("RO", "RW")),
     ("container/volumes/*/persistent/type", _words("root", "path", "mount")),
     ("healthChecks/*/ipProtocol", _words("IPv4", "IPv6")),
-    ("healthChecks/*/protocol", _CHECKS),
+    ("healthChecks/*/protocol", _words(*CHECK_KINDS)),
     ("ipAddress/discovery/ports/*/protocol", _PROTOCOLS),
     ("killSelection", _KILLED),
     ("networks/*/mode", _MODES),
@@ -53,7 +55,7 @@ OF_PODS: Final[Places] = (
     ("networks/*/mode", _MODES),
     ("scaling/kind", _words("fixed")),
     ("scheduling/killSelection", _KILLED),
-    ("scheduling/placement/constraints/*/operator", _words("UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS")),
+    ("scheduling/placement/constraints/*/operator", _words(*OPERATORS)),
     ("scheduling/unreachableStrategy", _words("disabled")),
 )
 

@@ -12,6 +12,8 @@ from typing import Final
 
 import httptools
 
+from eratos.common.addresses import host_and_port
+
 _HEAD_BYTES_MAX: Final = 64 * 1024
 
 
@@ -50,7 +52,7 @@ class Endpoint:
         return cls(host, int(port), tls=scheme == "https:")
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
 
 def request_head(path: str, endpoint: Endpoint, headers: Mapping[str, str]) -> bytes:

@@ -66,7 +66,7 @@ class FigureWatch:
             try:
                 if self._wanted():
                     self._emit(self.look())
-            except Exception:  # edge: whatever waits tells why, a thread that is gone does not
+            except Exception:  # edge: what waits for figures says why, a thread that is gone does not
                 log.exception("the balancers could not be asked for figures, please report this as a bug")
 
     def look(self) -> FiguresSeen:

@@ -24,6 +24,7 @@ from eratos.common.log import fields
 from .core import actions, events
 from .core.machine import Machine
 from .core.mesos_types import TaskStatus
+from .core.records import BUDGETS, CHANGES, HISTORIES
 from .core.refusals import CommandRefused, Unavailable
 from .core.state import State
 from .core.step import Decision
@@ -32,7 +33,7 @@ from .events.ring import Ring
 from .events.watch import Watch
 from .long_lived import LongLived, uncollected
 from .loop_figures import LoopFigures
-from .store.base import Store, StoreUnavailable
+from .store.base import RecordTooLarge, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,10 @@ BATCH_MOST = 1000
 #: Apps named in a pass's line as waiting; the others are counted.
 WAITING_MOST = 5
 #: Apps named of an event that could not be handled.
-TOLD_MOST = 5
+NAMED_MOST = 5
+#: Kinds of records of the past. One that has become too large stays as it was stored last: to end for it would help
+#: nobody, as the next leader would come to the same.
+PAST_KINDS = (BUDGETS, CHANGES, HISTORIES)
 #: Longest sleep without a deadline of the core.
 IDLE_S = 1.0
 
@@ -73,7 +77,7 @@ class Loop:
     """Runs the core. ``run`` blocks until ``stop`` is called or the core or the store demands the end."""
 
     def __init__(self, machine: Machine, store: Store, clock: Callable[[], float], ring: Ring | None = None) -> None:
-        """``ring`` is told what happens; default: nobody is."""
+        """``ring`` takes what happened; default: nothing does."""
         self.machine = machine
         self._ring = ring
         self._watch = Watch()
@@ -215,11 +219,11 @@ class Loop:
             self.machine.take(event, self._clock())
         except Exception:
             # The loop's edge: one event that cannot be handled must not end the process and so the service.
-            log.exception("event could not be handled and was dropped, please report this as a bug %s", told(event))
+            log.exception("event could not be handled and was dropped, please report this as a bug %s", summary(event))
             self._fail(event)
 
     def _decide(self, batch: Sequence[events.Event]) -> tuple[Decision, list[Event]]:
-        """Return what to do, and what is to be told of it once it is stored."""
+        """Return what to do, and what is to be published of it once it is stored."""
         state, happened = self.machine.state, list[Event]()
         with _apart():
             self._watch.before(state, batch)
@@ -269,6 +273,11 @@ class Loop:
                 log.error("store is unavailable, everything waits for it %s", fields(error=error, retry_s=delay_s))
                 if self._stopping.wait(delay_s):
                     raise Aborted("stopped while the store was unavailable; nothing was sent") from error
+            except RecordTooLarge as error:
+                if not error.key.startswith(PAST_KINDS):
+                    raise
+                log.error("a record is too large and was not stored, please report this as a bug %s", fields(error=error))
+                writes = [write for write in writes if write.key != error.key]
 
     def _perform(self, call: actions.Call, calls: Counter[str]) -> list[str]:
         """Send a call; return the tasks of launches that could not be sent."""
@@ -297,7 +306,7 @@ class Loop:
 
 @contextmanager
 def _apart() -> Iterator[None]:
-    """Keep what breaks in the block from whatever follows: whoever watches must not keep the scheduler from its work."""
+    """Keep what breaks in the block from whatever follows: readers of events must not keep the scheduler from its work."""
     try:
         yield
     except Exception:
@@ -320,7 +329,7 @@ def _counted(call: actions.Call) -> dict[str, int]:
     return {type(call).__name__.lower() + "s": 1}
 
 
-def told(event: events.Event) -> str:
+def summary(event: events.Event) -> str:
     """Return an event's kind and what it is about, for the log: never a definition, which may hold secrets."""
     happened = event.command if isinstance(event, events.CommandReceived) else event
     match happened:
@@ -343,8 +352,8 @@ def told(event: events.Event) -> str:
             about = [happened.status.task_id]
         case _:
             about = []
-    more = len(about) - TOLD_MOST
-    return fields(event=type(happened).__name__, about=",".join(about[:TOLD_MOST]) or None, more=more if more > 0 else None)
+    more = len(about) - NAMED_MOST
+    return fields(event=type(happened).__name__, about=",".join(about[:NAMED_MOST]) or None, more=more if more > 0 else None)
 
 
 def _said(notice: actions.Notice) -> str:

@@ -29,10 +29,10 @@ class QueryKeeper:
         self._framework_id = framework_id
         self._nearest = nearest
         self._settled = False  #: one of ours is gone for this term
-        self._told = ""  #: why not, as last told
+        self._told = ""  #: why not, as last reported
 
     def keep(self, client: consul.Consul) -> None:
-        """Make the query what it should be. What Consul refuses is told once, and holds nothing else up.
+        """Make the query what it should be. What Consul refuses is logged once, and holds nothing else up.
 
         Raises requests' errors where it does not answer.
         """
@@ -59,7 +59,7 @@ class QueryKeeper:
 
     def _take(self, client: consul.Consul, framework_id: str, nearest: int) -> prepared_query.Step:
         step = prepared_query.step(client.query.list(dc=client.dc) or (), framework_id, nearest)
-        # The library's own calls know neither Near nor the checks, and put the token into the query: whoever asks would have it.
+        # The library's own calls know neither Near nor the checks, and put the token into the query: every caller would have it.
         options: dict[str, Any] = {"params": [("dc", client.dc)] if client.dc else None, "headers": client.prepare_headers()}
         body = json.dumps(prepared_query.definition(framework_id, nearest))
         if step.verb == "create":

@@ -1,4 +1,4 @@
-"""The front app: a page that another app's instances make, found by what eratos tells it of a requirement.
+"""The front app: a page that another app's instances make, found by what eratos gives it of a requirement.
 
 It goes by the list that was in its environment when it started, and by the file of the same name from the first SIGHUP on. Each
 request asks one instance, another one each time, and the next one where that cannot be reached; 502 where none can.

@@ -58,7 +58,7 @@ def plan(description: Description, engine: Docker, say: Callable[[str], object],
     return Plan(description, source, image_id, tag, step, "" if step is Step.BUILD else digest)
 
 
-def told(plan: Plan) -> str:
+def summary(plan: Plan) -> str:
     """Return what is to be done, for people."""
     return {
         Step.NOTHING: f"{plan.tag} is in its registry: nothing is to be built",

@@ -32,10 +32,12 @@ OLDEST_PYTHON = (3, 11)
 
 #: What the tests take for a browser.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-#: Kinds of tests in the order they run: fast ones first, so that a mistake shows before minutes of image building.
+#: Debian's packages that some tests need, and under which names their programs may be there.
+PROGRAMS = {"chromium": BROWSERS, "busybox": ("busybox",)}
 #: Benchmarks that need no cluster.
 ALONE = frozenset({"api", "dashboard", "million", "placement", "recovery"})
 
+#: Kinds of tests in the order they run: fast ones first, so that a mistake shows before minutes of image building.
 WITHOUT_ENGINE = ("tests/unit", "tests/simulation", "tests/scenarios", "tests/browser")
 #: Of them, those that find what they need on every machine.
 NEEDS_NOTHING = ("tests/unit", "tests/scenarios")
@@ -125,11 +127,11 @@ def test(settings: Settings, arguments: list[str], *, fast: bool = False, everyt
         arguments = [*NEEDS_NOTHING, *arguments]
     if arguments:
         if any(argument.startswith("tests/browser") for argument in arguments):
-            _ensure_browser(progress)
+            _ensure_programs(progress)
         if needs_engine(arguments):
             _ensure_engine_and_images(settings, progress)
         return _pytest([*_side_by_side(arguments), *arguments, *chosen])
-    _ensure_browser(progress)
+    _ensure_programs(progress)
     folders = _with_tests(WITHOUT_ENGINE)
     code = _pytest([*_side_by_side(folders), *folders, *chosen])
     if code:
@@ -188,18 +190,21 @@ def _pytest_command(arguments: list[str]) -> list[str]:
 
 
 def _ensure_engine_and_images(settings: Settings, progress: Progress) -> None:
-    _ensure_browser(progress)
+    _ensure_programs(progress)
     engine.ensure(progress)
     images.ensure(settings, Compose(settings), progress)
 
 
-def _ensure_browser(progress: Progress) -> None:
-    """Install a browser for the tests that need one, where that can be done: elsewhere they are skipped, and say so."""
-    if any(map(shutil.which, BROWSERS)) or not packages.available():
+def _ensure_programs(progress: Progress) -> None:
+    """Install a browser and a small shell for the tests that need one, where that can be done: elsewhere they are skipped, and
+    say so.
+    """
+    lacking = [package for package, names in PROGRAMS.items() if not any(map(shutil.which, names))]
+    if not lacking or not packages.available():
         return
-    with progress.step("install Chromium, for the tests of what web pages may do"):
+    with progress.step(f"install {' and '.join(lacking)}, which some tests run"):
         packages.update()
-        packages.install(*packages.known("chromium"))
+        packages.install(*packages.known(*lacking))
 
 
 def bench(settings: Settings, name: str | None, arguments: list[str]) -> int:

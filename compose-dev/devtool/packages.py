@@ -1,4 +1,4 @@
-"""Debian packages on this machine, for whoever runs ./dev as root on Debian or Ubuntu. Other systems hear what to install."""
+"""Debian packages on this machine, where ./dev runs as root on Debian or Ubuntu. Elsewhere its user is asked to install them."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Band:
     text: str
     at_s: float
     over_s: float
-    anchor: str  #: id of the section that tells more
+    anchor: str  #: id of the section that says more
 
 
 @dataclass(frozen=True)

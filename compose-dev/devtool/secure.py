@@ -31,7 +31,7 @@ from .settings import CONSUL_SERVERS, SCHEDULERS, Settings
 from .shell import CommandFailed, run
 from .terminal import Problem
 
-#: Brought up first, and told whom to answer before anybody else is there.
+#: Brought up first, and configured whom to answer before anybody else is there.
 FIRST = ("zookeeper", *(f"consul{number}" for number in range(1, CONSUL_SERVERS + 1)))
 #: Kinds of parts with a volume of their own -> image and user.
 PARTS = {
@@ -243,7 +243,7 @@ def contents(made: dict[str, Any], part: str) -> dict[str, str]:
 
 
 def consul_settings(made: dict[str, Any], server: bool, tls: bool) -> str:
-    """Return what a Consul agent is told beyond its other settings; `tls`: it listens with TLS alone."""
+    """Return the settings of a Consul agent beyond its others; `tls`: it listens with TLS alone."""
     tokens = {"agent": made["consul"]["agent"], "dns": made["consul"]["dns"]}
     if server:
         tokens["initial_management"] = made["consul"]["management"]

@@ -205,7 +205,7 @@ class Unfollow:
 
 @dataclass(frozen=True, slots=True)
 class Using:
-    """Say of these servers, and of no others, that a task goes by them: whoever stops one waits until none does."""
+    """Say of these servers, and of no others, that a task goes by them: the executor that stops one waits until none does."""
 
     task_id: str
     servers: frozenset[str]  #: Consul service ids

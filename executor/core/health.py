@@ -18,14 +18,14 @@ from dataclasses import dataclass
 
 from eratos.common.backoff import exponential_s, jittered_s
 from eratos.common.check_results import CAUSE_CHARACTERS, CheckResult
-from eratos.common.payload import HealthCheck, ReadinessCheck
+from eratos.common.payload import CheckKind, HealthCheck, ReadinessCheck
 
 READINESS_FIRST_S = 0.025
 READINESS_FACTOR = 1.2
 #: Longest pause between two readiness probes of a task without health checks.
 PORT_CHECK_INTERVAL_S = 1.0
 PORT_CHECK_TIMEOUT_S = 5.0
-#: Failures in a row that are told one by one: a check that never ends its task may fail without end.
+#: Failures in a row that are reported one by one: a check that never ends its task may fail without end.
 TOLD_EACH = 8
 #: From one to the next once the port has accepted: Consul's own pace.
 PORT_CHECK_PASSING_S = 10.0
@@ -33,7 +33,7 @@ PORT_CHECK_PASSING_S = 10.0
 
 def port_check(port: int) -> HealthCheck:
     """Return the check that stands in where an app has none: its first TCP port accepts a connection."""
-    return HealthCheck("tcp", port=port, interval_s=PORT_CHECK_INTERVAL_S, timeout_s=PORT_CHECK_TIMEOUT_S, max_failures=0)
+    return HealthCheck(CheckKind.TCP, port=port, interval_s=PORT_CHECK_INTERVAL_S, timeout_s=PORT_CHECK_TIMEOUT_S, max_failures=0)
 
 
 @dataclass(slots=True)
@@ -171,7 +171,7 @@ class Checks:
         )
 
     def news(self) -> tuple[tuple[bool, int], ...]:
-        """Return what of the health checks is told whenever it changes: each failure, of very many in a row each doubling."""
+        """Return what of the health checks is reported whenever it changes: each failure, of very many in a row each doubling."""
         counts = ((state, state.failures) for state in self._states if state.health)
         return tuple((state.passed_once, n if n <= TOLD_EACH else TOLD_EACH + n.bit_length()) for state, n in counts)
 
@@ -191,7 +191,7 @@ def describe(check: HealthCheck | ReadinessCheck, index: int) -> str:
     """Name a check for people: ``health check 0 (http port 31000 path /health)``."""
     if isinstance(check, ReadinessCheck):
         return f"readiness check {check.name!r} ({check.protocol} port {check.port} path {check.path})"
-    if check.protocol == "command":
+    if check.protocol == CheckKind.COMMAND:
         return f"health check {index} (command {check.command!r})"
-    path = f" path {check.path}" if check.protocol in ("http", "https") else ""
+    path = f" path {check.path}" if check.protocol in CheckKind.over_http() else ""
     return f"health check {index} ({check.protocol} port {check.port}{path})"

@@ -10,11 +10,6 @@ RUNTIMES = ("docker", "process")
 REAL_HOST_NETWORK = "host"
 
 
-def host_and_port(host: str, port: int | str) -> str:
-    """Return ``host:port`` as it stands in URLs, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 @dataclass(frozen=True, slots=True)
 class Host:
     """Who we are and where containers go."""

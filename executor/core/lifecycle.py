@@ -62,7 +62,7 @@ class Machine:
         self._kept = Retention()
         self._left = LeftOvers()
         self._sweeps: dict[str, None] = {}  #: tasks that end once nothing is left of dead executors
-        self._copies: dict[str, bool] = {}  #: tasks that copy volumes, and whether each was told to break off
+        self._copies: dict[str, bool] = {}  #: tasks that copy volumes, and whether each was asked to break off
         self._listed_once: set[str] = set()  #: runtimes
         self._kept_services: frozenset[str] | None = None  #: as last said
         self._leaving: str = ""  #: why the executor shuts down
@@ -149,8 +149,8 @@ class Machine:
         for task in self.tasks.values():
             if task.deadline is not None:
                 times.append(task.deadline)
-            if (tells_at := task.tells_at()) is not None:
-                times.append(tells_at)
+            if (report_at := task.report_due()) is not None:
+                times.append(report_at)
             if task.phase is Phase.RESOLVING and (goes_on_at := task.requirements.goes_on_at()) is not None:
                 times.append(goes_on_at)
             if task.phase is Phase.RUNNING and (news_at := task.requirements.next_at()) is not None:
@@ -378,8 +378,8 @@ class Machine:
             out += self._withdraw(task)
         exhausted = checks.exhausted()
         flipped = checks.healthy != task.healthy
-        if checks.healthy is not None and (flipped or (checks.news() != task.checks_told and not exhausted)):
-            task.healthy, task.checks_told = checks.healthy, checks.news()
+        if checks.healthy is not None and (flipped or (checks.news() != task.checks_reported and not exhausted)):
+            task.healthy, task.checks_reported = checks.healthy, checks.news()
             update = self._running(task, "" if checks.healthy else checks.failing(), health=True)
             out.append(do.SendUpdate(replace(update, checks=checks.results(now))))
         if exhausted:
@@ -437,8 +437,8 @@ class Machine:
                 out += [*task.probes(now), *self._tell_task(task, now)]
             elif task.phase is Phase.RESOLVING:
                 out += self._resolve(task, now)
-            if (tells_at := task.tells_at()) is not None and now >= tells_at and task.task_id in self.tasks:
-                out += self._tell(task, now)
+            if (report_at := task.report_due()) is not None and now >= report_at and task.task_id in self.tasks:
+                out += self._report(task, now)
         return out
 
     # Steps -----------------------------------------------------------------------------------------------------------
@@ -468,9 +468,9 @@ class Machine:
         task.deadline = now + drain_s
         return [*out, do.TellBalancers(task.task_id, task.service_ids, datacenters=task.datacenters)]
 
-    def _tell(self, task: Task, now: float) -> Actions:
+    def _report(self, task: Task, now: float) -> Actions:
         """Say what a phase waits for that takes long."""
-        message = task.tell(now)
+        message = task.report(now)
         if task.phase is Phase.RUNNING:
             return [do.SendUpdate(self._running(task, message))]
         state, healthy = ("TASK_KILLING", task.ending.healthy) if task.ending else ("TASK_STARTING", None)
@@ -491,7 +491,7 @@ class Machine:
         return [do.Deregister(task.task_id)]
 
     def _withdraw(self, task: Task) -> Actions:
-        """Take a task out of rotation that may live on. Balancers are told: what leaves without a word they keep for a while."""
+        """Take a task out of rotation that may live on. Balancers hear of it: they keep what leaves without a word."""
         task.registered = False
         told = do.TellBalancers(task.task_id, task.service_ids, drains=False, datacenters=task.datacenters)
         return [told, do.Deregister(task.task_id)]

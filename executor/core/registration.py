@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from eratos.common import names
-from eratos.common.payload import HealthCheck, Service, TaskPayload
+from eratos.common.addresses import host_and_port
+from eratos.common.payload import CheckKind, HealthCheck, Service, TaskPayload
 from eratos.common.routing import datacenters
 
 from .container import probe_target, stand_in_ports
-from .host import Host, host_and_port
+from .host import Host
 
 #: Consul probes at least as often as this, whatever the app's interval: it is the net under a dead executor.
 CHECK_INTERVAL_MOST_S: Final = 10.0
@@ -60,9 +61,10 @@ def _check(service: Service, payload: TaskPayload, address: str) -> dict[str, An
     A port that nobody has asked yet may be one that the app never opens, as with workers of a queue: a check of it would take the
     service away, and the next comparison bring it back, without end. The executor's word is the net under its own death then.
     """
-    chosen = next((c for c in payload.health_checks if c.port == service.port and c.protocol in ("http", "https", "tcp")), None)
+    of_port = (check for check in payload.health_checks if check.port == service.port)
+    chosen = next((check for check in of_port if check.protocol in (CheckKind.TCP, *CheckKind.over_http())), None)
     if chosen is None and service.port in stand_in_ports(payload):
-        chosen = HealthCheck("tcp", port=service.port, interval_s=CHECK_INTERVAL_MOST_S, timeout_s=5)
+        chosen = HealthCheck(CheckKind.TCP, port=service.port, interval_s=CHECK_INTERVAL_MOST_S, timeout_s=5)
     if chosen is None:
         if any(port.host_port == service.port and "tcp" not in port.protocol for port in payload.ports):
             return None
@@ -79,9 +81,9 @@ def _check(service: Service, payload: TaskPayload, address: str) -> dict[str, An
         "Status": "passing",
         "DeregisterCriticalServiceAfter": DEREGISTER_AFTER,
     }
-    if chosen.protocol == "tcp":
+    if chosen.protocol == CheckKind.TCP:
         return check | {"TCP": target}
-    return check | {"HTTP": f"{chosen.protocol}://{target}{chosen.path}", "TLSSkipVerify": chosen.protocol == "https"}
+    return check | {"HTTP": f"{chosen.protocol}://{target}{chosen.path}", "TLSSkipVerify": chosen.protocol == CheckKind.HTTPS}
 
 
 def kept_by_word(service_id: str) -> dict[str, Any]:

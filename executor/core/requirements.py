@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from eratos.common import names
+from eratos.common.addresses import host_and_port
 from eratos.common.payload import Requirement
-
-from .host import host_and_port
 
 #: A change is told once nothing has changed for so long.
 QUIET_S: Final = 0.25
@@ -82,8 +81,8 @@ def queries(requirement: Requirement) -> tuple[Query, ...]:
 def found(requirement: Requirement, task_id: str, answers: Mapping[Query, Any]) -> Found:
     """Return what meets a task's requirement, of Consul's answers to all of its queries.
 
-    The order differs from task to task, and stays as it is for what stays: whoever takes only the first one does not take what
-    all others take.
+    The order differs from task to task, and stays as it is for what stays: clients that take only the first one do not all take
+    the same.
     """
     if requirement.static:
         return Found(requirement.static)

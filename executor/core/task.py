@@ -20,6 +20,7 @@ from eratos.common.routing import datacenters
 from .actions import Probe
 from .container import probe_target, stand_in_ports
 from .health import Checks, port_check
+from .progress import Progress
 from .requirements import Requirements
 
 
@@ -38,11 +39,6 @@ class Phase(StrEnum):
 
 #: Phases between the wish to stop a task that is in rotation and its stop signal.
 LEAVING = frozenset({Phase.ANNOUNCING, Phase.DEREGISTERING, Phase.DRAINING})
-
-
-#: A phase that takes longer is reported to the scheduler; changes of what it waits for, after twice as long each time.
-SLOW_S = 2.0
-_SLOW_MOST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +61,8 @@ class Task:
     address: str = ""  #: the container's own; empty: the host's
     checks: Checks | None = None
     healthy: bool | None = None  #: as last reported
-    checks_told: tuple[tuple[bool, int], ...] = ()  #: of its health checks, as last reported
-    check: Mapping[str, Any] | None = None  #: what the check whose answers are told was answered last, in Mesos' form
+    checks_reported: tuple[tuple[bool, int], ...] = ()  #: of its health checks, as last reported
+    check: Mapping[str, Any] | None = None  #: the last answer to the check that decides nothing, in Mesos' form
     registered: bool = False
     ending: Ending | None = None  #: set once somebody wants the task to stop
     deadline: float | None = None  #: when to go on without what the phase waits for
@@ -75,14 +71,11 @@ class Task:
     exit_code: int | None = None
     drain_note: str = ""  #: what the drain did not achieve
     held: str = ""  #: which balancers hold it now, and why
-    told: str = ""  #: what was last reported of a phase that takes long
-    tell_from: float = 0.0  #: when something else may be said of it
-    pause_s: float = SLOW_S  #: from one saying to the next
+    progress: Progress = field(default_factory=Progress)  #: of its phase
     preparing: str = ""  #: what its start waits for, or waited for
     requirements: Requirements = field(default_factory=Requirements)
     using: frozenset[str] = frozenset()  #: the servers of others that it goes by, as last said
     lacks: str = ""  #: what it requires and is not there
-    entered_at: float = 0.0  #: when its phase began
     unprobed_until: float | None = None  #: not looked at yet, because other tasks are being started: see lifecycle
 
     @property
@@ -110,8 +103,7 @@ class Task:
 
     def enter(self, phase: Phase, now: float) -> None:
         """Begin a phase: nothing has been said of it yet, and it may take a while before anything is."""
-        self.phase, self.entered_at = phase, now
-        self.told, self.tell_from, self.pause_s = "", now + SLOW_S, SLOW_S
+        self.phase, self.progress = phase, Progress.begin(now)
 
     def waits_for(self) -> str:
         """Say what the phase waits for, and how long at most; nothing where that is reported otherwise or never takes long."""
@@ -132,23 +124,20 @@ class Task:
                 return f"asked to end, and killed if it has not after {self.grace_s:g} s"
         return ""
 
-    def tells_at(self) -> float | None:
+    def report_due(self) -> float | None:
         """Return when to report what the phase waits for, or None where there is nothing new.
 
-        Whoever waits for others says so again and again: there is no end to it, and silence would be taken for one.
+        A task that waits for others is reported again and again: there is no end to it, and silence would be taken for one.
         """
-        if self.phase is Phase.RESOLVING:
-            return self.tell_from
-        return None if self.waits_for() in ("", self.told) else self.tell_from
+        return self.progress.due(self.waits_for(), repeats=self.phase is Phase.RESOLVING)
 
-    def tell(self, now: float) -> str:
+    def report(self, now: float) -> str:
         """Return what to report, and note that it was reported."""
-        self.told = self.waits_for()
-        self.pause_s = min(2 * self.pause_s, _SLOW_MOST_S)
-        self.tell_from = now + self.pause_s
+        waits_for = self.waits_for()
+        self.progress.report(waits_for, now)
         if self.phase is Phase.RESOLVING:
-            return f"{self.told}; waiting for {now - self.entered_at:.0f} s"
-        return self.told
+            return f"{waits_for}; waiting for {now - self.progress.begun_at:.0f} s"
+        return waits_for
 
     def readiness_checks(self) -> tuple[HealthCheck | ReadinessCheck, ...]:
         """Return the app's own; where it has no check at all, that its first TCP port accepts."""
@@ -163,8 +152,8 @@ class Task:
         if self.checks is None or (self.unprobed_until is not None and now < self.unprobed_until):
             return []
         self.unprobed_until = None
-        told = () if self.payload.check is None else (self.payload.check,)
-        checks = (*self.payload.health_checks, *self.readiness_checks(), *told)
+        shown = () if self.payload.check is None else (self.payload.check,)
+        checks = (*self.payload.health_checks, *self.readiness_checks(), *shown)
         return [self._probe(index, checks[index]) for index in self.checks.due(now)]
 
     def _probe(self, index: int, check: HealthCheck | ReadinessCheck) -> Probe:

@@ -12,11 +12,6 @@ from typing import Any
 
 from eratos.common.check_results import CheckResult
 
-TERMINAL_STATES = frozenset(
-    {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE"}
-)
-
-
 #: While the agent is away the health of a task may change without end: of one state only the newest are kept.
 UPDATES_PER_STATE_MAX = 5
 
@@ -36,10 +31,6 @@ class StatusUpdate:
     outdated: str | None = None  #: why the task does not know what it requires, empty: it does; None: it requires nothing
     uuid: str = ""  #: 16 random bytes in base64, as on the wire (rule 70)
     timestamp: float = 0.0  #: seconds since the epoch
-
-    @property
-    def terminal(self) -> bool:
-        return self.state in TERMINAL_STATES
 
 
 class Ledger:
@@ -77,10 +68,6 @@ class Ledger:
     @property
     def updates(self) -> tuple[StatusUpdate, ...]:
         return tuple(self._updates.values())
-
-    def pending_terminal(self) -> bool:
-        """Return whether a terminal update still waits: an executor that exits now would leave Mesos to guess."""
-        return any(update.terminal for update in self._updates.values())
 
     def __len__(self) -> int:
         return len(self._updates)

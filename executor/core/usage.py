@@ -18,7 +18,7 @@ from .task import Phase, Task
 PERIOD_S: Final = 5.0
 #: A reading that is older says nothing of now.
 STALE_S: Final = 3 * PERIOD_S
-#: Between two readings that are closer nothing is to be told from chance.
+#: Between two readings that are closer nothing is distinguished from chance.
 _LEAST_S: Final = 0.5
 #: In these nothing of a task runs.
 _NOT_THERE: Final = frozenset({Phase.RESOLVING, Phase.STARTING, Phase.EXAMINING})
@@ -54,7 +54,7 @@ class Usage(NamedTuple):
         return self.cpus / self.limits.cpus if self.cpus is not None and self.limits.cpus else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the scheduler is told it."""
+        """Return it as the scheduler gets it."""
         return {
             **{"ageSeconds": self.age_s, "cpus": self.cpus, "cpusLimit": self.limits.cpus},
             **{"memBytes": self.mem_bytes, "memLimitBytes": self.limits.mem_bytes},

@@ -1,7 +1,7 @@
 """Copies of volumes from one host to another: Docker's archive of a container that never starts, with the volume mounted.
 
 Docker keeps owners, modes, times and links in it, and unpacks it within the volume. The source gives what no container has;
-whoever copies asks the executor there, and makes a volume with the app's marks first.
+the executor that copies asks the one there, and makes a volume with the app's marks first.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import requests
 from docker import errors
 
 from eratos.common import keys, names
+from eratos.common.addresses import host_and_port
 from eratos.common.errors import PermanentError, TemporaryError
 from eratos.common.log import fields
 
 from ..core import actions as do
 from ..core import events as on
 from ..core.container import volume_labels, volume_name
-from ..core.host import Host, host_and_port
+from ..core.host import Host
 from ..volume_stream import PIECE_BYTES, NoVolume, Received
 from .client import DockerClient, DockerFailure, status
 from .volumes import DockerVolumes
@@ -140,11 +141,11 @@ class DockerCopies:
     def _copy_one(self, action: do.CopyVolumes, copy: do.HostCopy, cancelled: Callable[[], bool]) -> None:
         began = time.monotonic()
 
-        def told(count: int) -> None:
+        def progress(count: int) -> None:
             self._emit(on.CopyProgress(action.task_id, f"{count} bytes of {copy.path} were copied from {copy.host}"))
 
         with self._asked(copy) as pieces:
-            received = Received(pieces, copy.key, told, cancelled)
+            received = Received(pieces, copy.key, progress, cancelled)
             try:
                 self._volumes.ready(copy.volume, "")
                 container = self._hold(copy.volume.name)

@@ -72,7 +72,7 @@ class ImagePulls:
         self._go_on = go_on
         self._stall_s = stall_s
         self._lock = threading.Lock()
-        #: by image and logins: whoever may not have an image must not get it with another's login
+        #: by image and logins: an app that may not have an image must not get it with another's login
         self._pulls: dict[tuple[str, Logins], _Pull] = {}
         self._slots = FairSlots(PULLS_MAX, PULLS_OF_ONE_REGISTRY_MAX)
 

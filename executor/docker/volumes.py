@@ -24,7 +24,7 @@ from .client import DockerClient, status
 
 log = logging.getLogger(__name__)
 
-#: Docker tells of an end before its lists show it.
+#: Docker reports an end before its lists show it.
 _LOOK_S: Final = 0.1
 
 
@@ -59,7 +59,7 @@ class DockerVolumes:
     def find_or_make(self, volume: HostDriverVolume, secrets: Mapping[str, str], container: str) -> None:
         """Have a volume of a driver there for a container, and, where that is to be alone with it, nobody else writing to it.
 
-        ``secrets`` are options that are told to nobody but Docker. Raises PermanentError where it is another volume,
+        ``secrets`` are options that nobody but Docker gets. Raises PermanentError where it is another volume,
         TemporaryError where it cannot be made or is in use, and one of DockerFailure.
         """
         if any(mounts.binds(text) for name, text in secrets.items() if name == "o"):

@@ -45,7 +45,7 @@ class DockerWatch:
         alive: Callable[[str], bool],
         members: Members,
     ) -> None:
-        """``alive`` returns whether another executor of this agent is; ``members`` is told of the containers of pods."""
+        """``alive`` returns whether another executor of this agent is; ``members`` knows the containers of pods."""
         self._members = members
         self._client = client
         self._alive = alive

@@ -88,7 +88,7 @@ class AgentDriver(MesosExecutorDriver):  # type: ignore[misc]
             if not self._subscription.post(body):
                 log.info("update waits for the agent %s", fields(task_id=update.task_id, state=update.state))
 
-    def tell(self, message: bytes) -> bool:
+    def send_message(self, message: bytes) -> bool:
         """Send a message to the scheduler, once; False: there is no subscription."""
         return self._subscription.post(self._call("MESSAGE", message={"data": base64.b64encode(message).decode("ascii")}))
 

@@ -88,9 +88,9 @@ class ExecutorDriver:
             )
         )
 
-    def tell(self, message: bytes) -> None:
-        """Send a message to the scheduler. It may get lost: whoever waits for it asks again."""
-        self._agent.tell(message)
+    def send_message(self, message: bytes) -> None:
+        """Send a message to the scheduler. It may get lost: the scheduler asks again."""
+        self._agent.send_message(message)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until every update is acknowledged, before an exit; False: not within the time."""

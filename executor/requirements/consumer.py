@@ -1,4 +1,4 @@
-"""Has other executors find this one while its tasks require others: whoever stops an instance asks it who still goes by that."""
+"""Has other executors find this one while its tasks require others: before they stop an instance they ask who uses it."""
 
 from __future__ import annotations
 

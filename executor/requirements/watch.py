@@ -113,7 +113,7 @@ class _Watched:
 class RequirementWatch:
     """Performs Follow and Unfollow: emits RequirementFound for each requirement of a followed task, and whenever that changes.
 
-    Performs Using as well, for whoever asks by :meth:`used`.
+    Performs Using as well, which :meth:`used` returns.
     """
 
     def __init__(

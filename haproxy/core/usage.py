@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-#: HAProxy's own pages are no traffic; whoever looks at them holds up nothing.
+#: HAProxy's own pages are no traffic; a request for them holds up nothing.
 STATISTICS = "eratos:statistics"
 #: What HAProxy calls the row of a backend as a whole.
 BACKEND = "BACKEND"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -57,10 +56,6 @@ class Identity:
     def sees_within(self, path: str) -> bool:
         """Return whether anything at or below ``path``, or above it, may be looked at: whether a list of it makes sense."""
         return any(ids.within(path, grant.path) or ids.within(grant.path, path) for grant in self.grants)
-
-    def visible(self, paths: Iterable[str]) -> list[str]:
-        """Return those of some ids that may be looked at, in their order."""
-        return [path for path in paths if self.may(Role.VIEW, path)]
 
 
 #: Who somebody is where the API asks nobody who they are.

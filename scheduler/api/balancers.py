@@ -5,7 +5,7 @@ in :data:`PERIOD_S` however many want to. A stream (``Accept: text/event-stream`
 :data:`PERIOD_S`: HAProxy's figures change all the time.
 
 ``app``, once or several times, gives the services of those apps alone, and what balancers do not serve of them yet
-(:mod:`rotation`). How the error budgets of apps stand by what balancers count is told where there are any, and how apps are
+(:mod:`rotation`). How the error budgets of apps stand by what balancers count is shown where there are any, and how apps are
 autoscaled by what is measured.
 """
 
@@ -130,7 +130,7 @@ def _dict(found: Any) -> Document:
 
 
 class _Asked:
-    """The last answers of all companions, shared by whoever asks at about the same time."""
+    """The last answers of all companions, shared by all requests of about the same time."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx

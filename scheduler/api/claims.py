@@ -1,6 +1,6 @@
 """What apps claim of the balancers, host names, paths and service ports, and who has it already. Pure.
 
-Balancers themselves leave out whoever comes second, so that nothing stated behind the API's back can harm; but a user
+Balancers themselves leave out the second one, so that nothing stated behind the API's back can harm; but a user
 who asks for what is taken should hear it at once, with both names. What an app asks for and can do without is no claim: the
 service port of one that is reached by host name or path, and ``/`` for one that states neither. A notice says who gets it.
 """

@@ -7,13 +7,14 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Set
-from typing import Any
+from typing import Any, NamedTuple
 
 from eratos.common import names
 from eratos.marathon import definition, ids
 from eratos.marathon.app import App
+from eratos.marathon.app_parts import Volume
 from eratos.marathon.errors import PROBLEMS_MOST, InvalidApp, Problem
-from eratos.marathon.group import NO_GROUPS, Group, dependency_cycle, restart_cycle
+from eratos.marathon.group import NO_GROUPS, Group, dependency_cycle, restart_cycle, too_many_dependencies
 from eratos.marathon.normalise import has_volumes
 from eratos.marathon.pod import Pod
 from eratos.marathon.pydantic_errors import kind
@@ -189,18 +190,21 @@ def check(
     problems += _service_names(apps, {app.id: after[app.id] for app in wanted})
     problems += claims.problems(apps, wanted)
     problems += _same_id(apps, after, groups, groups.keys() - known.keys())
+    mounted = _mounted(after) if any(volume.external for app in wanted for volume in app.container.volumes) else {}
     for app in wanted:
         problems += _kind(apps.get(app.id), app)
         problems += app_roles.problems(apps.get(app.id), app, roles) if roles is not None else ()
         problems += _size(app)
         problems += _requires(after, app)
-        problems += _volumes(after, app)
+        problems += _volumes(mounted, app)
         if len(problems) > PROBLEMS_MOST:
             break
     problems += itertools.islice(_required(apps, wanted, after), PROBLEMS_MOST)
     if any(app.eratos.requires for app in wanted) and (cycle := restart_cycle(after)):
         message = f"restart each other in a circle, {' -> '.join(cycle)}: tell one by a command or a signal (onChange)"
         problems.append(Problem("/eratos/requires", message))
+    if too_many := list(itertools.islice(too_many_dependencies(groups, known), PROBLEMS_MOST)):
+        raise InvalidApp([*problems, *too_many])  # to look for circles among them would take too long
     waits = {group_id: needs for group_id, needs in groups.items() if needs}
     if _waits_anew(apps, wanted, waits, known) and (cycle := dependency_cycle(after, waits)):
         place = "/dependencies" if waits or any(app.dependencies for app in wanted) else "/eratos/requires"
@@ -249,21 +253,52 @@ def _requires(apps: Mapping[str, App], app: App) -> Iterator[Problem]:
             yield Problem(f"{place}/port", f"is {wanted.port}, the named ports of {wanted.app} are {named}: correct it")
 
 
-def _volumes(apps: Mapping[str, App], app: App) -> Iterator[Problem]:
+class _Mount(NamedTuple):
+    """How a volume with a name is mounted, as far as that may be in the way of somebody else."""
+
+    driver: str
+    options: frozenset[tuple[str, object]]
+    exclusive: bool
+    read_only: bool
+
+    @classmethod
+    def of(cls, volume: Volume) -> _Mount:
+        external = volume.external
+        assert external is not None
+        options = frozenset(external.driver_options.items())
+        return cls(external.driver, options, bool(volume.exclusive), volume.read_only)
+
+
+def _mounted(apps: Mapping[str, App]) -> dict[str, dict[_Mount, list[str]]]:
+    """Return by the names of volumes how they are mounted, and two apps of those that do: no app asks for others than itself.
+
+    However many apps have one volume, to look at it costs the ways in which they have it.
+    """
+    found: dict[str, dict[_Mount, list[str]]] = {}
+    for app in apps.values():
+        for volume in app.container.volumes:
+            if volume.external is not None:
+                who = found.setdefault(volume.external.name, {}).setdefault(_Mount.of(volume), [])
+                if not who or (len(who) == 1 and who[0] != app.id):
+                    who.append(app.id)
+    return found
+
+
+def _volumes(mounted: Mapping[str, Mapping[_Mount, list[str]]], app: App) -> Iterator[Problem]:
     """Find volumes by name that another app has, where that is another volume, or one that only one app may write to."""
-    mounted = {volume.external.name: (index, volume) for index, volume in enumerate(app.container.volumes) if volume.external}
-    for other in apps.values() if mounted else ():
-        for theirs in other.container.volumes:
-            if other.id == app.id or theirs.external is None or theirs.external.name not in mounted:
+    for index, volume in enumerate(app.container.volumes):
+        if volume.external is None:
+            continue
+        name, own = volume.external.name, _Mount.of(volume)
+        for theirs, who in mounted[name].items():
+            other = next((app_id for app_id in who if app_id != app.id), None)
+            if other is None:
                 continue
-            index, own = mounted[theirs.external.name]
-            external, name = own.external, theirs.external.name
-            assert external is not None
-            if (external.driver, external.driver_options) != (theirs.external.driver, theirs.external.driver_options):
-                text = f"is {name}, which {other.id} has with another driver or options: choose another name, or write the same"
+            if (own.driver, own.options) != (theirs.driver, theirs.options):
+                text = f"is {name}, which {other} has with another driver or options: choose another name, or write the same"
                 yield Problem(f"/container/volumes({index})/external/name", text)
             elif (own.exclusive or theirs.exclusive) and not (own.read_only or theirs.read_only):
-                text = f"is {name}, to which {other.id} writes: say shared in both if several may, or mount it with mode RO"
+                text = f"is {name}, to which {other} writes: say shared in both if several may, or mount it with mode RO"
                 yield Problem(f"/container/volumes({index})/external/name", text)
 
 

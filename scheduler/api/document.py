@@ -1,7 +1,7 @@
 """``/openapi.json``: what FastAPI knows of the routes, and of each what it takes and answers.
 
 The handlers read bodies themselves and answer with JSON of their own, so both stand here, by method and address; a test asks
-every operation whether the document tells the truth.
+every operation whether the document is true.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     204: "Done; there is nothing to say.",
     400: "What was sent is no JSON, or contradicts itself.",
     401: "Nobody knows these credentials, or there are none.",
-    403: "Whoever asks may not do this, or is a page of a foreign origin.",
+    403: "The caller may not do this, or is a page of a foreign origin.",
     404: "What this is about does not exist.",
     405: "This address does not know the method, or only in another form.",
     408: "The body did not come in time.",
@@ -186,7 +186,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
 
 
 def install(api: FastAPI) -> None:
-    """Have ``/openapi.json`` tell what each operation takes and answers."""
+    """Have ``/openapi.json`` say what each operation takes and answers."""
 
     def openapi() -> Schema:
         if api.openapi_schema is None:

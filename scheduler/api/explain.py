@@ -14,7 +14,7 @@ from eratos.marathon import labels
 from eratos.marathon.app import App
 from eratos.marathon.notes import notes
 from eratos.scheduler.core import budgets as error_budgets
-from eratos.scheduler.core import deployments, maintenance, moves, ordinals, per_host, quotas, rollout, stages, volumes
+from eratos.scheduler.core import deployments, maintenance, move_status, ordinals, per_host, quotas, rollout, stages, volumes
 from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.launches import Launches
 from eratos.scheduler.core.mesos_types import TaskState
@@ -133,10 +133,10 @@ def _reasons(state: State, app: App, now: float) -> Iterator[Json]:
     bound = {instance.instance_id for away in awaited for instance in away.instances}
     for away in awaited:
         yield _reason(Waiting.VOLUME.value, away.message, away.instances, away.until)
-    for slot, instances in moves.of_app(state, app.id).items():
-        yield _reason("VolumeMove", moves.message(state, slot), instances, moves.until(state, slot))
+    for slot, instances in move_status.of_app(state, app.id).items():
+        yield _reason("VolumeMove", move_status.message(state, slot), instances, move_status.until(state, slot))
         bound.update(i.instance_id for i in instances if state.moves[slot].phase is not MovePhase.HOST)
-    for why, again_at in moves.failures(state, app.id).items():
+    for why, again_at in move_status.failures(state, app.id).items():
         yield _reason("VolumeMoveFailed", why, (), again_at if again_at and again_at > now else None)
     waiting = [instance for instance in fleet.waiting.values() if instance.instance_id not in bound]
     if waiting:

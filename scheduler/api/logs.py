@@ -96,7 +96,7 @@ def router(ctx: Context) -> APIRouter:
         if any(not 0 <= count <= TAIL_MOST for count in tail):
             raise invalid("/tail", f"must be 0 to {TAIL_MOST} lines")
         found = await run_in_threadpool(ctx.controller.read, lambda state: [_find(state, task_id) for task_id in task])
-        # One that ended meanwhile is told in the stream.
+        # One that ended meanwhile is reported in the stream.
         caller.require(Role.VIEW, {each.app_id for each in found if each is not None})
         tails = tail * len(task) if len(tail) == 1 else tail or [TAIL] * len(task)
         wanted = [

@@ -16,7 +16,7 @@ from eratos.common.times import timestamp
 from eratos.marathon.errors import InvalidApp, Problem
 from eratos.marathon.pydantic_errors import kind
 from eratos.scheduler.access.roles import Role
-from eratos.scheduler.core import moves
+from eratos.scheduler.core import move_status
 from eratos.scheduler.core.events import CancelMoves, MoveVolumes
 from eratos.scheduler.core.state import State
 
@@ -99,9 +99,9 @@ def _seen(state: State, caller: Caller) -> list[dict[str, Any]]:
 def shown(state: State, app_id: str) -> list[dict[str, Any]]:
     """Return the moves of an app."""
     out = []
-    for slot, instances in moves.of_app(state, app_id).items():
+    for slot, instances in move_status.of_app(state, app_id).items():
         records = [record for record in state.slots[app_id][slot].values() if record.move_since]
-        phase = moves.phase(state, app_id, slot)
+        phase = move_status.phase(state, app_id, slot)
         out.append(
             {
                 "app": app_id,
@@ -113,7 +113,7 @@ def shown(state: State, app_id: str) -> list[dict[str, Any]]:
                 "cause": records[0].move_cause.value,
                 "since": timestamp(records[0].move_since),
                 "volumes": [record.volume_id for record in records],
-                "message": moves.message(state, slot),
+                "message": move_status.message(state, slot),
             }
         )
     return out

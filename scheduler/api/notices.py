@@ -27,7 +27,7 @@ def of_changed(apps: Mapping[str, App], wanted: Iterable[App], seen: Mapping[str
 
 
 def of_group(group: Group) -> Iterator[str]:
-    """Yield the fields of a group's document that have no effect; its apps' are told with these."""
+    """Yield the fields of a group's document that have no effect; its apps' are returned with these."""
     for place, reason in group.all_dropped():
         yield f"{place} {Verdict.NOT_HEEDED}: {reason}"
 

@@ -2,10 +2,10 @@
 
 Not Marathon's. A page shows all of it, then follows ``/v2/events`` from ``position`` on, and asks anew for the apps that these
 name: ``app``, once or several times, gives those alone, with the agents that they are on. So what is shown is what there
-is, whichever events tell of it.
+is, whichever events report it.
 
 ``tasks=false`` counts instances by their condition instead of listing them, and leaves out the agents that they are on. Of a
-large cluster these are nearly all of the answer, and whoever draws a list of apps needs none of them.
+large cluster these are nearly all of the answer, and a list of apps needs none of them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def router(ctx: Context) -> APIRouter:
         everything = caller.sees("/")
         if everything and asked is None:
             ctx.controller.look_around()
-        # Before the state: what happens in between is told once more, rather than not at all.
+        # Before the state: what happens in between is sent twice, rather than not at all.
         position, earlier = ctx.controller.events.recent(EARLIER)
         seen = ctx.controller.read(lambda state: look(state, asked, caller.sees, now, everything=everything, tasks=tasks))
         left_out = ctx.controller.left_out()
@@ -144,7 +144,7 @@ def look(
 ) -> Overview:
     """Copy what is shown of the apps asked for, None: of all, while the state stands still.
 
-    ``everything``: whoever asks may view all there is. ``tasks``: each instance with its agent, or else how many there are.
+    ``everything``: the caller may view all there is. ``tasks``: each instance with its agent, or else how many there are.
     """
     ids = asked if asked is not None else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
     apps = [found for app_id in ids if sees(app_id) and (found := _look(state, app_id, now, tasks)) is not None]

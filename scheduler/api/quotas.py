@@ -1,6 +1,6 @@
 """``/v2/quotas``: how much may be wanted within a group. Not Marathon's.
 
-Whoever operates the group around it sets a quota, so that those whom it bounds cannot lift it.
+Only who operates the group around it sets a quota, so that those whom it bounds cannot lift it.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ GROUP_PARTS = frozenset({"group.groups", "group.apps", "group.pods"})
 #: The version of a root group in which nothing ever was.
 NEVER = "1970-01-01T00:00:00.000Z"
 
-#: What tells of each task.
+#: What is shown of each task.
 _OF_TASKS = frozenset({"tasks", "taskStats"})
 
 _STAGED = (TaskState.STAGING, TaskState.STARTING)
@@ -224,7 +224,7 @@ def _result(row: Row, found: CheckResult) -> Json:
 
 
 def _healthy(row: Row) -> Json:
-    """Return whether all checks pass: more is not known of a task whose executor has told nothing since this leader leads."""
+    """Return whether all checks pass: more is not known of a task whose executor has reported nothing since this leader leads."""
     return {"alive": row.healthy, "instanceId": row.instance_id}
 
 

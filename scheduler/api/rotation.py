@@ -1,7 +1,8 @@
 """Which ready instances balancers do not send requests to yet, by what their companions say. Pure.
 
-An app is ready before the balancers have heard of it: its executor tells Consul, Consul the balancers, and these HAProxy. Who
-waits for an app waits for that too. Balancers that say nothing, or why they leave the app out, are named and not waited for.
+An app is ready before the balancers have heard of it: its executor registers it in Consul, Consul notifies the balancers, and
+these change HAProxy. Who waits for an app waits for that too. Balancers that say nothing, or why they leave the app out, are
+named and not waited for.
 
 A balancer hears of instances in its own Consul data center, and in others where the app says so. Which one an instance is in
 nobody has said but the balancers: what none in a data center has, and some in another one have, is not waited for in the first.

@@ -86,7 +86,7 @@ class Opening:
 
     @asynccontextmanager
     async def answered(self, role: Role) -> AsyncIterator[None]:
-        """Tell the client of what is raised inside: before the upgrade as any refusal is told, after it in the tunnel."""
+        """Report to the client what is raised inside: before the upgrade as any refusal, after it in the tunnel."""
         try:
             self.caller.hold(role)
             yield
@@ -110,7 +110,7 @@ class Opening:
             await self.websocket.close(code)
 
     def note(self, **more: Any) -> None:
-        """Write a line for whoever asks later who was where."""
+        """Write a line into the log, which says later who was where."""
         caller = self.caller
         audit.info(
             "%s",

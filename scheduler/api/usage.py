@@ -106,7 +106,7 @@ def _shown(place: Place, answer: Answer, since_s: float) -> dict[str, Any]:
 
 
 class _Asked:
-    """The last answers of executors, shared by whoever asks at about the same time."""
+    """The last answers of executors, shared by all requests of about the same time."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx

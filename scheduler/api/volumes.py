@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from eratos.common.times import timestamp
 from eratos.scheduler.access.roles import Role
-from eratos.scheduler.core import moves, volumes
+from eratos.scheduler.core import move_status, volumes
 from eratos.scheduler.core.events import DeleteVolume
 from eratos.scheduler.core.records import VolumeRecord, VolumeState
 from eratos.scheduler.core.state import State
@@ -69,7 +69,7 @@ def shown(state: State, record: VolumeRecord) -> dict[str, Any]:
     elif record.state is VolumeState.COPYING:
         message = f"it becomes a copy of {record.copy_of}, and counts once that is whole"
     elif record.move_since:
-        message = moves.message(state, record.slot)
+        message = move_status.message(state, record.slot)
     elif use == "deleting" and not message:
         message = "its host is away: destroyed once it is back" if away else "destroyed once an executor of its host says so"
     return {

@@ -100,7 +100,7 @@ def place_of(state: State, service: str, server: str) -> Place:
 
 
 def _as_it_was(ctx: Context, place: Place) -> Place:
-    """Return where a task was that is no more, as far as events tell."""
+    """Return where a task was that is no more, as far as events say."""
     document = ctx.controller.events.last("status_update_event", place.task.encode()) if place.task else None
     event = msgspec.json.decode(document) if document else {}
     if event.get("taskId") != place.task or not place.task:

@@ -29,7 +29,7 @@ def roll_out(step: Step) -> None:
         step.dirty.clear()
         for app_id in app_ids:
             try:
-                # A waiting instance that is stopped is gone at once and no event will tell of it, so look again.
+                # A waiting instance that is stopped is gone at once and no event will follow, so look again.
                 while _step_out(step, app_id):
                     pass
             except Exception as error:

@@ -21,7 +21,7 @@ from . import (
     events,
     following,
     maintenance,
-    moves,
+    move_commands,
     quotas,
     scaling,
     schedules,
@@ -103,7 +103,7 @@ def _drain(step: Step, token: int, command: events.PutDrain | events.DeleteDrain
 def _of_volumes(step: Step, token: int, command: events.DeleteVolume | events.MoveVolumes | events.CancelMoves) -> Reply:
     if isinstance(command, events.DeleteVolume):
         return volumes.carry_out(step, token, command)
-    moves.carry_out(step, command)
+    move_commands.carry_out(step, command)
     return Reply(token)
 
 

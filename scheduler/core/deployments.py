@@ -154,7 +154,7 @@ def _load(step: Step, record: DeploymentRecord, changed: dict[str, ChangeRecord]
         elif app_id not in state.apps or change.before:
             changed[app_id] = replace(change, begun=True)  # there is nothing to hold it at
     if record.paused and any(change.begun and change.limit is None for change in changed.values() if change.app_id in state.apps):
-        # The pause was not stored as a whole, so nobody was told that it was made.
+        # The pause was not stored as a whole, so nobody was answered that it was made.
         record = replace(record, paused=False)
         step.store(DEPLOYMENTS + record.deployment_id, record)
     order = _order(state, changed, befores)

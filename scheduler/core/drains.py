@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from . import moves, status_updates
+from . import move_status, status_updates
 from .actions import Notice, Refusal
 from .events import DeleteDrain, PutDrain
 from .instances import Instance
@@ -94,7 +94,7 @@ def not_gone(state: State, hostname: str, now: float) -> list[tuple[Instance, bo
     The host need not wait for them beyond its deadline: the old volumes count until the copies are whole.
     """
     record = state.drains[hostname]
-    return [] if record.deadline and now >= record.deadline else moves.still_there(state, hostname)
+    return [] if record.deadline and now >= record.deadline else move_status.still_there(state, hostname)
 
 
 def left(state: State, hostname: str, now: float) -> int:

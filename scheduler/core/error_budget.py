@@ -1,7 +1,7 @@
 """How much of an app's error budget is left (``eratos.errorBudget``). Pure.
 
 The budget is a share of the requests of a rolling window: with an objective of 99.9 % one of 1,000 may fail. What is left is
-told as a share of it, 1 while nothing failed, and 0 or less once it is spent. The burn rate is how many times faster than the
+given as a share of it, 1 while nothing failed, and 0 or less once it is spent. The burn rate is how many times faster than the
 budget allows requests failed of late; at 1 the budget lasts exactly for the window (Google's SRE workbook, chapter 5).
 
 Balancers count from their own start and begin anew with each process; what comes between two looks at one of them counts. A
@@ -21,7 +21,7 @@ from .records import BudgetRecord
 
 #: The window is counted in so many steps, so it ends by one of them at a time.
 STEPS: Final = 60
-#: Steps of which the burn rate is told, the present one included: a twelfth of the window.
+#: Steps of which the burn rate is made, the present one included: a twelfth of the window.
 RECENT_STEPS: Final = 5
 #: Once spent, the budget counts as spent until so much of it is left: at the edge it would change with every request.
 RESTORED: Final = 0.1

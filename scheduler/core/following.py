@@ -12,7 +12,7 @@ from typing import Final
 
 from eratos.common.times import timestamp
 
-from . import maintenance, moves, volumes
+from . import maintenance, move_status, moves, volumes
 from .instances import Instance
 from .records import MoveCause, VolumeState
 from .state import Move, MovePhase, State
@@ -31,7 +31,7 @@ def review(step: Step) -> None:
         if slot not in state.slots.get(failed.app_id, ()) or step.now >= failed.again_at + FORGET_S:
             del state.failed_moves[slot]
     for slot, move in list(state.moves.items()):
-        if moves.phase(state, move.app_id, slot) is MovePhase.HOST and not _wanted(step, slot, move):
+        if move_status.phase(state, move.app_id, slot) is MovePhase.HOST and not _wanted(step, slot, move):
             moves.take_back(step, slot)
     for instance in list(_on_closed_hosts(state)):
         failed_move = state.failed_moves.get(instance.slot)
@@ -43,13 +43,13 @@ def review(step: Step) -> None:
 def given_back(step: Step, hostname: str) -> None:
     """Have all that was leaving a drained host stay there, or come back, unless it has to leave all the same."""
     state = step.state
-    if moves.emptied(step, hostname):
+    if move_status.emptied(step, hostname):
         return
     for slot, move in list(state.moves.items()):
         found = volumes.of_slot(state, move.app_id, slot)
-        if moves.cause(state, slot) is not MoveCause.MAINTENANCE or found[0].hostname != hostname:
+        if move_status.cause(state, slot) is not MoveCause.MAINTENANCE or found[0].hostname != hostname:
             continue
-        if moves.phase(state, move.app_id, slot) is MovePhase.HOST:
+        if move_status.phase(state, move.app_id, slot) is MovePhase.HOST:
             moves.take_back(step, slot)
         else:
             moves.end(step, slot, f"{hostname} is drained no longer")
@@ -75,13 +75,13 @@ def _wanted(step: Step, slot: str, move: Move) -> bool:
 
     To even out gives way to a host that is emptied, from which it may go to any other.
     """
-    state, cause = step.state, moves.cause(step.state, slot)
+    state, cause = step.state, move_status.cause(step.state, slot)
     if cause is MoveCause.USER:
         return True
-    closed = moves.emptied(step, volumes.of_slot(state, move.app_id, slot)[0].hostname)
+    closed = move_status.emptied(step, volumes.of_slot(state, move.app_id, slot)[0].hostname)
     stays = cause is MoveCause.MAINTENANCE and not closed and step.now >= step.subscribed_at + volumes.LOOK_S
     aside = cause is MoveCause.REBALANCE and closed
-    return not stays and not aside and _goes(state, move.app_id, moves.holder(state, move.app_id, slot))
+    return not stays and not aside and _goes(state, move.app_id, move_status.holder(state, move.app_id, slot))
 
 
 def _goes(state: State, app_id: str, instance: Instance | None) -> bool:
@@ -92,7 +92,7 @@ def _goes(state: State, app_id: str, instance: Instance | None) -> bool:
 
 
 def _emptied(step: Step, instance: Instance) -> bool:
-    return moves.emptied(step, volumes.of_slot(step.state, instance.app_id, instance.slot)[0].hostname)
+    return move_status.emptied(step, volumes.of_slot(step.state, instance.app_id, instance.slot)[0].hostname)
 
 
 # For people ------------------------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def why_there(state: State, instance: Instance) -> str:
     if app is None or not instance.slot:
         return ""
     if instance.slot in state.moves:
-        return moves.message(state, instance.slot)
+        return move_status.message(state, instance.slot)
     if not app.follows:
         how = f'eratos move {app.id} takes it elsewhere with copies, as a drain does with "eratos": {{"follow": "copy"}}'
         return f"its volumes are there: {how}"

@@ -67,7 +67,7 @@ class Instance:
     waiting_since: float = 0.0
     news_at: float = 0.0  #: when its executor last said something new of its start; not stored, as the next five
     ran_from: float = 0.0  #: since when its task runs, by the clock here; ``started_at`` is by that of its host
-    stop_at: float = 0.0  #: when it was told to stop; not stored
+    stop_at: float = 0.0  #: when its stop was sent; not stored
     proven: bool = False  #: its task was ready at some time
     spared: bool = False  #: the crash of its former task delayed nothing
     check: Mapping[str, Any] | None = None  #: what the app's check was answered last; not stored

@@ -11,7 +11,7 @@ spent stays on it, unless the drain has a deadline, or the master schedules main
 
 from __future__ import annotations
 
-from . import budgets, drains, moves
+from . import budgets, drains, move_status
 from .actions import AnswerInverse
 from .instances import Instance
 from .mesos_types import InverseOffer, Window
@@ -46,7 +46,7 @@ def review(step: Step, hostname: str) -> None:
 
 
 def left(step: Step, agent_id: str) -> None:
-    """Take in that an agent left: the master tells of its maintenance again once it is back. Its drain stays."""
+    """Take in that an agent left: the master sends its maintenance again once it is back. Its drain stays."""
     state = step.state
     state.scheduled.pop(agent_id, None)
     if drains.window(state, agent_id) is None:
@@ -118,7 +118,7 @@ def asked(step: Step, offers: tuple[InverseOffer, ...]) -> None:
     for offer in offers:
         schedule(step, offer.agent_id, offer.window)
         agent = state.agents.get(offer.agent_id)
-        if offer.agent_id not in state.on_agent and not (agent is not None and moves.still_there(state, agent.hostname)):
+        if offer.agent_id not in state.on_agent and not (agent is not None and move_status.still_there(state, agent.hostname)):
             free.append(offer.offer_id)
         else:
             wait_s = offer.window.begin - step.settings.maintenance_lead_s - step.now

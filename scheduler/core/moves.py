@@ -8,32 +8,26 @@ Until that task has ended well the old volumes count, and whatever happens inste
 the instance starts where it was. Once it has, one write makes the copies the slot's volumes, and the old ones are left. So at
 any time one volume counts, which is on the one host where the instance may start.
 
-Users ask for moves, and so do hosts that are emptied (:mod:`following`) and :mod:`rebalance`. Those that no user asked for by
-name take turns, and leave as many instances ready as a rollout does.
+Users ask for moves (:mod:`move_commands`), and so do hosts that are emptied (:mod:`following`) and :mod:`rebalance`. Which host
+a move goes to and when it is its turn is in :mod:`move_hosts`, what the records say of one in :mod:`move_status`.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from eratos.common import names
 from eratos.common.payload import TaskPayload, VolumeCopy
-from eratos.common.resources import Resources
 from eratos.marathon.app import App
 
-from . import reasons, rollout, volumes
-from .actions import Launch, Notice, Refusal
-from .constraints import Constraints
-from .events import CancelMoves, MoveVolumes
+from . import move_hosts, move_status, volumes
+from .actions import Launch, Notice
 from .instances import Instance
-from .mesos_types import NO_RESOURCES, TaskState, TaskStatus, Window
-from .placement import FOUND_LEAST, Candidates, Host, Pack, Spread, refuse
+from .mesos_types import TaskState, TaskStatus
+from .placement import Candidates, Host
 from .records import MoveCause, VolumeRecord, VolumeState
-from .refusals import Refused
 from .state import FailedMoves, Move, MovePhase, State
 from .step import Step
 from .timers import Timer, TimerKind
@@ -41,70 +35,12 @@ from .timers import Timer, TimerKind
 #: How long a host with room is waited for while the instance runs on, and how long for the chosen one once it is stopped.
 HOST_S: Final = 600.0
 ROOM_S: Final = 120.0
-#: How long a copy may go on without news of it: its executor tells of it every few seconds.
+#: How long a copy may go on without news of it: its executor reports every few seconds.
 QUIET_S: Final = 300.0
 #: How soon a move that no user asked for is tried again after it came to nothing: each time twice as late, up to the second.
 AGAIN_S: Final = 30.0
 AGAIN_MOST_S: Final = 1800.0
-#: Such moves away from one host at a time, and of one app one: they read the same disk, and executors give few volumes at once.
-FROM_HOST_MOST: Final = 2
-#: Looks at hosts in one pass, over all moves: these come before apps, which have the rest (:data:`.placement.LOOKS_MOST`).
-LOOKS_MOST: Final = 50_000
-#: Instances that are named where one has to be chosen.
-NAMED_MOST: Final = 10
 _ENDS: Final = {MovePhase.HOST: HOST_S, MovePhase.ROOM: ROOM_S, MovePhase.COPY: QUIET_S}
-
-
-# What users ask for ----------------------------------------------------------------------------------------------------------
-
-
-def carry_out(step: Step, command: MoveVolumes | CancelMoves) -> None:
-    """Have an instance moved, or stay. Raises Refused."""
-    if isinstance(command, MoveVolumes):
-        _begin(step, command)
-        return
-    slots = [slot for slot, move in step.state.moves.items() if move.app_id == command.app_id]
-    if not slots:
-        raise Refused(Refusal.NOT_FOUND, f"No instance of '{command.app_id}' is being moved")
-    if not (ended := [slot for slot in slots if not _demanded(step, slot)]):
-        source = _records(step.state, slots[0])[0].hostname
-        how = "give that back (eratos agent undrain), or take eratos.follow out of the app first"
-        message = f"app: {command.app_id} moves as {source} is emptied, and would be moved again: {how}"
-        raise Refused(Refusal.NOT_POSSIBLE, message)
-    for slot in ended:
-        end(step, slot, "it was cancelled")
-
-
-def _begin(step: Step, command: MoveVolumes) -> None:
-    state, app = step.state, step.state.apps.get(command.app_id)
-    if app is None:
-        raise Refused(Refusal.NOT_FOUND, f"App '{command.app_id}' does not exist")
-    if not app.resident:
-        message = (
-            f"app: {app.id} has no persistent volumes (container.volumes), and so nothing to copy: "
-            "a constraint on its host moves it, or eratos agent drain"
-        )
-        raise Refused(Refusal.NOT_POSSIBLE, message)
-    if (change := state.changes.get(app.id)) is not None:
-        message = f"app: {app.id} is being deployed by {change.deployment_id}: wait until that has ended, or cancel it"
-        raise Refused(Refusal.LOCKED, message)
-    instance = _chosen(state, app, command.instance_id)
-    found = volumes.of_slot(state, app.id, instance.slot)
-    if instance.slot in state.moves and not _may_be_taken_over(state, app.id, instance.slot):
-        message = f"app: {instance.instance_id} is being moved already; eratos move --cancel {app.id} ends that"
-        raise Refused(Refusal.NOT_POSSIBLE, message)
-    if not found or any(record.state is not VolumeState.MADE for record in found):
-        message = f"app: {instance.instance_id} has not run with its volumes yet, so there is nothing to copy: wait until it runs"
-        raise Refused(Refusal.NOT_POSSIBLE, message)
-    source = found[0].hostname
-    if volumes.away(state, source) or instance.state is TaskState.UNREACHABLE:
-        message = (
-            f"app: the volumes of {instance.instance_id} are on {source}, which is away: nobody can copy them before it is back"
-        )
-        raise Refused(Refusal.NOT_POSSIBLE, message)
-    if command.hostname:
-        _check_host(step, app, instance, source, command.hostname)
-    ask(step, instance, MoveCause.USER, command.hostname, wipe=command.wipe)
 
 
 def ask(step: Step, instance: Instance, cause: MoveCause, to: str = "", *, wipe: bool = False) -> None:
@@ -129,76 +65,6 @@ def may_move(state: State, instance: Instance) -> bool:
     return there and not instance.stopping and instance.slot not in state.moves
 
 
-def _may_be_taken_over(state: State, app_id: str, slot: str) -> bool:
-    """Return whether a move that nobody asked for by name has not begun, so that a user may say where it goes."""
-    return cause(state, slot) is not MoveCause.USER and phase(state, app_id, slot) is MovePhase.HOST
-
-
-def cause(state: State, slot: str) -> MoveCause:
-    """Return why a slot is being moved."""
-    return _records(state, slot)[0].move_cause
-
-
-def emptied(step: Step, hostname: str) -> bool:
-    """Return whether a host is to be emptied: it is drained, or maintenance is near."""
-    lead_s = step.settings.maintenance_lead_s
-    near = any(window.begin - lead_s <= step.now < window.end for window in _maintenance(step.state, hostname))
-    return near or hostname in step.state.drains
-
-
-def _maintenance(state: State, hostname: str) -> Iterator[Window]:
-    return (state.windows[agent.agent_id] for agent in state.agents_on(hostname) if agent.agent_id in state.windows)
-
-
-def _demanded(step: Step, slot: str) -> bool:
-    """Return whether a slot would be moved again soon if its move ended: its host is emptied, and its app has it follow."""
-    app, found = step.state.in_force(step.state.moves[slot].app_id), _records(step.state, slot)[0]
-    return found.move_cause is MoveCause.MAINTENANCE and app is not None and app.follows and emptied(step, found.hostname)
-
-
-def _chosen(state: State, app: App, instance_id: str) -> Instance:
-    """Return the instance that is to be moved. Raises Refused."""
-    found = [instance for instance in state.instances_of(app.id) if instance.slot and not instance.stopping]
-    if instance_id:
-        found = [instance for instance in found if instance.instance_id == instance_id]
-        if not found:
-            message = f"instance: '{instance_id}' is none of {app.id} that has volumes: eratos task list {app.id} names them"
-            raise Refused(Refusal.NOT_FOUND, message)
-    if not found:
-        message = f"app: {app.id} has no instance with volumes: scale it up first, and it starts on the host of its volumes"
-        raise Refused(Refusal.NOT_POSSIBLE, message)
-    if len(found) > 1:
-        named = ", ".join(sorted(instance.instance_id for instance in found)[:NAMED_MOST])
-        message = f"app: {app.id} has {len(found)} instances with volumes, which move one by one: name one of {named}"
-        raise Refused(Refusal.NOT_POSSIBLE, message)
-    return found[0]
-
-
-def _check_host(step: Step, app: App, instance: Instance, source: str, hostname: str) -> None:
-    """Raise Refused where an instance can surely not be moved to a host."""
-    state = step.state
-    agents = list(state.agents_on(hostname))
-    if not agents:
-        state.looking = True
-        known = "eratos agents lists those that are; offers were asked for, so one that only idled is known in some seconds"
-        raise Refused(Refusal.NOT_FOUND, f"to: host '{hostname}' is not known: {known}")
-    if hostname == source:
-        raise Refused(Refusal.NOT_POSSIBLE, f"to: {instance.instance_id} is on {hostname} already: name another host")
-    if hostname in state.drains:
-        message = f"to: {hostname} is drained, and takes nothing before eratos agent undrain {hostname}: name another host"
-        raise Refused(Refusal.NOT_POSSIBLE, message)
-    if volumes.away(state, hostname):
-        raise Refused(Refusal.NOT_POSSIBLE, f"to: {hostname} is away: name another host, or wait until it is back")
-    limits = _limits(step, app, instance.slot)
-    violated = limits.violated(agents[-1])
-    if violated is not None:
-        why = limits.explain(violated, agents[-1])
-        raise Refused(Refusal.NOT_POSSIBLE, f"to: constraints of {app.id} do not allow it there ({why}): change them first")
-
-
-# What goes on ----------------------------------------------------------------------------------------------------------------
-
-
 def load(step: Step) -> None:
     """Go on with what the store held: of a write that was cut off between copies and old volumes the copies count.
 
@@ -212,22 +78,12 @@ def load(step: Step) -> None:
             _leave(step, old)
 
 
-def phase(state: State, app_id: str, slot: str) -> MovePhase:
-    """Return how far a slot's move is."""
-    found = volumes.of_slot(state, app_id, slot)
-    if not any(record.move_begun for record in found):
-        return MovePhase.HOST
-    if any(record.task_id for record in found):
-        return MovePhase.STOP
-    return MovePhase.COPY if _copies(state, app_id, slot) else MovePhase.ROOM
-
-
 def review(step: Step) -> None:
     """Look whether moves can still go on, and note when each is to be given up."""
     state = step.state
     for slot, move in list(state.moves.items()):
         app, found = state.in_force(move.app_id), volumes.of_slot(state, move.app_id, slot)
-        now_at = phase(state, move.app_id, slot)
+        now_at = move_status.phase(state, move.app_id, slot)
         seen = state.connected and step.now >= step.subscribed_at + volumes.LOOK_S
         if app is None or not app.resident:
             end(step, slot, "its app has no volumes any more")
@@ -237,7 +93,8 @@ def review(step: Step) -> None:
             end(step, slot, f"its host {found[0].hostname} is away")
         elif now_at is not move.phase:
             move.phase, move.lacks, move.said = now_at, "", ""
-            waits = now_at is MovePhase.HOST and cause(state, slot) is MoveCause.MAINTENANCE  # as long as the host is emptied
+            # A move away from a host that is emptied waits for as long as that is.
+            waits = now_at is MovePhase.HOST and move_status.cause(state, slot) is MoveCause.MAINTENANCE
             after_s = 0.0 if waits else _ENDS.get(now_at, 0.0)
             _set_end(step, slot, move, step.now + after_s if after_s else 0.0)
             step.offering.fresh = True
@@ -278,21 +135,22 @@ def leaving(step: Step, candidates: Mapping[str, Candidates]) -> list[Instance]:
     ``candidates``: by role.
     """
     state, out = step.state, []
-    ahead = _ahead(step)
-    # Whoever was looked at first is the last one next time: there may be more than one pass can look at hosts for.
+    begun = move_hosts.all_begun(step)
+    # The move that was looked at first is the last one next time: there may be more than one pass can look at hosts for.
     for slot, move, app in sorted(_at(step, MovePhase.HOST), key=lambda found: found[1].looked_at):
         found = volumes.of_slot(state, move.app_id, slot)
         if any(record.state is not VolumeState.MADE for record in found):
             continue  # the definition brought another one meanwhile, with which the instance is starting
-        instance = holder(state, app.id, slot)
-        if cause(state, slot) is not MoveCause.USER and (before := _not_yet(step, app, slot, instance, ahead)):
+        instance = move_status.holder(state, app.id, slot)
+        by_name = move_status.cause(state, slot) is MoveCause.USER
+        if not by_name and (before := move_hosts.not_yet(step, app, slot, instance, begun)):
             move.lacks = before
             continue
-        host = _choose(step, app, slot, move, candidates[step.settings.role(app.role)], ahead)
+        host = move_hosts.choose(step, app, slot, move, candidates[step.settings.role(app.role)], begun)
         if host is None:
             continue
-        asked = _records(state, slot)[0]
-        ahead.add(app, asked.hostname, host.agent.hostname, host.role)
+        asked = move_status.records(state, slot)[0]
+        begun.add(app, asked.hostname, host.agent.hostname, host.role)
         for record in found:  # one that came since, or of a write that was cut off, goes with the others
             going = replace(record, move_since=asked.move_since, move_wipe=asked.move_wipe, move_cause=asked.move_cause)
             volumes.keep(step, replace(going, move_to=host.agent.hostname, move_begun=step.now, message=""))
@@ -303,106 +161,15 @@ def leaving(step: Step, candidates: Mapping[str, Candidates]) -> list[Instance]:
     return out
 
 
-@dataclass(slots=True)
-class _Ahead:
-    """The moves that have begun, as others wait for their turns, and for what they leave of the hosts that they go to."""
-
-    looks_left: int = LOOKS_MOST
-    apps: set[str] = field(default_factory=set)
-    sources: Counter[str] = field(default_factory=Counter)  #: by host name
-    #: Host name and role -> what copies are still to be launched with there: until then nothing else shows that it is taken.
-    promised: dict[tuple[str, str], Resources] = field(default_factory=dict)
-
-    def add(self, app: App, source: str, to: str, role: str) -> None:
-        self.apps.add(app.id)
-        self.sources[source] += 1
-        self.promised[to, role] = self.promised.get((to, role), NO_RESOURCES) + app.resources
-
-    def refuse(self, step: Step, app: App, host: Host) -> reasons.Refusal | None:
-        """Return why an app's instance does not fit on a host beside those that are on their way there, if it does without."""
-        hostname = host.agent.hostname
-        taken = self.promised.get((hostname, host.role))
-        free = Resources(host.cpus_m, host.mem_mib, host.disk_mib, host.gpus)
-        if taken is None or free.fits(taken + app.resources):
-            return None
-        note = f"{hostname} has room for others that move there, and no more"
-        return reasons.Refusal(reasons.Reason.CPUS, hostname, step.now, note=note)
-
-
-def _ahead(step: Step) -> _Ahead:
-    """Return what has begun: looked up once for all that wait, as many may when many hosts are drained."""
-    state, ahead = step.state, _Ahead()
-    for slot, move in state.moves.items():
-        record, app = _records(state, slot)[0], state.in_force(move.app_id)
-        if app is None or move.phase in (None, MovePhase.HOST):
-            continue
-        if move.phase is MovePhase.COPY:
-            ahead.apps.add(app.id)
-            ahead.sources[record.hostname] += 1
-        else:
-            ahead.add(app, record.hostname, record.move_to, step.settings.role(app.role))
-    return ahead
-
-
-def _not_yet(step: Step, app: App, slot: str, instance: Instance | None, ahead: _Ahead) -> str:
-    """Say what a move that no user asked for has to wait for first; empty: nothing."""
-    state, source = step.state, _records(step.state, slot)[0].hostname
-    if cause(state, slot) is MoveCause.MAINTENANCE and not emptied(step, source):
-        return f"whether {source} is still to be emptied is not known yet"
-    if app.id in ahead.apps:
-        return "another instance of the app moves first"
-    if ahead.sources[source] >= FROM_HOST_MOST:
-        return f"{FROM_HOST_MOST} others move away from {source} first"
-    if instance is None or instance.waiting:
-        return ""
-    if (change := state.changes.get(app.id)) is not None:
-        return f"the app is being deployed by {change.deployment_id}"
-    fewest, _ = rollout.bounds(app)
-    if instance.ready(app.checked) and rollout.count(app, state.fleet(app.id).tally).ready <= fewest:
-        return f"{fewest} of the app's instances must stay ready, and no more are"
-    return ""
-
-
-def _choose(step: Step, app: App, slot: str, move: Move, candidates: Candidates, ahead: _Ahead) -> Host | None:
-    """Return the best host for a slot among those that offer enough, and note what the others lack."""
-    found = volumes.of_slot(step.state, app.id, slot)
-    source, to = found[0].hostname, next((record.move_to for record in found if record.move_to), "")
-    others = [i for i in step.state.instances_of(app.id) if not i.waiting and i.slot != slot]
-    packed = (app.placement or step.settings.placement) == "pack"
-    order: Pack | Spread = Pack() if packed else Spread(others)
-    limits, fitting, last = _limits(step, app, slot), [], None
-    failed = step.state.failed_moves.get(slot)
-    tried = failed.hosts if failed is not None else ()
-    for host in candidates.on(to) if to else itertools.islice(candidates.look(mixed=order.mixed), ahead.looks_left):
-        move.looked_at = step.now
-        ahead.looks_left -= not to
-        if host.agent.hostname == source:
-            continue
-        refusal = _refuse(step, app, host, limits, candidates) or ahead.refuse(step, app, host)
-        if refusal is not None:
-            last = refusal
-            continue
-        fitting.append(host)
-        if len(fitting) >= FOUND_LEAST:
-            break
-    if last is not None:
-        move.lacks = last.detail
-
-    def rank(host: Host) -> tuple[bool, int, object]:
-        return host.agent.hostname in tried, order.instances(order.zone(host)), order.rank(host)
-
-    return min(fitting, key=rank, default=None)
-
-
 def place(step: Step, candidates: Mapping[str, Candidates]) -> Iterator[tuple[Host, Launch]]:
     """Launch the tasks that copy, each on the host that its slot goes to. ``candidates``: by role."""
     review(step)
     for slot, move, app in _at(step, MovePhase.ROOM):
         found = volumes.of_slot(step.state, app.id, slot)
-        limits = _limits(step, app, slot)
+        limits = move_hosts.limits_of(step, app, slot)
         of_role = candidates[step.settings.role(app.role)]
         for host in of_role.on(next(record.move_to for record in found if record.move_begun)):
-            refusal = _refuse(step, app, host, limits, of_role)
+            refusal = move_hosts.refusal_of(step, app, host, limits, of_role)
             if refusal is None:
                 yield host, _launch(step, app, found, host)
                 break
@@ -478,7 +245,7 @@ def _take_back(step: Step, found: list[VolumeRecord]) -> None:
 def _commit(step: Step, slot: str, copies: list[VolumeRecord]) -> None:
     """Have copies that are whole be the slot's volumes. Of a write that is cut off the first part decides."""
     state, app_id, hostname = step.state, copies[0].app_id, copies[0].hostname
-    instance, old = holder(state, app_id, slot), volumes.of_slot(state, app_id, slot)
+    instance, old = move_status.holder(state, app_id, slot), volumes.of_slot(state, app_id, slot)
     for copy in copies:
         before = state.volumes[copy.copy_of]
         had = {"instance_id": before.instance_id, "released_at": before.released_at}
@@ -504,7 +271,7 @@ def take_back(step: Step, slot: str) -> None:
     """Have a move that has not begun be none: its instance runs on, and there is nothing to say of it."""
     app_id = step.state.moves[slot].app_id
     step.timers.clear(Timer(TimerKind.MOVE, slot))
-    for record in _records(step.state, slot):
+    for record in move_status.records(step.state, slot):
         volumes.keep(step, record.staying())
     step.touch(app_id)
 
@@ -512,9 +279,9 @@ def take_back(step: Step, slot: str) -> None:
 def end(step: Step, slot: str, why: str) -> None:
     """End a move that comes to nothing: the volumes stay what they are, and say why."""
     app_id = step.state.moves[slot].app_id
-    volumes.discard(step, _copies(step.state, app_id, slot))
+    volumes.discard(step, move_status.copies(step.state, app_id, slot))
     step.timers.clear(Timer(TimerKind.MOVE, slot))
-    to, found = "", _records(step.state, slot)
+    to, found = "", move_status.records(step.state, slot)
     if found[0].move_cause is not MoveCause.USER:
         _failed(step, app_id, slot, found[0].move_to)
     for record in found:
@@ -536,9 +303,6 @@ def _failed(step: Step, app_id: str, slot: str, to: str) -> None:
     step.timers.set(Timer(TimerKind.MOVE, slot), failed.again_at)
 
 
-# What is asked of it -----------------------------------------------------------------------------------------------------------
-
-
 def _at(step: Step, wanted_phase: MovePhase) -> list[tuple[str, Move, App]]:
     """Return the moves in a phase that may go on."""
     state = step.state
@@ -548,117 +312,18 @@ def _at(step: Step, wanted_phase: MovePhase) -> list[tuple[str, Move, App]]:
     return [(slot, move, app) for slot, move in found if (app := state.in_force(move.app_id)) is not None]
 
 
-def _limits(step: Step, app: App, slot: str) -> Constraints:
-    """Return an app's constraints without the instance that moves."""
-    placed = (i for i in step.state.instances_of(app.id) if not i.waiting and not i.stopping and not i.inactive)
-    agents = [i.agent for i in placed if i.slot != slot and i.version == app.version]
-    return Constraints(app, agents, step.state.region, step.offering.verdicts)
-
-
-def _refuse(step: Step, app: App, host: Host, limits: Constraints, candidates: Candidates) -> reasons.Refusal | None:
-    """Return why an instance does not fit on a host. To say it in words costs more than to look: the last alone is said."""
-    hostname = host.agent.hostname
-    if hostname in candidates.left_alone:
-        note = f"{hostname} is left alone for a while, as starts failed there"
-        return reasons.Refusal(reasons.Reason.FAILING_HOST, hostname, step.now, note=note)
-    return refuse(app, host, limits, step.now, step.settings.maintenance_lead_s)
-
-
 def _agent_on(state: State, record: VolumeRecord) -> str:
     """Return the agent on a volume's host, which may have another id by now than when it was made."""
     there = (a.agent_id for a in state.agents_on(record.hostname) if a.agent_id not in state.lost)
     return next(there, record.agent_id)
 
 
-def holder(state: State, app_id: str, slot: str) -> Instance | None:
-    """Return the instance that has a slot."""
-    found = (volumes.holder(state, record) for record in volumes.of_slot(state, app_id, slot))
-    return next((instance for instance in found if instance is not None), None)
-
-
 def _abandoned(state: State, app: App, slot: str) -> bool:
     """Return whether no instance will have a slot: as many as are wanted have others."""
-    return holder(state, app.id, slot) is None and len(state.fleet(app.id).instances) >= app.instances
+    return move_status.holder(state, app.id, slot) is None and len(state.fleet(app.id).instances) >= app.instances
 
 
 def _made_by(state: State, task_id: str) -> list[VolumeRecord]:
     """Return the copies that a task makes."""
-    copies = (record for slot, move in state.moves.items() for record in _copies(state, move.app_id, slot))
+    copies = (record for slot, move in state.moves.items() for record in move_status.copies(state, move.app_id, slot))
     return [record for record in copies if record.task_id == task_id]
-
-
-def _records(state: State, slot: str) -> list[VolumeRecord]:
-    """Return the volumes of a slot that are being moved."""
-    return [record for record in state.slots[state.moves[slot].app_id][slot].values() if record.move_since]
-
-
-def still_there(state: State, hostname: str) -> list[tuple[Instance, bool]]:
-    """Return what has no task on a host and its volumes there that go elsewhere, and of each whether they are on their way."""
-    found = []
-    for app_id in state.in_need:
-        app = state.in_force(app_id)
-        if app is None or not app.resident:
-            continue
-        for instance in state.fleet(app_id).waiting.values():
-            if instance.slot and instance.host == hostname:
-                going = instance.slot in state.moves and phase(state, app_id, instance.slot) is not MovePhase.HOST
-                if going or app.follows:
-                    found.append((instance, going))
-    return found
-
-
-def _copies(state: State, app_id: str, slot: str) -> list[VolumeRecord]:
-    return [record for record in state.slots[app_id][slot].values() if record.state is VolumeState.COPYING]
-
-
-# For people ------------------------------------------------------------------------------------------------------------------
-
-
-def message(state: State, slot: str) -> str:
-    """Say what a slot's move waits for or does."""
-    move = state.moves[slot]
-    record = _records(state, slot)[0]
-    source, to = record.hostname, record.move_to
-    way = f"moves from {source} to {to}" if to else f"moves away from {source}"
-    if record.move_cause is MoveCause.MAINTENANCE:
-        way += f", as {source} is drained" if source in state.drains else f", as {source} is in maintenance"
-    elif record.move_cause is MoveCause.REBALANCE:
-        way += ", to even out where its app's instances are"
-    lacks = f"; {move.lacks}" if move.lacks else ""
-    match move.phase:
-        case MovePhase.STOP:
-            return f"{way}: its task is stopped, and its volumes are copied then"
-        case MovePhase.ROOM:
-            return f"{way}: stopped, its volumes are copied with the next offer of {to} that has room{lacks}"
-        case MovePhase.COPY:
-            return f"{way}: stopped, its volumes are being copied{f': {move.said}' if move.said else ''}"
-        case _:
-            instance = holder(state, move.app_id, slot)
-            does = "runs on" if instance is not None and not instance.waiting else "waits"
-            before = f"; {record.message}" if record.message else ""
-            return f"{way}: {does} until {to or 'another host'} offers room for it{lacks}{before}"
-
-
-def until(state: State, slot: str) -> float | None:
-    """Return when a slot's move is given up, or its instance stopped whatever becomes of it; None: never."""
-    drain = state.drains.get(_records(state, slot)[0].hostname)
-    ends = (state.moves[slot].until, drain.deadline if drain is not None else 0.0)
-    return min((at for at in ends if at), default=None)
-
-
-def of_app(state: State, app_id: str) -> dict[str, list[Instance]]:
-    """Return the slots of an app that are being moved, and the instance of each, if there is one just now."""
-    found = {slot: holder(state, app_id, slot) for slot in state.slots.get(app_id, ()) if slot in state.moves}
-    return {slot: [instance] if instance is not None else [] for slot, instance in found.items()}
-
-
-def failures(state: State, app_id: str) -> dict[str, float | None]:
-    """Say of an app's volumes why the last move of each slot came to nothing, and when it is tried again; None: it is not."""
-    found: dict[str, float | None] = {}
-    for slot in state.slots.get(app_id, ()):
-        failed = state.failed_moves.get(slot)
-        for record in volumes.of_slot(state, app_id, slot):
-            if record.message and not record.move_since:
-                again = failed is not None and (record.hostname in state.drains or any(_maintenance(state, record.hostname)))
-                found[record.message] = failed.again_at if failed is not None and again else None
-    return found

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from eratos.marathon.app import App
 
-from . import budgets, moves, rollout
+from . import budgets, move_status, moves, rollout
 from .instances import Instance
 from .mesos_types import Agent
 from .offers import packs
@@ -32,7 +32,7 @@ def even_out(step: Step) -> None:
         return
     state.looking = True
     moving = sum(count for fleet in state.fleets.values() for kind, count in fleet.tally.items() if kind.moving)
-    moving += sum(moves.cause(state, slot) is MoveCause.REBALANCE for slot in state.moves)
+    moving += sum(move_status.cause(state, slot) is MoveCause.REBALANCE for slot in state.moves)
     left = step.settings.rebalance_budget - moving
     for app_id, app in sorted(state.apps.items()):
         if left <= 0:

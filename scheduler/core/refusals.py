@@ -1,4 +1,4 @@
-"""What whoever submits a command to the core may get instead of a reply."""
+"""What a command to the core may get instead of a reply."""
 
 from __future__ import annotations
 

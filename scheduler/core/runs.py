@@ -33,8 +33,8 @@ ENDED_MOST = 50
 MISSED_MOST = 20
 #: Tasks of a run that are kept; all are counted.
 TASKS_MOST = 5
-#: Characters kept of what a task said last.
-MESSAGE_MOST = 500
+#: Bytes kept of what a task said last: a history has hundreds of these, and has to fit the store.
+MESSAGE_BYTES = 500
 
 
 def load(step: Step, found: Stored) -> None:
@@ -151,7 +151,7 @@ def task_ended(step: Step, run: Run, instance: Instance, update: TaskStatus) -> 
     """Take in that a run's task ended; return whether another one follows."""
     record, ran = run.record, jobs.began(update, instance.unanswered)
     found = jobs.verdict(record, update, ran, step.now)
-    message = update.message.partition("\n")[0][:MESSAGE_MOST]
+    message = _kept(update.message)
     task = TaskRecord(
         update.task_id,
         instance.agent_id,
@@ -163,7 +163,7 @@ def task_ended(step: Step, run: Run, instance: Instance, update: TaskStatus) -> 
         message,
     )
     if found is Verdict.AGAIN and not ran:
-        # So nothing of it is told; and if it was the first one, the run has not begun yet either.
+        # So nothing of it is published; and if it was the first one, the run has not begun yet either.
         if record.launched and not record.tries:
             _alter(step, run, replace(record, launched=False))
             watch(step, run.record)
@@ -178,6 +178,13 @@ def task_ended(step: Step, run: Run, instance: Instance, update: TaskStatus) -> 
     else:
         end(step, run, FAILED, STOPPED if record.stopping else ended)
     return False
+
+
+def _kept(message: str) -> str:
+    """Return what is kept of what a task said: its first line, without what takes several bytes each to be written down."""
+    line = message.partition("\n")[0][:MESSAGE_BYTES]
+    plain = "".join(character if character.isprintable() else " " for character in line)
+    return plain.encode()[:MESSAGE_BYTES].decode(errors="ignore")
 
 
 def stopped(step: Step, run: Run) -> None:

@@ -51,7 +51,7 @@ def load(step: Step, records: tuple[SweepRecord, ...]) -> None:
 
 
 def task_ended(step: Step, update: TaskStatus, instance: Instance | None) -> None:
-    """Take in the end of a task. Where its agent tells of it the executor is dead, and what it ran may run on."""
+    """Take in the end of a task. Where its agent reports it the executor is dead, and what it ran may run on."""
     if update.source not in _AGENT or (instance is not None and instance.unanswered):
         return
     agent = instance.agent if instance is not None else step.state.agents.get(update.agent_id)
@@ -100,7 +100,7 @@ def spoken(step: Step, instance: Instance, update: TaskStatus) -> None:
     only a sweep says when that is.
     """
     record = step.state.sweeps.get(instance.hostname)
-    # The master tells of tasks as well, of those that no executor was asked for yet too: of an agent that came back, say.
+    # The master reports tasks as well, of those that no executor was asked for yet too: of an agent that came back, say.
     told = update.reason != RECONCILIATION and update.source == _EXECUTOR
     if record is None or not told or instance.launched_at < record.since:
         return

@@ -275,7 +275,7 @@ def of_instances(state: State, instances: Iterable[Instance]) -> list[VolumeReco
 
 
 def of_apps(state: State, app_ids: Iterable[str]) -> list[VolumeRecord]:
-    """Return all volumes of apps, whoever has them."""
+    """Return all volumes of apps, used or not."""
     return [record for app_id in app_ids for record in _of_app(state, app_id)]
 
 
@@ -317,7 +317,7 @@ def due(step: Step, volume_id: str) -> None:
     agents = [agent.agent_id for agent in state.agents_on(record.hostname)]
     for agent_id in dict.fromkeys((*(a for a in agents if a not in state.lost), record.agent_id)):
         step.call(DestroyVolume(record.volume_id, record.app_id, agent_id, record.executor_id))
-    state.looking = state.looking or not gone  # offers tell which executors are there
+    state.looking = state.looking or not gone  # offers say which executors are there
     step.timers.set(Timer(TimerKind.VOLUME, volume_id), step.now + (ASK_S if gone else step.settings.kill_retry_s))
 
 

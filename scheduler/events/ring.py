@@ -51,7 +51,7 @@ class Ring:
     """Safe for many threads at once."""
 
     def __init__(self, events_most: int = EVENTS_MOST, bytes_most: int = BYTES_MOST, mark: str = "") -> None:
-        """``mark`` tells this process' ids from others', by default by chance."""
+        """``mark`` distinguishes this process' ids from others'; random by default."""
         self._events_most = events_most
         self._bytes_most = bytes_most
         self._mark = mark or secrets.token_hex(4)
@@ -85,10 +85,6 @@ class Ring:
         """Have a function called after each change, on whichever thread; it must not block."""
         with self._lock:
             self._listeners.append(listener)
-
-    def unlisten(self, listener: Callable[[], None]) -> None:
-        with self._lock:
-            self._listeners.remove(listener)
 
     def id_of(self, number: int) -> str:
         """Return what a reader may come back with."""

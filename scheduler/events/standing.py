@@ -1,4 +1,4 @@
-"""What changes without an event of Marathon's: told under types of our own, to readers that ask for these by name alone.
+"""What changes without an event of Marathon's: sent under types of our own, to readers that ask for these by name alone.
 
 An event of these says what to look at anew, not how it is: ``GET /v2/overview``, ``/v2/deployments``, ``/v1/jobs``,
 ``/v2/quotas``, ``/v2/volumes`` and ``/v2/moves`` say that. Pure.

@@ -1,6 +1,6 @@
 """What happened in a pass of the loop: what it took and decided, held against what was before. Pure.
 
-Marathon's events have Marathon's fields (Events.scala, Formats.scala). What eratos has not, it does not tell: pods,
+Marathon's events have Marathon's fields (Events.scala, Formats.scala). Of what eratos has not there are no events: pods,
 framework messages, and ``subscribe_event``, which nothing causes since Marathon 1.5.
 """
 
@@ -143,7 +143,7 @@ class Watch:
         if task is None:
             yield from _unknown(update, now)
             return
-        # An answer to a reconciliation tells no more than the state.
+        # An answer to a reconciliation says no more than the state.
         healthy = None if update.reason == RECONCILIATION else update.healthy
         changed = update.state is not task.state and not (task.state is TaskState.RUNNING and update.state in _STARTING)
         flipped = healthy is not None and healthy is not task.healthy

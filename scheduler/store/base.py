@@ -110,7 +110,8 @@ def checked_records(records: Mapping[str, bytes]) -> dict[str, bytes]:
 def _checked(key: str, data: bytes) -> bytes:
     if len(data) > RECORD_BYTES_MAX:
         raise RecordTooLarge(
+            key,
             f"{key} takes {len(data)} bytes, and the store keeps at most {RECORD_BYTES_MAX} of one record: "
-            "move large values out of the definition, for instance into files that the app reads"
+            "move large values out of the definition, for instance into files that the app reads",
         )
     return data

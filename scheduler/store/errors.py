@@ -22,3 +22,7 @@ class StoreUnusable(FatalError):
 
 class RecordTooLarge(PermanentError):
     """A record exceeds ``base.RECORD_BYTES_MAX``; nothing of its batch was stored."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key  #: of the record

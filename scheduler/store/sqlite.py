@@ -65,7 +65,7 @@ class SqliteStore:
 
     def load(self) -> Stored:
         ledger = Ledger()
-        with self._told():
+        with self._errors_as_ours():
             left = self._db.execute("SELECT value FROM checksum").fetchone()
             # One record after the other: all of them as bytes would take as much memory as what is made of them.
             stored = codec.decode_all(ledger.reading(self._rows()))
@@ -74,7 +74,7 @@ class SqliteStore:
         return stored
 
     def items(self) -> dict[str, bytes]:
-        with self._told():
+        with self._errors_as_ours():
             return dict(self._rows())
 
     def write(self, batch: Sequence[Write]) -> None:
@@ -85,7 +85,7 @@ class SqliteStore:
             )
         changes = list(final_values(batch).items())
         checksum = "" if self._ledger is None else str(self._ledger.after(changes))
-        with self._told(), self._db:
+        with self._errors_as_ours(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._put((key, data) for key, data in changes if data is not None)
             self._db.executemany("DELETE FROM records WHERE key = ?", [(key,) for key, data in changes if data is None])
@@ -95,14 +95,14 @@ class SqliteStore:
 
     def restore(self, records: Mapping[str, bytes], ballot: str = "") -> None:
         wanted = checked_records(records)
-        with self._told(), self._db:
+        with self._errors_as_ours(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM records")
             self._put(wanted.items())
             self._set_checksum(str(Ledger(wanted.items()).checksum))
 
     def keep_once(self, name: str, make: Callable[[bool], bytes]) -> bytes:
-        with self._told():
+        with self._errors_as_ours():
             # Not among the tables that are made with the file: versions before have not got it.
             if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'kept'").fetchone():
                 found = self._db.execute("SELECT CAST(data AS BLOB) FROM kept WHERE name = ?", (name,)).fetchone()
@@ -182,7 +182,7 @@ class SqliteStore:
 
     def _open(self) -> sqlite3.Connection:
         self._make_private()
-        with self._told():
+        with self._errors_as_ours():
             # One thread at a time uses it, but not always the one that opened it.
             db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             try:
@@ -217,7 +217,7 @@ class SqliteStore:
                     log.warning("can be read by everybody, let only the scheduler %s", fields(file=path, error=error.strerror))
 
     def _open_to_read(self) -> sqlite3.Connection:
-        with self._told():
+        with self._errors_as_ours():
             db = sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, isolation_level=None)
             try:
                 self._check(db)
@@ -265,7 +265,7 @@ class SqliteStore:
         )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors_as_ours(self) -> Iterator[None]:
         """Turn SQLite's errors into ours."""
         try:
             yield

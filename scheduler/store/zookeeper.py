@@ -41,7 +41,7 @@ from . import codec, layout, multiread
 from .base import checked_records, final_values
 from .checksum import Change, Checksum, Ledger
 from .errors import StoreFenced, StoreUnavailable, StoreUnusable
-from .zookeeper_client import OUTCOME_UNKNOWN, disconnect, told
+from .zookeeper_client import OUTCOME_UNKNOWN, disconnect, errors_as_ours
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class ZookeeperStore:
         while True:
             self._await_connection()
             try:
-                with told():
+                with errors_as_ours():
                     return attempt(*args)
             except OUTCOME_UNKNOWN as error:
                 log.warning("connection to ZooKeeper broke, trying again %s", fields(error=type(error).__name__))
@@ -339,7 +339,7 @@ class ZookeeperStore:
     def _done(self, answer: Any) -> bool:
         """Wait for a transaction; False: look up which of its nodes exist and send it again."""
         try:
-            with told():
+            with errors_as_ours():
                 results = self._get(answer)
                 error = _failure(results)
                 if error is not None and error is results[0]:

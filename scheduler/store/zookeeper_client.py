@@ -146,7 +146,7 @@ def disconnect(client: KazooClient) -> None:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def errors_as_ours() -> Iterator[None]:
     """Turn kazoo's errors into ours, except for those after which the same thing is tried again."""
     try:
         yield

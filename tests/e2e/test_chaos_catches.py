@@ -20,7 +20,7 @@ from support.wrong_eratos import SIDES, VARIANTS, Side, Variant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.hours]
 
-RATE = 20.0
+RATE = 100.0
 ANSWERED = 0.999
 APPS = ("/chaos", "/chaos-notes")
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from eratos.common.addresses import host_and_port
 from eratos.mesos import recordio
 
 T = TypeVar("T")
@@ -97,7 +98,7 @@ class EventStreamServer:
     @property
     def address(self) -> str:
         host = self._listener.getsockname()[0]
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return host_and_port(host, self.port)
 
     def handle(self, request: Request) -> None:
         """Answer a request; called under ``changed``."""

@@ -30,7 +30,7 @@ def look(settings: Settings) -> dict[str, Budget]:
             if status == 200 and answer.get("errorBudget"):
                 found[app_id] = read(answer["errorBudget"])
     except Problem:
-        pass  # what is known is told: a run is not judged by it
+        pass  # what is known is shown: a run is not judged by it
     return found
 
 

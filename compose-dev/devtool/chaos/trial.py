@@ -88,7 +88,7 @@ class Watch:
     def _watch(self) -> None:
         while not self._over.wait(POLL_S):
             began = self._now()
-            # Who does not answer tells nothing: instances serve on without most parts.
+            # No answer says nothing: instances serve on without most parts.
             with contextlib.suppress(Unseen):
                 self.looks.append((began, bool(self._broken())))
 

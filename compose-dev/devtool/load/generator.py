@@ -79,7 +79,7 @@ class Load:
             *(word for label in labels for word in ("--label", label)),
             *("--user", "65534", "--cap-drop", "ALL", "--read-only", *self._tuned, IMAGE),
         ]
-        # A session of its own: ctrl-C is for whoever runs the load, and that one ends it in order.
+        # A session of its own: ctrl-C is for the process that runs the load, which ends it in order.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -328,7 +328,7 @@ def pytest_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[st
     monkeypatch.delenv("HYPOTHESIS_PROFILE")
     monkeypatch.setattr(development, "ensure_venv", lambda progress: None)
     monkeypatch.setattr(development, "_ensure_engine_and_images", lambda settings, progress: None)
-    monkeypatch.setattr(development, "_ensure_browser", lambda progress: None)
+    monkeypatch.setattr(development, "_ensure_programs", lambda progress: None)
     monkeypatch.setattr(development, "_pytest_command", command)
     monkeypatch.setattr(development, "BESIDE_LOG", tmp_path / "tests-beside.log")
     return found

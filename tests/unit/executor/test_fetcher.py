@@ -194,6 +194,31 @@ def test_too_many_files_in_an_archive_are_refused(
         fetch(folder, f"http://127.0.0.1:{port}/a.tgz")
 
 
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_folders_that_nobody_lists_count_as_files_do(
+    folder: Path, files: dict[str, bytes], port: int, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """One entry may ask for sixty folders, each of which takes a block of the disk."""
+    monkeypatch.setattr(fetcher, "ENTRIES_MAX", 100)
+    paths = [f"{number}/" + "d/" * 50 + "x" for number in range(2)]
+    files[f"/a.{kind}"] = (
+        tar(*((path, b"") for path in paths), mode="w") if kind == "tar" else zipped(**dict.fromkeys(paths, b""))
+    )
+    with pytest.raises(NotFetched, match="too many"):
+        fetch(folder, f"http://127.0.0.1:{port}/a.{kind}")
+
+
+def test_a_folder_is_counted_once_whether_it_is_listed_or_not(
+    folder: Path, files: dict[str, bytes], port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetcher, "ENTRIES_MAX", 4)
+    files["/a.tar"] = tar(*(link(name, "", tarfile.DIRTYPE) for name in ("a", "a/b")), ("a/b/c/x", b""), mode="w")
+    fetch(folder, f"http://127.0.0.1:{port}/a.tar")
+    files["/b.tar"] = tar(*[link("a", "", tarfile.DIRTYPE)] * 5, mode="w")
+    with pytest.raises(NotFetched, match="too many"):
+        fetch(folder, f"http://127.0.0.1:{port}/b.tar")
+
+
 def test_what_takes_too_long_is_given_up(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
     with pytest.raises(NotFetched, match="too long"):
@@ -343,6 +368,45 @@ def test_a_download_that_trickles_is_given_up(folder: Path, files: dict[str, byt
         with pytest.raises(NotFetched, match="bytes came within"):
             fetch(folder, f"http://127.0.0.1:{server.getsockname()[1]}/a")
         ended.set()
+        served.join()
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"More: x\r\n"),
+    ],
+    ids=["header", "interim answers", "trailer"],
+)
+@pytest.mark.parametrize("why", ["too long", "cancelled"])
+def test_an_answer_that_never_ends_is_given_up(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, begin: bytes, more: bytes, why: str
+) -> None:
+    """Something always comes, so no wait for the next byte is long."""
+    monkeypatch.setattr(fetcher, "_LOOK_S", 0.02)
+    cancelled, ended = threading.Event(), threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(begin)
+            if why == "cancelled":
+                cancelled.set()
+            for _ in range(2000):
+                if ended.wait(0.01):
+                    return
+                connection.sendall(more)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        served = threading.Thread(target=lambda: drip(server.accept()[0]))
+        served.start()
+        budget = Budget(cancelled, time_s=0.1 if why == "too long" else 600)
+        with pytest.raises(NotFetched, match=why):
+            budget.fetch((Fetch(f"http://127.0.0.1:{server.getsockname()[1]}/a", "a"),), folder)
+        ended.set()
+        socket.create_connection(server.getsockname()).close()  # where the time was over before anybody asked
         served.join()
 
 

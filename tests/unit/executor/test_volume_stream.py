@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from eratos.common.errors import TemporaryError
-from eratos.executor.volume_stream import PIECE_BYTES, PROOF_BYTES, TOLD_S, Received, sent
+from eratos.executor.volume_stream import PIECE_BYTES, PROGRESS_S, PROOF_BYTES, Received, sent
 
 KEY = "0" * 64
 
@@ -125,7 +125,7 @@ def test_it_tells_now_and_then_how_far_it_is_and_stops_when_nobody_wants_it() ->
 
     def source() -> Iterator[bytes]:
         for piece in cut(content, PIECE_BYTES):
-            now[0] += TOLD_S / 2
+            now[0] += PROGRESS_S / 2
             yield piece
 
     received = Received(source(), KEY, told.append, lambda: len(told) == 2, lambda: now[0])

@@ -10,11 +10,12 @@ from support.api import OPEN, ApiClient, an_api
 from support.builders import an_app
 from support.controller import FakeController
 
-from eratos.marathon import bounds, definition, expressions, strict_json
+from eratos.marathon import bounds, consul_expressions, definition, expressions, ids, strict_json
 from eratos.marathon.app import App
 from eratos.marathon.errors import InvalidApp
 from eratos.scheduler.api.server import create_api
 from eratos.scheduler.core.events import PutApps
+from eratos.scheduler.core.records import RECORD_BYTES_MAX, ChangeRecord, GroupRecord
 from eratos.scheduler.store import codec
 
 BASE = {"id": "/a", "cmd": "sleep 1000", "cpus": 0.1, "mem": 32}
@@ -295,6 +296,72 @@ def test_a_group_has_no_endless_list_of_dependencies() -> None:
     answer = api.put("/v2/groups", json=group)
     assert answer.status_code == 422
     assert f"{bounds.ENTRIES_MOST} are the most" in answer.text
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["in one document", "beside what is there"])
+def test_a_group_and_those_around_it_depend_on_so_much_together(known: bool) -> None:
+    """It stands with the change of each app in them: one of 631 kB ended the scheduler, 1,000 times 5,000 took it seconds."""
+    most = bounds.GROUP_DEPENDENCIES_MOST
+    controller = FakeController()
+    api = ApiClient(an_api(controller))
+    outer = {"id": "/g", "dependencies": [f"/x{number}" for number in range(most - 2)]}
+
+    def put(*inner: str) -> Any:
+        group = {"id": "/g/h", "dependencies": list(inner), "apps": [BASE | {"id": "a"}]}
+        return (
+            api.put("/v2/groups/g/h?force=true", json=group)
+            if known
+            else api.put("/v2/groups", json={**outer, "groups": [group]})
+        )
+
+    if known:
+        assert api.put("/v2/groups", json=outer).status_code == 200
+    answer = put("/y1", "/y2", "/y3")
+    assert answer.status_code == 422
+    assert f"of /g/h and the groups around it are {most + 1}: {most} are the most" in answer.text
+    assert put("/y1", "/y2").status_code == 200
+    # What a store of before has may stay, and become less.
+    controller.machine.state.groups["/g"] = GroupRecord("/g", "", "", tuple(f"/x{number}" for number in range(2 * most)))
+    assert api.put("/v2/apps?force=true", json=[BASE | {"id": "/g/h/b"}]).status_code == 200
+    assert api.put("/v2/groups/g/h?force=true", json={"dependencies": ["/y1"], "apps": [BASE | {"id": "a"}]}).status_code == 200
+    assert api.put("/v2/groups/g/h?force=true", json={"dependencies": ["/y1", "/y2"], "apps": []}).status_code == 422
+
+
+def test_the_change_of_an_app_fits_the_store_whatever_its_groups_depend_on() -> None:
+    needs = tuple(f"/{number:0{ids.ID_LENGTH_MAX - 1}d}" for number in range(bounds.GROUP_DEPENDENCIES_MOST))
+    change = ChangeRecord("/g/a", "d", groups={"/g": needs})
+    assert len(codec.encode("changes//g/a", change)) < RECORD_BYTES_MAX / 10
+
+
+def requiring(*texts: str) -> dict[str, Any]:
+    wanted = {"service": "db", "wait": False, "attributes": {f"a{index}": text for index, text in enumerate(texts)}}
+    return {"eratos": {"requires": {"db": wanted}}}
+
+
+def test_expressions_for_attributes_take_no_longer_to_read_than_a_definition_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty requirements with twenty of ten characters each took seconds."""
+    texts = [rf"\P{{L}}{{50}}{number}" for number in range(6)]
+    monkeypatch.setattr(consul_expressions, "DEFINITION_MOST", 3 * consul_expressions.read(texts[0]).work)
+    with pytest.raises(InvalidApp, match="have 6 expressions for attributes, and 3 of them take as long to read") as caught:
+        definition.parse(BASE | requiring(*texts))
+    assert [problem.path for problem in caught.value.problems] == ["/eratos/requires"]
+    there = definition.parse(BASE | requiring(*texts[:3]))
+    monkeypatch.setattr(consul_expressions, "DEFINITION_MOST", 1)
+    assert definition.restore(there.to_json()) == there, "what a store has is read"
+    assert definition.parse(there.to_json() | {"cmd": "other"}, before=there).cmd == "other"
+    with pytest.raises(InvalidApp, match="take as long to read"):
+        definition.parse(there.to_json())
+
+
+def test_expressions_for_attributes_that_take_long_come_in_several_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(definition, "parse", lambda *_, **__: pytest.fail("an app is read all the same"))
+    api = ApiClient(an_api(FakeController()))
+    monkeypatch.setattr(consul_expressions, "REQUEST_MOST", 3 * consul_expressions.read(r"\P{L}{50}0").work)
+    apps = [{"id": f"/{number}", **requiring(rf"\P{{L}}{{50}}{number}")} for number in range(9)]
+    for path, body in (("/v2/apps", apps), ("/v2/groups", {"groups": [{"id": "/g", "apps": apps}]})):
+        answer = api.put(path, json=body)
+        assert answer.status_code == 422
+        assert "holds 9 expressions of requirements' attributes that differ, and 3 of them" in answer.text
 
 
 def test_reading_strictly_changes_no_document() -> None:

@@ -73,5 +73,5 @@ def test_ports_are_looked_at_once_however_many_keys_there_are(monkeypatch: pytes
     number = registrator.number
     monkeypatch.setattr(registrator, "number", lambda port: asked.append(port) or number(port))
     ports = app().ports
-    assert len([*registrator.told({f"SERVICE_{n}_TAGS": "a" for n in range(1000)}, ports)]) == 1000
+    assert len([*registrator.notes({f"SERVICE_{n}_TAGS": "a" for n in range(1000)}, ports)]) == 1000
     assert len(asked) == len(ports)

@@ -16,7 +16,7 @@ from eratos.scheduler.core.actions import Write
 from eratos.scheduler.core.machine import Machine
 from eratos.scheduler.core.refusals import CommandRefused, Unavailable
 from eratos.scheduler.loop import Aborted, FrameworkRemoved, Loop
-from eratos.scheduler.store.base import StoreUnavailable
+from eratos.scheduler.store.base import RecordTooLarge, StoreUnavailable
 
 
 class Journal:
@@ -92,6 +92,31 @@ def test_nothing_is_sent_until_the_store_took_it(monkeypatch: pytest.MonkeyPatch
     submit(loop, events.PutApps((an_app(),)))
     assert journal.lines[:3] == ["store fails", "store fails", "store apps//prime"]
     assert journal.lines[-2:] == ["store changes//prime", "revive"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends"), [("changes/", False), ("histories/", False), ("budgets/", False), ("instances/", True)]
+)
+def test_a_record_of_what_was_that_is_too_large_ends_no_leader(kind: str, ends: bool, caplog: Any) -> None:
+    """The next leader would come to the same, and the one after it."""
+    journal = Journal()
+    loop = a_loop(journal)
+    write = journal.write
+
+    def bounded(batch: Sequence[Write]) -> None:
+        if large := [one.key for one in batch if one.key.startswith(kind)]:
+            raise RecordTooLarge(large[0], f"{large[0]} takes too much")
+        write(batch)
+
+    journal.write = bounded  # type: ignore[method-assign]
+    changed = [actions.Put(f"{kind}large", "x"), actions.Put("groups//small", "x")]
+    if ends:
+        with pytest.raises(RecordTooLarge):
+            loop._persist(changed)
+        return
+    loop._persist(changed)
+    assert journal.lines == ["store groups//small"]
+    assert f"{kind}large takes too much" in caplog.text
 
 
 def test_stop_while_the_store_is_away_sends_nothing():

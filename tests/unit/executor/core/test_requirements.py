@@ -13,6 +13,7 @@ from eratos.common import names
 from eratos.common.payload import OnChange, Requirement
 from eratos.executor.core import actions as do
 from eratos.executor.core import events as on
+from eratos.executor.core.progress import SLOW_S
 from eratos.executor.core.requirements import (
     QUIET_MOST_S,
     QUIET_S,
@@ -24,7 +25,6 @@ from eratos.executor.core.requirements import (
     queries,
     variables,
 )
-from eratos.executor.core.task import SLOW_S
 
 RELOAD = OnChange("command", "/reload", 60)
 DB = Requirement("db", "REQUIRE_DB", services=("blog-db",), app_id="/blog/db", on_change=RELOAD)

@@ -7,7 +7,7 @@ from support.driven import Driven, states, update
 from support.executor import TASK
 
 from eratos.executor.core import events as on
-from eratos.executor.core.task import SLOW_S
+from eratos.executor.core.progress import SLOW_S
 
 
 @pytest.fixture

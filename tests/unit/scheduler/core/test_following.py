@@ -16,7 +16,7 @@ from support.kept_core import Kept
 from eratos.marathon.app import App
 from eratos.scheduler.api.drains import shown
 from eratos.scheduler.api.explain import explain
-from eratos.scheduler.core import actions, events, moves, rebalance
+from eratos.scheduler.core import actions, events, move_hosts, move_status, rebalance
 from eratos.scheduler.core.following import FORGET_S
 from eratos.scheduler.core.mesos_types import InverseOffer, Window
 from eratos.scheduler.core.moves import AGAIN_MOST_S, AGAIN_S, HOST_S
@@ -207,7 +207,7 @@ def test_a_user_has_it_moved_whatever_becomes_of_the_drain() -> None:
     core = Cluster()
     core.drain()
     core.command(events.MoveVolumes("/db", hostname="host-a2"))
-    assert {moves.cause(core.state, slot) for slot in core.state.moves} == {MoveCause.USER}
+    assert {move_status.cause(core.state, slot) for slot in core.state.moves} == {MoveCause.USER}
     core.undrain()
     assert killed(core.offer(an_offer("a2"))) == core.tasks()
 
@@ -270,7 +270,7 @@ def test_few_move_away_from_one_host_at_a_time_and_what_has_no_room_keeps_nobody
     core.drain()
     assert len(core.state.moves) == 4
     core.offer(an_offer("a2"))
-    assert len(core.begun()) == moves.FROM_HOST_MOST and "/a" not in core.begun()
+    assert len(core.begun()) == move_hosts.FROM_HOST_MOST and "/a" not in core.begun()
     (last,) = {"/b", "/c", "/d"} - set(core.begun())
     assert "2 others move away from host-a1 first" in core.explained(last)["VolumeMove"]["message"]
     for app_id in core.begun():
@@ -378,7 +378,7 @@ def test_maintenance_by_the_masters_word_moves_it_too_and_the_host_is_free_once_
     window = Window(core.now + 10)
     inverse = events.InverseOffersReceived((InverseOffer("io1", "a1", window),))
     assert [answer.accept for answer in of(actions.AnswerInverse, core.handle(inverse))] == [False]
-    assert {moves.cause(core.state, slot) for slot in core.state.moves} == {MoveCause.MAINTENANCE}
+    assert {move_status.cause(core.state, slot) for slot in core.state.moves} == {MoveCause.MAINTENANCE}
     assert "as host-a1 is in maintenance" in core.explained()["VolumeMove"]["message"]
     copy = core.to(MovePhase.COPY)
     assert not core.tasks() and [answer.accept for answer in of(actions.AnswerInverse, core.handle(inverse))] == [False]
@@ -466,7 +466,7 @@ def test_rebalancing_moves_one_at_a_time_to_the_host_that_has_least() -> None:
     core = crowd()
     even_out(core)
     (slot,) = core.state.moves
-    assert moves.cause(core.state, slot) is MoveCause.REBALANCE
+    assert move_status.cause(core.state, slot) is MoveCause.REBALANCE
     assert {record.move_to for record in core.state.volumes.values() if record.move_since} == {"host-a2"}
     even_out(core)
     assert len(core.state.moves) == 1
@@ -522,7 +522,7 @@ def test_a_drain_comes_before_evening_out_and_may_go_anywhere() -> None:
     core = crowd()
     even_out(core)
     core.drain()
-    assert {moves.cause(core.state, slot) for slot in core.state.moves} == {MoveCause.MAINTENANCE}
+    assert {move_status.cause(core.state, slot) for slot in core.state.moves} == {MoveCause.MAINTENANCE}
     assert {record.move_to for record in core.state.volumes.values()} == {""} and len(core.state.moves) == 3
 
 
@@ -578,13 +578,13 @@ def test_no_decision_about_a_drained_host_looks_at_all_agents(follow: dict[str, 
 
 
 def test_what_a_move_has_to_wait_for_is_found_once_for_all_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked, records = Counter[int](), moves._records
+    looked, records = Counter[int](), move_status.records
     counts = []
     for number in (10, 40):
         core = Cluster(*(db(f"/db{n}", cpus=0.1, mem=32) for n in range(number)))
         core.drain()
         looked.clear()
-        monkeypatch.setattr(moves, "_records", lambda state, slot: looked.update([0]) or records(state, slot))
+        monkeypatch.setattr(move_status, "records", lambda state, slot: looked.update([0]) or records(state, slot))
         core.offer(an_offer("a3", cpus=0.001))
         monkeypatch.undo()
         assert len(core.state.moves) == number
@@ -620,7 +620,7 @@ def test_a_move_leaves_the_room_of_one_that_began_before(ended: bool) -> None:
 @pytest.mark.parametrize("small", ["/a", "/b", "/c"])
 def test_moves_take_turns_where_one_pass_cannot_look_at_hosts_for_all(monkeypatch: pytest.MonkeyPatch, small: str) -> None:
     core = Cluster(*(db(app_id, cpus=0.5 if app_id == small else 1.1) for app_id in ("/a", "/b", "/c")))
-    monkeypatch.setattr(moves._Ahead, "__init__", partialmethod(moves._Ahead.__init__, 1))
+    monkeypatch.setattr(move_hosts.Begun, "__init__", partialmethod(move_hosts.Begun.__init__, 1))
     core.drain()
     for _ in range(3):
         core.offer(an_offer("a2", cpus=1))

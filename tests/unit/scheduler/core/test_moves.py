@@ -10,7 +10,7 @@ from support.core import Core, of
 
 from eratos.common.payload import VolumeCopy
 from eratos.scheduler.api.explain import explain
-from eratos.scheduler.core import actions, events, moves
+from eratos.scheduler.core import actions, events, move_status
 from eratos.scheduler.core.moves import HOST_S, QUIET_S, ROOM_S
 from eratos.scheduler.core.records import VOLUMES, VolumeRecord, VolumeState
 from eratos.scheduler.core.state import MovePhase
@@ -88,7 +88,7 @@ def test_the_instance_runs_on_until_the_host_offers_enough_and_its_copy_takes_as
     assert not of(actions.Kill, out) and of(actions.Revive, out), "offers are asked for"
     small = an_offer("a2", cpus=0.01)
     assert not of(actions.Kill, core.offer(small, an_offer("a1")))
-    assert moves.phase(core.machine.state, "/db", only(core).slot) is MovePhase.HOST
+    assert move_status.phase(core.machine.state, "/db", only(core).slot) is MovePhase.HOST
     assert "runs on until host-a2 offers room for it; cpus: " in said(core)["VolumeMove"]
     out = core.offer(an_offer("a2"))
     assert [kill.task_id for kill in of(actions.Kill, out)] == [old] and not launches(out)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from eratos.scheduler.core.order import Order
@@ -96,3 +98,36 @@ def test_turns_do_not_change_what_is_at_rest_and_a_circle_ends() -> None:
     order.note("/c", at_rest=True)
     assert order.turns() == ([], [["/c"], ["/a", "/b"]])
     assert order.waits("/a") and order.waits("/b")
+
+
+def test_a_chain_is_put_into_turns_without_looking_at_all_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five thousand apps, each of which waits for the next, took ten seconds with the state locked."""
+    looks = []
+    waits = Order.waits
+    monkeypatch.setattr(Order, "waits", lambda self, app_id: looks.append(app_id) or waits(self, app_id))
+    chain: Needs = {f"/a{number}": (f"/a{number - 1}",) if number else () for number in range(300)}
+    for wanted, dropped in ((chain, {}), ({}, chain)):
+        looks.clear()
+        out, into = Order(wanted, dropped).turns()
+        assert [len(turn) for turn in out or into] == [1] * 300
+        assert len(looks) <= 3 * 300
+
+
+def test_turns_are_those_of_who_looks_at_everything() -> None:
+    chance = random.Random(5)
+    names = [f"/{group}{name}" for group in ("", "g/", "g/h/", "k/") for name in "abc"]
+    for _ in range(200):
+        apps: Needs = {
+            name: tuple(chance.sample([*names, "/g", "/g/h", "/k"], chance.choice((0, 0, 1, 1, 2))))
+            for name in chance.sample(names, chance.randint(1, len(names)))
+        }
+        for wanted, dropped in ((apps, {}), ({}, apps)):
+            order, left, expected = Order(wanted, dropped), sorted(apps), []
+            while left:
+                turn = [app_id for app_id in left if not order.waits(app_id)] or left
+                for app_id in turn:
+                    order.note(app_id, at_rest=True)
+                expected.append(turn)
+                left = [app_id for app_id in left if app_id not in turn]
+            out, into = Order(wanted, dropped).turns()
+            assert (out or into) == expected, apps

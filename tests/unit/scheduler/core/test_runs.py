@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,12 +10,13 @@ from support.builders import a_job, a_machine, an_app, an_offer
 from support.core import Core, of
 from support.records import as_stored
 
-from eratos.marathon.job import Job
+from eratos.marathon.job import ID_CHARACTERS_MAX, Job
 from eratos.scheduler.core import actions, events, runs
 from eratos.scheduler.core.mesos_types import Window
 from eratos.scheduler.core.reasons import Waiting
-from eratos.scheduler.core.records import HISTORIES, INSTANCES, RUNS, HistoryRecord
+from eratos.scheduler.core.records import HISTORIES, INSTANCES, RECORD_BYTES_MAX, RUNS, HistoryRecord
 from eratos.scheduler.core.status_updates import RECONCILIATION
+from eratos.scheduler.store import codec
 
 
 class Jobs(Core):
@@ -106,6 +108,23 @@ def test_a_failed_task_ends_its_run_or_is_tried_again() -> None:
     ended = core.history("again").runs[0]
     assert (ended.outcome, ended.tries, [task.exit_code for task in ended.tasks]) == ("FAILED", 2, [3, 4])
     assert "activeDeadlineSeconds" in ended.message
+
+
+@pytest.mark.parametrize("said", ["\U0001f600", "\x1b", "ä", '"'])
+def test_a_history_fits_the_store_whatever_its_tasks_said(said: str) -> None:
+    """One that did not would end one leader after the other: each hears again of the end that does not fit."""
+    job_id = "j" * ID_CHARACTERS_MAX
+    core = Jobs(a_job(job_id, {"cron": "0 0 * * *"}, restart={"policy": "ON_FAILURE", "activeDeadlineSeconds": 9000}))
+    core.tick(24 * 3600)
+    for _ in range(runs.TASKS_MOST):
+        while not (tasks := core.run()):
+            core.tick(60)  # it waits for longer after each failure
+        core.fail(tasks[-1], message=f"{said * 2000}\nand more")
+    core.tick(9000)
+    (ended,) = core.history(job_id).runs
+    assert len(ended.tasks) == runs.TASKS_MOST
+    largest = HistoryRecord(job_id, runs=(replace(ended, message=ended.tasks[0].message),) * runs.ENDED_MOST)
+    assert len(codec.encode(HISTORIES + job_id, largest)) < RECORD_BYTES_MAX * 0.9
 
 
 def test_what_finds_no_room_in_time_is_missed() -> None:

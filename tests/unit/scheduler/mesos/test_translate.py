@@ -197,11 +197,11 @@ def test_ledger_keeps_order_until_acknowledged():
     ledger.launched("t-2", {"name": "two"})
     for uuid, state in (("u-1", "TASK_STARTING"), ("u-2", "TASK_FAILED")):
         ledger.add(StatusUpdate("t-1", state, uuid=uuid))
-    assert [update.uuid for update in ledger.updates] == ["u-1", "u-2"] and ledger.pending_terminal()
+    assert [update.uuid for update in ledger.updates] == ["u-1", "u-2"]
     assert ledger.acknowledge("t-1", "u-1") and not ledger.acknowledge("t-1", "u-1")
     assert ledger.tasks == ({"name": "two"},)
     assert len(ledger) == 1
-    assert ledger.acknowledge("t-1", "u-2") and not ledger.pending_terminal()
+    assert ledger.acknowledge("t-1", "u-2") and not ledger.updates
     with pytest.raises(ValueError, match="no uuid"):
         ledger.add(StatusUpdate("t-1", "TASK_RUNNING"))
 

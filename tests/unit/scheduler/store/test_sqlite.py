@@ -284,7 +284,8 @@ def test_reading_creates_nothing(path: Path) -> None:
     with pytest.raises(StoreUnusable, match="there is no file"):
         SqliteStore(path, read_only=True)
     assert not list(path.parent.iterdir())
-    sqlite3.connect(path).execute("PRAGMA journal_mode = WAL").close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
     with pytest.raises(StoreUnusable, match="holds nothing yet"):
         SqliteStore(path, read_only=True)
 
