@@ -286,6 +286,7 @@ def test_a_followed_log_goes_on_through_another_scheduler_where_the_one_it_came_
             super().raw(text)
             if text == "one\n":
                 servers[0].stop()
+                until(lambda: not servers[0]._thread.is_alive(), 30, "the first one has ended")
                 rig.logs.write(task, b"two\n", b"three\n")
                 rig.logs.end(task)
 
