@@ -8,9 +8,10 @@ from typing import Any
 from eratos.marathon.client import MarathonClient
 
 from .files import Unreadable, read
+from .output import Output
 from .patience import Look, Patience, until
 from .table import Column, Table
-from .views import age
+from .views import age, moment
 
 Json = Mapping[str, Any]
 
@@ -40,7 +41,7 @@ def until_ended(client: MarathonClient, job_id: str, run_id: str, patience: Pati
     return until(look, patience, "ended", f"it goes on; see eratos job history {job_id}")
 
 
-def listed(jobs: Iterable[Json]) -> Table:
+def listed(jobs: Iterable[Json], out: Output) -> Table:
     """Return jobs with their schedules and how they went."""
     rows = []
     for job in jobs:
@@ -50,7 +51,7 @@ def listed(jobs: Iterable[Json]) -> Table:
             (
                 job["id"],
                 ", ".join(f"{each['cron']} {each['timezone']}" + _disabled(each) for each in job["schedules"]) or "by hand",
-                coming[0] if coming else "",
+                moment(coming[0] if coming else "", out),
                 len(job["activeRuns"]),
                 counts["successCount"],
                 counts["failureCount"],
@@ -65,7 +66,7 @@ def _disabled(schedule: Json) -> str:
     return "" if schedule.get("enabled", True) else " (disabled)"
 
 
-def shown(job: Json) -> list[Table | str]:
+def shown(job: Json, out: Output) -> list[Table | str]:
     """Return a job in full: what it runs, when, and the runs that are at work."""
     spec = job["run"]
     docker = spec.get("docker") or {}
@@ -84,7 +85,7 @@ def shown(job: Json) -> list[Table | str]:
             each["timezone"],
             each["concurrencyPolicy"],
             f"{each['startingDeadlineSeconds']}s",
-            each.get("nextRunAt", ""),
+            moment(each.get("nextRunAt", ""), out),
         )
         for each in job["schedules"]
     ]
@@ -105,14 +106,22 @@ def runs(found: Iterable[Json]) -> Table:
     return Table(columns, rows)
 
 
-def history(job: Json) -> list[Table | str]:
+def history(job: Json, out: Output) -> list[Table | str]:
     """Return how a job's runs ended, the latest first, and which instants were missed."""
     found = job["history"]
     ended = [(run, "succeeded") for run in found["successfulFinishedRuns"]]
     ended += [(run, "failed") for run in found["failedFinishedRuns"]]
     ended.sort(key=lambda each: str(each[0]["finishedAt"]), reverse=True)
     rows = [
-        (run["id"], state, run["createdAt"], run["finishedAt"], run["tries"], _exit_code(run), _host(run), run["message"])
+        (
+            run["id"],
+            state,
+            *(moment(run[name], out) for name in ("createdAt", "finishedAt")),
+            run["tries"],
+            _exit_code(run),
+            _host(run),
+            run["message"],
+        )
         for run, state in ended
     ]
     names = ("STATE", "BEGAN", "ENDED", "TRIES", "EXIT CODE", "HOST")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from eratos.common import names
@@ -12,6 +13,7 @@ from eratos.common.errors import EratosError
 from eratos.marathon.client import MarathonClient, Refused, Unreachable
 
 from . import tasks
+from .followed import follow as follow_log
 from .output import Output
 from .tasks import short
 
@@ -59,13 +61,30 @@ def opened(
     tail: int,
     follow: bool,
     container: str = "",
+    sleep: Callable[[float], object] = time.sleep,
 ) -> dict[str, Iterator[bytes]]:
-    """Open the tasks' logs; ``tell`` gets a line for each without one. Raises Refused where none has one."""
+    """Open the tasks' logs; ``tell`` gets a line for each without one. Raises Refused where none has one.
+
+    One that is followed is taken up anew where its connection breaks, as by an election.
+    """
     found: dict[str, Iterator[bytes]] = {}
     refusals: list[Refused] = []  # each names its task
+    one_at_a_time = threading.Lock()  # several logs may be taken up anew together, and the client is for one thread
+
+    def followed(task_id: str) -> Iterator[bytes]:
+        def again(position: str, begun: bool) -> tuple[Iterator[bytes], bool]:
+            with one_at_a_time:
+                lines = 0 if begun else tail
+                return client.log_from(task_id, position, stderr=stderr, tail=lines, container=container)
+
+        return follow_log(again("", False), again, lambda text: tell(f"{short(task_id)}: {text}"), sleep)
+
     for task_id in task_ids:
         try:
-            found[task_id] = client.logs(task_id, stderr=stderr, tail=tail, follow=follow, container=container)
+            if follow:
+                found[task_id] = followed(task_id)
+            else:
+                found[task_id] = client.logs(task_id, stderr=stderr, tail=tail, container=container)
         except Refused as refused:
             refusals.append(refused)
     if refusals and not found:

@@ -214,7 +214,14 @@ def show_logs(session: Session, name: str, follow: bool, stderr: bool, tail: int
     if not found_tasks:
         raise Refused(404, f"{name} has no task that runs and none that failed: see eratos app show {name}")
     found = logs.opened(
-        session.client, found_tasks, session.out.say, stderr=stderr, tail=tail, follow=follow, container=container
+        session.client,
+        found_tasks,
+        session.out.say,
+        stderr=stderr,
+        tail=tail,
+        follow=follow,
+        container=container,
+        sleep=session.sleep,
     )
     logs.to_their_end(session.client, found, session.out, follow=follow)
 

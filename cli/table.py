@@ -1,16 +1,21 @@
-"""Tables that fit a terminal: ids stay whole, other columns give way. In a pipe each row is one line, whole and plain."""
+"""Tables that fit a terminal: ids stay whole, other columns give way. In a pipe each row is one line, whole and plain.
+
+Where ids leave prose no room beside them, it stands below them.
+"""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 #: Between two columns.
 _GAP: Final = "  "
-#: Narrower than this a column says nothing, and the last that may be cut goes.
-_LEAST: Final = {"cut": 6, "fold": 12}
+_NOTHING: Final = "-"
+#: Narrower than this a column says nothing, and the last that may be cut goes. Words, figures and ages are seldom wider, and so
+#: are seldom cut.
+_LEAST: Final = 12
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Column:
     @property
     def least(self) -> int:
         """Return the fewest characters it may be given."""
-        return max(len(self.name), _LEAST.get(self.give, 0))
+        return max(len(self.name), _LEAST)
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,41 @@ class Table:
         heads = [column.name if self.header else "" for column in self.columns]
         wanted = [max(map(len, texts)) for texts in zip(heads, *cells, strict=True)]
         shown = _fitted(self.columns, wanted, width)
+        prose = [index for index, _ in shown if self.columns[index].give == "fold"]
+        if self.header and prose and width is not None and _width([size for _, size in shown]) > width:
+            yield from self._below(cells, width)
+            return
         if self.header:
             yield _joined([(heads[index], size) for index, size in shown])
         for row in cells:
             yield from _row([(self.columns[index], row[index], size) for index, size in shown], more)
 
+    def _below(self, cells: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+        """Yield ids on lines of their own, with all else below them under its name."""
+        names = [index for index, column in enumerate(self.columns) if column.give == "never"]
+        others = [index for index, column in enumerate(self.columns) if column.give != "never"]
+        size = max(len(self.columns[index].name) for index in others)
+        yield _GAP.join(self.columns[index].name for index in names)
+        for row in cells:
+            yield _GAP.join(row[index] for index in names)
+            for index in others:
+                if row[index] == _NOTHING:
+                    continue
+                texts = textwrap.wrap(
+                    row[index], max(width - size - 2 * len(_GAP), _LEAST), break_long_words=False, break_on_hyphens=False
+                )
+                for number, text in enumerate(texts or [row[index]]):
+                    yield _joined([("", 0), ("" if number else self.columns[index].name, size), (text, 0)])
+
 
 def _plain(item: object) -> str:
     """Return a cell's text on one line, without what a terminal would take for a command."""
-    text = "-" if item in (None, "") else str(item)
+    text = _NOTHING if item in (None, "") else str(item)
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _width(sizes: Collection[int]) -> int:
+    return sum(sizes) + len(_GAP) * (len(sizes) - 1)
 
 
 def _fitted(columns: Sequence[Column], wanted: Sequence[int], width: int | None) -> list[tuple[int, int]]:
@@ -63,7 +93,7 @@ def _fitted(columns: Sequence[Column], wanted: Sequence[int], width: int | None)
         return list(sizes.items())
 
     def excess() -> int:
-        return sum(sizes.values()) + len(_GAP) * (len(sizes) - 1) - width
+        return _width(sizes.values()) - width
 
     while excess() > 0:
         able = [index for index, size in sizes.items() if columns[index].give != "never" and size > columns[index].least]

@@ -379,6 +379,14 @@ def _bounds(quota: Json) -> str:
     return ", ".join(f"{_of_quota(quota, kind)} {kind}" for kind in QUOTA_KINDS if quota[kind] is not None)
 
 
+def moment(at: object, out: Output) -> str:
+    """Return a moment as it is shown here: how far it is away in a terminal, whole in a pipe."""
+    if out.width is None or not at:
+        return str(at or "")
+    away = age(at)
+    return f"in {away[1:]}" if away.startswith("-") else f"{away} ago"
+
+
 def _until(moment: object) -> str:
     since = age(moment) if moment else ""
     return f"in {since[1:]}" if since.startswith("-") else "now" if since else ""

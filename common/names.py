@@ -39,6 +39,8 @@ LABEL_CONTAINERS: Final = "eratos.containers"
 
 #: Folder of a pod's sandbox in which each of its containers has one of its own, where nested containers have theirs with Mesos.
 CONTAINERS: Final = "containers"
+#: Header of a log of which each line comes after its position, from which another reading may go on.
+LOG_POSITIONS: Final = "Eratos-Log-Positions"
 
 #: Variable in the environment of every process that an executor starts on its host: the same facts as a container's labels.
 PROCESS_MARK: Final = "ERATOS_PROCESS"

@@ -2,9 +2,12 @@
 
 ``GET /tasks/<task id>/logs``: 200 with the lines as they were written. Parameters are ``stream`` (``stdout``, the default, or
 ``stderr``), ``tail`` (how many of the last lines, at most 10,000; default 100) and ``follow`` (``true``: go on with what is
-written from now on, until the task ends). Reading is as slow as the reader: nothing piles up here, and a reader that takes
-nothing for ``WRITE_S`` is cut off. At most ``FOLLOWERS_MAX`` logs are followed at a time. What comes to an end by itself is
-always answered: where too many read, or have not said yet what they want, the oldest of them is cut off for the newest.
+written from now on, until the task ends). With ``positions=true``, which a header of the answer repeats, each line comes after
+its position and a space; ``from`` begins with the line that had a position, or with the next one that is left, in place of
+``tail``: so whoever lost the connection goes on where it broke. Reading is as slow as the reader: nothing piles up here, and a
+reader that takes nothing for ``WRITE_S`` is cut off. At most ``FOLLOWERS_MAX`` logs are followed at a time. What comes to an end
+by itself is always answered: where too many read, or have not said yet what they want, the oldest of them is cut off for the
+newest.
 
 ``GET /tasks/<task id>/readiness``: 200 with ``{"results": [...]}``, what its readiness checks were last answered.
 
@@ -45,7 +48,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from eratos.common import async_http, exposition, keys, request_target
+from eratos.common import async_http, exposition, keys, names, request_target
 from eratos.common.browser_guard import BrowserGuard
 from eratos.common.errors import TemporaryError
 from eratos.common.log import fields
@@ -284,7 +287,8 @@ class Endpoint:
             except (*async_http.Failure, TemporaryError) as error:
                 _answer(writer, 503, {"message": f"the log cannot be read: {error}"})
             else:
-                await _unless_gone(reader, _copy(pieces, writer))
+                more = [f"{names.LOG_POSITIONS}: true"] if request.positions else []
+                await _unless_gone(reader, _copy(pieces, writer, more=more))
 
     async def _send_volume(
         self, volume_id: str, app_id: str, key: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -337,9 +341,14 @@ async def _asked(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
     return target, headers if host is None else {**headers, "host": host}
 
 
-async def _copy(pieces: AsyncIterator[bytes], writer: asyncio.StreamWriter, kind: str = "text/plain; charset=utf-8") -> None:
+async def _copy(
+    pieces: AsyncIterator[bytes],
+    writer: asyncio.StreamWriter,
+    kind: str = "text/plain; charset=utf-8",
+    more: Sequence[str] = (),
+) -> None:
     """Send a log or a volume. Its end is marked, so that a reader can distinguish it from a connection that was lost."""
-    writer.write(_head(200, f"Content-Type: {kind}", "Transfer-Encoding: chunked"))
+    writer.write(_head(200, f"Content-Type: {kind}", "Transfer-Encoding: chunked", *more))
     async for piece in pieces:
         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         async with asyncio.timeout(WRITE_S):

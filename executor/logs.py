@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from eratos.common.errors import PermanentError
 
 TAIL_MAX = 10_000
 TAIL = 100
+#: A longer line counts as several, where lines have positions.
+LINE_BYTES = 64 * 1024
+_POSITION = re.compile(r"[0-9TZ.:+-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class LogRequest:
     tail: int = TAIL  #: lines
     follow: bool = False
     container: str = ""  #: which one of a pod's
+    positions: bool = False  #: each line after its position and a space
+    begin: str = ""  #: with the line at this position, or the next that is there, instead of ``tail``; implies ``positions``
 
     @classmethod
     def parse(cls, task_id: str, query: Mapping[str, str]) -> LogRequest:
@@ -33,7 +39,15 @@ class LogRequest:
             raise ValueError(f"tail must be a number of lines from 0 to {TAIL_MAX}, not {tail!r}")
         if follow not in ("true", "false"):
             raise ValueError(f"follow must be true or false, not {follow!r}")
-        return cls(task_id, stream, int(tail), follow == "true", query.get("container", ""))
+        positions, begin = query.get("positions", "false"), query.get("from", "")
+        if positions not in ("true", "false"):
+            raise ValueError(f"positions must be true or false, not {positions!r}")
+        if begin and "tail" in query:
+            raise ValueError("from and tail exclude each other: a log is read from a line on, or its last lines")
+        if begin and not _POSITION.fullmatch(begin):
+            raise ValueError(f"from must be a position that came before a line with positions=true, not {begin[:100]!r}")
+        shown = positions == "true" or bool(begin)
+        return cls(task_id, stream, int(tail), follow == "true", query.get("container", ""), shown, begin)
 
 
 class NoLog(PermanentError):

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from eratos.common.names import LOG_POSITIONS
+
 from . import ids
 from .calls import Caller, Json, Login, Refused, Unreachable, events_of, json_of, pieces_of, without_password
 
@@ -156,10 +158,24 @@ class MarathonClient(Caller):
         ``container`` names one of a pod's, whose instance's id goes as the task's; without it its first one is read.
         The pieces may be read on any thread. Raises Unreachable, then too where the log is cut short.
         """
-        path = f"/v2/tasks/{quote(task_id, safe='')}/logs"
         query = {"stream": "stderr" if stderr else "stdout", "tail": tail, "follow": follow}
         query |= {"container": container} if container else {}
-        return pieces_of(self._ask("GET", path, query, stream=True))
+        return pieces_of(self._ask("GET", _logs(task_id), query, stream=True))
+
+    def log_from(
+        self, task_id: str, position: str = "", *, stderr: bool = False, tail: int = 100, container: str = ""
+    ) -> tuple[Iterator[bytes], bool]:
+        """Follow a task's log from a position on, without one from its last lines on.
+
+        Return its pieces, and whether each line comes after its position and a space: an executor of an earlier version sends
+        lines as they are, and knows of no positions. The first line is the one at the position, or, where that is gone, the next
+        that is left. Otherwise as :meth:`logs`.
+        """
+        query: dict[str, Any] = {"stream": "stderr" if stderr else "stdout", "follow": True, "positions": True}
+        query |= {"from": position} if position else {"tail": tail}
+        query |= {"container": container} if container else {}
+        answer = self._ask("GET", _logs(task_id), query, stream=True)
+        return pieces_of(answer), LOG_POSITIONS in answer.headers
 
     def events(self, *, after: str = "", kinds: Iterable[str] = ()) -> Iterator[tuple[str, Json]]:
         """Follow what happens: open the stream of events and return each with its id as they come. Marathon's have no ids.
@@ -354,6 +370,10 @@ class MarathonClient(Caller):
 
 def _dry(dry_run: bool) -> dict[str, bool]:
     return {"dryRun": True} if dry_run else {}
+
+
+def _logs(task_id: str) -> str:
+    return f"/v2/tasks/{quote(task_id, safe='')}/logs"
 
 
 def _app(app_id: str) -> str:

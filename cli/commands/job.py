@@ -47,7 +47,7 @@ def list_jobs(session: Session) -> None:
     eratos job list -o json | jq -r '.[] | select(.historySummary.failureCount > 0).id'
     """
     found = session.client.jobs("schedules", "activeRuns", "historySummary")
-    session.out.result(found, jobs.listed(found))
+    session.out.result(found, jobs.listed(found, session.out))
 
 
 @commands.command("show")
@@ -61,7 +61,7 @@ def show_job(session: Session, job_id: str) -> None:
     eratos job show shop.backup -o yaml
     """
     found = session.client.job(job_id, "schedules", "activeRuns")
-    session.out.result(found, *jobs.shown(found))
+    session.out.result(found, *jobs.shown(found, session.out))
 
 
 @commands.command("run")
@@ -117,7 +117,7 @@ def show_history(session: Session, job_id: str) -> None:
     eratos job history shop.backup -o json
     """
     found = session.client.job(job_id, "history")
-    session.out.result(found["history"], *jobs.history(found))
+    session.out.result(found["history"], *jobs.history(found, session.out))
 
 
 @commands.command("logs")
@@ -137,7 +137,7 @@ def show_logs(session: Session, job_id: str, run_id: str | None, follow: bool, s
         why = f": {run['message']}" if run is not None and run["message"] else ""
         raise Refused(404, f"no task of {run_id or job_id} was started{why}")
     task_id = str(run["tasks"][-1]["id"])
-    found = logs.opened(session.client, [task_id], session.out.say, stderr=stderr, tail=tail, follow=follow)
+    found = logs.opened(session.client, [task_id], session.out.say, stderr=stderr, tail=tail, follow=follow, sleep=session.sleep)
     logs.to_their_end(session.client, found, session.out, follow=follow)
 
 

@@ -9,6 +9,7 @@ import { some, type Row } from "./model.ts";
 import { store } from "./store.ts";
 import type { ActiveRun, Agent, Deployment, Job, Move, Plan, Volume } from "./types.ts";
 import { confirm } from "./view/dialog.tsx";
+import { link } from "./view/parts.tsx";
 import { mebibytes, planned } from "./words.ts";
 
 export function address(id: string): string {
@@ -19,9 +20,17 @@ export function podAddress(id: string): string {
   return `/v2/pods/${encodeURIComponent(id)}`;
 }
 
+export function jobAddress(id: string): string {
+  return `/v1/jobs/${encodeURIComponent(id)}`;
+}
+
+export function quotaAddress(group: string): string {
+  return `/v2/quotas/${encodeURIComponent(group)}`;
+}
+
 /** What a change of an app or, at its own address, of a pod would mean, as the API plans it. */
-export async function preview(id: string, body: unknown, at = address(id)): Promise<ComponentChildren> {
-  const plan = (await call<Plan>("PUT", `${at}?dryRun=true`, body)).body;
+export async function preview(id: string, body: unknown, at = address(id), more = ""): Promise<ComponentChildren> {
+  const plan = (await call<Plan>("PUT", `${at}?dryRun=true${more}`, body)).body;
   const locked = Object.entries(plan.eratos?.lockedBy ?? {});
   const held = Object.entries(plan.eratos?.heldBy ?? {});
   return (
@@ -75,7 +84,7 @@ export function restart(row: Row): void {
   const { id } = row.app;
   confirm({
     title: `Restart ${id}`,
-    meaning: <p>All {some(row.app.tasks.length, "instance")} are replaced by new ones of the same version, within the app's upgrade strategy. The old ones are drained before they stop.</p>,
+    meaning: <p>All {some(row.there, "instance")} are replaced by new ones of the same version, within the app's upgrade strategy. The old ones are drained before they stop.</p>,
     verb: "Restart",
     forces: true,
     act: (force) => changed(id, "POST", `${address(id)}/restart?force=${force}`),
@@ -86,7 +95,7 @@ export function remove(row: Row): void {
   const { id, pod } = row.app;
   confirm({
     title: `Delete ${id}`,
-    meaning: <p>The definition with its versions is deleted, and {some(row.app.tasks.length, "instance")} are drained and stopped. Nothing is kept to bring it back from.</p>,
+    meaning: <p>The definition with its versions is deleted, and {some(row.there, "instance")} are drained and stopped. Nothing is kept to bring it back from.</p>,
     verb: `Delete ${id}`,
     danger: true,
     forces: true,
@@ -152,7 +161,7 @@ export function runNow(job: Job): void {
     ),
     verb: "Run it now",
     act: async () => {
-      const { body } = await call<{ id: string }>("POST", `/v1/jobs/${encodeURIComponent(job.id)}/runs`);
+      const { body } = await call<{ id: string }>("POST", `${jobAddress(job.id)}/runs`);
       return `The run ${body.id} of ${job.id} has begun.`;
     },
   });
@@ -170,7 +179,7 @@ export function stopRun(job: Job, run: ActiveRun): void {
     verb: "Stop the run",
     danger: true,
     act: async () => {
-      await call("POST", `/v1/jobs/${encodeURIComponent(job.id)}/runs/${encodeURIComponent(run.id)}/actions/stop`);
+      await call("POST", `${jobAddress(job.id)}/runs/${encodeURIComponent(run.id)}/actions/stop`);
     },
   });
 }
@@ -325,4 +334,51 @@ export function rollBack(deployment: Deployment): void {
 
 export function putApp(id: string, body: unknown, force: boolean): Promise<string> {
   return changed(id, "PUT", `${address(id)}?partialUpdate=false&force=${force}`, body);
+}
+
+export function putPod(id: string, body: unknown, force: boolean): Promise<string> {
+  return changed(id, "PUT", `${podAddress(id)}?force=${force}`, body);
+}
+
+export async function putJob(id: string, body: unknown, there: boolean): Promise<string> {
+  await (there ? call("PUT", jobAddress(id), body) : call("POST", "/v1/jobs", body));
+  return `The job ${id} is ${there ? "changed" : "made"}.`;
+}
+
+export function removeJob(job: Job): void {
+  const active = job.activeRuns.length;
+  confirm({
+    title: `Delete ${job.id}`,
+    meaning: (
+      <p>
+        The job is deleted with its schedules and its history{active ? `, and ${some(active, "run")} at work ${active === 1 ? "is" : "are"} stopped` : ""}. Nothing is kept to bring it back from.
+      </p>
+    ),
+    verb: `Delete ${job.id}`,
+    danger: true,
+    act: async () => {
+      await call("DELETE", `${jobAddress(job.id)}?stopCurrentJobRuns=${active > 0}`);
+      location.hash = link("jobs");
+      return `The job ${job.id} is deleted.`;
+    },
+  });
+}
+
+export async function putQuota(group: string, body: unknown): Promise<string> {
+  const { notice } = await call("PUT", quotaAddress(group), body);
+  return [`The quota of ${group} is set.`, notice].filter(Boolean).join(" ");
+}
+
+export function removeQuota(group: string): void {
+  confirm({
+    title: `Delete the quota of ${group}`,
+    meaning: <p>What is wanted within {group} is bounded no longer. Quotas of groups around it, and within it, go on to hold.</p>,
+    verb: "Delete the quota",
+    danger: true,
+    act: async () => {
+      await call("DELETE", quotaAddress(group));
+      location.hash = link("apps");
+      return `${group} has no quota any more.`;
+    },
+  });
 }

@@ -34,7 +34,7 @@ export function read(text: string): Read {
     return { value: null, complaints: [{ line: Math.max(1, at + 1), text: (error as Error).message }] };
   }
   if (value === null || typeof value !== "object" || Array.isArray(value))
-    return { value: null, complaints: [{ line: 1, text: "this must be one app: an object with an id" }] };
+    return { value: null, complaints: [{ line: 1, text: "this must be one definition: an object with its fields" }] };
   return { value, complaints: [] };
 }
 

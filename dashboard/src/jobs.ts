@@ -3,6 +3,7 @@
 import { jobOf } from "./ids.ts";
 import { some, type Standing } from "./model.ts";
 import type { EndedRun, Happening, Job, JobHistory } from "./types.ts";
+import { clock } from "./words.ts";
 
 /** The jobs that an event is about. */
 export function jobsOf(event: Happening): string[] {
@@ -82,4 +83,27 @@ export function meaning(job: Job): string[] {
 export function fits(job: Job, words: string[]): boolean {
   const text = [job.id, job.description ?? "", ...Object.entries(job.labels ?? {}).map(([key, value]) => `${key}=${value.slice(0, 200)}`), ...job.schedules.map((each) => `${each.id} ${each.cron}`)].join("\n").toLowerCase();
   return words.every((word) => text.includes(word));
+}
+
+/** What of a job is its definition. */
+export function defined(job: Job): Record<string, unknown> {
+  const { description, labels, activeRuns: _runs, history: _history, historySummary: _summary, schedules, ...rest } = job;
+  const plain = schedules.map(({ nextRunAt: _next, ...each }) => each);
+  return {
+    ...rest,
+    ...(description && { description }),
+    ...(labels && Object.keys(labels).length && { labels }),
+    ...(plain.length && { schedules: plain }),
+  };
+}
+
+/** What comes of a job that is put, as the API plans it: a sentence each. */
+export function planned(job: Job, now: Date): string[] {
+  const timed = job.schedules.map((each) => {
+    const when = `${each.id} (${each.cron} ${each.timezone})`;
+    if (!each.enabled) return `The schedule ${when} is off.`;
+    return each.nextRunAt ? `The schedule ${when} has it run next at ${clock(each.nextRunAt, now)} of this clock.` : `The schedule ${when} never comes again.`;
+  });
+  const active = job.activeRuns.length;
+  return [...(timed.length ? timed : ["It has no schedule: it runs by hand."]), ...(active ? [`${some(active, "run")} at work ${active === 1 ? "goes" : "go"} on as it was begun.`] : [])];
 }

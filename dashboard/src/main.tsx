@@ -53,7 +53,7 @@ function set(page: string, values: Record<string, string>): void {
 }
 
 function Shell(): JSX.Element {
-  const { connection, reason, model, deployments, caller } = useStore();
+  const { connection, reason, model, deployments, caller, whole } = useStore();
   const [place, setPlace] = useState(here);
   const main = useRef<HTMLElement>(null);
   const nav = useRef<HTMLElement>(null);
@@ -74,7 +74,8 @@ function Shell(): JSX.Element {
   useEffect(() => keys(), []);
   const title = PAGES.find(([name]) => name === place.page)?.[1] ?? place.values.get("id") ?? "eratos";
   useEffect(() => void (document.title = `${title} · eratos`), [title]);
-  const on = place.page === "app" || place.page === "edit" ? "apps" : place.page === "job" ? "jobs" : place.page;
+  const edited = place.values.get("kind") ?? "app";
+  const on = place.page === "edit" ? (edited === "quota" ? "apps" : `${edited}s`) : place.page === "app" || place.page === "job" ? `${place.page}s` : place.page;
   // On a small screen the pages are a row that is longer than the screen.
   useEffect(() => nav.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [on]);
   if (connection === "denied") return <Login reason={reason} />;
@@ -118,7 +119,7 @@ function Shell(): JSX.Element {
             What is shown may be old: {reason || "the connection to the scheduler was lost"}. It is tried again by itself.
           </div>
         )}
-        <Caught key={place.page}>{page(place, connection === "loading" && model.agents.size + model.rows.size === 0)}</Caught>
+        <Caught key={place.page}>{page(place, !whole && (place.page !== "apps" || model.rows.size === 0))}</Caught>
       </main>
       <Confirmations />
     </div>
@@ -135,7 +136,7 @@ function page({ page, values }: Place, loading: boolean): JSX.Element {
     case "app":
       return <AppPage id={values.get("id") ?? ""} />;
     case "edit":
-      return <EditorPage id={values.get("id") ?? ""} />;
+      return <EditorPage kind={values.get("kind") ?? "app"} id={values.get("id") ?? ""} />;
     case "pods":
       return <PodsPage values={values} set={(found) => set("pods", found)} />;
     case "jobs":

@@ -13,6 +13,8 @@ export const CONDITIONS: readonly Condition[] = ["ready", "unready", "launching"
 export interface Row {
   app: App;
   counts: Record<Condition, number>;
+  /** Instances with a task. */
+  there: number;
   old: number;
   standing: Standing;
   /** Why it is not fine, in a sentence. */
@@ -22,15 +24,16 @@ export interface Row {
 }
 
 export function row(app: App): Row {
-  const counts: Record<Condition, number> = { ready: 0, unready: 0, launching: 0, unhealthy: 0, unreachable: 0, stopping: 0 };
-  let old = 0;
+  const counts: Record<Condition, number> = { ready: 0, unready: 0, launching: 0, unhealthy: 0, unreachable: 0, stopping: 0, ...app.conditions };
+  let old = app.old ?? 0;
   for (const task of app.tasks) {
     counts[task.condition]++;
     if (task.version !== app.version && task.condition !== "stopping") old++;
   }
   const [standing, sentence] = judge(app, counts);
   const labels = Object.entries(app.labels).map(([key, value]) => `${key}=${value.slice(0, 200)}`);
-  return { app, counts, old, standing, sentence, text: [app.id, ...labels].join("\n").toLowerCase() };
+  const there = CONDITIONS.reduce((sum, name) => sum + counts[name], 0);
+  return { app, counts, there, old, standing, sentence, text: [app.id, ...labels].join("\n").toLowerCase() };
 }
 
 function judge(app: App, counts: Record<Condition, number>): [Standing, string] {
@@ -112,7 +115,7 @@ export class Model {
     let waiting = 0;
     for (const found of this.rows.values()) {
       standings[found.standing]++;
-      instances += found.app.tasks.length;
+      instances += found.there;
       wanted += found.app.instances;
       waiting += found.app.waiting;
       for (const name of CONDITIONS) counts[name] += found.counts[name];

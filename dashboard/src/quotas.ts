@@ -29,3 +29,21 @@ export function told(quota: Quota): string {
     return limit === null ? [] : [say(quota.used[kind] ?? 0, limit)];
   }).join(", ");
 }
+
+/** What of a quota is stated. */
+export function stated(quota: Quota): Record<string, unknown> {
+  return { group: quota.group, ...Object.fromEntries(KINDS.flatMap(([kind]) => (quota[kind] === null ? [] : [[kind, quota[kind]]]))) };
+}
+
+/** What comes of a quota that is set: a sentence each. */
+export function planned(quota: Quota): string[] {
+  return [
+    `Within ${quota.group} a change that would want more than this is refused. Now in use: ${told(quota)}.`,
+    ...(share(quota) > 1 ? ["More is in use than it allows: nothing is stopped, and what asks for more is refused."] : []),
+  ];
+}
+
+/** Who operates this group may set its quota: the one around it, so that nobody lifts their own. */
+export function keeper(group: string): string {
+  return group.slice(0, group.lastIndexOf("/")) || "/";
+}

@@ -56,6 +56,8 @@ class Store {
   /** Host and port of the scheduler that leads. */
   leader = "";
   connection: Connection = "loading";
+  /** Whether instances are known, and not only how many there are of each app. */
+  whole = false;
   reason = "";
   version = 0;
   #listeners = new Set<() => void>();
@@ -73,9 +75,11 @@ class Store {
     this.#following?.stop();
     this.#following = null;
     this.connection = "loading";
+    this.whole = false;
     this.#tell();
     try {
-      this.caller = await get<Caller>("/v2/whoami");
+      // What lists of apps show comes first: of a large cluster it is a tenth of the whole.
+      [this.caller] = await Promise.all([get<Caller>("/v2/whoami"), this.#load(false)]);
       const found = await this.#load();
       await this.#loadDeployments();
       this.#lastId = found.earlier;
@@ -109,6 +113,11 @@ class Store {
     return this.caller.roles.some((grant) => !grant.startsWith("view"));
   }
 
+  /** Whether the caller may set any quota. */
+  get operates(): boolean {
+    return this.caller.roles.some((grant) => grant.startsWith("operate"));
+  }
+
   listen(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -130,10 +139,11 @@ class Store {
     }
   }
 
-  async #load(): Promise<Overview> {
-    const [found, leader] = await Promise.all([get<Overview>("/v2/overview"), get<{ leader: string }>("/v2/leader")]);
+  async #load(whole = true): Promise<Overview> {
+    const [found, leader] = await Promise.all([get<Overview>(`/v2/overview${whole ? "" : "?tasks=false"}`), get<{ leader: string }>("/v2/leader")]);
     this.leader = leader.leader;
-    this.model.replace(found);
+    this.model.replace(whole ? found : { ...found, apps: found.apps.map((app) => ({ ...app, tasks: app.tasks ?? [] })) });
+    this.whole = whole;
     this.#position = numberOf(found.position);
     this.#tell();
     return found;

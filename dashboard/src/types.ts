@@ -31,6 +31,10 @@ export interface App {
   waiting: number;
   atRest: boolean;
   tasks: Task[];
+  /** How many tasks there are, in place of these: they are on their way. */
+  conditions?: Partial<Record<Condition, number>>;
+  /** Of those, how many are of an earlier version. */
+  old?: number;
   deployment?: string;
   why?: string;
   deploymentFailed?: string;

@@ -45,6 +45,14 @@ test("an app is as bad as the worst of it, and says why", () => {
   assert.match(row(app("/a", ["stopping"], { deleted: true })).sentence, /deleted/);
 });
 
+test("an app whose instances are only counted yet reads as with each of them", () => {
+  const whole = row(app("/a", ["ready", "ready", "unhealthy"], { version: "v2" }));
+  const { tasks: _tasks, ...rest } = whole.app;
+  const counted = row({ ...rest, tasks: [], conditions: { ready: 2, unhealthy: 1 }, old: 3 });
+  assert.deepEqual({ ...counted, app: null }, { ...whole, app: null });
+  assert.equal(counted.there, 3);
+});
+
 test("what is asked for and not answered is gone, and what is not asked for stays", () => {
   const model = new Model();
   model.replace(overview([app("/a", ["ready"]), app("/b", ["ready", "ready"])]));
@@ -145,7 +153,7 @@ test("an error stands at its line, in YAML and in JSON", () => {
 test("what is no definition is told with its line", () => {
   assert.deepEqual(read("id: /a\ncpus: [1").complaints.length > 0, true);
   assert.equal(read("a: 1\na: 2").complaints[0]!.line, 2);
-  assert.match(read("- a").complaints[0]!.text, /one app/);
+  assert.match(read("- a").complaints[0]!.text, /one definition/);
   assert.deepEqual(read('{"id": "/a"}'), { value: { id: "/a" }, complaints: [] });
   assert.ok(read("a: &x [1]\nb: *x").value, "anchors are resolved");
 });

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { instanceOf, jobOf, pathOf } from "../src/ids.ts";
-import { coming, ended, fits, jobsOf, meaning, result, standing } from "../src/jobs.ts";
+import { coming, defined, ended, fits, jobsOf, meaning, planned, result, standing } from "../src/jobs.ts";
 import { heed, Part, renew, retry } from "../src/live.ts";
 import { appsOf, row } from "../src/model.ts";
 import { met, picture, told as toldNeed } from "../src/needs.ts";
 import { stable, state, versionsOf } from "../src/pods.ts";
-import { share, told as toldQuota } from "../src/quotas.ts";
+import { keeper, planned as plannedQuota, share, stated, told as toldQuota } from "../src/quotas.ts";
 import { lines } from "../src/tree.ts";
 import type { App, EndedRun, ErrorBudget, Happening, Job, Need, Pod, Quota, TaskUsage } from "../src/types.ts";
 import { left, taken } from "../src/usage.ts";
@@ -119,6 +119,27 @@ test("a quota is as full as the fullest of its limits", () => {
   assert.equal(share(quota("/a", { instances: 0 })), 1, "nothing may be wanted");
   assert.ok(share(quota("/a", { mem: 64 }, { mem: 128 })) > 1);
   assert.equal(toldQuota(quota("/a", { instances: 10, mem: 2048 }, { instances: 3, mem: 96, disk: 9 })), "3 of 10 instances, 96 MiB of 2.0 GiB memory");
+});
+
+test("a quota is stated without what is in use, and set by who operates the group around its own", () => {
+  assert.deepEqual(stated(quota("/a", { instances: 10, mem: 0 }, { instances: 3 })), { group: "/a", instances: 10, mem: 0 });
+  assert.deepEqual(plannedQuota(quota("/a", { cpus: 4 }, { cpus: 1 })), ["Within /a a change that would want more than this is refused. Now in use: 1 of 4 CPUs."]);
+  assert.match(plannedQuota(quota("/a", { cpus: 4 }, { cpus: 5 }))[1]!, /^More is in use/);
+  assert.deepEqual([keeper("/a/b"), keeper("/a"), keeper("/")], ["/a", "/", "/"]);
+});
+
+test("a job is defined without what became of it, and says what putting it would mean", () => {
+  const timed = (id: string, more: object): Job["schedules"][number] => ({ id, ...schedule, ...more });
+  const run = { id: "r", status: "ACTIVE" as const, createdAt: "", scheduledAt: null, tries: 0, message: "", tasks: [] };
+  const schedules = [timed("one", { nextRunAt: "2026-01-01T03:00:00.000Z" }), timed("off", { enabled: false }), timed("gone", {})];
+  const found = job({}, { schedules, activeRuns: [run] });
+  const defined_ = defined(found) as { schedules: object[] };
+  assert.ok(!("activeRuns" in defined_) && !("historySummary" in defined_) && defined_.schedules.every((each) => !("nextRunAt" in each)));
+  const [next, off, gone, active] = planned(found, new Date("2026-01-01T00:00:00Z"));
+  assert.match(next!, /^The schedule one \(.*\) has it run next at .*:00:00 of this clock\.$/);
+  assert.deepEqual([/is off/.test(off!), /never comes again/.test(gone!), active], [true, true, "1 run at work goes on as it was begun."]);
+  assert.deepEqual(planned(job(), new Date()), ["It has no schedule: it runs by hand."]);
+  assert.ok(!("schedules" in defined(job())));
 });
 
 function app(id: string): App {

@@ -12,12 +12,13 @@ import json
 import urllib.parse
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from datetime import UTC, datetime
 
 from eratos.common import async_http, names
 from eratos.common.errors import TemporaryError
 
-from ..logs import LogRequest, NoLog
+from ..logs import LINE_BYTES, LogRequest, NoLog
 from .client import DockerClient, DockerFailure
 
 #: For Docker's answer, not for the log.
@@ -26,6 +27,8 @@ _INSPECT_MAX = 1024 * 1024
 _FRAME_HEADER = 8
 #: First byte of a frame.
 _KINDS = {"stdout": 1, "stderr": 2}
+#: Output, whether a frame begins here, content.
+Frame = tuple[int, bool, bytes]
 #: How much further back to look where the wanted output has too few of the last lines.
 _SEARCH_FACTOR = 20
 
@@ -43,14 +46,19 @@ class DockerLogs:
         async with asyncio.timeout(_ANSWER_S):
             version = await self._version()
             terminal = await self._owned_terminal(version, name)
-            tail, surplus = (str(request.tail), 0) if terminal else await self._window(version, name, request)
+            since, first = _begin(request.begin) if request.begin else ("", (b"", 0))
+            if since:
+                tail, surplus = "all", 0
+            else:
+                tail, surplus = (str(request.tail), 0) if terminal else await self._window(version, name, request)
         wanted = {request.stream: "true", "tail": tail, "follow": "true" if request.follow else "false"}
-        # A terminal has one output, which Docker sends as it is.
-        async with (
-            self._log(version, name, wanted) as answer,
-            aclosing(answer.pieces() if terminal else _payload(answer, surplus)) as pieces,
-        ):
-            yield pieces
+        if request.positions:
+            wanted |= {"timestamps": "true"} | ({"since": since} if since else {})
+        async with self._log(version, name, wanted) as answer, AsyncExitStack() as stack:
+            # A terminal has one output, which Docker sends as it is.
+            frames = await stack.enter_async_context(aclosing(_whole(answer) if terminal else _frames(answer, surplus)))
+            pieces = _positioned(frames, *first) if request.positions else _payload(frames)
+            yield await stack.enter_async_context(aclosing(pieces))
 
     async def _window(self, version: str, name: str, request: LogRequest) -> tuple[str, int]:
         """Return the ``tail`` to ask Docker for, and how many lines of the wanted output are too many then.
@@ -109,29 +117,79 @@ async def _kinds(answer: async_http.Answer) -> AsyncGenerator[int, None]:
                 yield kind
 
 
-async def _payload(answer: async_http.Answer, skip: int = 0) -> AsyncGenerator[bytes, None]:
-    """Yield what the frames hold, after the first ``skip`` of them."""
-    count = 0
-    async with aclosing(_frames(answer)) as frames:
-        async for _, begins, piece in frames:
-            count += begins
-            if piece and count > skip:
-                yield piece
+async def _payload(frames: AsyncIterator[Frame]) -> AsyncGenerator[bytes, None]:
+    async for _, _, piece in frames:
+        if piece:
+            yield piece
 
 
-async def _frames(answer: async_http.Answer) -> AsyncGenerator[tuple[int, bool, bytes], None]:
-    """Yield (output, whether a frame begins here, content); the transport's pieces may cut a frame anywhere."""
-    header, kind, left = b"", 0, 0
+async def _whole(answer: async_http.Answer) -> AsyncGenerator[Frame, None]:
+    """Yield what a terminal's log holds, which has no frames."""
+    async with aclosing(answer.pieces()) as pieces:
+        async for piece in pieces:
+            yield 0, False, piece
+
+
+async def _positioned(frames: AsyncIterator[Frame], begin: bytes, skip: int) -> AsyncGenerator[bytes, None]:
+    """Yield lines, each after its position: Docker's time of it, and of several with the same one the number from the second on.
+
+    Of the time ``begin`` the first ``skip`` are left out. Docker puts a time before each frame, also before those that go on with
+    a line of more than 16 KiB.
+    """
+    line, head, last, count = b"", b"", b"", 0
+    goes_on = False
+    async for _, begins, piece in frames:
+        if begins and line:
+            goes_on, head = True, b""
+        if goes_on:
+            head += piece
+            if b" " not in head:
+                continue
+            piece, goes_on = head.partition(b" ")[2], False
+        *whole, line = (line + piece).split(b"\n")
+        if len(line) > LINE_BYTES:
+            at = line.partition(b" ")[0]
+            whole, line = [*whole, line], at + b" "
+        for each in whole:
+            at, _, text = each.partition(b" ")
+            count = count + 1 if at == last else 0
+            last = at
+            if at != begin or count >= skip:
+                yield b"%b%b %b\n" % (at, b"+%d" % count if count else b"", text)
+    if line:
+        yield line
+
+
+def _begin(position: str) -> tuple[str, tuple[bytes, int]]:
+    """Return a position's time in seconds since the epoch, as Docker asks for it, as it writes it, and how many more have it.
+
+    Raises NoLog.
+    """
+    moment, _, number = position.partition("+")
+    whole, _, part = moment.removesuffix("Z").partition(".")
+    try:
+        seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
+        return f"{seconds}.{part or '0':0<9}", (moment.encode(), int(number or 0))
+    except ValueError:
+        raise NoLog(f"{position} is no position in a container's log") from None
+
+
+async def _frames(answer: async_http.Answer, skip: int = 0) -> AsyncGenerator[Frame, None]:
+    """Yield what the frames after the first ``skip`` hold; the transport's pieces may cut a frame anywhere."""
+    header, kind, left, count = b"", 0, 0, 0
     async with aclosing(answer.pieces()) as pieces:
         async for piece in pieces:
             while piece:
                 if left:
                     content, piece = piece[:left], piece[left:]
                     left -= len(content)
-                    yield kind, False, content
+                    if count > skip:
+                        yield kind, False, content
                     continue
                 missing = _FRAME_HEADER - len(header)
                 header, piece = header + piece[:missing], piece[missing:]
                 if len(header) == _FRAME_HEADER:
                     kind, left, header = header[0], int.from_bytes(header[4:], "big"), b""
-                    yield kind, True, b""
+                    count += 1
+                    if count > skip:
+                        yield kind, True, b""

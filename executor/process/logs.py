@@ -17,11 +17,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from eratos.common.rotated_file import RotatedFile, part_of
 
-from ..logs import LogRequest, NoLog
+from ..logs import LINE_BYTES, LogRequest, NoLog
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,14 @@ class LogPump:
         closed.set()
 
 
+class Piece(NamedTuple):
+    """A part of a log, and where it lies."""
+
+    data: bytes
+    inode: int
+    offset: int
+
+
 class ProcessLogs:
     """A LogSource over the files."""
 
@@ -114,17 +122,20 @@ class ProcessLogs:
         folder = self._folder(request.task_id)
         if folder is None or not (folder / request.stream).exists():
             raise NoLog(f"no process {request.task_id} is on this host, or it has ended and its folder was removed")
-        async with aclosing(self._pieces(folder / request.stream, request)) as pieces:
-            yield pieces
+        async with (
+            aclosing(self._pieces(folder / request.stream, request)) as pieces,
+            aclosing(_positioned(pieces) if request.positions else _plain(pieces)) as shown,
+        ):
+            yield shown
 
-    async def _pieces(self, path: Path, request: LogRequest) -> AsyncGenerator[bytes, None]:
-        file, rest = _begin(path, request.tail)
+    async def _pieces(self, path: Path, request: LogRequest) -> AsyncGenerator[Piece, None]:
+        file, rest = _from(path, request.begin) if request.begin else _begin(path, request.tail)
         try:
             while True:
                 # Asked first: what was written before the end is still to be read after it.
                 running = self._running(request.task_id)
                 while piece := file.read(_PIECE):
-                    yield piece
+                    yield Piece(piece, os.fstat(file.fileno()).st_ino, file.tell() - len(piece))
                     await asyncio.sleep(0)
                 if (newer := rest.popleft() if rest else _reopened(path, file)) is not None:
                     file.close()
@@ -136,6 +147,29 @@ class ProcessLogs:
         finally:
             for opened in (file, *rest):
                 opened.close()
+
+
+async def _plain(pieces: AsyncIterator[Piece]) -> AsyncGenerator[bytes, None]:
+    async for piece in pieces:
+        yield piece.data
+
+
+async def _positioned(pieces: AsyncIterator[Piece]) -> AsyncGenerator[bytes, None]:
+    """Yield lines, each after its position: the file's inode, which a rotation leaves, and where in it the line begins."""
+    rest, at = b"", (0, 0)
+    async for piece in pieces:
+        at = at if rest else (piece.inode, piece.offset)
+        data, begin = rest + piece.data, 0
+        while (end := data.find(b"\n", begin)) >= 0:
+            yield b"%d:%d %b\n" % (*at, data[begin:end])
+            begin = end + 1
+            at = piece.inode, piece.offset + begin - len(rest)
+        rest = data[begin:]
+        if len(rest) > LINE_BYTES:
+            yield b"%d:%d %b\n" % (*at, rest)
+            rest = b""
+    if rest:
+        yield b"%d:%d %b" % (*at, rest)
 
 
 def last_lines(folder: Path, count: int) -> str:
@@ -165,6 +199,34 @@ def _begin(path: Path, lines: int) -> tuple[BinaryIO, deque[BinaryIO]]:
         if breaks == 0:
             break
     return opened.popleft(), opened
+
+
+def _from(path: Path, position: str) -> tuple[BinaryIO, deque[BinaryIO]]:
+    """Open the parts of a log from a line on, all there are where that one is gone; the rest is newer, in order. Raises NoLog."""
+    inode, _, offset = position.partition(":")
+    if not (inode.isdigit() and offset.isdigit()):
+        raise NoLog(f"{position} is no position in a process' log")
+    opened: deque[BinaryIO] = deque()
+    for number in range(FILES_MAX):
+        try:
+            part = part_of(path, number).open("rb")
+        except FileNotFoundError:
+            break
+        opened.appendleft(part)
+        there = os.fstat(part.fileno())
+        if there.st_ino == int(inode) and int(offset) < there.st_size and _begins_a_line(part, int(offset)):
+            break
+    if not opened:
+        raise NoLog(f"{path.name} is gone")
+    return opened.popleft(), opened
+
+
+def _begins_a_line(file: BinaryIO, offset: int) -> bool:
+    """Return whether a line begins at an offset, and leave the file there if so, else at its begin."""
+    file.seek(max(0, offset - 1))
+    begins = offset == 0 or file.read(1) == b"\n"
+    file.seek(offset if begins else 0)
+    return begins
 
 
 def _ends_a_line(file: BinaryIO) -> bool:

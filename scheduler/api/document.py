@@ -81,7 +81,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         {200: {"anyOf": [object_of({"task": ref("Task")}), ref("DeploymentResult")]}}, None, (400, 404, 409, 422)
     ),
     ("get", "/v1/jobs"): Operation({200: list_of(ref("JobInfo"))}, None, (422,)),
-    ("post", "/v1/jobs"): Operation({201: ref("JobInfo")}, ref("Job"), (409,)),
+    ("post", "/v1/jobs"): Operation({200: ref("JobInfo"), 201: ref("JobInfo")}, ref("Job"), (409,)),
     ("get", "/v1/jobs/{job_id}"): Operation({200: ref("JobInfo")}, None, (404,)),
     ("put", "/v1/jobs/{job_id}"): Operation({200: ref("JobInfo")}, ref("JobUpdate"), (404, 409)),
     ("delete", "/v1/jobs/{job_id}"): Operation({200: ref("JobInfo")}, None, (404, 409)),
@@ -95,7 +95,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("get", "/v1/jobs/{job_id}/runs/{run_id}"): Operation({200: ref("JobRun")}, None, (404,)),
     ("post", "/v1/jobs/{job_id}/runs/{run_id}/actions/stop"): Operation({200: object_of({})}, None, (404,)),
     ("get", "/v0/scheduled-jobs"): Operation({200: list_of(ref("JobInfo"))}),
-    ("post", "/v0/scheduled-jobs"): Operation({201: ref("JobInfo")}, ref("Job"), (409,)),
+    ("post", "/v0/scheduled-jobs"): Operation({200: ref("JobInfo"), 201: ref("JobInfo")}, ref("Job"), (409,)),
     ("get", "/v0/scheduled-jobs/{job_id}"): Operation({200: ref("JobInfo")}, None, (404,)),
     ("put", "/v0/scheduled-jobs/{job_id}"): Operation({200: ref("JobInfo")}, ref("JobUpdate"), (404, 409)),
     ("get", "/v2/needs"): Operation({200: object_of({"needs": list_of(NEED)})}),

@@ -5,11 +5,12 @@ ended, why it waits, and which instants were missed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from eratos.common.times import timestamp
 from eratos.marathon.job import Job, Schedule
-from eratos.scheduler.core import runs
+from eratos.scheduler.core import runs, schedules
 from eratos.scheduler.core.instances import Instance
 from eratos.scheduler.core.launches import Launches
 from eratos.scheduler.core.mesos_types import TaskState
@@ -37,13 +38,20 @@ def look(state: State, job: Job, now: float) -> Look:
     return Look(job, history, [active_run(state, run, now) for run in state.runs_of(job.id)])
 
 
+def planned(state: State, job: Job, now: float) -> Look:
+    """Return what there would be if a job were put now."""
+    found = look(state, job, now)
+    decided = schedules.decided(job, state.jobs.get(job.id), found.history, now)
+    return found._replace(history=replace(found.history, decided=decided))
+
+
 def shown(seen: Look, embeds: Iterable[str]) -> Json:
     """Return a job, with what is asked for beside it."""
     found = seen.job.to_json()
-    schedules = [schedule(each, seen.history) for each in seen.job.schedules]
+    timed = [schedule(each, seen.history) for each in seen.job.schedules]
     parts: Json = {
         "activeRuns": seen.active,
-        "schedules": schedules,
+        "schedules": timed,
         "history": history(seen.history),
         "historySummary": summary(seen.history),
     }

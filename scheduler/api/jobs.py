@@ -42,8 +42,8 @@ def _jobs(routes: APIRouter, ctx: Context) -> None:
 
     @routes.post("/v1/jobs")
     @ctx.change
-    def create_job(caller: Deployer, body: Body) -> JSONResponse:
-        return _create(ctx, caller, body, ())
+    def create_job(caller: Deployer, body: Body, dryRun: bool = False) -> JSONResponse:  # noqa: N803
+        return _create(ctx, caller, body, (), dry_run=dryRun)
 
     @routes.get("/v1/jobs/{job_id}")
     def show_job(caller: Viewer, job_id: str, embed: Embed = []) -> JSONResponse:  # noqa: B006
@@ -51,8 +51,8 @@ def _jobs(routes: APIRouter, ctx: Context) -> None:
 
     @routes.put("/v1/jobs/{job_id}")
     @ctx.change
-    def put_job(caller: Deployer, job_id: str, body: Body) -> JSONResponse:
-        return _change(ctx, caller, job_id, body, ())
+    def put_job(caller: Deployer, job_id: str, body: Body, dryRun: bool = False) -> JSONResponse:  # noqa: N803
+        return _change(ctx, caller, job_id, body, (), dry_run=dryRun)
 
     @routes.delete("/v1/jobs/{job_id}")
     @ctx.change
@@ -135,8 +135,8 @@ def _scheduled_jobs(routes: APIRouter, ctx: Context) -> None:
 
     @routes.post("/v0/scheduled-jobs")
     @ctx.change
-    def create_scheduled_job(caller: Deployer, body: Body) -> JSONResponse:
-        return _create(ctx, caller, body, ("schedules",))
+    def create_scheduled_job(caller: Deployer, body: Body, dryRun: bool = False) -> JSONResponse:  # noqa: N803
+        return _create(ctx, caller, body, ("schedules",), dry_run=dryRun)
 
     @routes.get("/v0/scheduled-jobs/{job_id}")
     def show_scheduled_job(caller: Viewer, job_id: str) -> JSONResponse:
@@ -144,8 +144,8 @@ def _scheduled_jobs(routes: APIRouter, ctx: Context) -> None:
 
     @routes.put("/v0/scheduled-jobs/{job_id}")
     @ctx.change
-    def put_scheduled_job(caller: Deployer, job_id: str, body: Body) -> JSONResponse:
-        return _change(ctx, caller, job_id, body, ("schedules",))
+    def put_scheduled_job(caller: Deployer, job_id: str, body: Body, dryRun: bool = False) -> JSONResponse:  # noqa: N803
+        return _change(ctx, caller, job_id, body, ("schedules",), dry_run=dryRun)
 
 
 def _embeds(asked: Sequence[str]) -> tuple[str, ...]:
@@ -201,29 +201,48 @@ def _schedule(job: Job, schedule_id: str) -> Schedule:
     return found
 
 
-def _create(ctx: Context, caller: Caller, body: bytes, embeds: Sequence[str]) -> JSONResponse:
+def _create(ctx: Context, caller: Caller, body: bytes, embeds: Sequence[str], *, dry_run: bool) -> JSONResponse:
     job = jobs.parse(read_json(body))
+    if dry_run:
+        _check(ctx, caller, job)
+        if ctx.controller.read(lambda state: job.id in state.jobs):
+            raise ApiError(409, f"Job '{job.id}' already exists")
+        return _planned(ctx, caller, job)
     _submit(ctx, caller, job, create=True)
     return JSONResponse(job_status.shown(_look(ctx, caller, job.id), embeds), 201)
 
 
-def _change(ctx: Context, caller: Caller, job_id: str, body: bytes, embeds: Sequence[str]) -> JSONResponse:
+def _change(ctx: Context, caller: Caller, job_id: str, body: bytes, embeds: Sequence[str], *, dry_run: bool) -> JSONResponse:
     before = _look(ctx, caller, _name(caller, job_id, Role.DEPLOY)).job
     given = read_json(body)
     job = jobs.parse({"id": before.id, **given} if isinstance(given, dict) else given, before)
     if job.id != before.id:
         raise invalid("/id", f"is {job.id}, and the address names {before.id}: create another one under another id")
+    if dry_run:
+        _check(ctx, caller, job, before)
+        return _planned(ctx, caller, job)
     _submit(ctx, caller, job, before)
     return Json(job_status.shown(_look(ctx, caller, job.id), embeds))
 
 
-def _submit(ctx: Context, caller: Caller, job: Job, before: Job | None = None, *, create: bool = False) -> None:
-    """Have a job stored, what it runs held against the policy unless it ran that ``before``. Raises InvalidApp."""
+def _check(ctx: Context, caller: Caller, job: Job, before: Job | None = None) -> None:
+    """Hold what a job runs against the policy, unless it ran that ``before``. Raises InvalidApp, ApiError."""
     caller.require(Role.DEPLOY, (job.path,))
     same = before is not None and before.app.same_definition(job.app)
     found = () if same else ctx.policy.problems(job.app)
     if problems := [Problem(jobs.place(problem.path), problem.message) for problem in found]:
         raise InvalidApp(problems)
+
+
+def _planned(ctx: Context, caller: Caller, job: Job) -> JSONResponse:
+    """Return a job as it would be, with the next instant of each schedule and the runs that would go on as they are."""
+    now = ctx.clock()
+    seen = ctx.controller.read(lambda state: job_status.planned(state, job, now))
+    return Json(job_status.shown(_told(ctx.discretion.of(caller), seen), ("schedules", "activeRuns")))
+
+
+def _submit(ctx: Context, caller: Caller, job: Job, before: Job | None = None, *, create: bool = False) -> None:
+    _check(ctx, caller, job, before)
     ctx.submit(caller, (job.path,), PutJob(job, create_only=create))
 
 

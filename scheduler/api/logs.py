@@ -1,8 +1,9 @@
 """``GET /v2/tasks/{task id}/logs``: what a task writes, handed through from the executor on its host as it comes.
 
 Not Marathon's: there a log is a file in the sandbox, and only Mesos' own pages show it. ``stream`` is ``stdout`` (default) or
-``stderr``, ``tail`` the number of lines to begin with, ``follow=true`` goes on until the task ends or the reader leaves. Each
-reader is a coroutine: a thousand slow ones hold up nobody.
+``stderr``, ``tail`` the number of lines to begin with, ``follow=true`` goes on until the task ends or the reader leaves;
+``positions=true`` and ``from`` are for readers whose connection may break (:mod:`eratos.executor.endpoint`). Each reader is a
+coroutine: a thousand slow ones hold up nobody.
 
 ``GET /v2/logs`` reads several tasks and both streams over one connection, as server-sent events: a browser has six for a server.
 Of pods both read ``container``, or the first one where none is named.
@@ -238,7 +239,10 @@ async def _read(task: _Task, ctx: Context, query: str) -> StreamingResponse:
             reason = async_http.reason(error)
             raise ApiError(503, f"the executor at {where} does not answer: {reason}; see --executor-http-port") from error
         if not refused:
-            return StreamingResponse(_pieces(answer, stack.pop_all(), task.task_id), media_type="text/plain; charset=utf-8")
+            # Executors of earlier versions know of no positions, and send lines as they are.
+            said = {names.LOG_POSITIONS: "true"} if answer.header(names.LOG_POSITIONS.lower()) else {}
+            pieces = _pieces(answer, stack.pop_all(), task.task_id)
+            return StreamingResponse(pieces, media_type="text/plain; charset=utf-8", headers=said)
         if answer.status == 404 and task.ended:
             raise ApiError(410, f"the log of task '{task.task_id}' is gone; it ended as {task.state.value}: {task.ended}")
         if answer.status == 404:

@@ -3,10 +3,14 @@
 Not Marathon's. A page shows all of it, then follows ``/v2/events`` from ``position`` on, and asks anew for the apps that these
 name: ``app``, once or several times, gives those alone, with the agents that they are on. So what is shown is what there
 is, whichever events report it.
+
+``tasks=false`` counts instances by their condition instead of listing them, and leaves out the agents that they are on. Of a
+large cluster these are nearly all of the answer, and a list of apps needs none of them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -40,7 +44,11 @@ def router(ctx: Context) -> APIRouter:
     routes = APIRouter(tags=["cluster"], route_class=RoleRoute)
 
     @routes.get("/v2/overview")
-    def show_overview(caller: Viewer, app: Annotated[list[str], Query()] = []) -> JSONResponse:  # noqa: B006
+    def show_overview(
+        caller: Viewer,
+        app: Annotated[list[str], Query()] = [],  # noqa: B006
+        tasks: bool = True,
+    ) -> JSONResponse:
         if len(app) > APPS_MOST:
             raise invalid("/app", f"is given {len(app)} times: {APPS_MOST} are the most, and none gives all")
         asked = [item if is_run(item) else path_id(item) for item in app] if app else None
@@ -50,7 +58,7 @@ def router(ctx: Context) -> APIRouter:
             ctx.controller.look_around()
         # Before the state: what happens in between is sent twice, rather than not at all.
         position, earlier = ctx.controller.events.recent(EARLIER)
-        seen = ctx.controller.read(lambda state: look(state, asked, caller.sees, now, everything=everything))
+        seen = ctx.controller.read(lambda state: look(state, asked, caller.sees, now, everything=everything, tasks=tasks))
         left_out = ctx.controller.left_out()
         hide = ctx.discretion.of(caller, services=True)
         shown: dict[str, Any] = {
@@ -82,6 +90,13 @@ class Place(NamedTuple):
     drain: DrainRecord | None
 
 
+class Counts(NamedTuple):
+    """How many instances of an app have a task, at one moment."""
+
+    conditions: Mapping[str, int]  #: by what :func:`condition` says
+    old: int  #: of an earlier version, and not being stopped
+
+
 class Row(NamedTuple):
     """What is shown of an instance that has a task, at one moment."""
 
@@ -99,7 +114,7 @@ class Look(NamedTuple):
 
     app_id: str
     app: App | None  #: None: it was deleted, and what it has is being stopped
-    rows: list[Row]
+    rows: list[Row] | Counts
     waiting: int
     why: str
     failed: str
@@ -119,17 +134,27 @@ class Overview(NamedTuple):
     apps: list[Look]
 
 
-def look(state: State, asked: Collection[str] | None, sees: Callable[[str], bool], now: float, *, everything: bool) -> Overview:
+def look(
+    state: State,
+    asked: Collection[str] | None,
+    sees: Callable[[str], bool],
+    now: float,
+    *,
+    everything: bool,
+    tasks: bool = True,
+) -> Overview:
     """Copy what is shown of the apps asked for, None: of all, while the state stands still.
 
-    ``everything``: the caller may view all there is.
+    ``everything``: the caller may view all there is. ``tasks``: each instance with its agent, or else how many there are.
     """
     ids = asked if asked is not None else [*state.apps, *(app_id for app_id in state.fleets if app_id not in state.apps)]
-    apps = [found for app_id in ids if sees(app_id) and (found := _look(state, app_id, now)) is not None]
-    if everything and asked is None:
+    apps = [found for app_id in ids if sees(app_id) and (found := _look(state, app_id, now, tasks)) is not None]
+    if not tasks:
+        agents = {}
+    elif everything and asked is None:
         agents = state.agents
     else:
-        there = {row.agent_id for found in apps for row in found.rows}
+        there = {row.agent_id for found in apps if not isinstance(found.rows, Counts) for row in found.rows}
         agents = {agent_id: state.agents[agent_id] for agent_id in there if agent_id in state.agents}
     alone = {host: (trouble.until, trouble.against) for host, trouble in hosts.left_alone(state, now)}
     scheduler = {
@@ -142,17 +167,18 @@ def look(state: State, asked: Collection[str] | None, sees: Callable[[str], bool
     return Overview(scheduler, render.brake(state, now) if everything else {}, places, apps)
 
 
-def _look(state: State, app_id: str, now: float) -> Look | None:
+def _look(state: State, app_id: str, now: float, tasks: bool) -> Look | None:
     app, fleet = state.apps.get(app_id), state.fleet(app_id)
     if app is None and (not fleet.instances or app_id in state.runs):
         return None  # a run of a job has an instance and is no app
     launches = state.launches.get(app_id)
     change = state.changes.get(app_id)
     waits = app_id in state.in_need
+    instances, checked = fleet.instances.values(), app is not None and app.checked
     return Look(
         app_id,
         app,
-        _rows(fleet.instances.values(), app is not None and app.checked),
+        _rows(instances, checked) if tasks else _counts(instances, checked, app.version if app is not None else ""),
         len(fleet.waiting) + (launches.unmade if launches is not None else 0),
         queue.why(launches or Launches(), queue.halt(state), now) if waits else "",
         state.failed.get(app_id, ""),
@@ -178,6 +204,12 @@ def _rows(instances: Iterable[Instance], checked: bool) -> list[Row]:
         for found in instances
         if found.state is not None
     ]
+
+
+def _counts(instances: Iterable[Instance], checked: bool, version: str) -> Counts:
+    found = [each for each in instances if each.state is not None]
+    old = sum(each.version != version and not each.stopping for each in found)
+    return Counts(dict(Counter(condition(each, checked) for each in found)), old)
 
 
 def condition(instance: Instance, checked: bool) -> str:
@@ -252,8 +284,11 @@ def _app(found: Look, left_out: Mapping[str, Sequence[str]], hide: Callable[[str
         "labels": dict(app.labels) if app is not None else {},
         "waiting": found.waiting,
         "atRest": found.at_rest,
-        "tasks": [_task(row) for row in found.rows],
     }
+    if isinstance(found.rows, Counts):
+        shown["conditions"], shown["old"] = found.rows
+    else:
+        shown["tasks"] = [_task(row) for row in found.rows]
     services = app.service_names if app is not None else ()
     notes = [f"service {name} is left out by {'; '.join(left_out[name])}" for name in services if name in left_out]
     optional = {

@@ -55,11 +55,15 @@ def router(ctx: Context) -> APIRouter:
 
     @routes.put("/{group_id:path}")
     @ctx.change
-    def put_quota(caller: GroupOperator, group_id: str, body: Body) -> JSONResponse:
+    def put_quota(caller: GroupOperator, group_id: str, body: Body, dryRun: bool = False) -> JSONResponse:  # noqa: N803
         name = path_id(group_id, "Group")
         quota = parse(read_json(body), name)
-        ctx.submit(caller, (ids.parent(name),), PutQuota(quota), Role.OPERATE)
-        shown = _shown(ctx, caller, name)
+        if dryRun:
+            caller.require(Role.OPERATE, (ids.parent(name),))
+            shown = ctx.controller.read(lambda state: quota_use.with_apps(quota, quotas.used(state, name), caller.sees))
+        else:
+            ctx.submit(caller, (ids.parent(name),), PutQuota(quota), Role.OPERATE)
+            shown = _shown(ctx, caller, name)
         over = ", ".join(kind for kind, left in shown["left"].items() if left < 0)
         said = {NOTICE: f"less than is in use of {over}: nothing is stopped, and what asks for more is refused"} if over else {}
         return JSONResponse(shown, headers=said)

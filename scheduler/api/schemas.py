@@ -324,9 +324,12 @@ _OVERVIEW_TASK = object_of(
 _OVERVIEW_APP = object_of(
     {
         **{"id": STRING, "version": STRING, "instances": _INTEGER, "cpus": _NUMBER, "mem": _NUMBER, "labels": map_of(STRING)},
-        **{"waiting": _INTEGER, "atRest": _BOOLEAN, "tasks": list_of(_OVERVIEW_TASK)},
+        **{"waiting": _INTEGER, "atRest": _BOOLEAN},
     },
     {
+        "tasks": list_of(_OVERVIEW_TASK),
+        # In place of the tasks.
+        **{"conditions": map_of(_INTEGER), "old": _INTEGER},
         **dict.fromkeys(("deployment", "why", "deploymentFailed", "notBalanced"), STRING),
         **dict.fromkeys(("deleted", "failing", "pod", "perHost"), _BOOLEAN),
         "lastFailure": object_of(dict.fromkeys(("taskId", "state", "message", "host"), STRING) | {"at": TIME}),

@@ -46,7 +46,7 @@ def _put(step: Step, token: int, command: events.PutJob) -> Reply:
         raise Refused(Refusal.NOT_POSSIBLE, f"the history of job '{job.id}' in the store cannot be read; see the scheduler's log")
     due(step, job.id)  # what came before the change is decided by what was wanted then
     history = runs.history_of(step, job.id)
-    history = replace(history, decided=_decided(job, before, history, step.now))
+    history = replace(history, decided=decided(job, before, history, step.now))
     state.jobs[job.id] = job
     step.store(JOBS + job.id, job)
     runs.keep_history(step, history)
@@ -54,7 +54,7 @@ def _put(step: Step, token: int, command: events.PutJob) -> Reply:
     return Reply(token)
 
 
-def _decided(job: Job, before: Job | None, history: HistoryRecord, now: float) -> dict[str, float]:
+def decided(job: Job, before: Job | None, history: HistoryRecord, now: float) -> dict[str, float]:
     """Return from when on each schedule counts: one that is new, or means other instants than before, from now on."""
     found = {}
     for schedule in job.schedules:

@@ -43,6 +43,8 @@ PAGES = {
     "logs": "#/logs?app=%2Fshop%2Fcart",
     "balancers": "#/balancers",
     "edit": "#/edit?id=%2Fshop%2Fcart",
+    "edit a job": "#/edit?kind=job&id=shop.backup",
+    "edit a quota": "#/edit?kind=quota&id=%2Fshop",
 }
 #: What a page has to show before it is looked at: it came by a question of its own.
 SHOWN = {
@@ -98,6 +100,21 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(browser: Browser, fleet
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert page.evaluate(SQUEEZED) == []
+
+
+def test_apps_are_shown_before_each_of_their_instances_is_known(page: Page, fleet: PlayedFleet, url: str) -> None:
+    held: list[Route] = []
+    let_through: list[bool] = []
+    page.route("**/v2/overview", lambda route: route.continue_() if let_through else held.append(route))
+    page.goto(f"{url}/#/apps")
+    expect(row(page, "/shop/cart")).to_contain_text("4 / 4")
+    page.goto(f"{url}/#/cluster")
+    expect(page.get_by_text("Loading …")).to_be_visible()  # what runs where is not known yet
+    let_through.append(True)
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("button", name=re.compile("^agent3: "))).to_be_visible()
+    live(page)
 
 
 def test_a_scale_up_arrives_without_a_question_in_between(page: Page, fleet: PlayedFleet, url: str) -> None:

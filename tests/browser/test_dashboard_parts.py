@@ -130,7 +130,7 @@ def test_who_requires_whom_is_a_picture_and_a_list_and_follows_what_happens(page
     picture = page.locator(".graph svg")
     expect(picture.locator(".node")).to_have_count(3)
     expect(picture.locator("path.edge.met")).to_have_count(1)
-    row = page.get_by_role("table", name="Requirements").get_by_role("row").filter(has_text="till")
+    row = page.get_by_role("table", name="Needs").get_by_role("row").filter(has_text="till")
     for words in ("/shop/front", "/shop/pay", "2 ready, 2 are needed", "met"):
         expect(row).to_contain_text(words)
     # The picture is for eyes alone, and no key leads into it.
@@ -199,6 +199,88 @@ def test_quotas_stand_beside_their_groups_and_follow_what_is_wanted(page: Page, 
     expect(page.get_by_role("row").filter(has=page.get_by_role("button", name="team"))).to_contain_text("0 MiB of 64 MiB memory")
     fleet.submit(DeleteQuota("/shop"))
     expect(group).not_to_contain_text("quota")
+
+
+def write(page: Page, text: str) -> None:
+    page.get_by_role("textbox", name="Definition").fill(text)
+
+
+def test_a_job_is_made_changed_and_deleted_and_what_is_wrong_stands_beside_its_line(
+    page: Page, fleet: PlayedFleet, url: str
+) -> None:
+    page.goto(f"{url}/#/jobs")
+    page.get_by_role("link", name="New job").click()
+    write(page, "id: shop.backup\nrun:\n  cmd: backup\n  cpus: -1\n")
+    expect(page.get_by_role("button", name=re.compile("^Line 4"))).to_contain_text("cpus")
+    expect(page.get_by_role("button", name="Create …")).to_be_disabled()
+    schedule = "schedules:\n  - id: nightly\n    cron: 0 3 * * *\n    timezone: Europe/Berlin\n"
+    write(page, f"id: shop.backup\nrun:\n  cmd: backup\n  cpus: 0.1\n{schedule}")
+    page.get_by_role("button", name="Create …").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("The schedule nightly (0 3 * * * Europe/Berlin) has it run next at")
+    assert not fleet.read(lambda state: state.jobs)
+    dialog.get_by_role("button", name="Create it").click()
+    expect(page.get_by_role("heading", name="shop.backup")).to_be_visible()
+    run_of(fleet, "shop.backup")
+
+    page.get_by_role("link", name="Edit …").click()
+    expect(page.get_by_role("textbox", name="Definition")).to_have_value(re.compile("timezone: Europe/Berlin"))
+    write(page, "id: shop.backup\nrun:\n  cmd: other\n")
+    page.get_by_role("button", name="Change …").click()
+    expect(dialog).to_contain_text("It has no schedule: it runs by hand.")
+    expect(dialog).to_contain_text("1 run at work goes on as it was begun.")
+    dialog.get_by_role("button", name="Change it").click()
+    until(lambda: fleet.read(lambda state: state.jobs["shop.backup"].run.cmd) == "other", 10, "the job is changed")
+    assert fleet.read(lambda state: state.jobs["shop.backup"].schedules) == ()
+
+    page.get_by_role("button", name="Delete …").click()
+    expect(dialog).to_contain_text("1 run at work is stopped")
+    dialog.get_by_role("button", name="Delete shop.backup").click()
+    expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
+    until(lambda: not fleet.read(lambda state: state.jobs), 10, "the job is deleted")
+
+
+def test_a_quota_is_set_changed_and_deleted(page: Page, fleet: PlayedFleet, url: str) -> None:
+    page.goto(f"{url}/#/apps")
+    page.get_by_role("link", name="New quota").click()
+    write(page, "group: /shop\ninstance: 7\n")
+    expect(page.get_by_role("button", name=re.compile("^Line 2"))).to_contain_text("did you mean instances?")
+    write(page, "group: /shop\ninstances: 7\n")
+    page.get_by_role("button", name="Create …").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Now in use: 6 of 7 instances")
+    assert not fleet.read(lambda state: state.quotas)
+    dialog.get_by_role("button", name="Create it").click()
+    page.get_by_role("link", name="Edit the quota of /shop").click()
+    expect(page.get_by_role("textbox", name="Definition")).to_have_value("group: /shop\ninstances: 7\n")
+    write(page, "group: /shop\ninstances: 2\nmem: 64\n")
+    page.get_by_role("button", name="Change …").click()
+    expect(dialog).to_contain_text("More is in use than it allows: nothing is stopped")
+    dialog.get_by_role("button", name="Change it").click()
+    until(lambda: fleet.read(lambda state: state.quotas["/shop"].instances) == 2, 10, "the quota is changed")
+    page.get_by_role("link", name="Edit the quota of /shop").click()
+    page.get_by_role("button", name="Delete …").click()
+    dialog.get_by_role("button", name="Delete the quota").click()
+    until(lambda: not fleet.read(lambda state: state.quotas), 10, "the quota is deleted")
+
+
+def test_a_pod_is_made_and_changed(page: Page, fleet: PlayedFleet, url: str) -> None:
+    page.goto(f"{url}/#/pods")
+    page.get_by_role("link", name="New pod").click()
+    expect(page.get_by_text("The API takes this.")).to_be_visible()  # the sample
+    page.get_by_role("button", name="Create …").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("2 instances will be started")
+    dialog.get_by_role("button", name="Create it").click()
+    until(lambda: fleet.read(lambda state: POD in state.apps), 10, "the pod is made")
+    fleet.settle()
+    page.get_by_role("link", name="Edit …").click()
+    definition = page.get_by_role("textbox", name="Definition")
+    expect(definition).to_have_value(re.compile("instances: 2"))
+    write(page, definition.input_value().replace("instances: 2", "instances: 3"))
+    page.get_by_role("button", name="Change …").click()
+    dialog.get_by_role("button", name="Change it").click()
+    until(lambda: fleet.read(lambda state: state.apps[POD].instances) == 3, 10, "the pod is changed")
 
 
 def test_runs_of_jobs_are_told_in_the_timeline_and_lead_to_their_job(page: Page, fleet: PlayedFleet, url: str) -> None:

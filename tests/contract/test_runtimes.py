@@ -229,6 +229,20 @@ def test_the_last_lines_of_one_output_are_counted_apart_from_the_others(real: Ri
     assert real.read_log(task_id, stream="stderr", tail=2) == b"299\n300\n"
 
 
+def test_a_log_is_gone_on_with_from_the_position_of_any_line(real: Rig) -> None:
+    script = "for n in 1 2 3 4 5; do echo tick; echo oh >&2; done; printf '%040000d\\n' 7; echo last; exit 3"
+    task_id = real.start(script)
+    real.events.until(on.ContainerDied, task_id=task_id)
+    whole = real.read_log(task_id, positions=True).splitlines()
+    assert [line.partition(b" ")[2] for line in whole] == [b"tick"] * 5 + [b"%040000d" % 7, b"last"]
+    assert len({line.partition(b" ")[0] for line in whole}) == 7
+    for index, line in enumerate(whole):
+        position = line.partition(b" ")[0].decode()
+        assert real.read_log(task_id, begin=position, positions=True).splitlines() == whole[index:]
+        assert real.read_log(task_id, begin=position, positions=True, follow=True).splitlines() == whole[index:]
+    assert real.read_log(task_id, positions=True, tail=1).splitlines() == whole[-1:]
+
+
 def test_a_silent_log_is_followed_before_its_first_line(real: Rig) -> None:
     task_id = real.started("trap 'echo bye; exit 0' TERM; echo ready >&2; while :; do sleep 0.05; done")
     until(lambda: real.read_log(task_id, stream="stderr"), 20, "the task listens to signals")

@@ -11,7 +11,7 @@ from eratos.executor.logs import LogRequest, NoLog
 
 
 class FakeLogs:
-    """A LogSource whose ``tail`` counts pieces; each piece is a line."""
+    """A LogSource whose ``tail`` counts pieces; each piece is a line. With positions each line has its number."""
 
     def __init__(self) -> None:
         self.readers = 0
@@ -48,9 +48,12 @@ class FakeLogs:
             self.readers -= 1
 
     async def _pieces(self, request: LogRequest) -> AsyncGenerator[bytes, None]:
-        lines = self._logs.get((request.task_id, request.stream), [])
-        position = max(0, len(lines) - request.tail)
+        written = self._logs.get((request.task_id, request.stream), [])
+        lines = self._numbered(written) if request.positions else written
+        position = int(request.begin) if request.begin else max(0, len(lines) - request.tail)
         while True:
+            seen = len(written)
+            lines = self._numbered(written) if request.positions else written
             while position < len(lines):
                 self.given += 1
                 yield lines[position]
@@ -59,7 +62,10 @@ class FakeLogs:
                 raise ConnectionResetError("broken")
             if not request.follow or request.task_id in self._ended:
                 return
-            await asyncio.get_running_loop().run_in_executor(None, self._wait, request, position)
+            await asyncio.get_running_loop().run_in_executor(None, self._wait, request, seen)
+
+    def _numbered(self, written: list[bytes]) -> list[bytes]:
+        return [b"%d %b" % found for found in enumerate(b"".join(written).splitlines(keepends=True))]
 
     def _wait(self, request: LogRequest, seen: int) -> None:
         lines = self._logs.setdefault((request.task_id, request.stream), [])

@@ -80,15 +80,13 @@ function Actions({ row }: { row: Row }): JSX.Element {
     <div class="actions">
       {app.perHost ? <span class="dim">One on each of {some(app.instances, "host")}</span> : <Scale row={row} />}
       {!app.pod && (
-        <>
-          <button type="button" onClick={() => restart(row)}>
-            Restart …
-          </button>
-          <a class="button" href={link("edit", { id: app.id })}>
-            Edit …
-          </a>
-        </>
+        <button type="button" onClick={() => restart(row)}>
+          Restart …
+        </button>
       )}
+      <a class="button" href={link("edit", { id: app.id, ...(app.pod && { kind: "pod" }) })}>
+        Edit …
+      </a>
       <button type="button" class="danger-quiet" onClick={() => remove(row)}>
         Delete …
       </button>
@@ -288,28 +286,14 @@ function Instances({ row, acts }: { row: Row; acts: boolean }): JSX.Element {
           label={`Instances of ${app.id}`}
           class="instances"
           keyOf={(task) => task.id}
-          header={
-            <>
-              <span role="columnheader" class="grow">
-                Instance
-              </span>
-              <span role="columnheader" class="condition-column">
-                State
-              </span>
-              <span role="columnheader" class="host-column">
-                Host and ports
-              </span>
-              <span role="columnheader" class="usage-column wide">
-                CPU, memory
-              </span>
-              <span role="columnheader" class="since-column wide">
-                Since, restarts
-              </span>
-              <span role="columnheader" class="do-column">
-                <span class="unseen">Actions</span>
-              </span>
-            </>
-          }
+          columns={[
+            ["Instance", "grow"],
+            ["State", "condition-column"],
+            ["Host and ports", "host-column"],
+            ["CPU, memory", "usage-column wide"],
+            ["Since, restarts", "since-column wide"],
+            ["Actions", "do-column"],
+          ]}
           draw={(task) => <InstanceRow row={row} task={task} usage={usages.tasks.get(task.id)} error={usages.error} acts={acts} now={now} />}
         />
       )}

@@ -7,13 +7,13 @@ import { get } from "../api.ts";
 import { jobsOf } from "../jobs.ts";
 import { Part } from "../live.ts";
 import { STANDINGS, some, type Row } from "../model.ts";
-import { share, told } from "../quotas.ts";
+import { keeper, share, told } from "../quotas.ts";
 import { fits, parse } from "../search.ts";
-import { usePart, useStore } from "../store.ts";
+import { store, usePart, useStore } from "../store.ts";
 import { lines, type Node } from "../tree.ts";
 import type { Happening, Quota } from "../types.ts";
 import { cores, mebibytes } from "../words.ts";
-import { AppLink, Badge, Clip, Empty, Health, link, LongList, Sentence } from "./parts.tsx";
+import { AppLink, Badge, Clip, Empty, Health, link, LongList, NewOne, Sentence } from "./parts.tsx";
 
 /** What is in use changes with what is wanted: with deployments, and with runs of jobs. Without a quota nothing is asked about that. */
 const quotas = new Part<Quota[]>(
@@ -26,7 +26,7 @@ const quotas = new Part<Quota[]>(
 const FILTERS = { bad: "need a look", waits: "wait", moves: "change", fine: "are fine", off: "are off" };
 
 export function AppsPage({ values, set }: { values: URLSearchParams; set: (values: Record<string, string>) => void }): JSX.Element {
-  const store = useStore();
+  useStore();
   const text = values.get("q") ?? "";
   const { value: bounds, error } = usePart(quotas);
   const flat = values.get("as") === "list";
@@ -57,11 +57,14 @@ export function AppsPage({ values, set }: { values: URLSearchParams; set: (value
     <>
       <div class="page-head">
         <h1>Apps</h1>
-        {store.acts && (
-          <a class="button primary" href={link("edit")}>
-            New app
-          </a>
-        )}
+        <div class="actions">
+          {store.operates && (
+            <a class="button" href={link("edit", { kind: "quota" })}>
+              New quota
+            </a>
+          )}
+          {store.acts && <NewOne kind="app" />}
+        </div>
       </div>
       <div class="toolbar">
         <input
@@ -119,22 +122,12 @@ export function AppsPage({ values, set }: { values: URLSearchParams; set: (value
             label="Apps"
             class="apps card"
             keyOf={(node) => (node.kind === "group" ? `group ${node.id}` : node.row.app.id)}
-            header={
-              <>
-                <span role="columnheader" class="grow">
-                  App
-                </span>
-                <span role="columnheader" class="state-column">
-                  State
-                </span>
-                <span role="columnheader" class="health-column">
-                  Instances
-                </span>
-                <span role="columnheader" class="size-column wide">
-                  CPUs, memory
-                </span>
-              </>
-            }
+            columns={[
+              ["App", "grow"],
+              ["State", "state-column"],
+              ["Instances", "health-column"],
+              ["CPUs, memory", "size-column wide"],
+            ]}
             draw={(node) => (node.kind === "group" ? <GroupRow node={node} toggle={toggle} /> : <AppRow row={node.row} depth={node.depth} flat={flat} quota={ofApps.get(node.row.app.id)} />)}
           />
         </>
@@ -159,6 +152,11 @@ function QuotaUse({ quota }: { quota: Quota }): JSX.Element {
         quota: {told(quota)}
         {part > 1 && " (too much)"}
       </span>
+      {store.may("operate", keeper(quota.group)) && (
+        <a class="button quiet" href={link("edit", { kind: "quota", id: quota.group })} aria-label={`Edit the quota of ${quota.group}`}>
+          Edit …
+        </a>
+      )}
     </span>
   );
 }

@@ -79,31 +79,15 @@ function One({ balancer, text }: { balancer: Balancer; text: string }): JSX.Elem
           label={`Services of ${balancer.name}`}
           class="servers"
           keyOf={(item) => (item.kind === "service" ? item.service.service : `${item.service.service}/${item.server.id}`)}
-          header={
-            <>
-              <span role="columnheader" class="grow">
-                Service, server
-              </span>
-              <span role="columnheader" class="status-column">
-                Status
-              </span>
-              <span role="columnheader" class="number wide">
-                Weight
-              </span>
-              <span role="columnheader" class="number">
-                Req / s
-              </span>
-              <span role="columnheader" class="number wide">
-                Open
-              </span>
-              <span role="columnheader" class="number">
-                ms
-              </span>
-              <span role="columnheader" class="number wide">
-                5xx
-              </span>
-            </>
-          }
+          columns={[
+            ["Service, server", "grow"],
+            ["Status", "status-column"],
+            ["Weight", "number wide"],
+            ["Req / s", "number"],
+            ["Open", "number wide"],
+            ["ms", "number"],
+            ["5xx", "number wide"],
+          ]}
           draw={(item) => (item.kind === "service" ? <ServiceRow service={item.service} /> : <ServerRow server={item.server} />)}
         />
       )}

@@ -1,47 +1,29 @@
-/** An app is made or changed as JSON or YAML: what the API says is wrong stands beside its line. */
+/** An app, a pod, a job or a quota is made or changed as JSON or YAML: what the API says is wrong stands beside its line. */
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
-import { address, preview, putApp } from "../actions.tsx";
-import { call, Failure, get } from "../api.ts";
+import { removeQuota } from "../actions.tsx";
+import { Failure } from "../api.ts";
 import { ordered } from "../diff.ts";
 import { placed, read, toJson, toYaml, type Complaint } from "../document.ts";
-import { store, useAnswer } from "../store.ts";
-import { clean } from "./app.tsx";
+import { KINDS, type Kind } from "../editing.tsx";
+import { useAnswer } from "../store.ts";
 import { confirm } from "./dialog.tsx";
-import { link, Sentence } from "./parts.tsx";
-
-const SAMPLE = `id: /shop/cart
-instances: 2
-cpus: 0.1
-mem: 64
-container:
-  docker:
-    image: eratos/hello
-  portMappings:
-    - containerPort: 8080
-networks:
-  - mode: container/bridge
-healthChecks:
-  - protocol: HTTP
-    path: /health
-labels:
-  HAPROXY_GROUP: external
-  HAPROXY_0_VHOST: cart.localhost
-`;
+import { Sentence } from "./parts.tsx";
 
 /** The API is asked about what is typed after so long a rest. */
 const REST_MS = 600;
 
-export function EditorPage({ id }: { id: string }): JSX.Element {
-  const found = useAnswer<Record<string, unknown>>(id, async (signal) => (await get<{ app: Record<string, unknown> }>(address(id), signal)).app);
+export function EditorPage({ kind, id }: { kind: string; id: string }): JSX.Element {
+  const of = KINDS[kind] ?? KINDS.app!;
+  const found = useAnswer<Record<string, unknown>>(id && `${kind} ${id}`, (signal) => of.load(id, signal));
   if (id && found.error) return <Sentence tone="bad">{found.error}</Sentence>;
   if (id && !found.value) return <p class="dim">Loading …</p>;
-  return <Editor key={id} id={id} begin={id ? toYaml(ordered(clean(found.value!))) : SAMPLE} />;
+  return <Editor key={`${kind} ${id}`} kind={of} id={id} begin={id ? toYaml(ordered(found.value!)) : of.sample} />;
 }
 
-function Editor({ id, begin }: { id: string; begin: string }): JSX.Element {
+function Editor({ kind, id, begin }: { kind: Kind; id: string; begin: string }): JSX.Element {
   const [text, setText] = useState(begin);
   const [complaints, setComplaints] = useState<Complaint[]>([]);
   const [other, setOther] = useState("");
@@ -50,9 +32,11 @@ function Editor({ id, begin }: { id: string; begin: string }): JSX.Element {
   const gutter = useRef<HTMLDivElement>(null);
   const lines = useMemo(() => text.split("\n").length, [text]);
   const wanted = useMemo(() => read(text), [text]);
-  const own = (wanted.value as { id?: unknown } | null)?.id;
-  const name = typeof own === "string" ? (own.startsWith("/") ? own : `/${own}`) : "";
-  const there = store.model.rows.has(name);
+  const value = wanted.value as Record<string, unknown> | null;
+  const name = value ? kind.name(value) : "";
+  /** The name of which it is known whether there is one, and whether there is. */
+  const [known, setKnown] = useState({ name: id, there: id !== "" });
+  const there = known.name === name && known.there;
   const show = (failure: unknown): void => {
     if (!(failure instanceof Failure)) throw failure;
     setComplaints(placed(text, failure.details));
@@ -70,12 +54,12 @@ function Editor({ id, begin }: { id: string; begin: string }): JSX.Element {
     let over = false;
     const timer = setTimeout(() => {
       if (!name) {
-        setComplaints([{ line: 1, text: "an app needs an id, such as /shop/cart" }]);
+        setComplaints([{ line: 1, text: kind.nameless }]);
         setChecked("bad");
         return;
       }
-      call("PUT", `${address(name)}?dryRun=true&partialUpdate=false`, wanted.value).then(
-        () => !over && (setComplaints([]), setOther(""), setChecked("good")),
+      kind.ask(name, value!).then(
+        (answer) => !over && (setKnown({ name, there: answer.there }), setComplaints([]), setOther(""), setChecked("good")),
         (failure: unknown) => !over && show(failure),
       );
     }, REST_MS);
@@ -95,13 +79,13 @@ function Editor({ id, begin }: { id: string; begin: string }): JSX.Element {
   };
   const save = (): void =>
     confirm({
-      title: there ? `Change ${name}` : `Create ${name}`,
-      meaning: preview(name, wanted.value),
+      title: `${there ? "Change" : "Create"} ${kind.one === "quota" ? "the quota of " : ""}${name}`,
+      meaning: kind.ask(name, value!).then((answer) => answer.meaning),
       verb: there ? "Change it" : "Create it",
-      forces: true,
+      forces: kind.forces,
       act: async (force) => {
-        const said = await putApp(name, wanted.value, force);
-        location.hash = link("app", { id: name });
+        const said = await kind.put(name, value!, force, there);
+        location.hash = kind.shown(name);
         return said;
       },
     });
@@ -109,8 +93,13 @@ function Editor({ id, begin }: { id: string; begin: string }): JSX.Element {
   return (
     <>
       <div class="page-head">
-        <h1>{id ? <bdi>Edit {id}</bdi> : "New app"}</h1>
+        <h1>{id ? <bdi>Edit {kind.one === "quota" ? `the quota of ${id}` : id}</bdi> : `New ${kind.one}`}</h1>
         <div class="actions">
+          {kind.one === "quota" && id && (
+            <button type="button" class="danger-quiet" onClick={() => removeQuota(id)}>
+              Delete …
+            </button>
+          )}
           <button type="button" disabled={wanted.value === null} onClick={() => convert("yaml")}>
             As YAML
           </button>
@@ -124,7 +113,7 @@ function Editor({ id, begin }: { id: string; begin: string }): JSX.Element {
       </div>
       {name && name !== id && (id || there) && (
         <Sentence tone="warn">
-          {there ? `There is an app ${name.slice(0, 300)}: all of its definition becomes what stands here` : `The id is another one: this makes the app ${name.slice(0, 300)}`}
+          {there ? `There is one already, ${name.slice(0, 300)}: all of its definition becomes what stands here` : `The id is another one: this makes the ${kind.one} ${name.slice(0, 300)}`}
           {id ? `, and ${id.slice(0, 300)} stays as it is.` : "."}
         </Sentence>
       )}

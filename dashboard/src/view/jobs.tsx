@@ -3,19 +3,19 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 
-import { runNow, stopRun } from "../actions.tsx";
+import { removeJob, runNow, stopRun } from "../actions.tsx";
 import { get } from "../api.ts";
 import { toYaml } from "../document.ts";
 import { ordered } from "../diff.ts";
 import { pathOf } from "../ids.ts";
-import { coming, ended, fits, jobsOf, policy, result, standing } from "../jobs.ts";
+import { coming, defined, ended, fits, jobsOf, policy, result, standing } from "../jobs.ts";
 import { Part } from "../live.ts";
 import { some } from "../model.ts";
 import { store, useClock, usePart } from "../store.ts";
 import type { ActiveRun, EndedRun, Job, RunTask } from "../types.ts";
 import { clock, span } from "../words.ts";
 import { clean } from "./app.tsx";
-import { Badge, Card, Clip, Empty, link, LongList, Sentence } from "./parts.tsx";
+import { Badge, Card, Clip, Empty, link, NewOne, Sentence } from "./parts.tsx";
 import { Searched } from "./searched.tsx";
 import { TaskLog } from "./tasklog.tsx";
 
@@ -43,39 +43,21 @@ export function JobsPage({ values, set }: { values: URLSearchParams; set: (value
       words="a job, a label, a schedule"
       fits={fits}
       none="There is no job yet"
-      advice={store.acts ? "Make one with: eratos job apply backup.json" : "Or none that you may view."}
+      advice={store.acts ? "Make one here, or with: eratos job apply backup.json" : "Or none that you may view."}
+      actions={store.acts && <NewOne kind="job" />}
       one="job"
-    >
-      {(found) => (
-        <LongList
-          items={found}
-          height={60}
-          label="Jobs"
-          class="jobs card"
-          keyOf={(job) => job.id}
-          header={
-            <>
-              <span role="columnheader" class="grow">
-                Job
-              </span>
-              <span role="columnheader" class="state-column">
-                State
-              </span>
-              <span role="columnheader" class="when-column">
-                Next, last
-              </span>
-              <span role="columnheader" class="since-column wide">
-                How it went
-              </span>
-              <span role="columnheader" class="do-column">
-                <span class="unseen">Actions</span>
-              </span>
-            </>
-          }
-          draw={(job) => <JobRow job={job} now={now} />}
-        />
-      )}
-    </Searched>
+      height={60}
+      class="jobs"
+      keyOf={(job) => job.id}
+      columns={[
+        ["Job", "grow"],
+        ["State", "state-column"],
+        ["Next, last", "when-column"],
+        ["How it went", "since-column wide"],
+        ["Actions", "do-column"],
+      ]}
+      draw={(job) => <JobRow job={job} now={now} />}
+    />
   );
 }
 
@@ -173,6 +155,12 @@ function Shown({ job, error }: { job: Job; error: string }): JSX.Element {
             <button type="button" class="primary" onClick={() => runNow(job)}>
               Run now …
             </button>
+            <a class="button" href={link("edit", { id: job.id, kind: "job" })}>
+              Edit …
+            </a>
+            <button type="button" class="danger-quiet" onClick={() => removeJob(job)}>
+              Delete …
+            </button>
           </div>
         )}
       </div>
@@ -189,17 +177,11 @@ function Shown({ job, error }: { job: Job; error: string }): JSX.Element {
       {job.history!.missed.length > 0 && <Missed job={job} now={now} />}
       <Card title="Definition">
         <pre class="definition" tabIndex={0} aria-label="Definition">
-          {definition(job)}
+          {toYaml(ordered(clean(defined(job))))}
         </pre>
       </Card>
     </>
   );
-}
-
-function definition(job: Job): string {
-  const { description, activeRuns: _runs, history: _history, historySummary: _summary, schedules: timed, ...rest } = job;
-  const plain = timed.map(({ nextRunAt: _next, ...each }) => each);
-  return toYaml(ordered(clean({ ...rest, description: description || null, schedules: plain })));
 }
 
 function Schedules({ job, now }: { job: Job; now: Date }): JSX.Element {

@@ -9,7 +9,7 @@ import { some } from "../model.ts";
 import { fits, met, picture, provider, told, type Edge, type Met, type Place, type Node } from "../needs.ts";
 import { usePart } from "../store.ts";
 import type { Need } from "../types.ts";
-import { AppLink, Badge, Card, Clip, link, LongList } from "./parts.tsx";
+import { AppLink, Badge, Card, Clip, link } from "./parts.tsx";
 import { Searched } from "./searched.tsx";
 
 /** Definitions change with deployments; how an app stands matters where it is part of a requirement. */
@@ -47,34 +47,17 @@ export function NeedsPage({ values, set }: { values: URLSearchParams; set: (valu
       }
       one="requirement"
       above={(found) => <Drawn found={found} />}
-    >
-      {(found) => (
-        <LongList
-          items={found}
-          height={56}
-          label="Requirements"
-          class="needs card"
-          keyOf={(need) => `${need.app} ${need.name}`}
-          header={
-            <>
-              <span role="columnheader" class="grow">
-                App
-              </span>
-              <span role="columnheader" class="grow">
-                Requires
-              </span>
-              <span role="columnheader" class="state-column">
-                State
-              </span>
-              <span role="columnheader" class="size-column wide">
-                On a change
-              </span>
-            </>
-          }
-          draw={(need) => <NeedRow need={need} />}
-        />
-      )}
-    </Searched>
+      height={56}
+      class="needs"
+      keyOf={(need) => `${need.app} ${need.name}`}
+      columns={[
+        ["App", "grow"],
+        ["Requires", "grow"],
+        ["State", "state-column"],
+        ["On a change", "size-column wide"],
+      ]}
+      draw={(need) => <NeedRow need={need} />}
+    />
   );
 }
 

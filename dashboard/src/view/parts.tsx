@@ -30,7 +30,7 @@ export function ConditionBadge({ condition }: { condition: Condition }): JSX.Ele
 /** How many of the wanted instances there are, as a bar of their conditions and in figures. */
 export function Health({ row }: { row: Row }): JSX.Element {
   const { counts, app } = row;
-  const whole = Math.max(app.instances, app.tasks.length + app.waiting, 1);
+  const whole = Math.max(app.instances, row.there + app.waiting, 1);
   const parts: [string, number][] = [
     ["ready", counts.ready],
     ["moves", counts.launching + counts.unready + counts.stopping],
@@ -95,21 +95,24 @@ export function Sentence({ tone, children }: { tone: "bad" | "warn" | "plain" | 
   );
 }
 
-interface ListProps<T> {
+/** What stands above a column, and the classes by which it has its width; that of the buttons is only read aloud. */
+export type Column = readonly [name: string, classes: string];
+
+export interface ListProps<T> {
   items: readonly T[];
   /** Pixels of each. */
   height: number;
   draw: (item: T, index: number) => ComponentChildren;
   keyOf: (item: T) => string;
   label: string;
-  header?: ComponentChildren;
+  columns?: readonly Column[];
   class?: string;
   /** Follow the end, as of a log. */
   follow?: boolean;
 }
 
 /** A list of which only the lines that can be seen are in the page. Rows say which of how many they are. */
-export function LongList<T>({ items, height, draw, keyOf, label, header, class: name, follow }: ListProps<T>): JSX.Element {
+export function LongList<T>({ items, height, draw, keyOf, label, columns, class: name, follow }: ListProps<T>): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, height: 800 });
   useLayoutEffect(() => {
@@ -126,11 +129,15 @@ export function LongList<T>({ items, height, draw, keyOf, label, header, class: 
   const first = Math.max(0, Math.floor(view.top / height) - 8);
   const last = Math.min(items.length, Math.ceil((view.top + view.height) / height) + 8);
   return (
-    <div class={`list ${name ?? ""}`} role="table" aria-label={label} aria-rowcount={items.length + (header ? 1 : 0)}>
-      {header && (
+    <div class={`list ${name ?? ""}`} role="table" aria-label={label} aria-rowcount={items.length + (columns ? 1 : 0)}>
+      {columns && (
         <div class="list-head" role="rowgroup">
           <div role="row" class="list-row" aria-rowindex={1}>
-            {header}
+            {columns.map(([heading, classes]) => (
+              <span key={heading} role="columnheader" class={classes}>
+                {classes === "do-column" ? <span class="unseen">{heading}</span> : heading}
+              </span>
+            ))}
           </div>
         </div>
       )}
@@ -147,7 +154,7 @@ export function LongList<T>({ items, height, draw, keyOf, label, header, class: 
             <div
               key={keyOf(item)}
               role="row"
-              aria-rowindex={first + index + (header ? 2 : 1)}
+              aria-rowindex={first + index + (columns ? 2 : 1)}
               class="list-row"
               style={{ top: `${(first + index) * height}px`, height: `${height}px` }}
             >
@@ -203,6 +210,15 @@ export function AppLink({ id, children }: { id: string; children?: ComponentChil
   return (
     <a href={link("app", { id })} class="app-link" title={id}>
       {children ?? <bdi>{id}</bdi>}
+    </a>
+  );
+}
+
+/** Leads to where another one is made. */
+export function NewOne({ kind }: { kind: string }): JSX.Element {
+  return (
+    <a class="button primary" href={link("edit", { kind })}>
+      New {kind}
     </a>
   );
 }

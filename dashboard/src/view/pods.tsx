@@ -10,7 +10,7 @@ import { container, fits, stable, state, summary, versionsOf } from "../pods.ts"
 import { store, useClock, usePart } from "../store.ts";
 import type { Happening, Pod, PodInstance } from "../types.ts";
 import { clock, span } from "../words.ts";
-import { AppLink, Badge, Card, Clip, LongList, Sentence } from "./parts.tsx";
+import { AppLink, Badge, Card, Clip, NewOne, Sentence } from "./parts.tsx";
 import { Searched } from "./searched.tsx";
 import { TaskLog } from "./tasklog.tsx";
 
@@ -40,36 +40,20 @@ export function PodsPage({ values, set }: { values: URLSearchParams; set: (value
       words="a pod, a container, an image"
       fits={fits}
       none="There is no pod yet"
-      advice={store.acts ? "Make one with: eratos apply pod.json" : "Or none that you may view."}
+      advice={store.acts ? "Make one here, or with: eratos apply pod.json" : "Or none that you may view."}
+      actions={store.acts && <NewOne kind="pod" />}
       one="pod"
-    >
-      {(found) => (
-        <LongList
-          items={found}
-          height={60}
-          label="Pods"
-          class="pods card"
-          keyOf={(pod) => pod.id}
-          header={
-            <>
-              <span role="columnheader" class="grow">
-                Pod
-              </span>
-              <span role="columnheader" class="state-column">
-                State
-              </span>
-              <span role="columnheader" class="stable-column">
-                Stable
-              </span>
-              <span role="columnheader" class="since-column wide">
-                Version
-              </span>
-            </>
-          }
-          draw={(pod) => <PodRow pod={pod} now={now} />}
-        />
-      )}
-    </Searched>
+      height={60}
+      class="pods"
+      keyOf={(pod) => pod.id}
+      columns={[
+        ["Pod", "grow"],
+        ["State", "state-column"],
+        ["Stable", "stable-column"],
+        ["Version", "since-column wide"],
+      ]}
+      draw={(pod) => <PodRow pod={pod} now={now} />}
+    />
   );
 }
 

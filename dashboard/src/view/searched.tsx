@@ -6,9 +6,9 @@ import { useMemo } from "preact/hooks";
 import type { Part } from "../live.ts";
 import { some } from "../model.ts";
 import { usePart } from "../store.ts";
-import { Empty, Sentence } from "./parts.tsx";
+import { Empty, LongList, Sentence, type ListProps } from "./parts.tsx";
 
-interface SearchedProps<T> {
+interface SearchedProps<T> extends Pick<ListProps<T>, "height" | "columns" | "keyOf" | "draw" | "class"> {
   title: string;
   part: Part<T[]>;
   values: URLSearchParams;
@@ -23,10 +23,11 @@ interface SearchedProps<T> {
   one: string;
   /** What stands above the list. */
   above?: (found: T[]) => ComponentChildren;
-  children: (found: T[]) => ComponentChildren;
+  /** What stands beside the title. */
+  actions?: ComponentChildren;
 }
 
-export function Searched<T>({ title, part, values, set, words, fits, none, advice, one, above, children }: SearchedProps<T>): JSX.Element {
+export function Searched<T>({ title, part, values, set, words, fits, none, advice, one, above, actions, class: name, ...list }: SearchedProps<T>): JSX.Element {
   const { value, error, loading } = usePart(part);
   const text = values.get("q") ?? "";
   const found = useMemo(() => {
@@ -35,7 +36,10 @@ export function Searched<T>({ title, part, values, set, words, fits, none, advic
   }, [value, text]);
   return (
     <>
-      <h1>{title}</h1>
+      <div class="page-head">
+        <h1>{title}</h1>
+        {actions}
+      </div>
       <div class="toolbar">
         <input
           type="search"
@@ -66,7 +70,7 @@ export function Searched<T>({ title, part, values, set, words, fits, none, advic
           <p class="unseen" role="status">
             {some(found.length, one)} shown
           </p>
-          {children(found)}
+          <LongList items={found} label={title} class={`${name} card`} {...list} />
         </>
       )}
     </>

@@ -10,7 +10,7 @@ import { store, useClock, usePart } from "../store.ts";
 import type { Move, Volume } from "../types.ts";
 import { fits, idle, moveOf, state } from "../volumes.ts";
 import { mebibytes, span } from "../words.ts";
-import { AppLink, Badge, Card, Clip, link, LongList } from "./parts.tsx";
+import { AppLink, Badge, Card, Clip, link } from "./parts.tsx";
 import { Searched } from "./searched.tsx";
 
 interface Placed {
@@ -45,37 +45,18 @@ export function VolumesPage({ values, set }: { values: URLSearchParams; set: (va
         </>
       }
       one="volume"
-    >
-      {(found) => (
-        <LongList
-          items={found}
-          height={60}
-          label="Volumes"
-          class="volumes card"
-          keyOf={({ volume }) => volume.id}
-          header={
-            <>
-              <span role="columnheader" class="grow">
-                App, path
-              </span>
-              <span role="columnheader" class="state-column">
-                State
-              </span>
-              <span role="columnheader" class="host-column">
-                Host
-              </span>
-              <span role="columnheader" class="size-column wide">
-                Size, age
-              </span>
-              <span role="columnheader" class="do-column">
-                <span class="unseen">Actions</span>
-              </span>
-            </>
-          }
-          draw={(placed) => <VolumeRow placed={placed} now={now} />}
-        />
-      )}
-    </Searched>
+      height={60}
+      class="volumes"
+      keyOf={({ volume }) => volume.id}
+      columns={[
+        ["App, path", "grow"],
+        ["State", "state-column"],
+        ["Host", "host-column"],
+        ["Size, age", "size-column wide"],
+        ["Actions", "do-column"],
+      ]}
+      draw={(placed) => <VolumeRow placed={placed} now={now} />}
+    />
   );
 }
 

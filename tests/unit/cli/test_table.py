@@ -43,6 +43,37 @@ def test_ids_wider_than_the_terminal_run_over_instead_of_into_pieces() -> None:
     assert list(table.lines(40)) == ["TASK", TASK]
 
 
+def test_prose_that_ids_leave_no_room_stands_below_them() -> None:
+    columns = (Column("DEPLOYMENT", "never"), Column("AGE"), Column("STATE", "fold"), Column("APPS", "fold"))
+    ids = [f"{number}{'0' * 35}" for number in range(2)]
+    table = Table(
+        columns,
+        [(ids[0], "3s", "step 1 of 2, 4 instances left", "/shop/cart, /shop/pay, /shop/front"), (ids[1], "1m", "done", "")],
+    )
+    assert list(table.lines(40)) == [
+        "DEPLOYMENT",
+        ids[0],
+        "  AGE    3s",
+        "  STATE  step 1 of 2, 4 instances left",
+        "  APPS   /shop/cart, /shop/pay,",
+        "         /shop/front",
+        ids[1],
+        "  AGE    1m",
+        "  STATE  done",
+    ]
+    assert max(map(len, table.lines(60))) <= 60
+    assert next(iter(table.lines(100))).split() == ["DEPLOYMENT", "AGE", "STATE", "APPS"]
+
+
+def test_words_and_figures_are_left_out_rather_than_cut() -> None:
+    table = Table(
+        (Column("TASK", "never"), Column("STATE"), Column("USED"), Column("HOST")), [("t" * 30, "running", "16 of 100", "agent1")]
+    )
+    for width in range(30, 61):
+        shown = list(table.lines(width))[1].split("  ")
+        assert all(word in ("t" * 30, "running", "16 of 100", "agent1") for word in shown), shown
+
+
 def test_a_pipe_gets_one_whole_line_for_each_row() -> None:
     lines = list(a_table().lines(None))
     assert len(lines) == 3
@@ -131,7 +162,7 @@ def test_a_locale_without_the_letters_ends_nothing(monkeypatch: pytest.MonkeyPat
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", stream := io.TextIOWrapper(raw, encoding="ascii"))
     out = Output()
-    out.width = 30
+    out.width = 36
     out.result([], "Zürich …", Table((Column("ID", "never"), Column("IMAGE")), [("/a-long-name-of-an-app", "x" * 40)]))
     stream.flush()
     assert raw.getvalue().splitlines()[0] == rb"Z\xfcrich \u2026"

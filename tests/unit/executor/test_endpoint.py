@@ -78,6 +78,16 @@ def test_a_log_is_read_by_stream_and_number_of_lines(rig: Rig) -> None:
     assert rig.read("?stream=stderr") == b"oh\n"
 
 
+def test_a_log_is_gone_on_with_from_the_position_of_a_line(rig: Rig) -> None:
+    rig.logs.write(TASK, b"one\n", b"two\n", b"three\n")
+    with rig.ask(f"/tasks/{TASK}/logs?positions=true&tail=2") as answer:
+        assert (answer.headers["Eratos-Log-Positions"], answer.read()) == ("true", b"1 two\n2 three\n")
+    with rig.ask(f"/tasks/{TASK}/logs?from=1") as answer:
+        assert (answer.headers["Eratos-Log-Positions"], answer.read()) == ("true", b"1 two\n2 three\n")
+    with rig.ask(f"/tasks/{TASK}/logs") as answer:
+        assert "Eratos-Log-Positions" not in answer.headers
+
+
 def test_a_followed_log_comes_as_it_is_written_and_ends_with_the_task(rig: Rig) -> None:
     rig.logs.write(TASK, b"one\n")
     with rig.ask(f"/tasks/{TASK}/logs?follow=true") as answer:
@@ -115,6 +125,9 @@ def test_a_slow_reader_is_waited_for_and_not_written_into_memory_for(rig: Rig) -
         (f"/tasks/{TASK}/logs?tail=all", 422, f"0 to {TAIL_MAX}"),
         (f"/tasks/{TASK}/logs?tail={TAIL_MAX + 1}", 422, f"0 to {TAIL_MAX}"),
         (f"/tasks/{TASK}/logs?follow=yes", 422, "true or false"),
+        (f"/tasks/{TASK}/logs?positions=1", 422, "positions must be true or false"),
+        (f"/tasks/{TASK}/logs?from=0&tail=9", 422, "from and tail exclude each other"),
+        (f"/tasks/{TASK}/logs?from=x%0a", 422, "must be a position that came before a line"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_reason(rig: Rig, path: str, status: int, words: str) -> None:
@@ -278,7 +291,9 @@ def test_dockers_frames_are_taken_apart_wherever_the_transport_cuts_them(size: i
                 yield raw[start : start + size]
 
     async def read(skip: int) -> bytes:
-        return b"".join([piece async for piece in docker_logs._payload(Cut(200, asyncio.StreamReader()), skip)])
+        return b"".join(
+            [piece async for piece in docker_logs._payload(docker_logs._frames(Cut(200, asyncio.StreamReader()), skip))]
+        )
 
     assert asyncio.run(read(0)) == b"hello " + b"world\n" * 50
     assert asyncio.run(read(1)) == b"world\n" * 50

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from eratos.executor.process.logs import LogPump
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eratos.common.rotated_file import RotatedFile
+from eratos.executor.logs import LINE_BYTES, LogRequest, NoLog
+from eratos.executor.process.logs import FILES_MAX, LogPump, ProcessLogs
 
 
 def test_a_pump_that_has_seen_that_it_is_to_stop_before_it_is_woken_stops_as_well() -> None:
@@ -12,3 +20,53 @@ def test_a_pump_that_has_seen_that_it_is_to_stop_before_it_is_woken_stops_as_wel
     pump._wake()
     pump._thread.join(10)
     pump.stop()
+
+
+def read(folder: Path, **wanted: Any) -> list[bytes]:
+    """Return the lines of a process that has ended, each after its position."""
+
+    async def lines() -> bytes:
+        source = ProcessLogs(lambda task: folder, lambda task: False)
+        async with source.read(LogRequest("t", positions=True, **wanted)) as pieces:
+            return b"".join([piece async for piece in pieces])
+
+    return asyncio.run(lines()).splitlines()
+
+
+def test_a_processs_log_is_gone_on_with_from_any_line_over_rotations(tmp_path: Path) -> None:
+    file = RotatedFile(tmp_path / "stdout", 40, FILES_MAX)
+    for number in range(8):
+        file.write(b"line number %d\n" % number)  # 14 bytes: two to a file, and a third would be too many
+    whole = read(tmp_path, tail=100)
+    assert [line.partition(b" ")[2] for line in whole] == [b"line number %d" % number for number in range(2, 8)]
+    assert len({line.partition(b" ")[0] for line in whole}) == 6
+    for index, line in enumerate(whole):
+        assert read(tmp_path, begin=line.partition(b" ")[0].decode()) == whole[index:]
+    position = whole[3].partition(b" ")[0].decode()
+    file.write(b"line number 8\n")
+    file.close()
+    found = read(tmp_path, begin=position)
+    assert found[:3] == whole[3:] and found[3].endswith(b" line number 8")
+
+
+def test_a_position_that_is_gone_begins_with_what_is_left_under_another_position(tmp_path: Path) -> None:
+    (tmp_path / "stdout").write_bytes(b"one\ntwo\nthree")
+    inode = (tmp_path / "stdout").stat().st_ino
+    whole = read(tmp_path, tail=100)
+    assert whole == [b"%d:0 one" % inode, b"%d:4 two" % inode, b"%d:8 three" % inode]
+    for gone in (f"{inode + 1}:4", f"{inode}:5", f"{inode}:13", f"{inode}:99"):
+        assert read(tmp_path, begin=gone) == whole
+    with pytest.raises(NoLog, match="no position in a process' log"):
+        read(tmp_path, begin="2026-01-01T00:00:00Z")
+
+
+def test_a_long_line_counts_as_several_and_none_is_lost_at_the_edge_of_a_piece(tmp_path: Path) -> None:
+    text = b"x" * (LINE_BYTES + 10) + b"\n" + b"y" * 100_000 + b"\nend\n"
+    (tmp_path / "stdout").write_bytes(text)
+    whole = read(tmp_path, tail=100)
+    assert b"".join(line.partition(b" ")[2] for line in whole) == text.replace(b"\n", b"")
+    for index, line in enumerate(whole):
+        offset = int(line.partition(b" ")[0].partition(b":")[2])
+        assert text[offset:].startswith(line.partition(b" ")[2])
+        if offset == 0 or text[offset - 1 : offset] == b"\n":
+            assert read(tmp_path, begin=line.partition(b" ")[0].decode()) == whole[index:]

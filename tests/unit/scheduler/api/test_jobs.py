@@ -204,3 +204,24 @@ def test_the_policy_holds_for_jobs_with_the_places_of_jobs(controller: FakeContr
     assert answer.status_code == 422
     assert {detail["path"] for detail in answer.json()["details"]} == {"/run/docker/privileged", "/run/volumes(0)/hostPath"}
     assert api.post("/v1/jobs", json={"id": "a", "run": {"cmd": "x"}}).json()["details"][0]["path"] == "/run/user"
+
+
+def test_a_dry_run_answers_what_would_be_and_changes_nothing(api: ApiClient, controller: FakeController) -> None:
+    planned = api.post("/v1/jobs?dryRun=true", json=JOB | {"schedules": [NIGHTLY]})
+    assert planned.status_code == 200 and api.get("/v1/jobs").json() == []
+    (schedule,) = planned.json()["schedules"]
+    assert planned.json()["activeRuns"] == [] and schedule["nextRunAt"] > "2027"
+    assert api.put("/v1/jobs/shop.backup?dryRun=true", json=JOB).status_code == 404
+    made = api.post("/v0/scheduled-jobs", json=JOB | {"schedules": [NIGHTLY]}).json()
+    assert made["schedules"] == [schedule]
+    assert api.post("/v1/jobs?dryRun=true", json=JOB).status_code == 409
+    run = api.post("/v1/jobs/shop.backup/runs").json()
+    controller.now += 86_400
+    later = api.put("/v1/jobs/shop.backup?dryRun=true", json=JOB | {"schedules": [NIGHTLY | {"cron": "5 4 * * *"}]}).json()
+    assert later["schedules"][0]["nextRunAt"][11:16] in ("02:05", "03:05") and later["activeRuns"][0]["id"] == run["id"]
+    assert later["schedules"][0]["nextRunAt"] > schedule["nextRunAt"]
+    assert api.get("/v1/jobs/shop.backup/schedules").json()[0]["cron"] == "0 3 * * *"
+    wrong = api.put("/v1/jobs/shop.backup?dryRun=true", json={"run": {"cmd": "x", "cpus": -1}}).json()
+    assert [detail["path"] for detail in wrong["details"]] == ["/run/cpus"]
+    assert api.put("/v0/scheduled-jobs/shop.backup?dryRun=true", json={"run": {"cmd": "other"}}).status_code == 200
+    assert api.get("/v1/jobs/shop.backup").json()["run"]["cmd"] == "backup"

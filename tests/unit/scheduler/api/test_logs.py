@@ -114,6 +114,9 @@ def test_streams_are_told_apart(rig: Rig, client: MarathonClient) -> None:
     rig.logs.write(task, b"out\n")
     rig.logs.write(task, b"err\n", stream="stderr")
     assert (list(client.logs(task)), list(client.logs(task, stderr=True))) == ([b"out\n"], [b"err\n"])
+    rig.logs.end(task)
+    pieces, positioned = client.log_from(task, "0")
+    assert (list(pieces), positioned) == ([b"0 out\n"], True)
 
 
 @through_both
@@ -240,9 +243,58 @@ def test_the_command_fails_where_a_log_was_cut_short(
     (task,) = rig.running()
     rig.logs.write(task, b"one\n")
     rig.logs.broken.add(task)
-    assert eratos(client, "-f", task) == 1
+    assert eratos(client, task) == 1
     shown = capsys.readouterr()
     assert (shown.out, "cut short" in shown.err) == ("one\n", True)
+
+
+@through_both
+def test_the_command_takes_up_a_log_that_it_follows_where_it_was_cut(
+    rig: Rig, client: MarathonClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (task,) = rig.running()
+    rig.logs.write(task, b"one\n", b"one\n")
+    rig.logs.broken.add(task)
+    waits: list[float] = []
+
+    def mend(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            rig.logs.write(task, b"one\n", b"two\n")
+            rig.logs.broken.clear()
+            rig.logs.end(task)
+
+    assert run(["logs", "-f", task], Session(client, Output(), sleep=mend)) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "one\none\none\ntwo\n"
+    assert "cut short" in shown.err and shown.err.count("trying again") == 2 and "missing" not in shown.err
+
+
+def test_a_followed_log_goes_on_through_another_scheduler_where_the_one_it_came_through_ends(
+    rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eratos.scheduler.api.server.STOP_S", 0)  # it leaves nobody time to come to an end
+    (task,) = rig.running()
+    rig.logs.write(task, b"one\n")
+    servers = [ApiServer(create_api(rig.controller, executor_port=executor_port(), access=OPEN), "127.0.0.1", 0) for _ in "ab"]
+    for server in servers:
+        server.start()
+    client = MarathonClient(",".join(f"http://127.0.0.1:{server.port}" for server in servers))
+
+    class Watched(Output):
+        def raw(self, text: str) -> None:
+            super().raw(text)
+            if text == "one\n":
+                servers[0].stop()
+                until(lambda: not servers[0]._thread.is_alive(), 30, "the first one has ended")
+                rig.logs.write(task, b"two\n", b"three\n")
+                rig.logs.end(task)
+
+    assert run(["logs", "-f", task], Session(client, Watched(), sleep=lambda _: None)) == 0
+    servers[1].stop()
+    shown = capsys.readouterr()
+    assert shown.out == "one\ntwo\nthree\n"
+    assert "cut short" in shown.err and "missing" not in shown.err
 
 
 class Withdrawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -63,6 +64,23 @@ def test_instances_are_in_words_what_they_are(api: ApiClient, controller: FakeCo
     state.alter(next(i for i in state.instances.values() if i.task_id == tasks[4]), stopping=True)
     expected = ["launching", "ready", "stopping", "unhealthy", "unreachable", "unready"]
     assert conditions(shown(api), "/a") == expected
+
+
+def test_instances_are_counted_for_who_does_not_want_each(api: ApiClient, controller: FakeController) -> None:
+    controller.submit(PutApps((an_app("/a", 3, healthChecks=CHECKS), an_app("/b"))))
+    tasks = controller.launch(an_offer())
+    for task in tasks:
+        controller.update(task, "RUNNING", healthy=True)
+    controller.submit(PutApps((an_app("/a", 3, healthChecks=CHECKS, labels={"a": "b"}),), force=True))
+    whole, brief = shown(api), shown(api, tasks="false")
+    for app, counted in zip(whole["apps"], brief["apps"], strict=True):
+        listed = app.pop("tasks")
+        assert counted.pop("conditions") == Counter(task["condition"] for task in listed)
+        old = [task for task in listed if task["version"] != app["version"] and task["condition"] != "stopping"]
+        assert counted.pop("old") == len(old)
+        assert counted == app
+    assert (brief["agents"], old, bool(whole["agents"])) == ([], [], True)
+    assert shown(api, app=["/a"], tasks="false")["agents"] == []
 
 
 def test_what_waits_says_why(api: ApiClient, controller: FakeController) -> None:

@@ -166,6 +166,16 @@ def guarded(tmp_path: Any) -> ApiClient:
     return ApiClient(an_api(FakeController(), access=access))
 
 
+def test_a_dry_run_says_what_would_be_left_and_sets_nothing(guarded: ApiClient) -> None:
+    guarded.post("/v2/apps", json=an_app("/shop/cart", 2), headers=as_("operator"))
+    planned = guarded.put("/v2/quotas/shop?dryRun=true", json={"instances": 1}, headers=as_("operator"))
+    assert (planned.status_code, planned.json()["left"]) == (200, {"instances": -1})
+    assert "less than is in use of instances" in planned.headers["Eratos-Notice"]
+    assert guarded.put("/v2/quotas/shop?dryRun=true", json={"instances": 9}, headers=as_("shop")).status_code == 403
+    assert guarded.put("/v2/quotas/shop?dryRun=true", json={"cpu": 9}, headers=as_("operator")).status_code == 422
+    assert guarded.get("/v2/quotas", headers=as_("operator")).json() == {"quotas": []}
+
+
 def test_whom_a_quota_bounds_cannot_lift_it(guarded: ApiClient) -> None:
     assert guarded.put("/v2/quotas/shop", json={"instances": 3}, headers=as_("operator")).status_code == 200
     assert guarded.put("/v2/quotas/shop", json={"instances": 9}, headers=as_("shop")).status_code == 403
