@@ -216,8 +216,7 @@ def test_a_task_shows_the_role_that_it_was_launched_in(controller: FakeControlle
 @pytest.fixture
 def strict(controller: FakeController) -> ApiClient:
     """An API whose new groups enforce their role."""
-    made = create_api(controller, lambda: controller.now, access=OPEN, role="prod", group_roles=ROLES[1:], enforces_new=True)
-    return ApiClient(made)
+    return ApiClient(an_api(controller, role="prod", group_roles=ROLES[1:], enforces_new=True))
 
 
 def enforces(api: ApiClient, group: str) -> bool:

@@ -64,7 +64,7 @@ def test_what_is_there_goes_on_and_may_be_scaled_restarted_and_deleted() -> None
 def test_to_go_back_to_a_version_is_a_change() -> None:
     """The policy may have come since, and what an app had once, such as a service's name, may be another's by now."""
     controller = FakeController()
-    before, strict = (ApiClient(create_api(controller, access=OPEN, policy=Policy(strict=strict))) for strict in (False, True))
+    before, strict = (ApiClient(an_api(controller, policy=Policy(strict=strict))) for strict in (False, True))
     mighty = before.post("/v2/apps", json=PRIVILEGED).json()["version"]
     harmless = before.put("/v2/apps/b", json={"container": {"docker": {"image": "x", "privileged": False}}}).json()["version"]
     for address in ("/v2/apps/b", "/v2/groups/"):
@@ -88,7 +88,7 @@ def test_a_version_takes_back_nothing_that_is_anothers_by_now() -> None:
 
 def test_a_stored_job_may_get_other_times_whatever_the_policy_refuses_of_it_now() -> None:
     controller = FakeController()
-    before, strict = (ApiClient(create_api(controller, access=OPEN, policy=Policy(strict=strict))) for strict in (False, True))
+    before, strict = (ApiClient(an_api(controller, policy=Policy(strict=strict))) for strict in (False, True))
     run = {"docker": {"image": "x", "privileged": True}, "cpus": 0.1, "mem": 32}
     assert before.post("/v1/jobs", json={"id": "nightly", "run": run}).status_code == 201
     schedule = {"id": "at-one", "cron": "0 1 * * *"}
