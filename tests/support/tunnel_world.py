@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from eratos.executor.endpoint import Access as ExecutorAccess
 from eratos.executor.endpoint import Endpoint
 from eratos.executor.io_thread import IoThread
 from eratos.executor.process.sessions import ProcessSessions
+from eratos.executor.process.spawner import Spawner
 from eratos.executor.readiness import ReadinessResults
 from eratos.executor.tunnels import Tunnels
 from eratos.marathon.client import Login, MarathonClient
@@ -49,6 +50,7 @@ class World:
 
     controller: FakeController
     folder: Path
+    spawner: Spawner
     nobody: socket.socket  #: bound, and does not listen: who connects is refused
     executor_port: int = 0
     io: IoThread = field(init=False)
@@ -73,7 +75,7 @@ class World:
         return tasks
 
     def options(self, task_id: str) -> dict[str, Any]:
-        return {"cwd": self.folder, "env": {"PATH": os.environ["PATH"], "COLOUR": "green"}}
+        return {"spawner": self.spawner, "cwd": self.folder, "env": {"PATH": os.environ["PATH"], "COLOUR": "green"}}
 
     def reach(self, task_id: str, port: str) -> tuple[str, int]:
         return "127.0.0.1", self.nobody.getsockname()[1] if task_id in self.refusing else self.target
@@ -119,9 +121,9 @@ def served(folder: Path, limits: TunnelLimits) -> Iterator[World]:
     path.write_text("".join(entries))
     path.chmod(0o600)
     access = Access(BrowserGuard(), Authenticator(CredentialsFile(path)))
-    with socket.socket() as nobody:
+    with socket.socket() as nobody, closing(Spawner()) as spawner:
         nobody.bind(("127.0.0.1", 0))
-        world = World(FakeController(), folder, nobody)
+        world = World(FakeController(), folder, spawner, nobody)
         io = world.io = IoThread()
         io.start()
         tunnels = Tunnels([ProcessSessions(world.options)], world.reach)

@@ -76,7 +76,7 @@ def test_to_go_back_to_a_version_is_a_change() -> None:
 
 
 def test_a_version_takes_back_nothing_that_is_anothers_by_now() -> None:
-    api, controller = an_api(Policy())
+    api, controller = api_with(Policy())
     named = {"id": "/shop", "cmd": "sleep 1000", "cpus": 0.1, "mem": 32, "portDefinitions": [{"port": 0, "name": "db"}]}
     first = api.post("/v2/apps", json={**named, "portDefinitions": [{"port": 0}, {"port": 0, "name": "db"}]}).json()["version"]
     assert "shop-db" in controller.read(lambda state: state.apps["/shop"].service_names)
