@@ -62,7 +62,7 @@ def test_nobody_handles_a_signal_in_another_way() -> None:
     # The archive's own process ignores the signal of a file that is too large.
     allowed |= {"worker/serving.py", "worker/front.py", "executor/unpack.py"}
     # What is forked for a command handles none any more.
-    allowed.add("executor/process/keeper.py")
+    allowed.add("executor/process/spawn.py")
     found = set()
     for top in ("common", "mesos", "marathon", "scheduler", "executor", "haproxy", "cli", "worker"):
         for path in (ROOT / top).rglob("*.py"):
