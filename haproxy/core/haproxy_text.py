@@ -159,7 +159,7 @@ def _traffic(model: Model, settings: Settings, certificates: str, defaults: str,
     found = f"map_beg({settings.map_file})"
     if paths or deep:
         yield "  http-request set-var(txn.path) path,concat(/)"
-    name, key = "req.hdr(host),host_only,lower", f"concat(/{',txn.path' if deep else ''})"
+    name, key = "req.hdr(host),host_only,lower,rtrim(.)", f"concat(/{',txn.path' if deep else ''})"
     by_host = f"{name},{key},{found}"
     if wildcards or (hosts and paths):
         yield f"  http-request set-var(txn.backend) {by_host}"

@@ -233,9 +233,9 @@ def test_only_frontends_whose_apps_ask_for_lines_pay_for_them() -> None:
 
 
 def test_nothing_that_no_route_asks_for_is_asked_of_a_request() -> None:
-    by_host = "req.hdr(host),host_only,lower,concat(/),map_beg(/s/routes.map)"
-    by_wildcard = "req.hdr(host),host_only,lower,regsub(^[^.]+,*),concat(/),map_beg(/s/routes.map)"
-    deep = "req.hdr(host),host_only,lower,concat(/,txn.path),map_beg(/s/routes.map)"
+    by_host = "req.hdr(host),host_only,lower,rtrim(.),concat(/),map_beg(/s/routes.map)"
+    by_wildcard = "req.hdr(host),host_only,lower,rtrim(.),regsub(^[^.]+,*),concat(/),map_beg(/s/routes.map)"
+    deep = "req.hdr(host),host_only,lower,rtrim(.),concat(/,txn.path),map_beg(/s/routes.map)"
     path = "http-request set-var(txn.path) path,concat(/)"
     for routes, expected in (
         ({}, ["default_backend eratos:none"]),
