@@ -7,8 +7,9 @@ would spoil the file for every app, so both ends hold them to :data:`RULES`.
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple
 
@@ -26,6 +27,11 @@ _HOST_NAME = rf"{_HOST}(?:\.{_HOST})*"
 #: ``*`` stands for one label, as in certificates.
 _HOST_OR_WILDCARD = rf"(?:\*\.)?{_HOST_NAME}"
 _HOST_LENGTH_MAX = 253
+#: Of characters that mean nothing to HAProxy wherever they stand.
+_PLAIN_PATH = r"(?:/[A-Za-z0-9._~-]{1,128}){1,16}/?"
+#: A password by crypt(3): MD5, SHA-2, bcrypt or yescrypt. One in clear would be read by whoever reads the app.
+_CRYPTED = re.compile(r"\$(?:1|5|6|2[aby]|y)\$[A-Za-z0-9./$,=]{8,160}")
+_AUTH = re.compile(r"([A-Za-z0-9._ -]{1,64}):([A-Za-z0-9._@-]{1,64}):([!$%&()*+,./0-9:;<=>?@A-Z^_a-z{|}~-]{1,160})")
 
 
 class Rule(NamedTuple):
@@ -52,6 +58,23 @@ def _number(least: int, most: int, mode: str = "", *, route: bool = False) -> Ru
     return Rule(good, f"must be a whole number from {least} to {most}", mode, route)
 
 
+def _networks(value: str) -> bool:
+    try:
+        found = [ipaddress.ip_network(word, strict=False) for word in networks(value)]
+    except ValueError:
+        return False
+    return bool(found) and not set(value) - set("0123456789abcdefABCDEF.:/, ")
+
+
+def networks(value: str) -> list[str]:
+    """Return the addresses and networks of a label. marathon-lb parts them by blanks, and its page by commas."""
+    return value.replace(",", " ").split()
+
+
+def _path(which: str) -> Rule:
+    return _like(_PLAIN_PATH, f"must be a path {which} such as /shop/cart, of letters, digits and . _ ~ -", "http")
+
+
 #: What may be stated of a port; all but ``ENABLED`` have a field of the same name in :class:`Routing`.
 RULES: Final[Mapping[str, Rule]] = {
     "ENABLED": _one_of("true", "false"),
@@ -72,6 +95,16 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "BACKEND_WEIGHT": _number(-1, 9999, "http"),
     "REDIRECT_TO_HTTPS": _one_of("true", "false", mode="http"),
+    "USE_HSTS": _one_of("true", "false", mode="http"),
+    "AUTH": Rule(
+        _AUTH.fullmatch,
+        "must be realm:user:password, the password as mkpasswd -m sha-512 writes it, the others of letters, digits and . _ -",
+        "http",
+    ),
+    "BACKEND_NETWORK_ALLOWED_ACL": Rule(_networks, "must be addresses or networks with blanks between: 10.0.0.0/8 192.0.2.7"),
+    "HTTP_BACKEND_PROXYPASS_PATH": _path("of its requests"),
+    "HTTP_BACKEND_REVPROXY_PATH": _path("for its answers"),
+    "HTTP_BACKEND_REDIR": _path("to go to"),
     "STICKY": _one_of("true", "false", mode="http"),
     "BALANCE": _one_of(*BALANCE),
     "SERVER_WEIGHT": _number(1, 256),
@@ -101,6 +134,12 @@ class Routing:
     path: str = ""  #: of several that match, the deeper goes first
     backend_weight: str = ""  #: of several routes that match a request, the one with the greatest is taken
     redirect_to_https: str = ""  #: ``true``: requests without TLS are answered with the way to https
+    use_hsts: str = ""  #: ``true``: browsers that came by TLS are told to come by nothing else
+    auth: str = ""  #: ``realm:user:password`` that clients have to give, the password by crypt(3)
+    backend_network_allowed_acl: str = ""  #: addresses and networks of the only clients that are let in
+    http_backend_proxypass_path: str = ""  #: beginning of a request's path that instances do not see
+    http_backend_revproxy_path: str = ""  #: what is put before the path of an answer's Location
+    http_backend_redir: str = ""  #: where requests for ``/`` are sent
     sticky: str = ""  #: ``true``: a client stays with its instance
     balance: str = ""
     server_weight: str = ""  #: the instance's share in its service's traffic, from 1 to 256
@@ -127,6 +166,11 @@ class Routing:
     @property
     def hosts(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(host.strip() for host in self.vhost.lower().split(","))) if self.vhost else ()
+
+    @property
+    def guarded(self) -> bool:
+        """Whether not everybody is let in. Who cannot keep others out must let in nobody."""
+        return bool(self.auth or self.backend_network_allowed_acl)
 
     @property
     def routed(self) -> bool:
@@ -165,7 +209,12 @@ class Routing:
             ways += [f"{host}{self.path or '/'}" for host in hosts] if self.stated else ["/ unless another app claims it"]
         if self.port:
             ways.append(f"port {self.port}")
-        return f"{self.mode} on {', '.join(ways)} of group {self.group}"
+        guards = [f"from {self.backend_network_allowed_acl} alone"] if self.backend_network_allowed_acl else []
+        if self.auth:
+            _, user, password = credentials(self.auth)
+            nobody = "nobody, as the password in AUTH is none by crypt(3): mkpasswd -m sha-512 makes one"
+            guards.append(f"for {f'{user} with a password' if password else nobody}")
+        return ", ".join([f"{self.mode} on {', '.join(ways)} of group {self.group}", *guards])
 
 
 def _key(name: str) -> str:
@@ -195,6 +244,19 @@ def read(meta: Mapping[str, str]) -> tuple[Routing, dict[str, str]]:
 def datacenters(meta: Mapping[str, str]) -> tuple[str, ...]:
     """Return the Consul data centers whose balancers may serve a service with this meta, its own mostly among them."""
     return read(meta)[0].datacenters
+
+
+def unguarded(fields: Iterable[str]) -> bool:
+    """Return whether what cannot be read of a routing is about who is let in."""
+    return not {"auth", "backend_network_allowed_acl"}.isdisjoint(fields)
+
+
+def credentials(auth: str) -> tuple[str, str, str]:
+    """Return realm, user and password by crypt(3) of a good ``auth``; no password where it is none by that: nobody has it."""
+    match = _AUTH.fullmatch(auth)
+    assert match
+    realm, user, password = match.groups()
+    return realm, user, password if _CRYPTED.fullmatch(password) else ""
 
 
 def good_host(host: str) -> bool:

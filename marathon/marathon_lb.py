@@ -13,7 +13,7 @@ _TEMPLATE = "HAPROXY_n_... templates are lines of marathon-lb's own configuratio
 _CERTIFICATE = "certificates lie in the balancers' folder ERATOS_CERTS_DIR and are found by their host names"
 _CHECK = "instances are checked by the app's healthChecks"
 _TIMES = "time limits and connections of an app: ERATOS_n_TIMEOUT_S, ERATOS_n_MAXCONN"
-_UNSERVED = "eratos' balancers have nothing that does this"
+_BIND = "a balancer offers service ports on every address of its host"
 
 #: Name behind prefix and port index -> what there is instead.
 _INSTEAD: Final[Mapping[str, str]] = {
@@ -35,13 +35,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(("BACKEND_HTTP_OPTIONS", "BACKEND_SERVER_OPTIONS"), _TIMES),
     "BACKEND_STICKY_OPTIONS": "HAPROXY_n_STICKY keeps clients at their instance",
-    **dict.fromkeys(
-        (
-            *("AUTH", "BACKEND_NETWORK_ALLOWED_ACL", "BIND_ADDR", "HTTP_BACKEND_PROXYPASS_PATH", "HTTP_BACKEND_REDIR"),
-            *("HTTP_BACKEND_REVPROXY_PATH", "USE_HSTS"),
-        ),
-        _UNSERVED,
-    ),
+    "BIND_ADDR": _BIND,
     **dict.fromkeys(
         (
             *("BACKEND_HEAD", "BACKEND_HSTS_OPTIONS", "BACKEND_REDIRECT_HTTP_TO_HTTPS"),

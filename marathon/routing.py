@@ -21,9 +21,14 @@ PREFIXES: Final = ("HAPROXY_", "ERATOS_")
 
 _VALUE_LENGTH_MAX = 512  # Consul's limit on a value in a service's meta
 _LABEL = re.compile(r"(?:HAPROXY|ERATOS)_(?:(0|[1-9][0-9]{0,2})_)?([A-Z_]+)")
+#: Labels of which versions before took no notice, so that stored apps may have anything there.
+_LATER: Final = (
+    *("AUTH", "BACKEND_NETWORK_ALLOWED_ACL", "HTTP_BACKEND_PROXYPASS_PATH", "HTTP_BACKEND_REDIR", "HTTP_BACKEND_REVPROXY_PATH"),
+    "USE_HSTS",
+)
 #: Words that marathon-lb takes for yes (its config.py, ``string_to_bool``), in whatever case, and their opposites.
 _WORDS: Final = {**dict.fromkeys(("t", "yes", "y"), "true"), **dict.fromkeys(("f", "no", "n"), "false")}
-_IN_ANY_CASE: Final = ("ENABLED", "MODE", "REDIRECT_TO_HTTPS", "STICKY")
+_IN_ANY_CASE: Final = ("ENABLED", "MODE", "REDIRECT_TO_HTTPS", "STICKY", "USE_HSTS")
 
 
 def routing(
@@ -34,7 +39,8 @@ def routing(
     ``http_checked``: the port has a health check over HTTP or HTTPS, which makes it one of HTTP, as in marathon-lb.
     ``unasked``: the app was stored by a version that balanced every app, over HTTP unless stated otherwise.
     """
-    given = {name.lower(): _read(name, labels[key]) for name, key in _given(labels, index).items()}
+    stated = {name: _read(name, labels[key]) for name, key in _given(labels, index).items()}
+    given = {name.lower(): value for name, value in stated.items() if name not in _LATER or RULES[name].good(value)}
     if "group" not in given and (key := _one(labels, "GROUP")):
         given["group"] = _read("GROUP", labels[key])
     enabled = given.pop("enabled", "")

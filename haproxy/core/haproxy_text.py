@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from eratos.common import request_ids
+from eratos.common.routing import credentials, networks
 
 from .services import USUAL_WEIGHT, WILDCARD, Backend, Claim, Model, Rank, rank, split
 
@@ -26,10 +27,12 @@ DIGEST_KEY: Final = "eratos:routes"
 
 _RECORD: Final = "# model "
 #: Fields of a backend that are left out where they are empty: a companion of the version before does not know them.
-_NEW: Final = ("failover", "datacenters")
+_NEW: Final = (*("failover", "datacenters", "use_hsts", "auth", "allowed", "proxypass", "revproxy", "redirect_root", "hosts"),)
 _CHECK: Final = "fastinter 200ms downinter 500ms fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down"
 _REPEAT: Final = "http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE }"
 _DEFAULT_SERVER: Final = "default-server"
+#: Half a year, as marathon-lb has it.
+_HSTS_S: Final = 15_768_000
 
 #: backend -> server -> what follows its name: the address, then any weight
 Pools = dict[str, dict[str, str]]
@@ -156,7 +159,7 @@ def _traffic(model: Model, settings: Settings, certificates: str, defaults: str,
     found = f"map_beg({settings.map_file})"
     if paths or deep:
         yield "  http-request set-var(txn.path) path,concat(/)"
-    name, key = "req.hdr(host),host_only,lower", f"concat(/{',txn.path' if deep else ''})"
+    name, key = "req.hdr(host),host_only,lower,rtrim(.)", f"concat(/{',txn.path' if deep else ''})"
     by_host = f"{name},{key},{found}"
     if wildcards or (hosts and paths):
         yield f"  http-request set-var(txn.backend) {by_host}"
@@ -224,18 +227,25 @@ def _ports(model: Model, settings: Settings, certificates: str, http: str, tcp: 
 
 
 def _backend(name: str, backend: Backend, settings: Settings, defaults: str, laid: Snippets) -> Iterator[str]:
+    _, user, password = credentials(backend.auth) if backend.auth else ("", "", "")
+    if password:
+        yield from ("", f"userlist {_users(name)}", f"  user {user} password {password}")
     yield from ("", f"backend {name} from {defaults}")
     yield f"  balance {backend.balance or 'roundrobin'}"
     if backend.balance == "source":
         yield "  hash-type consistent"
     if backend.timeout_s:
         yield f"  timeout {'tunnel' if backend.mode == 'tcp' else 'server'} {backend.timeout_s}s"
+    if backend.allowed:
+        kept_out = "http-request deny status 403" if backend.mode == "http" else "tcp-request content reject"
+        yield f"  {kept_out} unless {{ src {' '.join(networks(backend.allowed))} }}"
     if backend.mode == "http":
         if share := _log_share(backend, settings):
             yield "  http-request set-log-level notice" + (f" if {{ rand(100000) lt {share} }}" if share < 100_000 else "")
         if backend.redirect_to_https == "true":
             to = f"https://%[req.hdr(host),host_only]{settings.https_port}%[pathq]"
             yield f'  http-request redirect code 301 location "{to}" unless {{ ssl_fc }}'
+        yield from _rewritten(name, backend)
         if backend.sticky == "true":
             yield f"  cookie eratos-{name} insert indirect nocache httponly dynamic"
             yield '  dynamic-cookie-key "${ERATOS_COOKIE_KEY-eratos}"'
@@ -243,6 +253,33 @@ def _backend(name: str, backend: Backend, settings: Settings, defaults: str, lai
         yield f"  http-request return status 503 content-type text/plain {words} if {{ nbsrv eq 0 }}"
     yield from (line for line in _of_backend(name, laid) if line.split()[0] != _DEFAULT_SERVER)
     yield f"  {_DEFAULT_SERVER} {_default_server(name, backend, settings, laid)}"
+
+
+def _users(name: str) -> str:
+    return f"eratos:{name}"
+
+
+def _rewritten(name: str, backend: Backend) -> Iterator[str]:
+    """Yield who has to say who they are, and what is changed of requests and answers."""
+    if backend.auth:
+        realm, _, password = credentials(backend.auth)
+        yield f'  http-request auth realm "{realm}"' + (f" unless {{ http_auth({_users(name)}) }}" if password else "")
+    if backend.redirect_root:
+        yield f"  http-request redirect code 301 location {backend.redirect_root} if {{ path / }}"
+    hosts = backend.hosts.split(",") if backend.hosts else []
+    if backend.proxypass:
+        path = backend.proxypass.rstrip("/")
+        if plain := [host for host in hosts if not host.startswith(WILDCARD)]:
+            yield f"  http-request set-header Host {plain[0]}"
+        yield f"  http-request set-path / if {{ path {path} }}"
+        yield f"  http-request set-path %[path,bytes({len(path)})] if {{ path_beg {path}/ }}"
+    if backend.revproxy:
+        names = "|".join(host.replace(".", "[.]").replace("*", "[^./:]+") for host in hosts)
+        own = f"(?:https?://(?:{names})(?::[0-9]+)?)?" if names else ""
+        for header in ("Location", "Content-Location"):
+            yield f"  http-response replace-header {header} ^{own}(/(?!/).*)$ {backend.revproxy.rstrip('/')}\\1"
+    if backend.use_hsts == "true":
+        yield f'  http-response set-header Strict-Transport-Security "max-age={_HSTS_S}" if {{ ssl_fc }}'
 
 
 def _default_server(name: str, backend: Backend, settings: Settings, laid: Snippets) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from .services import USUAL_WEIGHT, WILDCARD, Backend, Model, order
@@ -109,6 +110,7 @@ _TAIL: Final = """
 def render(model: Model, environment: Mapping[str, str], snippets: Mapping[str, str]) -> str:
     """Write a model down. What is left out stands above it, each with its reason, as comments."""
     settings = {name: environment.get(name) or default for name, default in DEFAULTS.items()}
+    model = _without_guarded(model)
     laid = {name: snippets.get(name, "") for name in SNIPPETS}
     lines = [
         "# Written by the balancer companion. Changes made here are lost.",
@@ -127,12 +129,20 @@ def render(model: Model, environment: Mapping[str, str], snippets: Mapping[str, 
     return "\n".join(lines)
 
 
+def _without_guarded(model: Model) -> Model:
+    """Leave those without a server that are not for everybody: nginx is set up to keep nobody out."""
+    backends = {name: replace(b, servers={}) if b.auth or b.allowed else b for name, b in model.backends.items()}
+    return replace(model, backends=backends)
+
+
 def _unknown(model: Model) -> Iterator[str]:
     for port, claim in sorted(model.ports.items()):
         if model.backends[claim.name].mode == "tcp":
             yield f"{claim.name}: port {port}, as nginx is set up for HTTP alone"
     for name, backend in model.backends.items():
-        for field in ("redirect_to_https", "sticky", "timeout_s"):
+        if backend.auth or backend.allowed:
+            yield f"{name}: it is not for everybody, and nginx keeps nobody out"
+        for field in ("redirect_to_https", "sticky", "timeout_s", "use_hsts", "proxypass", "revproxy", "redirect_root"):
             if (value := getattr(backend, field)) not in ("", "false"):
                 yield f"{name}: {field.replace('_', '-')} {value}, which has no counterpart in nginx"
         if backend.log_requests not in ("", "all"):

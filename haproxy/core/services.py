@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from eratos.common.names import META_FRAMEWORK, META_PLACEHOLDER, META_SINCE, META_VERSION, META_WEIGHTS, META_ZONE
-from eratos.common.routing import META_KEYS, Routing, good_host, read
+from eratos.common.routing import META_KEYS, Routing, good_host, read, unguarded
 
 #: The backend of servers that stand in a file.
 STATIC: Final = "static"
@@ -106,6 +106,13 @@ class Backend:
     log_requests: str = ""  #: which requests get a line in the log; empty: those that do of every service
     failover: str = ""  #: the data centers whose instances stand in, of those that the balancer knows, comma separated
     datacenters: dict[str, str] = field(default_factory=dict)  #: id -> data center, of those in another one
+    use_hsts: str = ""
+    auth: str = ""
+    allowed: str = ""  #: addresses and networks of the only clients that are let in
+    proxypass: str = ""  #: beginning of a request's path that servers do not see
+    revproxy: str = ""  #: what is put before the path of an answer's Location
+    redirect_root: str = ""  #: where requests for ``/`` are sent
+    hosts: str = ""  #: its host names, comma separated, where one of these asks for them
 
     def weight(self, server: str) -> str:
         """Return a server's weight, empty where it is what all have."""
@@ -314,7 +321,8 @@ class _Gathering:
         found = [asked for asked in kinds.values() if asked]
         if not found:
             return
-        newest = max(found, key=lambda asked: (not asked.placeholder, asked.version)).routing
+        # Of one version some may have been registered before their guards were known; what is guarded goes before.
+        newest = max(found, key=lambda asked: (not asked.placeholder, asked.version, asked.routing.guarded)).routing
         for asked in found:
             if asked.routing.mode == newest.mode:
                 self._claim(name, asked.routing, asked.bad, since)
@@ -334,6 +342,13 @@ class _Gathering:
             failover=",".join(failover),
             datacenters=pool.datacenters,
             versions=pool.versions if of_version and failover else {},
+            use_hsts=newest.use_hsts,
+            auth=newest.auth,
+            allowed=newest.backend_network_allowed_acl,
+            proxypass=newest.http_backend_proxypass_path,
+            revproxy=newest.http_backend_revproxy_path,
+            redirect_root=newest.http_backend_redir,
+            hosts=_hosts(newest),
         )
         policy = newest.zone or self._scope.zone_policy
         self.backends[name] = self._by_zone(name, backend, policy, pool.zones, pool.versions if of_version else {})
@@ -373,6 +388,8 @@ class _Gathering:
             self.refused.append(f"{name}: mode {_quoted(bad['mode'])} is not supported, only http and tcp")
             return None
         self.refused += [f"{name}: {field.replace('_', '-')} {_quoted(value)}" for field, value in sorted(bad.items())]
+        if unguarded(bad):
+            return None
         return _Asked(routing, bad.keys(), version, placeholder)
 
     def _address(self, name: str, instance: Instance, servers: Mapping[str, str]) -> str:
@@ -441,6 +458,13 @@ class _Asked(NamedTuple):
     bad: Iterable[str]  #: fields that were refused
     version: str
     placeholder: bool
+
+
+def _hosts(routing: Routing) -> str:
+    """Return the good host names of a routing that needs them."""
+    if not (routing.http_backend_proxypass_path or routing.http_backend_revproxy_path):
+        return ""
+    return ",".join(host for host in routing.hosts if good_host(host))
 
 
 def _is_instance(found: Instance) -> bool:

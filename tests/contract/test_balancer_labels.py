@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import http.client
 import threading
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
 from http.cookies import SimpleCookie
+from urllib.parse import quote
 
 import pytest
 from support.balancer import Rig, a_balancer, ask, server_id
@@ -264,3 +266,60 @@ def test_what_clients_got_is_counted_once_for_each_request_whatever_became_of_it
     # HAProxy counts a request once it is over, which may be a moment after its client has the answer.
     until(lambda: since(before, "counted") == (15, 3, 2), 10, "each request is counted once")
     until(lambda: since(before, "nobody") == (5, 5, 0), 10, "so is each that nobody could answer")
+
+
+HASHED = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
+
+
+def test_clients_give_a_password_where_the_app_asks_for_one(rig: Rig) -> None:
+    rig.register(9040, app="guarded", meta={"haproxy-path": "/guarded", "haproxy-auth": f"The shop:joe:{HASHED}"})
+    rig.register(9041, app="closed", meta={"haproxy-path": "/closed", "haproxy-auth": "r:joe:password"})
+    rig.register(9042, app="odd-guard", meta={"haproxy-vhost": "odd.example", "haproxy-auth": "joe"})
+    rig.await_rotation(9040, backend="guarded")
+    rig.await_rotation(9041, backend="closed")
+    joe, other = (f"Basic {b64encode(f'joe:{word}'.encode()).decode()}" for word in ("password", "secret"))
+    asked = rig.get("/guarded")
+    assert (asked.status, asked.headers["www-authenticate"]) == (401, 'Basic realm="The shop"')
+    assert rig.get("/guarded", Authorization=other).status == 401
+    assert rig.get("/guarded", Authorization=joe).port == 9040
+    # A password that is none by crypt(3) is nobody's.
+    assert {rig.get("/closed", Authorization=who).status for who in (joe, other)} == {401}
+    until(lambda: 'odd-guard: auth "joe"' in rig.status()["left_out"], 10, "the reason is there")
+    assert not rig.get("/", "odd.example", Authorization=joe).body.startswith("9042")
+
+
+def test_clients_of_other_networks_are_kept_out(rig: Rig) -> None:
+    rig.register(9047, app="everybodys", meta={"haproxy-path": "/everybodys"})
+    rig.await_rotation(9047, backend="everybodys")
+    mine = rig.get("/everybodys").body.split()[1]
+    rig.register(9043, app="mine", meta={"haproxy-path": "/mine", "haproxy-backend-network-allowed-acl": f"192.0.2.0/24, {mine}"})
+    rig.register(9044, app="theirs", meta={"haproxy-path": "/theirs", "haproxy-backend-network-allowed-acl": "192.0.2.0/24"})
+    rig.await_rotation(9043, backend="mine")
+    rig.await_rotation(9044, backend="theirs")
+    assert rig.get("/mine").port == 9043
+    assert rig.get("/theirs").status == 403
+
+
+def test_requests_and_answers_are_rewritten_as_by_marathon_lb(rig: Rig) -> None:
+    meta = {"haproxy-vhost": "a.example,*.b.example", "haproxy-http-backend-redir": "/shop/home"}
+    meta |= {"haproxy-http-backend-proxypass-path": "/shop", "haproxy-http-backend-revproxy-path": "/shop"}
+    rig.register(9045, app="rewritten", meta=meta)
+    rig.await_rotation(9045, backend="rewritten")
+    root = rig.get("/?a=b", "a.example")
+    assert (root.status, root.headers["location"]) == (301, "/shop/home")
+
+    def seen(path: str) -> tuple[str, str]:
+        answer = rig.get(path, "x.b.example")
+        return answer.headers["x-seen-host"], answer.headers["x-seen-target"]
+
+    assert [seen(path) for path in ("/shop", "/shop/", "/shop/cart?x=/shop/", "/shopping", "/x/shop/y")] == [
+        ("a.example", target) for target in ("/", "/", "/cart?x=/shop/", "/shopping", "/x/shop/y")
+    ]
+    for given, location in (
+        ("/login", "/shop/login"),
+        ("http://a.example/x", "/shop/x"),
+        ("https://y.b.example:8443/x?z=1", "/shop/x?z=1"),
+        ("http://other.example/x", "http://other.example/x"),
+        ("//other.example/x", "//other.example/x"),
+    ):
+        assert rig.get(f"/x?location={quote(given, safe='')}", "a.example").headers["location"] == location

@@ -70,6 +70,7 @@ def test_of_all_routes_that_match_the_first_by_weight_host_and_depth_is_taken(ri
         ("", "/x/y/z"): 9002,
         ("a.example", "/"): 9003,
         ("A.EXAMPLE:8000", "/xy"): 9003,
+        ("a.example.", "/xy"): 9003,
         ("a.example", "/x/y"): 9004,
         ("a.example.evil", "/"): 9000,
         ("b.example", "/only/this"): 9005,

@@ -53,7 +53,8 @@ def get(rig: Rig, path: str = "/", host: str = "a.example") -> Response:
     try:
         connection.request("GET", path, headers={"Host": host})
         response = connection.getresponse()
-        return Response(response.status, response.read().decode())
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return Response(response.status, response.read().decode(), headers)
     finally:
         connection.close()
 
@@ -124,7 +125,7 @@ def test_changes_of_the_folder_are_noticed_under_load(rig: Rig) -> None:
 
 
 def test_a_client_is_sent_to_https_where_the_app_says_so(rig: Rig) -> None:
-    meta = {"haproxy-vhost": "secure.example", "haproxy-redirect-to-https": "true"}
+    meta = {"haproxy-vhost": "secure.example", "haproxy-redirect-to-https": "true", "haproxy-use-hsts": "true"}
     rig.register(9010, app="secure", meta=meta)
     rig.await_rotation(9010, backend="secure")
     note = "secure: its clients are sent to https, where this balancer has no certificate"
@@ -132,6 +133,8 @@ def test_a_client_is_sent_to_https_where_the_app_says_so(rig: Rig) -> None:
     await_served(rig, "secure.example", make(rig, "secure.example"))
     answer = rig.get("/cart?x=1", "secure.example:8000")
     assert (answer.status, answer.headers["location"]) == (301, "https://secure.example/cart?x=1")
-    assert get(rig, "/cart", "secure.example").port == 9010
+    assert "strict-transport-security" not in answer.headers
+    found = get(rig, "/cart", "secure.example")
+    assert (found.port, found.headers["strict-transport-security"]) == (9010, "max-age=15768000")
     assert rig.get("/", "other.example").port == 9000
     until(lambda: note not in rig.status()["left_out"], 10, "the note is gone")

@@ -39,7 +39,8 @@ WEBSOCKET = (
 
 #: /?s=2 answers after two seconds, /kill?port=9003 stops listening there, /drop?port=9003 makes that worker hang up. /hold
 #: answers when somebody asks for /go, and /begin likewise, but begins to answer at once; with ?type=text/event-stream as such a
-#: stream. Each names the id that its request had, and another one as its own. /ws sends back whatever comes, as a WebSocket
+#: stream. Each names the id, the host and the target that its request had, and another id as its own; with ?location=/x it gives
+#: that as Location. /ws sends back whatever comes, as a WebSocket
 #: would. /cut breaks its answer off.
 WORKERS = """
 import asyncio, urllib.parse
@@ -90,9 +91,11 @@ async def serve(reader, writer):
                 server.close()
             headers = dict(line.lower().split(": ", 1) for line in head.split("\\r\\n")[1:] if line)
             body = f"{port} {headers.get('x-forwarded-for')} {headers.get('x-forwarded-proto')}".encode()
-            head = b"HTTP/1.1 %d -\\r\\nX-Seen-Id: %b\\r\\nX-Request-Id: my-own\\r\\nContent-Length: %d\\r\\n\\r\\n"
-            seen = headers.get("x-request-id", "none").encode()
-            writer.write(head % (int(query.get("status", 200)), seen, len(body)) + body)
+            seen = {"Id": headers.get("x-request-id", "none"), "Host": headers.get("host", "none"), "Target": target}
+            lines = [f"HTTP/1.1 {query.get('status', 200)} -", *(f"X-Seen-{name}: {value}" for name, value in seen.items())]
+            lines += [f"Location: {query['location']}"] if "location" in query else []
+            lines += ["X-Request-Id: my-own", f"Content-Length: {len(body)}", "", ""]
+            writer.write("\\r\\n".join(lines).encode() + body)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         pass

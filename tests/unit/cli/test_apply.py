@@ -283,7 +283,7 @@ def test_an_app_that_was_shown_is_applied_again(
     ("document", "place"),
     [
         ({"id": "/a", "container": CONTAINER, "colour": "red"}, "/a/colour"),
-        ([{"id": "/a", "container": CONTAINER, "labels": {"HAPROXY_0_USE_HSTS": "true"}}], "/a/labels/HAPROXY_0_USE_HSTS"),
+        ([{"id": "/a", "container": CONTAINER, "labels": {"HAPROXY_0_SSL_CERT": "true"}}], "/a/labels/HAPROXY_0_SSL_CERT"),
         ({"id": "/g", "colour": "red", "apps": []}, "/g /colour"),
     ],
 )

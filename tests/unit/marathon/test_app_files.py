@@ -160,15 +160,11 @@ NOT_HEEDED = {
     "more-ports-than-mappings": {"/ports"},
     "ports-beside-mappings": {"/ports"},
     "web-no-check-vhost": {"/requirePorts"},
-    "web-with-every-lb-template": {
-        f"/labels/HAPROXY_0_{name}"
-        for name in ("BACKEND_HTTP_OPTIONS", "USE_HSTS", "SSL_CERT", "AUTH", "BACKEND_HEAD", "BACKEND_NETWORK_ALLOWED_ACL")
-    },
+    "web-with-every-lb-template": {f"/labels/HAPROXY_0_{name}" for name in ("BACKEND_HTTP_OPTIONS", "SSL_CERT", "BACKEND_HEAD")},
     "web-with-deployment-labels": {
         "/labels/HAPROXY_APP_ID",
         *(f"/labels/HAPROXY_DEPLOYMENT_{name}" for name in ("GROUP", "ALT_PORT", "COLOUR")),
     },
-    "web-with-proxypass": {"/labels/HAPROXY_0_HTTP_BACKEND_PROXYPASS_PATH"},
     "with-fields-of-other-programs": {"/taskRateLimit", "/x-owner", "/labels/HAPROXY_TENANT"},
 }
 

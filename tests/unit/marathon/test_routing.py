@@ -65,6 +65,22 @@ def http(path: str = "/", **fields: Any) -> dict[str, Any]:
         ({"HAPROXY_0_MODE": "tcp"}, 5432, [http()], "tcp on port 5432 of group external"),
         ({"HAPROXY_0_ENABLED": "true"}, 5432, [], "tcp on port 5432 of group external"),
         ({"HAPROXY_GROUP": "external", "HAPROXY_0_STICKY": "true"}, 0, [], "http on / unless another app claims it"),
+        (
+            {
+                "HAPROXY_0_VHOST": "a.example",
+                "HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL": "10.0.0.0/8",
+                "HAPROXY_0_AUTH": "r:joe:$6$a$bcdefghi",
+            },
+            0,
+            [],
+            "http on a.example/ of group external, from 10.0.0.0/8 alone, for joe with a password",
+        ),
+        (
+            {"HAPROXY_0_VHOST": "a.example", "HAPROXY_0_AUTH": "r:joe:secret"},
+            0,
+            [],
+            "http on a.example/ of group external, for nobody, as the password in AUTH is none by crypt(3)",
+        ),
     ],
 )
 def test_what_a_port_gets(labels: dict[str, str], service_port: int, checks: list[Any], what: str) -> None:
@@ -110,6 +126,7 @@ def test_consul_gets_the_keys_that_say_something() -> None:
     assert made.routings[0].meta() == {"haproxy-group": "external", "haproxy-mode": "tcp", "haproxy-port": "5432"}
 
 
+AUTH = "My realm:joe:$6$saltsalt$" + "a" * 86
 EVERY = {
     "GROUP": "internal",
     "ENABLED": "true",
@@ -117,6 +134,12 @@ EVERY = {
     "PATH": "/a",
     "BACKEND_WEIGHT": "7",
     "REDIRECT_TO_HTTPS": "true",
+    "USE_HSTS": "true",
+    "AUTH": AUTH,
+    "BACKEND_NETWORK_ALLOWED_ACL": "10.0.0.0/8 192.0.2.7",
+    "HTTP_BACKEND_PROXYPASS_PATH": "/a",
+    "HTTP_BACKEND_REVPROXY_PATH": "/a",
+    "HTTP_BACKEND_REDIR": "/a/home",
     "STICKY": "true",
     "BALANCE": "leastconn",
     "SERVER_WEIGHT": "10",
@@ -177,6 +200,12 @@ LIMITS = {
     "PATH": ("/", "/a", "/a/b/", "/" + "a" * 128, "/_~%20+@:,=-", "/a" * 16),
     "BACKEND_WEIGHT": ("-1", "0", "9999"),
     "REDIRECT_TO_HTTPS": ("true", "false"),
+    "USE_HSTS": ("true", "false"),
+    "AUTH": (AUTH, "r:u:x", "realm:username:encryptedpassword", "a b:j@x.y:$2y$10$" + "a" * 53, "r:u:$y$j9T$abc/.$" + "z" * 43),
+    "BACKEND_NETWORK_ALLOWED_ACL": ("10.0.0.0/8", "127.0.0.1/8, 10.1.55.43", "192.0.2.7 2001:db8::/32", "0.0.0.0/0"),
+    "HTTP_BACKEND_PROXYPASS_PATH": ("/a", "/path/to/redirect/", "/a.b-c_d~e", "/a" * 16),
+    "HTTP_BACKEND_REVPROXY_PATH": ("/my/content",),
+    "HTTP_BACKEND_REDIR": ("/my/content",),
     "STICKY": ("true", "false"),
     "BALANCE": ("roundrobin", "leastconn", "random", "source"),
     "SERVER_WEIGHT": ("1", "99", "100", "199", "249", "256"),
@@ -220,6 +249,17 @@ def _stated() -> list[tuple[str, str]]:
         ("HAPROXY_0_BALANCE", "uri whole", "leastconn"),
         ("HAPROXY_0_ENABLED", "on", "true or false"),
         ("HAPROXY_0_STICKY", "1", "true or false"),
+        ("HAPROXY_0_AUTH", "joe:secret", "realm:user:password"),
+        ("HAPROXY_0_AUTH", 'r:u:x"\n  server evil', "realm:user:password"),
+        ("HAPROXY_0_AUTH", "r:u x:x", "realm:user:password"),
+        ("HAPROXY_0_AUTH", "r:u:a#b", "realm:user:password"),
+        ("HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/33", "addresses or networks"),
+        ("HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL", "office", "addresses or networks"),
+        ("HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL", ",", "addresses or networks"),
+        ("HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL", "fe80::1%eth0", "addresses or networks"),
+        ("HAPROXY_0_HTTP_BACKEND_PROXYPASS_PATH", "/", "a path of its requests"),
+        ("HAPROXY_0_HTTP_BACKEND_REVPROXY_PATH", "/a(b", "a path for its answers"),
+        ("HAPROXY_0_HTTP_BACKEND_REDIR", "https://a.example/", "a path to go to"),
         ("ERATOS_0_SERVER_WEIGHT", "257", "from 1 to 256"),
         ("ERATOS_0_TIMEOUT_S", "0", "from 1 to 86400"),
         ("ERATOS_0_FAILOVER", "DC2", "a Consul data center such as dc2"),

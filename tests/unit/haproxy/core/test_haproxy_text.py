@@ -8,10 +8,12 @@ from itertools import product
 
 import pytest
 
+from eratos.common.routing import credentials
 from eratos.haproxy.core.haproxy_text import DIGEST_KEY, Rendered, Settings, entries, read_back, render
 from eratos.haproxy.core.services import Backend, Claim, Model, order
 
 SETTINGS = Settings("/s/routes.map")
+AUTH = "My realm:joe:$6$saltsalt$" + "a" * 86
 APP = Backend(servers={"a": "10.0.0.1:80", "b": "10.0.0.2:80"}, weights={"b": "3"})
 
 
@@ -46,6 +48,21 @@ def rules(found: Rendered) -> list[str]:
             Backend(redirect_to_https="true"),
             'http-request redirect code 301 location "https://%[req.hdr(host),host_only]:8443%[pathq]" unless { ssl_fc }',
         ),
+        (Backend(allowed="127.0.0.1/8, ::1"), "http-request deny status 403 unless { src 127.0.0.1/8 ::1 }"),
+        (Backend(mode="tcp", allowed="10.0.0.0/8"), "tcp-request content reject unless { src 10.0.0.0/8 }"),
+        (Backend(auth=AUTH), 'http-request auth realm "My realm" unless { http_auth(eratos:app) }'),
+        (Backend(auth="r:u:secret"), 'http-request auth realm "r"'),
+        (Backend(redirect_root="/home"), "http-request redirect code 301 location /home if { path / }"),
+        (Backend(proxypass="/foo/"), "http-request set-path / if { path /foo }"),
+        (Backend(proxypass="/foo/"), "http-request set-path %[path,bytes(4)] if { path_beg /foo/ }"),
+        (Backend(proxypass="/foo", hosts="*.b.example,a.example"), "http-request set-header Host a.example"),
+        (Backend(revproxy="/foo/"), "http-response replace-header Location ^(/(?!/).*)$ /foo\\1"),
+        (
+            Backend(revproxy="/foo", hosts="a.example,*.b.example"),
+            "http-response replace-header Content-Location "
+            "^(?:https?://(?:a[.]example|[^./:]+[.]b[.]example)(?::[0-9]+)?)?(/(?!/).*)$ /foo\\1",
+        ),
+        (Backend(use_hsts="true"), 'http-response set-header Strict-Transport-Security "max-age=15768000" if { ssl_fc }'),
         (APP, "server a 10.0.0.1:80"),
         (APP, "server b 10.0.0.2:80 weight 3"),
         (replace(APP, weights={"b": "0"}), "server b 10.0.0.2:80 weight 0"),
@@ -53,6 +70,23 @@ def rules(found: Rendered) -> list[str]:
 )
 def test_a_backend_has_its_settings_and_servers(backend: Backend, line: str) -> None:
     assert f"  {line}" in section(render(model(app=backend), SETTINGS).text, "backend app from")
+
+
+def test_users_stand_beside_the_backend_that_asks_for_them() -> None:
+    _, user, password = credentials(AUTH)
+    text = render(model(app=Backend(auth=AUTH)), SETTINGS).text
+    assert section(text, "userlist eratos:app")[1:] == [f"  user {user} password {password}"]
+    assert "userlist" not in render(model(app=Backend(auth="r:u:secret")), SETTINGS).text
+
+
+def test_whoever_is_kept_out_learns_nothing_else() -> None:
+    found = section(
+        render(model(app=Backend(allowed="10.0.0.0/8", auth=AUTH, redirect_root="/x")), SETTINGS).text, "backend app from"
+    )
+    first = [
+        next(n for n, line in enumerate(found) if word in line) for word in ("deny status 403", "auth realm", "redirect", "503")
+    ]
+    assert first == sorted(first)
 
 
 def test_limits_of_servers_are_told_to_those_that_come_later_as_well() -> None:
@@ -199,9 +233,9 @@ def test_only_frontends_whose_apps_ask_for_lines_pay_for_them() -> None:
 
 
 def test_nothing_that_no_route_asks_for_is_asked_of_a_request() -> None:
-    by_host = "req.hdr(host),host_only,lower,concat(/),map_beg(/s/routes.map)"
-    by_wildcard = "req.hdr(host),host_only,lower,regsub(^[^.]+,*),concat(/),map_beg(/s/routes.map)"
-    deep = "req.hdr(host),host_only,lower,concat(/,txn.path),map_beg(/s/routes.map)"
+    by_host = "req.hdr(host),host_only,lower,rtrim(.),concat(/),map_beg(/s/routes.map)"
+    by_wildcard = "req.hdr(host),host_only,lower,rtrim(.),regsub(^[^.]+,*),concat(/),map_beg(/s/routes.map)"
+    deep = "req.hdr(host),host_only,lower,rtrim(.),concat(/,txn.path),map_beg(/s/routes.map)"
     path = "http-request set-var(txn.path) path,concat(/)"
     for routes, expected in (
         ({}, ["default_backend eratos:none"]),

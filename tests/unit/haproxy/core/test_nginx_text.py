@@ -55,6 +55,14 @@ def test_what_is_served_and_what_is_not(line: str) -> None:
     assert found.index("a.example") < found.index("/y/") < found.index('"~^"')
 
 
+@pytest.mark.parametrize("guard", [{"allowed": "10.0.0.0/8"}, {"auth": "r:u:secret"}])
+def test_who_is_not_for_everybody_is_for_nobody(guard: dict[str, str]) -> None:
+    found = text({"/y/": ("app", 0)}, {"81": "app"}, app=Backend(servers={"a": "10.0.0.1:80"}, **guard))
+    assert "# refused app: it is not for everybody, and nginx keeps nobody out" in found
+    assert "10.0.0.1" not in found
+    assert 'return 503 "no instance of app is ready' in found
+
+
 def test_servers_have_the_weights_of_their_zones() -> None:
     near = Backend(servers={"a": "10.0.0.1:80", "b": "10.0.0.2:80"}, zone="x", zones={"a": "x"}, shares={"a": "256", "b": "1"})
     found = text(app=near)

@@ -105,6 +105,10 @@ def test_what_would_spoil_a_configuration_gets_no_route_and_no_port(meta: dict[s
         "redirect_to_https",
         "log_requests",
         "failover",
+        "use_hsts",
+        "http_backend_proxypass_path",
+        "http_backend_revproxy_path",
+        "http_backend_redir",
     ],
 )
 def test_a_bad_setting_is_refused_alone(key: str) -> None:
@@ -112,6 +116,26 @@ def test_a_bad_setting_is_refused_alone(key: str) -> None:
     assert found.refused == (f'app: {key.replace("_", "-")} "odd\\n"',)
     assert holders(found.routes) == {"/x/": "app"}
     assert found.backends == model(app=one(path="/x")).backends
+
+
+@pytest.mark.parametrize("key", ["auth", "backend_network_allowed_acl"])
+def test_what_cannot_be_guarded_as_it_asks_is_not_served(key: str) -> None:
+    found = model(app=one(path="/x", **{key: "odd\n"}), other=one(path="/y"))
+    assert found.refused == (f'app: {key.replace("_", "-")} "odd\\n"',)
+    assert (holders(found.routes), [*found.backends]) == ({"/y/": "other"}, ["other"])
+
+
+def test_of_one_version_what_is_guarded_says_who_is_let_in() -> None:
+    open_to_all, guarded = one("a1", version="1"), one("a2", version="1", backend_network_allowed_acl="10.0.0.0/8")
+    assert {model(app=found).backends["app"].allowed for found in ([open_to_all, guarded], [guarded, open_to_all])} == {
+        "10.0.0.0/8"
+    }
+
+
+def test_hosts_are_known_where_requests_or_answers_are_rewritten() -> None:
+    assert model(app=one(vhost="a.example,b c")).backends["app"].hosts == ""
+    found = model(app=one(vhost="A.example,b c,*.d.example", http_backend_proxypass_path="/x")).backends["app"]
+    assert (found.hosts, found.proxypass) == ("a.example,*.d.example", "/x")
 
 
 def test_the_newest_version_says_which_requests_are_logged() -> None:
