@@ -22,7 +22,7 @@ from .records import INSTANCES, Record
 from .state import State
 from .timers import Timers
 
-_BROKE = "{} could not be looked after, please report this as a bug"
+_BROKE = "an app or a host could not be looked after, please report this as a bug"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +158,8 @@ class Step:
         fault = f"{type(error).__name__}: {error}"
         if fault != self._faults.get(app_id):
             self._faults[app_id] = fault
-            what, kind = ("an app", "app") if app_id.startswith("/") else ("a host", "host")
-            self.notice(Notice("error", _BROKE.format(what), {kind: app_id}, error))
+            kind = "app" if app_id.startswith("/") else "host"
+            self.notice(Notice("error", _BROKE, {kind: app_id}, error))
         if app_id in self.state.apps:
             self.state.launches_of(app_id).fault = fault
 
