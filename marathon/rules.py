@@ -446,7 +446,8 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("container", "instances", "upgradeStrategy", "unreachableStrategy", "eratos", "labels"), _one_writer),
 )
 
-#: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.
+#: Rules that came later than apps that may lie in a store: those go on as they are, may be scaled, and are held to them by their
+#: next change of anything else.
 _RULES_OF_CHANGES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("constraints", "eratos"), _readable_expressions),
     (("container",), _parameters_with_good_values),
