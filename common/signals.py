@@ -1,4 +1,4 @@
-"""How every process of eratos hears that it shall end."""
+"""How every process of eratos hears that it shall end, and one that starts others, that those have ended."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ def on_signal(leave: Callable[[], object], numbers: Iterable[signal.Signals] = (
     """
     for number in numbers:
         signal.signal(number, lambda *_: threading.Thread(target=leave, name="leave", daemon=True).start())
+
+
+def await_children() -> None:
+    """Have the ends of our children kept for whoever waits for them.
+
+    A process may have been started by one that ignores SIGCHLD, and inherits that: the kernel then throws away how its children
+    end, and to wait for one raises ChildProcessError.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)

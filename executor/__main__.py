@@ -14,7 +14,7 @@ from eratos.common import exposition, names
 from eratos.common.addresses import sent_in_clear
 from eratos.common.errors import EratosError, FatalError
 from eratos.common.log import fields, setup
-from eratos.common.signals import on_signal
+from eratos.common.signals import await_children, on_signal
 
 from . import secret_store
 from .balancers import Balancers
@@ -61,6 +61,7 @@ _FLUSH_S = 2.0
 
 def main() -> None:
     """Entry point ``eratos-executor``."""
+    await_children()
     try:
         config = read(sys.argv[1:], os.environ)
         setup(config.log_level, config.log_format)

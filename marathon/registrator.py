@@ -27,7 +27,7 @@ TAG: Final = re.compile(r"^[\x21-\x2b\x2d-\x7e]+$")
 #: Together with those that an app states otherwise (``eratos.attributes``), which may be as many: Consul takes a bounded number
 #: of pairs, and its port's routing and what says whose a service is have to find room beside them.
 ATTRIBUTES_MAX: Final = 20
-_OTHERS: Final = ("eratos", "haproxy", service_meta.RESERVED)
+_ERATOS_OWN: Final = ("eratos", "haproxy")
 
 _INSTEAD: Final = {
     "NAME": "services are named after the app and its ports, as else anybody's app could stand in another's service",
@@ -114,7 +114,7 @@ def _taken(labels: Mapping[str, str], own: Collection[str]) -> dict[tuple[int | 
     found: dict[tuple[int | None, str], str] = {}
     for key in sorted(key for key in labels if labels[key] and _ATTRIBUTE.fullmatch(key) and not _KEY.fullmatch(key)):
         stated, name = _attribute(key)
-        if name not in own and not name.startswith(_OTHERS) and not service_meta.fault(name, labels[key]):
+        if name not in own and not name.startswith(_ERATOS_OWN) and not service_meta.fault(name, labels[key]):
             found.setdefault((stated, name), key)
     return dict(islice(found.items(), max(0, ATTRIBUTES_MAX - len(own))))
 

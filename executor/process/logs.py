@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import selectors
 import threading
 from collections import deque
@@ -30,6 +31,7 @@ FILE_BYTES_MAX = 10 * 1024 * 1024
 FILES_MAX = 3
 _PIECE = 64 * 1024
 _FOLLOW_S = 0.2
+_POSITION = re.compile(r"([0-9]+):([0-9]+)(?:\+([0-9]+))?")
 
 
 def output_file(path: Path) -> RotatedFile:
@@ -109,6 +111,10 @@ class Piece(NamedTuple):
     offset: int
 
 
+#: The part of a log that is read first, where reading begins, and the newer ones in order.
+Parts = tuple[BinaryIO, deque[BinaryIO]]
+
+
 class ProcessLogs:
     """A LogSource over the files."""
 
@@ -122,14 +128,19 @@ class ProcessLogs:
         folder = self._folder(request.task_id)
         if folder is None or not (folder / request.stream).exists():
             raise NoLog(f"no process {request.task_id} is on this host, or it has ended and its folder was removed")
+        skip = 0
+        if request.begin:
+            parts, skip = _from(folder / request.stream, request.begin)
+        else:
+            parts = _begin(folder / request.stream, request.tail, whole=request.positions and request.follow)
         async with (
-            aclosing(self._pieces(folder / request.stream, request)) as pieces,
-            aclosing(_positioned(pieces) if request.positions else _plain(pieces)) as shown,
+            aclosing(self._pieces(folder / request.stream, parts, request)) as pieces,
+            aclosing(_positioned(pieces, skip) if request.positions else _plain(pieces)) as shown,
         ):
             yield shown
 
-    async def _pieces(self, path: Path, request: LogRequest) -> AsyncGenerator[Piece, None]:
-        file, rest = _from(path, request.begin) if request.begin else _begin(path, request.tail)
+    async def _pieces(self, path: Path, parts: Parts, request: LogRequest) -> AsyncGenerator[Piece, None]:
+        file, rest = parts
         try:
             while True:
                 # Asked first: what was written before the end is still to be read after it.
@@ -154,22 +165,37 @@ async def _plain(pieces: AsyncIterator[Piece]) -> AsyncGenerator[bytes, None]:
         yield piece.data
 
 
-async def _positioned(pieces: AsyncIterator[Piece]) -> AsyncGenerator[bytes, None]:
-    """Yield lines, each after its position: the file's inode, which a rotation leaves, and where in it the line begins."""
-    rest, at = b"", (0, 0)
+async def _positioned(pieces: AsyncIterator[Piece], skip: int) -> AsyncGenerator[bytes, None]:
+    """Yield lines, each after its position: the file's inode, which a rotation leaves, and where in it the line begins.
+
+    A line of more than :data:`LINE_BYTES` goes out as several, each but the last of just that length, so that they are the same
+    wherever reading began; from the second on their number follows the position. Of the first line, ``skip`` are left out.
+    """
+    rest, at, number = b"", (0, 0), 0
     async for piece in pieces:
         at = at if rest else (piece.inode, piece.offset)
         data, begin = rest + piece.data, 0
-        while (end := data.find(b"\n", begin)) >= 0:
-            yield b"%d:%d %b\n" % (*at, data[begin:end])
-            begin = end + 1
-            at = piece.inode, piece.offset + begin - len(rest)
+        while True:
+            end = data.find(b"\n", begin)
+            # One that is just as long as that may end with the next byte.
+            cut = (end if end >= 0 else len(data)) - begin > LINE_BYTES
+            if end < 0 and not cut:
+                break
+            until = begin + LINE_BYTES if cut else end
+            if number >= skip:
+                yield b"%b %b\n" % (_position(*at, number), data[begin:until])
+            if cut:
+                begin, number = until, number + 1
+            else:
+                begin, number, skip = until + 1, 0, 0
+                at = piece.inode, piece.offset + begin - len(rest)
         rest = data[begin:]
-        if len(rest) > LINE_BYTES:
-            yield b"%d:%d %b\n" % (*at, rest)
-            rest = b""
-    if rest:
-        yield b"%d:%d %b" % (*at, rest)
+    if rest and number >= skip:
+        yield b"%b %b" % (_position(*at, number), rest)
+
+
+def _position(inode: int, offset: int, number: int) -> bytes:
+    return b"%d:%d" % (inode, offset) + (b"+%d" % number if number else b"")
 
 
 def last_lines(folder: Path, count: int) -> str:
@@ -183,8 +209,11 @@ def last_lines(folder: Path, count: int) -> str:
     return b"".join(texts).decode(errors="replace")
 
 
-def _begin(path: Path, lines: int) -> tuple[BinaryIO, deque[BinaryIO]]:
-    """Open the parts of a log that hold its last lines, the first one where they begin; the rest is newer, in order."""
+def _begin(path: Path, lines: int, *, whole: bool = False) -> Parts:
+    """Open the parts of a log that hold its last lines, the first one where they begin.
+
+    With ``whole`` a line begins there also where ``lines`` is 0: the last one, unless it has ended.
+    """
     opened: deque[BinaryIO] = deque()
     breaks = lines
     for number in range(FILES_MAX):
@@ -194,31 +223,36 @@ def _begin(path: Path, lines: int) -> tuple[BinaryIO, deque[BinaryIO]]:
             break
         opened.appendleft(part)
         if number == 0:
-            breaks += _ends_a_line(part)
+            breaks += _ends_a_line(part) or (whole and lines == 0)
         breaks = _seek_back(part, breaks)
         if breaks == 0:
             break
     return opened.popleft(), opened
 
 
-def _from(path: Path, position: str) -> tuple[BinaryIO, deque[BinaryIO]]:
-    """Open the parts of a log from a line on, all there are where that one is gone; the rest is newer, in order. Raises NoLog."""
-    inode, _, offset = position.partition(":")
-    if not (inode.isdigit() and offset.isdigit()):
+def _from(path: Path, position: str) -> tuple[Parts, int]:
+    """Open the parts of a log from the line of a position on, all there are where that one is gone.
+
+    Return them, and how many pieces of that line come before the position. Raises NoLog.
+    """
+    if (parsed := _POSITION.fullmatch(position)) is None:
         raise NoLog(f"{position} is no position in a process' log")
+    inode, offset, number = (int(each or 0) for each in parsed.groups())
     opened: deque[BinaryIO] = deque()
-    for number in range(FILES_MAX):
+    skip = 0
+    for age in range(FILES_MAX):
         try:
-            part = part_of(path, number).open("rb")
+            part = part_of(path, age).open("rb")
         except FileNotFoundError:
             break
         opened.appendleft(part)
         there = os.fstat(part.fileno())
-        if there.st_ino == int(inode) and int(offset) < there.st_size and _begins_a_line(part, int(offset)):
+        if there.st_ino == inode and offset < there.st_size and _begins_a_line(part, offset):
+            skip = number
             break
     if not opened:
         raise NoLog(f"{path.name} is gone")
-    return opened.popleft(), opened
+    return (opened.popleft(), opened), skip
 
 
 def _begins_a_line(file: BinaryIO, offset: int) -> bool:

@@ -108,6 +108,7 @@ class ProcessRuntime:
     def start(self) -> None:
         """Look for what dead executors left, now and again and again; the machine has it removed."""
         self._pump.start()
+        self._spawner.begin()
         threading.Thread(target=self._keep_listing, name="process-listing", daemon=True).start()
 
     def stop(self, timeout_s: float) -> None:

@@ -26,13 +26,21 @@ MOST = 8
 _PR_SET_CHILD_SUBREAPER = 36
 #: The child's parent is who is ours (clone(2)).
 _CLONE_PARENT = 0x8000
-#: The call's number by processor; it is 120 on all that have 32 bits, and with the arguments the other way round on one.
-_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120, "s390x": 120}
+#: The call's number by processor; it is 120 on those that have 32 bits, and with the arguments the other way round on one.
+_CLONE = {
+    "x86_64": 56,
+    "aarch64": 220,
+    "riscv64": 220,
+    "loongarch64": 220,
+    "ppc64": 120,
+    "ppc64le": 120,
+    "s390x": 120,
+}
 _CLONE_32_BITS = 120
 
 #: Signals that are ignored by Python, or were by whoever started the agent, such as nohup or a shell's background: a shell cannot
-#: listen for them then, and an app may have its task sent each of them.
-_IGNORED_BY_ANCESTORS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+#: listen for them then, and an app may have its task sent each of them. Whoever ignores SIGCHLD cannot wait for its children.
+_IGNORED_BY_ANCESTORS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD)
 
 _INT = struct.Struct("i")
 _LIBRARY = ctypes.PyDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""Has processes started out of a small process beside the executor (:mod:`spawn`), which begins with the first of them.
+"""Has processes started out of a small process beside the executor (:mod:`spawn`), which begins with the executor.
 
 Python forks a process that has many threads and much memory in ten times the time of a small one, and where something is to be
 done in the child before it is a program, as for every keeper, it forks.
@@ -7,6 +7,7 @@ done in the child before it is a program, as for every keeper, it forks.
 from __future__ import annotations
 
 import errno
+import logging
 import marshal
 import os
 import socket
@@ -17,7 +18,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from eratos.common.log import fields
+
 from . import spawn
+
+log = logging.getLogger(__name__)
 
 _PROGRAM = Path(spawn.__file__)
 _FAULT_BYTES_MAX = 4096
@@ -31,6 +36,17 @@ class Spawner:
         self._channel: socket.socket | None = None
         self._program: subprocess.Popen[bytes] | None = None
         self._nothing = os.open(os.devnull, os.O_RDWR)
+
+    def begin(self) -> None:
+        """Begin the small process while the installation is that of the executor: an upgrade may replace or remove it later.
+
+        Where that fails it is tried again with the first start.
+        """
+        try:
+            with self._lock:
+                self._begun()
+        except OSError as error:
+            log.warning("the process that starts others does not begin %s", fields(error=error))
 
     def start(
         self,

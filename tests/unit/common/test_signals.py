@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import signal
 import subprocess
 import sys
+from typing import NoReturn
 
 import pytest
 from support.folders import ROOT
+
+from eratos.common.errors import FatalError
+from eratos.executor import __main__ as executor
 
 #: The main thread is told to end while it holds the very lock that ending needs.
 _HELD = """
@@ -54,6 +59,23 @@ __main__.main()
 def test_a_signal_waits_for_no_lock_of_the_thread_that_it_interrupts(script: str) -> None:
     run = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=600, check=False)
     assert run.stdout == "ended\n", run.stderr
+
+
+def test_an_executor_can_wait_for_its_children_whatever_its_agent_ignores(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def read(*_: object) -> NoReturn:
+        found.append(signal.getsignal(signal.SIGCHLD))
+        raise FatalError("so far")
+
+    monkeypatch.setattr(executor, "read", read)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit, match="so far"):
+            executor.main()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert found == [signal.SIG_DFL]
 
 
 def test_nobody_handles_a_signal_in_another_way() -> None:

@@ -53,6 +53,13 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
+def test_what_starts_processes_begins_with_the_runtime_and_not_with_the_first_of_them(rig: Rig) -> None:
+    program = rig.runtime._spawner._program
+    assert program is not None and program.poll() is None
+    assert rig.examined(rig.start("exit 0")).exit_code == 0
+    assert rig.runtime._spawner._program is program
+
+
 # What a process gets --------------------------------------------------------------------------------------------------------
 
 

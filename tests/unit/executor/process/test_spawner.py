@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.folders import ROOT
 from support.waiting import until
 
 from eratos.executor.process import spawn, table
+from eratos.executor.process import spawner as program
 from eratos.executor.process.spawner import Spawner
 
 ENV = {"PATH": os.environ["PATH"]}
@@ -120,6 +124,70 @@ def test_the_small_process_knows_no_variable_of_ours_and_ends_when_nobody_asks_i
     assert b"s3cret" not in Path(f"/proc/{program.pid}/environ").read_bytes()
     channel.close()  # as when we die
     assert program.wait(60) == 0
+
+
+def test_the_small_process_begins_before_it_is_needed_and_outlives_its_installation(
+    spawner: Spawner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawner.begin()
+    first = program_of(spawner)
+    monkeypatch.setattr(program, "_PROGRAM", Path("/nowhere/spawn.py"))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert said(spawner, "echo there") == "there\n"
+    assert program_of(spawner) == first
+
+
+def test_a_small_process_that_does_not_begin_is_tried_again(spawner: Spawner, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", "/nowhere/python")
+        spawner.begin()
+    assert "does not begin" in caplog.text and "/nowhere/python" in caplog.text
+    assert said(spawner, "echo there") == "there\n"
+
+
+def test_a_child_can_wait_for_its_own_where_whoever_began_the_small_process_could_not(spawner: Spawner) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        spawner.begin()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    read, written = os.pipe()
+    # No shell, which may come to listen by itself.
+    child = spawner.start(["/bin/cat", "/proc/self/status"], {0: None, 1: written, 2: None}, cwd=Path("/"), env=ENV)
+    os.close(written)
+    with os.fdopen(read) as file:
+        status = dict(line.split(":", 1) for line in file)
+    assert os.waitpid(child, 0) == (child, 0)
+    assert not int(status["SigIgn"], 16) >> (signal.SIGCHLD - 1) & 1
+
+
+@pytest.mark.parametrize(
+    ("machine", "number"),
+    [
+        ("x86_64", 56),
+        ("aarch64", 220),
+        ("riscv64", 220),
+        ("loongarch64", 220),
+        ("ppc64", 120),
+        ("ppc64le", 120),
+        ("s390x", 120),
+    ],
+)
+def test_each_processor_that_is_documented_has_its_number(machine: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[int] = []
+
+    class Library:
+        def syscall(self, *arguments: ctypes.c_long) -> int:
+            called.extend(argument.value for argument in arguments)
+            return 7
+
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "host", "6", "1", machine)))
+    monkeypatch.setattr(spawn, "_LIBRARY", Library())
+    assert spawn._clone() == 7
+    assert called[0] == number
+    how = 0x8000 | signal.SIGCHLD
+    assert called[1:] == ([0, how] if machine == "s390x" else [how, 0]) + [0, 0, 0]
+    assert machine in (ROOT / "docs" / "processes.md").read_text().replace("x86-64", "x86_64")
 
 
 def test_a_processor_whose_calls_are_not_known_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
