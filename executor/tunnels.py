@@ -189,7 +189,7 @@ async def serve(end: End, key: str, reader: asyncio.StreamReader, writer: asynci
 
 
 async def _left(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Wait until the other end has left, for a moment: to close while something that it sent is unread is a reset (RFC 9112, 9.6)."""
+    """Wait a moment until the other end has left: to close while something that it sent is unread is a reset (RFC 9112, 9.6)."""
     with suppress(*async_http.Failure):
         await writer.drain()
         writer.write_eof()
