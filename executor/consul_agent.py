@@ -3,7 +3,7 @@
 The loop says what is wanted (Register, Deregister) and never waits; one thread here makes it so. Each change is tried at once,
 and the whole is compared now and then and after every failure: what is wanted against what the agent holds
 (core/registration.py takes the difference). An agent that is away or restarts without its state delays nothing else, and is
-set right once it answers.
+set right once it answers. What it refuses of one service is tried again, and holds up no other.
 
 Consul's ACL: the token needs ``service:write`` for the apps' names and ``service:read``, ``node:read`` for finding balancers.
 """
@@ -15,7 +15,8 @@ import random
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import consul
@@ -40,12 +41,16 @@ SYNC_S = 10.0
 _BACKOFF_FIRST_S = 0.2
 _BACKOFF_MOST_S = 5.0
 
-_Failure = (consul.ConsulException, requests.RequestException, OSError, ValueError)
+_Failure = (requests.RequestException, OSError, ValueError)
 Body = Mapping[str, Any]
 
 
+class Refused(TemporaryError):
+    """The agent answers, and does not do this one thing; others it may."""
+
+
 class ServiceApi(Protocol):
-    """What the sync needs of a Consul agent; each call raises TemporaryError."""
+    """What the sync needs of a Consul agent; each call raises TemporaryError, Refused where the agent answers."""
 
     def services(self) -> dict[str, dict[str, Any]]: ...
 
@@ -60,7 +65,7 @@ class ServiceApi(Protocol):
 
 
 class ConsulApi:
-    """The seven calls in use, over py-consul. Not for several threads at once; each raises TemporaryError."""
+    """The seven calls in use, over py-consul. Not for several threads at once; each raises TemporaryError or Refused."""
 
     def __init__(self, url: str, token: str = "", ca_file: str = "", cert_file: str = "") -> None:
         """``ca_file`` has the authorities of the agent's certificate, ``cert_file`` what it is shown; empty: none is needed."""
@@ -137,13 +142,15 @@ class ConsulApi:
         """Return what a call brings that has to be known to the agent."""
         found = self._answer(function, *args, **options)
         if found is None or found is False or (isinstance(found, tuple) and found[1] is None):
-            raise TemporaryError(f"the Consul agent at {self._url} does not know what it is asked for: {function.__name__}")
+            raise Refused(f"the Consul agent at {self._url} does not know what it is asked for: {function.__name__}")
         return found
 
     def _answer(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Return what a call brings; for HTTP status 404 py-consul raises nothing and returns False or None."""
         try:
             return function(*args, **options)
+        except consul.ConsulException as error:
+            raise Refused(f"the Consul agent at {self._url} does not do as asked: {error}") from error
         except _Failure as error:
             raise TemporaryError(f"the Consul agent at {self._url} does not do as asked: {error}") from error
 
@@ -217,35 +224,51 @@ class ConsulAgent:
                     return
                 edges, self._edges = self._edges, {}
             try:
-                for task_id, had in edges.items():
-                    self._apply(task_id, had)
-                if time.monotonic() >= self._sync_at:
-                    self._sync()
+                self._round(edges)
             except TemporaryError as error:
                 self._retry(error)
             except Exception:  # thread edge: the next comparison sets right what this one left
                 log.exception("the Consul sync broke, please report this as a bug")
                 self._retry(None)
 
+    def _round(self, edges: Mapping[str, tuple[Body, ...]]) -> None:
+        """Make changes, and compare in full when it is time. Raises TemporaryError; Refused once everything else is done."""
+        refused: list[Refused] = []
+        for task_id, had in edges.items():
+            with _going_on(refused):
+                self._apply(task_id, had)
+        if time.monotonic() >= self._sync_at:
+            with _going_on(refused):
+                self._sync()
+        if refused:
+            raise refused[0]
+
     def _apply(self, task_id: str, had: tuple[Body, ...]) -> None:
-        """Make one change at once. Raises TemporaryError; the full comparison then takes over."""
+        """Make one change at once. Raises TemporaryError, or Refused in the end; the full comparison then takes over."""
+        refused: list[Refused] = []
         with self._changed:
             wanted = self._wanted.get(task_id, ())
         for service_id in sorted(predecessors(wanted, self._present, self._host)):
             # At once: until then requests for a dead task reach this one.
-            self._api.deregister(service_id)
-            del self._present[service_id]
+            with _going_on(refused, service_id):
+                self._api.deregister(service_id)
+                del self._present[service_id]
         for body in wanted:
-            self._api.register(body)
+            with _going_on(refused, body["ID"]):
+                self._api.register(body)
         kept = {body["ID"] for body in wanted}
         for body in had:
             if body["ID"] not in kept:
-                self._api.deregister(body["ID"])
+                with _going_on(refused, body["ID"]):
+                    self._api.deregister(body["ID"])
+        if refused:
+            raise refused[0]
         if had and not wanted:
             self._gone({task_id})
 
     def _sync(self) -> None:
-        """Compare in full. Raises TemporaryError."""
+        """Compare in full. Raises TemporaryError; Refused once everything else is done."""
+        refused: list[Refused] = []
         with self._changed:
             wanted = [body for bodies in self._wanted.values() for body in bodies]
             forgotten, kept = frozenset(self._forgotten), self._kept
@@ -254,22 +277,28 @@ class ConsulAgent:
         self._present = self._api.services()
         missing, surplus = difference(wanted, self._present, self._api.checks(), self._host, self._alive, forgotten, kept)
         for body in missing:
-            self._api.register(body)
+            with _going_on(refused, body["ID"]):
+                self._api.register(body)
         for service_id in surplus:
-            self._api.deregister(service_id)
-            del self._present[service_id]
-        self._keep(wanted)
-        if missing or surplus:
+            with _going_on(refused, service_id):
+                self._api.deregister(service_id)
+                del self._present[service_id]
+        self._keep(wanted, refused)
+        if (missing or surplus) and not refused:
             log.info("Consul set right %s", fields(registered=len(missing), deregistered=len(surplus)))
+        left = {key: self._present[key] for key in surplus if key in self._present}
+        self._gone(forgotten - {(service.get("Meta") or {}).get(names.META_TASK) for service in left.values()})
+        stays = {key: service for key, service in self._present.items() if key not in left}
+        if kept and (ports := kept_ports(stays, self._host, kept)):
+            self._emit(on.ServicesKept(ports, kept_datacenters(stays, ports)))
+        if refused:
+            raise refused[0]
         if self._failures:
             log.info("the Consul agent answers again")
         self._failures = 0
-        self._gone(forgotten)
-        if kept and (ports := kept_ports(self._present, self._host, kept)):
-            self._emit(on.ServicesKept(ports, kept_datacenters(self._present, ports)))
 
-    def _keep(self, wanted: list[Body]) -> None:
-        """Repeat the executor's word for services that live by it. Raises TemporaryError."""
+    def _keep(self, wanted: list[Body], refused: list[Refused]) -> None:
+        """Repeat the executor's word for services that live by it. Raises TemporaryError; adds to ``refused``."""
         for check_id, body in kept_checks(wanted).items():
             with self._changed:
                 if body not in self._wanted.get(body["Meta"][names.META_TASK], ()):
@@ -278,7 +307,8 @@ class ConsulAgent:
                 self._api.keep(check_id)
             except TemporaryError:
                 # The service may be there without its check, or with another one.
-                self._api.register(body)
+                with _going_on(refused, body["ID"]):
+                    self._api.register(body)
 
     def _gone(self, task_ids: set[str] | frozenset[str]) -> None:
         with self._changed:
@@ -291,5 +321,16 @@ class ConsulAgent:
         if self._failures == 0 and error is not None:
             log.warning("Consul's agent was not told, trying again %s", fields(error=error))
         delay_s = exponential_s(self._failures, first_s=_BACKOFF_FIRST_S, factor=2, most_s=_BACKOFF_MOST_S)
-        self._sync_at = time.monotonic() + jittered_s(delay_s, random.random())
+        again_at = time.monotonic() + jittered_s(delay_s, random.random())
+        # What is refused, however often, puts off no comparison: services live by the word that goes with it.
+        self._sync_at = min(self._sync_at, again_at) if isinstance(error, Refused) else again_at
         self._failures += 1
+
+
+@contextmanager
+def _going_on(refused: list[Refused], service_id: str = "") -> Iterator[None]:
+    """Add what the agent refuses to a list, with the service's id, and go on; another failure is none of one service."""
+    try:
+        yield
+    except Refused as error:
+        refused.append(Refused(f"service {service_id}: {error}") if service_id else error)

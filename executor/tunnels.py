@@ -18,7 +18,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
 from eratos.common import async_http, keys, tunnel
 from eratos.common.errors import EratosError, TemporaryError
@@ -35,6 +35,8 @@ TUNNELS_MAX = 64
 BEGIN_S = 10.0
 #: For a task to accept a connection.
 CONNECT_S = 5.0
+#: Longest wait for the other end to leave, once it was told why.
+LEAVE_S = 1.0
 _AT_ONCE = struct.pack("ii", 1, 0)
 
 
@@ -183,6 +185,17 @@ async def serve(end: End, key: str, reader: asyncio.StreamReader, writer: asynci
             log.debug("a tunnel broke off %s", fields(error=error))
         failure = tunnel.message(Kind.FAILURE, (str(error) or "it took too long").encode()[: tunnel.MESSAGE_MAX - 1])
         writer.write(tunnel.behind_length(failure))
+        await _left(reader, writer)
+
+
+async def _left(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Wait a moment until the other end has left: to close while something that it sent is unread is a reset (RFC 9112, 9.6)."""
+    with suppress(*async_http.Failure):
+        await writer.drain()
+        writer.write_eof()
+        async with asyncio.timeout(LEAVE_S):
+            while await reader.read(tunnel.MESSAGE_MAX):
+                pass
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:

@@ -289,7 +289,8 @@ class App(Part):
     @cached_property
     def service_attributes(self) -> tuple[Mapping[str, str], ...]:
         """What each port's service has in its meta in Consul, beside our own."""
-        return tuple({**registrator.attributes(self.labels, port), **self.eratos.attributes} for port in self.ports)
+        own = self.eratos.attributes
+        return tuple({**registrator.attributes(self.labels, port, own), **own} for port in self.ports)
 
     @property
     def drain_s(self) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from . import consul_expressions, expressions, ids
-from .errors import InvalidApp, Problem, json_path
+from .errors import InvalidInItself, Problem, json_path
 
 Place = tuple[str | int, ...]
 
@@ -50,7 +50,7 @@ _UNBOUNDED: Final = frozenset({"cpus", "mem", "disk", "gpus"})
 def check_count(place: str, what: str, count: int, most: int) -> None:
     """Refuse too long a list before it is read. Raises InvalidApp."""
     if count > most:
-        raise InvalidApp([Problem(place, f"holds {count} {what}: send {most} at most at a time")])
+        raise InvalidInItself([Problem(place, f"holds {count} {what}: send {most} at most at a time")])
 
 
 def check_documents(data: Any, what: str, count: int) -> None:
@@ -67,14 +67,14 @@ def check_documents(data: Any, what: str, count: int) -> None:
             f"holds {len(texts)} expressions of LIKE and UNLIKE that differ, and {read} of them take as long to read as a "
             "request may: send fewer at a time, or shorter ones with fewer repetitions and classes of Unicode"
         )
-        raise InvalidApp([Problem("/", message)])
+        raise InvalidInItself([Problem("/", message)])
     texts = dict.fromkeys(_attributes(data))
     if (read := consul_expressions.readable(texts, consul_expressions.REQUEST_MOST)) < len(texts):
         message = (
             f"holds {len(texts)} expressions of requirements' attributes that differ, and {read} of them take as long to read as "
             "a request may: send fewer at a time, or shorter ones with fewer repetitions and classes of Unicode"
         )
-        raise InvalidApp([Problem("/", message)])
+        raise InvalidInItself([Problem("/", message)])
 
 
 def _attributes(data: Any) -> Iterator[str]:

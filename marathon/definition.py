@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from . import bounds, extras, ids, pydantic_errors, rules, strict_json
 from .app import App
-from .errors import PROBLEMS_MOST, InvalidApp, Problem, json_path
+from .errors import PROBLEMS_MOST, InvalidApp, InvalidInItself, Problem, json_path
 from .normalise import LEGACY_FIELDS, OUTPUT_ONLY, normalise
 
 #: Stands in for a required field that could not be read, while the rest is checked.
@@ -27,12 +27,12 @@ _STAND_INS: Final[Mapping[str, Any]] = {"id": "/", "container": {"docker": {"ima
 def parse(data: Any, base: str = "/", before: App | None = None) -> App:
     """Read a user's definition; relative ids are taken below the group ``base``. Raises InvalidApp.
 
-    Of the app that there is ``before``, what goes beyond today's bounds may stay.
+    Of the app that there is ``before``, what goes beyond today's bounds may stay; what is only scaled stays as it was accepted.
     """
     if not isinstance(data, Mapping):
-        raise InvalidApp([Problem("/", f"must be an object with the app's fields, not {pydantic_errors.kind(data)}")])
+        raise InvalidInItself([Problem("/", f"must be an object with the app's fields, not {pydantic_errors.kind(data)}")])
     strict_json.check(data)
-    return _read(data, base, _beyond(data, base, before), stored=False)
+    return _read(data, base, _beyond(data, base, before), stored=False, before=before)
 
 
 def restore(data: Mapping[str, Any]) -> App:
@@ -53,21 +53,29 @@ def examine(data: Mapping[str, Any], base: str = "/") -> tuple[App, tuple[Proble
     return app, InvalidApp(problems).problems
 
 
-def _read(data: Mapping[str, Any], base: str, problems: list[Problem], *, stored: bool) -> App:
-    app, problems = _examined(data, base, problems, stored=stored)
+def _read(data: Mapping[str, Any], base: str, problems: list[Problem], *, stored: bool, before: App | None = None) -> App:
+    app, problems = _examined(data, base, problems, stored=stored, before=before)
     if problems:
-        raise InvalidApp(problems)
+        raise InvalidInItself(problems)
     return app
 
 
-def _examined(data: Mapping[str, Any], base: str, problems: list[Problem], *, stored: bool) -> tuple[App, list[Problem]]:
+def _examined(
+    data: Mapping[str, Any], base: str, problems: list[Problem], *, stored: bool, before: App | None = None
+) -> tuple[App, list[Problem]]:
     raw, found, dropped = normalise(data)
     problems += found
     problems += _resolve_ids(raw, base)
     app, unreadable, found = _modelled(raw, dropped)
     problems += found
+    stored = stored or (before is not None and only_scaled(before, app))
     problems += rules.problems(app, unreadable | {_field(problem) for problem in problems}, stored=stored)
     return (app.with_dropped(dropped) if dropped else app), problems
+
+
+def only_scaled(before: App, app: App) -> bool:
+    """Return whether an app that is read is the one before but for how many there are; it keeps the rules for balancing."""
+    return before.same_definition(app.with_unasked(before.unasked))
 
 
 def _beyond(data: Mapping[str, Any], base: str, before: App | None) -> list[Problem]:
@@ -83,7 +91,7 @@ def _beyond(data: Mapping[str, Any], base: str, before: App | None) -> list[Prob
         return [problem for problem in problems if problem not in kept]
 
     if too_large := new(bounds.sizes):
-        raise InvalidApp(too_large)
+        raise InvalidInItself(too_large)
     return new(bounds.values)
 
 

@@ -48,6 +48,10 @@ class InvalidApp(PermanentError):
         super().__init__("; ".join(f"{problem.path} {problem.message}" for problem in self.problems))
 
 
+class InvalidInItself(InvalidApp):
+    """A document was refused for what it says itself, whatever else there is: its problems name nothing of anybody else's."""
+
+
 def json_path(location: Iterable[str | int]) -> str:
     """Join keys and list indices the way Marathon's 422 answers do."""
     path = "".join(f"({step})" if isinstance(step, int) else f"/{step}" for step in location)

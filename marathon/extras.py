@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
+from eratos.common import service_meta
+
 from . import consul_expressions, ids
 from .app_parts import PORT_MAX, Part, PortName, PositiveSeconds
 from .autoscale import Autoscale
@@ -22,8 +24,7 @@ _SERVICE: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(@[A-Za-z0-9_-]+)?$"
 _META_KEY: Final = r"^[A-Za-z0-9_-]+$"
 _TAG: Final = r"^[!-_a-~]+$"
 _KEY: Final = r"^[^/\s?#%][^\s?#%]*$"
-#: What Consul takes of the names and values of a service's meta.
-_META_KEY_CHARACTERS_MAX: Final = 128
+#: Of tags and of values of a service's meta; :mod:`.rules` has what Consul takes of these.
 _META_CHARACTERS_MAX: Final = 512
 #: What the patterns of this module mean, for messages.
 PATTERNS: Final[Mapping[str, str]] = {
@@ -35,7 +36,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     _KEY: "must be a key such as shop/settings, without a slash at its begin and without blanks, ?, # and %",
 }
 
-MetaKey = Annotated[str, Field(pattern=_META_KEY, max_length=_META_KEY_CHARACTERS_MAX)]
+MetaKey = Annotated[str, Field(pattern=_META_KEY, max_length=service_meta.KEY_CHARACTERS_MAX)]
 MetaValue = Annotated[str, Field(max_length=_META_CHARACTERS_MAX)]
 Tag = Annotated[str, Field(pattern=_TAG, max_length=_META_CHARACTERS_MAX)]
 

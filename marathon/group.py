@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from . import bounds, definition, ids, near, pod_definition, strict_json
 from .app import App
-from .errors import PROBLEMS_MOST, InvalidApp, Problem
+from .errors import PROBLEMS_MOST, InvalidApp, InvalidInItself, Problem
 from .pydantic_errors import kind
 
 _FIELDS: Final = ("id", "apps", "groups", "dependencies", "pods", "version", "enforceRole", "scaleBy")
@@ -53,7 +53,7 @@ class Group:
         problems += too_many_dependencies(waits, NO_GROUPS, bounds.ENTRIES_MOST)
         problems += _cyclic(everything, waits) if not problems else ()
         if problems:
-            raise InvalidApp(problems)
+            raise InvalidInItself(problems)
         return group
 
     def all(self) -> Iterator[Group]:
@@ -98,7 +98,9 @@ def _parse(data: Any, base: str, problems: list[Problem]) -> Group:
         try:
             app = read(item, group_id)
             if not ids.within(app.id, group_id):
-                raise InvalidApp([Problem("/id", f"is {app.id}, outside of the group {group_id}: move it, or shorten the id")])
+                raise InvalidInItself(
+                    [Problem("/id", f"is {app.id}, outside of the group {group_id}: move it, or shorten the id")]
+                )
             apps.append(app)
         except InvalidApp as error:
             problems += [problem.below(f"/{field}({index})") for problem in error.problems]

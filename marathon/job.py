@@ -17,7 +17,7 @@ from . import bounds, definition, ids, pydantic_errors, strict_json
 from .app import App
 from .app_parts import Labels, Part, PositiveSeconds, Seconds
 from .cron import Cron, time_zone
-from .errors import PROBLEMS_MOST, InvalidApp, Problem
+from .errors import PROBLEMS_MOST, InvalidApp, InvalidInItself, Problem
 from .normalise import has_exclusive_volumes, without_nulls
 
 #: A job's id: names with dots between them, as Metronome has it. Its place among groups is the same with slashes.
@@ -187,7 +187,7 @@ def path_of(job_id: str) -> str:
 def parse(data: Any, before: Job | None = None) -> Job:
     """Read a user's job. Without schedules it keeps those that there were ``before``. Raises InvalidApp."""
     if not isinstance(data, Mapping):
-        raise InvalidApp([Problem("/", f"must be an object with the job's fields, not {pydantic_errors.kind(data)}")])
+        raise InvalidInItself([Problem("/", f"must be an object with the job's fields, not {pydantic_errors.kind(data)}")])
     strict_json.check(data)
     raw = {key: value for key, value in data.items() if key not in OUTPUT_ONLY}
     _bounded(raw)
@@ -204,24 +204,26 @@ def restore(data: Mapping[str, Any]) -> Job:
 def parse_schedule(data: Any) -> Schedule:
     """Read a user's schedule. Raises InvalidApp."""
     if not isinstance(data, Mapping):
-        raise InvalidApp([Problem("/", f"must be an object with the schedule's fields, not {pydantic_errors.kind(data)}")])
+        raise InvalidInItself([Problem("/", f"must be an object with the schedule's fields, not {pydantic_errors.kind(data)}")])
     strict_json.check(data)
     _bounded(data)
     raw = _schedule(data)
     try:
         return Schedule.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        raise InvalidApp(_problems(error, Schedule)) from None
+        raise InvalidInItself(_problems(error, Schedule)) from None
 
 
 def _bounded(data: Mapping[str, Any]) -> None:
     if (size := len(json.dumps(data))) > DEFINITION_BYTES_MAX:
-        raise InvalidApp([Problem("/", f"takes {size} bytes: {DEFINITION_BYTES_MAX} are the most; have it fetch what is large")])
+        raise InvalidInItself(
+            [Problem("/", f"takes {size} bytes: {DEFINITION_BYTES_MAX} are the most; have it fetch what is large")]
+        )
     if found := list(itertools.islice(bounds.sizes(data), PROBLEMS_MOST + 1)):
-        raise InvalidApp(found)
+        raise InvalidInItself(found)
     given = {key: value for key, value in data.items() if key != "id"}
     if found := list(itertools.islice(bounds.values(given), PROBLEMS_MOST + 1)):
-        raise InvalidApp(found)
+        raise InvalidInItself(found)
 
 
 def _schedule(data: Any) -> Any:
@@ -234,14 +236,14 @@ def _read(raw: Json) -> Job:
     job = _modelled(raw)
     volumes = job.run.volumes if isinstance(job.run.volumes, list) else []
     if kept := [index for index, volume in enumerate(volumes) if isinstance(volume, dict) and volume.get("persistent")]:
-        raise InvalidApp([Problem(f"/run/volumes({index})/persistent", _NO_VOLUMES) for index in kept])
+        raise InvalidInItself([Problem(f"/run/volumes({index})/persistent", _NO_VOLUMES) for index in kept])
     problems = [*_rules(job, raw)]
     try:
         job.app  # noqa: B018  it is read by the rules of apps
     except InvalidApp as error:
         problems += [Problem(place(problem.path), problem.message) for problem in error.problems]
     if problems:
-        raise InvalidApp(problems)
+        raise InvalidInItself(problems)
     return job
 
 
@@ -250,11 +252,13 @@ def _modelled(raw: Json) -> Job:
         raw["schedules"] = [_schedule(each) for each in raw["schedules"]]
     given = {key: without_nulls(value, key) for key, value in raw.items() if value is not None}
     if given.pop("dependencies", None):
-        raise InvalidApp([Problem("/dependencies", "is refused: jobs do not wait for each other here; start one from the other")])
+        raise InvalidInItself(
+            [Problem("/dependencies", "is refused: jobs do not wait for each other here; start one from the other")]
+        )
     try:
         return Job.model_validate_json(json.dumps(given))
     except ValidationError as error:
-        raise InvalidApp(_problems(error, Job)) from None
+        raise InvalidInItself(_problems(error, Job)) from None
 
 
 def _problems(error: ValidationError, model: type[Job | Schedule]) -> Iterator[Problem]:

@@ -127,8 +127,10 @@ def demands(labels: Mapping[str, str], tolerated: int | None = None) -> Demands 
     return Demands(errors, answer_ms, int(labels.get(CANARY_REQUESTS, REQUESTS_DEFAULT)))
 
 
-def problems(labels: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[Problem]:
-    """Find what is wrong with the labels of an app that has these ports."""
+def problems(labels: Mapping[str, str], ports: Sequence[AppPort], *, stored: bool = False) -> Iterator[Problem]:
+    """Find what is wrong with the labels of an app that has these ports; ``stored``: by the rules it was stored under."""
+    if stored:
+        labels = {key: value for key, value in labels.items() if not routing.later(key)}
     for key, value in labels.items():
         if message := _wrong(key, value):
             yield Problem(f"/labels/{key}", message)

@@ -86,7 +86,10 @@ def _of_labels(app: App) -> Iterator[Note]:
     """Yield what other programs' labels, and variables that say the same, come to here."""
     for key, text in labels.not_heeded(app.labels):
         yield Note(f"/labels/{key}", Verdict.NOT_HEEDED, text)
-    read = {"env": registrator.of_variables(app.env, app.ports), "labels": registrator.of_labels(app.labels, app.ports)}
+    read = {
+        "env": registrator.of_variables(app.env, app.ports),
+        "labels": registrator.of_labels(app.labels, app.ports, app.eratos.attributes),
+    }
     for field, found in read.items():
         for key, heeded, text in found:
             yield Note(f"/{field}/{key}", Verdict.TRANSLATED if heeded else Verdict.NOT_HEEDED, text)

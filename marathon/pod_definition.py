@@ -13,8 +13,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from . import bounds, ids, pod_rules, pydantic_errors, strict_json, words
-from .definition import take_out
-from .errors import PROBLEMS_MOST, InvalidApp, Problem, json_path
+from .app import App
+from .definition import only_scaled, take_out
+from .errors import PROBLEMS_MOST, InvalidInItself, Problem, json_path
 from .normalise import network, without_nulls
 from .pod import Pod
 from .pod_parts import PodSpec
@@ -32,15 +33,18 @@ _OVER_TCP: Final = frozenset({"http", "https"})
 _MAX_INSTANCES: Final = "no field of Marathon 1.11, whose documents still show it: nothing scales by itself"
 
 
-def parse(data: Any, base: str = "/") -> Pod:
-    """Read a user's definition; a relative id is taken below the group ``base``. Raises InvalidApp."""
+def parse(data: Any, base: str = "/", before: App | None = None) -> Pod:
+    """Read a user's definition; a relative id is taken below the group ``base``. Raises InvalidApp.
+
+    What is only scaled stays as the pod that there is ``before`` was accepted.
+    """
     if not isinstance(data, Mapping):
-        raise InvalidApp([Problem("/", f"must be an object with the pod's fields, not {kind(data)}")])
+        raise InvalidInItself([Problem("/", f"must be an object with the pod's fields, not {kind(data)}")])
     strict_json.check(data)
     given = {key: value for key, value in data.items() if key != "version"}
     if too_large := list(itertools.islice(bounds.sizes(given), PROBLEMS_MOST + 1)):
-        raise InvalidApp(too_large)
-    return _read(given, base, [*itertools.islice(bounds.values(given), PROBLEMS_MOST + 1)], stored=False)
+        raise InvalidInItself(too_large)
+    return _read(given, base, [*itertools.islice(bounds.values(given), PROBLEMS_MOST + 1)], stored=False, before=before)
 
 
 def examine(data: Mapping[str, Any], base: str = "/") -> tuple[Pod, tuple[Problem, ...]]:
@@ -54,7 +58,7 @@ def restore(data: Mapping[str, Any]) -> Pod:
     return _read(given, "/", [], stored=True).with_version(str(data.get("version") or ""))
 
 
-def _read(data: Mapping[str, Any], base: str, problems: list[Problem], *, stored: bool) -> Pod:
+def _read(data: Mapping[str, Any], base: str, problems: list[Problem], *, stored: bool, before: App | None = None) -> Pod:
     dropped: list[tuple[str, str]] = []
     raw = {key: without_nulls(value, key) for key, value in data.items() if value is not None}
     words.spell(raw, words.OF_PODS)
@@ -68,10 +72,11 @@ def _read(data: Mapping[str, Any], base: str, problems: list[Problem], *, stored
         spec = _modelled(raw, dropped)
         pod = Pod.of(spec)
     except ValidationError as error:
-        raise InvalidApp([*problems, *pydantic_errors.problems(error, PodSpec)]) from None
+        raise InvalidInItself([*problems, *pydantic_errors.problems(error, PodSpec)]) from None
+    stored = stored or (before is not None and only_scaled(before, pod))
     problems += pod_rules.problems(pod, stored=stored)
     if problems:
-        raise InvalidApp(problems)
+        raise InvalidInItself(problems)
     return pod.with_dropped(dropped) if dropped else pod
 
 

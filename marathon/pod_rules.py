@@ -17,7 +17,7 @@ def problems(pod: Pod, *, stored: bool = False) -> Iterator[Problem]:
     """Hold a pod against every rule; ``stored``: against those it was stored under."""
     for rule in _RULES:
         yield from rule(pod.spec)
-    yield from labels.problems(pod.labels, pod.ports)
+    yield from labels.problems(pod.labels, pod.ports, stored=stored)
     yield from _twice("/containers", "a Consul service", pod.service_names)
     if pod.single_instance and pod.instances > 1:
         yield Problem("/scaling/instances", f"is {pod.instances}: the label {labels.SINGLE_INSTANCE} allows one at most")

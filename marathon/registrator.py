@@ -9,8 +9,11 @@ variable that begins with ``SERVICE_`` would be one, secrets included, and Consu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
+
+from eratos.common import service_meta
 
 from .app_parts import AppPort
 
@@ -21,9 +24,10 @@ _ATTRIBUTE: Final = re.compile(r"SERVICE_(?:([0-9]{1,5})_)?([A-Za-z][A-Za-z0-9_-
 _REGION: Final = re.compile(r"SERVICE_(?:[0-9]{1,5}_)?REGION")
 #: A tag, of which several stand with commas between.
 TAG: Final = re.compile(r"^[\x21-\x2b\x2d-\x7e]+$")
-#: As many as an app may state otherwise (``eratos.attributes``), and as much in each as Consul takes.
+#: Together with those that an app states otherwise (``eratos.attributes``), which may be as many: Consul takes a bounded number
+#: of pairs, and its port's routing and what says whose a service is have to find room beside them.
 ATTRIBUTES_MAX: Final = 20
-_VALUE_CHARACTERS_MAX: Final = 512
+_ERATOS_OWN: Final = ("eratos", "haproxy")
 
 _INSTEAD: Final = {
     "NAME": "services are named after the app and its ports, as else anybody's app could stand in another's service",
@@ -31,8 +35,8 @@ _INSTEAD: Final = {
     "IGNORE": "each port is registered; balancers serve those that ask for it (HAPROXY_n_ENABLED)",
 }
 _BOUNDS: Final = (
-    f"an app has {ATTRIBUTES_MAX} attributes at most, of {_VALUE_CHARACTERS_MAX} characters each; names that begin with eratos "
-    "or haproxy are eratos' own"
+    f"an app has {ATTRIBUTES_MAX} attributes at most, of {service_meta.VALUE_BYTES_MAX} bytes each; names that begin with eratos "
+    f"or haproxy are eratos' own, with {service_meta.RESERVED} Consul's"
 )
 _CHECK: Final = "instances are checked by the app's healthChecks"
 
@@ -52,16 +56,18 @@ def usable(value: str) -> bool:
     return all(TAG.match(tag) for tag in split(value))
 
 
-def attributes(labels: Mapping[str, str], port: AppPort) -> dict[str, str]:
-    """Return the attributes that labels ask for a port's service: they come into its meta in Consul."""
+def attributes(labels: Mapping[str, str], port: AppPort, own: Collection[str] = ()) -> dict[str, str]:
+    """Return the attributes that labels ask for a port's service: they come into its meta in Consul.
+
+    ``own``: names of those that the app states otherwise, which count before.
+    """
     wanted = number(port)
     for_all: dict[str, str] = {}
-    own: dict[str, str] = {}
-    for key in _taken(labels):
-        stated, name = _attribute(key)
+    of_port: dict[str, str] = {}
+    for (stated, name), key in _taken(labels, own).items():
         if stated in (None, wanted):
-            (for_all if stated is None else own)[name] = labels[key]
-    return for_all | own
+            (for_all if stated is None else of_port)[name] = labels[key]
+    return for_all | of_port
 
 
 def number(port: AppPort) -> int:
@@ -79,10 +85,10 @@ def of_variables(env: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[t
             yield key, False, "Registrator's: attributes of services are taken of labels, not of variables"
 
 
-def of_labels(labels: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[tuple[str, bool, str]]:
-    """Yield the same of labels, where all else that begins with ``SERVICE_`` is an attribute."""
+def of_labels(labels: Mapping[str, str], ports: Sequence[AppPort], own: Collection[str] = ()) -> Iterator[tuple[str, bool, str]]:
+    """Yield the same of labels, where all else that begins with ``SERVICE_`` is an attribute; ``own`` as above."""
     numbers = {number(port) for port in ports}
-    taken = _taken(labels)
+    taken = _taken(labels, own)
     for key, value in labels.items():
         if value and _KEY.fullmatch(key):
             yield key, *_verdict(key, value, numbers)
@@ -90,24 +96,27 @@ def of_labels(labels: Mapping[str, str], ports: Sequence[AppPort]) -> Iterator[t
             stated, name = _attribute(key)
             if stated is not None and stated not in numbers:
                 yield key, False, f"Registrator's: the app has no port {stated}"
-            elif key in taken:
+            elif name in own:
+                yield key, False, f"Registrator's: eratos.attributes has {name}, too, and counts before"
+            elif (first := taken.get((stated, name), key)) != key:
+                yield key, False, f"Registrator's: {first} is the same attribute, and counts before"
+            elif (stated, name) in taken:
                 yield key, True, f"attribute {name} of {_services(stated)} in Consul, as those of eratos.attributes"
             else:
                 yield key, False, f"Registrator's: {_BOUNDS}"
 
 
-def _taken(labels: Mapping[str, str]) -> frozenset[str]:
-    """Return the labels that are attributes which a service may have."""
-    found = [
-        key
-        for key, value in labels.items()
-        if value
-        and len(value) <= _VALUE_CHARACTERS_MAX
-        and _ATTRIBUTE.fullmatch(key)
-        and not _KEY.fullmatch(key)
-        and not _attribute(key)[1].startswith(("eratos", "haproxy"))
-    ]
-    return frozenset(sorted(found)[:ATTRIBUTES_MAX])
+def _taken(labels: Mapping[str, str], own: Collection[str]) -> dict[tuple[int | None, str], str]:
+    """Return the attributes that services may have, by port and name, with the label of each.
+
+    Of labels that come to the same, as they differ in their letters' case alone, the first in order of the alphabet counts.
+    """
+    found: dict[tuple[int | None, str], str] = {}
+    for key in sorted(key for key in labels if labels[key] and _ATTRIBUTE.fullmatch(key) and not _KEY.fullmatch(key)):
+        stated, name = _attribute(key)
+        if name not in own and not name.startswith(_ERATOS_OWN) and not service_meta.fault(name, labels[key]):
+            found.setdefault((stated, name), key)
+    return dict(islice(found.items(), max(0, ATTRIBUTES_MAX - len(own))))
 
 
 def _attribute(key: str) -> tuple[int | None, str]:

@@ -21,7 +21,7 @@ PREFIXES: Final = ("HAPROXY_", "ERATOS_")
 
 _VALUE_LENGTH_MAX = 512  # Consul's limit on a value in a service's meta
 _LABEL = re.compile(r"(?:HAPROXY|ERATOS)_(?:(0|[1-9][0-9]{0,2})_)?([A-Z_]+)")
-#: Labels of which versions before took no notice, so that stored apps may have anything there.
+#: Labels that :func:`later` speaks of.
 _LATER: Final = (
     *("AUTH", "BACKEND_NETWORK_ALLOWED_ACL", "HTTP_BACKEND_PROXYPASS_PATH", "HTTP_BACKEND_REDIR", "HTTP_BACKEND_REVPROXY_PATH"),
     "USE_HSTS",
@@ -40,7 +40,7 @@ def routing(
     ``unasked``: the app was stored by a version that balanced every app, over HTTP unless stated otherwise.
     """
     stated = {name: _read(name, labels[key]) for name, key in _given(labels, index).items()}
-    given = {name.lower(): value for name, value in stated.items() if name not in _LATER or RULES[name].good(value)}
+    given = {name.lower(): value for name, value in stated.items() if name not in _LATER or _good(name, value)}
     if "group" not in given and (key := _one(labels, "GROUP")):
         given["group"] = _read("GROUP", labels[key])
     enabled = given.pop("enabled", "")
@@ -58,6 +58,10 @@ def routing(
         return Routing(why_not=f"{why_not}: state {ways}, or HAPROXY_{index}_MODE=http")
     given.setdefault("group", DEFAULT_GROUP)
     return Routing(**given)
+
+
+def _good(name: str, value: str) -> bool:
+    return len(value) <= _VALUE_LENGTH_MAX and bool(RULES[name].good(value))
 
 
 def _why_not(labels: Mapping[str, str], index: int, port: AppPort, enabled: str, *, asked: bool) -> str:
@@ -92,6 +96,12 @@ def known(key: str) -> bool:
     """Return whether a label is one of these, whatever its value."""
     match = _LABEL.fullmatch(key)
     return match is not None and match[2] in (RULES if match[1] else ("GROUP",))
+
+
+def later(key: str) -> bool:
+    """Return whether versions before took no notice of a label, so that stored apps may have anything there."""
+    match = _LABEL.fullmatch(key)
+    return match is not None and bool(match[1]) and match[2] in _LATER
 
 
 def known_names(prefix: str) -> list[str]:

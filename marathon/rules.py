@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import PurePosixPath
 from typing import Final
 
-from eratos.common import docker_parameters, names
+from eratos.common import docker_parameters, names, service_meta
 from eratos.common.errors import PermanentError
 from eratos.common.payload import CheckKind
 
@@ -28,6 +28,12 @@ def problems(app: App, unreadable: Collection[str], *, stored: bool = False) -> 
     for fields, rule in _RULES if stored else (*_RULES, *_RULES_OF_CHANGES):
         if not any(field in unreadable for field in fields):
             yield from rule(app)
+
+
+def _attributes_for_consul(app: App) -> Iterable[Problem]:
+    for key, value in app.eratos.attributes.items():
+        if message := service_meta.fault(key, value):
+            yield Problem(f"/eratos/attributes/{key}", message)
 
 
 def _user_that_may_be(app: App) -> Iterable[Problem]:
@@ -167,7 +173,13 @@ def _parameters_with_good_values(app: App) -> Iterable[Problem]:
 
 
 def _labels(app: App) -> Iterable[Problem]:
-    yield from labels.problems(app.labels, app.ports)
+    yield from labels.problems(app.labels, app.ports, stored=True)
+
+
+def _later_labels(app: App) -> Iterable[Problem]:
+    if any(routing.later(key) for key in app.labels):
+        found = routing.problems(app.labels, app.ports)
+        yield from (problem for problem in found if routing.later(problem.path.removeprefix("/labels/")))
 
 
 def _single_instance(app: App) -> Iterable[Problem]:
@@ -446,11 +458,14 @@ _RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("container", "instances", "upgradeStrategy", "unreachableStrategy", "eratos", "labels"), _one_writer),
 )
 
-#: Rules that came later than apps that may lie in a store: those go on as they are, and are held to them by their next change.
+#: Rules that came later than apps that may lie in a store: those go on as they are, may be scaled, and are held to them by their
+#: next change of anything else.
 _RULES_OF_CHANGES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("constraints", "eratos"), _readable_expressions),
     (("container",), _parameters_with_good_values),
     (("container",), _own_names),
     (("container",), _one_volume_of_a_name),
     (("user",), _user_that_may_be),
+    (("eratos",), _attributes_for_consul),
+    (("labels", *_PORT_FIELDS), _later_labels),
 )

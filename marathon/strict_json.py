@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any, Final
 
-from .errors import InvalidApp, Problem
+from .errors import InvalidInItself, Problem
 
 #: A tree of groups takes two levels for each group; no definition comes near.
 DEPTH_MAX: Final = 64
@@ -75,13 +75,15 @@ def check(data: Any) -> None:
     while level := [item for holder in level if isinstance(holder, dict | list) for item in _items(holder)]:
         depth += 1
         if depth > DEPTH_MAX:
-            raise InvalidApp([Problem("/", f"is nested too deeply: {DEPTH_MAX} levels are plenty")])
+            raise InvalidInItself([Problem("/", f"is nested too deeply: {DEPTH_MAX} levels are plenty")])
     try:
         json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise InvalidApp([Problem("/", f"holds a half character, {error.object[error.start]!r}: write whole ones")]) from error
+        raise InvalidInItself(
+            [Problem("/", f"holds a half character, {error.object[error.start]!r}: write whole ones")]
+        ) from error
     except (TypeError, ValueError) as error:
-        raise InvalidApp([Problem("/", f"is no JSON: {error}")]) from error
+        raise InvalidInItself([Problem("/", f"is no JSON: {error}")]) from error
 
 
 def _items(holder: Any) -> Any:
@@ -91,7 +93,7 @@ def _items(holder: Any) -> Any:
     for key in holder:
         if not isinstance(key, str):
             reads = ", as YAML reads on, off, yes, no and the like" if isinstance(key, bool) else ""
-            raise InvalidApp([Problem("/", f"has the key {key}, which is no text{reads}: put quotes around it")])
+            raise InvalidInItself([Problem("/", f"has the key {key}, which is no text{reads}: put quotes around it")])
     return holder.values()
 
 

@@ -38,7 +38,7 @@ ALWAYS: Final = frozenset(
         *("checkpoint", "http_compression", "maintenance_mode", "metrics", "metrics_prometheus", "store_cache"),
         "suppress_offers",
         *("disable_zk_compression", "disable_tracing", "disable_mesos_authentication", "disable_metrics_datadog"),
-        "disable_metrics_statsd",
+        *("disable_metrics_statsd", "disable_mesos_offer_constraints"),
     }
 )
 
@@ -48,22 +48,33 @@ _HEARTBEAT: Final = "Mesos says itself how often it sends signs of life, and a c
 _PACE: Final = "what is wanted is compared with what is there at each event"
 _LAUNCHES: Final = "--launch-limit bounds the launches that no executor has answered yet"
 _STORE: Final = "the store keeps one record for each app, version and instance, and needs no care"
+_PLUGINS: Final = "no plugins are loaded: users and roles stand in --http-credentials-file (docs/security.md)"
+_INSIDE: Final = "it tunes the inside of Marathon, and there is no such part here: leave it out"
+_KILLS: Final = (
+    "tasks are told to end at once, and told again until they have: taskKillGracePeriodSeconds of apps says how long they have"
+)
 _NEIGHBOUR: Final = "followers keep times of their own when they ask the leader (docs/api.md, who waits for whom)"
 
 #: Why a flag is refused, and what there is in its place.
 INSTEAD: Final[Mapping[str, str]] = {
+    "app_info_module_execution_context_size": _INSIDE,
     "assets_path": "the dashboard's files come with the package",
     "backup_location": "eratos-scheduler backup FILE writes a backup, at any time",
     "decline_offer_duration": "how long offers are refused follows from what waits",
     "default_accepted_resource_roles": "Marathon 1.10 dropped it: --accepted-resource-roles-default-behavior",
+    "default_info_service_execution_context_size": _INSIDE,
     "default_network_name": "apps name their Docker network (networks[].name)",
+    "deployment_manager_request_timeout": _INSIDE,
     "deprecated_features": "none are kept",
     "disable_checkpoint": "tasks always outlive agents' restarts",
     "disable_ha": "--store in place of --zk runs one scheduler alone",
     "disable_http": "with --http-cert-file the API speaks https alone",
     "disable_http_compression": "answers are compressed for those clients that ask for it",
+    "disable_internal_version_caching": _STORE,
     "disable_maintenance_mode": "hosts in maintenance are emptied: --maintenance-lead-s says how long before",
     "disable_metrics": "metrics are always there (docs/metrics.md)",
+    "disable_metrics_prometheus": "metrics are always there (docs/metrics.md)",
+    "disable_store_cache": "the leader has all that is stored in its memory",
     "disable_suppress_offers": "offers are asked for while something waits",
     "draining_seconds": "--maintenance-lead-s says how long before its maintenance a host is closed and emptied",
     "enable_features": "there is nothing to enable: volumes and secrets always work, GPUs with --gpus true",
@@ -72,6 +83,8 @@ INSTEAD: Final[Mapping[str, str]] = {
     "executor": "every app runs with eratos' own executor: --executor-command starts that",
     "gpu_scheduling_behavior": "--gpus true takes offers of agents with GPUs, and other apps go there last",
     "graceful_shutdown_timeout": "a leader gives way at once, and its tasks go on",
+    "group_manager_execution_context_size": _INSIDE,
+    "group_manager_request_timeout": _INSIDE,
     "group_versions_cache_size": _STORE,
     "ha": "leave it out: with --zk any number of schedulers may run, with --store one alone",
     "hostname": "--advertise-url says where the other schedulers reach this one, as in http://scheduler1:8080",
@@ -79,8 +92,16 @@ INSTEAD: Final[Mapping[str, str]] = {
     "http_realm": "it is eratos",
     "https_address": _TLS,
     "https_port": _TLS,
+    "instance_tracker_num_parallel_loads": _INSIDE,
+    "instance_tracker_num_parallel_updates": _INSIDE,
+    "instance_tracker_update_queue_size": _INSIDE,
     "internal_store_backend": "--zk, or --store for one scheduler alone",
     "internal_version_caching": _STORE,
+    "killBatchDuration": _KILLS,
+    "kill_chunk_size": _KILLS,
+    "kill_retry_timeout": _KILLS,
+    "killsPerBatch": _KILLS,
+    "launch_queue_request_timeout": _INSIDE,
     "launch_token_refresh_interval": _LAUNCHES,
     "launch_tokens": _LAUNCHES,
     "leader_election_backend": "leaders are elected in ZooKeeper (--zk)",
@@ -89,9 +110,15 @@ INSTEAD: Final[Mapping[str, str]] = {
     "leader_proxy_read_timeout": _NEIGHBOUR,
     "leader_proxy_ssl_ignore_hostname": "--http-ca-file names the authorities that schedulers believe each other by",
     "logstash": "--log-format json writes lines that any collector reads",
+    "max_actor_startup_time": _INSIDE,
     "max_apps": "--instances-limit bounds the instances of all apps together, quotas those of a group",
     "max_concurrent_marathon_health_checks": "executors check their own tasks, the scheduler none",
     "max_instances_per_offer": "an offer takes as many instances as fit",
+    "max_parallel_offers": _INSIDE,
+    "max_parallel_status_updates": _INSIDE,
+    "max_queued_offers": _INSIDE,
+    "max_queued_root_group_updates": "changes take turns: --http-connections and --http-rate bound what comes at the same time",
+    "max_queued_status_updates": _INSIDE,
     "max_running_deployments": "deployments of different apps do not wait for each other",
     "max_tasks_per_offer": "an offer takes as many instances as fit",
     "max_tasks_per_offer_cycle": _LAUNCHES,
@@ -101,16 +128,21 @@ INSTEAD: Final[Mapping[str, str]] = {
     "mesos_heartbeat_failure_threshold": _HEARTBEAT,
     "mesos_heartbeat_interval": _HEARTBEAT,
     "mesos_leader_ui_url": "it is the leading master's, as that is found",
+    "mesos_offer_constraints": "Mesos sends all offers, and each is looked at: leave it out",
     "metrics_name_prefix": "metrics are called eratos_... in Prometheus' text, and as Marathon's in the JSON of /metrics",
+    "min_mesos_offer_constraints_update_interval": "no constraints are sent to Mesos: each offer is looked at here",
     "min_revive_offers_interval": "how often offers are asked for follows from how many agents there are",
     "offer_matching_timeout": "a pass looks at so many hosts that it stays short",
     "on_elected_prepare_timeout": "a new leader leads once it has read the store",
+    "plugin_conf": _PLUGINS,
+    "plugin_dir": _PLUGINS,
     "reconciliation_initial_delay": "Mesos is asked about all tasks as soon as there is a subscription",
     "reconciliation_interval": "it is 10 minutes, Marathon's own default",
     "revive_offers_repetitions": "how often offers are asked for follows from how many agents there are",
     "save_tasks_to_launch_timeout": "a launch goes out once it is stored",
     "scale_apps_initial_delay": _PACE,
     "scale_apps_interval": _PACE,
+    "scheduler_actions_execution_context_size": _INSIDE,
     "sentry": "--log-format json writes lines that any collector reads",
     "sentry_tags": "--log-format json writes lines that any collector reads",
     "ssl_keystore_password": _TLS,
@@ -122,7 +154,10 @@ INSTEAD: Final[Mapping[str, str]] = {
     "task_lost_expunge_gc": "unreachableStrategy of apps says it",
     "task_lost_expunge_initial_delay": "unreachableStrategy of apps says it",
     "task_lost_expunge_interval": "unreachableStrategy of apps says it",
+    "task_operation_notification_timeout": _INSIDE,
     "task_reservation_timeout": "nothing is reserved of Mesos: volumes are Docker's",
+    "task_tracker_request_timeout": _INSIDE,
+    "task_update_request_timeout": _INSIDE,
     "tracing": "--log-level DEBUG",
     "webui_url": "--advertise-url is where links to the dashboard lead",
     "zk_compression": "records are small, and stored as they are",
@@ -169,7 +204,7 @@ def translated(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _instead(name: str) -> str:
-    if name.startswith("metrics"):
+    if name in _METRICS or name.startswith("metrics"):
         return INSTEAD.get(name, _PUSHED)
     return INSTEAD.get(name, "")
 
@@ -195,7 +230,7 @@ _METRICS: Final = (
     *("metrics_datadog_protocol", "metrics_datadog_transmission_interval_ms"),
     *("metrics_histogram_reservoir_highest_trackable_value", "metrics_histogram_reservoir_reset_periodically"),
     *("metrics_histogram_reservoir_resetting_chunks", "metrics_histogram_reservoir_resetting_interval_ms"),
-    "metrics_histogram_reservoir_significant_digits",
+    *("metrics_histogram_reservoir_significant_digits", "disable_metrics_histogram_reservoir_reset_periodically"),
 )
 #: All that are looked at; what both call the same is left to the settings themselves.
 _KNOWN: Final = frozenset({*SAME, *MILLISECONDS, *ALWAYS, *INSTEAD, *_METRICS, "logging_level"})

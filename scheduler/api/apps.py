@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from eratos.marathon import bounds, definition, ids
 from eratos.marathon.app import App
-from eratos.marathon.errors import PROBLEMS_MOST, InvalidApp, Problem
+from eratos.marathon.errors import PROBLEMS_MOST, InvalidApp, InvalidInItself, Problem
 from eratos.marathon.pod import Pod
 from eratos.marathon.pydantic_errors import kind
 from eratos.scheduler.access.roles import Role
@@ -246,7 +246,7 @@ def _put_many(
         if len(problems) >= PROBLEMS_MOST:
             break
     if problems:
-        raise InvalidApp(problems)
+        raise InvalidInItself(problems)
     settled = ctx.settled(apps, wanted.values())
     if dry_run:
         return ctx.plan(caller, settled)

@@ -15,7 +15,7 @@ from eratos.common import names
 from eratos.marathon import definition, ids
 from eratos.marathon.app import App
 from eratos.marathon.app_parts import Volume
-from eratos.marathon.errors import PROBLEMS_MOST, InvalidApp, Problem
+from eratos.marathon.errors import PROBLEMS_MOST, InvalidApp, InvalidInItself, Problem
 from eratos.marathon.group import NO_GROUPS, Group, dependency_cycle, restart_cycle, too_many_dependencies
 from eratos.marathon.normalise import has_volumes
 from eratos.marathon.pod import Pod
@@ -339,7 +339,7 @@ def check_policy(apps: Mapping[str, App], wanted: Iterable[App], policy: Policy)
         if existing is None or not existing.same_definition(app):
             problems += policy.problems(app)
     if problems:
-        raise InvalidApp(problems)
+        raise InvalidInItself(problems)
 
 
 def _service_names(apps: Mapping[str, App], wanted: Mapping[str, App]) -> Iterator[Problem]:

@@ -27,6 +27,10 @@ GROUP: Final = "a group that you may not see"
 
 #: What may be an id of an app, a group, an instance or a task, or the name of a service.
 _NAME = re.compile(r"/?[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?")
+#: Where a word is the name of a service: one of an app such as /host or /app is a word that may mean anything elsewhere.
+_BEFORE_SERVICE = re.compile(r"\b(?:service|backend) ['\"]?$", re.IGNORECASE)
+_LOOKED_AT: Final = 16  #: characters before a word
+_AFTER_SERVICE: Final = " already answers on "
 _OF_INSTANCE: Final = ".instance-"
 
 #: Each name there is, and the apps or jobs that it is one of; none where it is a group's.
@@ -50,7 +54,7 @@ class Hide:
         return self if app is None or self.nothing else replace(self, own=frozenset(_stated(app)))
 
     def __call__(self, text: str) -> str:
-        return text if self.nothing else _NAME.sub(lambda found: self._shown(found[0]), text)
+        return text if self.nothing else _NAME.sub(self._shown, text)
 
     def messages(self, shown: Any) -> Any:
         """Return a part of an answer, which holds no definition, with each ``message`` in it as it may be read."""
@@ -61,8 +65,9 @@ class Hide:
             }
         return [self.messages(item) for item in shown] if isinstance(shown, list) and not self.nothing else shown
 
-    def _shown(self, name: str) -> str:
-        app_ids = self._apps(name)
+    def _shown(self, found: re.Match[str]) -> str:
+        name = found[0]
+        app_ids = self._apps(name) if _is_name(found) else None
         if app_ids is None or name in self.own or any(self.identity.may(Role.VIEW, app_id) for app_id in app_ids):
             return name
         if not app_ids:
@@ -78,6 +83,14 @@ class Hide:
         if self.known is None:
             return (name,) if name.startswith("/") else None
         return self.known.get(name)
+
+
+def _is_name(found: re.Match[str]) -> bool:
+    """Return whether what may be a name is one there, and no plain word."""
+    if "/" in found[0] or "-" in found[0] or found[0] == found.string:
+        return True
+    start, end, text = found.start(), found.end(), found.string
+    return text.startswith(_AFTER_SERVICE, end) or _BEFORE_SERVICE.search(text[max(0, start - _LOOKED_AT) : start]) is not None
 
 
 class Discretion:

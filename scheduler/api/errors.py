@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from eratos.marathon import strict_json
-from eratos.marathon.errors import InvalidApp, Problem, json_path
+from eratos.marathon.errors import InvalidApp, InvalidInItself, Problem, json_path
 from eratos.scheduler.core.actions import Refusal
 from eratos.scheduler.core.refusals import CommandRefused, Unavailable
 
@@ -87,6 +87,8 @@ def install(api: FastAPI, hide: Callable[[Request], Callable[[str], str]]) -> No
 
     @api.exception_handler(InvalidApp)
     def _invalid(request: Request, failure: InvalidApp) -> JSONResponse:
+        if isinstance(failure, InvalidInItself):
+            return not_valid(failure.problems)  # of which each word is the sender's or ours: to take one out would tell of others
         return not_valid(_told(failure.problems, hide(request)))
 
     @api.exception_handler(CommandRefused)

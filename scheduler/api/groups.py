@@ -130,7 +130,9 @@ def _put(ctx: Context, caller: Caller, document: Any, base: str, *, force: bool,
     version = _version(document)
     asked = _back(ctx, apps, known, document, base, version) if version else _wanted(ctx, apps, known, document, base)
     affected = [*_affected(asked.apps, asked.tree, known, asked.enforced), *asked.dropped, *asked.dropped_groups]
-    caller.require(Role.DEPLOY, affected or [base], stored=bool(affected))
+    caller.require(
+        Role.DEPLOY, affected or [base], stored=bool(asked.dropped or asked.dropped_groups or (asked.kept and affected))
+    )
     wanted = ctx.settled(apps, asked.apps, asked.enforced, former=bool(version))
     _check_enforced(apps, known, wanted, asked.dropped, asked.enforced)
     if dry_run:
@@ -220,6 +222,7 @@ class _Asked(NamedTuple):
     tree: Mapping[str, tuple[str, ...]] = NO_GROUPS  #: groups to keep, and what they depend on
     dropped_groups: tuple[str, ...] = ()
     enforced: Mapping[str, bool] = NO_ROLES_ENFORCED  #: groups of which the document says whether they enforce their role
+    kept: bool = False  #: whether the apps are those that are stored, which the request does not name
 
 
 def _known(ctx: Context) -> dict[str, GroupRecord]:
@@ -314,14 +317,15 @@ def _back(
     wanted = tuple(versions.read(kept) for kept in _former(ctx, inside, below, name, version))
     there = {app.id for app in wanted}
     needs = {group.group_id: then for group, then in _needs_then(below, version) if then != group.dependencies}
-    return _Asked(wanted, tuple(app_id for app_id in inside if app_id not in there), tree=needs)
+    return _Asked(wanted, tuple(app_id for app_id in inside if app_id not in there), tree=needs, kept=True)
 
 
 def _wanted(ctx: Context, apps: dict[str, App], known: dict[str, GroupRecord], body: Any, base: str) -> _Asked:
     given = _given(body)
     if given == {"scaleBy"}:
         name = _named(known, body, base)
-        return _Asked(definitions.scaled((app for app_id, app in apps.items() if _inside(app_id, name)), body["scaleBy"]))
+        scaled = definitions.scaled((app for app_id, app in apps.items() if _inside(app_id, name)), body["scaleBy"])
+        return _Asked(scaled, kept=True)
     if "version" in given and body["version"] is not None:
         raise invalid("/version", "goes alone, as it asks for the group as it was then: leave it out, or all others but id")
     group = Group.parse(body, base)

@@ -100,7 +100,7 @@ def router(ctx: Context) -> APIRouter:
     ) -> JSONResponse:
         name = path_id(pod_id, "Pod")
         caller.require(Role.DEPLOY, (name,))
-        pod = pod_definition.parse(read_json(body), ids.parent(name))
+        pod = pod_definition.parse(read_json(body), ids.parent(name), ctx.apps().get(name))
         if pod.id != name:
             raise ApiError(400, f"'{name}' does not match definition's id ('{pod.id}')")
         return _put(ctx, caller, pod, force=force, dry_run=dryRun, create=False)

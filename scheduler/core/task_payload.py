@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from eratos.common import names
+from eratos.common import names, service_meta
 from eratos.common.payload import (
     DiscoveryPort,
     DriverVolume,
@@ -253,10 +253,13 @@ def _service(app: App, index: int, instance: Instance, framework_id: str) -> Ser
         meta[names.META_ORDINAL] = str(instance.ordinal)
         meta[names.META_NAME] = names.stable_name(app.id, instance.ordinal)
         tags = (names.ordinal_tag(instance.ordinal),)
+    shown = {**app.service_attributes[index], **{key: value for key, value in meta.items() if value}}
+    # Of stored apps, and of agents' zones, which anything may be: one pair that Consul refuses would cost the service.
+    shown = {key: value for key, value in shown.items() if not service_meta.fault(key, value)}
     return Service(
         service_id=names.service_id(instance.task_id, index),
         name=app.service_names[index],
         port=instance.ports[index],
         tags=(names.SERVICE_TAG, *tags, *app.service_tags[index]),
-        meta={**app.service_attributes[index], **{key: value for key, value in meta.items() if value}, **app.routing_meta[index]},
+        meta={**shown, **app.routing_meta[index]},
     )

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from eratos.common.errors import TemporaryError
+from eratos.executor.consul_agent import Refused
 
 
 class FakeConsul:
-    """Same calls as ConsulApi. ``away`` plays an agent that does not answer."""
+    """Same calls as ConsulApi. ``away`` plays an agent that does not answer, ``refuses`` has ids of services that it refuses."""
 
     def __init__(self) -> None:
         self.away = False
+        self.refuses: set[str] = set()
         self.present: dict[str, dict[str, Any]] = {}
         self.held: dict[str, Mapping[str, Any]] = {}
         self.kept: list[str] = []  #: ids of checks of which it was said that they pass
@@ -32,7 +34,7 @@ class FakeConsul:
             return frozenset(self.held)
 
     def register(self, body: Mapping[str, Any]) -> None:
-        self._answer()
+        self._answer(body["ID"])
         with self._lock:
             if "Check" in body:
                 self.held[body["Check"]["CheckID"]] = body["Check"]
@@ -45,7 +47,7 @@ class FakeConsul:
             }
 
     def deregister(self, service_id: str) -> None:
-        self._answer()
+        self._answer(service_id)
         with self._lock:
             self.present.pop(service_id, None)
             self.held.pop(f"{service_id}-check", None)
@@ -53,7 +55,7 @@ class FakeConsul:
     def keep(self, check_id: str) -> None:
         self._answer()
         if "TTL" not in self.held.get(check_id, {}):
-            raise TemporaryError(f"no check {check_id} with a time to live")
+            raise Refused(f"no check {check_id} with a time to live")
         self.kept.append(check_id)
 
     def lose_check(self, check_id: str) -> None:
@@ -63,6 +65,8 @@ class FakeConsul:
     def close(self) -> None:
         pass
 
-    def _answer(self) -> None:
+    def _answer(self, service_id: str = "") -> None:
         if self.away:
             raise TemporaryError("the Consul agent is away")
+        if service_id in self.refuses:
+            raise Refused("400 Invalid Service Meta")

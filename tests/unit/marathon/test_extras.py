@@ -105,6 +105,19 @@ def test_attributes_leave_our_own_alone(key: str) -> None:
     assert "are eratos' own" in problems(attributes={key: "x"})["/eratos"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [("consul-a", "x", "such names are Consul's own"), ("a", "é" * 257, "is 514 bytes long, and Consul takes 512 at most")],
+)
+def test_an_attribute_that_consul_would_refuse_is_none_and_a_stored_app_with_one_is_read(
+    key: str, value: str, message: str
+) -> None:
+    assert message in problems(attributes={key: value})[f"/eratos/attributes/{key}"]
+    stored = an_app("/x").to_json() | {"eratos": {"attributes": {key: value}}, "version": "v1"}
+    assert definition.restore(stored).eratos.attributes == {key: value}
+    assert an_app("/x", eratos={"attributes": {"consul_a": "é" * 256}})
+
+
 def test_a_circle_of_restarts_is_found_and_one_with_a_signal_is_none() -> None:
     def app(name: str, other: str, change: Any) -> Any:
         return an_app(name, eratos=requires(app=other, wait=False, onChange=change))

@@ -47,6 +47,10 @@ def test_tags_by_table(env: dict[str, str], labels: dict[str, str], tags: tuple[
         ({"SERVICE_x_Name": "a"}, ({"x_name": "a"}, {"x_name": "a"})),
         ({"SERVICE_NAME": "a", "SERVICE_80_CHECK_TCP": "true", "SERVICE_TAGS": "a", "SERVICE_REGION": ""}, ({}, {})),
         ({"SERVICE_ERATOS-TASK": "a", "SERVICE_HAPROXY_0_VHOST": "a", "SERVICE_LONG": "a" * 513}, ({}, {})),
+        ({"SERVICE_LONG": "é" * 257, "SERVICE_FITS": "é" * 256}, ({"fits": "é" * 256}, {"fits": "é" * 256})),
+        ({"SERVICE_CONSUL-A": "a", "SERVICE_CONSUL_A": "b"}, ({"consul_a": "b"}, {"consul_a": "b"})),
+        ({"SERVICE_foo": "c", "SERVICE_Foo": "b", "SERVICE_FOO": "a"}, ({"foo": "a"}, {"foo": "a"})),
+        ({"SERVICE_443_Foo": "b", "SERVICE_443_FOO": "a", "SERVICE_foo": "c"}, ({"foo": "c"}, {"foo": "a"})),
     ],
 )
 def test_attributes_by_table(labels: dict[str, str], attributes: tuple[dict[str, str], ...]) -> None:
@@ -63,6 +67,22 @@ def test_there_are_no_more_attributes_than_an_app_may_state() -> None:
     assert [len(each) for each in found.service_attributes] == [20, 20]
     told = {note.path: note.verdict for note in notes(found)}
     assert [path for path, verdict in told.items() if verdict is Verdict.NOT_HEEDED] == ["/labels/SERVICE_A20"]
+
+
+def test_attributes_of_labels_are_bounded_together_with_the_apps_own() -> None:
+    own = {f"own{number}": "x" for number in range(18)} | {"a00": "own"}
+    found = app(labels={f"SERVICE_A{number:02}": "x" for number in range(21)}, eratos={"attributes": own})
+    assert list(found.service_attributes) == [own | {"a01": "x"}] * 2
+    told = {note.path.rpartition("_")[2]: (note.verdict, note.text) for note in notes(found)}
+    assert [path for path, (verdict, _) in told.items() if verdict is Verdict.TRANSLATED] == ["A01"]
+    assert "eratos.attributes has a00, too" in told["A00"][1] and "20 attributes at most" in told["A02"][1]
+
+
+def test_of_labels_that_differ_in_case_alone_it_is_told_which_counts() -> None:
+    told = {note.path: note for note in notes(app(labels={"SERVICE_Foo": "b", "SERVICE_FOO": "a"}))}
+    assert told["/labels/SERVICE_FOO"].verdict is Verdict.TRANSLATED
+    assert told["/labels/SERVICE_Foo"].verdict is Verdict.NOT_HEEDED
+    assert "SERVICE_FOO is the same attribute" in told["/labels/SERVICE_Foo"].text
 
 
 def test_without_a_network_of_its_own_a_port_is_the_hosts() -> None:
@@ -98,6 +118,7 @@ def test_what_becomes_of_each_is_told(field: str, key: str, value: str, verdict:
         ("labels", "SERVICE_443_SNI", Verdict.TRANSLATED, "attribute sni of the service of port 443"),
         ("labels", "SERVICE_8080_SNI", Verdict.NOT_HEEDED, "the app has no port 8080"),
         ("labels", "SERVICE_ERATOS-ZONE", Verdict.NOT_HEEDED, "eratos' own"),
+        ("labels", "SERVICE_CONSUL-A", Verdict.NOT_HEEDED, "with consul- Consul's"),
         ("env", "SERVICE_REGION", Verdict.NOT_HEEDED, "of labels, not of variables"),
     ],
 )

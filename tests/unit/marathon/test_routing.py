@@ -92,6 +92,24 @@ def test_what_a_port_gets(labels: dict[str, str], service_port: int, checks: lis
     assert (made.routing_meta[0] == {"haproxy-enabled": "false"}) is what.startswith("not balanced")
 
 
+@pytest.mark.parametrize(
+    "bad", [{"HAPROXY_0_AUTH": "joe:secret"}, {"HAPROXY_0_USE_HSTS": "maybe"}, {"ERATOS_7_HTTP_BACKEND_REDIR": "/a"}]
+)
+def test_a_stored_app_is_read_whatever_its_labels_of_which_versions_before_took_no_notice(bad: dict[str, str]) -> None:
+    labels = {"HAPROXY_0_VHOST": "a.example"}
+    made = definition.restore(app(ports=1).to_json() | {"labels": labels | bad, "version": "v1"})
+    assert made.routing_meta[0] == {"haproxy-group": "external", "haproxy-mode": "http", "haproxy-vhost": "a.example"}
+    with pytest.raises(InvalidApp) as caught:
+        app(ports=1, **labels, **bad)
+    assert [problem.path for problem in caught.value.problems] == [f"/labels/{key}" for key in bad]
+
+
+def test_a_stored_app_has_no_value_that_is_longer_than_consul_takes() -> None:
+    labels = {"HAPROXY_0_VHOST": "a.example", "HAPROXY_0_HTTP_BACKEND_REDIR": f"/{'a' * 128}" * 4, "HAPROXY_0_USE_HSTS": "true"}
+    made = definition.restore(app(ports=1).to_json() | {"labels": labels, "version": "v1"})
+    assert made.routing_meta[0].keys() == {"haproxy-group", "haproxy-mode", "haproxy-vhost", "haproxy-use-hsts"}
+
+
 def test_a_check_by_its_port_counts_for_that_port() -> None:
     mappings = {"portMappings": [{"containerPort": 80}, {"containerPort": 81, "hostPort": 31081}]}
     made = definition.parse(

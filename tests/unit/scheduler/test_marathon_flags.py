@@ -43,6 +43,12 @@ def test_a_flag_that_means_the_same_is_taken(flags: list[str], setting: str, val
         (["--zk_max_versions", "5"], "--zk_max_versions: is Marathon's: 50 of each app are kept"),
         (["--ssl_keystore_password", "hush"], "--ssl_keystore_password: is Marathon's: the certificate"),
         (["--mesos_authentication_secret=hush"], "--mesos_authentication_secret: is Marathon's: everybody could read it"),
+        (
+            ["--plugin_dir", "/p", "--plugin_conf", "/c"],
+            "--plugin_conf: is Marathon's: no plugins are loaded: users and roles stand in",
+        ),
+        (["--max_queued_root_group_updates", "9"], "--max_queued_root_group_updates: is Marathon's: changes take turns"),
+        (["--disable_metrics_histogram_reservoir_reset_periodically"], "reset_periodically: is Marathon's: figures are fetched"),
         (["--ha"], "--ha: is Marathon's: leave it out"),
         (["--metrics_statsd_host", "h"], "--metrics_statsd_host: is Marathon's: figures are fetched, not pushed"),
         (["--checkpoint=false"], "--checkpoint: takes no value, and is always so"),
@@ -94,6 +100,14 @@ sentry sentry_tags ssl_keystore_password ssl_keystore_path storage_compaction_in
 storage_execution_context_size store_cache suppress_offers task_launch_confirm_timeout task_launch_timeout
 task_reservation_timeout tracing webui_url zk zk_compression zk_compression_threshold zk_connection_timeout zk_max_concurrency
 zk_max_node_size zk_max_versions zk_operation_base_retry_sleep_ms zk_operation_max_retries zk_session_timeout zk_timeout
+app_info_module_execution_context_size default_info_service_execution_context_size deployment_manager_request_timeout
+disable_internal_version_caching disable_mesos_offer_constraints disable_metrics_histogram_reservoir_reset_periodically
+disable_metrics_prometheus disable_store_cache group_manager_execution_context_size group_manager_request_timeout
+instance_tracker_num_parallel_loads instance_tracker_num_parallel_updates instance_tracker_update_queue_size killBatchDuration
+kill_chunk_size kill_retry_timeout killsPerBatch launch_queue_request_timeout max_actor_startup_time max_parallel_offers
+max_parallel_status_updates max_queued_offers max_queued_root_group_updates max_queued_status_updates mesos_offer_constraints
+min_mesos_offer_constraints_update_interval plugin_conf plugin_dir scheduler_actions_execution_context_size
+task_operation_notification_timeout task_tracker_request_timeout task_update_request_timeout
 """
 
 

@@ -14,6 +14,7 @@ from eratos.marathon.app import App
 from eratos.marathon.job import parse as a_job
 from eratos.scheduler.access import credentials
 from eratos.scheduler.access.authenticator import Authenticator, CredentialsFile
+from eratos.scheduler.access.policy import Policy
 from eratos.scheduler.access.roles import Grant, Identity
 from eratos.scheduler.api.caller import Caller
 from eratos.scheduler.api.discretion import APP, GROUP, Discretion, Hide
@@ -50,10 +51,15 @@ def controller() -> FakeController:
 
 @pytest.fixture
 def api(controller: FakeController, tmp_path: Any) -> ApiClient:
+    return as_shop(controller, tmp_path)
+
+
+def as_shop(controller: FakeController, tmp_path: Any, **settings: Any) -> ApiClient:
     file = tmp_path / "credentials"
     file.write_text(credentials.line("shop", "token", credentials.token_entry(TOKEN), SHOP.grants))
     file.chmod(0o600)
-    client = ApiClient(an_api(controller, access=Access(BrowserGuard.of([".test"]), Authenticator(CredentialsFile(file)))))
+    access = Access(BrowserGuard.of([".test"]), Authenticator(CredentialsFile(file)))
+    client = ApiClient(an_api(controller, access=access, **settings))
     client.headers["Authorization"] = f"Bearer {TOKEN}"
     return client
 
@@ -100,6 +106,42 @@ def test_a_circle_is_shown_without_the_apps_of_others(api: ApiClient, controller
     assert answer.status_code == 422
     assert "/shop/web" in answer.text and APP in answer.text
     assert "teller" not in answer.text
+
+
+def mounting(*places: str) -> dict[str, Any]:
+    volumes = [{"hostPath": "/data", "containerPath": place, "mode": "RO"} for place in places]
+    container = {"type": "DOCKER", "docker": {"image": "x"}, "volumes": volumes}
+    return {"id": "/shop/new", "instances": 1, "container": container}
+
+
+def test_what_a_definition_says_itself_is_named_whatever_apps_there_are(controller: FakeController, tmp_path: Any) -> None:
+    """To hide a path of somebody's own would tell that an app is called so."""
+    api = as_shop(controller, tmp_path, policy=Policy(strict=True))
+    controller.submit(PutApps((an_app("/data"),)))
+    refused = "/data is refused by the strict policy: --allow-host-paths allows it"
+    assert api.post("/v2/apps", json=mounting("/in")).json()["details"][0]["errors"] == [refused]
+    unknown = {"id": "/shop/new", "cmd": "x", "constraints": [["@hostname", "/data"]]}
+    for method, path, body in (
+        ("POST", "/v2/apps", unknown),
+        ("PUT", "/v2/apps", [unknown]),
+        ("PUT", "/v2/groups//shop", {"apps": [unknown]}),
+    ):
+        answer = api.request(method, path, json=body)
+        assert answer.status_code == 422 and "operator '/data' is unknown" in answer.text, answer.text
+
+
+def test_the_one_app_that_a_group_names_is_named_in_its_refusal(api: ApiClient) -> None:
+    answer = api.put("/v2/groups//bank", json={"id": "/bank", "apps": [{"id": "app", "cmd": "x"}]})
+    assert answer.status_code == 403 and "for an app that it may not view" in answer.text  # others would be deleted
+    answer = api.put("/v2/groups//mine", json={"apps": [{"id": "app", "cmd": "x"}]})
+    assert (answer.status_code, answer.json()["message"]) == (403, "shop has not the role deploy for /mine/app")
+
+
+def test_the_one_app_that_a_group_is_found_to_have_is_not(api: ApiClient, controller: FakeController) -> None:
+    controller.submit(PutApps((an_app("/mine/secret"),)))
+    answer = api.put("/v2/groups//mine", json={"scaleBy": 2})
+    message = "shop has not the role deploy for an app that it may not view"
+    assert (answer.status_code, answer.json()["message"]) == (403, message)
 
 
 def told(api: ApiClient, app_id: str = "/shop/ledger") -> list[str]:
@@ -198,6 +240,26 @@ def test_a_sentence(controller: FakeController, text: str, shown: str | None) ->
     assert hide.messages([{"message": text, "labels": text}]) == [{"message": expected, "labels": text}]
     everybody = Hide(Identity("all", (Grant.parse("view:/"),)))
     assert (everybody(text), everybody.messages({"message": text})) == (text, {"message": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "service app is left out by b1: host already answers on x/",
+            f"service {APP} is left out by b1: {APP} already answers on x/",
+        ),
+        ("the app is on a host that left, bank-vault is not", f"the app is on a host that left, {APP} is not"),
+        (
+            "HAProxy could not start with it: backend 'app' has no server",
+            f"HAProxy could not start with it: backend '{APP}' has no server",
+        ),
+        ("app", APP),
+    ],
+)
+def test_a_service_that_is_called_like_a_plain_word(controller: FakeController, text: str, shown: str) -> None:
+    controller.submit(PutApps((an_app("/app"), an_app("/host"))))
+    assert Discretion(controller).of(Caller(SHOP), services=True)(text) == shown
 
 
 def test_where_nobody_can_tell_what_there_is_nothing_is_named(controller: FakeController) -> None:

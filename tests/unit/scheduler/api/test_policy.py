@@ -8,7 +8,7 @@ import pytest
 from support.api import ApiClient, an_api
 from support.controller import FakeController
 
-from eratos.marathon import definition
+from eratos.marathon import definition, pod_definition
 from eratos.scheduler.access.policy import Policy
 from eratos.scheduler.core.events import PutApps
 
@@ -97,3 +97,24 @@ def test_a_stored_job_may_get_other_times_whatever_the_policy_refuses_of_it_now(
     assert strict.put("/v1/jobs/nightly", json={"description": "at night", "run": run}).status_code == 200
     assert strict.put("/v1/jobs/nightly", json={"run": {**run, "cmd": "other"}}).status_code == 422
     assert strict.post("/v1/jobs", json={"id": "other", "run": run}).status_code == 422
+
+
+def test_what_was_stored_with_a_user_that_nobody_can_be_may_be_scaled() -> None:
+    """It was taken by versions before; a change of anything else meets the rule."""
+    api, controller = api_with(Policy())
+    stored = definition.restore({"id": "/a", "cmd": "x", "instances": 1, "user": "www data"})
+    container = {"name": "c", "resources": {"cpus": 0.1, "mem": 32}, "exec": {"command": {"shell": "x"}}, "user": "www data"}
+    pod = {"id": "/p", "containers": [{**container, "image": {"kind": "DOCKER", "id": "x"}}], "scaling": {"kind": "fixed"}}
+    old = definition.restore({"id": "/o", "cmd": "x", "instances": 1, "user": "www data"}).with_unasked(True)
+    controller.submit(PutApps((stored, pod_definition.restore(pod), old)))
+    for path in ("/v2/apps/a", "/v2/apps/o"):
+        assert api.put(path, json={"instances": 2}).status_code == 200
+        assert api.put(path, json={"instances": 0}).status_code == 200
+    assert api.put("/v2/apps", json=[{"id": "/a", "instances": 3}]).status_code == 200
+    assert api.put("/v2/pods/p", json={**pod, "scaling": {"kind": "fixed", "instances": 2}}).status_code == 200
+    refused = [
+        api.put("/v2/apps/a", json={"instances": 2, "cmd": "y"}),
+        api.put("/v2/pods/p", json={**pod, "labels": {"a": "b"}}),
+        api.put("/v2/apps/n", json={"cmd": "x", "user": "www data"}),
+    ]
+    assert [(answer.status_code, "/user" in answer.text) for answer in refused] == [(422, True)] * 3

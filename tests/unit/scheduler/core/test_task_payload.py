@@ -8,9 +8,13 @@ from typing import Any
 
 from support.builders import an_app
 
+from eratos.common import names
 from eratos.common.payload import DiscoveryPort, Fetch, HealthCheck, ReadinessCheck, SecretFile, TaskPayload, Volume
-from eratos.marathon import pod_definition
+from eratos.common.routing import META_KEYS
+from eratos.common.service_meta import PAIRS_MAX
+from eratos.marathon import definition, pod_definition
 from eratos.scheduler.core.instances import Instance
+from eratos.scheduler.core.mesos_types import Agent
 from eratos.scheduler.core.task_payload import payload
 
 
@@ -179,3 +183,25 @@ def test_the_logins_of_an_image_are_named_by_their_secret() -> None:
     docker = {"image": "shop/web:1", "pullConfig": {"secret": "login"}}
     found = launched(container={"docker": docker}, secrets={"login": {"source": "/login"}})
     assert found.pull_secret == "/login"
+
+
+def test_meta_of_a_stored_app_that_consul_refuses_is_left_out() -> None:
+    attributes = {"consul-a": "x", "long": "é" * 257, "role": "main"}
+    plain = an_app("/shop/cart", portDefinitions=[{"port": 0}])
+    app = definition.restore(plain.to_json() | {"eratos": {"attributes": attributes}, "version": "v1"})
+    instance = Instance("shop_cart.instance-i1", app.id, app.version, ports=(31000,), agent=Agent("a1", "h", zone="é" * 257))
+    meta = payload(app, instance, "framework-1").services[0].meta
+    assert meta["role"] == "main" and meta[names.META_APP] == "/shop/cart"
+    assert not meta.keys() & {"consul-a", "long", names.META_ZONE}
+
+
+def test_a_service_has_no_more_meta_than_consul_takes_whatever_is_stated_of_it() -> None:
+    attributes = {f"own{number}": "x" for number in range(20)}
+    labels = {f"SERVICE_A{number}": "x" for number in range(40)}
+    app = an_app("/shop/cart", portDefinitions=[{"port": 0, "name": "http"}], labels=labels,
+                 eratos={"attributes": attributes, "ordinals": True}).with_version("v1")  # fmt: skip
+    agent = Agent("a1", "h", zone="z")
+    instance = Instance("shop_cart.instance-i1", app.id, app.version, ports=(31000,), agent=agent, ordinal=0)
+    meta = payload(app, instance, "framework-1").services[0].meta
+    stated = {key for key in meta if not key.startswith("haproxy-")} | {names.META_EXECUTOR, *META_KEYS}
+    assert len(stated) == 20 + 11 + len(META_KEYS) < PAIRS_MAX
