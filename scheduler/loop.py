@@ -24,7 +24,7 @@ from eratos.common.log import fields
 from .core import actions, events
 from .core.machine import Machine
 from .core.mesos_types import TaskStatus
-from .core.records import BUDGETS, CHANGES, HISTORIES, SWEEPS
+from .core.records import BUDGETS, HISTORIES
 from .core.refusals import CommandRefused, Unavailable
 from .core.state import State
 from .core.step import Decision
@@ -49,7 +49,7 @@ WAITING_MOST = 5
 NAMED_MOST = 5
 #: Kinds of records of the past. One that has become too large stays as it was stored last: to end for it would help
 #: nobody, as the next leader would come to the same.
-PAST_KINDS = (BUDGETS, CHANGES, HISTORIES, SWEEPS)
+PAST_KINDS = (BUDGETS, HISTORIES)
 #: Longest sleep without a deadline of the core.
 IDLE_S = 1.0
 

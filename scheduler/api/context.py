@@ -24,7 +24,7 @@ from eratos.scheduler.core import changes, groups, quotas, versions
 from eratos.scheduler.core.actions import Reply
 from eratos.scheduler.core.events import Command, PutApps
 from eratos.scheduler.core.records import DeploymentRecord, GroupRecord
-from eratos.scheduler.core.refusals import CommandRefused
+from eratos.scheduler.core.refusals import CommandRefused, Refused
 from eratos.scheduler.core.state import State
 from eratos.scheduler.events.event import of_app
 
@@ -219,7 +219,7 @@ class Context:
             plan = changes.plan(state, record, wanted, dropped, tree, dropped_groups)
             return quotas.of_plan(state, plan) or planning.planned(state, plan)
 
-        found = self.controller.read(look)
+        found = self.tried(look)
         if isinstance(found, quotas.Excess):
             raise self._over_quota(caller, found.quota.path, found.message)
         return JSONResponse(found)
@@ -301,6 +301,13 @@ class Context:
         """
         caller.require(role, paths, stored=stored)
         return self._submit(caller, command)
+
+    def tried(self, look: Callable[[State], T]) -> T:
+        """Return what is read of the state, for a command that is not sent. Raises CommandRefused where that would be refused."""
+        try:
+            return self.controller.read(look)
+        except Refused as refused:
+            raise CommandRefused(refused.refusal, str(refused)) from None
 
     def _submit(self, caller: Caller, command: Command) -> Reply:
         try:

@@ -14,6 +14,7 @@ from eratos.marathon.errors import InvalidApp, Problem
 from eratos.marathon.job import JOB_ID, Job, Schedule, path_of
 from eratos.marathon.strict_json import shortened
 from eratos.scheduler.access.roles import Role
+from eratos.scheduler.core import schedules
 from eratos.scheduler.core.events import DeleteJob, PutJob, StartRun, StopRun
 from eratos.scheduler.core.state import State
 
@@ -205,9 +206,7 @@ def _create(ctx: Context, caller: Caller, body: bytes, embeds: Sequence[str], *,
     job = jobs.parse(read_json(body))
     if dry_run:
         _check(ctx, caller, job)
-        if ctx.controller.read(lambda state: job.id in state.jobs):
-            raise ApiError(409, f"Job '{job.id}' already exists")
-        return _planned(ctx, caller, job)
+        return _planned(ctx, caller, PutJob(job, create_only=True))
     _submit(ctx, caller, job, create=True)
     return JSONResponse(job_status.shown(_look(ctx, caller, job.id), embeds), 201)
 
@@ -220,7 +219,7 @@ def _change(ctx: Context, caller: Caller, job_id: str, body: bytes, embeds: Sequ
         raise invalid("/id", f"is {job.id}, and the address names {before.id}: create another one under another id")
     if dry_run:
         _check(ctx, caller, job, before)
-        return _planned(ctx, caller, job)
+        return _planned(ctx, caller, PutJob(job))
     _submit(ctx, caller, job, before)
     return Json(job_status.shown(_look(ctx, caller, job.id), embeds))
 
@@ -234,10 +233,18 @@ def _check(ctx: Context, caller: Caller, job: Job, before: Job | None = None) ->
         raise InvalidApp(problems)
 
 
-def _planned(ctx: Context, caller: Caller, job: Job) -> JSONResponse:
-    """Return a job as it would be, with the next instant of each schedule and the runs that would go on as they are."""
+def _planned(ctx: Context, caller: Caller, command: PutJob) -> JSONResponse:
+    """Return a job as it would be, with the next instant of each schedule and the runs that would go on as they are.
+
+    Raises CommandRefused.
+    """
     now = ctx.clock()
-    seen = ctx.controller.read(lambda state: job_status.planned(state, job, now))
+
+    def look(state: State) -> job_status.Look:
+        schedules.check(state, command)
+        return job_status.planned(state, command.job, now)
+
+    seen = ctx.tried(look)
     return Json(job_status.shown(_told(ctx.discretion.of(caller), seen), ("schedules", "activeRuns")))
 
 

@@ -16,11 +16,18 @@ from eratos.marathon.app import App
 from eratos.marathon.pod import Pod
 
 from . import groups, versions
+from .actions import Refusal
 from .records import ChangeRecord, DeploymentRecord, GroupRecord, VersionRecord
+from .refusals import Refused
 from .state import State
 
 #: Where no groups are spoken of.
 NO_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {}
+#: Characters of what the groups around an app depend on: they stand in the record of its change, which has to fit the store.
+#: Groups that a version before stored may have more.
+GROUPS_CHARACTERS_MOST: Final = 256 * 1024
+#: What the record needs beside the characters of each name: quotes, a comma, a space.
+_BESIDE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ def plan(
     """Return what it means to want these apps, whatever versions they bear, and to want others no longer; groups likewise.
 
     An app that is only scaled, or is to be by other rules, keeps its version: the instances that run are as good as new
-    ones. One that is as it is asked to be is no part of it.
+    ones. One that is as it is asked to be is no part of it. Raises Refused, as all that make plans do, where :func:`excess` is.
     """
     apps: list[App] = []
     renewed: set[str] = set()
@@ -144,7 +151,22 @@ def _plan(
     there = state.groups | coming if coming else state.groups
     changes = {app.id: _change(state, record, app.id, app, there) for app in apps}
     changes |= {app_id: _change(state, record, app_id, state.apps.get(app_id), state.groups) for app_id in dropped}
+    for app_id, change in changes.items():
+        if too_much := excess(app_id, change.groups):
+            raise Refused(Refusal.NOT_POSSIBLE, too_much)
     return Plan(record, tuple(apps), dropped, frozenset(renewed), tuple(kept), changes, coming, going)
+
+
+def excess(app_id: str, around: Mapping[str, tuple[str, ...]]) -> str:
+    """Say that the groups around an app depend on so much that no change of it could be stored; empty: they do not."""
+    taken = {group_id: sum(map(len, needs)) + _BESIDE * len(needs) for group_id, needs in around.items()}
+    if sum(taken.values()) <= GROUPS_CHARACTERS_MOST:
+        return ""
+    largest = max(taken, key=lambda group_id: taken[group_id])
+    return (
+        f"{app_id} cannot be changed, as the group {largest} depends on too much ({len(around[largest])} apps and groups) for "
+        "a change to be stored: put the group with fewer dependencies first"
+    )
 
 
 def _change(

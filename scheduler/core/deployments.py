@@ -426,12 +426,15 @@ def fail(step: Step, found: Deployment, reason: str) -> None:
     state = step.state
     stuck = [found.changes[app_id] for app_id in sorted(found.left) if app_id not in found.held]
     undone = [change for change in stuck if not found.record.undoes and _can_go_back(state, change)]
-    plan = None
+    plan, back = None, ""
     if undone:
         record = DeploymentRecord(step.new_id(), versions.new_version(step), step.now, undoes=found.deployment_id)
-        plan = changes.undo(state, record, undone)
+        try:
+            plan = changes.undo(state, record, undone)
+            back = f"; back to what was before as deployment {record.deployment_id}"
+        except Refused as refused:
+            back = f"; not back to what was before: {refused}"
     _drop_held(step, found)
-    back = f"; back to what was before as deployment {plan.record.deployment_id}" if plan is not None else ""
     _end(step, found, Outcome.FAILED, reason + back)
     for change in stuck:
         if change.app_id in state.apps:

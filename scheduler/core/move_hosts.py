@@ -59,15 +59,21 @@ def all_begun(step: Step) -> Begun:
     """Return what has begun: looked up once for all that wait, as many may when many hosts are drained."""
     state, begun = step.state, Begun()
     for slot, move in state.moves.items():
-        record, app = move_status.records(state, slot)[0], state.in_force(move.app_id)
-        if app is None or move.phase in (None, MovePhase.HOST):
-            continue
-        if move.phase is MovePhase.COPY:
-            begun.apps.add(app.id)
-            begun.sources[record.hostname] += 1
-        else:
-            begun.add(app, record.hostname, record.move_to, step.settings.role(app.role))
+        with step.apart(move.app_id):
+            _note(step, slot, move, begun)
     return begun
+
+
+def _note(step: Step, slot: str, move: Move, begun: Begun) -> None:
+    """Note a move, if it has begun."""
+    record, app = move_status.records(step.state, slot)[0], step.state.in_force(move.app_id)
+    if app is None or move.phase in (None, MovePhase.HOST):
+        return
+    if move.phase is MovePhase.COPY:
+        begun.apps.add(app.id)
+        begun.sources[record.hostname] += 1
+    else:
+        begun.add(app, record.hostname, record.move_to, step.settings.role(app.role))
 
 
 def not_yet(step: Step, app: App, slot: str, instance: Instance | None, begun: Begun) -> str:

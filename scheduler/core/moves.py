@@ -330,8 +330,12 @@ def _at(step: Step, wanted_phase: MovePhase) -> list[tuple[str, Move, App]]:
     state = step.state
     if state.brake.engaged:
         return []
-    found = [(slot, move) for slot, move in state.moves.items() if move.phase is wanted_phase]
-    return [(slot, move, app) for slot, move in found if (app := state.in_force(move.app_id)) is not None]
+    found = []
+    for slot, move in state.moves.items():
+        with step.apart(move.app_id):
+            if move.phase is wanted_phase and (app := state.in_force(move.app_id)) is not None:
+                found.append((slot, move, app))
+    return found
 
 
 def _agent_on(state: State, record: VolumeRecord) -> str:

@@ -358,7 +358,7 @@ def ask(step: Step) -> None:
             (state.launches.get(app_id) or state.launches_of(app_id)).waiting = Waiting.NOT_CONNECTED
         return
     # While the brake is engaged an offer is a sign of life, and whoever rebalances wants to know what agents there are.
-    anything = state.brake.engaged or state.looking or any(sweeps.wanted(step, record) for record in state.sweeps.values())
+    anything = state.brake.engaged or state.looking or sweeps.any_wanted(step)
     wanting = set(settings.roles) if anything or moves.wanted(step) else set[str]()
     depended_on = _Dependencies(state)
     for app_id in state.in_need:

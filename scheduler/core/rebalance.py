@@ -32,7 +32,9 @@ def even_out(step: Step) -> None:
         return
     state.looking = True
     moving = sum(count for fleet in state.fleets.values() for kind, count in fleet.tally.items() if kind.moving)
-    moving += sum(move_status.cause(state, slot) is MoveCause.REBALANCE for slot in state.moves)
+    for slot, move in state.moves.items():
+        with step.apart(move.app_id):
+            moving += move_status.cause(state, slot) is MoveCause.REBALANCE
     left = step.settings.rebalance_budget - moving
     for app_id, app in sorted(state.apps.items()):
         if left <= 0:

@@ -15,7 +15,7 @@ from typing import Final
 from eratos.common import names
 from eratos.marathon.app import App
 
-from . import budgets, changes, deployments, quotas, versions
+from . import budgets, changes, deployments, groups, quotas, versions
 from .actions import Notice, Refusal
 from .autoscale import Advice, Look, Scaler
 from .events import FiguresSeen
@@ -134,6 +134,8 @@ def halt(state: State, app: App, aim: int | None = None) -> str:
         return "no Mesos master has this scheduler"
     if (change := state.changes.get(app.id)) is not None:
         return f"deployment {change.deployment_id} is under way"
+    if too_much := changes.excess(app.id, groups.inherited(state.groups, app.id)):
+        return too_much
     return budgets.holds(state, app.id) if aim is not None and aim < app.instances else ""
 
 

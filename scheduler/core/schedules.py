@@ -12,7 +12,7 @@ from .actions import Refusal, Reply
 from .jobs import Fate
 from .records import HISTORIES, JOBS, HistoryRecord, Missed
 from .refusals import Refused
-from .state import Run
+from .state import Run, State
 from .step import Step
 from .timers import Timer, TimerKind
 
@@ -35,15 +35,8 @@ def carry_out(step: Step, token: int, command: events.PutJob | events.DeleteJob 
 def _put(step: Step, token: int, command: events.PutJob) -> Reply:
     """Create a job or change it. What runs of it goes on as it was started."""
     job, state = command.job, step.state
+    check(state, command)
     before = state.jobs.get(job.id)
-    if before is not None and command.create_only:
-        raise Refused(Refusal.EXISTS, f"Job '{job.id}' already exists")
-    if before is None and not command.create_only:
-        raise _unknown(job.id)
-    if before is None and len(state.jobs) >= JOBS_MOST:
-        raise Refused(Refusal.NOT_POSSIBLE, f"there are {JOBS_MOST} jobs already: delete some first")
-    if HISTORIES + job.id in state.spoilt:
-        raise Refused(Refusal.NOT_POSSIBLE, f"the history of job '{job.id}' in the store cannot be read; see the scheduler's log")
     due(step, job.id)  # what came before the change is decided by what was wanted then
     history = runs.history_of(step, job.id)
     history = replace(history, decided=decided(job, before, history, step.now))
@@ -52,6 +45,19 @@ def _put(step: Step, token: int, command: events.PutJob) -> Reply:
     runs.keep_history(step, history)
     runs.watch_schedules(step, job)
     return Reply(token)
+
+
+def check(state: State, command: events.PutJob) -> None:
+    """Raise Refused where a job cannot be created or changed."""
+    job_id, there = command.job.id, command.job.id in state.jobs
+    if there and command.create_only:
+        raise Refused(Refusal.EXISTS, f"Job '{job_id}' already exists")
+    if not there and not command.create_only:
+        raise _unknown(job_id)
+    if not there and len(state.jobs) >= JOBS_MOST:
+        raise Refused(Refusal.NOT_POSSIBLE, f"there are {JOBS_MOST} jobs already: delete some first")
+    if HISTORIES + job_id in state.spoilt:
+        raise Refused(Refusal.NOT_POSSIBLE, f"the history of job '{job_id}' in the store cannot be read; see the scheduler's log")
 
 
 def decided(job: Job, before: Job | None, history: HistoryRecord, now: float) -> dict[str, float]:

@@ -22,7 +22,7 @@ from .records import INSTANCES, Record
 from .state import State
 from .timers import Timers
 
-_BROKE = "an app could not be looked after, please report this as a bug"
+_BROKE = "an app or a host could not be looked after, please report this as a bug"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Step:
         self.unrecorded = 0  #: tasks that Mesos reported and no record stands for
         self.dirty: set[str] = set()  #: apps to be compared with what is wanted
         self.out = Decision()
-        self._faults: dict[str, str] = {}  #: app -> what broke over it last; "" for what is of no app
+        self._faults: dict[str, str] = {}  #: app, or host that is swept -> what broke over it last
 
     def store(self, key: str, record: Record) -> None:
         """Have a record stored."""
@@ -151,26 +151,30 @@ class Step:
         self.dirty.add(app_id)
 
     def broke(self, app_id: str, error: Exception) -> None:
-        """Note that something broke over one app; it is logged once and shown by explain, and the others go on."""
+        """Note that something broke over one app; it is logged once and shown by explain, and the others go on.
+
+        ``app_id``: or the name of a host, which has no slash.
+        """
         fault = f"{type(error).__name__}: {error}"
         if fault != self._faults.get(app_id):
             self._faults[app_id] = fault
-            self.notice(Notice("error", _BROKE, {"app": app_id}, error))
+            kind = "app" if app_id.startswith("/") else "host"
+            self.notice(Notice("error", _BROKE, {kind: app_id}, error))
         if app_id in self.state.apps:
             self.state.launches_of(app_id).fault = fault
 
     @contextmanager
     def apart(self, app_id: str) -> Iterator[None]:
-        """Keep what breaks in the block, over one app, from whatever is looked after next."""
+        """Keep what breaks in the block, over one app or host, from whatever is looked after next."""
         try:
             yield
         except Exception as error:
             self.broke(app_id, error)
 
     def mended(self, app_id: str) -> None:
-        """Note that an app was looked after without a fault."""
-        if self._faults.pop(app_id, ""):
-            self.state.launches_of(app_id).fault = ""
+        """Note that an app, or a host, was looked after without a fault."""
+        if self._faults.pop(app_id, "") and (launches := self.state.launches.get(app_id)) is not None:
+            launches.fault = ""
 
     def decision(self) -> Decision:
         """Return what was collected, and begin anew."""

@@ -139,8 +139,9 @@ def place(step: Step, candidates: Mapping[str, Candidates]) -> Iterator[tuple[Ho
     """
     for record in list(step.state.sweeps.values()):
         made = None
-        with step.apart(""):
+        with step.apart(record.hostname):
             made = _begin(step, record, candidates) if wanted(step, record) else None
+            step.mended(record.hostname)
         if made is not None:
             yield made
 
@@ -161,6 +162,15 @@ def _begin(step: Step, record: SweepRecord, candidates: Mapping[str, Candidates]
 def wanted(step: Step, record: SweepRecord) -> bool:
     """Return whether a sweep is to be launched now: while the brake is engaged nothing that serves is removed."""
     return not step.state.brake.engaged and step.now >= due_at(record) and not _awaited(step, record)
+
+
+def any_wanted(step: Step) -> bool:
+    """Return whether one of the sweeps is to be launched now."""
+    for record in step.state.sweeps.values():
+        with step.apart(record.hostname):
+            if wanted(step, record):
+                return True
+    return False
 
 
 def due_at(record: SweepRecord) -> float:
@@ -227,6 +237,7 @@ def _store(step: Step, record: SweepRecord) -> None:
 def _forget(step: Step, record: SweepRecord) -> None:
     del step.state.sweeps[record.hostname]
     step.forget(SWEEPS + record.hostname)
+    step.mended(record.hostname)
     step.timers.clear(Timer(TimerKind.SWEEP, record.hostname))
 
 

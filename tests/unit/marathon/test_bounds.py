@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from support.controller import FakeController
 from eratos.marathon import bounds, consul_expressions, definition, expressions, ids, strict_json
 from eratos.marathon.app import App
 from eratos.marathon.errors import InvalidApp
+from eratos.scheduler.core import changes, scaling
 from eratos.scheduler.core.events import PutApps
 from eratos.scheduler.core.records import RECORD_BYTES_MAX, ChangeRecord, GroupRecord
 from eratos.scheduler.store import codec
@@ -330,6 +332,35 @@ def test_the_change_of_an_app_fits_the_store_whatever_its_groups_depend_on() -> 
     needs = tuple(f"/{number:0{ids.ID_LENGTH_MAX - 1}d}" for number in range(bounds.GROUP_DEPENDENCIES_MOST))
     change = ChangeRecord("/g/a", "d", groups={"/g": needs})
     assert len(codec.encode("changes//g/a", change)) < RECORD_BYTES_MAX / 10
+
+
+def stored_group(count: int) -> GroupRecord:
+    return GroupRecord("/g", "", "", tuple(f"/{number:063d}" for number in range(count)))
+
+
+def test_a_change_that_the_store_could_not_keep_is_refused_and_what_mends_it_is_not() -> None:
+    """Left out while its deployment was stored it would be forgotten at the next election, and the user was answered 200."""
+    controller = FakeController()
+    api = ApiClient(an_api(controller))
+    api.put("/v2/groups", json={"id": "/g", "apps": [BASE | {"id": "a"}]})
+    state = controller.machine.state
+    before, most = dict(state.apps), changes.GROUPS_CHARACTERS_MOST // (64 + 8)
+    state.groups["/g"] = stored_group(most + 1)
+    for answer in (
+        api.put("/v2/apps/g/a?force=true", json={"cmd": "other"}),
+        api.put("/v2/groups/g?force=true&dryRun=true", json={"apps": [BASE | {"id": "a", "cmd": "other"}]}),
+        api.post("/v2/apps/g/a/restart?force=true"),
+        api.delete("/v2/apps/g/a?force=true"),
+    ):
+        assert answer.status_code == 409
+        assert f"group /g depends on too much ({most + 1} apps and groups)" in answer.text
+    assert "depends on too much" in scaling.halt(replace(state, changes={}, connected=True), state.apps["/g/a"])
+    assert state.apps == before
+    state.groups["/g"] = stored_group(most)
+    assert api.put("/v2/apps/g/a?force=true", json={"cmd": "other"}).status_code == 200
+    assert len(codec.encode("changes//g/a", state.changes["/g/a"])) < RECORD_BYTES_MAX
+    state.groups["/g"] = stored_group(most + 1)
+    assert api.put("/v2/groups/g?force=true", json={"dependencies": [], "apps": [BASE | {"id": "a"}]}).status_code == 200
 
 
 def requiring(*texts: str) -> dict[str, Any]:

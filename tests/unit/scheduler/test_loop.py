@@ -95,7 +95,7 @@ def test_nothing_is_sent_until_the_store_took_it(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("kind", "ends"), [("changes/", False), ("histories/", False), ("budgets/", False), ("sweeps/", False), ("instances/", True)]
+    ("kind", "ends"), [("histories/", False), ("budgets/", False), ("changes/", True), ("sweeps/", True), ("instances/", True)]
 )
 def test_a_record_of_what_was_that_is_too_large_ends_no_leader(kind: str, ends: bool, caplog: Any) -> None:
     """The next leader would come to the same, and the one after it."""

@@ -10,7 +10,9 @@ from support.builders import an_app, an_offer
 from support.controller import FakeController
 
 from eratos.scheduler.access.policy import Policy
+from eratos.scheduler.core import schedules
 from eratos.scheduler.core.events import PutApps, Tick
+from eratos.scheduler.core.records import HISTORIES
 
 JOB: dict[str, Any] = {"id": "shop.backup", "run": {"cmd": "backup", "cpus": 0.1, "mem": 32}}
 NIGHTLY = {"id": "nightly", "cron": "0 3 * * *", "timezone": "Europe/Berlin"}
@@ -225,3 +227,16 @@ def test_a_dry_run_answers_what_would_be_and_changes_nothing(api: ApiClient, con
     assert [detail["path"] for detail in wrong["details"]] == ["/run/cpus"]
     assert api.put("/v0/scheduled-jobs/shop.backup?dryRun=true", json={"run": {"cmd": "other"}}).status_code == 200
     assert api.get("/v1/jobs/shop.backup").json()["run"]["cmd"] == "backup"
+
+
+@pytest.mark.parametrize("fault", ["jobs already", "cannot be read"])
+def test_a_dry_run_is_refused_as_the_change_itself(
+    fault: str, api: ApiClient, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault == "jobs already":
+        monkeypatch.setattr(schedules, "JOBS_MOST", 0)
+    else:
+        controller.machine.state.spoilt[HISTORIES + JOB["id"]] = "why"
+    planned, made = (api.post(f"/v1/jobs{asked}", json=JOB) for asked in ("?dryRun=true", ""))
+    assert (planned.status_code, planned.json()) == (made.status_code, made.json())
+    assert made.status_code == 409 and fault in made.text

@@ -12,7 +12,7 @@ from support.kept_core import Kept
 from support.records import as_stored
 
 from eratos.marathon.app import App
-from eratos.scheduler.core import actions, events, versions
+from eratos.scheduler.core import actions, changes, deployments, events, versions
 from eratos.scheduler.core.actions import Refusal
 from eratos.scheduler.core.records import CHANGES, DEPLOYMENTS, GROUPS, VERSIONS
 from eratos.scheduler.core.state import ENDED_MOST, Outcome
@@ -555,3 +555,15 @@ def test_a_group_whose_write_was_interrupted_gets_those_around_it(core: Kept) ->
     core.handle(events.Tick())
     assert core.keys(GROUPS) == ["/empty", "/empty/in", "/shop", "/shop/data"]
     core.state.check()
+
+
+def test_what_fails_and_cannot_go_back_as_no_change_could_be_stored_fails_all_the_same(core: Kept) -> None:
+    labels = labelled(ROLLBACK="true")
+    core.put(an_app("/g/a", 2, **labels))
+    core.rest()
+    change = reply(core.put(an_app("/g/a", 2, cmd="second", **labels)))
+    many = tuple(f"/{'x' * 100}{number}" for number in range(changes.GROUPS_CHARACTERS_MOST // 100))
+    core.state.groups["/g"] = replace(core.state.groups["/g"], dependencies=many)
+    deployments.fail(core.machine.step, core.state.deployments[change.deployment_id], "it broke")
+    assert core.state.ended[-1].outcome is Outcome.FAILED and not core.state.deployments
+    assert core.state.ended[-1].reason.startswith("it broke; not back to what was before: /g/a cannot be changed")

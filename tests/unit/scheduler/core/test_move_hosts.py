@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partialmethod
 
 import pytest
 from support.builders import an_app, an_offer
-from support.core import of
+from support.core import Core, of
 from support.moving import Cluster, db, killed
 
-from eratos.scheduler.core import actions, move_hosts, move_status
+from eratos.scheduler.core import actions, move_hosts, move_status, offers, rebalance
+from eratos.scheduler.core.records import VolumeRecord
+from eratos.scheduler.core.state import Move
 
 
 def test_instances_of_one_app_move_one_after_another_and_as_many_stay_ready_as_for_a_rollout() -> None:
@@ -111,3 +114,31 @@ def test_moves_take_turns_where_one_pass_cannot_look_at_hosts_for_all(monkeypatc
     for _ in range(3):
         core.offer(an_offer("a2", cpus=1))
     assert core.begun() == [small]
+
+
+BROKEN = VolumeRecord("v1", "/bad", "s1", "data", 1, "a9", "host-a9", 1.0)
+
+
+def with_a_broken_move() -> Core:
+    """Return a core with a move that no record stands for, as only a fault of ours leaves it."""
+    core = Core()
+    core.subscribe()
+    core.put(an_app("/a"))
+    core.machine.state.slots["/bad"] = {"s1": {BROKEN.volume_id: BROKEN}}
+    core.machine.state.moves["s1"] = Move("/bad")
+    return core
+
+
+def test_a_move_that_is_broken_keeps_no_app_from_being_placed() -> None:
+    step = with_a_broken_move().machine.step
+    offers.receive(step, (an_offer("a1"),))
+    offers.place(step)
+    accepted = of(actions.Accept, step.out.calls)
+    assert [launch.payload.app_id for accept in accepted for launch in accept.launches] == ["/a"]
+
+
+def test_a_move_that_is_broken_keeps_no_app_from_being_evened_out() -> None:
+    step = with_a_broken_move().machine.step
+    step.settings = replace(step.settings, rebalance_budget=1)
+    rebalance.even_out(step)
+    assert [notice.fields["app"] for notice in step.out.notices if notice.level == "error"] == ["/bad"]

@@ -10,6 +10,8 @@ from support.core import Core, of
 
 from eratos.common import names
 from eratos.scheduler.core import actions, events
+from eratos.scheduler.core import offers as offering
+from eratos.scheduler.core import sweeps as sweeping
 from eratos.scheduler.core.mesos_types import RECONCILIATION, Window
 from eratos.scheduler.core.records import SWEEPS, Stored, SweepRecord
 from eratos.scheduler.core.sweeps import APP_ID, ATTEMPTS_MOST, FIRST_S, KEPT_S, MOST_S, RESOURCES, wanted, why
@@ -355,3 +357,32 @@ def test_it_waits_for_an_offer_of_its_host_with_room_and_without_maintenance(cor
     die_unwanted(core)
     assert not sweeps(core.offer(offer))
     assert the_need(core) is not None
+
+
+def broken_hosts(out: list[Any]) -> list[str]:
+    return [notice.fields["host"] for notice in out if notice.level == "error"]
+
+
+def test_a_sweep_that_is_broken_is_named_once_and_keeps_nothing_else_from_its_offers(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = core.machine.step
+    for host in (HOST, "host-a2"):
+        core.machine.state.sweeps[host] = SweepRecord(host, f"s-{host}", core.now)
+    step.out.notices.clear()
+
+    def broken(step: Any, record: SweepRecord) -> bool:
+        raise IndexError(record.hostname)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sweeping, "wanted", broken)
+        for _ in range(2):
+            offering.ask(step)
+            assert list(sweeping.place(step, {})) == []
+    assert broken_hosts(step.out.notices) == [HOST, "host-a2"], "each is named, and once"
+    assert list(sweeping.place(step, {})) == []
+    step.out.notices.clear()
+    monkeypatch.setattr(sweeping, "wanted", broken)
+    assert list(sweeping.place(step, {})) == []
+    assert broken_hosts(step.out.notices) == [HOST, "host-a2"], "it was mended in between"
+    assert not core.machine.state.launches.keys() & {HOST, "host-a2"}
