@@ -123,6 +123,10 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 
 
+#: Fields of a routing that say who is let in.
+_GUARDS: Final = frozenset({"auth", "backend_network_allowed_acl"})
+
+
 @dataclass(frozen=True, slots=True)
 class Routing:
     """How balancers route to one port of an app, in the words of the labels. Empty: as the balancer does by default."""
@@ -170,7 +174,7 @@ class Routing:
     @property
     def guarded(self) -> bool:
         """Whether not everybody is let in. Who cannot keep others out must let in nobody."""
-        return bool(self.auth or self.backend_network_allowed_acl)
+        return any(getattr(self, name) for name in _GUARDS)
 
     @property
     def routed(self) -> bool:
@@ -248,7 +252,7 @@ def datacenters(meta: Mapping[str, str]) -> tuple[str, ...]:
 
 def unguarded(fields: Iterable[str]) -> bool:
     """Return whether what cannot be read of a routing is about who is let in."""
-    return not {"auth", "backend_network_allowed_acl"}.isdisjoint(fields)
+    return not _GUARDS.isdisjoint(fields)
 
 
 def credentials(auth: str) -> tuple[str, str, str]:

@@ -27,7 +27,7 @@ DIGEST_KEY: Final = "eratos:routes"
 
 _RECORD: Final = "# model "
 #: Fields of a backend that are left out where they are empty: a companion of the version before does not know them.
-_NEW: Final = (*("failover", "datacenters", "use_hsts", "auth", "allowed", "proxypass", "revproxy", "redirect_root", "hosts"),)
+_NEW: Final = ("failover", "datacenters", "use_hsts", "auth", "allowed", "proxypass", "revproxy", "redirect_root", "hosts")
 _CHECK: Final = "fastinter 200ms downinter 500ms fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down"
 _REPEAT: Final = "http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE }"
 _DEFAULT_SERVER: Final = "default-server"

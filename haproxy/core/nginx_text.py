@@ -131,7 +131,7 @@ def render(model: Model, environment: Mapping[str, str], snippets: Mapping[str, 
 
 def _without_guarded(model: Model) -> Model:
     """Leave those without a server that are not for everybody: nginx is set up to keep nobody out."""
-    backends = {name: replace(b, servers={}) if b.auth or b.allowed else b for name, b in model.backends.items()}
+    backends = {name: replace(b, servers={}) if b.guarded else b for name, b in model.backends.items()}
     return replace(model, backends=backends)
 
 
@@ -140,7 +140,7 @@ def _unknown(model: Model) -> Iterator[str]:
         if model.backends[claim.name].mode == "tcp":
             yield f"{claim.name}: port {port}, as nginx is set up for HTTP alone"
     for name, backend in model.backends.items():
-        if backend.auth or backend.allowed:
+        if backend.guarded:
             yield f"{name}: it is not for everybody, and nginx keeps nobody out"
         for field in ("redirect_to_https", "sticky", "timeout_s", "use_hsts", "proxypass", "revproxy", "redirect_root"):
             if (value := getattr(backend, field)) not in ("", "false"):

@@ -114,6 +114,11 @@ class Backend:
     redirect_root: str = ""  #: where requests for ``/`` are sent
     hosts: str = ""  #: its host names, comma separated, where one of these asks for them
 
+    @property
+    def guarded(self) -> bool:
+        """Whether not everybody is let in."""
+        return bool(self.auth or self.allowed)
+
     def weight(self, server: str) -> str:
         """Return a server's weight, empty where it is what all have."""
         return self.shares.get(server) or self.weights.get(server, "")
