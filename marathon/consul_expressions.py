@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import re2
 
-from .expressions import READ_CHARACTER, READ_STEP
+from . import expressions
 
 #: Characters of an expression: it is held against what Consul takes for a value.
 CHARACTERS_MAX: Final = 512
@@ -39,24 +39,13 @@ def read(text: str) -> Read:
     """Read an expression, once while it is in use."""
     if "`" in text:
         return Read("holds a backtick, between which Consul's filters have their texts: write . or \\x60 for it", 0)
-    options = re2.Options()
-    options.max_mem = BYTES_MAX
-    options.log_errors = False  # RE2 writes to standard error otherwise
     try:
-        steps = int(re2.compile(text, options).programsize)
+        steps = int(re2.compile(text, expressions.within(BYTES_MAX)).programsize)
     except re2.error as error:
-        said = error.args[0] if error.args else ""
-        reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-        return Read(f"is no regular expression that Consul takes: {reason}", READ_TOO_LARGE)
-    return Read("", READ_CHARACTER * len(text) + READ_STEP * steps)
+        return Read(f"is no regular expression that Consul takes: {expressions.said(error)}", READ_TOO_LARGE)
+    return Read("", expressions.READ_CHARACTER * len(text) + expressions.READ_STEP * steps)
 
 
 def readable(texts: Iterable[str], most: int) -> int:
     """Read expressions for as long as ``most`` allows; return how many were read."""
-    left, count = most, 0
-    for text in texts:
-        if left <= 0:
-            break
-        left -= read(text).work
-        count += 1
-    return count
+    return expressions.done(texts, lambda text: read(text).work, most)

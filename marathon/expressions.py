@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NoReturn
 
 import re2
@@ -63,9 +63,7 @@ class Expression:
 
     def __init__(self, text: str) -> None:
         """Read Java's expression. Raises BadExpression."""
-        options = re2.Options()
-        options.max_mem = MEMORY_MAX
-        options.log_errors = False  # RE2 writes to standard error otherwise
+        options = within(MEMORY_MAX)
         options.never_capture = True
         reader = _Reader(text)
         written = reader.whole()
@@ -74,9 +72,7 @@ class Expression:
         try:
             self._compiled = re2.compile(written, options)
         except re2.error as error:
-            said = error.args[0] if error.args else ""
-            reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-            refused = BadExpression(f"is too large: its repetitions and classes take too much memory ({reason})")
+            refused = BadExpression(f"is too large: its repetitions and classes take too much memory ({said(error)})")
             refused.reading = self.reading + READ_TOO_LARGE
             raise refused from None
         self.reading += READ_STEP * self.steps
@@ -107,13 +103,34 @@ def compiled(text: str) -> Expression | BadExpression:
 
 def readable(texts: Iterable[str], most: int | None = None) -> int:
     """Read expressions for as long as one request may take; return how many were read."""
-    left, count = READ_MOST if most is None else most, 0
+    return done(texts, lambda text: compiled(text).reading, READ_MOST if most is None else most)
+
+
+def done(texts: Iterable[str], work: Callable[[str], int], most: int) -> int:
+    """Do some work, which returns how much it was, for one expression after the other as long as ``most`` allows; return for how
+    many it was done.
+    """
+    count = 0
     for text in texts:
-        if left <= 0:
+        if most <= 0:
             break
-        left -= compiled(text).reading
+        most -= work(text)
         count += 1
     return count
+
+
+def within(memory: int) -> re2.Options:
+    """Return RE2's options for an expression that may take so many bytes."""
+    options = re2.Options()
+    options.max_mem = memory
+    options.log_errors = False  # RE2 writes to standard error otherwise
+    return options
+
+
+def said(error: re2.error) -> str:
+    """Return why RE2 does not take an expression."""
+    reason = error.args[0] if error.args else ""
+    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
 
 
 def refusals(texts: Iterable[str], steps_most: int = STEPS_MAX) -> list[str]:

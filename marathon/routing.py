@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from eratos.common.routing import DEFAULT_GROUP, RULES, Routing
+from eratos.common.service_meta import VALUE_BYTES_MAX
 
 from .app_parts import AppPort
 from .errors import Problem
 
 PREFIXES: Final = ("HAPROXY_", "ERATOS_")
 
-_VALUE_LENGTH_MAX = 512  # Consul's limit on a value in a service's meta
 _LABEL = re.compile(r"(?:HAPROXY|ERATOS)_(?:(0|[1-9][0-9]{0,2})_)?([A-Z_]+)")
 #: Labels that :func:`later` speaks of.
 _LATER: Final = (
@@ -61,7 +61,7 @@ def routing(
 
 
 def _good(name: str, value: str) -> bool:
-    return len(value) <= _VALUE_LENGTH_MAX and bool(RULES[name].good(value))
+    return len(value) <= VALUE_BYTES_MAX and bool(RULES[name].good(value))
 
 
 def _why_not(labels: Mapping[str, str], index: int, port: AppPort, enabled: str, *, asked: bool) -> str:
@@ -143,8 +143,8 @@ def _wrong(key: str, value: str, ports: Sequence[AppPort]) -> str:
     assert match
     if not value or (match[2] == "ENABLED" and _read("ENABLED", value) == "false"):
         return ""  # what nobody balances is not balanced, whether there is such a port or not
-    if len(value) > _VALUE_LENGTH_MAX:
-        return f"is {len(value)} characters long: use at most {_VALUE_LENGTH_MAX}"
+    if len(value) > VALUE_BYTES_MAX:
+        return f"is {len(value)} characters long: use at most {VALUE_BYTES_MAX}"
     if match[1] and (index := int(match[1])) >= len(ports):
         return f"speaks of port {index}, the app has {indices(len(ports))}: correct the number, or add the port"
     if match[1] and ports[index].protocol == "udp":
