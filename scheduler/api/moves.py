@@ -100,7 +100,7 @@ def shown(state: State, app_id: str) -> list[dict[str, Any]]:
     """Return the moves of an app."""
     out = []
     for slot, instances in move_status.of_app(state, app_id).items():
-        records = [record for record in state.slots[app_id][slot].values() if record.move_since]
+        records = move_status.records(state, slot)
         phase = move_status.phase(state, app_id, slot)
         out.append(
             {
