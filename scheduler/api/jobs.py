@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from eratos.marathon import job as jobs
-from eratos.marathon.errors import InvalidApp, Problem
+from eratos.marathon.errors import InvalidInItself, Problem
 from eratos.marathon.job import JOB_ID, Job, Schedule, path_of
 from eratos.marathon.strict_json import shortened
 from eratos.scheduler.access.roles import Role
@@ -230,7 +230,7 @@ def _check(ctx: Context, caller: Caller, job: Job, before: Job | None = None) ->
     same = before is not None and before.app.same_definition(job.app)
     found = () if same else ctx.policy.problems(job.app)
     if problems := [Problem(jobs.place(problem.path), problem.message) for problem in found]:
-        raise InvalidApp(problems)
+        raise InvalidInItself(problems)
 
 
 def _planned(ctx: Context, caller: Caller, command: PutJob) -> JSONResponse:

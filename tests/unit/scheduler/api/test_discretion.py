@@ -120,6 +120,9 @@ def test_what_a_definition_says_itself_is_named_whatever_apps_there_are(controll
     controller.submit(PutApps((an_app("/data"),)))
     refused = "/data is refused by the strict policy: --allow-host-paths allows it"
     assert api.post("/v2/apps", json=mounting("/in")).json()["details"][0]["errors"] == [refused]
+    run = {"cpus": 0.1, "mem": 32, "docker": {"image": "x"}, "volumes": mounting("/in")["container"]["volumes"]}
+    answer = api.post("/v1/jobs", json={"id": "shop.nightly", "run": run})
+    assert answer.json()["details"][0]["errors"] == [refused], answer.text
     unknown = {"id": "/shop/new", "cmd": "x", "constraints": [["@hostname", "/data"]]}
     for method, path, body in (
         ("POST", "/v2/apps", unknown),
